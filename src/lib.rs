@@ -1,0 +1,12 @@
+//! Tollgate: an AI gateway for Kubernetes in one pod.
+//!
+//! ```text
+//! cluster ─ source::kube ─┐                                         ┌─ Reports ─> publish ─> status, log, /debug
+//!                         ├─> Objects ─> compile (pure, no IO) ─────┤
+//! files ─── source::file ─┘                                         └─ Snapshot ─> ArcSwap
+//!                                                                                   │ one load per request
+//! client ─> proxy: accept ─> route ─> understand ─> policies ─> choose ─> encode ─> send ─> relay + count ─> client
+//! ```
+//!
+//! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
+
