@@ -10,3 +10,5 @@
 //!
 //! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
 
+/// What users write: custom resources, Gateway API types, conditions and reasons.
+pub mod api;

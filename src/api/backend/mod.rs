@@ -1,0 +1,220 @@
+//! The Backend resource: who answers requests.
+
+mod llm;
+
+pub use llm::{
+    Anthropic, AuthHeader, AwsAuth, AwsAuthKind, AzureOpenAi, Bedrock, Gemini, Guardrail, HostOverride, LlmProvider,
+    OpenAi, PathOverride, ProviderRef, Providers, Publisher, VertexAi,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{FreeForm, conditions};
+
+/// Who answers: an LLM provider, several in order of priority, or fixed hosts.
+#[allow(clippy::duplicated_attributes, reason = "columns of one type")]
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "gateway.kgateway.dev",
+    version = "v1alpha1",
+    kind = "Backend",
+    namespaced,
+    status = "BackendStatus",
+    derive = "PartialEq",
+    shortname = "be",
+    category = "kgateway",
+    doc = "Backend says who answers requests: an LLM provider, several in order of priority, or fixed hosts. HTTPRoutes refer to it in `backendRefs`.",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type", description = "Kind of backend"),
+    printcolumn(
+        name = "Providers",
+        type_ = "string",
+        json_path = ".status.providers",
+        description = "LLM providers that answer"
+    ),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether the backend is served"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("self.type != 'AI' || has(self.ai)", "`ai` backend must be specified when type is 'AI': write spec.ai with llm, multipool or priorityGroups"),
+    validation = ("self.type == 'AI' || !has(self.ai)", "`ai` backend must be nil if the type is not 'AI': write `type: AI` or remove spec.ai"),
+    validation = ("self.type != 'Static' || has(self.static)", "`static` backend must be specified when type is 'Static': write spec.static with hosts"),
+    validation = ("self.type == 'Static' || !has(self.static)", "`static` backend must be nil if the type is not 'Static': write `type: Static` or remove spec.static"),
+    validation = ("self.type != 'AWS' || has(self.aws)", "`aws` backend must be specified when type is 'AWS': write spec.aws"),
+    validation = ("self.type == 'AWS' || !has(self.aws)", "`aws` backend must be nil if the type is not 'AWS': write `type: AWS` or remove spec.aws"),
+    validation = ("self.type != 'DynamicForwardProxy' || has(self.dynamicForwardProxy)", "`dynamicForwardProxy` backend must be specified when type is 'DynamicForwardProxy': write spec.dynamicForwardProxy"),
+    validation = ("self.type == 'DynamicForwardProxy' || !has(self.dynamicForwardProxy)", "`dynamicForwardProxy` backend must be nil if the type is not 'DynamicForwardProxy': write `type: DynamicForwardProxy` or remove spec.dynamicForwardProxy"),
+    validation = ("self.type != 'MCP' || has(self.mcp)", "`mcp` backend must be specified when type is 'MCP': write spec.mcp"),
+    validation = ("self.type == 'MCP' || !has(self.mcp)", "`mcp` backend must be nil if the type is not 'MCP': write `type: MCP` or remove spec.mcp"),
+)]
+pub struct BackendSpec {
+    /// The kind of backend. The field of the same name must be set beside it, and no other.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    pub kind: Option<BackendType>,
+    /// LLM providers, for `type: AI`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ai: Option<AiBackend>,
+    /// Fixed hosts, for `type: Static`.
+    #[serde(rename = "static", skip_serializing_if = "Option::is_none")]
+    pub static_: Option<StaticBackend>,
+    /// An AWS Lambda function, for `type: AWS`. Accepted so that manifests apply; Tollgate does not serve it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws: Option<FreeForm>,
+    /// Any host the client names, for `type: DynamicForwardProxy`. Accepted so that manifests apply; Tollgate does not serve it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dynamic_forward_proxy: Option<FreeForm>,
+    /// MCP servers, for `type: MCP`. Accepted so that manifests apply; Tollgate does not serve them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<FreeForm>,
+}
+
+/// The kind of a backend. The lower-case spellings are those of kgateway's betas; the schema does not list them.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackendType {
+    /// LLM providers.
+    #[serde(rename = "AI", alias = "ai")]
+    Ai,
+    /// AWS Lambda.
+    #[serde(rename = "AWS", alias = "aws")]
+    Aws,
+    /// Fixed hosts.
+    #[serde(alias = "static")]
+    Static,
+    /// Any host the client names.
+    #[serde(alias = "dynamicForwardProxy")]
+    DynamicForwardProxy,
+    /// MCP servers.
+    #[serde(rename = "MCP", alias = "mcp")]
+    Mcp,
+}
+
+impl BackendType {
+    /// The type as manifests spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ai => "AI",
+            Self::Aws => "AWS",
+            Self::Static => "Static",
+            Self::DynamicForwardProxy => "DynamicForwardProxy",
+            Self::Mcp => "MCP",
+        }
+    }
+}
+
+/// LLM providers: one, or several in order of priority.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("[has(self.llm), has(self.multipool), has(self.priorityGroups)].filter(x, x).size() == 1", "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or multipool) for several"),
+)]
+pub struct AiBackend {
+    /// One provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub llm: Option<LlmProvider>,
+    /// Several providers in order of priority, as kgateway 2.0 spells it. The same as `priorityGroups`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multipool: Option<MultiPool>,
+    /// Several providers in order of priority: the first group with a usable provider answers, the next ones stand in for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub priority_groups: Option<Vec<PriorityGroup>>,
+}
+
+/// Several providers in order of priority, as kgateway 2.0 spells it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MultiPool {
+    /// The pools, first choice first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1, max = 32))]
+    pub priorities: Option<Vec<Pool>>,
+}
+
+/// Providers of one priority, as kgateway 2.0 spells it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The providers, which share the load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1, max = 32))]
+    pub pool: Option<Vec<LlmProvider>>,
+}
+
+/// Providers of one priority.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PriorityGroup {
+    /// The providers, which share the load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1, max = 32))]
+    pub providers: Option<Vec<LlmProvider>>,
+}
+
+/// Fixed hosts that share the load.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticBackend {
+    /// The hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1))]
+    pub hosts: Option<Vec<StaticHost>>,
+    /// The protocol the hosts speak, where it is not HTTP/1.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<AppProtocol>,
+}
+
+/// One host of a static backend.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticHost {
+    /// Host name or IP address, without scheme and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1))]
+    pub host: Option<String>,
+    /// Port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Accepted because mid-2025 manifests may have it; static hosts are reached without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
+}
+
+/// The protocol that static hosts speak.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppProtocol {
+    /// HTTP/2 without TLS.
+    #[serde(rename = "http2")]
+    Http2,
+    /// gRPC.
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// gRPC-Web.
+    #[serde(rename = "grpc-web")]
+    GrpcWeb,
+    /// HTTP/2 without TLS, in Kubernetes' spelling.
+    #[serde(rename = "kubernetes.io/h2c")]
+    H2c,
+    /// WebSocket.
+    #[serde(rename = "kubernetes.io/ws")]
+    WebSocket,
+}
+
+/// What the controller says about a Backend.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// `Accepted` says whether the backend is served, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+    /// The LLM providers that answer, in order and joined with commas, such as `openai,anthropic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub providers: Option<String>,
+}

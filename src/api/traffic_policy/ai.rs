@@ -1,0 +1,292 @@
+//! Policies on LLM requests and replies: guards, enrichment, defaults.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::auth::AuthToken;
+
+/// What happens to LLM requests and replies.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AiPolicy {
+    /// Whether replies stream. Only for the native APIs of Gemini and Vertex AI, whose path says so; others have it in the body.
+    #[serde(default)]
+    pub route_type: RouteType,
+    /// Messages added to every conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_enrichment: Option<PromptEnrichment>,
+    /// What may not pass, in prompts and in replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_guard: Option<PromptGuard>,
+    /// Values for top-level fields of the request's body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<FieldDefault>,
+}
+
+/// Whether replies stream.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RouteType {
+    /// One reply.
+    #[default]
+    Chat,
+    /// A stream.
+    ChatStreaming,
+}
+
+/// Messages added to every conversation.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptEnrichment {
+    /// Added before the client's messages, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepend: Vec<PromptMessage>,
+    /// Added after the client's messages, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub append: Vec<PromptMessage>,
+}
+
+/// One message.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptMessage {
+    /// Who speaks: `system`, `user` or `assistant`, in any case of letters.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+/// What may not pass, in prompts and in replies.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PromptGuard {
+    /// Guards on what the client wrote: webhook first, then regex, then moderation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<PromptGuardRequest>,
+    /// Guards on what the model wrote: webhook first, then regex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<PromptGuardResponse>,
+}
+
+/// Guards on what the client wrote.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromptGuardRequest {
+    /// What the client gets when its request is rejected. Without it, status 403 and a short text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom_response: Option<CustomResponse>,
+    /// Patterns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<Regex>,
+    /// A service of yours that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+    /// A provider's moderation model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<Moderation>,
+}
+
+/// Guards on what the model wrote.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PromptGuardResponse {
+    /// Patterns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<Regex>,
+    /// A service of yours that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+/// What the client gets when its request is rejected.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomResponse {
+    /// The body, sent as plain text.
+    #[serde(default = "CustomResponse::default_message")]
+    pub message: String,
+    /// The status code.
+    #[serde(default = "CustomResponse::default_status_code")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status_code: u16,
+}
+
+impl CustomResponse {
+    fn default_message() -> String {
+        "The request was rejected due to inappropriate content".into()
+    }
+
+    fn default_status_code() -> u16 {
+        403
+    }
+}
+
+/// The answer of a guard that has no `customResponse`.
+impl Default for CustomResponse {
+    fn default() -> Self {
+        Self { message: Self::default_message(), status_code: Self::default_status_code() }
+    }
+}
+
+/// Patterns that may not pass: your own and ready-made ones together.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regex {
+    /// Your own patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RegexMatch>,
+    /// Ready-made patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builtins: Vec<Builtin>,
+    /// What happens to a match: `MASK` replaces it with `<NAME>`, `REJECT` refuses the request. In replies a match is always masked.
+    #[serde(default)]
+    pub action: RegexAction,
+}
+
+/// One pattern of your own.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegexMatch {
+    /// The regular expression. The case of letters does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// What a match is called: a masked one becomes `<NAME>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A ready-made pattern.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Builtin {
+    /// US social security numbers.
+    Ssn,
+    /// Credit card numbers.
+    CreditCard,
+    /// Telephone numbers.
+    PhoneNumber,
+    /// E-mail addresses.
+    Email,
+}
+
+/// What happens to a match.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RegexAction {
+    /// The match is replaced.
+    #[default]
+    Mask,
+    /// The request is refused.
+    Reject,
+}
+
+/// A service of yours that decides over a plain HTTP call. `host` and `endpoint` are two spellings of the same, as are
+/// `forwardHeaders` and `forwardHeaderMatches`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.host) != has(self.endpoint)", "exactly one of host and endpoint must be set: write `host: {host: NAME, port: PORT}`"),
+    validation = ("!(has(self.forwardHeaders) && has(self.forwardHeaderMatches))", "forwardHeaders and forwardHeaderMatches say the same: remove one of them"),
+)]
+pub struct Webhook {
+    /// Where the service is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<WebhookHost>,
+    /// Where the service is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<WebhookHost>,
+    /// Which of the client's headers the service gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_headers: Vec<HeaderMatch>,
+    /// Which of the client's headers the service gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_header_matches: Vec<HeaderMatch>,
+}
+
+impl Webhook {
+    /// Where the service is, in whichever spelling. `None` when neither is there.
+    #[must_use]
+    pub fn target(&self) -> Option<&WebhookHost> {
+        self.host.as_ref().or(self.endpoint.as_ref())
+    }
+
+    /// Which of the client's headers the service gets, in whichever spelling.
+    pub fn forwarded_headers(&self) -> impl Iterator<Item = &HeaderMatch> {
+        self.forward_headers.iter().chain(&self.forward_header_matches)
+    }
+}
+
+/// Where a webhook is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookHost {
+    /// Host name or IP address, without scheme and port.
+    #[schemars(length(min = 1))]
+    pub host: String,
+    /// Port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Accepted because mid-2025 manifests may have it; webhooks are called without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
+}
+
+/// A match on one header.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderMatch {
+    /// How the value is compared.
+    #[serde(rename = "type", default)]
+    pub kind: HeaderMatchType,
+    /// Name of the header.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// The value. Without one, or empty, every value matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub value: Option<String>,
+}
+
+/// How a header's value is compared.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeaderMatchType {
+    /// The whole value, exactly.
+    #[default]
+    Exact,
+    /// A regular expression over the whole value.
+    RegularExpression,
+}
+
+/// A provider's moderation model.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(validation = ("has(self.openAIModeration)", "OpenAI moderation config must be set for moderation prompt guard: write openAIModeration"))]
+pub struct Moderation {
+    /// OpenAI's moderation API.
+    #[serde(rename = "openAIModeration", skip_serializing_if = "Option::is_none")]
+    pub openai_moderation: Option<OpenAiModeration>,
+}
+
+/// OpenAI's moderation API.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenAiModeration {
+    /// The credential for OpenAI.
+    pub auth_token: AuthToken,
+    /// The moderation model.
+    #[serde(default = "OpenAiModeration::default_model")]
+    pub model: String,
+}
+
+impl OpenAiModeration {
+    fn default_model() -> String {
+        "omni-moderation-latest".into()
+    }
+}
+
+/// A value for a top-level field of the request's body.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDefault {
+    /// Name of the field.
+    #[schemars(length(min = 1))]
+    pub field: String,
+    /// The value, as JSON: `0.5` is a number, `[1,2]` a list. What is no JSON is a text.
+    #[schemars(length(min = 1))]
+    pub value: String,
+    /// Whether the value also replaces what the client sent.
+    #[serde(rename = "override", default)]
+    pub overrides: bool,
+}
