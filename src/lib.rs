@@ -12,3 +12,5 @@
 
 /// What users write: custom resources, Gateway API types, conditions and reasons.
 pub mod api;
+/// What we measure: metric families and the log.
+pub mod telemetry;

@@ -1,0 +1,60 @@
+//! All metrics of the process, and their text form.
+
+use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::{config::ConfigMetrics, register::register, requests::RequestMetrics, tokens::TokenMetrics};
+
+/// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
+pub struct Metrics {
+    /// Where everything is registered.
+    pub registry: Registry,
+    /// Requests and connections.
+    pub requests: RequestMetrics,
+    /// Tokens and the times of LLM calls.
+    pub tokens: TokenMetrics,
+    /// The configuration that is served.
+    pub config: ConfigMetrics,
+    /// Log lines that were dropped because nobody read them fast enough.
+    pub log_lines_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// All metrics, registered.
+    ///
+    /// # Errors
+    ///
+    /// When two metrics have one name, which is a mistake of this program.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let requests = RequestMetrics::register(&registry)?;
+        let tokens = TokenMetrics::register(&registry)?;
+        let config = ConfigMetrics::register(&registry)?;
+        let log_lines_dropped = register(
+            &registry,
+            IntCounter::new(
+                "tollgate_log_lines_dropped_total",
+                "Log lines dropped because standard output was not read fast enough or is closed.",
+            ),
+        )?;
+        let build = register(
+            &registry,
+            IntGaugeVec::new(Opts::new("tollgate_build_info", "Always 1; the labels tell the build."), &["version"]),
+        )?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self { registry, requests, tokens, config, log_lines_dropped })
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    ///
+    /// # Errors
+    ///
+    /// When a metric family can't be written, which is a mistake of this program.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! The registry against `docs/metrics.md`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::*;
+use crate::api::Kind;
+
+const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+
+/// Metrics with a sample in every family.
+fn filled() -> Metrics {
+    let metrics = Metrics::new().unwrap();
+    let route = metrics.requests.route("default/g", "default/r", "default/b");
+    route.record(200, "", Duration::from_millis(3));
+    drop(route.begin());
+    metrics.requests.connections("default/g/http").inc();
+    metrics.requests.connections_rejected("limit").inc();
+    let models = metrics.tokens.models("openai", "openai", "default/g", "default/r");
+    TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
+    let now = UNIX_EPOCH + Duration::from_secs(1_000);
+    metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
+    metrics
+}
+
+type Shape = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn exposed(metrics: &Metrics) -> Shape {
+    metrics
+        .registry
+        .gather()
+        .iter()
+        .map(|family| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let labels = family.get_metric()[0].get_label().iter().map(|label| label.name().to_owned()).collect();
+            (family.name().to_owned(), (kind, labels))
+        })
+        .collect()
+}
+
+/// The rows of the document's tables: name, type, unit, labels, meaning.
+fn documented() -> Shape {
+    DOCUMENT
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [name, kind, unit, labels, meaning] = cells.as_slice() else { panic!("not five cells: {line}") };
+            assert!(!unit.is_empty() && !meaning.is_empty(), "{line}");
+            let labels = labels.split(',').map(|l| l.trim().trim_matches('`')).filter(|l| !l.is_empty());
+            (name.trim_matches('`').to_owned(), ((*kind).to_owned(), labels.map(str::to_owned).collect()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_tells_what_is_exposed() {
+    assert_eq!(documented(), exposed(&filled()));
+}
+
+#[test]
+fn help_ends_with_a_full_stop() {
+    for family in filled().registry.gather().iter().filter(|f| !f.name().starts_with("process_")) {
+        assert!(family.help().ends_with('.'), "{}: {}", family.name(), family.help());
+    }
+}
+
+#[test]
+fn the_text_has_values() {
+    let text = filled().encode().unwrap();
+    for line in [
+        "tollgate_requests_total{backend=\"default/b\",error=\"\",gateway=\"default/g\",route=\"default/r\",status=\"200\"} 1",
+        "tollgate_requests_in_flight{gateway=\"default/g\"} 0",
+        "tollgate_config_generation 3",
+        "tollgate_config_objects{kind=\"Gateway\"} 2",
+        "tollgate_config_rejected_objects{kind=\"Secret\"} 1",
+        "tollgate_config_rejected_objects{kind=\"unknown\"} 1",
+        "tollgate_config_last_change_timestamp_seconds 1000",
+        "ai_prompt_tokens_total{llm=\"openai\",model=\"m\"} 1",
+        concat!("tollgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(text.contains("gen_ai_client_token_usage_bucket") && text.contains("le=\"67108864\""), "{text}");
+    assert!(text.contains("le=\"81.92\""));
+}
+
+#[test]
+fn rejected_objects_that_are_mended_leave() {
+    let metrics = filled();
+    metrics.config.published(4, [], [], Duration::ZERO, SystemTime::UNIX_EPOCH);
+    assert!(!metrics.encode().unwrap().contains("tollgate_config_rejected_objects{"));
+}

@@ -1,0 +1,13 @@
+//! What we measure, and the log. Every metric is described in `docs/metrics.md`, which a test holds to the truth.
+
+pub mod access;
+pub mod config;
+pub mod log;
+pub mod metrics;
+mod register;
+pub mod requests;
+pub mod tokens;
+
+pub use access::AccessLog;
+pub use log::{LogFormat, LogGuard};
+pub use metrics::Metrics;
