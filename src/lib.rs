@@ -14,3 +14,5 @@
 pub mod api;
 /// What we measure: metric families and the log.
 pub mod telemetry;
+/// Incremental decoders without IO: JSON scan, server-sent events.
+pub mod stream;

@@ -1,0 +1,46 @@
+//! Incremental decoders without IO: what the request path and the relay know about bytes.
+//!
+//! Everything here is a plain function or state machine over byte slices: no sockets, no clock, no task, no recursion.
+//! Observers never fail the traffic they look at; only [`json::TopLevel::scan`], which decides whether a request is
+//! accepted, returns an error.
+//!
+//! | module | looks at | does | used for |
+//! | --- | --- | --- | --- |
+//! | [`json`] | a complete body | validates it, borrows the members of the top-level object | requests, one event's data |
+//! | [`splice`] | a scanned body | replaces, inserts and removes members, byte-exact elsewhere | rewriting requests |
+//! | [`tap`] | a JSON reply in frames | captures chosen top-level members on the way past | usage of buffered replies |
+//! | [`sse`] | an event stream in frames | yields events, drops those that the client did not ask for | usage of streams |
+//!
+//! Every bound, and its reason:
+//!
+//! | bound | value | reason |
+//! | --- | --- | --- |
+//! | [`json::MAX_DEPTH`] | 1024 levels | nesting is input; no schema of any provider comes near, one bit a level is all it costs |
+//! | [`json::MAX_MEMBERS`] | 4096 members | a member costs 72 bytes here and 5 in the body: a 32 MiB body must not become 480 MiB |
+//! | [`tap::MAX_CAPTURE`] | 64 KiB a value | `usage` and `model` take under 2 KiB; a captured value is the only copy we make |
+//! | [`sse::MAX_EVENT_BYTES`] | 16 MiB an event | images in one event reach 10 MiB; only an event split over frames is copied at all |
+//! | `sse::KEEP_CAPACITY` | 64 KiB | buffers that one large event grew are given back after it, streams live for minutes |
+//!
+//! [`json`]: crate::stream::json
+//! [`splice`]: crate::stream::splice
+//! [`tap`]: crate::stream::tap
+//! [`sse`]: crate::stream::sse
+//! [`json::TopLevel::scan`]: crate::stream::json::TopLevel::scan
+//! [`json::MAX_DEPTH`]: crate::stream::json::MAX_DEPTH
+//! [`json::MAX_MEMBERS`]: crate::stream::json::MAX_MEMBERS
+//! [`tap::MAX_CAPTURE`]: crate::stream::tap::MAX_CAPTURE
+//! [`sse::MAX_EVENT_BYTES`]: crate::stream::sse::MAX_EVENT_BYTES
+
+pub mod json;
+pub mod splice;
+pub mod sse;
+pub mod tap;
+
+mod skip;
+#[cfg(test)]
+mod testing;
+
+pub use json::{JsonError, JsonErrorKind, Member, TopLevel, ValueKind};
+pub use splice::Splice;
+pub use sse::{Event, SseDecoder, SseFilter};
+pub use tap::JsonTap;
