@@ -16,3 +16,5 @@ pub mod api;
 pub mod telemetry;
 /// Incremental decoders without IO: JSON scan, server-sent events.
 pub mod stream;
+/// Wire formats of LLM APIs: what a request asks, what a reply used, how an error looks.
+pub mod dialect;

@@ -1,0 +1,160 @@
+//! Errors of the gateway in the caller's dialect.
+
+use serde_json::json;
+
+use super::{Family, StreamMode};
+
+/// What went wrong, in the words that every dialect has one for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The request can't be served as it is (400, 405, 415).
+    InvalidRequest,
+    /// The client's credential is missing (401).
+    Authentication,
+    /// The client may not do this (403).
+    Permission,
+    /// No such route, endpoint or model (404).
+    NotFound,
+    /// The body is over the limit (413).
+    TooLarge,
+    /// Too many requests (429).
+    RateLimit,
+    /// The gateway or its configuration failed (500).
+    Internal,
+    /// Not built yet (501).
+    NotImplemented,
+    /// The provider failed (502).
+    BadGateway,
+    /// The provider can't be reached now (503).
+    Unavailable,
+    /// The provider took too long (504, 408).
+    Timeout,
+}
+
+impl ErrorClass {
+    /// OpenAI's `error.type`.
+    const fn openai(self) -> &'static str {
+        match self {
+            Self::InvalidRequest | Self::NotFound | Self::TooLarge | Self::NotImplemented => "invalid_request_error",
+            Self::Authentication => "authentication_error",
+            Self::Permission => "permission_error",
+            Self::RateLimit => "rate_limit_error",
+            Self::Timeout => "timeout",
+            Self::Internal | Self::BadGateway | Self::Unavailable => "server_error",
+        }
+    }
+
+    /// Anthropic's `error.type`.
+    const fn anthropic(self) -> &'static str {
+        match self {
+            Self::InvalidRequest | Self::NotImplemented => "invalid_request_error",
+            Self::Authentication => "authentication_error",
+            Self::Permission => "permission_error",
+            Self::NotFound => "not_found_error",
+            Self::TooLarge => "request_too_large",
+            Self::RateLimit => "rate_limit_error",
+            Self::Timeout => "timeout_error",
+            Self::Internal | Self::BadGateway => "api_error",
+            Self::Unavailable => "overloaded_error",
+        }
+    }
+
+    /// Google's `error.status`.
+    const fn gemini(self) -> &'static str {
+        match self {
+            Self::InvalidRequest | Self::TooLarge => "INVALID_ARGUMENT",
+            Self::Authentication => "UNAUTHENTICATED",
+            Self::Permission => "PERMISSION_DENIED",
+            Self::NotFound => "NOT_FOUND",
+            Self::RateLimit => "RESOURCE_EXHAUSTED",
+            Self::Internal | Self::BadGateway => "INTERNAL",
+            Self::NotImplemented => "UNIMPLEMENTED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Timeout => "DEADLINE_EXCEEDED",
+        }
+    }
+}
+
+/// One error, ready to be written in any dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorShape<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// What went wrong.
+    pub class: ErrorClass,
+    /// A stable word for programs, OpenAI's `error.code`.
+    pub code: &'static str,
+    /// What the client may know.
+    pub message: &'a str,
+}
+
+impl ErrorShape<'_> {
+    /// The JSON body.
+    pub fn body(&self, family: Family) -> Vec<u8> {
+        let value = match family {
+            Family::OpenAi => json!({"error": {
+                "message": self.message, "type": self.class.openai(), "param": null, "code": self.code,
+            }}),
+            Family::Anthropic => json!({"type": "error", "error": {
+                "type": self.class.anthropic(), "message": self.message,
+            }}),
+            Family::Gemini => json!({"error": {
+                "code": self.status, "message": self.message, "status": self.class.gemini(),
+            }}),
+        };
+        value.to_string().into_bytes()
+    }
+
+    /// The error as the last event of a stream that has begun. `elements` says how many elements of a JSON array have
+    /// passed, for Gemini's array streams.
+    pub fn event(&self, family: Family, mode: StreamMode, elements: u64) -> Vec<u8> {
+        let body = self.body(family);
+        let mut out = Vec::with_capacity(body.len() + 40);
+        let (before, after): (&[u8], &[u8]) = match (family, mode) {
+            (_, StreamMode::JsonArray) => (if elements == 0 { b"[" } else { b",\r\n" }, b"\r\n]"),
+            (Family::Anthropic, _) => (b"event: error\ndata: ", b"\n\n"),
+            (Family::Gemini, _) => (b"data: ", b"\r\n\r\n"),
+            (Family::OpenAi, _) => (b"data: ", b"\n\n"),
+        };
+        out.extend_from_slice(before);
+        out.extend_from_slice(&body);
+        out.extend_from_slice(after);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ERROR: ErrorShape<'static> =
+        ErrorShape { status: 504, class: ErrorClass::Timeout, code: "upstream_timeout", message: "a \"b\"" };
+
+    #[test]
+    fn each_family_has_its_shape() {
+        let read = |family| serde_json::from_slice::<serde_json::Value>(&ERROR.body(family)).unwrap();
+        assert_eq!(
+            read(Family::OpenAi),
+            json!({"error": {"message": "a \"b\"", "type": "timeout", "param": null, "code": "upstream_timeout"}})
+        );
+        assert_eq!(
+            read(Family::Anthropic),
+            json!({"type": "error", "error": {"type": "timeout_error", "message": "a \"b\""}})
+        );
+        assert_eq!(
+            read(Family::Gemini),
+            json!({"error": {"code": 504, "message": "a \"b\"", "status": "DEADLINE_EXCEEDED"}})
+        );
+    }
+
+    #[test]
+    fn events_fit_the_stream_they_end() {
+        let event = |family, mode, n| String::from_utf8(ERROR.event(family, mode, n)).unwrap();
+        assert!(event(Family::Anthropic, StreamMode::Sse, 0).starts_with("event: error\ndata: {"));
+        assert!(event(Family::OpenAi, StreamMode::Sse, 0).starts_with("data: {"));
+        let whole = format!("[{{}}{}", event(Family::Gemini, StreamMode::JsonArray, 1));
+        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(), 2);
+        let alone = event(Family::Gemini, StreamMode::JsonArray, 0);
+        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&alone).unwrap().len(), 1);
+    }
+}
