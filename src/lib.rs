@@ -18,3 +18,5 @@ pub mod telemetry;
 pub mod stream;
 /// Wire formats of LLM APIs: what a request asks, what a reply used, how an error looks.
 pub mod dialect;
+/// Who answers: one file a provider, with its host, paths, credentials and quirks.
+pub mod provider;

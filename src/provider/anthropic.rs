@@ -1,0 +1,63 @@
+//! Anthropic's own API.
+
+use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
+
+use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
+use crate::dialect::{Ask, Endpoint, Family, anthropic};
+
+pub(super) const INFO: Info = Info {
+    name: "anthropic",
+    llm: "anthropic",
+    system: "anthropic",
+    family: Family::Anthropic,
+    summary: "Anthropic Messages",
+};
+
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// The version sent for clients that send none: every field we know exists in it, and it still takes `temperature`.
+const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// `anthropic` in a Backend.
+pub struct Anthropic {
+    model: Option<String>,
+    version: HeaderValue,
+}
+
+impl Anthropic {
+    /// An entry that overrides the client's model with `model`. `api_version` is sent for clients that send none; a
+    /// version that no header can hold falls back to the default.
+    pub fn new(model: Option<String>, api_version: Option<&str>) -> Self {
+        let version = api_version.and_then(|v| HeaderValue::from_str(v).ok()).unwrap_or(DEFAULT_VERSION);
+        Self { model, version }
+    }
+}
+
+impl Provider for Anthropic {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn host(&self) -> String {
+        "api.anthropic.com".into()
+    }
+
+    fn credential_slot(&self) -> CredentialSlot {
+        CredentialSlot { header: HeaderName::from_static("x-api-key"), prefix: String::new() }
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    fn path(&self, ask: &Ask, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        let path = match &ask.endpoint {
+            Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
+            endpoint => anthropic::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+        };
+        path_and_query(query::join(&path, client, &[]))
+    }
+
+    fn complete_headers(&self, headers: &mut HeaderMap) {
+        headers.entry(VERSION).or_insert_with(|| self.version.clone());
+    }
+}

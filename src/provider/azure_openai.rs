@@ -1,0 +1,86 @@
+//! Azure OpenAI with dated API versions: the deployment stands in the path.
+
+use http::{HeaderName, uri::PathAndQuery};
+
+use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
+use crate::dialect::{Ask, Endpoint, Family, openai};
+
+pub(super) const INFO: Info = Info {
+    name: "azureopenai",
+    llm: "azure_openai",
+    system: "azure.ai.openai",
+    family: Family::OpenAi,
+    summary: "Azure OpenAI deployments",
+};
+
+/// `azureopenai` in a Backend.
+pub struct AzureOpenAi {
+    endpoint: String,
+    deployment: String,
+    api_version: String,
+    chat: Option<PathAndQuery>,
+}
+
+impl AzureOpenAi {
+    /// An entry for one deployment at `endpoint` (a host name).
+    pub fn new(endpoint: String, deployment: String, api_version: String) -> Self {
+        let mut entry = Self { endpoint, deployment, api_version, chat: None };
+        entry.chat = entry.deployed(&entry.deployment, "/chat/completions").ok();
+        entry
+    }
+
+    fn deployed(&self, deployment: &str, path: &str) -> Result<PathAndQuery, Refusal> {
+        let deployment = model_segment(Some(deployment))
+            .and_then(|d| if d.contains('/') { Err(Refusal::ModelInvalid) } else { Ok(d) })?;
+        self.versioned(&format!("/openai/deployments/{deployment}{path}"))
+    }
+
+    /// The client's own query is for another API version, if it has one: it does not travel on.
+    fn versioned(&self, path: &str) -> Result<PathAndQuery, Refusal> {
+        path_and_query(query::join(path, None, &[("api-version", &self.api_version)]))
+    }
+}
+
+impl Provider for AzureOpenAi {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn host(&self) -> String {
+        self.endpoint.clone()
+    }
+
+    fn credential_slot(&self) -> CredentialSlot {
+        CredentialSlot { header: HeaderName::from_static("api-key"), prefix: String::new() }
+    }
+
+    fn model(&self) -> Option<&str> {
+        Some(&self.deployment)
+    }
+
+    /// The deployment in the path decides; what the body says stays as the client wrote it.
+    fn model_in_body(&self) -> bool {
+        false
+    }
+
+    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &ask.endpoint {
+            Endpoint::ChatCompletions => self.chat.clone().ok_or(Refusal::ModelInvalid),
+            Endpoint::Completions => self.deployed(&self.deployment, "/completions"),
+            // A chat deployment can't embed: the client's model names the deployment that can.
+            Endpoint::Embeddings => self.deployed(model.unwrap_or(&self.deployment), "/embeddings"),
+            Endpoint::Responses => self.versioned("/openai/responses"),
+            Endpoint::ResponseResource(rest) => self.versioned(&format!("/openai/responses/{}", tail(rest)?)),
+            Endpoint::Models(None) => self.versioned("/openai/models"),
+            Endpoint::Models(Some(id)) => self.versioned(&format!("/openai/models/{}", tail(id)?)),
+            endpoint if openai::path(endpoint).is_some() => {
+                Err(Refusal::Endpoint("Azure OpenAI has no such endpoint".into()))
+            }
+            _ => Err(Refusal::Translation),
+        }
+    }
+
+    fn asks_for_usage(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,100 @@
+//! Gemini at Google AI Studio.
+
+use http::{HeaderName, uri::PathAndQuery};
+
+use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
+use crate::dialect::{Ask, Endpoint, Family, GeminiVerb, StreamMode};
+
+pub(super) const INFO: Info = Info {
+    name: "gemini",
+    llm: "gemini",
+    system: "gcp.gemini",
+    family: Family::Gemini,
+    summary: "Gemini at Google AI Studio",
+};
+
+/// What Google's documentation uses, and the only version that knows every model.
+const DEFAULT_VERSION: &str = "v1beta";
+
+/// `gemini` in a Backend.
+pub struct Gemini {
+    model: Option<String>,
+    api_version: String,
+    /// The guide's two URLs, made once.
+    generate: Option<PathAndQuery>,
+    stream: Option<PathAndQuery>,
+}
+
+impl Gemini {
+    /// An entry that overrides the client's model with `model`.
+    pub fn new(model: Option<String>, api_version: Option<String>) -> Self {
+        let api_version = api_version.filter(|v| !v.is_empty()).unwrap_or_else(|| DEFAULT_VERSION.into());
+        let mut entry = Self { model, api_version, generate: None, stream: None };
+        let model = entry.model.as_deref();
+        let generate = entry.ask(model, GeminiVerb::Generate, StreamMode::No, None).ok();
+        let stream = entry.ask(model, GeminiVerb::StreamGenerate, StreamMode::Sse, None).ok();
+        (entry.generate, entry.stream) = (generate, stream);
+        entry
+    }
+
+    fn ask(
+        &self,
+        model: Option<&str>,
+        verb: GeminiVerb,
+        stream: StreamMode,
+        client: Option<&str>,
+    ) -> Result<PathAndQuery, Refusal> {
+        let model = model_segment(model)?;
+        path_and_query(with_alt(&format!("/{}/models/{model}:{}", self.api_version, verb.as_str()), stream, client))
+    }
+}
+
+/// `path` with the client's query, and `alt=sse` where the reply is to be a stream of events.
+pub(super) fn with_alt(path: &str, stream: StreamMode, client: Option<&str>) -> String {
+    let added: &[(&str, &str)] = if stream == StreamMode::Sse { &[("alt", "sse")] } else { &[] };
+    query::join(path, client, added)
+}
+
+impl Provider for Gemini {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn host(&self) -> String {
+        "generativelanguage.googleapis.com".into()
+    }
+
+    /// The header rather than `?key=`: URLs end up in logs.
+    fn credential_slot(&self) -> CredentialSlot {
+        CredentialSlot { header: HeaderName::from_static("x-goog-api-key"), prefix: String::new() }
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    fn model_in_body(&self) -> bool {
+        false
+    }
+
+    fn path(&self, ask: &Ask, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &ask.endpoint {
+            Endpoint::Gemini(verb, _) => {
+                let made = match (verb, ask.stream) {
+                    (GeminiVerb::Generate, _) => &self.generate,
+                    (GeminiVerb::StreamGenerate, StreamMode::Sse) => &self.stream,
+                    _ => &None,
+                };
+                match made {
+                    Some(made) if client.is_none_or(|q| q == "alt=sse") => Ok(made.clone()),
+                    _ => self.ask(model, *verb, ask.stream, client),
+                }
+            }
+            Endpoint::Models(id) => {
+                let id = id.as_deref().map(tail).transpose()?.map(|id| format!("/{id}")).unwrap_or_default();
+                path_and_query(query::join(&format!("/{}/models{id}", self.api_version), client, &[]))
+            }
+            _ => Err(Refusal::Translation),
+        }
+    }
+}
