@@ -20,3 +20,5 @@ pub mod stream;
 pub mod dialect;
 /// Who answers: one file a provider, with its host, paths, credentials and quirks.
 pub mod provider;
+/// IO to providers: connections, TLS, pools.
+pub mod upstream;

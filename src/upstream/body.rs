@@ -1,0 +1,119 @@
+//! Bodies towards providers and back.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{BodyError, Pool, http1::Http1Body};
+
+/// A request's body: whole, so that it can be sent again elsewhere, or passing through.
+pub enum UpstreamBody {
+    /// The whole body; `None` once it has been sent.
+    Full(Option<Bytes>),
+    /// A client's body on its way to a plain Service.
+    Stream(Incoming),
+}
+
+impl UpstreamBody {
+    /// No body.
+    pub const fn empty() -> Self {
+        Self::Full(None)
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A reply's body. At its end the connection goes back to the pool; dropped before, the connection is closed (HTTP/1)
+/// or the stream reset (HTTP/2), so that the provider stops working.
+pub struct ReplyBody(Inner);
+
+enum Inner {
+    Http1(Http1Body, Arc<Pool>),
+    /// The count ends with the body.
+    Http2(Incoming, #[expect(dead_code, reason = "held, not read")] InFlight),
+}
+
+/// Counts what is under way on an HTTP/2 connection.
+pub(super) type InFlight = Arc<()>;
+
+impl ReplyBody {
+    pub(super) fn http1(body: Http1Body, pool: Arc<Pool>) -> Self {
+        let mut reply = Self(Inner::Http1(body, pool));
+        reply.release();
+        reply
+    }
+
+    pub(super) const fn http2(body: Incoming, in_flight: InFlight) -> Self {
+        Self(Inner::Http2(body, in_flight))
+    }
+
+    /// Gives the connection back if the body has come to its end.
+    fn release(&mut self) {
+        if let Inner::Http1(body, pool) = &mut self.0
+            && body.is_done()
+            && let Some(connection) = body.take_connection()
+        {
+            pool.keep(connection);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Inner::Http1(body, _) => {
+                let data = ready!(body.poll_data(cx));
+                self.release();
+                Poll::Ready(data.map(|d| d.map(Frame::data)))
+            }
+            Inner::Http2(body, _) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Http1(body, _) => body.is_done(),
+            Inner::Http2(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Http1(body, _) => body.size_hint(),
+            Inner::Http2(body, _) => body.size_hint(),
+        }
+    }
+}

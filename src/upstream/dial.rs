@@ -1,0 +1,122 @@
+//! New connections: DNS and TCP by hyper-util's connector, then TLS.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::ClientConfig;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use super::{Origin, SendError, SendErrorKind, Transport, http1::Stream, tls};
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct DialerOptions {
+    /// Bound on DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Where LLM providers are simulated: every connection to one goes there instead, in clear.
+    pub simulator: Option<SocketAddr>,
+}
+
+impl Default for DialerOptions {
+    /// Five seconds: three SYN retransmissions, after which another target is the better bet.
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(5), simulator: None }
+    }
+}
+
+/// Makes connections.
+pub struct Dialer {
+    options: DialerOptions,
+    tcp: HttpConnector,
+    tls: Arc<TlsConfigs>,
+}
+
+/// TLS configurations, made when the first connection needs one.
+#[derive(Default)]
+struct TlsConfigs {
+    verified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+    unverified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+}
+
+impl TlsConfigs {
+    fn get(&self, verify: bool) -> &OnceLock<Result<Arc<ClientConfig>, rustls::Error>> {
+        if verify { &self.verified } else { &self.unverified }
+    }
+}
+
+impl Dialer {
+    /// A dialer with these options.
+    pub fn new(options: DialerOptions) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_mins(1)));
+        tcp.set_connect_timeout(Some(options.connect_timeout));
+        Self { options, tcp, tls: Arc::default() }
+    }
+
+    /// The first asks for the system's roots, which are files: read off the threads that serve.
+    async fn tls_config(&self, verify: bool) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(made) = self.tls.get(verify).get() {
+            return Ok(made.clone()?);
+        }
+        let tls = Arc::clone(&self.tls);
+        let make = move || tls.get(verify).get_or_init(|| tls::client_config(verify)).clone();
+        Ok(tokio::task::spawn_blocking(make).await??)
+    }
+
+    /// How connections to `origin` are really made: simulated providers answer in clear.
+    pub(super) fn transport(&self, origin: &Origin) -> Transport {
+        match self.simulator(origin) {
+            Some(_) => Transport::Http1,
+            None => origin.transport,
+        }
+    }
+
+    fn simulator(&self, origin: &Origin) -> Option<SocketAddr> {
+        self.options.simulator.filter(|_| origin.provider)
+    }
+
+    /// A new connection to `origin`, and whether it speaks HTTP/2.
+    pub(super) async fn dial(&self, origin: &Origin) -> Result<(Stream, bool), SendError> {
+        match tokio::time::timeout(self.options.connect_timeout, self.connect(origin)).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(SendError::new(SendErrorKind::ConnectTimeout, elapsed)),
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<(Stream, bool), SendError> {
+        let authority = match self.simulator(origin) {
+            Some(address) => address.to_string(),
+            None if origin.host.contains(':') => format!("[{}]:{}", origin.host, origin.port),
+            None => format!("{}:{}", origin.host, origin.port),
+        };
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+            .map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+        let tcp = self.tcp.clone().call(uri).await.map_err(SendError::tcp)?.into_inner();
+        match self.transport(origin) {
+            Transport::Http1 => Ok((Stream::Clear(tcp), false)),
+            Transport::Http2 => Ok((Stream::Clear(tcp), true)),
+            Transport::Tls { verify } => {
+                let failed = |e: Box<dyn std::error::Error + Send + Sync>| SendError::new(SendErrorKind::Tls, e);
+                let config = self.tls_config(verify).await.map_err(failed)?;
+                let name = tls::server_name(&origin.host).map_err(|e| failed(e.into()))?;
+                let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| failed(e.into()))?;
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                stream.flush().await.map_err(|e| failed(e.into()))?;
+                Ok((Stream::Tls(Box::new(stream)), http2))
+            }
+        }
+    }
+}

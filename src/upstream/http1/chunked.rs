@@ -1,0 +1,178 @@
+//! Chunked framing (RFC 9112, section 7.1), taken off as bytes arrive.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Longest size line, extensions included. Nobody sends extensions; this leaves room for some.
+const MAX_LINE: usize = 1024;
+/// Longest trailer section.
+const MAX_TRAILERS: usize = 16 * 1024;
+/// Chunks from this size on are handed on as they are; smaller ones are joined, since each frame costs more than copying.
+const JOIN_BELOW: usize = 4096;
+
+/// Takes the framing off a chunked body.
+#[derive(Debug, Default)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// Bytes of trailers seen.
+    trailers: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailers,
+    Done,
+}
+
+/// The framing is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid chunked framing: {0}")]
+pub struct ChunkedError(&'static str);
+
+impl ChunkedDecoder {
+    /// Whether the last chunk and the trailers have passed.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes what can be taken from `buffer`: the data of all its chunks joined, or one large chunk as it is. `None`
+    /// when more bytes are needed or the body is done.
+    ///
+    /// # Errors
+    /// When a size, a line end or a bound is broken.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ChunkedError> {
+        let mut joined = BytesMut::new();
+        loop {
+            match self.state {
+                State::Size => match line(buffer, MAX_LINE)? {
+                    None => break,
+                    Some(line) => {
+                        let size = size(&line)?;
+                        self.state = if size == 0 { State::Trailers } else { State::Data(size) };
+                    }
+                },
+                State::Data(left) => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    if here == 0 || (here >= JOIN_BELOW && !joined.is_empty()) {
+                        break;
+                    }
+                    let left = left - here as u64;
+                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    if here >= JOIN_BELOW {
+                        return Ok(Some(buffer.split_to(here).freeze()));
+                    }
+                    if joined.is_empty() {
+                        joined.reserve(buffer.len());
+                    }
+                    joined.extend_from_slice(buffer.get(..here).unwrap_or_default());
+                    buffer.advance(here);
+                }
+                State::DataEnd => match buffer.get(..2) {
+                    Some(b"\r\n") => {
+                        buffer.advance(2);
+                        self.state = State::Size;
+                    }
+                    Some(_) => return Err(ChunkedError("no line end after a chunk")),
+                    None => break,
+                },
+                State::Trailers => match line(buffer, MAX_TRAILERS)? {
+                    None => break,
+                    Some(line) if line.is_empty() => self.state = State::Done,
+                    Some(line) => {
+                        self.trailers += line.len() + 2;
+                        if self.trailers > MAX_TRAILERS {
+                            return Err(ChunkedError("trailers are too long"));
+                        }
+                    }
+                },
+                State::Done => break,
+            }
+        }
+        Ok((!joined.is_empty()).then(|| joined.freeze()))
+    }
+}
+
+/// The next whole line, without its end.
+fn line(buffer: &mut BytesMut, max: usize) -> Result<Option<BytesMut>, ChunkedError> {
+    let Some(end) = memchr::memchr(b'\n', buffer) else {
+        return if buffer.len() > max { Err(ChunkedError("a line is too long")) } else { Ok(None) };
+    };
+    let mut line = buffer.split_to(end);
+    buffer.advance(1);
+    match line.last() {
+        Some(b'\r') => {
+            line.truncate(end - 1);
+            Ok(Some(line))
+        }
+        _ => Err(ChunkedError("a line ends without CR")),
+    }
+}
+
+/// The size at the start of a line; extensions are ignored.
+fn size(line: &[u8]) -> Result<u64, ChunkedError> {
+    let digits = line.split(|b| matches!(b, b';' | b' ' | b'\t')).next().unwrap_or_default();
+    // Fifteen digits hold more than any disk; sixteen could overflow.
+    if digits.is_empty() || digits.len() > 15 {
+        return Err(ChunkedError("a chunk has no valid size"));
+    }
+    digits.iter().try_fold(0u64, |size, digit| {
+        let value = char::from(*digit).to_digit(16).ok_or(ChunkedError("a chunk has no valid size"))?;
+        Ok(size * 16 + u64::from(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes `wire` fed in pieces of `step` bytes: the body, and whether it was complete.
+    fn decode(wire: &[u8], step: usize) -> Result<(Vec<u8>, bool), ChunkedError> {
+        let (mut decoder, mut buffer, mut out) = (ChunkedDecoder::default(), BytesMut::new(), Vec::new());
+        for piece in wire.chunks(step) {
+            buffer.extend_from_slice(piece);
+            while let Some(data) = decoder.decode(&mut buffer)? {
+                out.extend_from_slice(&data);
+            }
+        }
+        Ok((out, decoder.is_done()))
+    }
+
+    #[test]
+    fn bodies_come_out_whole_at_every_split() {
+        let large = vec![b'x'; 10_000];
+        let mut wire = b"5\r\nhello\r\n1;ext=1\r\n \r\n2710\r\n".to_vec();
+        wire.extend_from_slice(&large);
+        wire.extend_from_slice(b"\r\n5\r\nworld\r\n0\r\nx-trailer: 1\r\n\r\n");
+        let expected = [b"hello ".as_slice(), &large, b"world"].concat();
+        for step in [1, 2, 3, 7, 4096, wire.len()] {
+            assert_eq!(decode(&wire, step).unwrap(), (expected.clone(), true), "step {step}");
+        }
+    }
+
+    #[test]
+    fn small_chunks_are_joined() {
+        let (mut decoder, mut buffer) = (ChunkedDecoder::default(), BytesMut::from(&b"1\r\na\r\n1\r\nb\r\n1\r\nc"[..]));
+        assert_eq!(decoder.decode(&mut buffer).unwrap().unwrap(), "abc");
+        assert_eq!(decoder.decode(&mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn a_cut_body_is_not_done() {
+        for wire in [&b"5\r\nhel"[..], b"5\r\nhello\r\n", b"0\r\n", b"5"] {
+            assert!(!decode(wire, 1).unwrap().1, "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn broken_framing_is_refused() {
+        for wire in
+            [&b"\r\n"[..], b"x\r\n", b"-1\r\n", b"5\nhello", b"1\r\nab\r\n", b"fffffffffffffffff\r\n", b" 5\r\n"]
+        {
+            assert!(decode(wire, 1).is_err(), "{:?}", String::from_utf8_lossy(wire));
+        }
+        assert!(decode(&vec![b'1'; MAX_LINE + 2], 64).is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Heads of requests and replies on the wire.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+
+use super::Framing;
+
+/// Most headers of a reply.
+const MAX_HEADERS: usize = 128;
+/// Longest head of a reply.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// How a request's body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// There is none.
+    Nothing,
+    /// With its length.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// Writes the head of `request`; the framing headers are ours alone.
+pub fn write<B>(request: &Request<B>, sending: Sending, out: &mut BytesMut) {
+    let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    out.reserve(256 + path.len() + request.headers().len() * 48);
+    out.put_slice(request.method().as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(path.as_bytes());
+    out.put_slice(b" HTTP/1.1\r\n");
+    for (name, value) in request.headers() {
+        if matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION) {
+            continue;
+        }
+        out.put_slice(name.as_str().as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
+    }
+    match sending {
+        Sending::Nothing => {}
+        Sending::Length(length) => {
+            out.put_slice(b"content-length: ");
+            out.put_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.put_slice(b"\r\n");
+        }
+        Sending::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// A reply's head, and what follows it.
+#[derive(Debug)]
+pub struct Head {
+    /// Status and headers.
+    pub response: Response<()>,
+    /// How the body ends.
+    pub framing: Framing,
+    /// Whether the connection may be used again after the body.
+    pub keep_alive: bool,
+}
+
+/// What is wrong with a reply's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not HTTP/1.
+    #[error("reply is not HTTP/1: {0}")]
+    Syntax(#[from] httparse::Error),
+    /// Beyond the bound.
+    #[error("the reply's head is longer than {MAX_HEAD} bytes")]
+    TooLong,
+    /// Its length can't be told.
+    #[error("the reply's framing is ambiguous")]
+    Framing,
+    /// It wants to speak something else.
+    #[error("the reply switches protocols, which was not asked for")]
+    Upgrade,
+}
+
+/// Takes a whole head from `buffer`; `None` when more bytes are needed. `head_request` says that no body follows.
+///
+/// # Errors
+/// When it is no head of HTTP/1, or too long, or two lengths contradict each other.
+pub fn read(buffer: &mut BytesMut, head_request: bool) -> Result<Option<Head>, HeadError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let length = match parsed.parse(buffer)? {
+        httparse::Status::Complete(length) => length,
+        httparse::Status::Partial if buffer.len() > MAX_HEAD => return Err(HeadError::TooLong),
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = parsed.code.and_then(|c| StatusCode::from_u16(c).ok()).ok_or(httparse::Error::Status)?;
+    let http11 = parsed.version == Some(1);
+    // Values stay slices of the head: where each stands, before it is split off.
+    let base = buffer.as_ptr().addr();
+    let spans: smallvec::SmallVec<[(HeaderName, usize, usize); 32]> = parsed
+        .headers
+        .iter()
+        .map(|h| {
+            let name = HeaderName::from_bytes(h.name.as_bytes()).map_err(|_| httparse::Error::HeaderName)?;
+            Ok((name, h.value.as_ptr().addr() - base, h.value.len()))
+        })
+        .collect::<Result<_, httparse::Error>>()?;
+    let head: Bytes = buffer.split_to(length).freeze();
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = if http11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    let map = response.headers_mut();
+    map.reserve(spans.len());
+    for (name, start, length) in spans {
+        let value = if length == 0 { Bytes::new() } else { head.slice(start..start + length) };
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| httparse::Error::HeaderValue)?;
+        map.append(name, value);
+    }
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(HeadError::Upgrade);
+    }
+    let framing = framing(&mut response, head_request)?;
+    let keep_alive = keeps_alive(&response, http11) && framing != Framing::Close;
+    Ok(Some(Head { response, framing, keep_alive }))
+}
+
+/// How the body ends (RFC 9112, section 6.3).
+fn framing(response: &mut Response<()>, head_request: bool) -> Result<Framing, HeadError> {
+    let status = response.status();
+    if head_request || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+        return Ok(Framing::Length(0));
+    }
+    let headers = response.headers_mut();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
+            return Err(HeadError::Framing);
+        }
+        // Both at once is how replies are smuggled; the chunks are what counts.
+        headers.remove(header::CONTENT_LENGTH);
+        return Ok(Framing::Chunked(super::chunked::ChunkedDecoder::default()));
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(Framing::Close) };
+    let length = first.to_str().ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse().ok());
+    let length = length.ok_or(HeadError::Framing)?;
+    if lengths.any(|other| other != first) {
+        return Err(HeadError::Framing);
+    }
+    Ok(Framing::Length(length))
+}
+
+fn keeps_alive(response: &Response<()>, http11: bool) -> bool {
+    let says = |word: &str| {
+        let values = response.headers().get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+        values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
+    };
+    if http11 { !says("close") } else { says("keep-alive") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(wire: &str, head_request: bool) -> Result<Option<Head>, HeadError> {
+        read(&mut BytesMut::from(wire), head_request)
+    }
+
+    #[test]
+    fn framing_and_reuse_follow_the_rules() {
+        let length = |n| Framing::Length(n);
+        let chunked = || Framing::Chunked(super::super::chunked::ChunkedDecoder::default());
+        let cases = [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", false, length(5), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n", false, length(5), false),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n", false, chunked(), true),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n", false, chunked(), true),
+            ("HTTP/1.1 200 OK\r\n\r\n", false, Framing::Close, false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", false, length(0), true),
+            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", false, length(0), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", true, length(0), true),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", false, length(1), false),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", false, length(1), true),
+        ];
+        for (wire, head_request, framing, keep_alive) in cases {
+            let head = parse(wire, head_request).unwrap().unwrap();
+            assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{wire}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_broken_heads_are_refused() {
+        for wire in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "<html>",
+        ] {
+            assert!(parse(wire, false).is_err(), "{wire}");
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(MAX_HEAD));
+        assert_eq!(parse(&endless, false).unwrap_err(), HeadError::TooLong);
+    }
+
+    #[test]
+    fn values_are_kept_and_the_rest_stays() {
+        let mut buffer =
+            BytesMut::from("HTTP/1.1 200 OK\r\nX-Empty:\r\nx-two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\nhi");
+        let head = read(&mut buffer, false).unwrap().unwrap();
+        assert_eq!(head.response.headers()["x-empty"], "");
+        assert_eq!(head.response.headers().get_all("x-two").iter().count(), 2);
+        assert_eq!(buffer, "hi");
+        assert!(parse("HTTP/1.1 200 OK\r\nx: ", false).unwrap().is_none(), "a head in parts waits for its rest");
+    }
+
+    #[test]
+    fn requests_carry_our_framing_alone() {
+        let request = Request::post("/a?b=c")
+            .header("host", "h")
+            .header("content-length", "9")
+            .header("x", "1")
+            .body(())
+            .unwrap();
+        let mut out = BytesMut::new();
+        write(&request, Sending::Length(3), &mut out);
+        assert_eq!(out, "POST /a?b=c HTTP/1.1\r\nhost: h\r\nx: 1\r\ncontent-length: 3\r\n\r\n");
+    }
+}
