@@ -22,3 +22,5 @@ pub mod dialect;
 pub mod provider;
 /// IO to providers: connections, TLS, pools.
 pub mod upstream;
+/// What a request reads: the route table and compiled backends.
+pub mod snapshot;

@@ -1,0 +1,91 @@
+//! What a request reads: one immutable snapshot, compiled ahead, shared by all requests of its generation.
+
+mod backend;
+mod debug;
+mod hosts;
+mod paths;
+mod rule;
+mod tls;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, Split, Target, Weighted};
+pub use debug::to_json;
+pub use hosts::{HostIndex, HostPattern};
+pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
+pub use rule::{Action, Fail, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, Timeouts};
+use rustls::ServerConfig;
+pub use tls::TlsTable;
+
+/// The place that holds the current snapshot.
+pub type Snapshots = ArcSwap<Snapshot>;
+
+/// Everything requests need to know, of one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    /// Counts up with each compile; 0 is the empty snapshot before the first.
+    pub generation: u64,
+    /// What is served, by the port that is bound.
+    pub ports: BTreeMap<u16, Port>,
+}
+
+/// One bound port.
+#[derive(Default)]
+pub struct Port {
+    /// TLS, with certificates by server name; `None` is plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Listeners by host name. A request belongs to the most specific listener alone.
+    pub listeners: HostIndex<Listener>,
+}
+
+/// One listener of a Gateway.
+pub struct Listener {
+    /// The Gateway, as `namespace/name`: a metric label.
+    pub gateway: Arc<str>,
+    /// The listener's name.
+    pub name: String,
+    /// Rules by host name.
+    pub routes: HostIndex<PathTable>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { gateway: Arc::from(""), name: String::new(), routes: HostIndex::default() }
+    }
+}
+
+/// A rule that a request matches.
+#[derive(Clone)]
+pub struct Matched {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// Length in bytes of the part of the path that a prefix match covers; the whole path for other matches.
+    pub matched: usize,
+}
+
+/// Where routing ended.
+pub enum Routed<'a> {
+    /// At a rule.
+    Rule(Matched),
+    /// The listener has no rule for this request.
+    NoRule(&'a Listener),
+    /// No listener on this port has this host.
+    NoListener,
+}
+
+impl Snapshot {
+    /// The rule for `request` on `port`.
+    ///
+    /// Among rules, the host name that matches most specifically goes first, then the path, then method, headers and
+    /// query parameters, then the older route: the Gateway API's precedence.
+    pub fn route<'a>(&'a self, port: u16, request: &RequestView<'a>) -> Routed<'a> {
+        let Some(listener) = self.ports.get(&port).and_then(|p| p.listeners.matching(request.host).next()) else {
+            return Routed::NoListener;
+        };
+        match listener.routes.matching(request.host).find_map(|table| table.find(request)) {
+            Some(matched) => Routed::Rule(matched),
+            None => Routed::NoRule(listener),
+        }
+    }
+}
