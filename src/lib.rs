@@ -24,3 +24,5 @@ pub mod provider;
 pub mod upstream;
 /// What a request reads: the route table and compiled backends.
 pub mod snapshot;
+/// Objects to snapshot and reports.
+pub mod compile;

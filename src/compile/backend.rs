@@ -1,0 +1,178 @@
+//! Backends to targets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{HeaderName, uri::PathAndQuery};
+
+use super::{
+    Condition, Env, ObjectReport, Objects,
+    credential::credential,
+    shape::{BackendShape, ProviderEntry, ProviderSpec, shape},
+};
+use crate::{
+    api::{
+        Kind, ObjectKey,
+        backend::{AppProtocol, Backend},
+        condition::{ConditionType, Reason},
+    },
+    dialect::Family,
+    provider::{Anthropic, AzureOpenAi, CredentialSlot, Gemini, OpenAi, Provider, VertexAi},
+    snapshot::{AiBackend, HttpBackend, Target},
+    upstream::{Origin, Transport, server_name},
+};
+
+/// A Backend that can be served.
+#[derive(Clone)]
+pub enum Compiled {
+    Ai(Arc<AiBackend>),
+    Http(Arc<HttpBackend>),
+}
+
+/// Why a Backend can't be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// All Backends, served or not, by key.
+pub struct Backends {
+    by_key: BTreeMap<ObjectKey, (Option<i64>, Result<Compiled, Problem>)>,
+}
+
+impl Backends {
+    /// The Backend at `key`, if there is one.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Result<Compiled, Problem>> {
+        self.by_key.get(key).map(|(_, compiled)| compiled)
+    }
+
+    pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
+        self.by_key.into_iter().map(|(key, (generation, compiled))| {
+            let condition = match compiled {
+                Ok(_) => Condition::new(ConditionType::Accepted, true, Reason::Accepted, "Backend accepted"),
+                Err(p) => Condition::new(ConditionType::Accepted, false, p.reason, p.message),
+            };
+            ObjectReport { conditions: vec![condition], ..ObjectReport::new(Kind::Backend, key, generation) }
+        })
+    }
+}
+
+pub fn compile_all(objects: &Objects, env: &Env) -> Backends {
+    let compiled = objects
+        .backends
+        .iter()
+        .map(|(key, backend)| (key.clone(), (backend.metadata.generation, compile(key, backend, objects, env))));
+    Backends { by_key: compiled.collect() }
+}
+
+fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> Result<Compiled, Problem> {
+    let name: Arc<str> = key.to_string().into();
+    match shape(&backend.spec) {
+        Err(problems) => {
+            let unsupported = problems.iter().any(|p| p.unsupported);
+            let messages: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+            let reason = if unsupported { Reason::Unsupported } else { Reason::Invalid };
+            Err(Problem { reason, message: messages.join("; ") })
+        }
+        Ok(BackendShape::Static { hosts, app_protocol }) => {
+            let transport = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
+            let pools = hosts
+                .into_iter()
+                .map(|(host, port)| env.pools.get(&Origin { host: bare(host), port, transport, provider: false }))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|message| Problem { reason: Reason::Invalid, message })?;
+            Ok(Compiled::Http(Arc::new(HttpBackend::new(name, pools))))
+        }
+        Ok(BackendShape::Ai(groups)) => {
+            let mut problems = Vec::new();
+            let mut compiled = Vec::new();
+            for group in groups {
+                let mut targets = Vec::new();
+                for entry in group {
+                    let entry_name = entry.name.clone();
+                    match target(entry, key, objects, env) {
+                        Ok(target) => targets.push(target),
+                        Err(p) => problems.push((entry_name, p)),
+                    }
+                }
+                compiled.push(targets);
+            }
+            // Fail closed: a Backend of which a part can't be used is not used, so that no traffic shifts silently.
+            if let Some((_, first)) = problems.first() {
+                let reason = first.reason;
+                let messages: Vec<String> =
+                    problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
+                return Err(Problem { reason, message: messages.join("; ") });
+            }
+            let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
+            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled))))
+        }
+    }
+}
+
+fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
+    let invalid = |message: String| Problem { reason: Reason::Invalid, message };
+    let host_override = entry.host.clone();
+    let (provider, auth): (Box<dyn Provider>, _) = match entry.provider {
+        ProviderSpec::OpenAi { auth, model } => (Box::new(OpenAi::new(model, host_override.as_deref())), auth),
+        ProviderSpec::AzureOpenAi { auth, endpoint, deployment, api_version } => {
+            (Box::new(AzureOpenAi::new(endpoint, deployment, api_version)), auth)
+        }
+        ProviderSpec::Anthropic { auth, api_version, model } => {
+            (Box::new(Anthropic::new(model, api_version.as_deref())), auth)
+        }
+        ProviderSpec::Gemini { auth, model, api_version } => (Box::new(Gemini::new(model, api_version)), auth),
+        ProviderSpec::VertexAi { auth, model, api_version, project, location, model_path, publisher } => {
+            if publisher.as_deref().is_some_and(|p| !p.is_empty() && !p.eq_ignore_ascii_case("google")) {
+                return Err(Problem {
+                    reason: Reason::Unsupported,
+                    message: "vertexai.publisher: only GOOGLE is supported".into(),
+                });
+            }
+            (Box::new(VertexAi::new(model, api_version, project, location, model_path)), auth)
+        }
+        ProviderSpec::Bedrock { .. } => {
+            return Err(Problem { reason: Reason::Unsupported, message: "bedrock is not supported yet".into() });
+        }
+    };
+    let slot = provider.credential_slot();
+    let (name, prefix) = entry.auth_header.map_or((None, None), |h| (h.name, h.prefix));
+    let slot = CredentialSlot {
+        header: match name {
+            Some(name) => HeaderName::try_from(name.as_str())
+                .map_err(|_| invalid(format!("authHeader.headerName: '{name}' is not a header name")))?,
+            None => slot.header,
+        },
+        prefix: prefix.unwrap_or(slot.prefix),
+    };
+    let credential = credential(&auth, &key.namespace, slot, objects)
+        .map_err(|p| Problem { reason: p.reason, message: p.message })?;
+    let host = bare(host_override.unwrap_or_else(|| provider.host()));
+    let port = entry.port.unwrap_or(443);
+    server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
+    // As kgateway has it: 443 means TLS, any other port is in clear.
+    let transport = if port == 443 { Transport::Tls { verify: !entry.insecure_skip_verify } } else { Transport::Http1 };
+    let pool = env.pools.get(&Origin { host, port, transport, provider: true }).map_err(invalid)?;
+    let path = match entry.path {
+        Some(path) => Some(
+            PathAndQuery::try_from(path.as_str())
+                .ok()
+                .filter(|_| path.starts_with('/'))
+                .ok_or_else(|| invalid(format!("path: '{path}' is not a path; begin it with '/'")))?,
+        ),
+        None => None,
+    };
+    Ok(Target { name: entry.name, provider, pool, path, credential })
+}
+
+/// IPv6 addresses come in brackets, ready for a URL; connections and certificates want them bare.
+fn bare(host: String) -> String {
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(inner) => inner.to_owned(),
+        None => host,
+    }
+}
+
+const fn is_http2(protocol: AppProtocol) -> bool {
+    matches!(protocol, AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::GrpcWeb | AppProtocol::H2c)
+}

@@ -1,0 +1,174 @@
+//! Filters of HTTPRoutes. Rules and backend references have the same filters under different generated names; a macro
+//! reads both.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::{
+    api::gateway::{BackendFilter, BackendFilterType, Filter, FilterType},
+    snapshot::{HeaderEdits, PathRewrite, Redirect, Rewrite},
+};
+
+/// What a list of filters comes to.
+#[derive(Default)]
+pub struct Filters {
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    pub rewrite: Option<Rewrite>,
+    pub redirect: Option<Redirect>,
+    /// TrafficPolicies named by `ExtensionRef`.
+    pub policies: Vec<String>,
+    /// What can't be done, in words: the rule answers 500.
+    pub problems: Vec<String>,
+}
+
+/// The group of our policies.
+pub const KGATEWAY: &str = "gateway.kgateway.dev";
+
+/// Reads `set`, `add` and `remove` of either header modifier.
+macro_rules! edits {
+    ($modifier:expr, $name:literal, $into:expr, $problems:expr) => {
+        if $modifier.is_none() {
+            $problems.push(lacking($name));
+        }
+        if let Some(modifier) = $modifier {
+            for entry in modifier.set.iter().flatten() {
+                push(&mut $into.set, &entry.name, &entry.value, $problems);
+            }
+            for entry in modifier.add.iter().flatten() {
+                push(&mut $into.add, &entry.name, &entry.value, $problems);
+            }
+            for name in modifier.remove.iter().flatten() {
+                match HeaderName::try_from(name.as_str()) {
+                    Ok(name) => $into.remove.push(name),
+                    Err(_) => $problems.push(format!("'{name}' is not a header name")),
+                }
+            }
+        }
+    };
+}
+
+/// Reads a path modifier of either kind.
+macro_rules! path_rewrite {
+    ($path:expr) => {
+        $path.as_ref().and_then(|p| {
+            let full = p.replace_full_path.clone().map(PathRewrite::Full);
+            full.or_else(|| p.replace_prefix_match.clone().map(PathRewrite::Prefix))
+        })
+    };
+}
+
+/// In a cluster the API server refuses it.
+fn lacking(field: &str) -> String {
+    format!("a filter lacks the field of its type, {field}")
+}
+
+fn push(into: &mut Vec<(HeaderName, HeaderValue)>, name: &str, value: &str, problems: &mut Vec<String>) {
+    match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        (Ok(name), Ok(value)) => into.push((name, value)),
+        (Err(_), _) => problems.push(format!("'{name}' is not a header name")),
+        (_, Err(_)) => problems.push(format!("the value for header '{name}' is not a header value")),
+    }
+}
+
+fn host_value(host: Option<&str>, problems: &mut Vec<String>) -> Option<HeaderValue> {
+    let host = host?;
+    HeaderValue::try_from(host).map_err(|_| problems.push(format!("'{host}' is not a host name"))).ok()
+}
+
+/// Filters of a rule. `listener_port` is the port that clients see, for redirects.
+pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
+    let mut out = Filters::default();
+    for filter in filters {
+        match filter.r#type {
+            FilterType::RequestHeaderModifier => {
+                edits!(
+                    &filter.request_header_modifier,
+                    "requestHeaderModifier",
+                    out.request_headers,
+                    &mut out.problems
+                );
+            }
+            FilterType::ResponseHeaderModifier => {
+                edits!(
+                    &filter.response_header_modifier,
+                    "responseHeaderModifier",
+                    out.response_headers,
+                    &mut out.problems
+                );
+            }
+            FilterType::UrlRewrite => match &filter.url_rewrite {
+                Some(rewrite) => {
+                    let host = host_value(rewrite.hostname.as_deref(), &mut out.problems);
+                    out.rewrite = Some(Rewrite { host, path: path_rewrite!(rewrite.path) });
+                }
+                None => out.problems.push(lacking("urlRewrite")),
+            },
+            FilterType::RequestRedirect => match &filter.request_redirect {
+                Some(redirect) => out.redirect = Some(self::redirect(redirect, listener_port)),
+                None => out.problems.push(lacking("requestRedirect")),
+            },
+            FilterType::ExtensionRef => match &filter.extension_ref {
+                Some(r) if r.group == KGATEWAY && r.kind == "TrafficPolicy" => out.policies.push(r.name.clone()),
+                Some(r) => out.problems.push(format!(
+                    "ExtensionRef to {}/{} is not supported; use a TrafficPolicy of {KGATEWAY}",
+                    r.group, r.kind
+                )),
+                None => out.problems.push(lacking("extensionRef")),
+            },
+            FilterType::RequestMirror => out.problems.push("filter RequestMirror is not supported yet".into()),
+            FilterType::Cors => out.problems.push("filter CORS is not supported yet".into()),
+        }
+    }
+    if out.redirect.is_some() && out.rewrite.is_some() {
+        out.problems.push("RequestRedirect and URLRewrite can't be used together".into());
+    }
+    out
+}
+
+/// Filters of a backend reference: header modifiers.
+pub fn of_backend(filters: &[BackendFilter]) -> Filters {
+    let mut out = Filters::default();
+    for filter in filters {
+        match filter.r#type {
+            BackendFilterType::RequestHeaderModifier => {
+                edits!(
+                    &filter.request_header_modifier,
+                    "requestHeaderModifier",
+                    out.request_headers,
+                    &mut out.problems
+                );
+            }
+            BackendFilterType::ResponseHeaderModifier => {
+                edits!(
+                    &filter.response_header_modifier,
+                    "responseHeaderModifier",
+                    out.response_headers,
+                    &mut out.problems
+                );
+            }
+            _ => out
+                .problems
+                .push("a backendRef's filters may only be RequestHeaderModifier or ResponseHeaderModifier".into()),
+        }
+    }
+    out
+}
+
+fn redirect(written: &crate::api::gateway::RequestRedirect, listener_port: u16) -> Redirect {
+    use crate::api::gateway::RedirectScheme;
+    Redirect {
+        status: written
+            .status_code
+            .and_then(|code| u16::try_from(code).ok())
+            .and_then(|code| StatusCode::from_u16(code).ok())
+            .unwrap_or(StatusCode::FOUND),
+        scheme: written.scheme.as_ref().map(|s| match s {
+            RedirectScheme::Http => "http",
+            RedirectScheme::Https => "https",
+        }),
+        host: written.hostname.clone(),
+        port: written.port.and_then(|p| u16::try_from(p).ok()),
+        listener_port,
+        path: path_rewrite!(written.path),
+    }
+}

@@ -1,0 +1,251 @@
+//! TrafficPolicies: which rules each applies to, and what it comes to there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Condition, ObjectReport, Objects, ParentReport};
+use crate::{
+    api::{
+        Kind, ObjectKey,
+        condition::{ConditionType, Reason},
+        traffic_policy::{RouteType, TrafficPolicy, TrafficPolicySpec},
+    },
+    snapshot::Timeouts,
+};
+
+/// What all policies of one rule come to.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// `ai.routeType: CHAT_STREAMING`.
+    pub streams: bool,
+    /// Bounds in time.
+    pub timeouts: Timeouts,
+    /// Protections that are asked for and not built: the rule must not serve without them.
+    pub blocked: Vec<String>,
+}
+
+/// All policies, by what they target.
+pub struct Policies<'a> {
+    objects: &'a Objects,
+    by_target: HashMap<Target<'a>, Vec<&'a ObjectKey>>,
+    /// Gateways that each policy has reached.
+    reached: BTreeMap<&'a ObjectKey, BTreeSet<ObjectKey>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Target<'a> {
+    kind: Kind,
+    namespace: &'a str,
+    name: &'a str,
+    section: Option<&'a str>,
+}
+
+/// The rule and listener that policies are asked for.
+pub struct Subject<'s> {
+    pub route: &'s ObjectKey,
+    pub rule: Option<&'s str>,
+    pub gateway: &'s ObjectKey,
+    pub listener: &'s str,
+    /// Policies named by `ExtensionRef`, in the route's namespace.
+    pub named: &'s [String],
+}
+
+impl<'a> Policies<'a> {
+    pub fn new(objects: &'a Objects) -> Self {
+        let mut by_target: HashMap<Target<'a>, Vec<&'a ObjectKey>> = HashMap::new();
+        for (key, policy) in &objects.traffic_policies {
+            for target in targets(objects, key, policy) {
+                by_target.entry(target).or_default().push(key);
+            }
+        }
+        let created = |key: &ObjectKey| {
+            let policy = objects.traffic_policies.get(key);
+            policy.and_then(|p| p.metadata.creation_timestamp.as_ref()).map_or(i64::MAX, |t| t.0.as_second())
+        };
+        for keys in by_target.values_mut() {
+            keys.sort_by_key(|key| (created(key), *key));
+        }
+        Self { objects, by_target, reached: BTreeMap::new() }
+    }
+
+    /// What applies to `subject`: per top-level field the most specific policy that has it, the older among equals.
+    /// An `ExtensionRef` to a policy that is not there is an error, for the rule.
+    pub fn merged(&mut self, subject: &Subject<'_>) -> Result<Merged, String> {
+        if self.by_target.is_empty() && subject.named.is_empty() {
+            return Ok(Merged::default());
+        }
+        let mut order: Vec<&'a ObjectKey> = Vec::new();
+        for name in subject.named {
+            let key = ObjectKey::new(&subject.route.namespace, name);
+            let (key, _) = self
+                .objects
+                .traffic_policies
+                .get_key_value(&key)
+                .ok_or_else(|| format!("ExtensionRef: TrafficPolicy {key} does not exist"))?;
+            order.push(key);
+        }
+        let route = |section| (Kind::HttpRoute, subject.route, section);
+        let gateway = |section| (Kind::Gateway, subject.gateway, section);
+        let levels = [
+            subject.rule.map(|r| route(Some(r))),
+            Some(route(None)),
+            Some(gateway(Some(subject.listener))),
+            Some(gateway(None)),
+        ];
+        for (kind, key, section) in levels.into_iter().flatten() {
+            let target = Target { kind, namespace: &key.namespace, name: &key.name, section };
+            let by_target: &HashMap<Target<'_>, Vec<&'a ObjectKey>> = &self.by_target;
+            order.extend(by_target.get(&target).into_iter().flatten());
+        }
+        let mut merged = Merged::default();
+        let (mut ai, mut timeouts) = (false, false);
+        for key in order {
+            self.reached.entry(key).or_default().insert(subject.gateway.clone());
+            let Some(policy) = self.objects.traffic_policies.get(key) else { continue };
+            let spec = &policy.spec;
+            if let Some(own) = spec.ai.as_ref().filter(|_| !ai) {
+                merged.streams = own.route_type == RouteType::ChatStreaming;
+                ai = true;
+            }
+            if let Some(own) = spec.timeouts.as_ref().filter(|_| !timeouts) {
+                let bound = |d: Option<&crate::api::duration::GoDuration>| {
+                    d.map(super::super::api::duration::GoDuration::get).filter(|d| !d.is_zero())
+                };
+                merged.timeouts.request = bound(own.request.as_ref());
+                merged.timeouts.stream_idle = bound(own.stream_idle.as_ref());
+                timeouts = true;
+            }
+            let missing = protections(spec);
+            if !missing.is_empty() {
+                merged.blocked.push(format!(
+                    "TrafficPolicy {key} asks for {}, which is not supported yet; nothing is served without it",
+                    missing.join(", ")
+                ));
+            }
+        }
+        Ok(merged)
+    }
+
+    pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
+        let Self { objects, mut reached, .. } = self;
+        objects
+            .traffic_policies
+            .iter()
+            .map(move |(key, policy)| report(key, policy, reached.remove(key).unwrap_or_default()))
+    }
+}
+
+fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPolicy) -> Vec<Target<'a>> {
+    let kind = |kind: &str| match kind {
+        "Gateway" => Some(Kind::Gateway),
+        "HTTPRoute" => Some(Kind::HttpRoute),
+        _ => None,
+    };
+    let named = policy.spec.target_refs.iter().filter_map(|t| {
+        Some(Target {
+            kind: kind(&t.kind)?,
+            namespace: &key.namespace,
+            name: &t.name,
+            section: t.section_name.as_deref(),
+        })
+    });
+    let mut found: Vec<Target<'a>> = named.collect();
+    for selector in &policy.spec.target_selectors {
+        let Some(kind) = kind(&selector.kind) else { continue };
+        let matches = |labels: Option<&BTreeMap<String, String>>| {
+            selector.match_labels.iter().all(|(k, v)| labels.is_some_and(|l| l.get(k) == Some(v)))
+        };
+        let gateways = objects.gateways.iter().map(|(k, g)| (Kind::Gateway, k, g.metadata.labels.as_ref()));
+        let routes = objects.http_routes.iter().map(|(k, r)| (Kind::HttpRoute, k, r.metadata.labels.as_ref()));
+        for (k, target, labels) in gateways.chain(routes) {
+            if k == kind && target.namespace == key.namespace && matches(labels) {
+                let section = selector.section_name.as_deref();
+                found.push(Target { kind, namespace: &target.namespace, name: &target.name, section });
+            }
+        }
+    }
+    found
+}
+
+/// Fields that keep something out. Serving without them would be worse than not serving.
+fn protections(spec: &TrafficPolicySpec) -> Vec<&'static str> {
+    let guards = spec.ai.as_ref().is_some_and(|ai| ai.prompt_guard.is_some());
+    let limits = spec.rate_limit.is_some();
+    [
+        ("ai.promptGuard", guards),
+        ("rateLimit", limits),
+        ("extAuth", spec.ext_auth.is_some()),
+        ("rbac", spec.rbac.is_some()),
+        ("csrf", spec.csrf.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, set)| set.then_some(name))
+    .collect()
+}
+
+/// Fields that shape traffic and are not acted on: served without them, and said so.
+fn not_acted_on(spec: &TrafficPolicySpec) -> Vec<&'static str> {
+    let guarded = protections(spec);
+    let ai = spec.ai.as_ref();
+    let own = [
+        ("ai.promptEnrichment", ai.is_some_and(|ai| ai.prompt_enrichment.is_some())),
+        ("ai.defaults", ai.is_some_and(|ai| !ai.defaults.is_empty())),
+        ("retry", spec.retry.is_some()),
+    ];
+    let own = own.into_iter().filter_map(|(name, set)| set.then_some(name));
+    own.chain(spec.unsupported_fields())
+        .filter(|name| !guarded.iter().any(|g| name == g || name.starts_with(&format!("{g}."))))
+        .collect()
+}
+
+fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>) -> ObjectReport {
+    let spec = &policy.spec;
+    let foreign: Vec<&str> = spec
+        .target_refs
+        .iter()
+        .filter(|t| !matches!(t.kind.as_str(), "Gateway" | "HTTPRoute"))
+        .map(|t| t.kind.as_str())
+        .collect();
+    let (blocked, partly) = (protections(spec), not_acted_on(spec));
+    let mut conditions = vec![if !blocked.is_empty() {
+        let message = format!(
+            "not supported yet: {}; the rules it applies to answer 500 rather than serve without",
+            blocked.join(", ")
+        );
+        Condition::new(ConditionType::Accepted, false, Reason::Unsupported, message)
+    } else if !foreign.is_empty() {
+        let message = format!("targetRefs may only name Gateways and HTTPRoutes, not {}", foreign.join(", "));
+        Condition::new(ConditionType::Accepted, false, Reason::Invalid, message)
+    } else {
+        Condition::new(ConditionType::Accepted, true, Reason::Valid, "Policy accepted")
+    }];
+    if !partly.is_empty() {
+        let message = format!("accepted but not acted on yet: {}", partly.join(", "));
+        conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, Reason::Unsupported, message));
+    }
+    let targeted = !spec.target_refs.is_empty() || !spec.target_selectors.is_empty();
+    conditions.push(if gateways.is_empty() {
+        let message = if targeted {
+            "no rule that is served is among its targets"
+        } else {
+            "it has no targets, and no HTTPRoute names it in an ExtensionRef filter"
+        };
+        Condition::new(ConditionType::Attached, false, Reason::TargetNotFound, message)
+    } else {
+        Condition::new(ConditionType::Attached, true, Reason::Attached, "Attached to all targets")
+    });
+    let parents = gateways.into_iter().map(|gateway| ParentReport {
+        kind: Kind::Gateway,
+        key: gateway,
+        section_name: None,
+        port: None,
+        conditions: conditions.clone(),
+    });
+    let parents: Vec<_> = parents.collect();
+    // Without a parent there is no place for per-parent conditions.
+    let own = if parents.is_empty() { conditions } else { Vec::new() };
+    ObjectReport {
+        conditions: own,
+        parents,
+        ..ObjectReport::new(Kind::TrafficPolicy, key.clone(), policy.metadata.generation)
+    }
+}

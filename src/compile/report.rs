@@ -1,0 +1,116 @@
+//! What compile has to say about each object, in the shape of Kubernetes status.
+
+use serde::Serialize;
+
+use crate::api::{
+    Kind, ObjectKey,
+    condition::{ConditionType, Reason},
+};
+
+/// Everything compile has to say about one set of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reports {
+    /// One report an object, in order of kind and key.
+    pub objects: Vec<ObjectReport>,
+}
+
+/// What compile has to say about one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectReport {
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object's key.
+    #[serde(flatten)]
+    pub key: ObjectKey,
+    /// `metadata.generation` the conditions speak of, where the source has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Conditions of the object itself. Empty for kinds whose status is per parent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Per parent: HTTPRoutes and policies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentReport>,
+    /// Per listener: Gateways.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerReport>,
+}
+
+/// A Kubernetes condition without its times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// The condition's type.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// `True` or `False`.
+    pub status: bool,
+    /// Why, as one word of the API.
+    pub reason: Reason,
+    /// Why, for people. Never holds any part of a Secret.
+    pub message: String,
+}
+
+/// The state of a route or policy towards one parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParentReport {
+    /// The parent's kind.
+    pub kind: Kind,
+    /// The parent's key.
+    #[serde(flatten)]
+    pub key: ObjectKey,
+    /// The listener the reference names, if it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section_name: Option<String>,
+    /// The port the reference names, if it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Conditions towards this parent.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of one listener of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerReport {
+    /// The listener's name.
+    pub name: String,
+    /// How many routes are attached.
+    pub attached_routes: u32,
+    /// Route kinds this listener supports and allows.
+    pub supported_kinds: Vec<Kind>,
+    /// Conditions of the listener.
+    pub conditions: Vec<Condition>,
+}
+
+impl Condition {
+    /// A condition of this type, status, reason and message.
+    pub fn new(kind: ConditionType, status: bool, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status, reason, message: message.into() }
+    }
+}
+
+impl ObjectReport {
+    /// A report that says nothing yet.
+    pub const fn new(kind: Kind, key: ObjectKey, generation: Option<i64>) -> Self {
+        Self { kind, key, generation, conditions: Vec::new(), parents: Vec::new(), listeners: Vec::new() }
+    }
+
+    /// Whether any condition says that something is wrong: `Accepted`, `Programmed`, `ResolvedRefs` or `Attached`
+    /// false, or `Conflicted` or `PartiallyInvalid` true.
+    pub fn problems(&self) -> impl Iterator<Item = &Condition> {
+        let own = self.conditions.iter();
+        let parents = self.parents.iter().flat_map(|p| &p.conditions);
+        let listeners = self.listeners.iter().flat_map(|l| &l.conditions);
+        own.chain(parents).chain(listeners).filter(|c| c.is_problem())
+    }
+}
+
+impl Condition {
+    /// Whether this condition says that something is wrong.
+    pub const fn is_problem(&self) -> bool {
+        let wanted = !matches!(
+            self.kind,
+            ConditionType::Conflicted | ConditionType::PartiallyInvalid | ConditionType::OverlappingTLSConfig
+        );
+        self.status != wanted
+    }
+}

@@ -1,0 +1,224 @@
+//! HTTPRoutes: which listeners they attach to, and their rules there.
+
+use std::sync::Arc;
+
+use super::{
+    Condition, ObjectReport, ParentReport, Scope, filters,
+    gateway::{Gateways, ListenerState},
+    policy::{Merged, Policies, Subject},
+    rule::{self, Context, Flaws, Place},
+};
+use crate::{
+    api::{
+        Kind, ObjectKey,
+        condition::{ConditionType, Reason},
+        gateway::{HttpRoute, ParentRef},
+    },
+    snapshot::{HostPattern, Precedence},
+};
+
+/// Attaches every route and says how it went.
+pub fn compile_all(context: &Context<'_>, gateways: &mut Gateways, policies: &mut Policies<'_>) -> Vec<ObjectReport> {
+    context
+        .objects
+        .http_routes
+        .iter()
+        .filter_map(|(key, route)| compile(context, key, route, gateways, policies))
+        .collect()
+}
+
+/// The report of one route; `None` when no parent of it is ours.
+fn compile(
+    context: &Context<'_>,
+    key: &ObjectKey,
+    route: &HttpRoute,
+    gateways: &mut Gateways,
+    policies: &mut Policies<'_>,
+) -> Option<ObjectReport> {
+    let name: Arc<str> = key.to_string().into();
+    let mut report = ObjectReport::new(Kind::HttpRoute, key.clone(), route.metadata.generation);
+    for parent in route.spec.parent_refs.iter().flatten().filter(|p| is_gateway(p)) {
+        let gateway_key = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
+        let conditions = match gateways.by_key.get_mut(&gateway_key) {
+            Some(gateway) => {
+                let gateway_name = Arc::clone(&gateway.name);
+                let subject = RouteOf { key, name: &name, route, gateway: &gateway_key, gateway_name: &gateway_name };
+                attach(context, &subject, parent, &mut gateway.listeners, policies)
+            }
+            // In a cluster it may be another controller's. In files nobody else would tell.
+            None if context.env.scope == Scope::Files && !context.objects.gateways.contains_key(&gateway_key) => {
+                let message = format!("there is no Gateway {gateway_key}");
+                vec![Condition::new(ConditionType::Accepted, false, Reason::NoMatchingParent, message)]
+            }
+            None => continue,
+        };
+        report.parents.push(ParentReport {
+            kind: Kind::Gateway,
+            key: gateway_key,
+            section_name: parent.section_name.clone(),
+            port: parent.port.and_then(|p| u16::try_from(p).ok()),
+            conditions,
+        });
+    }
+    if report.parents.is_empty()
+        && context.env.scope == Scope::Files
+        && route.spec.parent_refs.iter().flatten().next().is_none()
+    {
+        let message = "the route has no parentRefs: it belongs to no Gateway";
+        report.conditions = vec![Condition::new(ConditionType::Accepted, false, Reason::NoMatchingParent, message)];
+        return Some(report);
+    }
+    (!report.parents.is_empty()).then_some(report)
+}
+
+fn is_gateway(parent: &ParentRef) -> bool {
+    parent.group.as_deref().is_none_or(|g| g == "gateway.networking.k8s.io")
+        && parent.kind.as_deref().is_none_or(|k| k == "Gateway")
+}
+
+/// A route towards one Gateway.
+struct RouteOf<'a> {
+    key: &'a ObjectKey,
+    name: &'a Arc<str>,
+    route: &'a HttpRoute,
+    gateway: &'a ObjectKey,
+    gateway_name: &'a Arc<str>,
+}
+
+fn attach(
+    context: &Context<'_>,
+    subject: &RouteOf<'_>,
+    parent: &ParentRef,
+    listeners: &mut [ListenerState],
+    policies: &mut Policies<'_>,
+) -> Vec<Condition> {
+    let (mut named, mut allowed, mut attached) = (false, false, false);
+    let mut flaws = Flaws::default();
+    let (hostnames, bad_hostnames) = hostnames(subject.route);
+    let mut first = true;
+    for listener in listeners {
+        let wanted = parent.section_name.as_ref().is_none_or(|s| *s == listener.name)
+            && parent.port.is_none_or(|p| p == i32::from(listener.port));
+        if !wanted {
+            continue;
+        }
+        named = true;
+        if !listener.allows(&subject.key.namespace) {
+            continue;
+        }
+        allowed = true;
+        let mut hosts: Vec<HostPattern> = hostnames.iter().filter_map(|h| h.intersect(&listener.hostname)).collect();
+        hosts.sort();
+        hosts.dedup();
+        if hosts.is_empty() {
+            continue;
+        }
+        attached = true;
+        let fresh = listener.attach(subject.name);
+        if !fresh {
+            hosts.clear();
+        }
+        // Flaws are the same at every listener: collect them once.
+        let mut here = Flaws::default();
+        add_rules(context, subject, listener, &hosts, policies, &mut here);
+        if std::mem::take(&mut first) {
+            flaws = here;
+        }
+    }
+    let refused = |reason, message: String| vec![Condition::new(ConditionType::Accepted, false, reason, message)];
+    if !named {
+        let what = parent
+            .section_name
+            .as_ref()
+            .map_or_else(|| format!("port {}", parent.port.unwrap_or(0)), |s| format!("listener \"{s}\""));
+        return refused(Reason::NoMatchingParent, format!("Gateway {} has no {what}", subject.gateway));
+    }
+    if !allowed {
+        let message = format!(
+            "no listener of Gateway {} allows HTTPRoutes of namespace \"{}\"",
+            subject.gateway, subject.key.namespace
+        );
+        return refused(Reason::NotAllowedByListeners, message);
+    }
+    if !attached {
+        let mut message = format!("no hostname of the route fits a listener of Gateway {}", subject.gateway);
+        for bad in bad_hostnames {
+            message.push_str("; ");
+            message.push_str(&bad);
+        }
+        return refused(Reason::NoMatchingListenerHostname, message);
+    }
+    flaws.unsupported.splice(0..0, bad_hostnames);
+    conditions(flaws)
+}
+
+/// The route's host names, and what is wrong with those that are none: they are left out.
+fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
+    let names = route.spec.hostnames.as_deref().unwrap_or_default();
+    if names.is_empty() {
+        return (vec![HostPattern::Any], Vec::new());
+    }
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for name in names {
+        match HostPattern::valid(name) {
+            Ok(pattern) => good.push(pattern),
+            Err(why) => bad.push(why),
+        }
+    }
+    (good, bad)
+}
+
+fn conditions(mut flaws: Flaws) -> Vec<Condition> {
+    flaws.unsupported.dedup();
+    flaws.unresolved.dedup();
+    let accepted = if flaws.unsupported.is_empty() {
+        Condition::new(ConditionType::Accepted, true, Reason::Accepted, "")
+    } else {
+        Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, flaws.unsupported.join("; "))
+    };
+    let resolved = match flaws.unresolved.first() {
+        None => Condition::new(ConditionType::ResolvedRefs, true, Reason::ResolvedRefs, ""),
+        Some((reason, _)) => {
+            let reason = *reason;
+            let messages: Vec<String> = flaws.unresolved.into_iter().map(|(_, message)| message).collect();
+            Condition::new(ConditionType::ResolvedRefs, false, reason, messages.join("; "))
+        }
+    };
+    vec![accepted, resolved]
+}
+
+/// Adds the route's rules to `listener` under each of `hosts`; without any, only its flaws are collected.
+fn add_rules(
+    context: &Context<'_>,
+    subject: &RouteOf<'_>,
+    listener: &mut ListenerState,
+    hosts: &[HostPattern],
+    policies: &mut Policies<'_>,
+    flaws: &mut Flaws,
+) {
+    let created = subject.route.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
+    for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
+        let mut filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), listener.port);
+        let asked = policies.merged(&Subject {
+            route: subject.key,
+            rule: written.name.as_deref(),
+            gateway: subject.gateway,
+            listener: &listener.name,
+            named: &filters.policies,
+        });
+        let policy = asked.unwrap_or_else(|problem| {
+            filters.problems.push(problem);
+            Merged::default()
+        });
+        let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
+        let matches = rule::matches(written, flaws);
+        let rule = Arc::new(rule::compile(context, &place, written, filters, &policy, flaws));
+        for (number, (path, conditions)) in matches.into_iter().enumerate() {
+            let precedence = Precedence::new(&conditions, created, subject.name.to_string(), index, number);
+            for host in hosts {
+                let table = listener.routes.entry(host);
+                table.insert(path.clone(), conditions.clone(), precedence.clone(), Arc::clone(&rule));
+            }
+        }
+    }
+}

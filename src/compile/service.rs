@@ -1,0 +1,106 @@
+//! Services to endpoints.
+
+use std::sync::Arc;
+
+use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
+
+use super::{Env, Objects, Scope};
+use crate::{
+    api::{ObjectKey, condition::Reason},
+    snapshot::{Backend, Fail, HttpBackend},
+    upstream::{Origin, Pool, Transport},
+};
+
+/// Ready endpoints used of one Service. Beyond them, more would only cost memory.
+const MAX_ENDPOINTS: usize = 1024;
+
+/// Why a Service can't be a backend.
+pub struct ServiceProblem {
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// The backend that a reference to a Service's `port` means. A Service without ready endpoints is a valid reference
+/// that answers 503 for now.
+pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>) -> Result<Backend, ServiceProblem> {
+    let service = objects.services.get(key).ok_or_else(|| ServiceProblem {
+        reason: Reason::BackendNotFound,
+        message: format!("Service \"{}\" not found in namespace \"{}\"", key.name, key.namespace),
+    })?;
+    let missing_port = |message: String| ServiceProblem { reason: Reason::BackendNotFound, message };
+    let number = port.ok_or_else(|| missing_port(format!("reference to Service {key} has no port")))?;
+    let ports = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
+    let port = ports
+        .iter()
+        .find(|p| p.port == number)
+        .ok_or_else(|| missing_port(format!("Service {key} has no port {number}")))?;
+    let transport = match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => Transport::Http2,
+        _ => Transport::Http1,
+    };
+    let mut addresses = ready_endpoints(objects, key, port.name.as_deref().unwrap_or_default());
+    if addresses.is_empty() && env.scope == Scope::Files {
+        addresses = without_slices(objects, key, service, port.target_port.as_ref(), number);
+    }
+    let pools: Vec<Arc<Pool>> = addresses
+        .into_iter()
+        .take(MAX_ENDPOINTS)
+        .filter_map(|(host, port)| env.pools.get(&Origin { host, port, transport, provider: false }).ok())
+        .collect();
+    if pools.is_empty() {
+        return Ok(Backend::Unavailable(Fail { status: 503, why: format!("Service {key} has no ready endpoint") }));
+    }
+    Ok(Backend::Http(Arc::new(HttpBackend::new(key.to_string().into(), pools))))
+}
+
+/// Addresses of ready endpoints for the Service port of this name, from its EndpointSlices.
+fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(String, u16)> {
+    let mut found = Vec::new();
+    for (slice_key, slice) in &objects.endpoint_slices {
+        let labels = slice.metadata.labels.as_ref();
+        let of_service = labels.and_then(|l| l.get("kubernetes.io/service-name")).is_some_and(|n| *n == key.name);
+        if slice_key.namespace != key.namespace || !of_service {
+            continue;
+        }
+        let named =
+            |p: &&k8s_openapi::api::discovery::v1::EndpointPort| p.name.as_deref().unwrap_or_default() == port_name;
+        let port = slice.ports.iter().flatten().find(named).and_then(|p| u16::try_from(p.port?).ok());
+        let Some(port) = port else { continue };
+        for endpoint in &slice.endpoints {
+            let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+            if let (true, Some(address)) = (ready, endpoint.addresses.first()) {
+                found.push((address.clone(), port));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Files rarely hold EndpointSlices: then the Service's own name or address is asked.
+fn without_slices(
+    objects: &Objects,
+    key: &ObjectKey,
+    service: &Service,
+    target: Option<&IntOrString>,
+    port: i32,
+) -> Vec<(String, u16)> {
+    let has_slices = objects.endpoint_slices.iter().any(|(slice_key, slice)| {
+        let labels = slice.metadata.labels.as_ref();
+        slice_key.namespace == key.namespace
+            && labels.and_then(|l| l.get("kubernetes.io/service-name")).is_some_and(|n| *n == key.name)
+    });
+    if has_slices {
+        return Vec::new();
+    }
+    let spec = service.spec.as_ref();
+    let external = spec.and_then(|s| s.external_name.clone());
+    let address = spec.and_then(|s| s.cluster_ip.clone()).filter(|ip| !ip.is_empty() && ip != "None");
+    let port = match (&external, target) {
+        (Some(_), Some(IntOrString::Int(target))) => *target,
+        _ => port,
+    };
+    let host = external.or(address).unwrap_or_else(|| format!("{}.{}.svc", key.name, key.namespace));
+    u16::try_from(port).map(|port| vec![(host, port)]).unwrap_or_default()
+}

@@ -1,0 +1,369 @@
+//! One form for every way to write a Backend, and everything that is wrong with it at once.
+//!
+//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files meet
+//! no API server, and a cluster may have kgateway's own definitions installed.
+
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, StaticBackend};
+
+/// The most priority groups, and the most entries in one, as the schema has it.
+const MAX_GROUPS: usize = 32;
+
+/// A Backend in one form.
+#[derive(Clone, Debug)]
+pub enum BackendShape {
+    /// LLM providers in groups of falling priority. There is at least one group, and none is empty.
+    Ai(Vec<Vec<ProviderEntry>>),
+    /// Fixed hosts.
+    Static {
+        /// Host and port of each; at least one. Hosts are spelled as in [`ProviderEntry::host`].
+        hosts: Vec<(String, u16)>,
+        /// The protocol they speak, where it is not HTTP/1.1.
+        app_protocol: Option<AppProtocol>,
+    },
+}
+
+impl BackendShape {
+    /// The keys of its providers, each once, in order, joined with commas: `openai,anthropic`. Empty for fixed hosts.
+    #[must_use]
+    pub fn providers(&self) -> String {
+        let Self::Ai(groups) = self else { return String::new() };
+        let mut seen = Vec::new();
+        for entry in groups.iter().flatten() {
+            let key = entry.provider.key();
+            if !seen.contains(&key) {
+                seen.push(key);
+            }
+        }
+        seen.join(",")
+    }
+}
+
+/// One LLM provider and how to reach it.
+#[derive(Clone, Debug)]
+pub struct ProviderEntry {
+    /// Its name as written, or `PROVIDER_N` where N counts the Backend's entries from 0. Unique in the Backend.
+    pub name: String,
+    /// The provider with its own fields.
+    pub provider: ProviderSpec,
+    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs have
+    /// it. Set if and only if `port` is.
+    pub host: Option<String>,
+    /// The port of `host`, not 0.
+    pub port: Option<u16>,
+    /// Accept any certificate from `host`.
+    pub insecure_skip_verify: bool,
+    /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a URI.
+    pub path: Option<String>,
+    /// Another place for the credential.
+    pub auth_header: Option<AuthHeader>,
+}
+
+/// Another place for the credential. At least one field is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthHeader {
+    /// Name of the header; a valid one.
+    pub name: Option<String>,
+    /// What stands before the credential, space included; valid in a header. May be empty: nothing stands before it.
+    pub prefix: Option<String>,
+}
+
+/// A provider with its own fields. No text in it is empty.
+#[derive(Clone, Debug)]
+pub enum ProviderSpec {
+    /// OpenAI, or anything that speaks its API.
+    OpenAi {
+        /// Credential.
+        auth: AuthToken,
+        /// The model that answers; `None` leaves the choice to the client.
+        model: Option<String>,
+    },
+    /// Azure OpenAI.
+    AzureOpenAi {
+        /// Credential.
+        auth: AuthToken,
+        /// Host, without scheme.
+        endpoint: String,
+        /// Deployment.
+        deployment: String,
+        /// `api-version`.
+        api_version: String,
+    },
+    /// Anthropic.
+    Anthropic {
+        /// Credential.
+        auth: AuthToken,
+        /// `anthropic-version`.
+        api_version: Option<String>,
+        /// The model that answers; `None` leaves the choice to the client.
+        model: Option<String>,
+    },
+    /// Google Gemini.
+    Gemini {
+        /// Credential.
+        auth: AuthToken,
+        /// The model that answers; `None` leaves the choice to the client.
+        model: Option<String>,
+        /// `v1` or `v1beta`; `None` leaves the choice to us.
+        api_version: Option<String>,
+    },
+    /// Google Vertex AI.
+    VertexAi {
+        /// Credential.
+        auth: AuthToken,
+        /// The model that answers.
+        model: String,
+        /// Version of the API.
+        api_version: String,
+        /// Google Cloud project.
+        project: String,
+        /// Google Cloud region.
+        location: String,
+        /// The method called on the model, whatever the client asks for.
+        model_path: Option<String>,
+        /// Publisher as it stands in the path, such as `google`.
+        publisher: Option<String>,
+    },
+    /// AWS Bedrock.
+    Bedrock {
+        /// Name of the Secret with `accessKey`, `secretKey` and perhaps `sessionToken`; `None` means the pod's own credentials.
+        secret: Option<String>,
+        /// The model that answers; `None` leaves the choice to the client.
+        model: Option<String>,
+        /// AWS region.
+        region: String,
+        /// Guardrail.
+        guardrail: Option<Guardrail>,
+    },
+}
+
+impl ProviderSpec {
+    /// The provider's key in manifests, such as `openai`.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::OpenAi { .. } => "openai",
+            Self::AzureOpenAi { .. } => "azureopenai",
+            Self::Anthropic { .. } => "anthropic",
+            Self::Gemini { .. } => "gemini",
+            Self::VertexAi { .. } => "vertexai",
+            Self::Bedrock { .. } => "bedrock",
+        }
+    }
+
+    /// The credential; `None` for Bedrock, whose requests are signed.
+    #[must_use]
+    pub const fn auth(&self) -> Option<&AuthToken> {
+        match self {
+            Self::OpenAi { auth, .. }
+            | Self::AzureOpenAi { auth, .. }
+            | Self::Anthropic { auth, .. }
+            | Self::Gemini { auth, .. }
+            | Self::VertexAi { auth, .. } => Some(auth),
+            Self::Bedrock { .. } => None,
+        }
+    }
+}
+
+/// A guardrail of AWS Bedrock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guardrail {
+    /// Identifier.
+    pub identifier: String,
+    /// Version.
+    pub version: String,
+}
+
+/// Where a credential comes from.
+#[derive(Clone, Debug)]
+pub enum AuthToken {
+    /// The credential as it was written; not blank.
+    Inline(SecretString),
+    /// Name of a Secret in the Backend's namespace.
+    SecretRef(String),
+    /// The client's own.
+    Passthrough,
+}
+
+/// Something wrong with a Backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShapeProblem {
+    /// The field, such as `spec.ai.llm.openai.authToken`.
+    pub path: String,
+    /// What is wrong and what to write. Holds no value that was written.
+    pub message: String,
+    /// The manifest is right, but this kind of backend is not Tollgate's to serve.
+    pub unsupported: bool,
+}
+
+/// Everything found wrong so far.
+#[derive(Default)]
+struct Problems(Vec<ShapeProblem>);
+
+impl Problems {
+    fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: false });
+    }
+
+    fn unsupported(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: true });
+    }
+}
+
+/// The Backend in one form.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of its fields; never empty.
+pub fn shape(spec: &BackendSpec) -> Result<BackendShape, Vec<ShapeProblem>> {
+    let mut problems = Problems::default();
+    check_type(spec, &mut problems);
+    let shape = match spec.kind {
+        Some(BackendType::Ai) => spec.ai.as_ref().map(|ai| BackendShape::Ai(ai_groups(ai, &mut problems))),
+        Some(BackendType::Static) => spec.static_.as_ref().map(|fixed| static_hosts(fixed, &mut problems)),
+        Some(BackendType::Aws | BackendType::DynamicForwardProxy | BackendType::Mcp) | None => None,
+    };
+    match shape {
+        Some(shape) if problems.0.is_empty() => Ok(shape),
+        _ => Err(problems.0),
+    }
+}
+
+/// The type and the field of its name belong together, and Tollgate must serve it.
+fn check_type(spec: &BackendSpec, problems: &mut Problems) {
+    let fields = [
+        (BackendType::Ai, "ai", "with llm, multipool or priorityGroups", spec.ai.is_some()),
+        (BackendType::Static, "static", "with hosts", spec.static_.is_some()),
+        (BackendType::Aws, "aws", "with the Lambda function", spec.aws.is_some()),
+        (BackendType::DynamicForwardProxy, "dynamicForwardProxy", "as an object", spec.dynamic_forward_proxy.is_some()),
+        (BackendType::Mcp, "mcp", "with targets", spec.mcp.is_some()),
+    ];
+    let Some(written) = spec.kind else {
+        let guess = fields.iter().find(|field| field.3).map_or("AI", |field| field.0.as_str());
+        problems.push("spec.type", format!("type is missing: write `type: {guess}`"));
+        return;
+    };
+    for (kind, field, content, set) in fields {
+        let name = kind.as_str();
+        if kind == written && !set {
+            let message =
+                format!("`{field}` backend must be specified when type is '{name}': write spec.{field} {content}");
+            problems.push(format!("spec.{field}"), message);
+        }
+        if kind != written && set {
+            let message = format!(
+                "`{field}` backend must be nil if the type is not '{name}': write `type: {name}` or remove spec.{field}"
+            );
+            problems.push(format!("spec.{field}"), message);
+        }
+    }
+    let what = match written {
+        BackendType::Ai | BackendType::Static => return,
+        BackendType::Aws => "AWS Lambda backends are not served: for models on AWS write `type: AI` with bedrock",
+        BackendType::DynamicForwardProxy => {
+            "dynamic forward proxies are not served: write `type: Static` with the hosts"
+        }
+        BackendType::Mcp => "MCP backends are not served",
+    };
+    problems.unsupported("spec.type", what);
+}
+
+/// The entries in groups of falling priority. What could not be read is missing and is in `problems`.
+fn ai_groups(ai: &AiBackend, problems: &mut Problems) -> Vec<Vec<ProviderEntry>> {
+    let groups = match (&ai.llm, &ai.multipool, &ai.priority_groups) {
+        (Some(llm), None, None) => vec![vec![("spec.ai.llm".to_owned(), llm)]],
+        (None, Some(multipool), None) => {
+            let pools = multipool.priorities.as_deref().unwrap_or_default();
+            let pools = pools.iter().map(|p| p.pool.as_deref().unwrap_or_default());
+            written_groups("spec.ai.multipool.priorities", "pool", pools, problems)
+        }
+        (None, None, Some(groups)) => {
+            let groups = groups.iter().map(|g| g.providers.as_deref().unwrap_or_default());
+            written_groups("spec.ai.priorityGroups", "providers", groups, problems)
+        }
+        _ => {
+            problems.push(
+                "spec.ai",
+                "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or \
+                 multipool) for several",
+            );
+            return Vec::new();
+        }
+    };
+    named(groups, problems)
+}
+
+/// Every entry of every group with its path. Reports groups that are missing, empty or too many.
+fn written_groups<'a>(
+    path: &str,
+    field: &str,
+    groups: impl ExactSizeIterator<Item = &'a [LlmProvider]>,
+    problems: &mut Problems,
+) -> Vec<Vec<(String, &'a LlmProvider)>> {
+    match groups.len() {
+        0 => problems.push(path, format!("no group is there: write at least one with `{field}`")),
+        n if n > MAX_GROUPS => problems.push(path, format!("{n} groups are too many: at most {MAX_GROUPS}")),
+        _ => {}
+    }
+    groups
+        .enumerate()
+        .map(|(i, group)| {
+            let path = format!("{path}[{i}].{field}");
+            match group.len() {
+                0 => problems.push(&path, "no provider is there: write at least one"),
+                n if n > MAX_GROUPS => {
+                    problems.push(&path, format!("{n} providers are too many: at most {MAX_GROUPS}"));
+                }
+                _ => {}
+            }
+            group.iter().enumerate().map(|(j, provider)| (format!("{path}[{j}]"), provider)).collect()
+        })
+        .collect()
+}
+
+/// Reads the entries and gives each a name of its own.
+fn named(groups: Vec<Vec<(String, &LlmProvider)>>, problems: &mut Problems) -> Vec<Vec<ProviderEntry>> {
+    let mut taken = HashSet::new();
+    let mut count = 0;
+    let mut shaped = Vec::with_capacity(groups.len());
+    for group in groups {
+        let mut entries = Vec::with_capacity(group.len());
+        for (path, provider) in group {
+            if let Some(name) = provider.name.as_deref()
+                && !taken.insert(name)
+            {
+                problems.push(format!("{path}.name"), "another entry has this name: write one of its own");
+            }
+            // Written names have no `_`, so that these are never taken.
+            let generated = |key: &str| format!("{key}_{count}");
+            entries.extend(entry::entry(provider, &path, generated, problems));
+            count += 1;
+        }
+        shaped.push(entries);
+    }
+    shaped
+}
+
+fn static_hosts(fixed: &StaticBackend, problems: &mut Problems) -> BackendShape {
+    let path = "spec.static.hosts";
+    let written = fixed.hosts.as_deref().unwrap_or_default();
+    if written.is_empty() {
+        problems.push(path, "no host is there: write `hosts: [{host: NAME, port: PORT}]`");
+    }
+    let mut hosts = Vec::with_capacity(written.len());
+    for (i, host) in written.iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let name = entry::required(host.host.as_deref(), &path, "host", "the host's name or address", problems);
+        let name = name.and_then(|name| entry::host(&name, &format!("{path}.host"), problems));
+        let port = entry::port(host.port, &path, problems);
+        hosts.extend(name.zip(port));
+    }
+    BackendShape::Static { hosts, app_protocol: fixed.app_protocol }
+}

@@ -1,0 +1,218 @@
+//! Backends: each way to write one, and each mistake.
+
+use super::*;
+
+/// A Backend with its Secrets, at `/x` beside a good one at `/good`.
+fn world(documents: &[String]) -> World {
+    let mut all = vec![
+        open_gateway("gw"),
+        good_backend("good"),
+        simple_route("good", "/good", &to("good")),
+        simple_route("x", "/x", &to("x")),
+    ];
+    all.extend_from_slice(documents);
+    World::new(&all)
+}
+
+/// `/x` answers `status`, the Backend and the route say why, and `/good` is served.
+#[track_caller]
+fn check_refused(documents: &[String], status: u16, reason: &str, message: &str) {
+    let world = world(documents);
+    let accepted = format!("Accepted=False/{reason}");
+    world.says(Kind::Backend, "default/x", &[&accepted, message]);
+    world.says(Kind::HttpRoute, "default/x", &["ResolvedRefs=False", "Backend default/x is not accepted", message]);
+    let landed = world.at("http://h/x");
+    assert!(landed.starts_with(&format!("{status} ")) && landed.contains(message), "{landed}");
+    assert_eq!(world.at("http://h/good"), "default/good");
+    world.is_fine(Kind::Backend, "default/good");
+    world.is_fine(Kind::HttpRoute, "default/good");
+}
+
+/// A Backend of OpenAI whose key is in Secret `s`.
+fn by_secret() -> String {
+    backend("x", "type: AI, ai: {llm: {openai: {authToken: {kind: SecretRef, secretRef: {name: s}}}}}")
+}
+
+#[test]
+fn a_backend_names_exactly_one_provider() {
+    let token = "authToken: {kind: Passthrough}";
+    for (spec, message) in [
+        ("type: AI, ai: {llm: {}}".to_owned(), "provider"),
+        ("type: AI, ai: {llm: {provider: {}}}".to_owned(), "provider"),
+        (format!("type: AI, ai: {{llm: {{openai: {{{token}}}, anthropic: {{{token}}}}}}}"), "provider"),
+        (format!("type: AI, ai: {{llm: {{provider: {{openai: {{{token}}}, gemini: {{{token}}}}}}}}}"), "provider"),
+        ("type: AI, ai: {}".to_owned(), "exactly one of llm, multipool and priorityGroups"),
+        ("type: AI".to_owned(), "`ai` backend must be specified when type is 'AI'"),
+        (format!("ai: {{llm: {{openai: {{{token}}}}}}}"), "type is missing"),
+        ("type: Static, static: {hosts: []}".to_owned(), "no host is there"),
+    ] {
+        check_refused(&[backend("x", &spec)], 500, "Invalid", message);
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_refused() {
+    let bytes = |data: &str| document("v1", "Secret", "s", &format!("data: {{{data}}}"));
+    for (secrets, reason, message) in [
+        (vec![], "SecretNotFound", "Secret default/s does not exist"),
+        // A Secret of another namespace is another Secret.
+        (vec![secret("other/s", "Authorization: sk-1")], "SecretNotFound", "Secret default/s does not exist"),
+        (vec![secret("s", "Authorization: ''")], "SecretInvalid", "key \"Authorization\" is empty"),
+        (vec![secret("s", "Authorization: \" \\n\"")], "SecretInvalid", "key \"Authorization\" is empty"),
+        (vec![secret("s", "Authorization: \"sk\\n1\"")], "SecretInvalid", "holds a line break"),
+        (vec![bytes("Authorization: //4=")], "SecretInvalid", "is not UTF-8 text"),
+        (vec![bytes("Authorization: '%%'")], "SecretInvalid", "not valid base64"),
+        (
+            vec![secret("s", "token: sk-1, user: me")],
+            "SecretInvalid",
+            "has no key \"Authorization\"; it has token, user",
+        ),
+        (vec![secret("s", "")], "SecretInvalid", "has no key \"Authorization\"; it is empty"),
+        (vec![secret("s", "Authorization: $NOT_SET")], "SecretInvalid", "environment variable NOT_SET is not set"),
+    ] {
+        let mut documents = vec![by_secret()];
+        documents.extend(secrets);
+        check_refused(&documents, 500, reason, message);
+    }
+}
+
+#[test]
+fn what_is_not_served_says_so() {
+    for (spec, message) in [
+        ("type: AWS, aws: {accountId: '1', lambda: {functionName: f}}", "AWS Lambda backends are not served"),
+        ("type: MCP, mcp: {targets: []}", "MCP backends are not served"),
+        ("type: DynamicForwardProxy, dynamicForwardProxy: {}", "dynamic forward proxies are not served"),
+        ("type: AI, ai: {llm: {bedrock: {region: us-east-1}}}", "bedrock is not supported yet"),
+    ] {
+        check_refused(&[backend("x", spec)], 501, "Unsupported", message);
+    }
+}
+
+#[test]
+fn a_group_of_which_a_part_is_bad_is_not_served() {
+    // Else all traffic would go to what was meant to share it, or stand in for it.
+    let spec = "type: AI, ai: {priorityGroups: [{providers: [{name: a, openai: {authToken: {kind: Passthrough}}}]}, \
+                {providers: [{name: b, openai: {authToken: {kind: SecretRef, secretRef: {name: s}}}}]}]}";
+    check_refused(&[backend("x", spec)], 500, "SecretNotFound", "provider b: Secret default/s does not exist");
+}
+
+#[test]
+fn every_spelling_of_a_backend_comes_to_the_same() {
+    let key = "authToken: {kind: SecretRef, secretRef: {name: s}}";
+    let provider = format!("openai: {{model: m, {key}}}");
+    let old = "hostOverride: {host: llm.example, port: 8443}, pathOverride: {fullPath: /v2/chat}, \
+               authHeaderOverride: {headerName: x-key, prefix: 'Token '}";
+    let new =
+        "host: llm.example, port: 8443, path: {full: /v2/chat}, authHeader: {headerName: x-key, prefix: 'Token '}";
+    let spellings = [
+        format!("llm: {{provider: {{{provider}}}, {old}}}"),
+        format!("llm: {{{provider}, {new}}}"),
+        format!("multipool: {{priorities: [{{pool: [{{provider: {{{provider}}}, {old}}}]}}]}}"),
+        format!("priorityGroups: [{{providers: [{{{provider}, {new}}}]}}]"),
+    ];
+    let compiled = spellings.map(|ai| {
+        let world =
+            world(&[backend("x", &format!("type: AI, ai: {{{ai}}}")), secret("s", "Authorization: \"Bearer k\\n\"")]);
+        world.is_fine(Kind::Backend, "default/x");
+        world.is_fine(Kind::HttpRoute, "default/x");
+        world
+    });
+    for world in &compiled {
+        assert_eq!(world.snapshot_json(), compiled[0].snapshot_json());
+        let rule = world.rule_at("http://h/x");
+        let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
+        let Backend::Ai(ai) = &split.backends()[0].backend else { panic!("no AI backend") };
+        let target = &ai.backend.groups[0][0];
+        let snapshot::Credential::Fixed(name, value) = &target.credential else { panic!("no key") };
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-key", "Token k"));
+        assert!(value.is_sensitive());
+    }
+    let json = compiled[0].snapshot_json();
+    for part in ["\"origin\": \"http://llm.example:8443\"", "\"path\": \"/v2/chat\"", "\"model\": \"m\""] {
+        assert!(json.contains(part), "{part}: {json}");
+    }
+}
+
+#[test]
+fn groups_keep_their_order() {
+    let entry = |name: &str| format!("{{name: {name}, openai: {{authToken: {{kind: Passthrough}}}}}}");
+    let (a, b, c) = (entry("a"), entry("b"), entry("c"));
+    for ai in [
+        format!("multipool: {{priorities: [{{pool: [{b}, {a}]}}, {{pool: [{c}]}}]}}"),
+        format!("priorityGroups: [{{providers: [{b}, {a}]}}, {{providers: [{c}]}}]"),
+    ] {
+        let world = world(&[backend("x", &format!("type: AI, ai: {{{ai}}}"))]);
+        let rule = world.rule_at("http://h/x");
+        let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
+        let Backend::Ai(ai) = &split.backends()[0].backend else { panic!("no AI backend") };
+        let turn = || ai.backend.order().map(|(_, _, t)| t.name.as_str()).collect::<Vec<_>>().join(" ");
+        // The first group takes turns; the second only stands in.
+        assert_eq!([turn(), turn(), turn()], ["b a c", "a b c", "b a c"]);
+    }
+}
+
+#[test]
+fn static_backends_are_plain_servers() {
+    let hosts = "hosts: [{host: a.example, port: 80}, {host: '::1', port: 81}]";
+    let one = world(&[backend("x", &format!("type: Static, static: {{{hosts}}}"))]);
+    assert_eq!(one.at("http://h/x"), "http://a.example:80,http://::1:81");
+    one.is_fine(Kind::Backend, "default/x");
+    let two = world(&[backend("x", &format!("type: Static, static: {{{hosts}, appProtocol: kubernetes.io/h2c}}"))]);
+    let rule = two.rule_at("http://h/x");
+    let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
+    let Backend::Http(http) = &split.backends()[0].backend else { panic!("no plain backend") };
+    assert!(http.endpoints.iter().all(|e| e.origin().transport == crate::upstream::Transport::Http2));
+}
+
+#[test]
+fn nothing_visible_holds_a_secret() {
+    let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let pem = made.signing_key.serialize_pem();
+    // What marks a secret: any part of it would do as much harm as the whole.
+    let marks = ["hush", "aHVzaA", pem.lines().nth(1).unwrap()];
+    let tls = |key: &str, crt: &str| {
+        secret(key, &format!("tls.crt: {}, tls.key: {}", serde_json::json!(crt), serde_json::json!(pem)))
+    };
+    let token =
+        |inline: &str| format!("type: AI, ai: {{llm: {{openai: {{authToken: {{kind: Inline, inline: {inline}}}}}}}}}");
+    let by = |name: &str| {
+        format!("type: AI, ai: {{llm: {{openai: {{authToken: {{kind: SecretRef, secretRef: {{name: {name}}}}}}}}}}}")
+    };
+    let documents = [
+        gateway(
+            "gw",
+            "{name: http, protocol: HTTP, port: 8080}, \
+             {name: good, protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: good-tls}]}}, \
+             {name: bad, protocol: HTTPS, port: 8444, tls: {certificateRefs: [{name: bad-tls}]}}",
+        ),
+        tls("good-tls", &made.cert.pem()),
+        tls("bad-tls", "hush, no certificate"),
+        secret("good", "Authorization: hush"),
+        secret("lines", "Authorization: \"hush\\nhush\""),
+        secret("other", "hidden: hush"),
+        secret("env", "Authorization: 'hush${NOT_SET}hush'"),
+        secret("half", "Authorization: 'hush${'"),
+        secret("wrong", "Authorization: {hush: hush}"),
+        document("v1", "Secret", "base64", "data: {Authorization: '%aHVzaA=='}"),
+        backend("inline", &token("hush")),
+        backend("inline-lines", &token("\"hush\\nhush\"")),
+        backend("inline-wrong", &token("[hush]")),
+        simple_route("r1", "/good", &to("by-good")),
+        simple_route("r2", "/inline", &to("inline")),
+    ];
+    let by_name = ["good", "lines", "other", "env", "half", "wrong", "base64"];
+    let backends = by_name.map(|name| backend(&format!("by-{name}"), &by(name)));
+    let routes =
+        by_name.map(|name| simple_route(&format!("to-{name}"), &format!("/to-{name}"), &to(&format!("by-{name}"))));
+    let world = World::with_rejected(&[&documents[..], &backends, &routes].concat());
+    assert_eq!(world.objects.rejected.len(), 2, "{:?}", world.objects.rejected);
+    assert_eq!(world.at("http://h/to-good"), "default/by-good");
+    world.says(Kind::Backend, "default/inline", &["Accepted=True"]);
+    world.says(Kind::Gateway, "default/gw", &["listener good Programmed=True"]);
+    world.says(Kind::Gateway, "default/gw", &["listener bad Programmed=False"]);
+    let visible = world.visible();
+    for mark in marks {
+        let line = visible.lines().find(|line| line.contains(mark));
+        assert!(line.is_none(), "{mark}: {line:?}");
+    }
+}

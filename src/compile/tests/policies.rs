@@ -1,0 +1,221 @@
+//! TrafficPolicies: where each applies, which wins, and what is said of fields that are not acted on.
+
+use std::time::Duration;
+
+use super::*;
+
+const TARGET_ROUTE: &str = "targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}]";
+
+fn target(kind: &str, name: &str, section: &str) -> String {
+    let section = if section.is_empty() { String::new() } else { format!(", sectionName: {section}") };
+    format!("targetRefs: [{{group: gateway.networking.k8s.io, kind: {kind}, name: {name}{section}}}]")
+}
+
+/// A route with a named rule `one` at `/x`, which names `extension`, and a rule at `/y`.
+fn world(extension: &str, policies: &[String]) -> World {
+    let filters = if extension.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "filters: [{{type: ExtensionRef, extensionRef: {{group: gateway.kgateway.dev, kind: TrafficPolicy, name: {extension}}}}}], "
+        )
+    };
+    let rule = |name: &str, path: &str, more: &str| {
+        format!("{{{name}matches: [{{path: {{value: {path}}}}}], {more}backendRefs: [{}]}}", to("good"))
+    };
+    let rules = format!("rules: [{}, {}]", rule("name: one, ", "/x", &filters), rule("", "/y", ""));
+    let mut documents = vec![
+        open_gateway("gw").replace("{name: gw}", "{name: gw, labels: {team: red}}"),
+        good_backend("good"),
+        route("r", &format!("parentRefs: [{{name: gw}}], {rules}"))
+            .replace("{name: r}", "{name: r, labels: {team: red}}"),
+    ];
+    documents.extend_from_slice(policies);
+    World::new(&documents)
+}
+
+fn request_ms(world: &World, path: &str) -> Option<u128> {
+    world.rule_at(&format!("http://h{path}")).timeouts.request.map(|d| d.as_millis())
+}
+
+#[test]
+fn the_most_specific_policy_wins() {
+    let all = [
+        policy("named", "timeouts: {request: 1ms}"),
+        policy("rule", &format!("{}, timeouts: {{request: 2ms}}", target("HTTPRoute", "r", "one"))),
+        policy("route", &format!("{}, timeouts: {{request: 3ms}}", target("HTTPRoute", "r", ""))),
+        policy("listener", &format!("{}, timeouts: {{request: 4ms}}", target("Gateway", "gw", "http"))),
+        policy("gateway", &format!("{}, timeouts: {{request: 5ms}}", target("Gateway", "gw", ""))),
+    ];
+    for first in 0..all.len() {
+        let extension = if first == 0 { "named" } else { "" };
+        let world = world(extension, &all[first..]);
+        assert_eq!(request_ms(&world, "/x"), Some(first as u128 + 1));
+        // The other rule has neither name nor extension.
+        assert_eq!(request_ms(&world, "/y"), Some(first.max(2) as u128 + 1));
+        for key in ["default/rule", "default/route", "default/listener", "default/gateway"]
+            .iter()
+            .skip(first.saturating_sub(1))
+        {
+            world.says(Kind::TrafficPolicy, key, &["default/gw Accepted=True/Valid"]);
+            world.says(Kind::TrafficPolicy, key, &["default/gw Attached=True"]);
+        }
+    }
+    assert_eq!(request_ms(&world("", &[]), "/x"), None);
+}
+
+#[test]
+fn fields_come_from_different_policies() {
+    let world = world(
+        "",
+        &[
+            policy("a", &format!("{TARGET_ROUTE}, ai: {{routeType: CHAT_STREAMING}}")),
+            policy(
+                "b",
+                &format!(
+                    "{}, ai: {{routeType: CHAT}}, timeouts: {{request: 7ms, streamIdle: 8ms}}",
+                    target("Gateway", "gw", "")
+                ),
+            ),
+        ],
+    );
+    let rule = world.rule_at("http://h/x");
+    assert!(rule.streams);
+    assert_eq!(rule.timeouts.request, Some(Duration::from_millis(7)));
+    assert_eq!(rule.timeouts.stream_idle, Some(Duration::from_millis(8)));
+}
+
+#[test]
+fn the_routes_own_timeouts_win() {
+    let own =
+        format!("{{matches: [{{path: {{value: /z}}}}], timeouts: {{request: 0s}}, backendRefs: [{}]}}", to("good"));
+    let world = World::new(&[
+        open_gateway("gw"),
+        good_backend("good"),
+        route("r", &format!("parentRefs: [{{name: gw}}], rules: [{own}]")),
+        policy("p", &format!("{TARGET_ROUTE}, timeouts: {{request: 7ms}}")),
+    ]);
+    assert_eq!(request_ms(&world, "/z"), None, "0s switches the bound off");
+}
+
+#[test]
+fn among_equals_the_older_wins_then_the_first_by_name() {
+    let aged = |name: &str, created: &str, ms: u32| {
+        policy(name, &format!("{TARGET_ROUTE}, timeouts: {{request: {ms}ms}}"))
+            .replace(&format!("{{name: {name}}}"), &format!("{{name: {name}{created}}}"))
+    };
+    let (older, newer) = (", creationTimestamp: '2026-01-01T00:00:00Z'", ", creationTimestamp: '2026-02-01T00:00:00Z'");
+    for (a, b, expected) in [("", "", 1), (newer, older, 2), (older, newer, 1), ("", newer, 2)] {
+        assert_eq!(request_ms(&world("", &[aged("a", a, 1), aged("b", b, 2)]), "/x"), Some(expected), "{a} {b}");
+    }
+}
+
+#[test]
+fn policies_select_by_labels_in_their_own_namespace() {
+    let select = |kind: &str, labels: &str| {
+        format!(
+            "targetSelectors: [{{group: gateway.networking.k8s.io, kind: {kind}, matchLabels: {{{labels}}}}}], timeouts: {{request: 7ms}}"
+        )
+    };
+    for (key, spec, applies) in [
+        ("p", select("HTTPRoute", "team: red"), true),
+        ("p", select("Gateway", "team: red"), true),
+        ("p", select("HTTPRoute", "team: blue"), false),
+        ("p", select("HTTPRoute", "team: red, more: x"), false),
+        ("other/p", select("HTTPRoute", "team: red"), false),
+        ("other/p", format!("{TARGET_ROUTE}, timeouts: {{request: 7ms}}"), false),
+        ("p", format!("{}, timeouts: {{request: 7ms}}", target("HTTPRoute", "none", "")), false),
+        ("p", "timeouts: {request: 7ms}".to_owned(), false),
+    ] {
+        let world = world("", &[policy(key, &spec)]);
+        assert_eq!(request_ms(&world, "/x").is_some(), applies, "{spec}");
+        let key = if key.contains('/') { key.to_owned() } else { format!("default/{key}") };
+        if applies {
+            world.is_fine(Kind::TrafficPolicy, &key);
+        } else {
+            world.says(Kind::TrafficPolicy, &key, &["Attached=False/TargetNotFound"]);
+            world.says(Kind::TrafficPolicy, &key, &["Accepted=True"]);
+        }
+    }
+}
+
+#[test]
+fn an_extension_ref_to_a_missing_policy_blocks_its_rule() {
+    let world = world("none", &[]);
+    let message = "ExtensionRef: TrafficPolicy default/none does not exist";
+    assert_eq!(world.at("http://h/x"), format!("500 {message}"));
+    assert_eq!(world.at("http://h/y"), "default/good");
+    world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", message]);
+}
+
+#[test]
+fn protection_that_is_not_built_blocks_what_it_should_protect() {
+    for (field, name) in [
+        ("ai: {promptGuard: {request: {regex: {matches: [{pattern: a}]}}}}", "ai.promptGuard"),
+        ("rateLimit: {local: {tokenBucket: {maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}}}", "rateLimit"),
+        ("rateLimit: {global: {}}", "rateLimit"),
+        ("extAuth: {extensionRef: {name: e}}", "extAuth"),
+        ("rbac: {policy: {matchExpressions: ['true']}}", "rbac"),
+        ("csrf: {percentageEnabled: 100}", "csrf"),
+    ] {
+        let section = target("HTTPRoute", "r", "one");
+        let world = world("", &[policy("p", &format!("{section}, {field}"))]);
+        let refused = format!("not supported yet: {name}; the rules it applies to answer 500");
+        world.says(Kind::TrafficPolicy, "default/p", &["Accepted=False/Unsupported", &refused]);
+        assert!(!world.conditions(Kind::TrafficPolicy, "default/p").contains("PartiallyInvalid"), "{field}");
+        let why = format!("TrafficPolicy default/p asks for {name}, which is not supported yet");
+        world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", &why]);
+        let landed = world.at("http://h/x");
+        assert!(landed.starts_with("500 ") && landed.contains(&why), "{landed}");
+        assert_eq!(world.at("http://h/y"), "default/good", "{field}");
+    }
+    // Also where a more specific policy says other things: protection adds up.
+    let world = world(
+        "",
+        &[
+            policy("a", &format!("{TARGET_ROUTE}, timeouts: {{request: 7ms}}, ai: {{routeType: CHAT}}")),
+            policy("b", &format!("{}, extAuth: {{}}", target("Gateway", "gw", ""))),
+        ],
+    );
+    assert!(world.at("http://h/x").contains("asks for extAuth"));
+}
+
+#[test]
+fn shaping_that_is_not_built_is_said_and_served_without() {
+    for (field, name) in [
+        ("ai: {promptEnrichment: {prepend: [{role: SYSTEM, content: a}]}}", "ai.promptEnrichment"),
+        ("ai: {defaults: [{field: a, value: b}]}", "ai.defaults"),
+        ("retry: {attempts: 2, retryOn: [5xx]}", "retry"),
+        ("transformation: {}", "transformation"),
+        ("extProc: {}", "extProc"),
+        ("cors: {}", "cors"),
+        ("buffer: {}", "buffer"),
+        ("hashPolicies: [{}]", "hashPolicies"),
+        ("autoHostRewrite: true", "autoHostRewrite"),
+        ("headerModifiers: {}", "headerModifiers"),
+    ] {
+        let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, {field}"))]);
+        let partly = format!("accepted but not acted on yet: {name}");
+        world.says(Kind::TrafficPolicy, "default/p", &["PartiallyInvalid=True/Unsupported", &partly]);
+        world.says(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid"]);
+        assert_eq!(world.at("http://h/x"), "default/good", "{field}");
+        world.is_fine(Kind::HttpRoute, "default/r");
+    }
+}
+
+#[test]
+fn targets_of_other_kinds_are_refused() {
+    let world = world(
+        "",
+        &[policy(
+            "p",
+            "targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: good}], timeouts: {request: 7ms}",
+        )],
+    );
+    world.says(
+        Kind::TrafficPolicy,
+        "default/p",
+        &["Accepted=False/Invalid", "may only name Gateways and HTTPRoutes, not Backend"],
+    );
+    assert_eq!(world.at("http://h/x"), "default/good");
+}
