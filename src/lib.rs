@@ -26,3 +26,5 @@ pub mod upstream;
 pub mod snapshot;
 /// Objects to snapshot and reports.
 pub mod compile;
+/// Where objects come from.
+pub mod source;

@@ -1,0 +1,87 @@
+//! Manifest files: directories of YAML and JSON, read as the API server would read them.
+//!
+//! ```text
+//! walk (which files, fingerprint) -> split (documents) -> parse (values, lines) -> decode (objects) -> assemble
+//! ```
+//!
+//! **One bad document hurts only itself.** It becomes a [`Rejected`](crate::compile::Rejected) entry that names file,
+//! line and field. On a reload, what it described before keeps its last good version:
+//!
+//! * When kind and name of the broken document can be read and were served before, that object stays as it was.
+//! * When they can't be read (a half-written file), every object last read from that file stays, unless it is
+//!   described elsewhere.
+//! * A file that can't be read keeps all its objects. A file that is gone takes its objects with it.
+//! * A directory that can't be listed changes nothing at all, until it can be listed again.
+//!
+//! **As in a cluster**: a missing namespace means `default`; a namespace has the label `kubernetes.io/metadata.name`, and
+//! exists when any object is in it; YAML scalars have types, so a quoted number is a string and is no port; of two
+//! objects of one name the first, in order of file names, is served.
+//!
+//! **Secrets** are the one place where `$NAME` and `${NAME}` are replaced, from the environment, in `stringData` only;
+//! `$$` is a dollar sign.
+
+mod assemble;
+mod decode;
+mod parse;
+mod secret;
+mod split;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use watch::watch;
+
+use crate::compile::Objects;
+
+/// Largest manifest file, in bytes. A ConfigMap holds 1 MiB at most; lists written by `kubectl get -o yaml` hold more.
+pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Most documents of one load, list items included: twenty times the largest cluster we test with.
+pub const MAX_DOCUMENTS: usize = 100_000;
+
+/// Looks up an environment variable.
+pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How manifests are read.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// What stands in for an environment variable that is not set. `None` makes that key of the Secret unusable. Meant
+    /// for simulated providers, where no real key is needed.
+    pub placeholder_for_unset: Option<String>,
+}
+
+/// Why no objects could be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A directory could not be listed, or a file named as such could not be found.
+    #[error("read manifests in {}: {source}", path.display())]
+    Unreadable {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The thread that read the files is gone.
+    #[error("read manifests: {0}")]
+    Reader(#[from] tokio::task::JoinError),
+}
+
+/// Reads every `*.yaml`, `*.yml` and `*.json` under each of `paths` (recursively, in order of names), or the file itself
+/// where a path is a file.
+///
+/// # Errors
+///
+/// When one of `paths`, or a directory below it, can't be listed. Whatever is wrong with a file or a document is told in
+/// [`Objects::rejected`].
+pub fn load(
+    paths: &[PathBuf],
+    env: &dyn Fn(&str) -> Option<String>,
+    options: LoadOptions,
+) -> Result<Objects, SourceError> {
+    let mut loader = assemble::Loader::new(paths.to_vec(), options);
+    loader.load(env)?;
+    Ok(loader.objects())
+}

@@ -1,0 +1,219 @@
+//! A cluster: watches on all kinds, one set of objects.
+//!
+//! ```text
+//! watches (one task a kind) ─> store (decode, swap lists) ─┬─> debounce ─> Objects
+//!                    get of Secrets that are referred to <─┘
+//! ```
+//!
+//! **Nothing is published before every kind was listed once**, and every Secret that is referred to was looked at. A kind
+//! whose CustomResourceDefinition is missing counts as listed and is waited for.
+//!
+//! **Nothing is lost with a watch.** A list takes the place of the last one when it is complete; while the API server is
+//! gone, what was last read stays. Only the API server's word that an object is gone removes it.
+//!
+//! **One object that can't be decoded hurts only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry. Its
+//! last good version is not kept, other than with files: the API server checked it, so it is not half-written.
+//!
+//! **Secrets**: see `secrets.rs`. Of those nobody refers to, nothing is kept.
+
+mod decode;
+mod health;
+mod secrets;
+mod store;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+use std::{sync::Arc, time::Duration};
+
+use ::kube::{Client, Config, runtime::watcher::Event};
+use tokio::{
+    sync::{Semaphore, mpsc, watch::Sender},
+    task::{JoinError, JoinSet, consume_budget},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    health::{Health, Trouble},
+    secrets::Fetched,
+    store::Store,
+    watches::Message,
+};
+use crate::{
+    api::{Kind, ObjectKey},
+    compile::Objects,
+    source::kinds::{KINDS, KindRow},
+};
+
+/// How long it must be quiet before changes are published: `kubectl apply` sends one object after the other.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long changes wait at most when it never gets quiet.
+const MAX_WAIT: Duration = Duration::from_millis(500);
+/// How long changes wait for Secrets that are being read. Without it, a Backend that comes with its Secret would be said to
+/// lack it; with more, one Secret that can't be read would hold up everything.
+const MAX_WAIT_FOR_SECRETS: Duration = Duration::from_secs(2);
+/// Events on their way from watches. Watches wait beyond, so that a list of thousands is never in memory twice.
+const INBOX: usize = 64;
+/// `get`s of Secrets at a time.
+const MAX_GETS: usize = 16;
+
+/// Why there is nothing to watch.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Neither KUBECONFIG nor the pod says which cluster.
+    #[error("find the cluster")]
+    Config(#[from] ::kube::config::InferConfigError),
+    /// The configuration can't be used.
+    #[error("connect to the cluster")]
+    Client(#[from] ::kube::Error),
+    /// A watch is gone, which nothing but a bug can do. Serving on would look like a quiet cluster.
+    #[error("watch the cluster: a task ended")]
+    Ended(#[source] Option<JoinError>),
+}
+
+/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. Sends nothing yet.
+///
+/// # Errors
+///
+/// When neither is there, or can't be used.
+pub async fn connect() -> Result<Client, SourceError> {
+    let config = Config::infer().await?;
+    tracing::info!(server = %config.cluster_url, "serving from the cluster");
+    Ok(Client::try_from(config)?)
+}
+
+/// Watches the cluster and publishes its objects, first when everything was read once, then whenever they differ, until
+/// `cancel`. An API server that is gone is waited for.
+///
+/// # Errors
+///
+/// [`SourceError::Ended`], from which there is no way on.
+pub async fn watch(client: Client, tx: Sender<Arc<Objects>>, cancel: CancellationToken) -> Result<(), SourceError> {
+    let (out, mut inbox) = mpsc::channel(INBOX);
+    let mut watches = JoinSet::new();
+    for row in KINDS {
+        watches.spawn(watches::watch_kind(client.clone(), row, out.clone()));
+    }
+    drop(out);
+    let gate = Arc::new(Semaphore::new(MAX_GETS));
+    let mut gets = JoinSet::new();
+    let mut source = Source::new();
+    loop {
+        let due = source.due();
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            Some(message) = inbox.recv() => source.message(message, Instant::now()),
+            Some(got) = gets.join_next() => match got {
+                Ok((key, ticket, fetched)) => source.fetched(&key, ticket, fetched, Instant::now()),
+                Err(error) => return Err(SourceError::Ended(Some(error))),
+            },
+            Some(ended) = watches.join_next() => return Err(SourceError::Ended(ended.err())),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                tx.send_replace(Arc::new(source.publish()));
+            }
+        }
+        for fetch in source.store.take_fetches() {
+            gets.spawn(watches::fetch(client.clone(), fetch, Arc::clone(&gate)));
+        }
+        // A list of thousands must not keep requests from this thread.
+        consume_budget().await;
+    }
+}
+
+/// The state between what watches tell and what is published.
+struct Source {
+    store: Store,
+    health: Health,
+    /// The first and the last change that was not published.
+    changes: Option<(Instant, Instant)>,
+    published: bool,
+    /// That `get` of Secrets is forbidden was logged.
+    told_of_get: bool,
+}
+
+impl Source {
+    fn new() -> Self {
+        Self { store: Store::new(), health: Health::default(), changes: None, published: false, told_of_get: false }
+    }
+
+    fn message(&mut self, message: Message, now: Instant) {
+        let changed = match message {
+            Message::Event(row, event) => {
+                self.works(row, &event);
+                self.store.event(row, event)
+            }
+            Message::Secret(row, event) => {
+                self.works(row, &event);
+                self.store.secret_event(&event)
+            }
+            Message::Failed(row, trouble, error) => {
+                if self.health.failed(row.kind, trouble) {
+                    health::log_failed(row, trouble, &error);
+                }
+                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they are
+                // waited for.
+                let none = match trouble {
+                    Trouble::Missing => true,
+                    Trouble::Forbidden(_) => row.kind == Kind::Secret,
+                    Trouble::Lost | Trouble::Refused | Trouble::Unreachable => false,
+                };
+                none && self.store.unavailable(row.kind)
+            }
+        };
+        self.changed(changed, now);
+    }
+
+    fn works<K>(&mut self, row: &KindRow, event: &Event<K>) {
+        let listed = match event {
+            // An attempt, and a part of one.
+            Event::Init | Event::InitApply(_) => return,
+            Event::InitDone => true,
+            Event::Apply(_) | Event::Delete(_) => false,
+        };
+        if let Some(over) = self.health.works(row.kind, listed) {
+            health::log_over(row, over);
+        }
+    }
+
+    fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched, now: Instant) {
+        if let Fetched::Refused(error) = &fetched
+            && !self.health.is_forbidden(Kind::Secret)
+            && !std::mem::replace(&mut self.told_of_get, true)
+        {
+            tracing::error!(
+                kind = "Secret",
+                resource = "secrets",
+                verb = "get",
+                error,
+                "RBAC forbids: allow get, list and watch; backends and listeners that need a Secret answer with an \
+                 error, the rest is served"
+            );
+        }
+        let changed = self.store.fetched(key, ticket, fetched);
+        self.changed(changed, now);
+    }
+
+    fn changed(&mut self, changed: bool, now: Instant) {
+        if changed {
+            let first = self.changes.map_or(now, |(first, _)| first);
+            self.changes = Some((first, now));
+        }
+    }
+
+    /// When to publish; `None` while there is nothing to, or not everything was read.
+    fn due(&self) -> Option<Instant> {
+        let (first, last) = self.changes.filter(|_| self.store.synced())?;
+        if self.store.complete() {
+            Some((last + QUIET).min(first + MAX_WAIT))
+        } else {
+            self.published.then(|| first + MAX_WAIT_FOR_SECRETS)
+        }
+    }
+
+    fn publish(&mut self) -> Objects {
+        self.changes = None;
+        self.published = true;
+        self.store.objects()
+    }
+}

@@ -1,0 +1,127 @@
+//! Objects as the API server sends them to typed objects.
+
+use std::collections::BTreeSet;
+
+use ::kube::api::{DynamicObject, ObjectMeta};
+use serde_json::{Map, Value};
+
+use crate::{
+    api::{Kind, ObjectKey},
+    compile::Rejected,
+    source::kinds::{KindRow, Object, display, join_version},
+};
+
+/// `kubectl apply` keeps a copy of the whole object here, a Secret's values included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// One object of the API server, decoded.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// The API server's version of the object: equal versions are equal objects.
+    pub version: String,
+    /// What it came to. An object that does not decode hurts only itself.
+    pub object: Result<Object, Rejected>,
+    /// The Secrets it refers to.
+    pub secrets: BTreeSet<ObjectKey>,
+}
+
+/// The key of an object.
+pub(super) fn key(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// The version of an object.
+pub(super) fn version(metadata: &ObjectMeta) -> &str {
+    metadata.resource_version.as_deref().unwrap_or_default()
+}
+
+/// Where the object at `key` stands: `gateway.kgateway.dev/v1alpha1 backends NAMESPACE/NAME`.
+fn location(row: &KindRow, key: &ObjectKey) -> String {
+    let version = row.versions.first().copied().unwrap_or_default();
+    format!("{} {} {key}", join_version(row.group, version), row.plural)
+}
+
+/// Decodes one object. What nobody reads and only takes memory is dropped first.
+pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> Entry {
+    let DynamicObject { mut metadata, data, .. } = object;
+    let version = version(&metadata).to_owned();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    let mut map = match data {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    let api_version = join_version(row.group, row.versions.first().copied().unwrap_or_default());
+    // Items of lists come without them.
+    map.insert("apiVersion".to_owned(), api_version.into());
+    map.insert("kind".to_owned(), row.kind.as_str().into());
+    map.insert("metadata".to_owned(), serde_json::to_value(metadata).unwrap_or_default());
+    let value = Value::Object(map);
+    let secrets = secrets(row.kind, &key.namespace, &value);
+    let decoded = row.decode.map(|decode| decode(&value));
+    let error = match decoded {
+        Some(Ok(object)) => return Entry { version, object: Ok(object), secrets },
+        Some(Err(error)) if error.path.is_empty() => error.message,
+        Some(Err(error)) => format!("{}: {}", display(&error.path), error.message),
+        None => "is not read as a whole".to_owned(),
+    };
+    let rejected = Rejected {
+        location: location(row, key),
+        kind: Some(row.kind),
+        key: Some(key.clone()),
+        // The API server checked the object against the CRD that is installed, so there is no half-written state to wait
+        // out: an older version would be served as if it were this one.
+        error: format!(
+            "{error}; the object is not served (the API server accepted it: is its CustomResourceDefinition the one of \
+             this version?)"
+        ),
+    };
+    Entry { version, object: Err(rejected), secrets: BTreeSet::new() }
+}
+
+/// The Secrets that the document `value` of a kind refers to, in whichever generation of manifests it is written.
+fn secrets(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<ObjectKey> {
+    let mut found = BTreeSet::new();
+    let Some(spec) = value.get("spec") else { return found };
+    match kind {
+        // Credentials stand at many places (providers, priority groups, moderation), always as `secretRef`.
+        Kind::Backend | Kind::TrafficPolicy => {
+            walk(spec, &mut |name, value| {
+                if name == "secretRef" {
+                    found.extend(reference(value, namespace));
+                }
+            });
+        }
+        Kind::Gateway => {
+            walk(spec, &mut |name, value| {
+                if name == "certificateRefs" {
+                    found.extend(value.as_array().into_iter().flatten().filter_map(|r| reference(r, namespace)));
+                }
+            });
+        }
+        _ => {}
+    }
+    found
+}
+
+/// Calls `see` with every field below `value`. Recursion ends where the API server's own limit of depth does.
+fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                see(name, value);
+                walk(value, see);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| walk(item, see)),
+        _ => {}
+    }
+}
+
+fn reference(value: &Value, namespace: &str) -> Option<ObjectKey> {
+    let text = |field| value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let secret = text("group").is_none() && text("kind").is_none_or(|kind| kind == "Secret");
+    secret.then(|| Some(ObjectKey::new(text("namespace").unwrap_or(namespace), text("name")?))).flatten()
+}

@@ -1,0 +1,135 @@
+//! What goes wrong with watches: told once when it begins and once when it is over.
+
+use std::collections::BTreeMap;
+
+use ::kube::{Error, runtime::watcher};
+
+use crate::{api::Kind, source::kinds::KindRow};
+
+/// Why a kind can't be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// A watch ended before its time or has expired. It is made anew, which is no news yet.
+    Lost,
+    /// The definition of the kind is not installed.
+    Missing,
+    /// We may not do this.
+    Forbidden(Verb),
+    /// The API server refuses for a reason of its own: it is overloaded, say.
+    Refused,
+    /// The API server can't be reached.
+    Unreachable,
+}
+
+/// What we may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    List,
+    Watch,
+}
+
+impl Trouble {
+    /// What `error` means.
+    pub(super) fn of(error: &watcher::Error) -> Self {
+        let (verb, cause) = match error {
+            watcher::Error::InitialListFailed(cause) => (Verb::List, cause),
+            watcher::Error::WatchStartFailed(cause) => (Verb::Watch, cause),
+            watcher::Error::WatchError(status) if status.code == 403 => return Self::Forbidden(Verb::Watch),
+            watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) => return Self::Lost,
+            watcher::Error::NoResourceVersion => return Self::Refused,
+        };
+        match cause {
+            Error::Api(status) => match status.code {
+                403 => Self::Forbidden(verb),
+                404 => Self::Missing,
+                410 => Self::Lost,
+                _ => Self::Refused,
+            },
+            _ => Self::Unreachable,
+        }
+    }
+}
+
+/// The troubles of the moment.
+#[derive(Default)]
+pub(super) struct Health {
+    troubles: BTreeMap<Kind, Trouble>,
+}
+
+impl Health {
+    /// A watch has failed. Returns whether that is news.
+    pub(super) fn failed(&mut self, kind: Kind, trouble: Trouble) -> bool {
+        if trouble == Trouble::Lost {
+            return false;
+        }
+        // One API server serves all kinds: its outage is told once.
+        let known = self.troubles.get(&kind) == Some(&trouble)
+            || trouble == Trouble::Unreachable && self.troubles.values().any(|t| *t == Trouble::Unreachable);
+        self.troubles.insert(kind, trouble);
+        !known
+    }
+
+    /// A list is complete (`listed`) or an event has come. Returns the trouble that is over, if that is news.
+    pub(super) fn works(&mut self, kind: Kind, listed: bool) -> Option<Trouble> {
+        // That a list works says nothing about a watch that is refused.
+        if listed && self.troubles.get(&kind) == Some(&Trouble::Forbidden(Verb::Watch)) {
+            return None;
+        }
+        let over = self.troubles.remove(&kind)?;
+        let still = over == Trouble::Unreachable && self.troubles.values().any(|t| *t == Trouble::Unreachable);
+        (!still).then_some(over)
+    }
+
+    /// Whether we may not list or watch a kind.
+    pub(super) fn is_forbidden(&self, kind: Kind) -> bool {
+        matches!(self.troubles.get(&kind), Some(Trouble::Forbidden(_)))
+    }
+}
+
+/// Logs the begin of a trouble.
+pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
+    let (kind, resource) = (row.kind.as_str(), resource(row));
+    match trouble {
+        Trouble::Lost => {}
+        Trouble::Missing => tracing::warn!(
+            kind,
+            resource,
+            "the CustomResourceDefinition is not installed; served without objects of this kind until it is"
+        ),
+        Trouble::Forbidden(verb) => {
+            let verb = match verb {
+                Verb::List => "list",
+                Verb::Watch => "watch",
+            };
+            let then = if row.kind == Kind::Secret {
+                "backends and listeners that need a Secret answer with an error, the rest is served"
+            } else {
+                "nothing new is served until it is allowed"
+            };
+            tracing::error!(kind, resource, verb, error, "RBAC forbids: allow get, list and watch; {then}");
+        }
+        Trouble::Refused => {
+            tracing::warn!(kind, resource, error, "the API server refuses; what was last read is still served");
+        }
+        Trouble::Unreachable => {
+            tracing::warn!(error, "the API server can't be reached; what was last read is still served");
+        }
+    }
+}
+
+/// Logs the end of a trouble.
+pub(super) fn log_over(row: &KindRow, trouble: Trouble) {
+    let (kind, resource) = (row.kind.as_str(), resource(row));
+    match trouble {
+        Trouble::Lost => {}
+        Trouble::Missing => tracing::info!(kind, resource, "the CustomResourceDefinition is installed now"),
+        Trouble::Forbidden(_) => tracing::info!(kind, resource, "RBAC allows it now"),
+        Trouble::Refused => tracing::info!(kind, resource, "the API server no longer refuses"),
+        Trouble::Unreachable => tracing::info!("the API server is back"),
+    }
+}
+
+/// The kind as RBAC rules and `kubectl` name it.
+fn resource(row: &KindRow) -> String {
+    if row.group.is_empty() { row.plural.to_owned() } else { format!("{}.{}", row.plural, row.group) }
+}

@@ -1,0 +1,154 @@
+//! Events of watches to objects, without IO.
+
+use std::collections::BTreeMap;
+
+use ::kube::{
+    api::{DynamicObject, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+use k8s_openapi::api::core::v1::Secret;
+
+use super::{
+    decode::{self, Entry},
+    secrets::{Fetch, Fetched, Secrets},
+};
+use crate::{
+    api::{Kind, ObjectKey},
+    compile::Objects,
+    source::kinds::{KINDS, KindRow},
+};
+
+type Entries = BTreeMap<ObjectKey, Entry>;
+
+/// Everything that was read from the cluster.
+pub(super) struct Store {
+    kinds: BTreeMap<Kind, Watched>,
+    secrets: Secrets,
+}
+
+/// The objects of one kind.
+#[derive(Default)]
+struct Watched {
+    entries: Entries,
+    /// The list under way. It takes the place of `entries` when it is complete, so that nobody sees half a list.
+    listing: Option<Entries>,
+    /// There was a complete list once, or it is known that there can be none.
+    synced: bool,
+}
+
+impl Store {
+    /// Nothing read yet.
+    pub(super) fn new() -> Self {
+        let kinds = KINDS.iter().map(|row| (row.kind, Watched::default())).collect();
+        Self { kinds, secrets: Secrets::default() }
+    }
+
+    /// An event of the watch on a kind. Returns whether the objects have changed.
+    pub(super) fn event(&mut self, row: &KindRow, event: Event<DynamicObject>) -> bool {
+        let Some(watched) = self.kinds.get_mut(&row.kind) else { return false };
+        match event {
+            Event::Init => {
+                // A list that broke off left its part here.
+                watched.listing = Some(Entries::new());
+                false
+            }
+            Event::InitApply(object) => {
+                let key = decode::key(&object.metadata);
+                let entry = watched.entry(row, &key, object);
+                watched.listing.get_or_insert_default().insert(key, entry);
+                false
+            }
+            Event::InitDone => {
+                let new = watched.listing.take().unwrap_or_default();
+                let first = !std::mem::replace(&mut watched.synced, true);
+                let same = new.len() == watched.entries.len()
+                    && new.iter().zip(&watched.entries).all(|((k, n), (l, o))| k == l && n.version == o.version);
+                let old = std::mem::replace(&mut watched.entries, new);
+                // Referred to first, so that what both refer to is not forgotten in between.
+                watched.entries.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.retain(key));
+                old.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                first || !same
+            }
+            Event::Apply(object) => {
+                let key = decode::key(&object.metadata);
+                if watched.entries.get(&key).is_some_and(|e| e.version == decode::version(&object.metadata)) {
+                    return false;
+                }
+                let entry = watched.entry(row, &key, object);
+                entry.secrets.iter().for_each(|key| self.secrets.retain(key));
+                let old = watched.entries.insert(key, entry);
+                old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                true
+            }
+            Event::Delete(object) => {
+                let old = watched.entries.remove(&decode::key(&object.metadata));
+                old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                old.is_some()
+            }
+        }
+    }
+
+    /// An event of the watch on the metadata of Secrets. Returns whether the objects have changed.
+    pub(super) fn secret_event(&mut self, event: &Event<PartialObjectMeta<Secret>>) -> bool {
+        self.secrets.event(event);
+        matches!(event, Event::InitDone) && self.set_synced(Kind::Secret)
+    }
+
+    /// Objects of this kind can't be listed, for a reason that says that there are none for us: their definition is not
+    /// installed, or (Secrets alone) we may not. What was read before stays. Returns whether something has changed.
+    pub(super) fn unavailable(&mut self, kind: Kind) -> bool {
+        if kind == Kind::Secret {
+            self.secrets.look_at_all();
+        }
+        self.set_synced(kind)
+    }
+
+    fn set_synced(&mut self, kind: Kind) -> bool {
+        self.kinds.get_mut(&kind).is_some_and(|watched| !std::mem::replace(&mut watched.synced, true))
+    }
+
+    /// The `get`s of Secrets to start now.
+    pub(super) fn take_fetches(&mut self) -> Vec<Fetch> {
+        self.secrets.take_fetches()
+    }
+
+    /// A `get` of a Secret is done. Returns whether the objects have changed.
+    pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> bool {
+        // The last of them may be all that was waited for.
+        let complete = self.secrets.complete();
+        self.secrets.fetched(key, ticket, fetched) || complete != self.secrets.complete()
+    }
+
+    /// Whether every kind was listed once.
+    pub(super) fn synced(&self) -> bool {
+        self.kinds.values().all(|watched| watched.synced)
+    }
+
+    /// Whether every Secret that is referred to was looked at.
+    pub(super) fn complete(&self) -> bool {
+        self.secrets.complete()
+    }
+
+    /// The objects as they are now.
+    pub(super) fn objects(&self) -> Objects {
+        let mut objects = Objects::default();
+        for (key, entry) in self.kinds.values().flat_map(|watched| &watched.entries) {
+            match &entry.object {
+                Ok(object) => object.insert(key.clone(), &mut objects),
+                Err(rejected) => objects.rejected.push(rejected.clone()),
+            }
+        }
+        objects.secrets = self.secrets.present().map(|(key, data)| (key.clone(), data)).collect();
+        objects
+    }
+}
+
+impl Watched {
+    /// Decodes an object, unless it is known in just this version.
+    fn entry(&self, row: &KindRow, key: &ObjectKey, object: DynamicObject) -> Entry {
+        match self.entries.get(key) {
+            Some(known) if known.version == decode::version(&object.metadata) => known.clone(),
+            _ => decode::entry(row, key, object),
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! The whole source but for the connection: what watches would tell is told by hand, time stands still.
+
+use ::kube::{
+    api::{DynamicObject, ObjectMeta, PartialObjectMeta},
+    core::PartialObjectMetaExt,
+    runtime::watcher,
+};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use serde_json::{Value, json};
+
+use super::{secrets::Fetch, *};
+use crate::api::SecretData;
+
+fn row(kind: Kind) -> &'static KindRow {
+    KINDS.iter().find(|row| row.kind == kind).unwrap()
+}
+
+fn object(name: &str, version: u32, data: Value) -> DynamicObject {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some("ns".to_owned()),
+        resource_version: Some(version.to_string()),
+        ..ObjectMeta::default()
+    };
+    DynamicObject { types: None, metadata, data }
+}
+
+fn backend(name: &str, version: u32, secret: &str) -> DynamicObject {
+    let token = json!({"kind": "SecretRef", "secretRef": {"name": secret}});
+    let provider = json!({"openai": {"authToken": token}});
+    object(name, version, json!({"spec": {"type": "AI", "ai": {"llm": {"provider": provider}}}}))
+}
+
+fn secret_seen(name: &str, version: u32) -> PartialObjectMeta<Secret> {
+    object(name, version, json!({})).metadata.into_response_partial()
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("ns", name)
+}
+
+fn found(version: u32, value: &str) -> Fetched {
+    let mut data = SecretData::default();
+    data.insert("Authorization", value.as_bytes().to_vec());
+    Fetched::Found(version.to_string(), data)
+}
+
+/// A source and the moment it is in.
+struct Harness {
+    source: Source,
+    now: Instant,
+}
+
+impl Harness {
+    fn new() -> Self {
+        Self { source: Source::new(), now: Instant::now() }
+    }
+
+    /// One for which every kind was listed, empty, and that was published.
+    fn synced() -> Self {
+        let mut harness = Self::new();
+        for row in KINDS {
+            harness.list(row.kind, []);
+        }
+        harness.published().expect("everything is synced");
+        harness
+    }
+
+    fn event(&mut self, kind: Kind, event: Event<DynamicObject>) {
+        self.source.message(Message::Event(row(kind), event), self.now);
+    }
+
+    fn secret(&mut self, event: Event<PartialObjectMeta<Secret>>) {
+        self.source.message(Message::Secret(row(Kind::Secret), event), self.now);
+    }
+
+    fn failed(&mut self, kind: Kind, trouble: Trouble) {
+        self.source.message(Message::Failed(row(kind), trouble, "no".to_owned()), self.now);
+    }
+
+    fn list<const N: usize>(&mut self, kind: Kind, objects: [DynamicObject; N]) {
+        if kind == Kind::Secret {
+            self.secret(Event::Init);
+            for object in objects {
+                self.secret(Event::InitApply(object.metadata.into_response_partial()));
+            }
+            return self.secret(Event::InitDone);
+        }
+        self.event(kind, Event::Init);
+        for object in objects {
+            self.event(kind, Event::InitApply(object));
+        }
+        self.event(kind, Event::InitDone);
+    }
+
+    /// The one `get` to start now.
+    #[track_caller]
+    fn get(&mut self) -> Fetch {
+        let mut fetches = self.source.store.take_fetches();
+        assert_eq!(fetches.len(), 1, "{fetches:?}");
+        fetches.remove(0)
+    }
+
+    fn got(&mut self, fetch: &Fetch, fetched: Fetched) {
+        self.source.fetched(&fetch.key, fetch.ticket, fetched, self.now);
+    }
+
+    /// What is published next, if anything is going to be.
+    fn published(&mut self) -> Option<Objects> {
+        self.now = self.source.due()?;
+        Some(self.source.publish())
+    }
+}
+
+fn names<T>(map: &crate::compile::objects::Map<T>) -> Vec<&str> {
+    map.keys().map(|key| key.name.as_str()).collect()
+}
+
+fn value<'a>(objects: &'a Objects, secret: &str) -> Option<&'a [u8]> {
+    objects.secrets.get(&key(secret)).map(|data| data.get("Authorization").unwrap().unwrap())
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_every_kind_is_synced() {
+    let mut harness = Harness::new();
+    for (index, row) in KINDS.iter().enumerate() {
+        assert!(harness.source.due().is_none(), "{index} of {} kinds are synced", KINDS.len());
+        harness.list(row.kind, []);
+    }
+    assert!(harness.published().is_some(), "an empty cluster is published too");
+    assert!(harness.published().is_none(), "once");
+}
+
+#[tokio::test]
+async fn a_missing_definition_counts_as_synced_and_is_picked_up_later() {
+    let mut harness = Harness::new();
+    for row in KINDS {
+        if row.group == "gateway.kgateway.dev" {
+            harness.failed(row.kind, Trouble::Missing);
+        } else {
+            harness.list(row.kind, []);
+        }
+    }
+    assert!(harness.published().unwrap().backends.is_empty());
+    harness.failed(Kind::Backend, Trouble::Missing);
+    assert!(harness.published().is_none(), "still missing is no change");
+    harness.list(Kind::Backend, [object("a", 1, json!({"spec": {"type": "Static"}}))]);
+    assert_eq!(names(&harness.published().unwrap().backends), ["a"]);
+}
+
+#[tokio::test]
+async fn only_secrets_may_be_forbidden() {
+    for (kind, serves) in [(Kind::Secret, true), (Kind::TrafficPolicy, false), (Kind::ReferenceGrant, false)] {
+        let mut harness = Harness::new();
+        for row in KINDS.iter().filter(|row| row.kind != kind) {
+            harness.list(row.kind, []);
+        }
+        for trouble in [Trouble::Unreachable, Trouble::Refused, Trouble::Lost] {
+            harness.failed(kind, trouble);
+            assert!(harness.published().is_none(), "{kind} {trouble:?}");
+        }
+        harness.failed(kind, Trouble::Forbidden(health::Verb::List));
+        assert_eq!(harness.published().is_some(), serves, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn changes_become_objects() {
+    let mut harness = Harness::synced();
+    let service = |name, version| object(name, version, json!({"spec": {"type": "ClusterIP"}}));
+    harness.event(Kind::Service, Event::Apply(service("a", 1)));
+    harness.event(Kind::Service, Event::Apply(service("b", 2)));
+    let first = harness.published().unwrap();
+    assert_eq!(names(&first.services), ["a", "b"]);
+    harness.event(Kind::Service, Event::Apply(service("b", 2)));
+    assert!(harness.published().is_none(), "the same version is no change");
+    harness.event(Kind::Service, Event::Delete(service("a", 3)));
+    harness.event(Kind::Service, Event::Delete(service("x", 3)));
+    let second = harness.published().unwrap();
+    assert_eq!(names(&second.services), ["b"]);
+    assert!(Arc::ptr_eq(&first.services[&key("b")], &second.services[&key("b")]), "what stays is the same memory");
+}
+
+#[tokio::test]
+async fn half_a_list_is_never_seen_and_a_lost_watch_empties_nothing() {
+    let mut harness = Harness::synced();
+    let service = |name, version| object(name, version, json!({"spec": {}}));
+    harness.list(Kind::Service, [service("a", 1), service("b", 1)]);
+    let before = harness.published().unwrap();
+    harness.event(Kind::Service, Event::Init);
+    harness.event(Kind::Service, Event::InitApply(service("c", 2)));
+    assert!(harness.published().is_none());
+    // The list breaks off; the API server is gone, then it has even forgotten the kind.
+    for trouble in [Trouble::Lost, Trouble::Unreachable, Trouble::Missing] {
+        harness.failed(Kind::Service, trouble);
+    }
+    harness.event(Kind::Namespace, Event::Apply(object("x", 1, json!({}))));
+    assert_eq!(names(&harness.published().unwrap().services), ["a", "b"]);
+    harness.list(Kind::Service, [service("b", 1), service("d", 2)]);
+    let after = harness.published().unwrap();
+    assert_eq!(names(&after.services), ["b", "d"], "c was of a list that never ended");
+    assert!(Arc::ptr_eq(&before.services[&key("b")], &after.services[&key("b")]));
+    harness.list(Kind::Service, [service("b", 1), service("d", 2)]);
+    assert!(harness.published().is_none(), "the same list is no change");
+}
+
+#[tokio::test]
+async fn an_undecodable_object_hurts_only_itself() {
+    let mut harness = Harness::synced();
+    let good = object("good", 1, json!({"spec": {"type": "Static"}}));
+    let mut broken = object("broken", 2, json!({"spec": {"type": "Static"}}));
+    harness.list(Kind::Backend, [good.clone(), broken.clone()]);
+    assert_eq!(names(&harness.published().unwrap().backends), ["broken", "good"]);
+
+    broken.metadata.resource_version = Some("3".to_owned());
+    broken.data = json!({"spec": {"type": "AI", "ai": {"llm": {"provider": {"openai": {"model": 17}}}}}});
+    harness.event(Kind::Backend, Event::Apply(broken.clone()));
+    let objects = harness.published().unwrap();
+    assert_eq!(names(&objects.backends), ["good"], "the last good version is not kept");
+    let rejected = &objects.rejected[0];
+    assert_eq!(rejected.location, "gateway.kgateway.dev/v1alpha1 backends ns/broken");
+    assert_eq!((rejected.kind, rejected.key.as_ref()), (Some(Kind::Backend), Some(&key("broken"))));
+    assert!(rejected.error.starts_with("spec.ai.llm"), "{}", rejected.error);
+    assert!(!rejected.error.contains("17"), "no values in the log: {}", rejected.error);
+
+    broken.metadata.resource_version = Some("4".to_owned());
+    broken.data = good.data;
+    harness.event(Kind::Backend, Event::Apply(broken));
+    let objects = harness.published().unwrap();
+    assert_eq!((names(&objects.backends), objects.rejected.len()), (vec!["broken", "good"], 0));
+}
+
+#[tokio::test]
+async fn what_only_takes_memory_is_dropped() {
+    let mut harness = Harness::synced();
+    let mut service = object("a", 1, json!({"spec": {}}));
+    service.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
+    let annotation = |name: &str| (name.to_owned(), "x".to_owned());
+    service.metadata.annotations =
+        Some([annotation("kubectl.kubernetes.io/last-applied-configuration"), annotation("mine")].into());
+    harness.event(Kind::Service, Event::Apply(service));
+    let objects = harness.published().unwrap();
+    let metadata = &objects.services[&key("a")].metadata;
+    assert_eq!(metadata.managed_fields, None);
+    assert_eq!(metadata.annotations, Some([annotation("mine")].into()));
+}
+
+#[tokio::test]
+async fn only_secrets_that_are_referred_to_are_read() {
+    let mut harness = Harness::synced();
+    harness.secret(Event::Apply(secret_seen("mine", 1)));
+    harness.secret(Event::Apply(secret_seen("foreign", 1)));
+    assert_eq!(harness.source.store.take_fetches(), []);
+
+    // Referred to after it came.
+    harness.event(Kind::Backend, Event::Apply(backend("b", 2, "mine")));
+    let get = harness.get();
+    assert_eq!((&get.key, get.delay), (&key("mine"), Duration::ZERO));
+    harness.got(&get, found(1, "one"));
+    let objects = harness.published().unwrap();
+    assert_eq!((value(&objects, "mine"), objects.secrets.len()), (Some(b"one".as_slice()), 1));
+
+    harness.secret(Event::Apply(secret_seen("mine", 1)));
+    assert_eq!(harness.source.store.take_fetches(), [], "that version is known");
+    harness.secret(Event::Apply(secret_seen("mine", 2)));
+    let get = harness.get();
+    harness.got(&get, found(2, "two"));
+    assert_eq!(value(&harness.published().unwrap(), "mine"), Some(b"two".as_slice()));
+    harness.secret(Event::Apply(secret_seen("mine", 3)));
+    let get = harness.get();
+    harness.got(&get, found(3, "two"));
+    assert!(harness.published().is_none(), "a label has changed, no value");
+
+    harness.secret(Event::Delete(secret_seen("mine", 4)));
+    let get = harness.get();
+    harness.got(&get, Fetched::Absent);
+    assert_eq!(value(&harness.published().unwrap(), "mine"), None);
+    harness.secret(Event::Apply(secret_seen("mine", 5)));
+    let get = harness.get();
+    harness.got(&get, found(5, "five"));
+    assert_eq!(value(&harness.published().unwrap(), "mine"), Some(b"five".as_slice()));
+
+    // Two refer to it, then one, then none.
+    harness.event(Kind::Backend, Event::Apply(backend("c", 6, "mine")));
+    harness.event(Kind::Backend, Event::Apply(backend("b", 7, "other")));
+    let get = harness.get();
+    harness.got(&get, Fetched::Absent);
+    assert_eq!(names(&harness.published().unwrap().secrets), ["mine"]);
+    harness.event(Kind::Backend, Event::Delete(backend("c", 8, "mine")));
+    assert!(harness.published().unwrap().secrets.is_empty());
+    harness.secret(Event::Apply(secret_seen("mine", 9)));
+    assert_eq!(harness.source.store.take_fetches(), []);
+}
+
+#[tokio::test]
+async fn a_list_of_secrets_tells_what_was_missed() {
+    let mut harness = Harness::synced();
+    harness.list(Kind::Backend, [backend("a", 1, "kept"), backend("b", 1, "changed"), backend("c", 1, "gone")]);
+    for fetch in harness.source.store.take_fetches() {
+        harness.got(&fetch, found(1, "x"));
+    }
+    harness.list(
+        Kind::Secret,
+        [object("kept", 1, json!({})), object("changed", 2, json!({})), object("foreign", 1, json!({}))],
+    );
+    let keys: Vec<_> = harness.source.store.take_fetches().into_iter().map(|fetch| fetch.key).collect();
+    assert_eq!(keys, [key("changed"), key("gone")]);
+}
+
+#[tokio::test]
+async fn a_get_that_was_overtaken_is_done_again() {
+    let mut harness = Harness::synced();
+    harness.event(Kind::Backend, Event::Apply(backend("b", 1, "s")));
+    let get = harness.get();
+    harness.secret(Event::Delete(secret_seen("s", 2)));
+    assert_eq!(harness.source.store.take_fetches(), [], "one at a time");
+    harness.got(&get, found(1, "old"));
+    let second = harness.get();
+    // Its reference goes and comes back meanwhile: the answer to the old question is not heard.
+    harness.event(Kind::Backend, Event::Delete(backend("b", 3, "s")));
+    harness.event(Kind::Backend, Event::Apply(backend("b", 4, "s")));
+    let third = harness.get();
+    harness.got(&second, found(1, "old"));
+    harness.got(&third, Fetched::Absent);
+    assert!(harness.published().unwrap().secrets.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_get_keeps_what_is_known_and_is_tried_again() {
+    let mut harness = Harness::synced();
+    harness.event(Kind::Backend, Event::Apply(backend("b", 1, "s")));
+    let get = harness.get();
+    harness.got(&get, found(1, "one"));
+    harness.published().unwrap();
+    harness.secret(Event::Apply(secret_seen("s", 2)));
+    let mut delays = Vec::new();
+    for _ in 0..9 {
+        let get = harness.get();
+        delays.push(get.delay.as_millis());
+        harness.got(&get, Fetched::Failed("timeout".to_owned()));
+    }
+    assert_eq!(delays, [0, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
+    assert!(harness.published().is_none(), "what is known stays");
+    let waiting = harness.get();
+    // News come while the next try waits.
+    harness.secret(Event::Apply(secret_seen("s", 3)));
+    let get = harness.get();
+    assert_eq!(get.delay, Duration::ZERO);
+    harness.got(&get, found(3, "three"));
+    harness.got(&waiting, found(2, "two"));
+    assert_eq!(value(&harness.published().unwrap(), "s"), Some(b"three".as_slice()));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_does_not_hold_up_the_rest() {
+    for refused in [true, false] {
+        let mut harness = Harness::new();
+        for row in KINDS {
+            match row.kind {
+                Kind::Backend => harness.list(row.kind, [backend("b", 1, "s")]),
+                kind => harness.list(kind, []),
+            }
+        }
+        assert!(harness.published().is_none(), "the first snapshot waits for Secrets");
+        for _ in 0..if refused { 1 } else { 4 } {
+            assert!(harness.published().is_none());
+            let get = harness.get();
+            let why = "secrets \"s\" is forbidden".to_owned();
+            harness.got(&get, if refused { Fetched::Refused(why) } else { Fetched::Failed(why) });
+        }
+        let objects = harness.published().unwrap();
+        assert_eq!(objects.backends.len(), 1);
+        let problem = objects.secrets[&key("s")].get("Authorization");
+        assert_eq!(problem, Some(Err("can't be read: secrets \"s\" is forbidden")), "other than one that is not there");
+        // It heals.
+        let get = harness.get();
+        harness.got(&get, found(1, "one"));
+        let objects = harness.published().unwrap();
+        assert_eq!(value(&objects, "s"), Some(b"one".as_slice()));
+    }
+}
+
+#[tokio::test]
+async fn gets_go_on_without_a_watch() {
+    let mut harness = Harness::synced();
+    harness.event(Kind::Backend, Event::Apply(backend("b", 1, "s")));
+    let get = harness.get();
+    harness.got(&get, found(1, "one"));
+    harness.published().unwrap();
+    harness.failed(Kind::Secret, Trouble::Forbidden(health::Verb::List));
+    let get = harness.get();
+    harness.got(&get, found(2, "two"));
+    assert_eq!(value(&harness.published().unwrap(), "s"), Some(b"two".as_slice()));
+}
+
+#[tokio::test]
+async fn references_are_found_wherever_they_stand() {
+    let check = |kind, spec: Value, expect: &[(&str, &str)]| {
+        let mut harness = Harness::synced();
+        harness.event(kind, Event::Apply(object("a", 1, json!({"spec": spec}))));
+        let mut keys: Vec<_> = harness.source.store.take_fetches().into_iter().map(|fetch| fetch.key).collect();
+        keys.sort();
+        let expect: Vec<_> = expect.iter().map(|(namespace, name)| ObjectKey::new(*namespace, *name)).collect();
+        assert_eq!(keys, expect, "{kind} {spec}");
+    };
+    let token = |name| json!({"kind": "SecretRef", "secretRef": {"name": name}});
+    let provider = |name| json!({"provider": {"openai": {"authToken": token(name)}}});
+    let pools = json!([{"pool": [provider("p"), provider("q")]}, {"pool": [provider("p")]}]);
+    check(
+        Kind::Backend,
+        json!({"type": "AI", "ai": {"multipool": {"priorities": pools}}}),
+        &[("ns", "p"), ("ns", "q")],
+    );
+    let moderation = json!({"moderation": {"openAIModeration": {"authToken": token("m")}}});
+    check(Kind::TrafficPolicy, json!({"ai": {"promptGuard": {"request": moderation}}}), &[("ns", "m")]);
+    let listener = |refs: Value| json!({"name": "l", "port": 1, "protocol": "HTTPS", "tls": {"certificateRefs": refs}});
+    let gateway = |refs| json!({"gatewayClassName": "c", "listeners": [listener(refs)]});
+    check(
+        Kind::Gateway,
+        gateway(json!([{"name": "a"}, {"group": "", "kind": "Secret", "name": "b", "namespace": "other"}])),
+        &[("ns", "a"), ("other", "b")],
+    );
+    check(Kind::Gateway, gateway(json!([{"kind": "ConfigMap", "name": "a"}, {"group": "x", "name": "b"}])), &[]);
+    check(Kind::Service, json!({"secretRef": {"name": "a"}}), &[]);
+}
+
+#[tokio::test]
+async fn changes_are_gathered() {
+    let ms = Duration::from_millis;
+    let mut harness = Harness::synced();
+    let start = harness.now;
+    let mut version = 0;
+    let mut apply = |harness: &mut Harness, at| {
+        version += 1;
+        harness.now = start + ms(at);
+        harness.event(Kind::Service, Event::Apply(object("a", version, json!({"spec": {}}))));
+        harness.source.due().unwrap() - start
+    };
+    assert_eq!(apply(&mut harness, 1_000), ms(1_050));
+    assert_eq!(apply(&mut harness, 1_040), ms(1_090), "50 ms of quiet");
+    for at in (1_080..1_440).step_by(40) {
+        apply(&mut harness, at);
+    }
+    assert_eq!(apply(&mut harness, 1_480), ms(1_500), "500 ms at most");
+    harness.published().unwrap();
+    assert_eq!(harness.source.due(), None);
+    // A Backend waits for its Secret, but not forever.
+    harness.now = start + ms(2_000);
+    harness.event(Kind::Backend, Event::Apply(backend("b", 1, "s")));
+    assert_eq!(harness.source.due(), Some(start + ms(4_000)));
+    harness.now = start + ms(2_010);
+    let get = harness.get();
+    harness.got(&get, Fetched::Absent);
+    assert_eq!(harness.source.due(), Some(start + ms(2_060)));
+}
+
+#[test]
+fn troubles_are_told_once() {
+    use health::Verb;
+    let mut health = Health::default();
+    assert!(!health.failed(Kind::Gateway, Trouble::Lost), "made anew at once");
+    assert!(health.failed(Kind::Gateway, Trouble::Unreachable));
+    assert!(!health.failed(Kind::Gateway, Trouble::Unreachable));
+    assert!(!health.failed(Kind::Service, Trouble::Unreachable), "one outage, many kinds");
+    assert_eq!(health.works(Kind::Gateway, true), None, "not all are back");
+    assert_eq!(health.works(Kind::Service, true), Some(Trouble::Unreachable));
+    assert_eq!(health.works(Kind::Service, true), None);
+
+    assert!(health.failed(Kind::Gateway, Trouble::Missing));
+    assert!(health.failed(Kind::Backend, Trouble::Missing), "each kind is told");
+    assert!(!health.failed(Kind::Backend, Trouble::Missing));
+    assert_eq!(health.works(Kind::Backend, true), Some(Trouble::Missing));
+
+    let forbidden = Trouble::Forbidden(Verb::Watch);
+    assert!(health.failed(Kind::Secret, forbidden));
+    assert_eq!(health.works(Kind::Secret, true), None, "the list works, the watch does not");
+    assert!(!health.failed(Kind::Secret, forbidden));
+    assert!(health.is_forbidden(Kind::Secret));
+    assert_eq!(health.works(Kind::Secret, false), Some(forbidden));
+}
+
+#[test]
+fn errors_are_told_apart() {
+    use health::Verb;
+    use watcher::Error;
+    let status = |code| {
+        let mut status = ::kube::core::Status::failure("no", "");
+        status.code = code;
+        Box::new(status)
+    };
+    let check = |error: Error, expect| assert_eq!(Trouble::of(&error), expect, "{error:?}");
+    let api = |code| ::kube::Error::Api(status(code));
+    check(Error::InitialListFailed(api(404)), Trouble::Missing);
+    check(Error::InitialListFailed(api(403)), Trouble::Forbidden(Verb::List));
+    check(Error::WatchStartFailed(api(403)), Trouble::Forbidden(Verb::Watch));
+    check(Error::WatchStartFailed(api(410)), Trouble::Lost);
+    check(Error::WatchError(status(410)), Trouble::Lost);
+    check(Error::WatchError(status(403)), Trouble::Forbidden(Verb::Watch));
+    check(Error::InitialListFailed(api(429)), Trouble::Refused);
+    check(Error::InitialListFailed(::kube::Error::Service("refused".into())), Trouble::Unreachable);
+}

@@ -1,0 +1,5 @@
+//! Where objects come from: each source yields the same [`Objects`](crate::compile::Objects).
+
+pub mod file;
+mod kinds;
+pub mod kube;
