@@ -28,3 +28,5 @@ pub mod snapshot;
 pub mod compile;
 /// Where objects come from.
 pub mod source;
+/// Practice without spending tokens: a provider simulator.
+pub mod simulator;
