@@ -30,3 +30,5 @@ pub mod compile;
 pub mod source;
 /// Practice without spending tokens: a provider simulator.
 pub mod simulator;
+/// The request path, in its order.
+pub mod proxy;

@@ -1,0 +1,259 @@
+//! What is counted and logged of one request, whatever becomes of it: everything happens in the drop, so that
+//! cancelled and failed requests count too.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::Method;
+
+use super::{ErrorKind, Shared, trace::TraceId};
+use crate::{
+    dialect::{Ask, StreamMode, Usage},
+    provider::Info,
+    snapshot::{Action, Backend, Rule, Weighted},
+    telemetry::{
+        AccessLog,
+        requests::InFlight,
+        tokens::{ModelCache, TokenMetrics},
+    },
+};
+
+/// The account of one request.
+pub struct Account {
+    shared: Arc<Shared>,
+    start: Instant,
+    trace: TraceId,
+    client: SocketAddr,
+    method: Method,
+    path: String,
+    generation: u64,
+    in_flight: Option<InFlight>,
+    rule: Option<Arc<Rule>>,
+    /// Which backend of the rule, and which group and target of it.
+    chosen: Option<usize>,
+    target: Option<(usize, usize)>,
+    ask: Option<Ask>,
+    model: Option<String>,
+    reply: Reply,
+    request_bytes: u64,
+    attempts: u32,
+}
+
+/// What became of it.
+#[derive(Default)]
+struct Reply {
+    status: u16,
+    error: Option<ErrorKind>,
+    bytes: u64,
+    first: Option<Duration>,
+    usage: Usage,
+    model: Option<String>,
+    /// The reply has been handed over to its end, or the gateway answered itself.
+    complete: bool,
+}
+
+impl Account {
+    /// Begins the account of a request.
+    pub fn begin(shared: Arc<Shared>, client: SocketAddr, method: Method, path: String, trace: TraceId) -> Self {
+        let start = Instant::now();
+        Self {
+            shared,
+            start,
+            trace,
+            client: SocketAddr::new(client.ip().to_canonical(), client.port()),
+            method,
+            path,
+            generation: 0,
+            in_flight: None,
+            rule: None,
+            chosen: None,
+            target: None,
+            ask: None,
+            model: None,
+            reply: Reply::default(),
+            request_bytes: 0,
+            attempts: 0,
+        }
+    }
+
+    /// The request's trace id.
+    pub fn trace_id(&self) -> &str {
+        self.trace.as_str()
+    }
+
+    /// The request reads this generation.
+    pub fn reads(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// The request matched this rule.
+    pub fn routed(&mut self, rule: &Arc<Rule>) {
+        self.rule = Some(Arc::clone(rule));
+    }
+
+    /// The rule's backend with this number was chosen.
+    pub fn chose(&mut self, backend: usize) {
+        self.chosen = Some(backend);
+        self.in_flight = self.backend().map(|b| b.metrics.begin());
+    }
+
+    /// What the request asks for, and the body's length.
+    pub fn understood(&mut self, ask: &Ask, body: usize) {
+        self.ask = Some(ask.clone());
+        self.request_bytes = body as u64;
+    }
+
+    /// An attempt goes to this target, with this model.
+    pub fn attempt(&mut self, group: usize, index: usize, model: Option<&str>) {
+        self.attempts += 1;
+        self.target = Some((group, index));
+        if self.model.as_deref() != model {
+            self.model = model.map(str::to_owned);
+        }
+    }
+
+    /// The last attempt was sent once more on a fresh connection.
+    pub fn resent(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// An attempt goes to a plain server.
+    pub fn attempt_plain(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// The status that the client gets.
+    pub fn status(&mut self, status: u16) {
+        self.reply.status = status;
+    }
+
+    /// The gateway answers with an error of its own, or ends a stream with one.
+    pub fn failed(&mut self, kind: ErrorKind, cause: &str) {
+        if self.reply.status == 0 {
+            self.reply.status = kind.status();
+        }
+        self.reply.error = Some(kind);
+        self.reply.complete = true;
+        let rule = self.rule.as_ref().map(|r| r.labels.to_string());
+        let backend = self.backend().map(|b| Arc::clone(&b.name));
+        let backend = backend.as_deref();
+        if kind.status() >= 500 {
+            tracing::warn!(error = kind.word(), cause, trace_id = self.trace.as_str(), rule, backend, "request failed");
+        } else {
+            tracing::debug!(
+                error = kind.word(),
+                cause,
+                trace_id = self.trace.as_str(),
+                rule,
+                backend,
+                "request refused"
+            );
+        }
+    }
+
+    /// `bytes` of the reply pass by; `first` is the time of the first.
+    pub fn passed(&mut self, bytes: usize) {
+        self.reply.bytes += bytes as u64;
+        if self.reply.first.is_none() && bytes > 0 {
+            self.reply.first = Some(self.start.elapsed());
+        }
+    }
+
+    /// What the provider said of tokens and model.
+    pub fn counted(&mut self, usage: Usage, model: Option<String>) {
+        self.reply.usage = usage;
+        self.reply.model = model;
+    }
+
+    /// The reply has been handed over to its end.
+    pub fn complete(&mut self) {
+        self.reply.complete = true;
+    }
+
+    fn backend(&self) -> Option<&Weighted> {
+        match &self.rule.as_ref()?.action {
+            Action::Forward(split) => split.backends().get(self.chosen?),
+            Action::Redirect(_) | Action::Fail(_) => None,
+        }
+    }
+
+    /// The chosen target's name, provider and token counters.
+    fn target(&self) -> Option<(&str, &'static Info, &ModelCache)> {
+        let Backend::Ai(ai) = &self.backend()?.backend else { return None };
+        let (group, index) = self.target?;
+        let target = ai.backend.groups.get(group)?.get(index)?;
+        Some((&target.name, target.provider.info(), ai.models.get(group)?.get(index)?))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.reply.complete {
+            let why = if self.shared.cut.is_cancelled() { ErrorKind::Shutdown } else { ErrorKind::ClientClosed };
+            self.reply.error = Some(why);
+            if self.reply.status == 0 {
+                self.reply.status = why.status();
+            }
+        }
+        let duration = self.start.elapsed();
+        let error = self.reply.error.map_or("", ErrorKind::word);
+        let labels = self.rule.as_ref().map(|r| &r.labels);
+        if let Some(backend) = self.backend() {
+            backend.metrics.record(self.reply.status, error, duration);
+        } else {
+            let own = self.rule.as_ref().and_then(|r| r.metrics.as_ref());
+            own.unwrap_or(&self.shared.unrouted).record(self.reply.status, error, duration);
+        }
+        let streams = self.ask.as_ref().is_some_and(|a| a.stream != StreamMode::No);
+        let ttft = self.reply.first.filter(|_| streams);
+        let target = self.target();
+        // A refused call used no tokens, and its model may be made up.
+        let answered_well = (200..300).contains(&self.reply.status);
+        if let (true, Some((_, _, models)), Some(ask)) = (answered_well, target, &self.ask) {
+            let usage = self.reply.usage;
+            let per_token = ttft.zip(usage.completion.filter(|n| *n > 1)).map(|(first, n)| {
+                duration.saturating_sub(first).div_f64(f64::from(u32::try_from(n - 1).unwrap_or(u32::MAX)))
+            });
+            let asked = self.model.as_deref().unwrap_or_default();
+            let answered = self.reply.model.as_deref().unwrap_or_default();
+            let metrics = models.get(ask.endpoint.operation(), asked, answered);
+            TokenMetrics::record(&metrics, usage.prompt, usage.completion, duration, ttft, per_token);
+        }
+        let usage = self.reply.usage;
+        AccessLog {
+            trace_id: self.trace.as_str(),
+            method: self.method.as_str(),
+            path: &self.path,
+            status: self.reply.status,
+            error: self.reply.error.map(ErrorKind::word),
+            duration_us: micros(duration),
+            ttft_us: ttft.map(micros),
+            gateway: labels.map(|l| &*l.gateway),
+            route: labels.map(|l| &*l.route),
+            rule: labels.map(|l| l.rule.as_str()),
+            backend: self.backend().map(|b| &*b.name),
+            target: target.map(|(name, _, _)| name),
+            provider: target.map(|(_, info, _)| info.name),
+            request_model: self.model.as_deref(),
+            response_model: self.reply.model.as_deref(),
+            operation: self.ask.as_ref().map(|a| a.endpoint.operation()),
+            dialect: self.ask.as_ref().map(|a| a.family.as_str()),
+            stream: streams,
+            prompt_tokens: usage.prompt,
+            completion_tokens: usage.completion,
+            request_bytes: self.request_bytes,
+            response_bytes: self.reply.bytes,
+            upstream_attempts: self.attempts,
+            client_addr: Some(self.client),
+            generation: self.generation,
+        }
+        .emit();
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

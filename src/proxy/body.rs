@@ -1,0 +1,167 @@
+//! Bodies: reading a request's whole, and what replies are made of.
+
+use std::{
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::{ErrorKind, ProxyError, relay::Relay};
+
+/// What is reserved for a body of unknown or doubtful length before its bytes are there: what a client claims costs
+/// nothing until it is sent.
+const RESERVE: usize = 256 * 1024;
+
+/// How long the body of a request that is refused is read and thrown away.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Reads a request's whole body.
+///
+/// # Errors
+/// When it is over `limit`, not sent within `timeout`, or cut short.
+pub async fn read(mut body: Incoming, limit: usize, timeout: Duration) -> Result<Bytes, ProxyError> {
+    let too_large = || {
+        let message = format!("the request body is larger than the limit of {limit} bytes");
+        ProxyError::new(ErrorKind::BodyTooLarge, message).closing()
+    };
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        linger(body);
+        return Err(too_large());
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(timeout, collect(&mut body, limit, announced)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            linger(body);
+            Err(too_large())
+        }
+        Ok(Err(error)) => {
+            let message = "the request body ended before it was complete";
+            Err(ProxyError::with_cause(ErrorKind::BodyIncomplete, message, error.to_string()).closing())
+        }
+        Err(_) => Err(ProxyError::new(ErrorKind::BodyTimeout, "the request body was not sent in time").closing()),
+    }
+}
+
+/// Reads on beside a reply that did not need the body: to close while a client still sends resets the connection, and
+/// the client loses the reply. The task ends with the connection, and is short anyway.
+pub fn linger(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
+}
+
+/// The body in one piece; `None` when it is over `limit`. A body that comes in one frame is not copied.
+async fn collect(body: &mut Incoming, limit: usize, announced: usize) -> Result<Option<Bytes>, hyper::Error> {
+    let mut first: Option<Bytes> = None;
+    let mut whole: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        let have = whole.as_ref().map_or(first.as_ref().map_or(0, Bytes::len), BytesMut::len);
+        if have + data.len() > limit {
+            return Ok(None);
+        }
+        match (&mut whole, first.take()) {
+            (Some(whole), _) => whole.extend_from_slice(&data),
+            (None, None) => first = Some(data),
+            (None, Some(start)) => {
+                let mut buffer = take_buffer(announced.min(RESERVE).max(start.len() + data.len()));
+                buffer.extend_from_slice(&start);
+                buffer.extend_from_slice(&data);
+                whole = Some(buffer);
+            }
+        }
+    }
+    Ok(Some(whole.map(BytesMut::freeze).or(first).unwrap_or_default()))
+}
+
+/// Buffers that held large request bodies, to be used again: fresh memory of this size comes from the kernel page by
+/// page, which costs more than everything else that is done with a body.
+static BUFFERS: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
+/// Buffers kept at most, and so [`RESERVE`] times as many bytes.
+const MAX_BUFFERS: usize = 32;
+/// Smaller bodies are cheap to allocate.
+const MIN_KEPT: usize = 32 * 1024;
+
+fn take_buffer(capacity: usize) -> BytesMut {
+    let kept = if capacity < MIN_KEPT { None } else { BUFFERS.lock().unwrap_or_else(PoisonError::into_inner).pop() };
+    let mut buffer = kept.unwrap_or_default();
+    // A kept buffer has this much room already, unless the body is larger than usual.
+    buffer.reserve(if capacity < MIN_KEPT { capacity } else { capacity.max(RESERVE) });
+    buffer
+}
+
+/// Takes back the memory of a body that nobody needs any more.
+pub fn recycle(body: Bytes) {
+    if body.len() < MIN_KEPT || body.len() > RESERVE {
+        return;
+    }
+    let Ok(mut buffer) = body.try_into_mut() else { return };
+    buffer.clear();
+    if buffer.capacity() < RESERVE || buffer.capacity() > 2 * RESERVE {
+        return;
+    }
+    let mut kept = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < MAX_BUFFERS {
+        kept.push(buffer);
+    }
+}
+
+/// A reply's body.
+pub enum ReplyBody {
+    /// Made by the gateway; `None` once sent.
+    Full(Option<Bytes>),
+    /// On its way from a backend.
+    Relay(Box<Relay>),
+}
+
+impl ReplyBody {
+    /// A body of these bytes.
+    pub const fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes))
+    }
+
+    /// No body.
+    pub const fn empty() -> Self {
+        Self::Full(None)
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Relay(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Relay(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Relay(relay) => relay.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A request as one target gets it: its path, its body with the few bytes that must change, its headers.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
+
+use super::{ErrorKind, ProxyError, headers};
+use crate::{
+    dialect::{Ask, Endpoint, StreamMode},
+    provider::{Refusal, settle_model},
+    snapshot::{Credential, Target},
+    stream::{Splice, TopLevel},
+};
+
+/// What goes to the target.
+pub struct Encoded {
+    pub path: PathAndQuery,
+    pub body: Bytes,
+    /// We asked for a usage chunk that the client did not ask for.
+    pub hide_usage: bool,
+}
+
+/// A client's request, understood.
+pub struct ClientRequest<'a, 'b> {
+    pub ask: &'a Ask,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a Bytes,
+    pub top: Option<&'a TopLevel<'b>>,
+}
+
+impl ClientRequest<'_, '_> {
+    /// Path and body for `target`.
+    ///
+    /// # Errors
+    /// When the target can't be asked this without translation, or has no such endpoint, or no model is named.
+    pub fn encode(&self, target: &Target) -> Result<Encoded, Refusal> {
+        let provider = &*target.provider;
+        let model = settle_model(provider, self.ask);
+        // Asked first even when overridden: it refuses what the provider can't be asked.
+        let path = provider.path(self.ask, model, self.query)?;
+        let path = target.path.clone().unwrap_or(path);
+        let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), hide_usage: false }) };
+        let mut splice = Splice::new(top);
+        if provider.model_in_body() {
+            match model {
+                Some(model) if self.ask.model.as_deref() != Some(model) => splice.set_str("model", model),
+                // Written twice, the last one counts for us; the provider may read the first.
+                Some(model)
+                    if provider.model() == Some(model)
+                        && top.members().iter().filter(|m| m.is("model")).count() > 1 =>
+                {
+                    splice.set_str("model", model);
+                }
+                None if needs_model(&self.ask.endpoint) => return Err(Refusal::ModelMissing),
+                Some(_) | None => {}
+            }
+        }
+        let mut hide_usage = false;
+        if provider.asks_for_usage()
+            && streams_chunks(self.ask)
+            && let Some(options) = usage_option(top)
+        {
+            splice.set("stream_options", options);
+            hide_usage = true;
+        }
+        Ok(Encoded { path, body: splice.apply(self.body), hide_usage })
+    }
+
+    /// Headers for `target`, with its credential.
+    ///
+    /// # Errors
+    /// When the route passes the client's key on and the client sent none.
+    pub fn headers(&self, target: &Target, body: &Bytes) -> Result<HeaderMap, ProxyError> {
+        let mut out = headers::to_provider(self.headers);
+        out.insert(header::HOST, target.pool.host().clone());
+        match &target.credential {
+            Credential::Fixed(name, value) => {
+                out.insert(name.clone(), value.clone());
+            }
+            Credential::Passthrough { header: name, prefix } => {
+                let missing = || {
+                    let message =
+                        "no API key: send yours in the Authorization, x-api-key, api-key or x-goog-api-key header";
+                    ProxyError::new(ErrorKind::NoCredential, message)
+                };
+                let key = headers::client_credential(self.headers, self.query).ok_or_else(missing)?;
+                let mut value = HeaderValue::try_from(format!("{prefix}{key}")).map_err(|_| missing())?;
+                value.set_sensitive(true);
+                out.insert(name.clone(), value);
+            }
+        }
+        if !body.is_empty() {
+            out.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        }
+        target.provider.complete_headers(&mut out);
+        Ok(out)
+    }
+}
+
+const fn needs_model(endpoint: &Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Messages
+            | Endpoint::CountMessageTokens
+    )
+}
+
+fn streams_chunks(ask: &Ask) -> bool {
+    ask.stream == StreamMode::Sse && matches!(ask.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+}
+
+/// The value of `stream_options` that also asks for usage; `None` when the client's own does.
+fn usage_option(top: &TopLevel<'_>) -> Option<Vec<u8>> {
+    let fresh = || Some(br#"{"include_usage":true}"#.to_vec());
+    let Some(own) = top.get("stream_options") else { return fresh() };
+    // Anything but an object is the client's mistake, and the provider's to report.
+    let Ok(options) = TopLevel::scan(own.value) else { return if own.value == b"null" { fresh() } else { None } };
+    if options.get("include_usage").and_then(super::super::stream::json::Member::as_bool) == Some(true) {
+        return None;
+    }
+    let raw = Bytes::copy_from_slice(own.value);
+    let mut splice = Splice::new(&options);
+    splice.set("include_usage", b"true".as_slice());
+    Some(splice.apply(&raw).to_vec())
+}
+
+/// The error for a target that can't be asked this.
+pub fn refused(refusal: Refusal, ask: &Ask, provider: &str) -> ProxyError {
+    match refusal {
+        Refusal::Translation => ProxyError::with_cause(
+            ErrorKind::NotImplemented,
+            format!(
+                "this route's provider does not speak the {} API, and requests are not translated yet",
+                ask.family.as_str()
+            ),
+            format!("{provider} does not speak {} without translation", ask.family.as_str()),
+        ),
+        Refusal::Endpoint(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
+        Refusal::ModelMissing => {
+            ProxyError::new(ErrorKind::NoModel, "no model: name one in the request, or in the Backend")
+        }
+        Refusal::ModelInvalid => ProxyError::new(ErrorKind::BadRequest, "the model's name can't be part of a URL"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_asked_for_where_the_client_does_not() {
+        for (body, expected) in [
+            (r#"{"a":1}"#, Some(r#"{"include_usage":true}"#)),
+            (r#"{"stream_options":null}"#, Some(r#"{"include_usage":true}"#)),
+            (r#"{"stream_options":{"include_usage":true}}"#, None),
+            (r#"{"stream_options":{"include_usage":false}}"#, Some(r#"{"include_usage":true}"#)),
+            (r#"{"stream_options":7}"#, None),
+        ] {
+            let top = TopLevel::scan(body.as_bytes()).unwrap();
+            let made = usage_option(&top).map(|v| String::from_utf8(v).unwrap());
+            assert_eq!(made.as_deref(), expected, "{body}");
+        }
+        let top = TopLevel::scan(br#"{"stream_options":{"include_obfuscation":false}}"#).unwrap();
+        let made: serde_json::Value = serde_json::from_slice(&usage_option(&top).unwrap()).unwrap();
+        assert_eq!(made, serde_json::json!({"include_obfuscation": false, "include_usage": true}));
+    }
+}

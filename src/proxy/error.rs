@@ -1,0 +1,183 @@
+//! Every error the gateway makes, in one table: status, dialect class, code, metric word.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::ReplyBody;
+use crate::{
+    dialect::{ErrorClass, ErrorShape, Family},
+    upstream::{SendError, SendErrorKind},
+};
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request's head makes no sense: no host, dot segments in the path.
+    BadRequest,
+    /// The body is no JSON object, or a field has the wrong type.
+    BadBody,
+    /// The client stopped sending its body, or broke its framing.
+    BodyIncomplete,
+    /// The client took too long to send its body.
+    BodyTimeout,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// No route matches.
+    NoRoute,
+    /// No endpoint has this path.
+    NoEndpoint,
+    /// The endpoint has no such method.
+    MethodNotAllowed,
+    /// Neither the request nor the Backend names a model.
+    NoModel,
+    /// The route passes the client's key on, and the client sent none.
+    NoCredential,
+    /// The rule or its backend can't be served as configured.
+    Misconfigured,
+    /// The request would need translation, which is not built.
+    NotImplemented,
+    /// The backend has no ready endpoint.
+    NoEndpoints,
+    /// The backend can't be reached.
+    Unreachable,
+    /// The backend's TLS was refused.
+    UpstreamTls,
+    /// The backend closed the connection before its reply, or in it.
+    UpstreamClosed,
+    /// What the backend sent is not HTTP.
+    UpstreamProtocol,
+    /// The backend took too long.
+    UpstreamTimeout,
+    /// The client went away.
+    ClientClosed,
+    /// The process ends, and the time for replies under way is over.
+    Shutdown,
+}
+
+/// One line of the table.
+struct Row {
+    status: u16,
+    class: ErrorClass,
+    /// For programs: OpenAI's `error.code`, the `error` label of metrics, and `error` in the access log.
+    word: &'static str,
+}
+
+impl ErrorKind {
+    const fn row(self) -> Row {
+        use ErrorClass as C;
+        let (status, class, word) = match self {
+            Self::BadRequest => (400, C::InvalidRequest, "bad_request"),
+            Self::BadBody => (400, C::InvalidRequest, "bad_body"),
+            Self::BodyIncomplete => (400, C::InvalidRequest, "body_incomplete"),
+            Self::BodyTimeout => (408, C::Timeout, "body_timeout"),
+            Self::BodyTooLarge => (413, C::TooLarge, "body_too_large"),
+            Self::NoRoute => (404, C::NotFound, "no_route"),
+            Self::NoEndpoint => (404, C::NotFound, "no_endpoint"),
+            Self::MethodNotAllowed => (405, C::InvalidRequest, "method_not_allowed"),
+            Self::NoModel => (400, C::InvalidRequest, "no_model"),
+            Self::NoCredential => (401, C::Authentication, "no_credential"),
+            Self::Misconfigured => (500, C::Internal, "misconfigured"),
+            Self::NotImplemented => (501, C::NotImplemented, "not_implemented"),
+            Self::NoEndpoints => (503, C::Unavailable, "no_endpoints"),
+            Self::Unreachable => (502, C::BadGateway, "upstream_unreachable"),
+            Self::UpstreamTls => (502, C::BadGateway, "upstream_tls"),
+            Self::UpstreamClosed => (502, C::BadGateway, "upstream_closed"),
+            Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
+            Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
+            Self::ClientClosed => (499, C::InvalidRequest, "client_closed"),
+            Self::Shutdown => (503, C::Unavailable, "shutdown"),
+        };
+        Row { status, class, word }
+    }
+
+    /// The word for programs.
+    pub const fn word(self) -> &'static str {
+        self.row().word
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        self.row().status
+    }
+}
+
+/// One error: what the client may see, and what the log says.
+#[derive(Debug)]
+pub struct ProxyError {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// For the client. Never an internal name, address or secret.
+    pub message: String,
+    /// For the log.
+    pub cause: String,
+    /// The `Allow` header the reply needs.
+    pub allow: Option<&'static str>,
+    /// Whether the request's body was not read to its end: the connection can't be used again.
+    pub close: bool,
+}
+
+impl ProxyError {
+    /// An error that says the same to the client and to the log.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, cause: message.clone(), message, allow: None, close: false }
+    }
+
+    /// An error whose cause is only for the log.
+    pub fn with_cause(kind: ErrorKind, message: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: cause.into(), allow: None, close: false }
+    }
+
+    /// The same, after which the connection is closed.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The error for a backend that gave no reply.
+    pub fn upstream(error: &SendError) -> Self {
+        let (kind, message) = match error.kind {
+            SendErrorKind::Resolve | SendErrorKind::Connect => {
+                (ErrorKind::Unreachable, "the upstream can't be reached")
+            }
+            SendErrorKind::ConnectTimeout => (ErrorKind::UpstreamTimeout, "the upstream can't be reached in time"),
+            SendErrorKind::Tls => (ErrorKind::UpstreamTls, "no secure connection to the upstream can be made"),
+            SendErrorKind::Closed => (ErrorKind::UpstreamClosed, "the upstream closed the connection before its reply"),
+            SendErrorKind::RequestBody => (ErrorKind::BodyIncomplete, "the request body ended before it was complete"),
+            SendErrorKind::Protocol => (ErrorKind::UpstreamProtocol, "the upstream's reply is not valid HTTP"),
+        };
+        let mut cause = error.to_string();
+        let mut source = std::error::Error::source(error).and_then(std::error::Error::source);
+        while let Some(next) = source {
+            cause.push_str(": ");
+            cause.push_str(&next.to_string());
+            source = next.source();
+        }
+        Self::with_cause(kind, message, cause)
+    }
+
+    /// The error's shape in every dialect.
+    pub fn shape(&self) -> ErrorShape<'_> {
+        let row = self.kind.row();
+        ErrorShape { status: row.status, class: row.class, code: row.word, message: &self.message }
+    }
+
+    /// The reply in the client's dialect. `trace_id` lets the client's report find the log line.
+    pub fn reply(self, family: Family, trace_id: &str) -> Response<ReplyBody> {
+        let body = self.shape().body(family);
+        let mut reply = Response::new(ReplyBody::full(body.into()));
+        *reply.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(id) = HeaderValue::from_str(trace_id) {
+            headers.insert("x-request-id", id);
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+}

@@ -1,0 +1,284 @@
+//! An exchange with an LLM provider: understand, choose, encode, send, relay.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
+    encode::{ClientRequest, refused},
+    headers,
+    relay::{Relay, RelayForm},
+};
+use crate::{
+    dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
+    snapshot::{AiUse, Rule, Target, Weighted},
+    stream::TopLevel,
+    upstream::{self, UpstreamBody},
+};
+
+/// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// A reply from a target, or why there is none.
+type Answer = Result<Response<upstream::ReplyBody>, ProxyError>;
+
+/// An error with the dialect to say it in, and the account to close.
+pub type Failed = (ProxyError, Family, Account);
+
+/// What was chosen for a request.
+#[derive(Clone, Copy)]
+pub struct Chosen<'a> {
+    /// Bounds.
+    pub settings: &'a Settings,
+    /// The rule that matched.
+    pub rule: &'a Rule,
+    /// Length of the path's part that matched.
+    pub matched: usize,
+    /// The backend.
+    pub weighted: &'a Weighted,
+}
+
+/// Serves one request from an AI backend.
+pub async fn exchange(
+    chosen: Chosen<'_>,
+    ai: &AiUse,
+    mut parts: Parts,
+    incoming: Incoming,
+    mut account: Account,
+) -> Result<Response<ReplyBody>, Failed> {
+    let Chosen { settings, rule, matched, weighted } = chosen;
+    let path = parts.uri.path();
+    let understood = Understood {
+        method: &parts.method,
+        path,
+        suffix: path.get(matched..).unwrap_or_default(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        backend: ai.backend.family,
+        route_streams: rule.streams,
+    };
+    let family = understood.family_hint();
+    let body = match body::read(incoming, settings.max_body, settings.body_timeout).await {
+        Ok(body) => body,
+        Err(error) => return Err((error, family, account)),
+    };
+    let (ask, top) = match understand(&understood, &body) {
+        Ok(understood) => understood,
+        Err(error) => return Err((error, family, account)),
+    };
+    account.understood(&ask, body.len());
+    rule.request_headers.apply(&mut parts.headers);
+    weighted.request_headers.apply(&mut parts.headers);
+    let request =
+        ClientRequest { ask: &ask, query: parts.uri.query(), headers: &parts.headers, body: &body, top: top.as_ref() };
+    let attempts = attempts(settings, rule, ai, &request, &parts, &mut account);
+    let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
+    let bounded = async {
+        match deadline {
+            Some(at) => tokio::time::timeout_at(at, attempts).await.unwrap_or_else(|_| Err(too_slow())),
+            None => attempts.await,
+        }
+    };
+    let answer = bounded.await;
+    drop(top);
+    body::recycle(body);
+    match answer {
+        Ok((reply, hide_usage)) => Ok(relay(&Reply { chosen, ask: &ask, hide_usage, deadline }, reply, account)),
+        Err(error) => Err((error, ask.family, account)),
+    }
+}
+
+/// What is asked, and the body's top level when there is a body to read.
+fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Option<TopLevel<'b>>), ProxyError> {
+    let by_path = request.endpoint_from_path();
+    if by_path.is_none() && body.is_empty() && request.method == http::Method::POST {
+        return Err(ProxyError::new(ErrorKind::BadBody, "the request body is empty"));
+    }
+    let reads_body = by_path.as_ref().is_none_or(|e| e.has_body() && e.allows(request.method));
+    let top = if reads_body && !(by_path.is_none() && body.is_empty()) {
+        let scanned = TopLevel::scan(body).map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
+        Some(scanned)
+    } else {
+        None
+    };
+    let ask = request.ask(top.as_ref()).map_err(|why| match why {
+        Misunderstood::NoEndpoint => ProxyError::new(
+            ErrorKind::NoEndpoint,
+            "no endpoint has this path, and the body is not that of a known one (messages, contents, prompt, input)",
+        ),
+        Misunderstood::Method(allow) => {
+            let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, format!("this endpoint allows {allow}"));
+            error.allow = Some(allow);
+            error
+        }
+        Misunderstood::Field(message) => ProxyError::new(ErrorKind::BadBody, message),
+    })?;
+    Ok((ask, top))
+}
+
+/// Tries targets in their order until one answers with something that is not worth another try.
+async fn attempts(
+    settings: &Settings,
+    rule: &Rule,
+    ai: &AiUse,
+    request: &ClientRequest<'_, '_>,
+    parts: &Parts,
+    account: &mut Account,
+) -> Result<(Response<upstream::ReplyBody>, bool), ProxyError> {
+    let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
+    let mut last: Option<ProxyError> = None;
+    // An answer that another target might better, until one does.
+    let mut kept = None;
+    let mut tried = 0;
+    let mut order = ai.backend.order().peekable();
+    while let Some((group, index, target)) = order.next() {
+        let encoded = match request.encode(target) {
+            Ok(encoded) => encoded,
+            Err(refusal) => {
+                let error = refused(refusal, request.ask, target.provider.info().name);
+                last.get_or_insert(error);
+                continue;
+            }
+        };
+        tried += 1;
+        account.attempt(group, index, crate::provider::settle_model(&*target.provider, request.ask));
+        let attempt = Attempt {
+            request,
+            parts,
+            target,
+            path: &encoded.path,
+            body: &encoded.body,
+            limit,
+            resent: AtomicBool::new(false),
+        };
+        let more = order.peek().is_some() && tried < MAX_ATTEMPTS;
+        let answer = attempt.run().await;
+        if attempt.resent.load(Ordering::Relaxed) {
+            account.resent();
+        }
+        match answer {
+            Ok(reply) if !(more && worth_another(reply.status())) => return Ok((reply, encoded.hide_usage)),
+            Ok(reply) => {
+                tracing::info!(
+                    target = target.name,
+                    status = reply.status().as_u16(),
+                    trace_id = account.trace_id(),
+                    "trying the next target"
+                );
+                kept = Some((reply, encoded.hide_usage));
+            }
+            Err(error) => {
+                if more {
+                    tracing::info!(
+                        target = target.name,
+                        cause = error.cause,
+                        trace_id = account.trace_id(),
+                        "trying the next target"
+                    );
+                }
+                let ours = error.kind == ErrorKind::NoCredential;
+                last = Some(error);
+                kept = None;
+                if ours {
+                    break;
+                }
+            }
+        }
+        if tried >= MAX_ATTEMPTS {
+            break;
+        }
+    }
+    kept.ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
+}
+
+/// Statuses after which another target may do better.
+fn worth_another(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429) || status.is_server_error()
+}
+
+fn too_slow() -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+}
+
+/// One request to one target.
+struct Attempt<'a, 'b> {
+    request: &'a ClientRequest<'a, 'b>,
+    parts: &'a Parts,
+    target: &'a Target,
+    path: &'a http::uri::PathAndQuery,
+    body: &'a Bytes,
+    limit: Duration,
+    /// Set when the request had to be sent once more.
+    resent: AtomicBool,
+}
+
+impl Attempt<'_, '_> {
+    async fn run(&self) -> Answer {
+        match tokio::time::timeout(self.limit, self.send()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    /// Sends; once more on a fresh connection when a kept one proved stale.
+    async fn send(&self) -> Answer {
+        match self.target.pool.send(self.build()?, false).await {
+            Ok(reply) => Ok(reply),
+            Err(error) if error.is_stale() => {
+                self.resent.store(true, Ordering::Relaxed);
+                self.target.pool.send(self.build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+            }
+            Err(error) => Err(ProxyError::upstream(&error)),
+        }
+    }
+
+    fn build(&self) -> Result<Request<UpstreamBody>, ProxyError> {
+        let mut out = Request::new(UpstreamBody::Full(Some(self.body.clone())));
+        *out.method_mut() = self.parts.method.clone();
+        *out.uri_mut() = Uri::from(self.path.clone());
+        *out.headers_mut() = self.request.headers(self.target, self.body)?;
+        Ok(out)
+    }
+}
+
+/// What decides how a reply is relayed.
+struct Reply<'a> {
+    chosen: Chosen<'a>,
+    ask: &'a Ask,
+    hide_usage: bool,
+    deadline: Option<tokio::time::Instant>,
+}
+
+fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut account: Account) -> Response<ReplyBody> {
+    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, hide_usage, deadline } = *how;
+    let (mut parts, body) = reply.into_parts();
+    account.status(parts.status.as_u16());
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let mode = match ask.stream {
+        StreamMode::JsonArray if parts.status.is_success() => StreamMode::JsonArray,
+        _ if content_type.get(..17).is_some_and(|s| s.eq_ignore_ascii_case(b"text/event-stream")) => StreamMode::Sse,
+        _ => StreamMode::No,
+    };
+    let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
+    let observer = ReplyObserver::new(ReplyForm { family: ask.family, content_type, encoded, hide_usage });
+    headers::from_provider(&mut parts.headers);
+    if mode != StreamMode::No {
+        // An error may have to be added at the end.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    rule.response_headers.apply(&mut parts.headers);
+    weighted.response_headers.apply(&mut parts.headers);
+    // What we can't read we can't add to either.
+    let mode = if encoded { StreamMode::No } else { mode };
+    let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
+    let form = RelayForm { family: ask.family, mode, idle, deadline };
+    let relay = Relay::new(body, Some(observer), account, form);
+    parts.version = http::Version::HTTP_11;
+    Response::from_parts(parts, ReplyBody::Relay(Box::new(relay)))
+}

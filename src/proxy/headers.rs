@@ -1,0 +1,196 @@
+//! Which headers travel.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Headers of one connection, not of the message (RFC 9110, section 7.6.1), and those that old clients send.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Headers of a client that no provider may see: credentials, cookies, and where the client sits. The last group is
+/// set anew for the provider: its own host, the body's length, and no compression, since replies are read on the way.
+fn is_private(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "x-auth-token"
+            | "x-amz-security-token"
+            | "x-goog-iam-authorization-token"
+            | "x-goog-user-project"
+            | "cookie"
+            | "forwarded"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "x-envoy-external-address"
+            | "via"
+            | "host"
+            | "content-length"
+            | "expect"
+            | "accept-encoding"
+    ) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Names that the `Connection` header makes hop-by-hop.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    let names = values.flat_map(|v| v.split(',')).map(str::trim);
+    names
+        .filter(|n| !n.is_empty() && !n.eq_ignore_ascii_case("close") && !n.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|n| HeaderName::try_from(n).ok())
+        // A client must not make us lose what the message can't do without.
+        .filter(|n| !matches!(*n, header::HOST | header::CONTENT_TYPE | header::AUTHORIZATION | header::COOKIE))
+        .collect()
+}
+
+/// A client's headers as a provider gets them. Room is left for host, credential, version and type.
+pub fn to_provider(client: &HeaderMap) -> HeaderMap {
+    let named = if client.contains_key(header::CONNECTION) { named_by_connection(client) } else { Vec::new() };
+    let mut out = HeaderMap::with_capacity(client.len() + 4);
+    for (name, value) in client {
+        if !is_hop_by_hop(name) && !is_private(name) && !named.contains(name) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// A client's headers as a plain server gets them: everything that is not of the connection, and where it came from.
+pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static str) -> HeaderMap {
+    let named = named_by_connection(client);
+    let mut out = HeaderMap::with_capacity(client.len() + 4);
+    for (name, value) in client {
+        if !is_hop_by_hop(name) && !named.contains(name) && name != header::EXPECT {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    if let Ok(peer) = HeaderValue::try_from(peer.to_canonical().to_string()) {
+        out.append("x-forwarded-for", peer);
+    }
+    if let Some(host) = client.get(header::HOST) {
+        out.insert("x-forwarded-host", host.clone());
+    }
+    out.insert("x-forwarded-proto", HeaderValue::from_static(scheme));
+    out
+}
+
+/// A provider's headers as the client gets them. A provider's cookies are for its own site, not for the gateway's.
+pub fn from_provider(headers: &mut HeaderMap) {
+    from_server(headers);
+    headers.remove(header::SET_COOKIE);
+}
+
+/// A server's headers as the client gets them.
+pub fn from_server(headers: &mut HeaderMap) {
+    let mut drop = if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
+    drop.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    for name in drop {
+        headers.remove(name);
+    }
+}
+
+/// The client's own key, from wherever its SDK puts it.
+pub fn client_credential(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim).filter(|v| !v.is_empty());
+    let bearer = text("authorization").map(without_scheme).filter(|v| !v.is_empty());
+    bearer
+        .or_else(|| ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(text))
+        .map(str::to_owned)
+        .or_else(|| query.and_then(crate::provider::credential_in_query).filter(|k| !k.is_empty()))
+}
+
+/// The token of an `Authorization` header; SDKs that are given an empty key send the scheme alone.
+fn without_scheme(value: &str) -> &str {
+    match value.split_at_checked("bearer".len()) {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") && (token.is_empty() || token.starts_with(' ')) =>
+        {
+            token.trim_start()
+        }
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn no_secret_and_nothing_of_the_connection_reaches_a_provider() {
+        let client = map(&[
+            ("authorization", "Bearer a"),
+            ("x-api-key", "b"),
+            ("api-key", "c"),
+            ("x-goog-api-key", "d"),
+            ("cookie", "e"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "f"),
+            ("transfer-encoding", "chunked"),
+            ("host", "gateway"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("accept-encoding", "gzip"),
+            ("anthropic-beta", "kept"),
+            ("x-custom", "kept"),
+        ]);
+        let sent = to_provider(&client);
+        let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["anthropic-beta", "x-custom"]);
+    }
+
+    #[test]
+    fn plain_servers_get_credentials_and_the_origin() {
+        let client = map(&[
+            ("authorization", "Bearer a"),
+            ("host", "h"),
+            ("connection", "keep-alive"),
+            ("x-forwarded-for", "1.1.1.1"),
+        ]);
+        let sent = to_server(&client, "::ffff:10.0.0.2".parse().unwrap(), "https");
+        assert_eq!(sent["authorization"], "Bearer a");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+        assert_eq!(sent["x-forwarded-host"], "h");
+        assert_eq!(sent.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["1.1.1.1", "10.0.0.2"]);
+        assert!(!sent.contains_key("connection"));
+    }
+
+    #[test]
+    fn a_clients_key_is_found_wherever_it_stands() {
+        for (pairs, query, expected) in [
+            (&[("authorization", "Bearer a")][..], None, Some("a")),
+            (&[("authorization", "a")], None, Some("a")),
+            (&[("authorization", "bearer  a")], None, Some("a")),
+            (&[("authorization", "bearers")], None, Some("bearers")),
+            (&[("authorization", "Bearer ")], None, None),
+            (&[("authorization", "Bearer"), ("api-key", "c")], None, Some("c")),
+            (&[("x-api-key", "b")], None, Some("b")),
+            (&[("api-key", "c")], None, Some("c")),
+            (&[("x-goog-api-key", "d")], None, Some("d")),
+            (&[], Some("key=e"), Some("e")),
+            (&[("authorization", " ")], Some("key="), None),
+            (&[], None, None),
+        ] {
+            assert_eq!(client_credential(&map(pairs), query).as_deref(), expected);
+        }
+    }
+}

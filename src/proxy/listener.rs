@@ -1,0 +1,279 @@
+//! Listeners: bound and unbound as snapshots change, and the connections on them.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Shared, handler, peer::Peer};
+
+/// Connections that wait to be accepted, per listener.
+const BACKLOG: i32 = 4096;
+/// How long a listener whose port is taken waits before it tries again.
+const REBIND: Duration = Duration::from_secs(2);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read of a client at a time at most, and so the longest head: bounds memory while many large prompts arrive.
+const MAX_BUFFER: usize = 64 * 1024;
+/// How long requests that are cut may take to be counted.
+const CUT: Duration = Duration::from_secs(1);
+/// Streams a client may have open on one HTTP/2 connection.
+const HTTP2_STREAMS: u32 = 256;
+
+/// Ports that could not be bound, and why. Shared with the debug views.
+pub type BindStates = Arc<Mutex<BTreeMap<u16, String>>>;
+
+/// Keeps the bound ports equal to those of the snapshot.
+pub struct Listeners {
+    shared: Arc<Shared>,
+    bound: BTreeMap<u16, CancellationToken>,
+    states: BindStates,
+    connections: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Listeners {
+    /// Nothing is bound yet.
+    pub fn new(shared: Arc<Shared>, states: BindStates) -> Self {
+        let connections = Arc::new(Semaphore::new(shared.settings.max_connections));
+        Self { shared, bound: BTreeMap::new(), states, connections, tasks: TaskTracker::new() }
+    }
+
+    /// Follows the snapshot until `shutdown`, then drains: listeners close, replies under way finish within `grace`.
+    /// `changed` tells of each new snapshot; `serving` is told the generation whose ports are bound.
+    pub async fn run(
+        mut self,
+        mut changed: watch::Receiver<u64>,
+        serving: watch::Sender<u64>,
+        shutdown: CancellationToken,
+        grace: Duration,
+    ) {
+        loop {
+            let generation = *changed.borrow_and_update();
+            let complete = self.reconcile();
+            if generation > 0 {
+                serving.send_replace(generation);
+            }
+            let retry =
+                async { if complete { std::future::pending().await } else { tokio::time::sleep(REBIND).await } };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                more = changed.changed() => if more.is_err() { break },
+                () = retry => {}
+            }
+        }
+        self.drain(grace).await;
+    }
+
+    /// Binds what is new and lets go of what is gone. False when a port could not be bound.
+    fn reconcile(&mut self) -> bool {
+        let snapshot = self.shared.snapshots.load_full();
+        self.bound.retain(|port, token| {
+            let stays = snapshot.ports.contains_key(port);
+            if !stays {
+                token.cancel();
+                tracing::info!(port, "listener closed");
+            }
+            stays
+        });
+        let mut failed = BTreeMap::new();
+        for port in snapshot.ports.keys() {
+            if self.bound.contains_key(port) {
+                continue;
+            }
+            match bind(*port) {
+                Ok(socket) => {
+                    tracing::info!(port, "listener bound");
+                    let token = CancellationToken::new();
+                    let accept = accept(
+                        socket,
+                        *port,
+                        Arc::clone(&self.shared),
+                        Arc::clone(&self.connections),
+                        self.tasks.clone(),
+                        token.clone(),
+                    );
+                    self.tasks.spawn(accept);
+                    self.bound.insert(*port, token);
+                }
+                Err(error) => {
+                    failed.insert(*port, error.to_string());
+                }
+            }
+        }
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for (port, error) in failed.iter().filter(|(port, error)| states.get(port) != Some(error)) {
+            tracing::error!(port, error, "can't bind listener; trying again");
+        }
+        *states = failed;
+        states.is_empty()
+    }
+
+    async fn drain(self, grace: Duration) {
+        self.bound.values().for_each(CancellationToken::cancel);
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(open = self.tasks.len(), "grace period is over: closing what is still open");
+            self.shared.cut.cancel();
+            // What is cut is counted and logged as it ends.
+            let _ = tokio::time::timeout(CUT, self.tasks.wait()).await;
+        }
+    }
+}
+
+/// Both address families, where the machine has both.
+fn bind(port: u16) -> io::Result<TcpListener> {
+    let open = |domain, address: SocketAddr| -> io::Result<TcpListener> {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        if domain == Domain::IPV6 {
+            socket.set_only_v6(false)?;
+        }
+        // A restart must not wait for old connections to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+        _ => open(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, port).into()),
+    })
+}
+
+async fn accept(
+    listener: TcpListener,
+    port: u16,
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+) {
+    let open = shared.metrics.requests.connections(&port.to_string());
+    loop {
+        let accepted = tokio::select! {
+            () = closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: give others time to end.
+                tracing::warn!(port, %error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+            shared.metrics.requests.connections_rejected("limit").inc();
+            continue;
+        };
+        open.inc();
+        let open = open.clone();
+        let connection = connection(stream, address, port, Arc::clone(&shared), closing.clone());
+        tasks.spawn(async move {
+            connection.await;
+            open.dec();
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    port: u16,
+    shared: Arc<Shared>,
+    closing: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    // The protocol is that of the snapshot at the time of the connection; a changed certificate serves the next one.
+    let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
+    let Some(config) = tls else {
+        return http(stream, Peer { address, port, secure: false }, shared, closing).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => http(stream, Peer { address, port, secure: true }, shared, closing).await,
+        Ok(Err(error)) => {
+            shared.metrics.requests.connections_rejected("tls").inc();
+            tracing::debug!(port, %address, %error, "TLS handshake failed");
+        }
+        Err(_) => shared.metrics.requests.connections_rejected("tls_timeout").inc(),
+    }
+}
+
+async fn http<S>(stream: S, peer: Peer, shared: Arc<Shared>, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.settings.header_timeout)
+        .max_buf_size(MAX_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .adaptive_window(true)
+        .keep_alive_interval(Duration::from_mins(1))
+        .max_header_list_size(64 * 1024);
+    let begun = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&begun);
+    let patience = shared.settings.header_timeout;
+    let cut = shared.cut.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(handler::handle(shared, peer, request).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // hyper's own timeout begins with the first bytes of a head; a client may never send any.
+    let silent = async {
+        tokio::time::sleep(patience).await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = silent => {
+            tracing::debug!(port = peer.port, client = %peer.address, "connection closed: no request came");
+            return;
+        }
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                result = connection => result,
+                () = cut.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(port = peer.port, client = %peer.address, error, "connection ended");
+    }
+}

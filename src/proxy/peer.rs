@@ -1,0 +1,21 @@
+//! Who sent a request, and where it arrived.
+
+use std::net::SocketAddr;
+
+/// Who sent a request, and where it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// The bound port.
+    pub port: u16,
+    /// Whether the connection is secured.
+    pub secure: bool,
+}
+
+impl Peer {
+    /// The scheme of the request's URL.
+    pub const fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}

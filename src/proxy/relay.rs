@@ -1,0 +1,205 @@
+//! A reply on its way from the backend to the client: frames are forwarded as they come, and looked at on the way past.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::{Account, ErrorKind, ProxyError};
+use crate::{
+    dialect::{Family, ReplyObserver, StreamMode},
+    upstream,
+};
+
+/// How a reply is relayed.
+pub struct RelayForm {
+    /// The client's dialect, for an error in mid-stream.
+    pub family: Family,
+    /// How the reply streams; an error can only be said inside a stream.
+    pub mode: StreamMode,
+    /// How long the backend may be silent.
+    pub idle: Duration,
+    /// When the reply must have ended.
+    pub deadline: Option<tokio::time::Instant>,
+}
+
+/// A reply on its way.
+pub struct Relay {
+    body: Option<upstream::ReplyBody>,
+    /// Frames of which a part was dropped or held back, in the order to send.
+    pending: std::collections::VecDeque<Bytes>,
+    observer: Option<ReplyObserver>,
+    account: Account,
+    form: RelayForm,
+    frames: u64,
+    silence: Option<Silence>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Watches for silence without a timer per frame: set once, and set again only when it fires after frames have passed.
+struct Silence {
+    timer: Pin<Box<Sleep>>,
+    frames: u64,
+}
+
+impl Relay {
+    /// Relays `body`. `observer` is absent for plain servers.
+    pub fn new(body: upstream::ReplyBody, observer: Option<ReplyObserver>, account: Account, form: RelayForm) -> Self {
+        let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let mut relay = Self {
+            body: Some(body),
+            deadline,
+            pending: std::collections::VecDeque::new(),
+            observer,
+            account,
+            form,
+            frames: 0,
+            silence: None,
+        };
+        if relay.body.as_ref().is_some_and(Body::is_end_stream) {
+            relay.end();
+        }
+        relay
+    }
+
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        loop {
+            if let Some(bytes) = self.pending.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => {
+                    let message = match (self.poll_silence(cx), self.poll_deadline(cx)) {
+                        (Poll::Pending, Poll::Pending) => return Poll::Pending,
+                        (Poll::Ready(()), _) => "the upstream fell silent in mid-reply",
+                        (_, Poll::Ready(())) => "the reply took longer than this route allows",
+                    };
+                    if let Err(error) = self.cut(ProxyError::new(ErrorKind::UpstreamTimeout, message)) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        let ended = body.is_end_stream();
+                        if let Some(out) = self.pass(data) {
+                            if ended {
+                                self.end();
+                            }
+                            return Poll::Ready(Some(Ok(Frame::data(out))));
+                        }
+                        if ended {
+                            self.end();
+                        }
+                    }
+                    // Trailers of plain servers travel; they are small and bounded by hyper.
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    let message = "the upstream closed the connection in mid-reply";
+                    let error = ProxyError::with_cause(ErrorKind::UpstreamClosed, message, error.to_string());
+                    if let Err(error) = self.cut(error) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                Poll::Ready(None) => self.end(),
+            }
+        }
+    }
+
+    /// Lets the observer look at `data`; gives what to forward at once.
+    fn pass(&mut self, data: Bytes) -> Option<Bytes> {
+        self.frames += 1;
+        self.account.passed(data.len());
+        let Some(observer) = &mut self.observer else { return Some(data) };
+        let mut out = observer.frame(data).into_iter().filter(|b| !b.is_empty());
+        let first = out.next();
+        self.pending.extend(out);
+        first
+    }
+
+    /// The backend's reply is over: a stream that did not come to its own end is ended with an error.
+    fn end(&mut self) {
+        self.body = None;
+        if let Some(observer) = &mut self.observer {
+            self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
+            if self.form.mode != StreamMode::No && !observer.may_end(self.form.mode) {
+                let message = "the upstream ended the stream before its end";
+                self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
+            }
+        }
+        self.account.complete();
+    }
+
+    /// The backend's reply broke: said inside a stream, and by closing the connection otherwise.
+    fn cut(&mut self, error: ProxyError) -> Result<(), io::Error> {
+        self.body = None;
+        if self.form.mode == StreamMode::No || self.observer.is_none() {
+            self.account.failed(error.kind, &error.cause);
+            return Err(io::Error::other(error.message));
+        }
+        if let Some(observer) = &mut self.observer {
+            self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
+        }
+        self.say(&error);
+        Ok(())
+    }
+
+    /// Ends the stream with an error event. What is before it may be half an event, so a blank line comes first.
+    fn say(&mut self, error: &ProxyError) {
+        let elements = self.observer.as_ref().map_or(0, ReplyObserver::elements);
+        if self.form.mode == StreamMode::Sse {
+            self.pending.push_back(Bytes::from_static(b"\n\n"));
+        }
+        self.pending.push_back(error.shape().event(self.form.family, self.form.mode, elements).into());
+        self.account.failed(error.kind, &error.cause);
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.form.idle;
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Silence { timer: Box::pin(tokio::time::sleep(idle)), frames: self.frames });
+        while silence.timer.as_mut().poll(cx).is_ready() {
+            if silence.frames == self.frames {
+                return Poll::Ready(());
+            }
+            silence.frames = self.frames;
+            silence.timer.as_mut().reset(tokio::time::Instant::now() + idle);
+        }
+        Poll::Pending
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.as_mut().map_or(Poll::Pending, |deadline| deadline.as_mut().poll(cx))
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_end_stream(&self) -> bool {
+        self.body.is_none() && self.pending.is_empty()
+    }
+
+    /// The length, where it is known and nothing can be dropped or added.
+    pub fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) if self.form.mode == StreamMode::No && self.pending.is_empty() => body.size_hint(),
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(self.pending.iter().map(|b| b.len() as u64).sum()),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            let totals = observer.totals();
+            self.account.counted(totals.usage, totals.model);
+        }
+    }
+}
