@@ -32,3 +32,9 @@ pub mod source;
 pub mod simulator;
 /// The request path, in its order.
 pub mod proxy;
+/// Operators' views, on a port of their own.
+pub mod admin;
+/// The command line.
+pub mod args;
+/// Wiring and shutdown order.
+pub mod app;

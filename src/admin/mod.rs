@@ -1,0 +1,154 @@
+//! Operators' views on a port of their own: metrics, health and what the gateway has made of its objects.
+//!
+//! | path | answers |
+//! | --- | --- |
+//! | `/metrics` | Prometheus' text format |
+//! | `/healthz` | 200 while the process lives |
+//! | `/readyz` | 200 when requests are served, else 503 and why |
+//! | `/debug/snapshot` | the snapshot that is served, without secrets |
+//! | `/debug/objects` | what became of each object, with file and line of what was rejected |
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Metrics;
+
+/// How long a reply may take once the port is to close. Nothing here takes longer; a client that reads nothing might.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What `/debug` shows. Neither may hold any part of a Secret.
+pub trait DebugSource: Send + Sync {
+    /// The snapshot that is served.
+    fn snapshot_json(&self) -> Value;
+    /// What compile has to say about each object, and what was rejected.
+    fn reports_json(&self) -> Value;
+}
+
+/// Whether requests are served, told by the parts that know.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    const READY: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// The first snapshot serves. Has no effect while draining.
+    pub fn set_ready(&self) {
+        // A late first snapshot must not call off a drain.
+        let _ = self.0.compare_exchange(0, Self::READY, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The process is about to end; new requests should go elsewhere.
+    pub fn set_draining(&self) {
+        self.0.store(Self::DRAINING, Ordering::Relaxed);
+    }
+
+    /// `Ok` when requests are served.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not, in a word.
+    pub fn get(&self) -> Result<(), &'static str> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::READY => Ok(()),
+            Self::DRAINING => Err("draining"),
+            _ => Err("starting"),
+        }
+    }
+}
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct AdminState {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Whether requests are served.
+    pub ready: Arc<Readiness>,
+    /// What `/debug` shows.
+    pub debug: Arc<dyn DebugSource>,
+}
+
+/// The admin port's paths, for GET and HEAD.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/debug/snapshot", get(async |State(state): State<AdminState>| json(&state.debug.snapshot_json())))
+        .route("/debug/objects", get(async |State(state): State<AdminState>| json(&state.debug.reports_json())))
+        .with_state(state)
+}
+
+/// Serves `router` on `listener` until `cancel`, and then until replies under way have ended, for a second at most.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) -> io::Result<()> {
+    let closing = cancel.clone().cancelled_owned();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(closing).into_future();
+    let deadline = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(CLOSE_WITHIN).await;
+    };
+    tokio::select! {
+        result = serving => result,
+        () = deadline => Ok(()),
+    }
+}
+
+async fn index() -> Response {
+    let text = concat!(
+        "Tollgate ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n",
+        "/metrics         metrics in Prometheus' format\n",
+        "/healthz         200 while the process lives\n",
+        "/readyz          200 when requests are served\n",
+        "/debug/snapshot  what is served\n",
+        "/debug/objects   what became of each object\n",
+    );
+    text.into_response()
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    match state.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn ready(State(state): State<AdminState>) -> Response {
+    match state.ready.get() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+fn json(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], format!("{value:#}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! Wiring, and the order of starting and stopping.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, AdminState, DebugSource, Readiness},
+    api::{self, Kind},
+    args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
+    compile::{self, Compiled, Env, Objects, Rejected, Reports, Scope},
+    proxy::{BindStates, Listeners, Settings, Shared},
+    simulator,
+    snapshot::{self, Snapshot, Snapshots},
+    source::{
+        file::{self, LoadOptions},
+        kube,
+    },
+    telemetry::{self, Metrics},
+    upstream::{Dialer, DialerOptions, Pools},
+};
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(15);
+/// Stands in for keys that are not set while providers are simulated.
+const SIMULATED_KEY: &str = "simulated-key";
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// When that can't be begun: a port of our own is taken, a directory can't be read.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => runtime(args.worker_threads)?.block_on(serve(*args)),
+        Command::Simulate(args) => runtime(0)?.block_on(simulate(args)),
+        Command::Crds(args) => crds(&args),
+    }
+}
+
+fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if workers > 0 {
+        builder.worker_threads(workers);
+    }
+    builder.enable_all().build().context("start the runtime")
+}
+
+/// Done when the process is asked to stop.
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    println!("simulating providers on http://{}", listener.local_addr()?);
+    let stop = async {
+        let _ = stop_signal().await;
+    };
+    simulator::serve(listener, simulator::Options::default(), stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn crds(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(dir) = &args.write {
+        api::write_crds(dir).with_context(|| format!("write to {}", dir.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(dir) = &args.check {
+        return check_crds(dir);
+    }
+    print!("{}", api::crds_yaml().context("write YAML")?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_crds(dir: &Path) -> anyhow::Result<ExitCode> {
+    let fresh = std::env::temp_dir().join(format!("tollgate-crds-{}", std::process::id()));
+    api::write_crds(&fresh).with_context(|| format!("write to {}", fresh.display()))?;
+    let mut same = true;
+    for entry in std::fs::read_dir(&fresh)? {
+        let name = entry?.file_name();
+        if std::fs::read(fresh.join(&name)).ok() != std::fs::read(dir.join(&name)).ok() {
+            eprintln!("{} differs; write it with: tollgate crds --write {}", dir.join(&name).display(), dir.display());
+            same = false;
+        }
+    }
+    std::fs::remove_dir_all(&fresh)?;
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the debug views show.
+struct Debug {
+    snapshots: Arc<Snapshots>,
+    latest: Arc<ArcSwapOption<(Reports, Vec<Rejected>)>>,
+    ports: BindStates,
+}
+
+impl DebugSource for Debug {
+    fn snapshot_json(&self) -> Value {
+        snapshot::to_json(&self.snapshots.load())
+    }
+
+    fn reports_json(&self) -> Value {
+        let latest = self.latest.load();
+        let (reports, rejected) = latest.as_deref().map(|(r, x)| (json!(r.objects), json!(x))).unwrap_or_default();
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        json!({"objects": reports, "rejected": rejected, "unboundPorts": ports})
+    }
+}
+
+/// Serves until a signal. Order of starting: log, admin port (so that health can be asked), simulator, listeners,
+/// source. Order of stopping: readiness off, listeners drain, then everything else.
+async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let metrics = Arc::new(Metrics::new()?);
+    let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+
+    // First, because without a source there is no use in a port.
+    let source = source(&args).await?;
+    let simulated = if args.simulate_providers { Some(start_simulator(&stop, &mut tasks).await?) } else { None };
+    let dialer = DialerOptions { connect_timeout: Duration::from_secs(args.connect_timeout), simulator: simulated };
+    let pools = Arc::new(Pools::new(Dialer::new(dialer)));
+    let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let latest = Arc::new(ArcSwapOption::empty());
+    let ports = BindStates::default();
+    let ready = Arc::new(Readiness::default());
+
+    let admin =
+        TcpListener::bind(args.admin_listen).await.with_context(|| format!("listen on {}", args.admin_listen))?;
+    let debug = Debug { snapshots: Arc::clone(&snapshots), latest: Arc::clone(&latest), ports: Arc::clone(&ports) };
+    let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), debug: Arc::new(debug) };
+    let closed = stop.clone();
+    tasks.spawn(async move { admin::serve(admin, admin::router(state), closed).await.context("admin port") });
+
+    let shared = Arc::new(Shared {
+        snapshots: Arc::clone(&snapshots),
+        unrouted: metrics.requests.route("", "", ""),
+        metrics: Arc::clone(&metrics),
+        settings: settings(&args),
+        cut: CancellationToken::new(),
+    });
+    let (publish, changes) = watch::channel(0);
+    let (serving, mut served) = watch::channel(0);
+    let drain = CancellationToken::new();
+    let grace = Duration::from_secs(args.drain_seconds);
+    let listeners = tokio::spawn(Listeners::new(shared, ports).run(changes, serving, drain.clone(), grace));
+
+    let env = Env { metrics, pools: Arc::clone(&pools), scope: source.scope() };
+    let (objects, updates) = watch::channel(Arc::new(Objects::default()));
+    let publisher = Publisher { env, snapshots, latest, changed: publish };
+    tasks.spawn(async move { publisher.run(updates).await });
+    let closed = stop.clone();
+    tasks.spawn(async move { source.watch(objects, closed).await });
+    let closed = stop.clone();
+    tasks.spawn(async move { sweep(&pools, closed).await });
+    let (told, closed) = (Arc::clone(&ready), stop.clone());
+    tasks.spawn(async move {
+        // The first snapshot serves once its ports are bound.
+        if served.wait_for(|generation| *generation > 0).await.is_ok() {
+            told.set_ready();
+            tracing::info!("ready");
+        }
+        closed.cancelled().await;
+        Ok(())
+    });
+
+    let outcome = tokio::select! {
+        stopped = stop_signal() => stopped,
+        // A task that ends has failed: a source that is gone must not look like a quiet one.
+        Some(ended) = tasks.join_next() => ended.context("a task panicked").and_then(|r| r),
+    };
+    ready.set_draining();
+    tracing::info!("stopping: no new connections; replies under way may end");
+    drain.cancel();
+    let _ = listeners.await;
+    stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn settings(args: &RunArgs) -> Settings {
+    Settings {
+        max_body: args.max_body_bytes,
+        header_timeout: Duration::from_secs(args.header_timeout),
+        body_timeout: Duration::from_secs(args.body_timeout),
+        backend_timeout: Duration::from_secs(args.backend_timeout),
+        idle_timeout: Duration::from_secs(args.idle_timeout),
+        max_connections: args.max_connections,
+    }
+}
+
+async fn start_simulator(
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for simulated providers")?;
+    let address = listener.local_addr()?;
+    let closed = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        simulator::serve(listener, simulator::Options::default(), closed).await.context("provider simulator")
+    });
+    Ok(address)
+}
+
+/// Where objects come from.
+enum Source {
+    Files(Vec<PathBuf>, LoadOptions),
+    Cluster(::kube::Client),
+}
+
+async fn source(args: &RunArgs) -> anyhow::Result<Source> {
+    if args.manifests.is_empty() {
+        let client = kube::connect().await.context("no --manifests DIR, and no cluster")?;
+        return Ok(Source::Cluster(client));
+    }
+    let placeholder_for_unset = args.simulate_providers.then(|| SIMULATED_KEY.to_owned());
+    Ok(Source::Files(args.manifests.clone(), LoadOptions { placeholder_for_unset }))
+}
+
+impl Source {
+    const fn scope(&self) -> Scope {
+        match self {
+            Self::Files(..) => Scope::Files,
+            Self::Cluster(_) => Scope::Cluster,
+        }
+    }
+
+    async fn watch(self, objects: watch::Sender<Arc<Objects>>, stop: CancellationToken) -> anyhow::Result<()> {
+        match self {
+            Self::Files(dirs, options) => {
+                let env: file::Env = Arc::new(|name| std::env::var(name).ok());
+                file::watch(dirs, env, options, objects, stop).await.context("manifests")
+            }
+            Self::Cluster(client) => kube::watch(client, objects, stop).await.context("cluster"),
+        }
+    }
+}
+
+async fn sweep(pools: &Pools, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut timer = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            now = timer.tick() => pools.sweep(now),
+        }
+    }
+}
+
+/// Compiles objects and publishes what comes of it.
+struct Publisher {
+    env: Env,
+    snapshots: Arc<Snapshots>,
+    latest: Arc<ArcSwapOption<(Reports, Vec<Rejected>)>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Publisher {
+    async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<()> {
+        let mut generation = 0;
+        while updates.changed().await.is_ok() {
+            let objects = Arc::clone(&updates.borrow_and_update());
+            generation += 1;
+            let env = self.env.clone();
+            let input = Arc::clone(&objects);
+            // Off the threads that serve: thousands of routes take milliseconds.
+            let compile = tokio::task::spawn_blocking(move || {
+                let start = Instant::now();
+                let compiled = compile::compile(&input, &env, generation);
+                (compiled, start.elapsed())
+            });
+            let (compiled, took) = compile.await.context("compile panicked")?;
+            self.publish(&objects, compiled, generation, took);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, objects: &Objects, compiled: Compiled, generation: u64, took: Duration) {
+        let Compiled { snapshot, reports } = compiled;
+        self.snapshots.store(Arc::new(snapshot));
+        let previous = self.latest.load_full();
+        report(&reports, &objects.rejected, previous.as_deref());
+        self.env.metrics.config.published(
+            generation,
+            counts(objects),
+            objects.rejected.iter().map(|r| r.kind),
+            took,
+            SystemTime::now(),
+        );
+        self.latest.store(Some(Arc::new((reports, objects.rejected.clone()))));
+        self.changed.send_replace(generation);
+        tracing::info!(
+            generation,
+            compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "configuration published"
+        );
+    }
+}
+
+/// Logs what is wrong, and what no longer is: once each, not with every change.
+fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&(Reports, Vec<Rejected>)>) {
+    for document in rejected.iter().filter(|r| previous.is_none_or(|(_, before)| !before.contains(r))) {
+        let kind = document.kind.map(Kind::as_str);
+        let object = document.key.as_ref().map(ToString::to_string);
+        tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
+    }
+    for object in &reports.objects {
+        let before =
+            previous.and_then(|(p, _)| p.objects.iter().find(|o| o.kind == object.kind && o.key == object.key));
+        if before == Some(object) {
+            continue;
+        }
+        let name = object.key.to_string();
+        let mut problems = object.problems().peekable();
+        if problems.peek().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
+            tracing::info!(kind = object.kind.as_str(), object = name, "healed");
+        }
+        for problem in problems {
+            tracing::warn!(
+                kind = object.kind.as_str(),
+                object = name,
+                condition = problem.kind.as_str(),
+                status = problem.status,
+                reason = problem.reason.as_str(),
+                detail = problem.message,
+                "object has a problem"
+            );
+        }
+    }
+}
+
+fn counts(objects: &Objects) -> [(Kind, usize); 11] {
+    [
+        (Kind::GatewayClass, objects.gateway_classes.len()),
+        (Kind::Gateway, objects.gateways.len()),
+        (Kind::HttpRoute, objects.http_routes.len()),
+        (Kind::ReferenceGrant, objects.reference_grants.len()),
+        (Kind::Backend, objects.backends.len()),
+        (Kind::TrafficPolicy, objects.traffic_policies.len()),
+        (Kind::GatewayParameters, objects.gateway_parameters.len()),
+        (Kind::Secret, objects.secrets.len()),
+        (Kind::Namespace, objects.namespaces.len()),
+        (Kind::Service, objects.services.len()),
+        (Kind::EndpointSlice, objects.endpoint_slices.len()),
+    ]
+}

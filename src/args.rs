@@ -1,0 +1,157 @@
+//! The command line. Every flag can also be an environment variable.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use crate::telemetry::LogFormat;
+
+/// An AI gateway for Kubernetes in one pod.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "An AI gateway for Kubernetes in one pod: operator and data plane in one process",
+    after_help = "Try it without a cluster and without a key:\n  \
+        tollgate run --manifests examples/cloud-llm-providers --simulate-providers\n  \
+        curl localhost:8080/gemini -H content-type:application/json \\\n    \
+        -d '{\"contents\":[{\"parts\":[{\"text\":\"Explain how AI works in a few words\"}]}]}'"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve: from a directory of manifests, or from the cluster of the pod or of KUBECONFIG.
+    Run(Box<RunArgs>),
+    /// Answer like the providers do, to practise without spending tokens. See docs/simulator.md.
+    Simulate(SimulateArgs),
+    /// Print, write or check the CustomResourceDefinitions.
+    Crds(CrdsArgs),
+}
+
+/// `tollgate run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Serve the manifests in this directory or file instead of a cluster. May be given several times.
+    ///
+    /// Changes are live within a second. In Secrets, `$NAME` and `${NAME}` are replaced by environment variables.
+    #[arg(long, value_name = "DIR", env = "TOLLGATE_MANIFESTS", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+
+    /// Answer for every LLM provider with the built-in simulator. Nothing leaves the machine, and environment
+    /// variables that Secrets name need not be set.
+    #[arg(long, env = "TOLLGATE_SIMULATE_PROVIDERS", value_parser = BoolishValueParser::new(), num_args = 0, action = ArgAction::Set, default_value_t = false, default_missing_value = "true")]
+    pub simulate_providers: bool,
+
+    /// Where metrics, health and debug views are served.
+    #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]
+    pub admin_listen: SocketAddr,
+
+    /// Threads that serve requests; 0 is one per core.
+    #[arg(long, value_name = "N", env = "TOLLGATE_WORKER_THREADS", default_value_t = 0)]
+    pub worker_threads: usize,
+
+    /// Largest request body to an LLM provider, in bytes. Larger ones are answered with 413.
+    #[arg(long, value_name = "BYTES", env = "TOLLGATE_MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024)]
+    pub max_body_bytes: usize,
+
+    /// Client connections open at a time. More are closed at once, and counted.
+    #[arg(long, value_name = "N", env = "TOLLGATE_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub max_connections: usize,
+
+    /// Seconds a client may take to send a request's head, and a connection may idle.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_HEADER_TIMEOUT", default_value_t = 60)]
+    pub header_timeout: u64,
+
+    /// Seconds a client may take to send a request's body.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_BODY_TIMEOUT", default_value_t = 120)]
+    pub body_timeout: u64,
+
+    /// Seconds a backend may take to begin its reply, unless a route has a timeout of its own.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_BACKEND_TIMEOUT", default_value_t = 600)]
+    pub backend_timeout: u64,
+
+    /// Seconds a reply may be silent once it has begun, unless a policy says otherwise.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_IDLE_TIMEOUT", default_value_t = 300)]
+    pub idle_timeout: u64,
+
+    /// Seconds a connection to a backend may take to be made, DNS and TLS included.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECT_TIMEOUT", default_value_t = 5)]
+    pub connect_timeout: u64,
+
+    /// Seconds that replies under way may take to end after SIGTERM.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+
+    /// How the log looks.
+    #[arg(long, value_name = "FORMAT", env = "TOLLGATE_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogStyle,
+
+    /// What is logged, as in `info,tollgate::access=off`.
+    #[arg(long, value_name = "FILTER", env = "TOLLGATE_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogStyle {
+    /// One JSON object a line.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+impl From<LogStyle> for LogFormat {
+    fn from(style: LogStyle) -> Self {
+        match style {
+            LogStyle::Json => Self::Json,
+            LogStyle::Text => Self::Text,
+        }
+    }
+}
+
+/// `tollgate simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_SIMULATE_LISTEN", default_value = "127.0.0.1:9099")]
+    pub listen: SocketAddr,
+}
+
+/// `tollgate crds`.
+#[derive(Debug, Args)]
+pub struct CrdsArgs {
+    /// Write one file a definition into this directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    pub write: Option<PathBuf>,
+
+    /// Compare with the files in this directory; exit with 1 when they differ.
+    #[arg(long, value_name = "DIR")]
+    pub check: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_have_the_documented_defaults() {
+        let cli = Cli::parse_from(["tollgate", "run", "--manifests", "a", "--manifests", "b"]);
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.manifests, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(run.admin_listen, "0.0.0.0:9092".parse().unwrap());
+        assert_eq!(run.max_body_bytes, 33_554_432);
+        assert!(!run.simulate_providers);
+    }
+}
