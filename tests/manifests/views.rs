@@ -1,0 +1,186 @@
+//! What operators see: health, debug views, metrics; and the commands beside `run`.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use serde_json::json;
+
+use super::CHAT;
+use crate::common::{
+    Client, KEY, PATIENCE, Start, Upstream, backend, llm, request, route, rule, s1, secret, wait_until,
+};
+
+#[test]
+fn readiness_comes_with_the_first_snapshot_and_its_ports() {
+    // Enough that reading takes a moment.
+    let many: String = (0..500).map(|n| route(&format!("r{n}"), &json!([rule(&format!("/r{n}"), "openai")]))).collect();
+    let provider = Upstream::json("{}");
+    let gateway = Start::new()
+        .manifest("a.yaml", &s1("openai", "/openai", provider.port))
+        .manifest("many.yaml", &many)
+        .not_ready()
+        .run();
+    wait_until("readiness", PATIENCE, || match gateway.admin_status("/readyz") {
+        None => None,
+        Some(200) => {
+            // From the first moment on.
+            assert_eq!(gateway.post("/openai", CHAT).status, 200);
+            Some(())
+        }
+        Some(status) => {
+            assert_eq!(status, 503);
+            assert_eq!(gateway.admin_status("/healthz"), Some(200), "alive before it is ready");
+            None
+        }
+    });
+    assert!(gateway.generation() >= 1);
+}
+
+#[test]
+fn a_directory_that_is_not_there_ends_the_program_with_a_reason() {
+    let gateway = Start::bare().arg("--manifests").arg("/nonexistent/manifests").not_ready().run();
+    assert!(!gateway.wait_for_exit().success());
+    assert!(gateway.stderr().contains("/nonexistent/manifests"), "{}", gateway.stderr());
+}
+
+#[test]
+fn the_snapshot_shows_what_is_served_and_no_secret() {
+    let inline = json!({"provider": {"anthropic": {"authToken": {"kind": "Inline", "inline": KEY}}}});
+    let passed = json!({"provider": {"openai": {"authToken": {"kind": "Passthrough"}}}});
+    let gateway = Start::new()
+        .manifest("a.yaml", &s1("openai", "/openai", 9))
+        .manifest("b.yaml", &(backend("inline", &json!({"llm": inline})) + &route("b", &json!([rule("/b", "inline")]))))
+        .manifest("c.yaml", &(backend("passed", &json!({"llm": passed})) + &route("c", &json!([rule("/c", "passed")]))))
+        .manifest("unused.yaml", &secret("unused", KEY))
+        .run();
+    // That no secret is in any view is what the harness checks whenever a gateway ends.
+    let snapshot = gateway.debug("/debug/snapshot");
+    let listener = &snapshot["ports"][0]["listeners"][0];
+    assert_eq!((&snapshot["ports"][0]["port"], &listener["gateway"]), (&gateway.port.into(), &"default/gw".into()));
+    let text = listener.to_string();
+    for part in [
+        r#""credential":{"from":"gateway","header":"authorization"}"#,
+        r#""credential":{"from":"gateway","header":"x-api-key"}"#,
+        r#""credential":{"from":"client","header":"authorization"}"#,
+        r#""origin":"http://127.0.0.1:9""#,
+        r#""origin":"https://api.anthropic.com:443""#,
+        r#""route":"default/c""#,
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// The names in the tables of `docs/metrics.md`.
+fn documented() -> BTreeSet<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn after_traffic_metrics_are_those_of_the_document() {
+    let provider = Upstream::new(|exchange| {
+        if !exchange.request().text().contains("\"stream\":true") {
+            exchange.reply(
+                200,
+                &[("content-type", "application/json")],
+                br#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
+            );
+            return;
+        }
+        exchange.stream("text/event-stream");
+        for word in ["one", "two", "three"] {
+            exchange.chunk(format!(
+                "data: {{\"model\":\"m-1\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{word}\"}}}}]}}\n\n"
+            ));
+        }
+        exchange.chunk(
+            "data: {\"model\":\"m-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3}}\n\n",
+        );
+        exchange.chunk("data: [DONE]\n\n").end();
+    });
+    let gateway = Start::new()
+        .manifest("a.yaml", &s1("openai", "/openai", provider.port))
+        .manifest("wrong.yaml", "kind: Nonsense\n")
+        .flag("--max-connections", "2")
+        .run();
+    assert_eq!(gateway.post("/openai", CHAT).status, 200);
+    assert_eq!(gateway.post("/openai", r#"{"model":"m","messages":[],"stream":true}"#).status, 200);
+    assert_eq!(gateway.post("/nowhere", CHAT).status, 404);
+    // One connection too many.
+    let held = [gateway.connect(), gateway.connect()];
+    wait_until("a refused connection", PATIENCE, || {
+        let mut client = Client::try_connect(gateway.port)?;
+        client.send(&request("GET", "/", &[], b"")).try_reply().is_none().then_some(())
+    });
+    drop(held);
+    let admin = |path: &str| Client::connect(gateway.admin).send(&request("GET", path, &[], b"")).reply().text();
+    let names = || -> BTreeSet<String> {
+        let text = admin("/metrics");
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    // A request is counted when its reply has ended, which may be a moment after it arrived.
+    wait_until("all metrics", PATIENCE, || documented().is_subset(&names()).then_some(()));
+    assert_eq!(names(), documented());
+    let samples = gateway.metrics();
+    let labels = [("llm", "openai"), ("model", "m")];
+    assert!((samples.sum("ai_prompt_tokens_total", &labels) - 8.0).abs() < 0.5);
+    assert_eq!(samples.get("ai_completion_tokens_total", &labels), Some(7.0));
+    assert!((samples.sum("gen_ai_server_time_to_first_token_count", &[]) - 1.0).abs() < 0.5);
+    assert_eq!(samples.get("tollgate_requests_total", &[("status", "404"), ("error", "no_route")]), Some(1.0));
+}
+
+fn tollgate(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn committed_definitions_are_checked() {
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let (code, _, errors) = tollgate(&["crds", "--check", crds.to_str().unwrap()]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(tollgate(&["crds", "--check", path]).0, Some(1));
+    assert_eq!(tollgate(&["crds", "--write", path]).0, Some(0));
+    assert_eq!(tollgate(&["crds", "--check", path]).0, Some(0));
+    let some = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    fs::write(&some, "changed").unwrap();
+    let (code, _, errors) = tollgate(&["crds", "--check", path]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains(some.file_name().unwrap().to_str().unwrap()) && errors.contains("--write"), "{errors}");
+    let (code, printed, _) = tollgate(&["crds"]);
+    assert_eq!((code, printed.matches("kind: CustomResourceDefinition").count()), (Some(0), 3));
+}
+
+#[test]
+fn the_program_tells_its_version_and_what_it_can_do() {
+    let (code, version, _) = tollgate(&["--version"]);
+    assert_eq!((code, version.trim()), (Some(0), concat!("tollgate ", env!("CARGO_PKG_VERSION"))));
+    let (code, help, _) = tollgate(&["run", "--help"]);
+    assert_eq!(code, Some(0));
+    for part in ["--manifests", "--simulate-providers", "--admin-listen", "TOLLGATE_MANIFESTS", "0.0.0.0:9092"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert_ne!(tollgate(&["run", "--no-such-flag"]).0, Some(0));
+}
+
+#[test]
+fn a_provider_entry_without_its_secret_is_told_in_the_log_once() {
+    let entry = llm("openai", "none", 9, &json!({}));
+    let gateway = Start::new().manifest("a.yaml", &crate::common::s1_of("openai", "/openai", &entry)).run();
+    let told = |line: &serde_json::Value| line["msg"] == "object has a problem" && line["kind"] == "Backend";
+    let line = gateway.wait_for_log("the problem", told);
+    assert_eq!((&line["object"], &line["reason"]), (&"default/openai".into(), &"SecretNotFound".into()));
+    // Another change does not tell it again.
+    gateway.change(|| {
+        gateway.write("b.yaml", &secret("other", KEY));
+    });
+    wait_until("the change in the log", PATIENCE, || {
+        let published = |l: &&serde_json::Value| l["msg"] == "configuration published";
+        (gateway.log().iter().filter(published).count() >= 2).then_some(())
+    });
+    assert_eq!(gateway.log().iter().filter(|l| told(l)).count(), 1);
+}

@@ -1,0 +1,19 @@
+//! What a client may send, and what of it arrives upstream: seen from outside.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
+
+mod common;
+
+#[path = "requests/bodies.rs"]
+mod bodies;
+#[path = "requests/connections.rs"]
+mod connections;
+#[path = "requests/credentials.rs"]
+mod credentials;
+#[path = "requests/framing.rs"]
+mod framing;
+#[path = "requests/passthrough.rs"]
+mod passthrough;
+#[path = "requests/paths.rs"]
+mod paths;

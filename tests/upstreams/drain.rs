@@ -1,0 +1,83 @@
+//! The end of the process: what is under way may finish.
+
+use crate::common::{Client, Gate, PATIENCE, Start, Upstream, manifests::s1, request, wait_until};
+
+const STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
+const EVENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
+const LAST: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+#[test]
+fn a_stream_under_way_finishes_before_the_process_ends() {
+    for signal in ["TERM", "INT"] {
+        let gate = Gate::default();
+        let step = gate.clone();
+        let upstream = Upstream::new(move |exchange| {
+            exchange.stream("text/event-stream").chunk(EVENT);
+            step.wait();
+            exchange.chunk(LAST).end();
+        });
+        let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
+        let mut idle = gateway.connect();
+        assert_eq!(idle.send(&request("GET", "/nowhere", &[], b"")).reply().status, 404);
+        let mut client = gateway.connect();
+        client.send(&request("POST", "/openai", &[], STREAM.as_bytes())).head();
+        assert_eq!(client.event().as_deref(), Some(EVENT));
+        gateway.signal(signal);
+        wait_until("draining", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
+        assert_eq!(gateway.admin_status("/healthz"), Some(200));
+        wait_until("a closed listener", PATIENCE, || Client::try_connect(gateway.port).is_none().then_some(()));
+        assert!(idle.closed(), "a connection without a request holds nothing up");
+        assert!(gateway.exited().is_none());
+        gate.open();
+        let mut rest = String::new();
+        while let Some(event) = client.event() {
+            rest += &event;
+        }
+        assert_eq!(rest, LAST);
+        assert!(client.closed());
+        assert_eq!(gateway.wait_for_exit().code(), Some(0), "{signal}");
+        let line = gateway.access("/openai");
+        assert!(line["error"].is_null() && line["status"] == 200, "{line}");
+    }
+}
+
+#[test]
+fn a_stream_that_does_not_end_is_cut_when_the_grace_is_over() {
+    let upstream = Upstream::new(|exchange| {
+        exchange.stream("text/event-stream").chunk(EVENT).wait_closed();
+    });
+    let manifest = s1("openai", "/openai", upstream.port);
+    let gateway = Start::new().manifest("a.yaml", &manifest).flag("--drain-seconds", "1").run();
+    let mut client = gateway.connect();
+    client.send(&request("POST", "/openai", &[], STREAM.as_bytes())).head();
+    assert_eq!(client.event().as_deref(), Some(EVENT));
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_for_exit().code(), Some(0));
+    assert!(client.piece().is_err(), "the end must not look clean");
+    gateway.wait_for_log("a warning", |l| l["level"] == "WARN" && l["msg"].as_str().unwrap().contains("grace"));
+    // Nothing of the request is lost to the count: it is logged as cut.
+    let line = gateway.access("/openai");
+    assert!(line["status"] == 200 && line["error"] == "shutdown", "{line}");
+}
+
+#[test]
+fn a_request_that_waits_for_its_reply_gets_it() {
+    let (asked, gate) = (Gate::default(), Gate::default());
+    let (ask, step) = (asked.clone(), gate.clone());
+    let upstream = Upstream::new(move |exchange| {
+        ask.open();
+        step.wait();
+        exchange.reply(200, &[("content-type", "application/json")], b"{}");
+    });
+    let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
+    let mut client = gateway.connect();
+    client.send(&request("POST", "/openai", &[], br#"{"model":"m","messages":[]}"#));
+    asked.wait();
+    gateway.signal("TERM");
+    wait_until("draining", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
+    gate.open();
+    // Whether the reply already says so or not: the connection ends with it.
+    assert_eq!(client.reply().status, 200);
+    assert!(client.closed(), "a connection that drains is closed after its reply");
+    assert_eq!(gateway.wait_for_exit().code(), Some(0));
+}

@@ -1,0 +1,157 @@
+//! Several providers in one Backend: who is asked, and whose answer counts.
+
+use serde_json::{Value, json};
+
+use crate::common::{
+    Dialect, Exchange, Gateway, KEY, Start, Upstream, assert_error,
+    manifests::{backend, llm, route, rule, secret},
+};
+
+const CHAT: &str = r#"{ "model":"m","messages":[ ],"temperature":1.0e0 }"#;
+
+fn entry(port: u16) -> Value {
+    llm("openai", "key", port, &json!({}))
+}
+
+fn gateway(ai: &Value) -> Gateway {
+    let manifest = secret("key", KEY) + &backend("both", ai) + &route("both", &json!([rule("/both", "both")]));
+    Start::new().manifest("a.yaml", &manifest).run()
+}
+
+fn groups(entries: &[Value]) -> Value {
+    json!({"priorityGroups": entries.iter().map(|e| json!({"providers": [e]})).collect::<Vec<_>>()})
+}
+
+fn multipool(entries: &[Value]) -> Value {
+    json!({"multipool": {"priorities": entries.iter().map(|e| json!({"pool": [e]})).collect::<Vec<_>>()}})
+}
+
+fn failing(status: u16) -> Upstream {
+    let body = format!("{{\"error\":{{\"message\":\"from the one that says {status}\"}}}}");
+    Upstream::fixed(status, &[("content-type", "application/json"), ("retry-after", "7")], body.as_bytes())
+}
+
+#[test]
+fn the_second_group_stands_in_for_the_first() {
+    for status in [408, 429, 500, 502, 503, 504, 529] {
+        for form in [groups, multipool] {
+            let (first, second) = (failing(status), Upstream::json("{\"ok\":true}"));
+            let gateway = gateway(&form(&[entry(first.port), entry(second.port)]));
+            let reply = gateway.post("/both", CHAT);
+            assert_eq!((reply.status, reply.text().as_str()), (200, "{\"ok\":true}"), "{status}");
+            // Both were asked the same, with the key.
+            for sent in [first.only(), second.only()] {
+                assert_eq!((sent.text().as_str(), sent.path()), (CHAT, "/v1/chat/completions"));
+                assert_eq!(sent.header("authorization"), Some(format!("Bearer {KEY}")));
+            }
+            let line = gateway.access("/both");
+            assert_eq!((&line["upstream_attempts"], &line["status"]), (&json!(2), &json!(200)), "{line}");
+            let tried = gateway.wait_for_log("the first try", |l| l["msg"] == "trying the next target");
+            assert_eq!((&tried["status"], &tried["trace_id"]), (&json!(status), &line["trace_id"]), "{tried}");
+        }
+    }
+}
+
+#[test]
+fn a_first_group_that_gives_no_reply_is_replaced_too() {
+    let closing = Upstream::new(Exchange::close);
+    let silent = Upstream::new(Exchange::wait_closed);
+    for (what, port) in [("refused", Upstream::refusing()), ("closed", closing.port), ("silent", silent.port)] {
+        let second = Upstream::json("{\"ok\":true}");
+        let mut own = rule("/both", "both");
+        own["timeouts"] = json!({"backendRequest": "400ms"});
+        let manifest = secret("key", KEY)
+            + &backend("both", &groups(&[entry(port), entry(second.port)]))
+            + &route("both", &Value::Array(vec![own]));
+        let gateway = Start::new().manifest("a.yaml", &manifest).run();
+        assert_eq!(gateway.post("/both", CHAT).text(), "{\"ok\":true}", "{what}");
+        assert_eq!(second.only().text(), CHAT, "{what}");
+    }
+}
+
+#[test]
+fn what_another_provider_would_refuse_as_well_is_not_tried_there() {
+    for status in [400, 401, 403, 404, 413, 422] {
+        let (first, second) = (failing(status), Upstream::json("{}"));
+        let gateway = gateway(&groups(&[entry(first.port), entry(second.port)]));
+        let reply = gateway.post("/both", CHAT);
+        assert_eq!(reply.status, status);
+        assert!(reply.text().contains(&status.to_string()));
+        assert_eq!(second.connections(), 0, "{status}");
+    }
+}
+
+#[test]
+fn when_all_fail_the_last_answer_is_the_clients() {
+    let (first, second) = (failing(503), failing(429));
+    let both = gateway(&groups(&[entry(first.port), entry(second.port)]));
+    let reply = both.post("/both", CHAT);
+    assert_eq!((reply.status, reply.header("retry-after")), (429, Some("7")));
+    assert!(reply.text().contains("says 429"), "{}", reply.text());
+    // An answer says more than none: it stays when whoever comes after it can't be reached.
+    let then_refused = gateway(&groups(&[entry(first.port), entry(Upstream::refusing())]));
+    let reply = then_refused.post("/both", CHAT);
+    assert!([502, 503].contains(&reply.status), "{}: {}", reply.status, reply.text());
+    let none = gateway(&groups(&[entry(Upstream::refusing()), entry(Upstream::refusing())]));
+    assert_error(&none.post("/both", CHAT), Dialect::OpenAi, 502, "nobody there");
+    assert_eq!(none.access("/both")["upstream_attempts"], 2);
+}
+
+#[test]
+fn a_provider_of_another_dialect_does_not_hide_the_answer() {
+    let (first, other) = (failing(503), Upstream::json("{}"));
+    let anthropic = llm("anthropic", "key", other.port, &json!({}));
+    let behind = gateway(&groups(&[entry(first.port), anthropic.clone()]));
+    let reply = behind.post("/both", CHAT);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.text().contains("says 503"), "{}", reply.text());
+    // Before it, it is passed over.
+    let second = Upstream::json("{\"ok\":true}");
+    let before = gateway(&groups(&[anthropic.clone(), entry(second.port)]));
+    assert_eq!(before.post("/both", CHAT).text(), "{\"ok\":true}");
+    let alone = gateway(&groups(&[anthropic.clone(), anthropic]));
+    assert_error(&alone.post("/both", CHAT), Dialect::OpenAi, 501, "nobody speaks it");
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn providers_of_one_group_share_the_load_and_stand_in_for_each_other() {
+    let (a, b, c) = (Upstream::json("{\"is\":\"a\"}"), failing(503), Upstream::json("{\"is\":\"c\"}"));
+    let last = Upstream::json("{\"is\":\"last\"}");
+    let first = json!({"providers": [entry(a.port), entry(b.port), entry(c.port)]});
+    let gateway = gateway(&json!({"priorityGroups": [first, {"providers": [entry(last.port)]}]}));
+    for _ in 0..30 {
+        assert_eq!(gateway.post("/both", CHAT).status, 200);
+    }
+    let asked = [a.received().len(), b.received().len(), c.received().len(), last.received().len()];
+    assert_eq!(asked.iter().sum::<usize>(), 40, "{asked:?}");
+    assert!(asked[0] >= 10 && asked[1] == 10 && asked[2] >= 10 && asked[3] == 0, "{asked:?}");
+}
+
+#[test]
+fn a_stream_fails_over_until_it_has_begun() {
+    let body = r#"{"model":"m","messages":[],"stream":true}"#;
+    let event = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let second = Upstream::fixed(200, &[("content-type", "text/event-stream")], event.as_bytes());
+    let first = failing(429);
+    let limited = gateway(&groups(&[entry(first.port), entry(second.port)]));
+    assert_eq!(limited.post("/both", body).text(), event);
+    let breaking = Upstream::new(|exchange| {
+        exchange.stream("text/event-stream").chunk("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n").close();
+    });
+    let broken = gateway(&groups(&[entry(breaking.port), entry(second.port)]));
+    let reply = broken.post("/both", body);
+    assert!(reply.text().contains("\"error\""), "{}", reply.text());
+    assert_eq!(second.received().len(), 1);
+}
+
+#[test]
+fn each_entry_has_its_own_model() {
+    let (first, second) = (failing(429), Upstream::json("{}"));
+    let own = llm("openai", "key", second.port, &json!({"model": "the-second"}));
+    let gateway = gateway(&groups(&[entry(first.port), own]));
+    assert_eq!(gateway.post("/both", CHAT).status, 200);
+    assert_eq!(first.only().text(), CHAT);
+    assert_eq!(second.only().text(), CHAT.replace("\"m\"", "\"the-second\""));
+    assert_eq!(gateway.access("/both")["request_model"], "the-second");
+}
