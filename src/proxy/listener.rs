@@ -36,7 +36,7 @@ const REBIND: Duration = Duration::from_secs(2);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read of a client at a time at most, and so the longest head: bounds memory while many large prompts arrive.
-const MAX_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER: usize = 256 * 1024;
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
 /// Streams a client may have open on one HTTP/2 connection.

@@ -3,19 +3,23 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{Account, ErrorKind, ProxyError};
 use crate::{
     dialect::{Family, ReplyObserver, StreamMode},
     upstream,
 };
+
+/// The shortest time between two reads of a stream that bursts. What arrives in it leaves with one write, and writes are
+/// what a stream costs. A stream whose events come more slowly, as models speak, is never held back.
+const PACE: Duration = Duration::from_millis(1);
 
 /// How a reply is relayed.
 pub struct RelayForm {
@@ -26,7 +30,7 @@ pub struct RelayForm {
     /// How long the backend may be silent.
     pub idle: Duration,
     /// When the reply must have ended.
-    pub deadline: Option<tokio::time::Instant>,
+    pub deadline: Option<Instant>,
 }
 
 /// A reply on its way.
@@ -38,8 +42,50 @@ pub struct Relay {
     account: Account,
     form: RelayForm,
     frames: u64,
+    /// Absent for replies that don't stream.
+    pace: Option<Pace>,
     silence: Option<Silence>,
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Reads a stream that bursts once in [`PACE`]: all that is there, then nothing until the time has passed.
+#[derive(Default)]
+struct Pace {
+    /// When the first of what is being read came.
+    began: Option<Instant>,
+    /// The same of what was read before, until the next read may be.
+    last: Option<Instant>,
+    /// When to read on. Kept to be set again.
+    timer: Option<Pin<Box<Sleep>>>,
+    held: bool,
+}
+
+impl Pace {
+    /// Whether the stream may be read. Asked when the task was woken, so mostly because something has come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(last) = self.last else { return Poll::Ready(()) };
+        let at = last + PACE;
+        if self.held || Instant::now() < at {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if !std::mem::replace(&mut self.held, true) {
+                timer.as_mut().reset(at);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+        self.held = false;
+        self.last = None;
+        Poll::Ready(())
+    }
+
+    /// A read brought something.
+    fn came(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Everything that had come was read.
+    fn dry(&mut self) {
+        self.last = self.began.take();
+    }
 }
 
 /// Watches for silence without a timer per frame: set once, and set again only when it fires after frames have passed.
@@ -52,6 +98,7 @@ impl Relay {
     /// Relays `body`. `observer` is absent for plain servers.
     pub fn new(body: upstream::ReplyBody, observer: Option<ReplyObserver>, account: Account, form: RelayForm) -> Self {
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
             body: Some(body),
             deadline,
@@ -60,6 +107,7 @@ impl Relay {
             account,
             form,
             frames: 0,
+            pace,
             silence: None,
         };
         if relay.body.as_ref().is_some_and(Body::is_end_stream) {
@@ -74,8 +122,14 @@ impl Relay {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            if let Some(pace) = &mut self.pace {
+                ready!(pace.poll(cx));
+            }
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.dry();
+                    }
                     let message = match (self.poll_silence(cx), self.poll_deadline(cx)) {
                         (Poll::Pending, Poll::Pending) => return Poll::Pending,
                         (Poll::Ready(()), _) => "the upstream fell silent in mid-reply",
@@ -116,6 +170,9 @@ impl Relay {
     /// Lets the observer look at `data`; gives what to forward at once.
     fn pass(&mut self, data: Bytes) -> Option<Bytes> {
         self.frames += 1;
+        if let Some(pace) = &mut self.pace {
+            pace.came();
+        }
         self.account.passed(data.len());
         let Some(observer) = &mut self.observer else { return Some(data) };
         let mut out = observer.frame(data).into_iter().filter(|b| !b.is_empty());
@@ -171,7 +228,7 @@ impl Relay {
                 return Poll::Ready(());
             }
             silence.frames = self.frames;
-            silence.timer.as_mut().reset(tokio::time::Instant::now() + idle);
+            silence.timer.as_mut().reset(Instant::now() + idle);
         }
         Poll::Pending
     }
