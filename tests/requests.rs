@@ -17,3 +17,5 @@ mod framing;
 mod passthrough;
 #[path = "requests/paths.rs"]
 mod paths;
+#[path = "requests/targets.rs"]
+mod targets;

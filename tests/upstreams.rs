@@ -15,6 +15,8 @@ mod failures;
 mod gone;
 #[path = "upstreams/http2.rs"]
 mod http2;
+#[path = "upstreams/kept.rs"]
+mod kept;
 #[path = "upstreams/plain.rs"]
 mod plain;
 #[path = "upstreams/replies.rs"]

@@ -35,7 +35,8 @@ const BACKLOG: i32 = 4096;
 const REBIND: Duration = Duration::from_secs(2);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read of a client at a time at most, and so the longest head: bounds memory while many large prompts arrive.
+/// What is read of a client at a time at most, and so the longest head: a prompt of this size arrives in one piece, which
+/// is not copied again. Bounds memory while many large prompts arrive.
 const MAX_BUFFER: usize = 256 * 1024;
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);

@@ -63,9 +63,8 @@ struct Pace {
 impl Pace {
     /// Whether the stream may be read. Asked when the task was woken, so mostly because something has come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(last) = self.last else { return Poll::Ready(()) };
-        let at = last + PACE;
-        if self.held || Instant::now() < at {
+        if self.held || self.until(Instant::now).is_some() {
+            let Some(at) = self.last.map(|last| last + PACE) else { return Poll::Ready(()) };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             if !std::mem::replace(&mut self.held, true) {
                 timer.as_mut().reset(at);
@@ -77,9 +76,15 @@ impl Pace {
         Poll::Ready(())
     }
 
+    /// When to read on, if that is not now.
+    fn until(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        let at = self.last? + PACE;
+        (now() < at).then_some(at)
+    }
+
     /// A read brought something.
-    fn came(&mut self) {
-        self.began.get_or_insert_with(Instant::now);
+    fn came(&mut self, now: impl FnOnce() -> Instant) {
+        self.began.get_or_insert_with(now);
     }
 
     /// Everything that had come was read.
@@ -171,7 +176,7 @@ impl Relay {
     fn pass(&mut self, data: Bytes) -> Option<Bytes> {
         self.frames += 1;
         if let Some(pace) = &mut self.pace {
-            pace.came();
+            pace.came(Instant::now);
         }
         self.account.passed(data.len());
         let Some(observer) = &mut self.observer else { return Some(data) };
@@ -258,5 +263,26 @@ impl Drop for Relay {
             let totals = observer.totals();
             self.account.counted(totals.usage, totals.model);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_follows_within_the_pace_is_held_back() {
+        let start = Instant::now();
+        let at = |micros: u64| start + Duration::from_micros(micros);
+        let mut pace = Pace::default();
+        assert_eq!(pace.until(|| at(0)), None, "the first event is never held back");
+        pace.came(|| at(0));
+        pace.came(|| at(300));
+        assert_eq!(pace.until(|| at(300)), None, "what is there is read to its end");
+        pace.dry();
+        assert_eq!(pace.until(|| at(400)), Some(at(1000)), "the pace is that of reads, not of events");
+        assert_eq!(pace.until(|| at(1000)), None);
+        pace.dry();
+        assert_eq!(pace.until(|| at(1001)), None, "a look that found nothing does not count");
     }
 }

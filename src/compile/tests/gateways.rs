@@ -43,6 +43,26 @@ fn the_class_decides_who_serves() {
 }
 
 #[test]
+fn a_gateway_that_asks_for_client_certificates_serves_nothing_by_https() {
+    let both = "listeners: [{name: https, protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: cert}]}}, \
+                {name: http, protocol: HTTP, port: 8080}]";
+    let gateway = |tls: &str| {
+        format!(
+            "{{apiVersion: {GATEWAY_API}, kind: Gateway, metadata: {{name: gw}}, \
+             spec: {{gatewayClassName: c, {tls}{both}}}}}\n"
+        )
+    };
+    let frontend =
+        "tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}}, ";
+    let made = |tls: &str| World::new(&[gateway(tls), certificate("cert", "h")]);
+    assert_eq!(made("").at("https://h:8443/"), "no rule at default/gw https");
+    let asked = made(frontend);
+    assert_eq!(asked.at("https://h:8443/"), "no listener");
+    assert_eq!(asked.at("http://h:8080/"), "no rule at default/gw http", "plain listeners have no such check to miss");
+    assert!(asked.conditions(Kind::Gateway, "default/gw").contains("spec.tls.frontend"), "its condition names it");
+}
+
+#[test]
 fn of_two_gateways_with_one_port_the_older_or_first_by_name_is_served() {
     let listener = "listeners: [{name: http, protocol: HTTP, port: 8080}, {name: own, protocol: HTTP, port: PORT}]";
     let aged = |name: &str, created: &str, port: &str| {
