@@ -133,17 +133,3 @@ fn access_lines_have_every_field() {
     assert!(names.iter().all(|name| got.get(name).is_some()), "{got}");
     assert_eq!(got["client_addr"], "10.0.0.1:43210");
 }
-
-/// `cargo test --release --lib access_line_cost -- --ignored --nocapture`
-#[test]
-#[ignore = "prints a time, asserts nothing"]
-fn access_line_cost() {
-    const LINES: u32 = 200_000;
-    let (sink, _guard) = Sink::start(io::sink(), IntCounter::new("d", "d").unwrap()).unwrap();
-    let log = full();
-    with_default(subscriber(LogFormat::Json, EnvFilter::new("info"), sink), || {
-        let start = std::time::Instant::now();
-        (0..LINES).for_each(|_| log.emit());
-        println!("{:?} a line", start.elapsed() / LINES);
-    });
-}
