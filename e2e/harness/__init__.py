@@ -1,0 +1,1 @@
+"""What the tests share: the cluster, the installed chart, traffic, and manifests."""
