@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import release as chart  # noqa: E402
 from harness.kube import Kube, wait_for  # noqa: E402
+from harness.traffic import Load  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,12 @@ def release(kube):
 def tollgate(release):
     """The installed chart, with the tests' default values."""
     return release.ensure()
+
+
+@pytest.fixture(autouse=True)
+def no_load_is_left():
+    yield
+    Load.end_all()
 
 
 def new_namespace(kube, stem):

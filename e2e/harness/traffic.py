@@ -48,6 +48,14 @@ class Load:
     for each request. A client pauses between requests so that load does not become a benchmark of a small machine.
     """
 
+    running = []
+
+    @classmethod
+    def end_all(cls):
+        """Ends what a test that failed left running."""
+        while cls.running:
+            cls.running.pop().stopping.set()
+
     def __init__(self, host, port, path="/openai/v1/chat/completions", body=None, headers=None, keep_alive=4, fresh=2,
                  pause=0.01):
         self.target = (host, port)
@@ -62,6 +70,7 @@ class Load:
         self.started = time.monotonic()
         kinds = [True] * keep_alive + [False] * fresh
         self.threads = [threading.Thread(target=self._client, args=(kind,), daemon=True) for kind in kinds]
+        self.running.append(self)
         for thread in self.threads:
             thread.start()
 
@@ -106,6 +115,7 @@ class Load:
     def stop(self):
         """Ends the clients; how many requests were served. Fails when any was not."""
         self.stopping.set()
+        self.running.remove(self)
         for thread in self.threads:
             thread.join(30)
         failed = sum(self.failures.values())
