@@ -92,6 +92,7 @@ fn measure_compile(routes: usize, backends: usize) {
         metrics: Arc::new(Metrics::new().unwrap()),
         pools: Arc::new(Pools::new(Dialer::new(DialerOptions::default()))),
         scope: Scope::Files,
+        install: None,
     };
     let before = resident_mib();
     // As in the program, the last snapshot lives until the next one is there.

@@ -1,15 +1,17 @@
 //! Wiring, and the order of starting and stopping.
 
+mod publisher;
+
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use anyhow::Context;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -19,12 +21,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::publisher::{Latest, Publisher};
 use crate::{
     admin::{self, AdminState, DebugSource, Readiness},
-    api::{self, Kind},
+    api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
-    compile::{self, Compiled, Env, Objects, Rejected, Reports, Scope},
+    compile::{Env, Install, Objects, Scope},
     proxy::{BindStates, Listeners, Settings, Shared},
+    publish::{self, Published, Replica},
     simulator,
     snapshot::{self, Snapshot, Snapshots},
     source::{
@@ -37,6 +41,8 @@ use crate::{
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How long letting go of the Lease may hold up the drain.
+const LET_GO: Duration = Duration::from_secs(2);
 /// Stands in for keys that are not set while providers are simulated.
 const SIMULATED_KEY: &str = "simulated-key";
 
@@ -111,7 +117,7 @@ fn check_crds(dir: &Path) -> anyhow::Result<ExitCode> {
 /// What the debug views show.
 struct Debug {
     snapshots: Arc<Snapshots>,
-    latest: Arc<ArcSwapOption<(Reports, Vec<Rejected>)>>,
+    latest: Latest,
     ports: BindStates,
 }
 
@@ -122,14 +128,16 @@ impl DebugSource for Debug {
 
     fn reports_json(&self) -> Value {
         let latest = self.latest.load();
-        let (reports, rejected) = latest.as_deref().map(|(r, x)| (json!(r.objects), json!(x))).unwrap_or_default();
+        let (reports, rejected) =
+            latest.as_deref().map(|p| (json!(p.reports.objects), json!(p.objects.rejected))).unwrap_or_default();
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
         json!({"objects": reports, "rejected": rejected, "unboundPorts": ports})
     }
 }
 
 /// Serves until a signal. Order of starting: log, admin port (so that health can be asked), simulator, listeners,
-/// source. Order of stopping: readiness off, listeners drain, then everything else.
+/// source, what is told to the cluster. Order of stopping: readiness off; a pause in which the pod leaves all endpoints and
+/// new connections are still taken; the Lease is let go; listeners drain; then everything else.
 async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
@@ -142,7 +150,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dialer = DialerOptions { connect_timeout: Duration::from_secs(args.connect_timeout), simulator: simulated };
     let pools = Arc::new(Pools::new(Dialer::new(dialer)));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let latest = Arc::new(ArcSwapOption::empty());
+    let latest = Latest::default();
     let ports = BindStates::default();
     let ready = Arc::new(Readiness::default());
 
@@ -166,9 +174,13 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let grace = Duration::from_secs(args.drain_seconds);
     let listeners = tokio::spawn(Listeners::new(shared, ports).run(changes, serving, drain.clone(), grace));
 
-    let env = Env { metrics, pools: Arc::clone(&pools), scope: source.scope() };
+    let install = source.install(&args);
+    let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
-    let publisher = Publisher { env, snapshots, latest, changed: publish };
+    let (published, news) = watch::channel(None);
+    let unpublish = CancellationToken::new();
+    let mut teller = tokio::spawn(tell(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
+    let publisher = Publisher { env, snapshots, latest, changed: publish, published };
     tasks.spawn(async move { publisher.run(updates).await });
     let closed = stop.clone();
     tasks.spawn(async move { source.watch(objects, closed).await });
@@ -189,8 +201,18 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         stopped = stop_signal() => stopped,
         // A task that ends has failed: a source that is gone must not look like a quiet one.
         Some(ended) = tasks.join_next() => ended.context("a task panicked").and_then(|r| r),
+        ended = &mut teller => ended.context("a task panicked").and_then(|r| r),
     };
     ready.set_draining();
+    if outcome.is_ok() && args.drain_delay > 0 {
+        tracing::info!(seconds = args.drain_delay, "stopping: not ready any more; new connections are still taken");
+        tokio::time::sleep(Duration::from_secs(args.drain_delay)).await;
+    }
+    // Another replica writes from here on.
+    unpublish.cancel();
+    if !teller.is_finished() {
+        let _ = tokio::time::timeout(LET_GO, &mut teller).await;
+    }
     tracing::info!("stopping: no new connections; replies under way may end");
     drain.cancel();
     let _ = listeners.await;
@@ -246,6 +268,18 @@ impl Source {
         }
     }
 
+    /// Where we are installed; `None` with files, and when no flag says that this is a pod of ours.
+    fn install(&self, args: &RunArgs) -> Option<Arc<Install>> {
+        let Self::Cluster(client) = self else { return None };
+        args.pod_name.as_ref()?;
+        Some(Arc::new(Install {
+            namespace: args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+            service: args.service.clone(),
+            selector: args.pod_selector.clone(),
+            admin_port: args.admin_listen.port(),
+        }))
+    }
+
     async fn watch(self, objects: watch::Sender<Arc<Objects>>, stop: CancellationToken) -> anyhow::Result<()> {
         match self {
             Self::Files(dirs, options) => {
@@ -253,6 +287,33 @@ impl Source {
                 file::watch(dirs, env, options, objects, stop).await.context("manifests")
             }
             Self::Cluster(client) => kube::watch(client, objects, stop).await.context("cluster"),
+        }
+    }
+}
+
+/// Tells the cluster what is published, where we are installed in one; else waits for `stop`.
+fn tell(
+    source: &Source,
+    args: &RunArgs,
+    install: Option<&Arc<Install>>,
+    news: watch::Receiver<Option<Arc<Published>>>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    let writer = match (source, install, &args.pod_name) {
+        (Source::Cluster(client), Some(install), Some(pod)) => {
+            let lease = ObjectKey::new(&install.namespace, &install.service);
+            Some((client.clone(), Replica { pod: pod.clone(), lease }))
+        }
+        _ => None,
+    };
+    async move {
+        match writer {
+            Some((client, replica)) => publish::run(client, news, replica, metrics, stop).await.context("publish"),
+            None => {
+                stop.cancelled().await;
+                Ok(())
+            }
         }
     }
 }
@@ -265,102 +326,4 @@ async fn sweep(pools: &Pools, stop: CancellationToken) -> anyhow::Result<()> {
             now = timer.tick() => pools.sweep(now),
         }
     }
-}
-
-/// Compiles objects and publishes what comes of it.
-struct Publisher {
-    env: Env,
-    snapshots: Arc<Snapshots>,
-    latest: Arc<ArcSwapOption<(Reports, Vec<Rejected>)>>,
-    changed: watch::Sender<u64>,
-}
-
-impl Publisher {
-    async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<()> {
-        let mut generation = 0;
-        while updates.changed().await.is_ok() {
-            let objects = Arc::clone(&updates.borrow_and_update());
-            generation += 1;
-            let env = self.env.clone();
-            let input = Arc::clone(&objects);
-            // Off the threads that serve: thousands of routes take milliseconds.
-            let compile = tokio::task::spawn_blocking(move || {
-                let start = Instant::now();
-                let compiled = compile::compile(&input, &env, generation);
-                (compiled, start.elapsed())
-            });
-            let (compiled, took) = compile.await.context("compile panicked")?;
-            self.publish(&objects, compiled, generation, took);
-        }
-        Ok(())
-    }
-
-    fn publish(&self, objects: &Objects, compiled: Compiled, generation: u64, took: Duration) {
-        let Compiled { snapshot, reports } = compiled;
-        self.snapshots.store(Arc::new(snapshot));
-        let previous = self.latest.load_full();
-        report(&reports, &objects.rejected, previous.as_deref());
-        self.env.metrics.config.published(
-            generation,
-            counts(objects),
-            objects.rejected.iter().map(|r| r.kind),
-            took,
-            SystemTime::now(),
-        );
-        self.latest.store(Some(Arc::new((reports, objects.rejected.clone()))));
-        self.changed.send_replace(generation);
-        tracing::info!(
-            generation,
-            compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            "configuration published"
-        );
-    }
-}
-
-/// Logs what is wrong, and what no longer is: once each, not with every change.
-fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&(Reports, Vec<Rejected>)>) {
-    for document in rejected.iter().filter(|r| previous.is_none_or(|(_, before)| !before.contains(r))) {
-        let kind = document.kind.map(Kind::as_str);
-        let object = document.key.as_ref().map(ToString::to_string);
-        tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
-    }
-    for object in &reports.objects {
-        let before =
-            previous.and_then(|(p, _)| p.objects.iter().find(|o| o.kind == object.kind && o.key == object.key));
-        if before == Some(object) {
-            continue;
-        }
-        let name = object.key.to_string();
-        let mut problems = object.problems().peekable();
-        if problems.peek().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
-            tracing::info!(kind = object.kind.as_str(), object = name, "healed");
-        }
-        for problem in problems {
-            tracing::warn!(
-                kind = object.kind.as_str(),
-                object = name,
-                condition = problem.kind.as_str(),
-                status = problem.status,
-                reason = problem.reason.as_str(),
-                detail = problem.message,
-                "object has a problem"
-            );
-        }
-    }
-}
-
-fn counts(objects: &Objects) -> [(Kind, usize); 11] {
-    [
-        (Kind::GatewayClass, objects.gateway_classes.len()),
-        (Kind::Gateway, objects.gateways.len()),
-        (Kind::HttpRoute, objects.http_routes.len()),
-        (Kind::ReferenceGrant, objects.reference_grants.len()),
-        (Kind::Backend, objects.backends.len()),
-        (Kind::TrafficPolicy, objects.traffic_policies.len()),
-        (Kind::GatewayParameters, objects.gateway_parameters.len()),
-        (Kind::Secret, objects.secrets.len()),
-        (Kind::Namespace, objects.namespaces.len()),
-        (Kind::Service, objects.services.len()),
-        (Kind::EndpointSlice, objects.endpoint_slices.len()),
-    ]
 }

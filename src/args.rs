@@ -1,8 +1,11 @@
 //! The command line. Every flag can also be an environment variable.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{BoolishValueParser, NonEmptyStringValueParser},
+};
 
 use crate::telemetry::LogFormat;
 
@@ -87,6 +90,28 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
 
+    /// Seconds after SIGTERM in which new connections are still taken, so that load balancers have time to notice that this
+    /// pod is not ready any more.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_DELAY", default_value_t = 0)]
+    pub drain_delay: u64,
+
+    /// This pod's name. Set by the chart; with it, and a cluster, Tollgate keeps statuses and the Services of Gateways.
+    /// Without it nothing is written.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_POD_NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub pod_name: Option<String>,
+
+    /// Tollgate's own namespace, where its Lease is. By default that of the pod, or of KUBECONFIG.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
+    pub namespace: Option<String>,
+
+    /// The Service that selects all pods of Tollgate. Its Lease has the same name.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_SERVICE", default_value = "tollgate")]
+    pub service: String,
+
+    /// The labels by which Services of Gateways select the pods of Tollgate.
+    #[arg(long, value_name = "LABEL=VALUE,...", env = "TOLLGATE_POD_SELECTOR", default_value = "app.kubernetes.io/name=tollgate", value_parser = selector)]
+    pub pod_selector: BTreeMap<String, String>,
+
     /// How the log looks.
     #[arg(long, value_name = "FORMAT", env = "TOLLGATE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogStyle,
@@ -94,6 +119,16 @@ pub struct RunArgs {
     /// What is logged, as in `info,tollgate::access=off`.
     #[arg(long, value_name = "FILTER", env = "TOLLGATE_LOG", default_value = "info")]
     pub log: String,
+}
+
+/// `LABEL=VALUE,LABEL=VALUE` to labels. An empty selector would select every pod there is, so it is none.
+fn selector(text: &str) -> Result<BTreeMap<String, String>, String> {
+    text.split(',')
+        .map(|pair| match pair.trim().split_once('=') {
+            Some((label, value)) if !label.is_empty() => Ok((label.to_owned(), value.to_owned())),
+            _ => Err(format!("'{pair}' is not LABEL=VALUE")),
+        })
+        .collect()
 }
 
 /// How the log looks.
@@ -153,5 +188,24 @@ mod tests {
         assert_eq!(run.admin_listen, "0.0.0.0:9092".parse().unwrap());
         assert_eq!(run.max_body_bytes, 33_554_432);
         assert!(!run.simulate_providers);
+        assert_eq!((run.pod_name, run.service.as_str(), run.drain_delay), (None, "tollgate", 0));
+        assert_eq!(run.pod_selector, selector("app.kubernetes.io/name=tollgate").unwrap());
+    }
+
+    #[test]
+    fn a_selector_is_labels() {
+        let labels = |pairs: &[(&str, &str)]| {
+            Ok(pairs.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect())
+        };
+        for (text, expect) in [
+            ("a=b", labels(&[("a", "b")])),
+            ("a/b=c, d=", labels(&[("a/b", "c"), ("d", "")])),
+            ("", Err("'' is not LABEL=VALUE".to_owned())),
+            ("a=b,", Err("'' is not LABEL=VALUE".to_owned())),
+            ("a", Err("'a' is not LABEL=VALUE".to_owned())),
+            ("=b", Err("'=b' is not LABEL=VALUE".to_owned())),
+        ] {
+            assert_eq!(selector(text), expect, "{text:?}");
+        }
     }
 }

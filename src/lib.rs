@@ -28,6 +28,8 @@ pub mod snapshot;
 pub mod compile;
 /// Where objects come from.
 pub mod source;
+/// What the cluster is told: conditions, Services, Events, by the one replica that holds the Lease.
+pub mod publish;
 /// Practice without spending tokens: a provider simulator.
 pub mod simulator;
 /// The request path, in its order.

@@ -17,12 +17,18 @@ mod service;
 pub mod shape;
 mod tls;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use objects::{Objects, Rejected};
-pub use report::{Condition, ListenerReport, ObjectReport, ParentReport, Reports};
+pub use report::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports};
+use serde_json::Value;
 
-use crate::{snapshot::Snapshot, telemetry::Metrics, upstream::Pools};
+use crate::{
+    api::{Kind, ObjectKey},
+    snapshot::Snapshot,
+    telemetry::Metrics,
+    upstream::Pools,
+};
 
 /// The name in `GatewayClass.spec.controllerName` that makes a class ours.
 pub const CONTROLLER_NAME: &str = "tollgate.dev/gateway";
@@ -36,6 +42,32 @@ pub struct Env {
     pub pools: Arc<Pools>,
     /// Which Gateways are served.
     pub scope: Scope,
+    /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
+    pub install: Option<Arc<Install>>,
+}
+
+/// Where we are installed: what Gateways' Services have to lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// The namespace of Tollgate's pods.
+    pub namespace: String,
+    /// The Service of Tollgate itself: its EndpointSlices tell which pods are there.
+    pub service: String,
+    /// The labels that select the pods.
+    pub selector: BTreeMap<String, String>,
+    /// The port of the pod that no listener can have.
+    pub admin_port: u16,
+}
+
+/// A change of the cluster that is still needed, of an object that is ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Service or EndpointSlice.
+    pub kind: Kind,
+    /// Which one.
+    pub key: ObjectKey,
+    /// Every field that is ours, for server-side apply; `None` deletes the object.
+    pub body: Option<Value>,
 }
 
 /// Which Gateways are served.
@@ -53,6 +85,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// What to say about each object.
     pub reports: Reports,
+    /// What has to be written so that Gateways can be reached; empty once it was.
+    pub services: Vec<Change>,
 }
 
 /// Compiles `objects` into the snapshot of `generation` and a report for each object.
@@ -71,7 +105,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(backends.into_reports());
     reports.extend(policies.into_reports());
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports } }
+    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services: Vec::new() }
 }
 
 #[cfg(test)]

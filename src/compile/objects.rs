@@ -46,6 +46,9 @@ pub struct Objects {
     pub endpoint_slices: Map<EndpointSlice>,
     /// Documents that could not become objects.
     pub rejected: Vec<Rejected>,
+    /// Counts up with every change that can change what is compiled; changes of status alone do not count. Sources begin
+    /// at 1.
+    pub revision: u64,
 }
 
 /// A document that could not become an object: it hurts only itself.

@@ -34,6 +34,42 @@ pub struct ObjectReport {
     /// Per listener: Gateways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerReport>,
+    /// Where clients reach it: Gateways.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<GatewayAddress>,
+    /// Names of the Gateway API's features that are served, in order: GatewayClasses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub supported_features: Vec<&'static str>,
+}
+
+/// One address of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GatewayAddress {
+    /// What kind of address it is.
+    #[serde(rename = "type")]
+    pub kind: AddressType,
+    /// The address itself.
+    pub value: String,
+}
+
+/// The kinds of address, spelled as the Gateway API does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum AddressType {
+    /// IPv4 or IPv6.
+    IPAddress,
+    /// A DNS name.
+    Hostname,
+}
+
+impl AddressType {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IPAddress => "IPAddress",
+            Self::Hostname => "Hostname",
+        }
+    }
 }
 
 /// A Kubernetes condition without its times.
@@ -91,7 +127,16 @@ impl Condition {
 impl ObjectReport {
     /// A report that says nothing yet.
     pub const fn new(kind: Kind, key: ObjectKey, generation: Option<i64>) -> Self {
-        Self { kind, key, generation, conditions: Vec::new(), parents: Vec::new(), listeners: Vec::new() }
+        Self {
+            kind,
+            key,
+            generation,
+            conditions: Vec::new(),
+            parents: Vec::new(),
+            listeners: Vec::new(),
+            addresses: Vec::new(),
+            supported_features: Vec::new(),
+        }
     }
 
     /// Whether any condition says that something is wrong: `Accepted`, `Programmed`, `ResolvedRefs` or `Attached`

@@ -29,6 +29,7 @@ static ENV: LazyLock<Env> = LazyLock::new(|| Env {
     metrics: Arc::new(Metrics::new().unwrap()),
     pools: Arc::new(Pools::new(Dialer::new(DialerOptions::default()))),
     scope: Scope::Files,
+    install: None,
 });
 
 /// Objects as they are read from files, and what they came to.

@@ -2,7 +2,10 @@
 
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::{config::ConfigMetrics, register::register, requests::RequestMetrics, tokens::TokenMetrics};
+use super::{
+    config::ConfigMetrics, operator::OperatorMetrics, register::register, requests::RequestMetrics,
+    tokens::TokenMetrics,
+};
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
 pub struct Metrics {
@@ -14,6 +17,8 @@ pub struct Metrics {
     pub tokens: TokenMetrics,
     /// The configuration that is served.
     pub config: ConfigMetrics,
+    /// The operator.
+    pub operator: OperatorMetrics,
     /// Log lines that were dropped because nobody read them fast enough.
     pub log_lines_dropped: IntCounter,
 }
@@ -29,6 +34,7 @@ impl Metrics {
         let requests = RequestMetrics::register(&registry)?;
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
+        let operator = OperatorMetrics::register(&registry)?;
         let log_lines_dropped = register(
             &registry,
             IntCounter::new(
@@ -43,7 +49,7 @@ impl Metrics {
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, tokens, config, log_lines_dropped })
+        Ok(Self { registry, requests, tokens, config, operator, log_lines_dropped })
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod config;
 pub mod log;
 pub mod metrics;
+pub mod operator;
 mod register;
 pub mod requests;
 pub mod tokens;

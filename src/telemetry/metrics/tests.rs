@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::api::Kind;
+use crate::{
+    api::Kind,
+    telemetry::operator::{ObjectStates, WriteOutcome},
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
@@ -22,6 +25,10 @@ fn filled() -> Metrics {
     TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
     let now = UNIX_EPOCH + Duration::from_secs(1_000);
     metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
+    metrics.operator.leads(true);
+    metrics.operator.wrote("HTTPRoute", WriteOutcome::Conflict);
+    metrics.operator.objects([(Kind::Backend, ObjectStates { ok: 2, problem: 1, rejected: 0 })]);
+    metrics.operator.published(Duration::from_millis(2));
     metrics
 }
 
@@ -78,6 +85,10 @@ fn the_text_has_values() {
         "tollgate_config_rejected_objects{kind=\"Secret\"} 1",
         "tollgate_config_rejected_objects{kind=\"unknown\"} 1",
         "tollgate_config_last_change_timestamp_seconds 1000",
+        "tollgate_leader 1",
+        "tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"conflict\"} 1",
+        "tollgate_objects{kind=\"Backend\",state=\"problem\"} 1",
+        "tollgate_publish_seconds_count 1",
         "ai_prompt_tokens_total{llm=\"openai\",model=\"m\"} 1",
         concat!("tollgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {

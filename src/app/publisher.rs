@@ -1,0 +1,151 @@
+//! Objects to what is served and what is told.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::{
+    api::Kind,
+    compile::{self, Compiled, Env, Objects, Rejected, Reports},
+    publish::Published,
+    snapshot::Snapshots,
+    telemetry::operator::ObjectStates,
+};
+
+/// What was published last.
+pub(super) type Latest = Arc<ArcSwapOption<Published>>;
+
+/// Compiles objects and publishes what comes of it.
+pub(super) struct Publisher {
+    pub env: Env,
+    pub snapshots: Arc<Snapshots>,
+    pub latest: Latest,
+    /// The generation of the snapshot, for those who bind ports.
+    pub changed: watch::Sender<u64>,
+    /// For those who write to the cluster.
+    pub published: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Publisher {
+    pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<()> {
+        let mut generation = 0;
+        while updates.changed().await.is_ok() {
+            let received = Instant::now();
+            let objects = Arc::clone(&updates.borrow_and_update());
+            if let Some(last) = self.latest.load_full().filter(|last| same(&last.objects, &objects)) {
+                // Statuses have changed, perhaps because we wrote them: whoever writes them has to see that.
+                self.tell(Published { objects, ..Published::clone(&last) });
+                continue;
+            }
+            generation += 1;
+            let env = self.env.clone();
+            let input = Arc::clone(&objects);
+            // Off the threads that serve: thousands of routes take milliseconds.
+            let compile = tokio::task::spawn_blocking(move || {
+                let start = Instant::now();
+                let compiled = compile::compile(&input, &env, generation);
+                (compiled, start.elapsed())
+            });
+            let (compiled, took) = compile.await.context("compile panicked")?;
+            self.publish(objects, compiled, generation, took);
+            self.env.metrics.operator.published(received.elapsed());
+        }
+        Ok(())
+    }
+
+    fn publish(&self, objects: Arc<Objects>, compiled: Compiled, generation: u64, took: Duration) {
+        let Compiled { snapshot, reports, services } = compiled;
+        self.snapshots.store(Arc::new(snapshot));
+        self.changed.send_replace(generation);
+        report(&reports, &objects.rejected, self.latest.load_full().as_deref());
+        let metrics = &self.env.metrics;
+        let rejected = objects.rejected.iter().map(|r| r.kind);
+        metrics.config.published(generation, counts(&objects), rejected, took, SystemTime::now());
+        metrics.operator.objects(states(&reports, &objects.rejected));
+        self.tell(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
+        tracing::info!(
+            generation,
+            compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "configuration published"
+        );
+    }
+
+    fn tell(&self, published: Published) {
+        let published = Arc::new(published);
+        self.latest.store(Some(Arc::clone(&published)));
+        self.published.send_replace(Some(published));
+    }
+}
+
+/// Whether compile would see no difference. Revision 0 is of a source that does not count.
+const fn same(last: &Objects, new: &Objects) -> bool {
+    new.revision != 0 && new.revision == last.revision
+}
+
+/// How many objects of each kind are in which state.
+fn states(reports: &Reports, rejected: &[Rejected]) -> BTreeMap<Kind, ObjectStates> {
+    let mut states: BTreeMap<Kind, ObjectStates> = BTreeMap::new();
+    for report in &reports.objects {
+        let state = states.entry(report.kind).or_default();
+        let bad = report.problems().next().is_some();
+        *(if bad { &mut state.problem } else { &mut state.ok }) += 1;
+    }
+    for kind in rejected.iter().filter_map(|r| r.kind) {
+        states.entry(kind).or_default().rejected += 1;
+    }
+    states
+}
+
+/// Logs what is wrong, and what no longer is: once each, not with every change.
+fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>) {
+    for document in rejected.iter().filter(|r| previous.is_none_or(|p| !p.objects.rejected.contains(r))) {
+        let kind = document.kind.map(Kind::as_str);
+        let object = document.key.as_ref().map(ToString::to_string);
+        tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
+    }
+    for object in &reports.objects {
+        let before =
+            previous.and_then(|p| p.reports.objects.iter().find(|o| o.kind == object.kind && o.key == object.key));
+        if before == Some(object) {
+            continue;
+        }
+        let name = object.key.to_string();
+        let mut problems = object.problems().peekable();
+        if problems.peek().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
+            tracing::info!(kind = object.kind.as_str(), object = name, "healed");
+        }
+        for problem in problems {
+            tracing::warn!(
+                kind = object.kind.as_str(),
+                object = name,
+                condition = problem.kind.as_str(),
+                status = problem.status,
+                reason = problem.reason.as_str(),
+                detail = problem.message,
+                "object has a problem"
+            );
+        }
+    }
+}
+
+fn counts(objects: &Objects) -> [(Kind, usize); 11] {
+    [
+        (Kind::GatewayClass, objects.gateway_classes.len()),
+        (Kind::Gateway, objects.gateways.len()),
+        (Kind::HttpRoute, objects.http_routes.len()),
+        (Kind::ReferenceGrant, objects.reference_grants.len()),
+        (Kind::Backend, objects.backends.len()),
+        (Kind::TrafficPolicy, objects.traffic_policies.len()),
+        (Kind::GatewayParameters, objects.gateway_parameters.len()),
+        (Kind::Secret, objects.secrets.len()),
+        (Kind::Namespace, objects.namespaces.len()),
+        (Kind::Service, objects.services.len()),
+        (Kind::EndpointSlice, objects.endpoint_slices.len()),
+    ]
+}

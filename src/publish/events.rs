@@ -1,0 +1,118 @@
+//! Events: what `kubectl describe` shows below an object when one of its conditions goes bad or heals.
+//!
+//! They come from comparing with the status that is in the object, so a new leader repeats nothing.
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{Condition as Written, MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+
+use crate::{
+    api::condition::Reason,
+    compile::{CONTROLLER_NAME, Condition},
+};
+
+/// The longest note that the API takes, in bytes.
+const MAX_NOTE: usize = 1024;
+/// The longest name that the API takes, less what is put behind an object's name.
+const MAX_NAME: usize = 253 - 17;
+
+/// A condition of ours that goes bad, is bad for another reason, or heals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub warning: bool,
+    /// The condition's type.
+    pub action: &'static str,
+    /// The condition's reason.
+    pub reason: &'static str,
+    /// Whose condition, and its message.
+    pub note: String,
+}
+
+/// What has happened between `present` and `wanted`. `scope` says whose conditions they are when they are not the
+/// object's own, such as `listener http`.
+pub(super) fn transitions<'a>(
+    scope: &'a str,
+    present: &'a [Written],
+    wanted: &'a [Condition],
+) -> impl Iterator<Item = Transition> + 'a {
+    wanted.iter().filter_map(move |new| {
+        let old = present.iter().find(|p| p.type_ == new.kind.as_str());
+        let was_bad = old.is_some_and(|old| is_problem(old, new));
+        let bad = new.is_problem();
+        let same_reason = old.is_some_and(|old| old.reason == new.reason.as_str());
+        let news = if bad { !was_bad || !same_reason } else { was_bad };
+        news.then(|| Transition {
+            warning: bad && !is_passing(new.reason),
+            action: new.kind.as_str(),
+            reason: new.reason.as_str(),
+            note: note(scope, new),
+        })
+    })
+}
+
+/// Drops what says nothing that another of `transitions` doesn't: one mistake often makes several conditions bad.
+pub(super) fn dedup(transitions: &mut Vec<Transition>) {
+    let mut kept: Vec<Transition> = Vec::with_capacity(transitions.len());
+    for transition in transitions.drain(..) {
+        if !kept.iter().any(|k| k.note == transition.note && k.warning == transition.warning) {
+            kept.push(transition);
+        }
+    }
+    *transitions = kept;
+}
+
+/// Whether `old` said that something is wrong; `new` is of its type.
+fn is_problem(old: &Written, new: &Condition) -> bool {
+    let status = match old.status.as_str() {
+        "True" => true,
+        "False" => false,
+        // Nobody had looked yet.
+        _ => return false,
+    };
+    Condition::new(new.kind, status, new.reason, "").is_problem()
+}
+
+/// Whether a reason is how things begin, and no mistake of anyone.
+const fn is_passing(reason: Reason) -> bool {
+    matches!(reason, Reason::Pending | Reason::Waiting | Reason::AddressNotAssigned)
+}
+
+fn note(scope: &str, condition: &Condition) -> String {
+    let mut note = String::new();
+    if !scope.is_empty() {
+        note.push_str(scope);
+        note.push_str(": ");
+    }
+    if condition.message.is_empty() {
+        let status = if condition.status { "True" } else { "False" };
+        note.extend([condition.kind.as_str(), " is ", status]);
+    } else {
+        note.push_str(&condition.message);
+    }
+    note.truncate(note.floor_char_boundary(MAX_NOTE));
+    note
+}
+
+/// The Event that tells of a transition. Cluster-scoped objects have theirs in the namespace `default`.
+pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replica: &str, now: Timestamp) -> Event {
+    let name = regarding.name.as_deref().unwrap_or_default();
+    let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            namespace: Some(regarding.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            ..ObjectMeta::default()
+        },
+        action: Some(transition.action.to_owned()),
+        reason: Some(transition.reason.to_owned()),
+        note: Some(transition.note.clone()),
+        event_time: Some(MicroTime(now)),
+        regarding: Some(regarding.clone()),
+        reporting_controller: Some(CONTROLLER_NAME.to_owned()),
+        reporting_instance: Some(replica.to_owned()),
+        type_: Some(if transition.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    }
+}

@@ -1,0 +1,62 @@
+//! Conditions: those of ours replace their old selves, all others stay.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition as Written, Time},
+    jiff::Timestamp,
+};
+
+use crate::{api::condition::ConditionType, compile::Condition};
+
+/// The longest message that the API takes, in bytes (it counts characters, which are no more).
+const MAX_MESSAGE: usize = 32_768;
+
+/// Whether `present` says what is `wanted` of `generation`.
+pub(super) fn is_current(present: &[Written], wanted: &[Condition], generation: Option<i64>) -> bool {
+    let said = |wanted: &Condition| {
+        present
+            .iter()
+            .any(|p| p.type_ == wanted.kind.as_str() && says(p, wanted) && p.observed_generation == generation)
+    };
+    wanted.iter().all(said) && present.iter().filter(|p| is_ours(p)).count() == wanted.len()
+}
+
+/// `present` with what is `wanted` instead of what we said before. The time of a transition stays where the status does.
+pub(super) fn merged(
+    present: &[Written],
+    wanted: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Written> {
+    let write = |wanted: &Condition| {
+        let old = present.iter().find(|p| p.type_ == wanted.kind.as_str());
+        let since = old.filter(|p| p.status == status(wanted)).map_or(Time(now), |p| p.last_transition_time.clone());
+        Written {
+            type_: wanted.kind.as_str().to_owned(),
+            status: status(wanted).to_owned(),
+            reason: wanted.reason.as_str().to_owned(),
+            message: message(wanted).to_owned(),
+            observed_generation: generation,
+            last_transition_time: since,
+        }
+    };
+    let others = present.iter().filter(|p| !is_ours(p)).cloned();
+    wanted.iter().map(write).chain(others).collect()
+}
+
+/// Whether a condition is of a type that we write.
+fn is_ours(present: &Written) -> bool {
+    ConditionType::ALL.iter().any(|kind| kind.as_str() == present.type_)
+}
+
+fn says(present: &Written, wanted: &Condition) -> bool {
+    present.status == status(wanted) && present.reason == wanted.reason.as_str() && present.message == message(wanted)
+}
+
+const fn status(condition: &Condition) -> &'static str {
+    if condition.status { "True" } else { "False" }
+}
+
+fn message(condition: &Condition) -> &str {
+    let text = &condition.message;
+    text.get(..text.floor_char_boundary(MAX_MESSAGE)).unwrap_or(text)
+}

@@ -1,0 +1,183 @@
+//! Statuses with an entry a controller and parent: HTTPRoute, TrafficPolicy.
+
+use gateway_api::httproutes::HttpRouteStatusParentsParentRef;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    Update,
+    conditions::{is_current, merged},
+    entries::{Present, Subject, Wanted, operations},
+};
+use crate::{
+    api::{
+        gateway::{HttpRoute, ParentRef},
+        traffic_policy::{AncestorRef, TrafficPolicy},
+    },
+    compile::{CONTROLLER_NAME, ObjectReport, ParentReport},
+    publish::events::{Transition, transitions},
+};
+
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// As many parents as the API takes in a route's status.
+const MAX_PARENTS: usize = 32;
+/// As many ancestors as the API takes in a policy's status.
+const MAX_ANCESTORS: usize = 16;
+
+/// The new status of a route; `None` when it is so already. Without a report no Gateway of ours is among its parents (any
+/// more), and entries of ours are removed.
+pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRoute, now: Timestamp) -> Option<Update> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let parents = object.status.as_ref().map(|s| s.parents.as_slice()).unwrap_or_default();
+    let present: Vec<Present<'_>> = parents
+        .iter()
+        .map(|p| Present {
+            ours: p.controller_name == CONTROLLER_NAME,
+            subject: parent_subject(&p.parent_ref, namespace),
+            conditions: &p.conditions,
+        })
+        .collect();
+    let wanted: Vec<Wanted<'_>> = report
+        .map(|r| r.parents.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|parent| {
+            let subject = report_subject(parent);
+            // As it is written in the spec, which is what others compare with.
+            let written = object.spec.parent_refs.iter().flatten().find(|p| spec_subject(p, namespace) == subject);
+            let reference = written.map_or_else(|| reference(&subject), |written| json!(written));
+            let entry = json!({"parentRef": reference, "controllerName": CONTROLLER_NAME});
+            Wanted { subject, conditions: &parent.conditions, entry }
+        })
+        .collect();
+    let generation = report.and_then(|r| r.generation);
+    let operations = operations("/status/parents", &present, &wanted, generation, MAX_PARENTS, now);
+    update(object.metadata.resource_version.as_deref(), "parents", &present, &wanted, operations, None)
+}
+
+/// The new status of a policy; `None` when it is so already.
+pub(in crate::publish) fn policy(report: &ObjectReport, object: &TrafficPolicy, now: Timestamp) -> Option<Update> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let status = object.status.as_ref();
+    let present: Vec<Present<'_>> = status
+        .map(|s| s.ancestors.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|a| Present {
+            ours: a.controller_name == CONTROLLER_NAME,
+            subject: ancestor_subject(&a.ancestor_ref, namespace),
+            conditions: &a.conditions,
+        })
+        .collect();
+    let wanted: Vec<Wanted<'_>> = report
+        .parents
+        .iter()
+        .map(|parent| {
+            let subject = report_subject(parent);
+            let entry = json!({"ancestorRef": reference(&subject), "controllerName": CONTROLLER_NAME});
+            Wanted { subject, conditions: &parent.conditions, entry }
+        })
+        .collect();
+    let operations = operations("/status/ancestors", &present, &wanted, report.generation, MAX_ANCESTORS, now);
+    let own = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let same = is_current(own, &report.conditions, report.generation);
+    let own = (!same).then(|| Own {
+        conditions: json!(merged(own, &report.conditions, report.generation, now)),
+        transitions: transitions("", own, &report.conditions).collect(),
+    });
+    update(object.metadata.resource_version.as_deref(), "ancestors", &present, &wanted, operations, own)
+}
+
+/// Conditions of the object itself that are not as they should be.
+struct Own {
+    conditions: Value,
+    transitions: Vec<Transition>,
+}
+
+fn update(
+    version: Option<&str>,
+    list: &str,
+    present: &[Present<'_>],
+    wanted: &[Wanted<'_>],
+    mut operations: Vec<Value>,
+    own: Option<Own>,
+) -> Option<Update> {
+    if operations.is_empty() && own.is_none() {
+        return None;
+    }
+    let mut told = Vec::new();
+    for new in wanted {
+        let old = present.iter().find(|p| p.ours && p.subject == new.subject).map_or(&[][..], |p| p.conditions);
+        let Subject { kind, namespace, name, section, .. } = &new.subject;
+        let section = section.as_ref().map(|s| format!(" listener {s}")).unwrap_or_default();
+        told.extend(transitions(&format!("{kind} {namespace}/{name}{section}"), old, new.conditions));
+    }
+    let own = own.map(|own| {
+        told.extend(own.transitions);
+        own.conditions
+    });
+    if present.is_empty() {
+        // Perhaps there is no status at all, and an operation needs what it works on.
+        let new: Vec<Value> = operations.into_iter().filter_map(|mut o| o.get_mut("value").map(Value::take)).collect();
+        let mut status = serde_json::Map::new();
+        if !new.is_empty() {
+            status.insert(list.to_owned(), new.into());
+        }
+        status.extend(own.map(|conditions| ("conditions".to_owned(), conditions)));
+        return Some(Update::fields(version, &Value::Object(status), told));
+    }
+    operations.extend(own.map(|value| json!({"op": "add", "path": "/status/conditions", "value": value})));
+    Some(Update::operations(version, operations, told))
+}
+
+fn subject(
+    (group, kind): (Option<&str>, Option<&str>),
+    (namespace, name): (&str, &str),
+    section: Option<&String>,
+    port: Option<i32>,
+) -> Subject {
+    Subject {
+        group: group.unwrap_or(GATEWAY_GROUP).to_owned(),
+        kind: kind.unwrap_or("Gateway").to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        section: section.cloned(),
+        port,
+    }
+}
+
+fn parent_subject(p: &HttpRouteStatusParentsParentRef, namespace: &str) -> Subject {
+    let place = (p.namespace.as_deref().unwrap_or(namespace), p.name.as_str());
+    subject((p.group.as_deref(), p.kind.as_deref()), place, p.section_name.as_ref(), p.port)
+}
+
+fn spec_subject(p: &ParentRef, namespace: &str) -> Subject {
+    let place = (p.namespace.as_deref().unwrap_or(namespace), p.name.as_str());
+    subject((p.group.as_deref(), p.kind.as_deref()), place, p.section_name.as_ref(), p.port)
+}
+
+fn ancestor_subject(a: &AncestorRef, namespace: &str) -> Subject {
+    let place = (a.namespace.as_deref().unwrap_or(namespace), a.name.as_str());
+    subject((a.group.as_deref(), a.kind.as_deref()), place, a.section_name.as_ref(), a.port.map(i32::from))
+}
+
+/// Parents are Gateways and routes, which are of the Gateway API.
+fn report_subject(parent: &ParentReport) -> Subject {
+    let place = (parent.key.namespace.as_str(), parent.key.name.as_str());
+    let kind = Some(parent.kind.as_str());
+    subject((None, kind), place, parent.section_name.as_ref(), parent.port.map(i32::from))
+}
+
+fn reference(subject: &Subject) -> Value {
+    let mut value = json!({
+        "group": subject.group,
+        "kind": subject.kind,
+        "namespace": subject.namespace,
+        "name": subject.name,
+    });
+    if let Some(map) = value.as_object_mut() {
+        map.extend(subject.section.as_ref().map(|s| ("sectionName".to_owned(), json!(s))));
+        map.extend(subject.port.map(|p| ("port".to_owned(), json!(p))));
+    }
+    value
+}

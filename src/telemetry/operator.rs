@@ -1,0 +1,120 @@
+//! Metrics of the operator: who leads, what was written to the cluster, and how the objects are.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::register::register;
+use crate::api::Kind;
+
+/// Bounds of the publish time's buckets, in seconds; a change is to be served within one.
+const PUBLISH_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// How one write to the cluster ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It is done.
+    Written,
+    /// The object has changed meanwhile, or is gone; the new one is looked at first.
+    Conflict,
+    /// It was refused or not answered; it is tried again.
+    Failed,
+}
+
+impl WriteOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How many objects of one kind are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectStates {
+    /// Nothing is wrong.
+    pub ok: usize,
+    /// A condition says what is wrong.
+    pub problem: usize,
+    /// It could not be decoded.
+    pub rejected: usize,
+}
+
+/// What the operator says of itself.
+pub struct OperatorMetrics {
+    leader: IntGauge,
+    writes: IntCounterVec,
+    objects: IntGaugeVec,
+    publish_seconds: Histogram,
+}
+
+impl OperatorMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    ///
+    /// When a name is taken.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            leader: register(
+                registry,
+                IntGauge::new("tollgate_leader", "1 on the replica that holds the Lease and writes, else 0."),
+            )?,
+            writes: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "tollgate_status_writes_total",
+                        "Writes to the API server, by kind of the object and outcome: statuses, and whole objects of ours.",
+                    ),
+                    &["kind", "outcome"],
+                ),
+            )?,
+            objects: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("tollgate_objects", "Objects that have a status of ours, by kind and state."),
+                    &["kind", "state"],
+                ),
+            )?,
+            publish_seconds: register(
+                registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "tollgate_publish_seconds",
+                        "From the moment that changed objects were read to the moment their snapshot is served.",
+                    )
+                    .buckets(PUBLISH_SECONDS.to_vec()),
+                ),
+            )?,
+        })
+    }
+
+    /// Records whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Records one write of an object of `kind`.
+    pub fn wrote(&self, kind: &str, outcome: WriteOutcome) {
+        self.writes.with_label_values(&[kind, outcome.as_str()]).inc();
+    }
+
+    /// Records how the objects are. A kind that is not named has no objects any more.
+    pub fn objects(&self, kinds: impl IntoIterator<Item = (Kind, ObjectStates)>) {
+        self.objects.reset();
+        for (kind, states) in kinds {
+            for (state, number) in [("ok", states.ok), ("problem", states.problem), ("rejected", states.rejected)] {
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
+                self.objects.with_label_values(&[kind.as_str(), state]).set(number);
+            }
+        }
+    }
+
+    /// Records that a change is served, `took` after its objects were read.
+    pub fn published(&self, took: Duration) {
+        self.publish_seconds.observe(took.as_secs_f64());
+    }
+}
