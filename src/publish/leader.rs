@@ -91,14 +91,14 @@ impl Candidate {
         self.renewed = Some(begun);
     }
 
-    /// Until when we lead if nothing is renewed; `None` when we don't.
-    pub(super) fn leads_until(&self) -> Option<Instant> {
-        self.renewed.map(|at| at + self.timing.deadline)
+    /// Until when we lead if nothing is renewed; `None` when we don't lead, or no more.
+    pub(super) fn leads_until(&self, now: Instant) -> Option<Instant> {
+        self.renewed.map(|at| at + self.timing.deadline).filter(|until| now < *until)
     }
 
     /// Whether we lead. From the deadline on we don't, until a renewal succeeds.
     pub(super) fn leads(&self, now: Instant) -> bool {
-        self.leads_until().is_some_and(|until| now < until)
+        self.leads_until(now).is_some()
     }
 
     pub(super) fn step(&self, now: Instant) -> Step {
@@ -181,7 +181,7 @@ impl Election {
     pub(super) async fn run(mut self, leads: &watch::Sender<bool>, stop: CancellationToken) {
         loop {
             let begun = Instant::now();
-            let until = self.candidate.leads_until();
+            let until = self.candidate.leads_until(begun);
             let limit = begun + self.candidate.timing.request;
             // A request that hangs must not make us believe that we lead.
             let limit = until.map_or(limit, |until| limit.min(until));
@@ -200,7 +200,7 @@ impl Election {
             }
             self.announce(leads);
             let next = begun + self.candidate.timing.retry;
-            let next = self.candidate.leads_until().map_or(next, |until| next.min(until));
+            let next = self.candidate.leads_until(Instant::now()).map_or(next, |until| next.min(until));
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep_until(next) => {}

@@ -1,0 +1,133 @@
+//! The candidate, step by step, by its own clock.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use tokio::time::Instant;
+
+use crate::{
+    api::ObjectKey,
+    publish::leader::{Candidate, Step, TIMING},
+};
+
+/// A Lease of `holder` that says it was renewed at `renewed`.
+fn lease(holder: &str, renewed: &str) -> Lease {
+    Lease {
+        spec: Some(LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            renew_time: Some(MicroTime(renewed.parse().unwrap())),
+            lease_transitions: Some(4),
+            ..LeaseSpec::default()
+        }),
+        ..Lease::default()
+    }
+}
+
+const T0: &str = "2026-01-01T00:00:00Z";
+
+/// A candidate, what it sees and when (in seconds), and the step it takes then.
+fn check(case: &str, seen: &[(u64, Option<Lease>)], at: u64, step: Step) {
+    let start = Instant::now();
+    let mut candidate = Candidate::new("me".to_owned(), TIMING);
+    for (seconds, lease) in seen {
+        candidate.see(lease.clone(), start + Duration::from_secs(*seconds));
+    }
+    assert_eq!(candidate.step(start + Duration::from_secs(at)), step, "{case}");
+}
+
+#[test]
+fn a_candidate_takes_what_is_free() {
+    let other = |renewed| Some(lease("other", renewed));
+    check("there is no Lease", &[(0, None)], 0, Step::Create);
+    check("it was let go", &[(0, Some(lease("", T0)))], 0, Step::Take);
+    check("it was ours before a restart", &[(0, Some(lease("me", T0)))], 0, Step::Renew);
+    check("another holds it", &[(0, other(T0))], 14, Step::Wait);
+    check("another has not renewed", &[(0, other(T0)), (8, other(T0))], 15, Step::Take);
+    check("another has renewed", &[(0, other(T0)), (10, other("2026-01-01T00:00:10Z"))], 24, Step::Wait);
+    check("another has renewed once", &[(0, other(T0)), (10, other("2026-01-01T00:00:10Z"))], 25, Step::Take);
+    check("no spec", &[(0, Some(Lease::default()))], 0, Step::Take);
+}
+
+#[test]
+fn clocks_that_differ_do_no_harm() {
+    // The holder's clock is a year behind, or ahead: its renewals count all the same, and so does their absence.
+    for renewed in ["2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"] {
+        let other = || Some(lease("other", renewed));
+        check("just seen", &[(0, other())], 0, Step::Wait);
+        check("holds", &[(0, other())], 14, Step::Wait);
+        check("expired", &[(0, other())], 15, Step::Take);
+    }
+    // It even goes backwards.
+    let (first, second) = (Some(lease("other", "2026-01-01T00:01:00Z")), Some(lease("other", T0)));
+    check("set back", &[(0, first), (14, second)], 28, Step::Wait);
+}
+
+#[test]
+fn a_leader_that_does_not_renew_stops_before_the_lease_is_free() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut leader = Candidate::new("me".to_owned(), TIMING);
+    leader.see(None, at(0));
+    leader.wrote(lease("me", T0), at(0));
+    let mut other = Candidate::new("other".to_owned(), TIMING);
+    other.see(Some(lease("me", T0)), at(0));
+    assert!(leader.leads(at(9)));
+    assert!(!leader.leads(at(10)));
+    assert_eq!((leader.leads_until(at(9)), leader.leads_until(at(10))), (Some(at(10)), None));
+    assert_eq!(other.step(at(14)), Step::Wait, "five seconds after the leader has stopped");
+    assert_eq!(other.step(at(15)), Step::Take);
+    // The Lease is still its own, so it may go on when it can write again.
+    assert_eq!(leader.step(at(14)), Step::Renew);
+    leader.wrote(lease("me", "2026-01-01T00:00:14Z"), at(14));
+    assert!(leader.leads(at(23)));
+}
+
+#[test]
+fn a_leader_that_sees_another_stops() {
+    let start = Instant::now();
+    let mut leader = Candidate::new("me".to_owned(), TIMING);
+    leader.wrote(lease("me", T0), start);
+    leader.see(Some(lease("other", T0)), start);
+    assert!(!leader.leads(start));
+    assert_eq!(leader.step(start), Step::Wait);
+    let mut robbed = Candidate::new("me".to_owned(), TIMING);
+    robbed.wrote(lease("me", T0), start);
+    robbed.see(None, start);
+    assert!(!robbed.leads(start), "someone has deleted the Lease: it is anyone's");
+    assert_eq!(robbed.step(start), Step::Create);
+}
+
+#[test]
+fn a_takeover_is_counted_and_a_renewal_is_not() {
+    let key = ObjectKey::new("ns", "tollgate");
+    let now: Timestamp = "2026-03-03T03:03:03Z".parse().unwrap();
+    let start = Instant::now();
+    let mut candidate = Candidate::new("me".to_owned(), TIMING);
+    let created = candidate.lease(&key, Step::Create, now);
+    let spec = created.spec.clone().unwrap();
+    assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(0)));
+    assert_eq!((spec.acquire_time, spec.lease_duration_seconds), (Some(MicroTime(now)), Some(15)));
+
+    let mut found = lease("other", T0);
+    found.metadata.resource_version = Some("7".to_owned());
+    candidate.see(Some(found), start);
+    let taken = candidate.lease(&key, Step::Take, now);
+    assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"), "only if it is still the one that was seen");
+    assert_eq!(taken.spec.as_ref().unwrap().lease_transitions, Some(5));
+
+    candidate.wrote(taken, start);
+    let later: Timestamp = "2026-03-03T03:03:05Z".parse().unwrap();
+    let renewed = candidate.lease(&key, Step::Renew, later).spec.unwrap();
+    assert_eq!((renewed.lease_transitions, renewed.acquire_time), (Some(5), Some(MicroTime(now))));
+    assert_eq!(renewed.renew_time, Some(MicroTime(later)));
+
+    let released = candidate.release(&key, later).unwrap().spec.unwrap();
+    assert_eq!((released.holder_identity.as_deref(), released.lease_duration_seconds), (Some(""), Some(1)));
+    candidate.see(Some(lease("other", T0)), start);
+    assert_eq!(candidate.release(&key, later), None, "what another holds is not ours to let go");
+}

@@ -1,0 +1,125 @@
+//! What is written when.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    api::{Kind, ObjectKey},
+    publish::queue::{Job, Queue, Target, Went, Write},
+};
+
+fn job(name: &str, version: &str) -> Job {
+    Job {
+        target: Target { kind: Kind::Service, key: ObjectKey::new("ns", name) },
+        version: version.to_owned(),
+        write: Arc::new(Write::Apply(json!({}))),
+    }
+}
+
+/// A queue and the time since its start.
+struct Harness {
+    queue: Queue,
+    now: Instant,
+}
+
+impl Harness {
+    fn new() -> Self {
+        Self { queue: Queue::default(), now: Instant::now() }
+    }
+
+    fn wait(&mut self, seconds: f64) {
+        self.now += Duration::from_secs_f64(seconds);
+    }
+
+    fn want(&mut self, jobs: &[(&str, &str)]) {
+        self.queue.replace(jobs.iter().map(|(name, version)| job(name, version)).collect(), self.now);
+    }
+
+    /// What is due now, as `NAME@VERSION`.
+    fn due(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.queue.next(self.now))
+            .map(|j| format!("{}@{}", j.target.key.name, j.version))
+            .collect()
+    }
+
+    fn ended(&mut self, name: &str, version: &str, went: Went) {
+        self.queue.ended(&job(name, version), went, self.now);
+    }
+}
+
+#[test]
+fn a_version_is_written_once() {
+    let mut h = Harness::new();
+    h.want(&[("a", "1"), ("b", "1")]);
+    assert_eq!(h.due(), ["a@1", "b@1"]);
+    assert_eq!(h.due(), [""; 0], "under way");
+    h.want(&[("a", "1"), ("b", "1")]);
+    assert_eq!(h.due(), [""; 0], "still under way");
+    h.ended("a", "1", Went::Settled);
+    h.want(&[("a", "1"), ("b", "1")]);
+    assert_eq!(h.due(), [""; 0], "the watch has not brought it yet");
+    h.want(&[("a", "2"), ("b", "1")]);
+    assert_eq!(h.due(), ["a@2"], "it brought another");
+    h.ended("b", "1", Went::Settled);
+    h.want(&[]);
+    h.want(&[("b", "1")]);
+    assert_eq!(h.due(), ["b@1"], "it was as it should be, and is not any more");
+}
+
+#[test]
+fn what_changes_under_a_write_is_written_after_it() {
+    let mut h = Harness::new();
+    h.want(&[("a", "1")]);
+    assert_eq!(h.due(), ["a@1"]);
+    h.want(&[("a", "2")]);
+    assert_eq!(h.due(), [""; 0], "never two writes of one object at a time");
+    h.ended("a", "1", Went::Settled);
+    assert_eq!(h.due(), ["a@2"]);
+    h.want(&[]);
+    h.ended("a", "2", Went::Failed);
+    h.wait(100.0);
+    assert_eq!(h.due(), [""; 0], "nobody wants it any more");
+}
+
+#[test]
+fn a_failure_is_tried_again_ever_more_slowly() {
+    let mut h = Harness::new();
+    h.want(&[("a", "1")]);
+    assert_eq!(h.due(), ["a@1"]);
+    for pause in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+        h.ended("a", "1", Went::Failed);
+        assert_eq!(h.queue.due(), Some(h.now + Duration::from_secs(pause)));
+        h.wait(f64::from(u32::try_from(pause).unwrap()) - 0.1);
+        h.want(&[("a", "1")]);
+        assert_eq!(h.due(), [""; 0], "pause of {pause} s");
+        h.wait(0.1);
+        assert_eq!(h.due(), ["a@1"], "after {pause} s");
+    }
+    h.ended("a", "1", Went::Failed);
+    h.want(&[("a", "2")]);
+    assert_eq!(h.due(), ["a@2"], "a new version is a new try");
+    h.ended("a", "2", Went::Failed);
+    assert!(h.queue.due().unwrap() <= h.now + Duration::from_secs(60));
+}
+
+#[test]
+fn a_fight_with_another_controller_is_slow() {
+    let mut h = Harness::new();
+    for version in 0..10 {
+        let version = version.to_string();
+        h.want(&[("a", &version), ("b", "1")]);
+        h.due();
+        h.ended("a", &version, Went::Settled);
+    }
+    h.want(&[("a", "x"), ("b", "1"), ("c", "1")]);
+    assert_eq!(h.due(), ["c@1"], "others do not wait for it");
+    h.wait(1.0);
+    assert_eq!(h.due(), ["a@x"]);
+    h.ended("a", "x", Went::Settled);
+    h.want(&[]);
+    h.wait(10.0);
+    h.want(&[("a", "y")]);
+    assert_eq!(h.due(), ["a@y"], "over");
+}

@@ -1,0 +1,375 @@
+//! The whole writer: leads, writes what differs, and stops.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::fake::FakeApi;
+use crate::{
+    api::{
+        Kind, ObjectKey,
+        condition::{ConditionType, Reason},
+    },
+    compile::{Change, Condition, ObjectReport, Objects, ParentReport, Rejected, Reports},
+    publish::{Published, Replica, leader::Timing, run_with},
+    telemetry::Metrics,
+};
+
+/// As the real ones, a tenth or less; the Lease itself can't hold for less than a second.
+const QUICK: Timing = Timing {
+    holds: Duration::from_secs(1),
+    deadline: Duration::from_millis(700),
+    retry: Duration::from_millis(20),
+    request: Duration::from_millis(300),
+};
+
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/sys/leases/tollgate";
+const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/ns/httproutes/r";
+
+fn backend_path(name: &str) -> String {
+    format!("/apis/gateway.kgateway.dev/v1alpha1/namespaces/ns/backends/{name}")
+}
+
+/// Waits until `hit` has something.
+async fn until<T>(what: &str, mut hit: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = hit() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A cluster with a route `r` and Backends, and what is compiled of it.
+struct World {
+    api: FakeApi,
+    metrics: Arc<Metrics>,
+    published: watch::Sender<Option<Arc<Published>>>,
+    reports: Vec<ObjectReport>,
+}
+
+/// One replica that runs.
+struct Running {
+    task: JoinHandle<Result<(), JoinError>>,
+    cancel: CancellationToken,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (published, _) = watch::channel(None);
+        Self { api: FakeApi::default(), metrics: Arc::new(Metrics::new().unwrap()), published, reports: Vec::new() }
+    }
+
+    fn start(&self, pod: &str) -> Running {
+        let cancel = CancellationToken::new();
+        let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new("sys", "tollgate") };
+        let news = self.published.subscribe();
+        let metrics = Arc::clone(&self.metrics);
+        let task = tokio::spawn(run_with(self.api.client(), news, replica, metrics, cancel.clone(), QUICK));
+        Running { task, cancel }
+    }
+
+    fn backend(&mut self, name: &str, condition: Condition) {
+        if self.api.get(&backend_path(name)).is_none() {
+            let metadata = json!({"name": name, "namespace": "ns", "uid": name, "generation": 1});
+            let object = json!({"metadata": metadata, "spec": {"type": "Static"}});
+            self.api.put(&backend_path(name), object);
+        }
+        let report = ObjectReport::new(Kind::Backend, ObjectKey::new("ns", name), Some(1));
+        self.report(ObjectReport { conditions: vec![condition], ..report });
+    }
+
+    fn route(&mut self, status: &Value) {
+        let metadata = json!({"name": "r", "namespace": "ns", "uid": "r", "generation": 1});
+        let spec = json!({"parentRefs": [{"name": "g"}]});
+        self.api.put(ROUTE, json!({"metadata": metadata, "spec": spec, "status": status}));
+        let key = ObjectKey::new("ns", "g");
+        let parent =
+            ParentReport { kind: Kind::Gateway, key, section_name: None, port: None, conditions: vec![good()] };
+        let report = ObjectReport::new(Kind::HttpRoute, ObjectKey::new("ns", "r"), Some(1));
+        self.report(ObjectReport { parents: vec![parent], ..report });
+    }
+
+    fn report(&mut self, report: ObjectReport) {
+        self.reports.retain(|r| (r.kind, &r.key) != (report.kind, &report.key));
+        self.reports.push(report);
+        self.reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+    }
+
+    /// The objects as a watch would bring them now.
+    fn watched(&self) -> Published {
+        fn all<T: DeserializeOwned>(api: &FakeApi, kind: &str, of: &str) -> Vec<(ObjectKey, Arc<T>)> {
+            let decode = |mut object: Value| {
+                object["apiVersion"] = of.into();
+                object["kind"] = kind.into();
+                let key = ObjectKey::new("ns", object["metadata"]["name"].as_str().unwrap());
+                (key, Arc::new(serde_json::from_value(object).unwrap()))
+            };
+            api.list(&format!("/{}", kind.to_lowercase())).into_iter().map(decode).collect()
+        }
+        let mut objects = Objects::default();
+        objects.backends.extend(all(&self.api, "Backend", "gateway.kgateway.dev/v1alpha1"));
+        objects.http_routes.extend(all(&self.api, "HTTPRoute", "gateway.networking.k8s.io/v1"));
+        objects.services.extend(all(&self.api, "Service", "v1"));
+        let reports = Arc::new(Reports { objects: self.reports.clone() });
+        Published { objects: Arc::new(objects), reports, services: Arc::default() }
+    }
+
+    fn publish(&self) {
+        self.publish_this(self.watched());
+    }
+
+    fn publish_this(&self, published: Published) {
+        self.published.send_replace(Some(Arc::new(published)));
+    }
+
+    /// The reason of the Backend's condition.
+    fn reason(&self, name: &str) -> Option<String> {
+        let reason = self.api.get(&backend_path(name))?.pointer("/status/conditions/0/reason")?.clone();
+        Some(reason.as_str()?.to_owned())
+    }
+
+    async fn says(&self, name: &str, reason: &str) {
+        until(&format!("Backend {name} says {reason}"), || (self.reason(name)? == reason).then_some(())).await;
+    }
+
+    /// Whoever holds the Lease, when it exists.
+    fn holder(&self) -> Option<String> {
+        Some(self.api.get(LEASE)?["spec"]["holderIdentity"].as_str()?.to_owned())
+    }
+
+    async fn held_by(&self, pod: &str) {
+        until(&format!("the Lease is held by {pod:?}"), || (self.holder()? == pod).then_some(())).await;
+    }
+
+    fn metric(&self, line: &str) -> bool {
+        self.metrics.encode().unwrap().lines().any(|l| l == line)
+    }
+}
+
+fn good() -> Condition {
+    Condition::new(ConditionType::Accepted, true, Reason::Accepted, "")
+}
+
+fn bad(reason: Reason) -> Condition {
+    Condition::new(ConditionType::Accepted, false, reason, "why")
+}
+
+#[tokio::test]
+async fn what_differs_is_written_once() {
+    let mut world = World::new();
+    let theirs = json!({
+        "parentRef": {"name": "g", "weird": [1, {}]}, "controllerName": "example.com/c",
+        "conditions": [{"type": "Accepted", "status": "False", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00.5Z"}],
+    });
+    world.route(&json!({"parents": [theirs]}));
+    world.backend("a", bad(Reason::SecretNotFound));
+    let running = world.start("pod-1");
+    world.publish();
+    world.says("a", "SecretNotFound").await;
+    let parents = until("two parents", || {
+        let parents = world.api.get(ROUTE)?["status"]["parents"].clone();
+        (parents.as_array()?.len() == 2).then_some(parents)
+    })
+    .await;
+    assert_eq!(parents[0], theirs, "to the last byte");
+    assert_eq!(parents[1]["controllerName"], "tollgate.dev/gateway");
+    // The watch brings what was written, and something else to write: when that is there, nothing else was.
+    world.backend("b", good());
+    world.publish();
+    world.says("b", "Accepted").await;
+    for path in [ROUTE, &backend_path("a")] {
+        assert_eq!(world.api.sent(&["PATCH", path, " 200 "]).len(), 1, "{path}");
+    }
+    let events = until("an Event", || Some(world.api.list("/events/")).filter(|e| !e.is_empty())).await;
+    assert_eq!(events.len(), 1, "what is fine from the beginning is no news: {events:?}");
+    let event = &events[0];
+    assert_eq!(
+        (&event["type"], &event["reason"], &event["note"]),
+        (&json!("Warning"), &json!("SecretNotFound"), &json!("why"))
+    );
+    assert_eq!(event["regarding"]["uid"], "a");
+    assert_eq!(event["reportingInstance"], "pod-1");
+
+    world.backend("a", good());
+    world.publish();
+    world.says("a", "Accepted").await;
+    until("told that it healed", || (world.api.list("/events/").len() == 2).then_some(())).await;
+    running.stop().await;
+    assert!(world.metric("tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"written\"} 1"));
+}
+
+#[tokio::test]
+async fn a_conflict_is_tried_again_with_the_new_object() {
+    let mut world = World::new();
+    world.backend("a", bad(Reason::Invalid));
+    let old = world.watched();
+    // Someone changes it before we write; the watch is late.
+    world.api.put(&backend_path("a"), world.api.get(&backend_path("a")).unwrap());
+    let running = world.start("pod-1");
+    world.publish_this(old.clone());
+    let path = backend_path("a");
+    until("a conflict", || (!world.api.sent(&["PATCH", &path, " 409 "]).is_empty()).then_some(())).await;
+    // The same old object again, and another to know when that was looked at.
+    world.backend("b", good());
+    let mut late = old;
+    let new = world.watched();
+    let objects = Arc::make_mut(&mut late.objects);
+    objects
+        .backends
+        .extend(new.objects.backends.iter().filter(|(k, _)| k.name == "b").map(|(k, b)| (k.clone(), b.clone())));
+    world.publish_this(Published { reports: new.reports, ..late });
+    world.says("b", "Accepted").await;
+    assert_eq!(world.api.sent(&["PATCH", &path]).len(), 1, "once for each version that is seen");
+    world.publish();
+    world.says("a", "Invalid").await;
+    assert!(world.metric("tollgate_status_writes_total{kind=\"Backend\",outcome=\"conflict\"} 1"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn one_writes_and_the_next_takes_over_at_once() {
+    let mut world = World::new();
+    world.backend("a", good());
+    let first = world.start("pod-1");
+    world.held_by("pod-1").await;
+    let second = world.start("pod-2");
+    world.publish();
+    world.says("a", "Accepted").await;
+    first.stop().await;
+    world.held_by("pod-2").await;
+    assert_eq!(world.api.get(LEASE).unwrap()["spec"]["leaseTransitions"], 1);
+    // What happened meanwhile is written, what was is not again.
+    world.backend("b", bad(Reason::Invalid));
+    world.publish();
+    world.says("b", "Invalid").await;
+    assert_eq!(world.api.sent(&["PATCH", &backend_path("a"), " 200 "]).len(), 1);
+    second.stop().await;
+    assert_eq!(world.holder().unwrap(), "", "free for whoever comes");
+}
+
+#[tokio::test]
+async fn a_follower_writes_nothing() {
+    let mut world = World::new();
+    world.backend("a", good());
+    let spec = |renewed: &str| json!({"holderIdentity": "other", "leaseDurationSeconds": 600, "renewTime": renewed});
+    world.api.put(LEASE, json!({"metadata": {"name": "tollgate"}, "spec": spec("2020-01-01T00:00:00.000000Z")}));
+    let running = world.start("pod-1");
+    world.publish();
+    until("it has looked a few times", || (world.api.sent(&["GET", LEASE]).len() > 5).then_some(())).await;
+    assert_eq!(world.api.sent(&["PATCH"]), [json!(null); 0]);
+    assert!(world.metric("tollgate_leader 0"));
+    let mut free = spec("2020-01-01T00:00:01.000000Z");
+    free["holderIdentity"] = "".into();
+    world.api.put(LEASE, json!({"metadata": {"name": "tollgate"}, "spec": free}));
+    world.says("a", "Accepted").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops_to_write_and_goes_on_later() {
+    for code in [0, 403, 500] {
+        let mut world = World::new();
+        world.backend("a", good());
+        let running = world.start("pod-1");
+        world.publish();
+        world.says("a", "Accepted").await;
+        world.api.fail(Method::PUT, LEASE, code);
+        until("it leads no longer", || world.metric("tollgate_leader 0").then_some(())).await;
+        world.backend("b", good());
+        world.publish();
+        let looks = world.api.sent(&["PUT", LEASE]).len();
+        until("it tries on", || (world.api.sent(&["PUT", LEASE]).len() > looks).then_some(())).await;
+        assert_eq!(world.reason("b"), None, "{code}");
+        world.api.heal();
+        world.says("b", "Accepted").await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_forbidden_does_not_keep_the_rest() {
+    let mut world = World::new();
+    world.route(&json!(null));
+    world.backend("a", bad(Reason::Invalid));
+    world.api.fail(Method::PATCH, "httproutes", 403);
+    world.api.fail(Method::POST, "events", 403);
+    let running = world.start("pod-1");
+    world.publish();
+    world.says("a", "Invalid").await;
+    until("it is tried again", || (world.api.sent(&["PATCH", ROUTE, " 403 "]).len() > 1).then_some(())).await;
+    world.api.heal();
+    until("allowed", || (!world.api.sent(&["PATCH", ROUTE, " 200 "]).is_empty()).then_some(())).await;
+    running.stop().await;
+    assert!(world.metric("tollgate_status_writes_total{kind=\"Event\",outcome=\"failed\"} 1"));
+}
+
+#[tokio::test]
+async fn objects_of_ours_are_applied_and_deleted() {
+    let world = World::new();
+    let key = |name: &str| ObjectKey::new("ns", name);
+    let old = json!({"metadata": {"name": "old", "namespace": "ns", "uid": "u1"}, "spec": {}});
+    world.api.put("/api/v1/namespaces/ns/services/old", old);
+    let body =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "new", "namespace": "ns"}, "spec": {}});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "s"}});
+    let changes = || {
+        vec![
+            Change { kind: Kind::Service, key: key("new"), body: Some(body.clone()) },
+            Change { kind: Kind::EndpointSlice, key: key("s"), body: Some(slice.clone()) },
+            Change { kind: Kind::Service, key: key("old"), body: None },
+        ]
+    };
+    let running = world.start("pod-1");
+    world.publish_this(Published { services: Arc::new(changes()), ..world.watched() });
+    let applied =
+        ["PATCH", "/services/new 200 application/apply-patch+yaml", "fieldManager=tollgate.dev%2Fgateway&force=true"];
+    until("the Service", || (world.api.sent(&applied) == std::slice::from_ref(&body)).then_some(())).await;
+    until("the slice", || world.api.get("/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices/s")).await;
+    let deleted = until("deleted", || world.api.sent(&["DELETE", "/services/old 200"]).pop()).await;
+    assert_eq!(deleted["preconditions"]["uid"], "u1");
+    // Somebody changes the Service: the same change is needed, of another version.
+    world.api.put("/api/v1/namespaces/ns/services/new", body.clone());
+    world.publish_this(Published { services: Arc::new(changes()), ..world.watched() });
+    until("applied again", || (world.api.sent(&applied).len() == 2).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_decoded_says_so() {
+    let mut world = World::new();
+    world.backend("a", good());
+    world.reports.clear();
+    let mut published = world.watched();
+    let objects = Arc::make_mut(&mut published.objects);
+    objects.backends.clear();
+    objects.rejected.push(Rejected {
+        location: String::new(),
+        kind: Some(Kind::Backend),
+        key: Some(ObjectKey::new("ns", "a")),
+        error: "spec.ai: wrong".to_owned(),
+    });
+    let running = world.start("pod-1");
+    world.publish_this(published);
+    world.says("a", "Invalid").await;
+    let condition = world.api.get(&backend_path("a")).unwrap()["status"]["conditions"][0].clone();
+    assert_eq!((&condition["message"], &condition["observedGeneration"]), (&json!("spec.ai: wrong"), &json!(1)));
+    running.stop().await;
+}
