@@ -176,6 +176,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     let install = source.install(&args);
     let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
+    let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
     let (published, news) = watch::channel(None);
     let unpublish = CancellationToken::new();
@@ -183,7 +184,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let publisher = Publisher { env, snapshots, latest, changed: publish, published };
     tasks.spawn(async move { publisher.run(updates).await });
     let closed = stop.clone();
-    tasks.spawn(async move { source.watch(objects, closed).await });
+    tasks.spawn(async move { source.watch(counted, objects, closed).await });
     let closed = stop.clone();
     tasks.spawn(async move { sweep(&pools, closed).await });
     let (told, closed) = (Arc::clone(&ready), stop.clone());
@@ -280,13 +281,18 @@ impl Source {
         }))
     }
 
-    async fn watch(self, objects: watch::Sender<Arc<Objects>>, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn watch(
+        self,
+        metrics: Arc<Metrics>,
+        objects: watch::Sender<Arc<Objects>>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         match self {
             Self::Files(dirs, options) => {
                 let env: file::Env = Arc::new(|name| std::env::var(name).ok());
                 file::watch(dirs, env, options, objects, stop).await.context("manifests")
             }
-            Self::Cluster(client) => kube::watch(client, objects, stop).await.context("cluster"),
+            Self::Cluster(client) => kube::watch(client, metrics, objects, stop).await.context("cluster"),
         }
     }
 }

@@ -14,6 +14,9 @@
 //! **One object that can't be decoded hurts only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry. Its
 //! last good version is not kept, other than with files: the API server checked it, so it is not half-written.
 //!
+//! **What is said is not what is meant**: a change of status alone, which is what other controllers and we ourselves write all
+//! the time, is published with the same [`Objects::revision`], so that nothing is compiled anew for it.
+//!
 //! **Secrets**: see `secrets.rs`. Of those nobody refers to, nothing is kept.
 
 mod decode;
@@ -24,7 +27,10 @@ mod store;
 mod tests;
 mod watches;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::kube::{Client, Config, runtime::watcher::Event};
 use tokio::{
@@ -37,13 +43,14 @@ use tokio_util::sync::CancellationToken;
 use self::{
     health::{Health, Trouble},
     secrets::Fetched,
-    store::Store,
+    store::{Change, Store},
     watches::Message,
 };
 use crate::{
     api::{Kind, ObjectKey},
     compile::Objects,
     source::kinds::{KINDS, KindRow},
+    telemetry::Metrics,
 };
 
 /// How long it must be quiet before changes are published: `kubectl apply` sends one object after the other.
@@ -89,7 +96,12 @@ pub async fn connect() -> Result<Client, SourceError> {
 /// # Errors
 ///
 /// [`SourceError::Ended`], from which there is no way on.
-pub async fn watch(client: Client, tx: Sender<Arc<Objects>>, cancel: CancellationToken) -> Result<(), SourceError> {
+pub async fn watch(
+    client: Client,
+    metrics: Arc<Metrics>,
+    tx: Sender<Arc<Objects>>,
+    cancel: CancellationToken,
+) -> Result<(), SourceError> {
     let (out, mut inbox) = mpsc::channel(INBOX);
     let mut watches = JoinSet::new();
     for row in KINDS {
@@ -103,7 +115,10 @@ pub async fn watch(client: Client, tx: Sender<Arc<Objects>>, cancel: Cancellatio
         let due = source.due();
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            Some(message) = inbox.recv() => source.message(message, Instant::now()),
+            Some(message) = inbox.recv() => {
+                count(&metrics, &message, SystemTime::now());
+                source.message(message, Instant::now());
+            }
             Some(got) = gets.join_next() => match got {
                 Ok((key, ticket, fetched)) => source.fetched(&key, ticket, fetched, Instant::now()),
                 Err(error) => return Err(SourceError::Ended(Some(error))),
@@ -121,12 +136,30 @@ pub async fn watch(client: Client, tx: Sender<Arc<Objects>>, cancel: Cancellatio
     }
 }
 
+/// Counts what a watch tells.
+fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
+    let watches = &metrics.watches;
+    match message {
+        // An attempt: the API server has said nothing yet.
+        Message::Event(_, Event::Init) | Message::Secret(_, Event::Init) => {}
+        Message::Event(row, Event::InitDone) | Message::Secret(row, Event::InitDone) => {
+            watches.told(row.kind, false, now);
+        }
+        Message::Event(row, _) | Message::Secret(row, _) => watches.told(row.kind, true, now),
+        Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.word()),
+    }
+}
+
 /// The state between what watches tell and what is published.
 struct Source {
     store: Store,
     health: Health,
     /// The first and the last change that was not published.
     changes: Option<(Instant, Instant)>,
+    /// The most that those changes came to.
+    change: Change,
+    /// Counts changes that matter, of all that was published.
+    revision: u64,
     published: bool,
     /// That `get` of Secrets is forbidden was logged.
     told_of_get: bool,
@@ -134,7 +167,15 @@ struct Source {
 
 impl Source {
     fn new() -> Self {
-        Self { store: Store::new(), health: Health::default(), changes: None, published: false, told_of_get: false }
+        Self {
+            store: Store::new(),
+            health: Health::default(),
+            changes: None,
+            change: Change::None,
+            revision: 0,
+            published: false,
+            told_of_get: false,
+        }
     }
 
     fn message(&mut self, message: Message, now: Instant) {
@@ -158,7 +199,7 @@ impl Source {
                     Trouble::Forbidden(_) => row.kind == Kind::Secret,
                     Trouble::Lost | Trouble::Refused | Trouble::Unreachable => false,
                 };
-                none && self.store.unavailable(row.kind)
+                if none { self.store.unavailable(row.kind) } else { Change::None }
             }
         };
         self.changed(changed, now);
@@ -194,8 +235,9 @@ impl Source {
         self.changed(changed, now);
     }
 
-    fn changed(&mut self, changed: bool, now: Instant) {
-        if changed {
+    fn changed(&mut self, change: Change, now: Instant) {
+        self.change = self.change.max(change);
+        if change > Change::None {
             let first = self.changes.map_or(now, |(first, _)| first);
             self.changes = Some((first, now));
         }
@@ -213,7 +255,10 @@ impl Source {
 
     fn publish(&mut self) -> Objects {
         self.changes = None;
+        if std::mem::replace(&mut self.change, Change::None) == Change::Matters {
+            self.revision += 1;
+        }
         self.published = true;
-        self.store.objects()
+        Objects { revision: self.revision, ..self.store.objects() }
     }
 }

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
     config::ConfigMetrics, operator::OperatorMetrics, register::register, requests::RequestMetrics,
-    tokens::TokenMetrics,
+    tokens::TokenMetrics, watches::WatchMetrics,
 };
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
@@ -19,6 +19,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// The operator.
     pub operator: OperatorMetrics,
+    /// Watches on the API server.
+    pub watches: WatchMetrics,
     /// Log lines that were dropped because nobody read them fast enough.
     pub log_lines_dropped: IntCounter,
 }
@@ -35,6 +37,7 @@ impl Metrics {
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
         let operator = OperatorMetrics::register(&registry)?;
+        let watches = WatchMetrics::register(&registry)?;
         let log_lines_dropped = register(
             &registry,
             IntCounter::new(
@@ -49,7 +52,7 @@ impl Metrics {
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, tokens, config, operator, log_lines_dropped })
+        Ok(Self { registry, requests, tokens, config, operator, watches, log_lines_dropped })
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.

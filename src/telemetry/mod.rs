@@ -8,6 +8,7 @@ pub mod operator;
 mod register;
 pub mod requests;
 pub mod tokens;
+pub mod watches;
 
 pub use access::AccessLog;
 pub use log::{LogFormat, LogGuard};

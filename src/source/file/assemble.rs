@@ -29,6 +29,8 @@ pub(super) struct Loader {
     files: BTreeMap<PathBuf, Cached>,
     served: BTreeMap<Id, Served>,
     rejected: Vec<Rejected>,
+    /// Counts loads that changed something, the first among them.
+    revision: u64,
 }
 
 /// What a file came to. Used again while its text is the same.
@@ -57,7 +59,7 @@ struct Hidden {
 impl Loader {
     /// A loader that has read nothing yet.
     pub(super) fn new(paths: Vec<PathBuf>, options: LoadOptions) -> Self {
-        Self { paths, options, files: BTreeMap::new(), served: BTreeMap::new(), rejected: Vec::new() }
+        Self { paths, options, files: BTreeMap::new(), served: BTreeMap::new(), rejected: Vec::new(), revision: 0 }
     }
 
     /// Reads everything. Returns whether the objects differ from those of the last load.
@@ -94,12 +96,15 @@ impl Loader {
         self.files = files;
         self.served = next.served;
         self.rejected = next.rejected;
+        if changed || self.revision == 0 {
+            self.revision += 1;
+        }
         Ok(changed)
     }
 
     /// The objects of the last load.
     pub(super) fn objects(&self) -> Objects {
-        let mut objects = Objects { rejected: self.rejected.clone(), ..Objects::default() };
+        let mut objects = Objects { rejected: self.rejected.clone(), revision: self.revision, ..Objects::default() };
         for ((_, key), served) in &self.served {
             served.decoded.object.insert(key.clone(), &mut objects);
         }

@@ -1,6 +1,9 @@
 //! Objects as the API server sends them to typed objects.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use ::kube::api::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value};
@@ -23,6 +26,15 @@ pub(super) struct Entry {
     pub object: Result<Object, Rejected>,
     /// The Secrets it refers to.
     pub secrets: BTreeSet<ObjectKey>,
+    /// Of everything that can change what is compiled. Status is not among it, which controllers write all the time.
+    digest: u64,
+}
+
+impl Entry {
+    /// Whether the two may differ in what nobody compiles, and in nothing else.
+    pub(super) fn same_but_status(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.object.is_ok() == other.object.is_ok()
+    }
 }
 
 /// The key of an object.
@@ -60,9 +72,10 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
     map.insert("metadata".to_owned(), serde_json::to_value(metadata).unwrap_or_default());
     let value = Value::Object(map);
     let secrets = secrets(row.kind, &key.namespace, &value);
+    let digest = digest(row.kind, &value);
     let decoded = row.decode.map(|decode| decode(&value));
     let error = match decoded {
-        Some(Ok(object)) => return Entry { version, object: Ok(object), secrets },
+        Some(Ok(object)) => return Entry { version, object: Ok(object), secrets, digest },
         Some(Err(error)) if error.path.is_empty() => error.message,
         Some(Err(error)) => format!("{}: {}", display(&error.path), error.message),
         None => "is not read as a whole".to_owned(),
@@ -78,7 +91,34 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
              this version?)"
         ),
     };
-    Entry { version, object: Err(rejected), secrets: BTreeSet::new() }
+    Entry { version, object: Err(rejected), secrets: BTreeSet::new(), digest }
+}
+
+/// A digest of what can change what is compiled.
+fn digest(kind: Kind, value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (name, value) in value.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "metadata" => {
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    let noise = match name.as_str() {
+                        "resourceVersion" => true,
+                        // The endpoints controller notes here when it last looked.
+                        "annotations" | "generation" => kind == Kind::EndpointSlice,
+                        _ => false,
+                    };
+                    if !noise {
+                        (name, value).hash(&mut hasher);
+                    }
+                }
+            }
+            // Where a Gateway's address comes from.
+            "status" if kind == Kind::Service => value.get("loadBalancer").hash(&mut hasher),
+            "status" => {}
+            _ => (name, value).hash(&mut hasher),
+        }
+    }
+    hasher.finish()
 }
 
 /// The Secrets that the document `value` of a kind refers to, in whichever generation of manifests it is written.

@@ -29,6 +29,17 @@ pub(super) enum Verb {
 }
 
 impl Trouble {
+    /// The word that metrics have for it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Missing => "missing",
+            Self::Forbidden(_) => "forbidden",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
     /// What `error` means.
     pub(super) fn of(error: &watcher::Error) -> Self {
         let (verb, cause) = match error {

@@ -20,6 +20,34 @@ use crate::{
 
 type Entries = BTreeMap<ObjectKey, Entry>;
 
+/// What an event has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// What is said about objects, or noted on them: nothing that is compiled.
+    Status,
+    /// What is compiled.
+    Matters,
+}
+
+impl Change {
+    fn matters(changed: bool) -> Self {
+        if changed { Self::Matters } else { Self::None }
+    }
+
+    /// From one version of an object to another.
+    fn between(old: &Entry, new: &Entry) -> Self {
+        if old.version == new.version {
+            Self::None
+        } else if old.same_but_status(new) {
+            Self::Status
+        } else {
+            Self::Matters
+        }
+    }
+}
+
 /// Everything that was read from the cluster.
 pub(super) struct Store {
     kinds: BTreeMap<Kind, Watched>,
@@ -43,64 +71,71 @@ impl Store {
         Self { kinds, secrets: Secrets::default() }
     }
 
-    /// An event of the watch on a kind. Returns whether the objects have changed.
-    pub(super) fn event(&mut self, row: &KindRow, event: Event<DynamicObject>) -> bool {
-        let Some(watched) = self.kinds.get_mut(&row.kind) else { return false };
+    /// An event of the watch on a kind. Returns what it has changed.
+    pub(super) fn event(&mut self, row: &KindRow, event: Event<DynamicObject>) -> Change {
+        let Some(watched) = self.kinds.get_mut(&row.kind) else { return Change::None };
         match event {
             Event::Init => {
                 // A list that broke off left its part here.
                 watched.listing = Some(Entries::new());
-                false
+                Change::None
             }
             Event::InitApply(object) => {
                 let key = decode::key(&object.metadata);
                 let entry = watched.entry(row, &key, object);
                 watched.listing.get_or_insert_default().insert(key, entry);
-                false
+                Change::None
             }
             Event::InitDone => {
                 let new = watched.listing.take().unwrap_or_default();
                 let first = !std::mem::replace(&mut watched.synced, true);
-                let same = new.len() == watched.entries.len()
-                    && new.iter().zip(&watched.entries).all(|((k, n), (l, o))| k == l && n.version == o.version);
+                let same_keys = new.keys().eq(watched.entries.keys());
+                let pairs = watched.entries.values().zip(new.values());
+                let change = if first || !same_keys {
+                    Change::Matters
+                } else {
+                    pairs.map(|(old, new)| Change::between(old, new)).max().unwrap_or(Change::None)
+                };
                 let old = std::mem::replace(&mut watched.entries, new);
                 // Referred to first, so that what both refer to is not forgotten in between.
                 watched.entries.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.retain(key));
                 old.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
-                first || !same
+                change
             }
             Event::Apply(object) => {
                 let key = decode::key(&object.metadata);
                 if watched.entries.get(&key).is_some_and(|e| e.version == decode::version(&object.metadata)) {
-                    return false;
+                    return Change::None;
                 }
                 let entry = watched.entry(row, &key, object);
+                let before = watched.entries.get(&key);
+                let change = before.map_or(Change::Matters, |old| Change::between(old, &entry));
                 entry.secrets.iter().for_each(|key| self.secrets.retain(key));
                 let old = watched.entries.insert(key, entry);
                 old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
-                true
+                change
             }
             Event::Delete(object) => {
                 let old = watched.entries.remove(&decode::key(&object.metadata));
                 old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
-                old.is_some()
+                Change::matters(old.is_some())
             }
         }
     }
 
-    /// An event of the watch on the metadata of Secrets. Returns whether the objects have changed.
-    pub(super) fn secret_event(&mut self, event: &Event<PartialObjectMeta<Secret>>) -> bool {
+    /// An event of the watch on the metadata of Secrets. Returns what it has changed.
+    pub(super) fn secret_event(&mut self, event: &Event<PartialObjectMeta<Secret>>) -> Change {
         self.secrets.event(event);
-        matches!(event, Event::InitDone) && self.set_synced(Kind::Secret)
+        Change::matters(matches!(event, Event::InitDone) && self.set_synced(Kind::Secret))
     }
 
     /// Objects of this kind can't be listed, for a reason that says that there are none for us: their definition is not
-    /// installed, or (Secrets alone) we may not. What was read before stays. Returns whether something has changed.
-    pub(super) fn unavailable(&mut self, kind: Kind) -> bool {
+    /// installed, or (Secrets alone) we may not. What was read before stays. Returns what has changed.
+    pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
         if kind == Kind::Secret {
             self.secrets.look_at_all();
         }
-        self.set_synced(kind)
+        Change::matters(self.set_synced(kind))
     }
 
     fn set_synced(&mut self, kind: Kind) -> bool {
@@ -112,11 +147,11 @@ impl Store {
         self.secrets.take_fetches()
     }
 
-    /// A `get` of a Secret is done. Returns whether the objects have changed.
-    pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> bool {
+    /// A `get` of a Secret is done. Returns what has changed.
+    pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> Change {
         // The last of them may be all that was waited for.
         let complete = self.secrets.complete();
-        self.secrets.fetched(key, ticket, fetched) || complete != self.secrets.complete()
+        Change::matters(self.secrets.fetched(key, ticket, fetched) || complete != self.secrets.complete())
     }
 
     /// Whether every kind was listed once.

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::{secrets::Fetch, *};
 use crate::api::SecretData;
 
+mod bad_days;
+mod revisions;
+
 fn row(kind: Kind) -> &'static KindRow {
     KINDS.iter().find(|row| row.kind == kind).unwrap()
 }

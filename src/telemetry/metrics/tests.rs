@@ -29,6 +29,9 @@ fn filled() -> Metrics {
     metrics.operator.wrote("HTTPRoute", WriteOutcome::Conflict);
     metrics.operator.objects([(Kind::Backend, ObjectStates { ok: 2, problem: 1, rejected: 0 })]);
     metrics.operator.published(Duration::from_millis(2));
+    metrics.watches.told(Kind::Backend, true, now);
+    metrics.watches.told(Kind::Backend, false, now + Duration::from_secs(1));
+    metrics.watches.failed(Kind::Backend, "lost");
     metrics
 }
 
@@ -89,6 +92,9 @@ fn the_text_has_values() {
         "tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"conflict\"} 1",
         "tollgate_objects{kind=\"Backend\",state=\"problem\"} 1",
         "tollgate_publish_seconds_count 1",
+        "tollgate_watch_events_total{kind=\"Backend\"} 1",
+        "tollgate_watch_errors_total{error=\"lost\",kind=\"Backend\"} 1",
+        "tollgate_watch_last_event_timestamp_seconds{kind=\"Backend\"} 1001",
         "ai_prompt_tokens_total{llm=\"openai\",model=\"m\"} 1",
         concat!("tollgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {

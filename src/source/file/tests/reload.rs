@@ -31,6 +31,7 @@ fn two() -> String {
 fn what_is_equal_is_no_change_and_the_same_memory() {
     let mut r = Reloaded::new(&[("a.yaml", &two()), ("s.yaml", &secret("s", "$KEY"))]);
     let before = r.loader.objects();
+    assert_eq!(before.revision, 1);
     assert!(!r.load().0);
     // A comment is no change, and one object's change leaves the other alone.
     write(&r.dir, "a.yaml", &format!("# c\n{}", two()));
@@ -38,6 +39,7 @@ fn what_is_equal_is_no_change_and_the_same_memory() {
     write(&r.dir, "a.yaml", &format!("{}---\n{}", gateway("a", "one"), gateway("b", "two")));
     assert!(r.load().0);
     let after = r.loader.objects();
+    assert_eq!(after.revision, 2, "it counts changes alone");
     assert!(Arc::ptr_eq(&before.gateways[&key("a")], &after.gateways[&key("a")]));
     assert!(!Arc::ptr_eq(&before.gateways[&key("b")], &after.gateways[&key("b")]));
     assert!(Arc::ptr_eq(&before.secrets[&key("s")], &after.secrets[&key("s")]));
