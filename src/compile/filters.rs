@@ -3,6 +3,7 @@
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::features::Feature;
 use crate::{
     api::gateway::{BackendFilter, BackendFilterType, Filter, FilterType},
     snapshot::{HeaderEdits, PathRewrite, Redirect, Rewrite},
@@ -19,6 +20,8 @@ pub struct Filters {
     pub policies: Vec<String>,
     /// What can't be done, in words: the rule answers 500.
     pub problems: Vec<String>,
+    /// Two of them can't be used together.
+    pub incompatible: bool,
 }
 
 /// The group of our policies.
@@ -88,7 +91,9 @@ pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
                     &mut out.problems
                 );
             }
-            FilterType::ResponseHeaderModifier => {
+            FilterType::ResponseHeaderModifier
+                if Feature::ResponseHeaders.allowed("filter ResponseHeaderModifier", &mut out.problems) =>
+            {
                 edits!(
                     &filter.response_header_modifier,
                     "responseHeaderModifier",
@@ -98,13 +103,19 @@ pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
             }
             FilterType::UrlRewrite => match &filter.url_rewrite {
                 Some(rewrite) => {
+                    if rewrite.hostname.is_some() {
+                        Feature::HostRewrite.allowed("urlRewrite.hostname", &mut out.problems);
+                    }
+                    if rewrite.path.is_some() {
+                        Feature::PathRewrite.allowed("urlRewrite.path", &mut out.problems);
+                    }
                     let host = host_value(rewrite.hostname.as_deref(), &mut out.problems);
                     out.rewrite = Some(Rewrite { host, path: path_rewrite!(rewrite.path) });
                 }
                 None => out.problems.push(lacking("urlRewrite")),
             },
             FilterType::RequestRedirect => match &filter.request_redirect {
-                Some(redirect) => out.redirect = Some(self::redirect(redirect, listener_port)),
+                Some(redirect) => out.redirect = Some(self::redirect(redirect, listener_port, &mut out.problems)),
                 None => out.problems.push(lacking("requestRedirect")),
             },
             FilterType::ExtensionRef => match &filter.extension_ref {
@@ -115,12 +126,19 @@ pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
                 )),
                 None => out.problems.push(lacking("extensionRef")),
             },
-            FilterType::RequestMirror => out.problems.push("filter RequestMirror is not supported yet".into()),
-            FilterType::Cors => out.problems.push("filter CORS is not supported yet".into()),
+            // The table refuses them; were they served, their code would stand here.
+            FilterType::ResponseHeaderModifier => {}
+            FilterType::RequestMirror => {
+                Feature::RequestMirror.allowed("filter RequestMirror", &mut out.problems);
+            }
+            FilterType::Cors => {
+                Feature::Cors.allowed("filter CORS", &mut out.problems);
+            }
         }
     }
     if out.redirect.is_some() && out.rewrite.is_some() {
-        out.problems.push("RequestRedirect and URLRewrite can't be used together".into());
+        out.incompatible = true;
+        out.problems.push("RequestRedirect and URLRewrite can't be used together; use one of them in a rule".into());
     }
     out
 }
@@ -131,6 +149,8 @@ pub fn of_backend(filters: &[BackendFilter]) -> Filters {
     for filter in filters {
         match filter.r#type {
             BackendFilterType::RequestHeaderModifier => {
+                Feature::BackendRequestHeaders
+                    .allowed("a backendRef's filter RequestHeaderModifier", &mut out.problems);
                 edits!(
                     &filter.request_header_modifier,
                     "requestHeaderModifier",
@@ -154,8 +174,25 @@ pub fn of_backend(filters: &[BackendFilter]) -> Filters {
     out
 }
 
-fn redirect(written: &crate::api::gateway::RequestRedirect, listener_port: u16) -> Redirect {
+fn redirect(
+    written: &crate::api::gateway::RequestRedirect,
+    listener_port: u16,
+    problems: &mut Vec<String>,
+) -> Redirect {
     use crate::api::gateway::RedirectScheme;
+    let code = |code| written.status_code == Some(code);
+    for (feature, set, what) in [
+        (Feature::PortRedirect, written.port.is_some(), "requestRedirect.port"),
+        (Feature::SchemeRedirect, written.scheme.is_some(), "requestRedirect.scheme"),
+        (Feature::PathRedirect, written.path.is_some(), "requestRedirect.path"),
+        (Feature::Redirect303, code(303), "requestRedirect.statusCode 303"),
+        (Feature::Redirect307, code(307), "requestRedirect.statusCode 307"),
+        (Feature::Redirect308, code(308), "requestRedirect.statusCode 308"),
+    ] {
+        if set {
+            feature.allowed(what, problems);
+        }
+    }
     Redirect {
         status: written
             .status_code

@@ -5,10 +5,15 @@
 
 mod backend;
 mod credential;
+mod expose;
+pub mod features;
 mod filters;
 mod gateway;
 mod grants;
+mod ledger;
+mod listener;
 pub mod objects;
+mod parameters;
 mod policy;
 pub mod report;
 mod route;
@@ -98,6 +103,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     let context = rule::Context { objects, env, grants: &grants, backends: &backends };
     let routes = route::compile_all(&context, &mut gateways, &mut policies);
 
+    let services = std::mem::take(&mut gateways.changes);
     let mut reports = Vec::new();
     let (ports, gateway_reports) = gateway::finish(gateways);
     reports.extend(gateway_reports);
@@ -105,7 +111,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(backends.into_reports());
     reports.extend(policies.into_reports());
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services: Vec::new() }
+    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services }
 }
 
 #[cfg(test)]

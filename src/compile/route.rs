@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Condition, ObjectReport, ParentReport, Scope, filters,
-    gateway::{Gateways, ListenerState},
+    Condition, ObjectReport, ParentReport, Scope,
+    features::Feature,
+    filters,
+    gateway::Gateways,
+    listener::ListenerState,
     policy::{Merged, Policies, Subject},
     rule::{self, Context, Flaws, Place},
 };
@@ -92,8 +95,12 @@ fn attach(
     listeners: &mut [ListenerState],
     policies: &mut Policies<'_>,
 ) -> Vec<Condition> {
+    if parent.port.is_some() && !Feature::ParentRefPort.served() {
+        let message = "parentRefs.port is not supported yet; remove it";
+        return vec![Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, message)];
+    }
     let (mut named, mut allowed, mut attached) = (false, false, false);
-    let mut flaws = Flaws::default();
+    let mut flaws = Vec::new();
     let (hostnames, bad_hostnames) = hostnames(subject.route);
     let mut first = true;
     for listener in listeners {
@@ -119,8 +126,7 @@ fn attach(
             hosts.clear();
         }
         // Flaws are the same at every listener: collect them once.
-        let mut here = Flaws::default();
-        add_rules(context, subject, listener, &hosts, policies, &mut here);
+        let here = add_rules(context, subject, listener, &hosts, policies);
         if std::mem::take(&mut first) {
             flaws = here;
         }
@@ -135,7 +141,8 @@ fn attach(
     }
     if !allowed {
         let message = format!(
-            "no listener of Gateway {} allows HTTPRoutes of namespace \"{}\"",
+            "no listener of Gateway {} allows HTTPRoutes of namespace \"{}\"; the Gateway's owner can allow them in \
+             spec.listeners[].allowedRoutes",
             subject.gateway, subject.key.namespace
         );
         return refused(Reason::NotAllowedByListeners, message);
@@ -148,8 +155,7 @@ fn attach(
         }
         return refused(Reason::NoMatchingListenerHostname, message);
     }
-    flaws.unsupported.splice(0..0, bad_hostnames);
-    conditions(flaws)
+    conditions(bad_hostnames, flaws)
 }
 
 /// The route's host names, and what is wrong with those that are none: they are left out.
@@ -168,40 +174,60 @@ fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
     (good, bad)
 }
 
-fn conditions(mut flaws: Flaws) -> Vec<Condition> {
-    flaws.unsupported.dedup();
-    flaws.unresolved.dedup();
-    let accepted = if flaws.unsupported.is_empty() {
-        Condition::new(ConditionType::Accepted, true, Reason::Accepted, "")
+/// What to say of a route that is attached, from its bad host names and what is wrong with each of its rules.
+fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
+    let total = rules.len();
+    let incompatible = rules.iter().any(|flaws| flaws.incompatible);
+    let (mut bad, mut unresolved) = (Vec::new(), Vec::new());
+    for (index, mut flaws) in rules.into_iter().enumerate() {
+        flaws.unsupported.dedup();
+        if !flaws.unsupported.is_empty() {
+            bad.push(format!("rule {index}: {}", flaws.unsupported.join("; ")));
+        }
+        unresolved.append(&mut flaws.unresolved);
+    }
+    unresolved.dedup();
+    let reason = if incompatible { Reason::IncompatibleFilters } else { Reason::UnsupportedValue };
+    let mut conditions = Vec::new();
+    if !bad_hostnames.is_empty() || (total > 0 && bad.len() == total) {
+        let reason = if bad_hostnames.is_empty() { reason } else { Reason::UnsupportedValue };
+        let message = bad_hostnames.into_iter().chain(bad).collect::<Vec<_>>().join("; ");
+        conditions.push(Condition::new(ConditionType::Accepted, false, reason, message));
     } else {
-        Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, flaws.unsupported.join("; "))
-    };
-    let resolved = match flaws.unresolved.first() {
+        conditions.push(Condition::new(ConditionType::Accepted, true, Reason::Accepted, ""));
+        if !bad.is_empty() {
+            // The Gateway API wants these first words.
+            let message = format!("Dropped Rule(s), in whole or in part: {}", bad.join("; "));
+            conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
+        }
+    }
+    conditions.push(match unresolved.first() {
         None => Condition::new(ConditionType::ResolvedRefs, true, Reason::ResolvedRefs, ""),
         Some((reason, _)) => {
             let reason = *reason;
-            let messages: Vec<String> = flaws.unresolved.into_iter().map(|(_, message)| message).collect();
+            let messages: Vec<String> = unresolved.into_iter().map(|(_, message)| message).collect();
             Condition::new(ConditionType::ResolvedRefs, false, reason, messages.join("; "))
         }
-    };
-    vec![accepted, resolved]
+    });
+    conditions
 }
 
-/// Adds the route's rules to `listener` under each of `hosts`; without any, only its flaws are collected.
+/// Adds the route's rules to `listener` under each of `hosts`; without any, only what is wrong with each is collected.
 fn add_rules(
     context: &Context<'_>,
     subject: &RouteOf<'_>,
     listener: &mut ListenerState,
     hosts: &[HostPattern],
     policies: &mut Policies<'_>,
-    flaws: &mut Flaws,
-) {
+) -> Vec<Flaws> {
     let created = subject.route.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
+    let mut all = Vec::new();
     for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
+        let mut flaws = Flaws::default();
         let mut filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), listener.port);
         let asked = policies.merged(&Subject {
             route: subject.key,
-            rule: written.name.as_deref(),
+            rule: rule::name(written),
             gateway: subject.gateway,
             listener: &listener.name,
             named: &filters.policies,
@@ -211,8 +237,8 @@ fn add_rules(
             Merged::default()
         });
         let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
-        let matches = rule::matches(written, flaws);
-        let rule = Arc::new(rule::compile(context, &place, written, filters, &policy, flaws));
+        let matches = rule::matches(written, &mut flaws);
+        let rule = Arc::new(rule::compile(context, &place, written, filters, &policy, &mut flaws));
         for (number, (path, conditions)) in matches.into_iter().enumerate() {
             let precedence = Precedence::new(&conditions, created, subject.name.to_string(), index, number);
             for host in hosts {
@@ -220,5 +246,7 @@ fn add_rules(
                 table.insert(path.clone(), conditions.clone(), precedence.clone(), Arc::clone(&rule));
             }
         }
+        all.push(flaws);
     }
+    all
 }

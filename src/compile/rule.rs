@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::{
     Env, Objects,
     backend::{Backends, Compiled},
+    features::Feature,
     filters::{self, Filters, KGATEWAY},
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
     policy::Merged,
@@ -33,11 +34,13 @@ pub struct Context<'a> {
     pub backends: &'a Backends,
 }
 
-/// What is wrong with a route's rules, collected over all of them.
+/// What is wrong with a rule.
 #[derive(Default)]
 pub struct Flaws {
     /// Values that can't be served: `Accepted=False`.
     pub unsupported: Vec<String>,
+    /// Two filters of a rule can't be used together.
+    pub incompatible: bool,
     /// References that don't resolve: `ResolvedRefs=False`. The first reason is the condition's.
     pub unresolved: Vec<(Reason, String)>,
 }
@@ -83,6 +86,16 @@ fn matching(written: &RouteMatch) -> Result<Matching, String> {
             }
         }
     };
+    let mut problems = Vec::new();
+    if written.method.is_some() {
+        Feature::MethodMatching.allowed("matches.method", &mut problems);
+    }
+    if written.query_params.as_ref().is_some_and(|q| !q.is_empty()) {
+        Feature::QueryParamMatching.allowed("matches.queryParams", &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
     let mut conditions = Conditions { method: written.method.as_ref().map(method), ..Conditions::default() };
     for header in written.headers.iter().flatten() {
         let name = HeaderName::try_from(header.name.as_str())
@@ -147,6 +160,7 @@ pub fn compile(
     let action = if !problems.is_empty() {
         let why = problems.join("; ");
         flaws.unsupported.append(&mut problems);
+        flaws.incompatible |= filters.incompatible;
         Action::Fail(Fail { status: 500, why })
     } else if let Some(redirect) = filters.redirect {
         Action::Redirect(redirect)
@@ -157,7 +171,7 @@ pub fn compile(
     let labels = RuleLabels {
         gateway: Arc::clone(place.gateway),
         route: Arc::clone(place.route_name),
-        rule: written.name.clone().unwrap_or_else(|| place.index.to_string()),
+        rule: name(written).map_or_else(|| place.index.to_string(), str::to_owned),
     };
     Rule {
         labels,
@@ -171,9 +185,15 @@ pub fn compile(
     }
 }
 
+/// What policies and metrics may call the rule.
+pub fn name(rule: &RouteRule) -> Option<&str> {
+    rule.name.as_deref().filter(|_| Feature::NamedRule.served())
+}
+
 fn timeouts(written: &RouteRule, policy: &Merged, problems: &mut Vec<String>) -> Timeouts {
-    let mut read = |name: &str, text: Option<&String>| -> Option<Option<Duration>> {
+    let mut read = |feature: Feature, name: &str, text: Option<&String>| -> Option<Option<Duration>> {
         let text = text?;
+        feature.allowed(&format!("timeouts.{name}"), problems);
         match text.parse::<GoDuration>() {
             // Zero switches the bound off.
             Ok(duration) => Some(Some(duration.get()).filter(|d| !d.is_zero())),
@@ -184,8 +204,8 @@ fn timeouts(written: &RouteRule, policy: &Merged, problems: &mut Vec<String>) ->
         }
     };
     let own = written.timeouts.as_ref();
-    let request = read("request", own.and_then(|t| t.request.as_ref()));
-    let backend = read("backendRequest", own.and_then(|t| t.backend_request.as_ref()));
+    let request = read(Feature::RequestTimeout, "request", own.and_then(|t| t.request.as_ref()));
+    let backend = read(Feature::BackendTimeout, "backendRequest", own.and_then(|t| t.backend_request.as_ref()));
     Timeouts {
         request: request.unwrap_or(policy.timeouts.request),
         backend: backend.unwrap_or(policy.timeouts.backend),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
 
-use super::{Env, Objects, Scope};
+use super::{Env, Objects, Scope, features::Feature};
 use crate::{
     api::{ObjectKey, condition::Reason},
     snapshot::{Backend, Fail, HttpBackend},
@@ -34,10 +34,14 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         .iter()
         .find(|p| p.port == number)
         .ok_or_else(|| missing_port(format!("Service {key} has no port {number}")))?;
-    let transport = match port.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => Transport::Http2,
-        _ => Transport::Http1,
-    };
+    let transport = transport(port.app_protocol.as_deref()).ok_or_else(|| ServiceProblem {
+        reason: Reason::UnsupportedProtocol,
+        message: format!(
+            "port {number} of Service {key} has appProtocol {}, which is not supported; use http or kubernetes.io/h2c, or \
+             leave it out",
+            port.app_protocol.as_deref().unwrap_or_default()
+        ),
+    })?;
     let mut addresses = ready_endpoints(objects, key, port.name.as_deref().unwrap_or_default());
     if addresses.is_empty() && env.scope == Scope::Files {
         addresses = without_slices(objects, key, service, port.target_port.as_ref(), number);
@@ -51,6 +55,18 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         return Ok(Backend::Unavailable(Fail { status: 503, why: format!("Service {key} has no ready endpoint") }));
     }
     Ok(Backend::Http(Arc::new(HttpBackend::new(key.to_string().into(), pools))))
+}
+
+/// How a port with this `appProtocol` is spoken to; `None` when it can't be. Words that say nothing of the kind, as anyone
+/// may invent, mean HTTP/1.1.
+fn transport(app_protocol: Option<&str>) -> Option<Transport> {
+    match app_protocol.unwrap_or_default() {
+        "kubernetes.io/h2c" => Feature::BackendH2c.served().then_some(Transport::Http2),
+        "kubernetes.io/ws" | "ws" => Feature::BackendWebSocket.served().then_some(Transport::Http1),
+        // TLS to Services is not built, and in clear it would be an error of the server's.
+        "kubernetes.io/wss" | "wss" | "https" | "tls" => None,
+        _ => Some(Transport::Http1),
+    }
 }
 
 /// Addresses of ready endpoints for the Service port of this name, from its EndpointSlices.

@@ -18,8 +18,10 @@ use crate::{
 };
 
 mod backends;
+mod exposed;
 mod gateways;
 mod neighbours;
+mod parameters;
 mod policies;
 mod routes;
 mod services;

@@ -29,6 +29,8 @@ fn the_class_decides_who_serves() {
 
     let ours = world(listener, &[class(CONTROLLER_NAME)]);
     ours.says(Kind::GatewayClass, "c", &["Accepted=True/Accepted"]);
+    let report = ours.compiled.reports.objects.iter().find(|r| r.kind == Kind::GatewayClass).unwrap();
+    assert_eq!(report.supported_features, features::Feature::supported());
     ours.is_fine(Kind::Gateway, "default/gw");
     assert_eq!(ours.attached("default/gw", "http"), 1);
     assert_eq!(ours.at("http://h/"), "default/good");
@@ -96,27 +98,42 @@ fn listeners_of_one_gateway_share_a_port_by_host_name() {
     let world = world(
         "{name: a, protocol: HTTP, port: 8080, hostname: a.example}, \
          {name: any, protocol: HTTP, port: 8080}, \
-         {name: wild, protocol: HTTP, port: 8080, hostname: '*.example'}, \
-         {name: again, protocol: HTTP, port: 8080, hostname: A.EXAMPLE}, \
-         {name: tls, protocol: HTTPS, port: 8080, hostname: b.example, tls: {certificateRefs: [{name: s}]}}",
-        &[certificate("s", "b.example")],
+         {name: wild, protocol: HTTP, port: 8080, hostname: '*.example'}",
+        &[],
     );
     for good in ["a", "any", "wild"] {
         world.says(Kind::Gateway, "default/gw", &[&format!("listener {good} Programmed=True")]);
         world.says(Kind::Gateway, "default/gw", &[&format!("listener {good} Conflicted=False/NoConflicts")]);
     }
-    for (name, reason) in [("again", "HostnameConflict"), ("tls", "ProtocolConflict")] {
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Conflicted=True/{reason}"), "port 8080"]);
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Accepted=False/{reason}")]);
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Programmed=False")]);
-    }
-    let json = world.snapshot_json();
-    assert!(json.contains("\"tls\": false") && !json.contains("\"tls\": true"), "the first protocol stays: {json}");
     for (url, listener) in [("http://a.example/", "a"), ("http://b.example/", "wild"), ("http://c/", "any")] {
         assert_eq!(world.at(url), "default/good");
         let uri: Uri = url.parse().unwrap();
         let port = &world.compiled.snapshot.ports[&8080];
         assert_eq!(port.listeners.matching(uri.host().unwrap()).next().unwrap().name, listener);
+    }
+}
+
+#[test]
+fn of_listeners_that_want_the_same_none_is_served() {
+    let tls = "protocol: HTTPS, tls: {certificateRefs: [{name: s}]}";
+    for (one, two, reason) in [
+        ("protocol: HTTP, hostname: a.example", "protocol: HTTP, hostname: A.EXAMPLE", "HostnameConflict"),
+        ("protocol: HTTP", "protocol: HTTP", "HostnameConflict"),
+        ("protocol: HTTP, hostname: b.example", tls, "ProtocolConflict"),
+    ] {
+        let listeners = format!(
+            "{{name: one, port: 8080, {one}}}, {{name: two, port: 8080, {two}}}, \
+             {{name: own, protocol: HTTP, port: 8081}}"
+        );
+        let world = world(&listeners, &[certificate("s", "b.example")]);
+        for (name, other) in [("one", "two"), ("two", "one")] {
+            let conflicted = format!("listener {name} Conflicted=True/{reason}");
+            world.says(Kind::Gateway, "default/gw", &[&conflicted, &format!("listener {other}"), "8080", "neither"]);
+            world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Accepted=False/{reason}")]);
+            world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Programmed=False/Invalid")]);
+        }
+        world.says(Kind::Gateway, "default/gw", &["Accepted=True/ListenersNotValid: not served: one, two"]);
+        assert_eq!(world.compiled.snapshot.ports.keys().collect::<Vec<_>>(), [&8081], "{reason}");
     }
 }
 
@@ -267,6 +284,18 @@ fn listeners_say_which_kinds_may_attach() {
     };
     check("", true, None);
     check("{kind: HTTPRoute}", true, None);
+    let kinds = |listener: &str| {
+        let world = world(&format!("{{name: http, port: 8080, {listener}}}"), &[]);
+        let report = world.compiled.reports.objects.iter().find(|r| r.kind == Kind::Gateway).unwrap();
+        report.listeners[0].supported_kinds.clone()
+    };
+    assert_eq!(kinds("protocol: HTTP"), [Kind::HttpRoute]);
+    assert_eq!(
+        kinds("protocol: HTTP, allowedRoutes: {kinds: [{kind: TCPRoute}, {kind: HTTPRoute}]}"),
+        [Kind::HttpRoute]
+    );
+    assert_eq!(kinds("protocol: HTTP, allowedRoutes: {kinds: [{kind: TCPRoute}]}"), []);
+    assert_eq!(kinds("protocol: TCP"), [], "none of the kinds we have goes with it");
     check("{group: gateway.networking.k8s.io, kind: HTTPRoute}", true, None);
     check("{kind: TCPRoute}", false, Some("not TCPRoute"));
     check("{kind: HTTPRoute}, {kind: GRPCRoute}", true, Some("not GRPCRoute"));

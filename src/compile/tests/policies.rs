@@ -145,7 +145,7 @@ fn an_extension_ref_to_a_missing_policy_blocks_its_rule() {
     let message = "ExtensionRef: TrafficPolicy default/none does not exist";
     assert_eq!(world.at("http://h/x"), format!("500 {message}"));
     assert_eq!(world.at("http://h/y"), "default/good");
-    world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", message]);
+    world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", message]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn protection_that_is_not_built_blocks_what_it_should_protect() {
         world.says(Kind::TrafficPolicy, "default/p", &["Accepted=False/Unsupported", &refused]);
         assert!(!world.conditions(Kind::TrafficPolicy, "default/p").contains("PartiallyInvalid"), "{field}");
         let why = format!("TrafficPolicy default/p asks for {name}, which is not supported yet");
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", &why]);
+        world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", &why]);
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(&why), "{landed}");
         assert_eq!(world.at("http://h/y"), "default/good", "{field}");

@@ -259,10 +259,18 @@ fn what_is_not_supported_answers_500_and_leaves_the_other_rules_alone() {
         ),
     ] {
         let world = world(&rules(&fields), &[]);
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", message]);
+        let reason = if message.contains("together") { "IncompatibleFilters" } else { "UnsupportedValue" };
+        let dropped = format!("PartiallyInvalid=True/{reason}: Dropped Rule(s), in whole or in part: rule 0: ");
+        world.says(Kind::HttpRoute, "default/r", &[&dropped, message]);
+        world.says(Kind::HttpRoute, "default/r", &["Accepted=True/Accepted"]);
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{fields}: {landed}");
         assert_eq!(world.at("http://h/good"), "default/good", "{fields}");
+        // Alone, it is all of the route.
+        let alone = self::world(&format!("rules: [{{{fields}}}]"), &[]);
+        alone.says(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}: rule 0: "), message]);
+        assert!(!alone.conditions(Kind::HttpRoute, "default/r").contains("PartiallyInvalid"));
+        assert_eq!(alone.attached("default/gw", "http"), 1, "it is attached all the same");
     }
 }
 
@@ -284,7 +292,7 @@ fn a_match_that_cannot_be_run_is_left_out_and_said() {
             ),
             &[],
         );
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", message]);
+        world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue: Dropped Rule", message]);
         assert_eq!(world.at("http://h/x"), "no rule at default/gw http", "{matching}");
         // The rule's other matches, and the other rules, are served.
         assert_eq!(world.at("http://h/same"), "default/good");

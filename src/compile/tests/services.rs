@@ -100,10 +100,18 @@ fn the_port_says_the_protocol() {
 #[test]
 fn references_to_services_are_checked() {
     let ports = service("ports: [{port: 80}]");
+    let app = |protocol: &str| service(&format!("ports: [{{port: 80, appProtocol: {protocol}}}]"));
     for (reference, documents, reason, message) in [
         ("{name: s, port: 80}", vec![], "BackendNotFound", "Service \"s\" not found in namespace \"default\""),
         ("{name: s}", vec![ports.clone()], "BackendNotFound", "reference to Service default/s has no port"),
         ("{name: s, port: 81}", vec![ports.clone()], "BackendNotFound", "Service default/s has no port 81"),
+        (
+            "{name: s, port: 80}",
+            vec![app("kubernetes.io/ws")],
+            "UnsupportedProtocol",
+            "appProtocol kubernetes.io/ws, which",
+        ),
+        ("{name: s, port: 80}", vec![app("https")], "UnsupportedProtocol", "use http or kubernetes.io/h2c"),
         ("{name: s, port: 80, namespace: other}", vec![ports], "RefNotPermitted", "reference to Service other/s"),
     ] {
         let world = World::new(&[vec![open_gateway("gw"), simple_route("r", "/", reference)], documents].concat());

@@ -1,0 +1,469 @@
+//! Gateways to Services and EndpointSlices: how traffic finds the ports of the pods.
+//!
+//! In Tollgate's own namespace a Gateway's Service selects the pods. A Service can't select pods of another namespace: there
+//! it has no selector, and EndpointSlices of it hold what Kubernetes keeps in those of Tollgate's own Service: which pods are
+//! ready, where they run, and which are about to go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    apimachinery::pkg::{
+        apis::meta::v1::{ObjectMeta, OwnerReference},
+        util::intstr::IntOrString,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{
+    AddressType, CONTROLLER_NAME, Change, GatewayAddress, Install, Objects,
+    features::Feature,
+    ledger::{self, Claim, Missing, Share},
+    listener::Flaw,
+    objects::Map,
+    parameters::{Settings, is_dns_label},
+};
+use crate::api::{Kind, ObjectKey, condition::Reason, gateway::Gateway, gateway_parameters::ServiceType};
+
+/// Label of what a program makes and keeps.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value on our Services.
+const TOLLGATE: &str = "tollgate";
+/// The Gateway a Service belongs to, as GEP-1762 has it.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// Who keeps an EndpointSlice.
+const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Its value on our EndpointSlices: the controller's name as a label may spell it.
+const SLICE_MANAGER: &str = "gateway.tollgate.dev";
+/// The Service that an EndpointSlice belongs to.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Annotation with a digest of what was applied last. It tells when a field of ours has to go, which comparing the fields
+/// that are wanted can't.
+const APPLIED: &str = "tollgate.dev/applied";
+/// Most endpoints the API server takes in one EndpointSlice.
+const MAX_ENDPOINTS: usize = 1_000;
+/// Address families, as EndpointSlices spell them, and as names end.
+const FAMILIES: [(&str, &str); 2] = [("IPv4", "ipv4"), ("IPv6", "ipv6")];
+
+/// A Gateway of ours, and what it asks for. Wishes come in order of age.
+pub struct Wish<'a> {
+    pub key: &'a ObjectKey,
+    pub gateway: &'a Gateway,
+    /// `None` when the Gateway is refused: what serves it stays as it is.
+    pub settings: Option<&'a Settings>,
+    /// Its listeners' ports with the name of the first listener of each.
+    pub ports: BTreeMap<u16, String>,
+}
+
+/// How a Gateway is exposed.
+#[derive(Clone, Debug, Default)]
+pub struct Exposed {
+    /// Ports of the pod that are bound, by listener port.
+    pub targets: BTreeMap<u16, u16>,
+    /// Where clients reach it.
+    pub addresses: Vec<GatewayAddress>,
+    /// What it still lacks.
+    pub lacking: Option<Flaw>,
+}
+
+/// What comes of all wishes: each Gateway's exposure, in their order, and what has to be written or deleted.
+pub fn expose(objects: &Objects, install: &Install, wishes: &[Wish<'_>]) -> (Vec<Exposed>, Vec<Change>) {
+    let claims: Vec<Claim> = wishes.iter().map(|wish| claim(objects, wish)).collect();
+    let shares = ledger::assign(&claims, install.admin_port);
+    let mut writer =
+        Writer { objects, install, own: own_slices(objects, install), kept: BTreeSet::new(), changes: Vec::new() };
+    let exposed = wishes.iter().zip(shares).map(|(wish, share)| writer.expose(wish, share)).collect();
+    writer.remove_leftovers(wishes);
+    (exposed, writer.changes)
+}
+
+fn claim(objects: &Objects, wish: &Wish<'_>) -> Claim {
+    let self_managed = wish.settings.is_some_and(|s| s.self_managed);
+    let service = objects.services.get(wish.key).filter(|s| !self_managed && is_of(&s.metadata, wish.gateway));
+    let ports = service.and_then(|s| s.spec.as_ref()).and_then(|s| s.ports.as_ref()).into_iter().flatten();
+    let recorded = ports.filter_map(|port| {
+        let Some(IntOrString::Int(target)) = port.target_port else { return None };
+        Some((u16::try_from(port.port).ok()?, u16::try_from(target).ok()?))
+    });
+    let missing = match wish.settings {
+        Some(settings) if settings.self_managed => Missing::Own,
+        Some(_) if obstacle(objects, wish).is_none() => Missing::Allocate,
+        Some(_) | None => Missing::Wait,
+    };
+    Claim { ports: wish.ports.keys().copied().collect(), recorded: recorded.collect(), missing }
+}
+
+/// Whether an object was made by us for this very Gateway.
+fn is_of(metadata: &ObjectMeta, gateway: &Gateway) -> bool {
+    owner(metadata).is_some_and(|owner| Some(&owner.uid) == gateway.metadata.uid.as_ref())
+}
+
+/// The Gateway that an object of ours was made for.
+fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let labels = metadata.labels.as_ref()?;
+    let made_by_us = labels.get(MANAGED_BY).is_some_and(|by| by == TOLLGATE)
+        || labels.get(SLICE_MANAGED_BY).is_some_and(|by| by == SLICE_MANAGER);
+    let mut owners = metadata.owner_references.iter().flatten().filter(|_| made_by_us);
+    owners.find(|o| {
+        o.controller == Some(true) && o.kind == "Gateway" && o.api_version.starts_with("gateway.networking.k8s.io/")
+    })
+}
+
+/// Why the Gateway can't have its Service.
+fn obstacle(objects: &Objects, wish: &Wish<'_>) -> Option<Flaw> {
+    let key = wish.key;
+    let begins = key.name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || !is_dns_label(&key.name) {
+        let message = format!(
+            "the Gateway's Service has its name, and \"{}\" is no name of a Service: it must begin with a letter and have \
+             at most 63 lower-case letters, digits and '-'; create the Gateway under another name",
+            key.name
+        );
+        return Some((Reason::Invalid, message));
+    }
+    let service = objects.services.get(key)?;
+    if is_of(&service.metadata, wish.gateway) {
+        let fixed = wish.settings.and_then(|s| s.cluster_ip.as_deref());
+        let present = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).filter(|ip| !ip.is_empty());
+        return match (fixed, present) {
+            (Some(fixed), Some(present)) if fixed != present => Some((
+                Reason::AddressNotUsable,
+                format!(
+                    "Service {key} has the cluster IP {present}, which can't be changed to {fixed} of the \
+                     GatewayParameters; delete the Service, it is made anew at once"
+                ),
+            )),
+            _ => None,
+        };
+    }
+    let message = format!(
+        "Service {key} exists and is not this Gateway's, so it is left alone; rename or delete it, or create the Gateway \
+         under another name"
+    );
+    Some((Reason::AddressNotAssigned, message))
+}
+
+/// The EndpointSlices of Tollgate's own Service.
+fn own_slices<'a>(objects: &'a Objects, install: &Install) -> Vec<&'a EndpointSlice> {
+    let of_service = |slice: &&EndpointSlice| {
+        slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME)).is_some_and(|name| *name == install.service)
+    };
+    let in_namespace = objects.endpoint_slices.iter().filter(|(key, _)| key.namespace == install.namespace);
+    in_namespace.map(|(_, slice)| &**slice).filter(of_service).collect()
+}
+
+/// Compares what is wanted with what is there.
+struct Writer<'a> {
+    objects: &'a Objects,
+    install: &'a Install,
+    own: Vec<&'a EndpointSlice>,
+    /// EndpointSlices that have a reason to be.
+    kept: BTreeSet<ObjectKey>,
+    changes: Vec<Change>,
+}
+
+impl Writer<'_> {
+    fn expose(&mut self, wish: &Wish<'_>, share: Share) -> Exposed {
+        let Some(settings) = wish.settings else {
+            // Its Service stays as it is, and its endpoints follow the pods.
+            self.write_slices(wish, &share.bound);
+            return Exposed { addresses: self.addresses(wish), targets: share.bound, lacking: None };
+        };
+        if settings.self_managed {
+            return Exposed { targets: share.bound, ..Exposed::default() };
+        }
+        let obstacle = obstacle(self.objects, wish);
+        if obstacle.is_some() || share.wanted.is_empty() {
+            self.write_slices(wish, &share.bound);
+        } else {
+            self.write_service(wish, settings, &share.wanted);
+            self.write_slices(wish, &share.wanted);
+        }
+        let addresses = self.addresses(wish);
+        let lacking = obstacle.or_else(|| self.lacking(wish, settings, &share, addresses.is_empty()));
+        Exposed { targets: share.bound, addresses, lacking }
+    }
+
+    fn lacking(&self, wish: &Wish<'_>, settings: &Settings, share: &Share, no_address: bool) -> Option<Flaw> {
+        let key = wish.key;
+        let Some(service) = self.objects.services.get(key) else {
+            let message = format!(
+                "Service {key} is about to be written; if this stays, the log of the Tollgate pod that leads says why"
+            );
+            return Some((Reason::Pending, message));
+        };
+        let own_namespace = key.namespace == self.install.namespace;
+        if !own_namespace && self.own.is_empty() {
+            let message = format!(
+                "Service {}/{}, whose endpoints those of Service {key} are, has none: it is Tollgate's own and comes with \
+                 its chart",
+                self.install.namespace, self.install.service
+            );
+            return Some((Reason::Pending, message));
+        }
+        if no_address {
+            let kind = service.spec.as_ref().and_then(|s| s.type_.as_deref()).unwrap_or(settings.kind.as_str());
+            let meanwhile = match share.wanted.keys().next() {
+                Some(port) if own_namespace => format!(
+                    " Meanwhile this works: kubectl -n {} port-forward service/{} {port}:{port}.",
+                    key.namespace, key.name
+                ),
+                _ => String::new(),
+            };
+            let message = format!(
+                "Service {key} of type {kind} has no address yet; a load balancer of the cluster has to give it one.\
+                 {meanwhile} Where there is no load balancer, GatewayParameters with spec.kube.service.type ClusterIP or \
+                 NodePort, named in the Gateway's spec.infrastructure.parametersRef, need none"
+            );
+            return Some((Reason::AddressNotAssigned, message));
+        }
+        None
+    }
+
+    /// Where clients reach the Service, if it is ours.
+    fn addresses(&self, wish: &Wish<'_>) -> Vec<GatewayAddress> {
+        let service = self.objects.services.get(wish.key).filter(|s| is_of(&s.metadata, wish.gateway));
+        let Some(service) = service else { return Vec::new() };
+        let ip = |value: &String| GatewayAddress { kind: AddressType::IPAddress, value: value.clone() };
+        let spec = service.spec.as_ref();
+        if spec.and_then(|s| s.type_.as_deref()) == Some(ServiceType::LoadBalancer.as_str()) {
+            let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
+            let ingress = balancer.and_then(|b| b.ingress.as_ref()).into_iter().flatten();
+            let name = |value: &String| GatewayAddress { kind: AddressType::Hostname, value: value.clone() };
+            let address = ingress.filter_map(|i| i.ip.as_ref().map(ip).or_else(|| i.hostname.as_ref().map(name)));
+            return address.collect();
+        }
+        let all = spec.and_then(|s| s.cluster_ips.as_ref()).into_iter().flatten();
+        let first = spec.and_then(|s| s.cluster_ip.as_ref()).into_iter();
+        let mut found = Vec::new();
+        for address in all.chain(first).filter(|a| !a.is_empty() && *a != "None").map(ip) {
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        found
+    }
+
+    fn write_service(&mut self, wish: &Wish<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
+        let selector = (wish.key.namespace == self.install.namespace).then_some(&self.install.selector);
+        let body = service(wish, settings, targets, selector);
+        let present = self.objects.services.get(wish.key).and_then(|s| serde_json::to_value(&**s).ok());
+        if !present.is_some_and(|present| covers(&present, &body)) {
+            self.changes.push(Change { kind: Kind::Service, key: wish.key.clone(), body: Some(body) });
+        }
+    }
+
+    /// EndpointSlices, where the Service can't select the pods.
+    fn write_slices(&mut self, wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) {
+        if wish.key.namespace == self.install.namespace {
+            return;
+        }
+        if self.own.is_empty() || targets.is_empty() {
+            // Not known is not none.
+            self.kept.extend(FAMILIES.map(|(_, suffix)| slice_key(wish.key, suffix)));
+            return;
+        }
+        for (family, suffix) in FAMILIES {
+            let key = slice_key(wish.key, suffix);
+            let Some(wanted) = self.mirror(wish, &key, family, targets) else { continue };
+            self.kept.insert(key.clone());
+            let present = self.objects.endpoint_slices.get(&key);
+            if present.is_some_and(|p| !is_of(&p.metadata, wish.gateway) || same_slice(p, &wanted)) {
+                continue;
+            }
+            // What serialises without error: k8s_openapi's own types.
+            let body = serde_json::to_value(&wanted).ok();
+            self.changes.extend(body.map(|body| Change { kind: Kind::EndpointSlice, key, body: Some(body) }));
+        }
+    }
+
+    /// The pods' addresses of one family, if there are any.
+    fn mirror(
+        &self,
+        wish: &Wish<'_>,
+        key: &ObjectKey,
+        family: &str,
+        targets: &BTreeMap<u16, u16>,
+    ) -> Option<EndpointSlice> {
+        let names = port_names(wish, targets);
+        let slices = self.own.iter().filter(|slice| slice.address_type == family);
+        let mut endpoints: Vec<Endpoint> = slices.flat_map(|slice| &slice.endpoints).cloned().collect();
+        endpoints.retain(|endpoint| !endpoint.addresses.is_empty());
+        endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
+        endpoints.dedup_by(|a, b| a.addresses == b.addresses);
+        endpoints.truncate(MAX_ENDPOINTS);
+        if endpoints.is_empty() {
+            return None;
+        }
+        // Hints speak of the zones of another Service's traffic.
+        for endpoint in &mut endpoints {
+            endpoint.hints = None;
+        }
+        let port = |(port, target): (&u16, &u16)| EndpointPort {
+            name: names.get(port).cloned(),
+            port: Some(i32::from(*target)),
+            protocol: Some("TCP".into()),
+            ..EndpointPort::default()
+        };
+        let labels = [(SERVICE_NAME, wish.key.name.as_str()), (SLICE_MANAGED_BY, SLICE_MANAGER)];
+        Some(EndpointSlice {
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                owner_references: Some(vec![owner_reference(wish)]),
+                ..ObjectMeta::default()
+            },
+            address_type: family.to_owned(),
+            endpoints,
+            ports: Some(targets.iter().map(port).collect()),
+        })
+    }
+
+    /// Deletes what was made for Gateways that are still there but not exposed by us any more. Kubernetes deletes what
+    /// belongs to Gateways that are gone. A Gateway whose class is gone keeps its own: a class that is replaced would take
+    /// every address with it.
+    fn remove_leftovers(&mut self, wishes: &[Wish<'_>]) {
+        let exposed = |gateway: &Gateway| wishes.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
+        for (key, service) in &self.objects.services {
+            let Some(gateway) = self.owning_gateway(key, &service.metadata) else { continue };
+            let unwanted = match exposed(gateway) {
+                Some(wish) => wish.settings.is_some_and(|s| s.self_managed),
+                None => self.is_anothers(gateway),
+            };
+            if unwanted {
+                self.changes.push(Change { kind: Kind::Service, key: key.clone(), body: None });
+            }
+        }
+        for (key, slice) in &self.objects.endpoint_slices {
+            let Some(gateway) = self.owning_gateway(key, &slice.metadata) else { continue };
+            let unwanted = exposed(gateway).is_some() || self.is_anothers(gateway);
+            if unwanted && !self.kept.contains(key) {
+                self.changes.push(Change { kind: Kind::EndpointSlice, key: key.clone(), body: None });
+            }
+        }
+    }
+
+    /// The Gateway that an object of ours was made for, if it still is there.
+    fn owning_gateway(&self, key: &ObjectKey, metadata: &ObjectMeta) -> Option<&Gateway> {
+        let owner = owner(metadata)?;
+        let gateway = self.objects.gateways.get(&ObjectKey::new(&key.namespace, &owner.name))?;
+        (gateway.metadata.uid.as_ref() == Some(&owner.uid)).then_some(&**gateway)
+    }
+
+    /// Whether a Gateway's class is there and names another controller.
+    fn is_anothers(&self, gateway: &Gateway) -> bool {
+        let classes: &Map<_> = &self.objects.gateway_classes;
+        let class = classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
+        class.is_some_and(|class| class.spec.controller_name != CONTROLLER_NAME)
+    }
+}
+
+fn slice_key(gateway: &ObjectKey, suffix: &str) -> ObjectKey {
+    ObjectKey::new(&gateway.namespace, format!("{}-tollgate-{suffix}", gateway.name))
+}
+
+fn owner_reference(wish: &Wish<'_>) -> OwnerReference {
+    OwnerReference {
+        api_version: "gateway.networking.k8s.io/v1".into(),
+        kind: "Gateway".into(),
+        name: wish.key.name.clone(),
+        uid: wish.gateway.metadata.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        // It would need a permission on the Gateway's finalizers.
+        block_owner_deletion: None,
+    }
+}
+
+/// The name of each port: that of its first listener where it can be one, else of its number.
+fn port_names(wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, String> {
+    let mut used = BTreeSet::new();
+    let mut names = BTreeMap::new();
+    for port in targets.keys() {
+        let written = wish.ports.get(port).filter(|name| is_dns_label(name)).cloned();
+        let candidates = written.into_iter().chain([format!("port-{port}"), format!("listener-port-{port}")]);
+        if let Some(name) = candidates.into_iter().find(|name| !used.contains(name)) {
+            used.insert(name.clone());
+            names.insert(*port, name);
+        }
+    }
+    names
+}
+
+/// The Gateway's Service with every field that is ours, and no other.
+fn service(
+    wish: &Wish<'_>,
+    settings: &Settings,
+    targets: &BTreeMap<u16, u16>,
+    selector: Option<&BTreeMap<String, String>>,
+) -> Value {
+    let names = port_names(wish, targets);
+    let infrastructure = wish.gateway.spec.infrastructure.as_ref().filter(|_| Feature::GatewayInfrastructure.served());
+    let mut labels = infrastructure.and_then(|i| i.labels.clone()).unwrap_or_default();
+    labels.extend(settings.labels.clone());
+    labels.insert(MANAGED_BY.into(), TOLLGATE.into());
+    labels.insert(GATEWAY_NAME.into(), wish.key.name.clone());
+    let mut annotations = infrastructure.and_then(|i| i.annotations.clone()).unwrap_or_default();
+    annotations.extend(settings.annotations.clone());
+    let outside = settings.kind != ServiceType::ClusterIp;
+    let ports = targets.iter().map(|(port, target)| {
+        let mut entry = json!({"name": names.get(port), "port": port, "protocol": "TCP", "targetPort": target});
+        if let (Some(node_port), Some(entry)) =
+            (settings.node_ports.get(port).filter(|_| outside), entry.as_object_mut())
+        {
+            entry.insert("nodePort".into(), (*node_port).into());
+        }
+        entry
+    });
+    let mut spec = json!({"type": settings.kind.as_str(), "ports": ports.collect::<Vec<_>>()});
+    if let Some(spec) = spec.as_object_mut() {
+        spec.extend(selector.map(|selector| ("selector".into(), json!(selector))));
+        spec.extend(settings.cluster_ip.as_ref().map(|ip| ("clusterIP".into(), json!(ip))));
+        let policy = settings.external_traffic_policy.as_ref().filter(|_| outside);
+        spec.extend(policy.map(|policy| ("externalTrafficPolicy".into(), json!(policy))));
+    }
+    let digest = digest(&json!([labels, annotations, spec]).to_string());
+    annotations.insert(APPLIED.into(), digest);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": wish.key.name,
+            "namespace": wish.key.namespace,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(wish)],
+        },
+        "spec": spec,
+    })
+}
+
+/// FNV-1a: every replica of every version must come to the same.
+fn digest(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// Whether `present` has everything of `wanted`; a selector must be just that.
+fn covers(present: &Value, wanted: &Value) -> bool {
+    match (present, wanted) {
+        (Value::Object(present), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
+            present.get(name).is_some_and(|p| if name == "selector" { p == wanted } else { covers(p, wanted) })
+        }),
+        (Value::Array(present), Value::Array(wanted)) => {
+            wanted.iter().all(|wanted| present.iter().any(|present| covers(present, wanted)))
+        }
+        _ => present == wanted,
+    }
+}
+
+fn same_slice(present: &EndpointSlice, wanted: &EndpointSlice) -> bool {
+    let labels = |slice: &EndpointSlice| slice.metadata.labels.clone().unwrap_or_default();
+    let kept = labels(present);
+    present.address_type == wanted.address_type
+        && present.endpoints == wanted.endpoints
+        && present.ports == wanted.ports
+        && labels(wanted).iter().all(|(name, value)| kept.get(name) == Some(value))
+}
