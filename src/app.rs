@@ -178,10 +178,10 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
-    let (published, news) = watch::channel(None);
+    let (compiled, news) = watch::channel(None);
     let unpublish = CancellationToken::new();
     let mut teller = tokio::spawn(tell(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
-    let publisher = Publisher { env, snapshots, latest, changed: publish, published };
+    let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
     tasks.spawn(async move { publisher.run(updates).await });
     let closed = stop.clone();
     tasks.spawn(async move { source.watch(counted, objects, closed).await });
@@ -314,13 +314,11 @@ fn tell(
         _ => None,
     };
     async move {
-        match writer {
-            Some((client, replica)) => publish::run(client, news, replica, metrics, stop).await.context("publish"),
-            None => {
-                stop.cancelled().await;
-                Ok(())
-            }
-        }
+        let Some((client, replica)) = writer else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        publish::run(client, news, replica, metrics, stop).await.context("publish")
     }
 }
 

@@ -62,13 +62,13 @@ impl Publisher {
     fn publish(&self, objects: Arc<Objects>, compiled: Compiled, generation: u64, took: Duration) {
         let Compiled { snapshot, reports, services } = compiled;
         self.snapshots.store(Arc::new(snapshot));
-        self.changed.send_replace(generation);
         report(&reports, &objects.rejected, self.latest.load_full().as_deref());
         let metrics = &self.env.metrics;
         let rejected = objects.rejected.iter().map(|r| r.kind);
         metrics.config.published(generation, counts(&objects), rejected, took, SystemTime::now());
         metrics.operator.objects(states(&reports, &objects.rejected));
         self.tell(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
+        self.changed.send_replace(generation);
         tracing::info!(
             generation,
             compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

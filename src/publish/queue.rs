@@ -19,7 +19,7 @@ use crate::api::{Kind, ObjectKey};
 /// Pause after the first failure of a write; it doubles with each one more.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a failure.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Writes of one object in quick succession before they are slowed down: a change of many objects makes a Gateway's status
 /// change a few times.
 const BURST: u32 = 10;
@@ -187,15 +187,12 @@ impl Queue {
     fn schedule(&mut self, target: &Target, now: Instant) {
         let Some(item) = self.items.get_mut(target) else { return };
         let slow = self.paces.get(target).filter(|pace| pace.writes >= BURST).map(|pace| pace.last + SLOW);
-        match slow.filter(|at| *at > now) {
-            Some(at) => {
-                item.state = State::Later(at);
-                self.later.insert((at, target.clone()));
-            }
-            None => {
-                item.state = State::Ready;
-                self.ready.push_back(target.clone());
-            }
+        if let Some(at) = slow.filter(|at| *at > now) {
+            item.state = State::Later(at);
+            self.later.insert((at, target.clone()));
+        } else {
+            item.state = State::Ready;
+            self.ready.push_back(target.clone());
         }
     }
 }

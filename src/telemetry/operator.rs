@@ -10,6 +10,19 @@ use crate::api::Kind;
 /// Bounds of the publish time's buckets, in seconds; a change is to be served within one.
 const PUBLISH_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+/// The kinds that are written: their counters begin at 0, so that a first failure is an increase.
+const WRITTEN: [&str; 9] = [
+    Kind::GatewayClass.as_str(),
+    Kind::Gateway.as_str(),
+    Kind::HttpRoute.as_str(),
+    Kind::Backend.as_str(),
+    Kind::TrafficPolicy.as_str(),
+    Kind::Service.as_str(),
+    Kind::EndpointSlice.as_str(),
+    "Event",
+    "Lease",
+];
+
 /// How one write to the cluster ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -57,7 +70,7 @@ impl OperatorMetrics {
     ///
     /// When a name is taken.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
+        let metrics = Self {
             leader: register(
                 registry,
                 IntGauge::new("tollgate_leader", "1 on the replica that holds the Lease and writes, else 0."),
@@ -89,7 +102,13 @@ impl OperatorMetrics {
                     .buckets(PUBLISH_SECONDS.to_vec()),
                 ),
             )?,
-        })
+        };
+        for kind in WRITTEN {
+            for outcome in [WriteOutcome::Written, WriteOutcome::Conflict, WriteOutcome::Failed] {
+                metrics.writes.with_label_values(&[kind, outcome.as_str()]);
+            }
+        }
+        Ok(metrics)
     }
 
     /// Records whether this replica leads.
