@@ -172,10 +172,12 @@ impl Secrets {
         let known = match fetched {
             Fetched::Found(version, data) => Some(Known::Present(version, Arc::new(data))),
             Fetched::Absent => Some(Known::Absent),
-            Fetched::Refused(why) => Some(Known::Unreadable(why)),
-            Fetched::Failed(why) if in_vain && matches!(wanted.known, Known::Nothing) => Some(Known::Unreadable(why)),
-            // What was known stays.
-            Fetched::Failed(_) => None,
+            Fetched::Refused(why) | Fetched::Failed(why) => match wanted.known {
+                // What was read stays: an API server that has just started forbids everything for a moment.
+                Known::Present(..) | Known::Absent => None,
+                Known::Nothing if !in_vain => None,
+                Known::Nothing | Known::Unreadable(_) => Some(Known::Unreadable(why)),
+            },
         };
         let changed = known.is_some_and(|known| wanted.known.learn(known));
         if again || retry {
