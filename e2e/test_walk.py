@@ -105,7 +105,7 @@ def test_the_examples_of_the_repository(kube, tollgate, make_ns):
     ns = make_ns("examples")
     folder = os.path.join(ROOT, "examples", "cloud-llm-providers")
     applied = []
-    for name in ("gateway.yaml", "gemini.yaml", "openai.yaml", "anthropic.yaml"):
+    for name in ("00-namespace.yaml", "gateway.yaml", "gemini.yaml", "openai.yaml", "anthropic.yaml"):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             text = re.sub(r"\$[A-Z_]+", "a-key", file.read()).replace("kgateway-system", ns)
         applied += [at_simulator(d) for d in documents(text) if d["kind"] != "Namespace"]

@@ -27,6 +27,11 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<Job> {
         let update = find(reports, Kind::Gateway, key).and_then(|r| status::gateway(r, gateway, now));
         jobs.extend(update.map(|u| job(Kind::Gateway, key, gateway.as_ref(), u)));
     }
+    for (key, parameters) in &objects.gateway_parameters {
+        let report = find(reports, Kind::GatewayParameters, key);
+        let update = report.and_then(|r| status::parameters(r, parameters, now));
+        jobs.extend(update.map(|u| job(Kind::GatewayParameters, key, parameters.as_ref(), u)));
+    }
     for (key, route) in &objects.http_routes {
         let update = status::route(find(reports, Kind::HttpRoute, key), route, now);
         jobs.extend(update.map(|u| job(Kind::HttpRoute, key, route.as_ref(), u)));

@@ -22,7 +22,7 @@ use super::{
     words,
 };
 use crate::{
-    api::{Kind, ObjectKey, backend::Backend, traffic_policy::TrafficPolicy},
+    api::{Kind, ObjectKey, backend::Backend, gateway_parameters::GatewayParameters, traffic_policy::TrafficPolicy},
     telemetry::{Metrics, operator::WriteOutcome},
 };
 
@@ -192,6 +192,7 @@ fn resource(kind: Kind) -> ApiResource {
         Kind::GatewayClass => of::<GatewayClass>(),
         Kind::Gateway => of::<Gateway>(),
         Kind::HttpRoute => of::<HttpRoute>(),
+        Kind::GatewayParameters => of::<GatewayParameters>(),
         Kind::Backend => of::<Backend>(),
         Kind::TrafficPolicy => of::<TrafficPolicy>(),
         Kind::EndpointSlice => of::<EndpointSlice>(),

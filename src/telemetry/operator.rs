@@ -11,9 +11,10 @@ use crate::api::Kind;
 const PUBLISH_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// The kinds that are written: their counters begin at 0, so that a first failure is an increase.
-const WRITTEN: [&str; 9] = [
+const WRITTEN: [&str; 10] = [
     Kind::GatewayClass.as_str(),
     Kind::Gateway.as_str(),
+    Kind::GatewayParameters.as_str(),
     Kind::HttpRoute.as_str(),
     Kind::Backend.as_str(),
     Kind::TrafficPolicy.as_str(),

@@ -13,7 +13,7 @@ mod tests;
 use serde_json::Value;
 
 pub(super) use self::{
-    own::{backend, class, gateway, undecodable},
+    own::{backend, class, gateway, parameters, undecodable},
     shared::{policy, route},
 };
 use super::events::{Transition, dedup};

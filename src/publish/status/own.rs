@@ -1,4 +1,4 @@
-//! Statuses that one controller writes: GatewayClass, Gateway, Backend.
+//! Statuses that one controller writes: GatewayClass, Gateway, GatewayParameters, Backend.
 
 use gateway_api::gateways::GatewayStatusListeners;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Written, jiff::Timestamp};
@@ -15,6 +15,7 @@ use crate::{
         backend::{Backend, BackendSpec},
         condition::{ConditionType, Reason},
         gateway::{Gateway, GatewayClass},
+        gateway_parameters::GatewayParameters,
     },
     compile::{
         Condition, GatewayAddress, ListenerReport, ObjectReport,
@@ -104,6 +105,21 @@ pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: 
         "conditions": merged(present, &report.conditions, report.generation, now),
         "providers": providers,
     });
+    let told = transitions("", present, &report.conditions).collect();
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
+}
+
+/// The new status of GatewayParameters; `None` when it is so already.
+pub(in crate::publish) fn parameters(
+    report: &ObjectReport,
+    object: &GatewayParameters,
+    now: Timestamp,
+) -> Option<Update> {
+    let present = object.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    if is_current(present, &report.conditions, report.generation) {
+        return None;
+    }
+    let status = json!({"conditions": merged(present, &report.conditions, report.generation, now)});
     let told = transitions("", present, &report.conditions).collect();
     Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
 }

@@ -175,6 +175,17 @@ fn a_backend_names_its_providers() {
 }
 
 #[test]
+fn parameters_say_what_is_not_acted_on() {
+    let mut report = report(Kind::GatewayParameters);
+    report.conditions = vec![accepted(true, Reason::Accepted, "not acted on: kube.istio")];
+    let said = json!([written("Accepted", "True", "Accepted", "not acted on: kube.istio", NOW)]);
+    let spec = json!({"kube": {}});
+    let update = parameters(&report, &object(&spec, &json!(null)), now());
+    assert_eq!(merge(update), Some(json!({"conditions": said})));
+    assert_eq!(parameters(&report, &object(&spec, &json!({"conditions": said})), now()), None);
+}
+
+#[test]
 fn a_class_tells_its_features() {
     let report = ObjectReport {
         conditions: vec![accepted(true, Reason::Accepted, "")],
