@@ -21,11 +21,20 @@ bench *options:
 # Writes the committed custom resource definitions anew.
 crds:
     cargo run --quiet -- crds --write crds
+    cp crds/*.yaml helm/tollgate/files/crds/
 
 # The providers' own Python clients against Tollgate in front of its simulator.
 sdk:
     cargo build --bin tollgate
     tests/sdk/run
+
+# The chart, without a cluster; needs helm.
+chart:
+    tests/chart/run
+
+# Everything on the cluster of KUBECONFIG, whose nodes have IMAGE; see e2e/README.md.
+e2e *options:
+    e2e/run {{ options }}
 
 # Bans, licences and sources of the dependencies; needs cargo-deny.
 deny:
