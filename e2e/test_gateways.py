@@ -55,7 +55,7 @@ def test_elsewhere_tollgate_keeps_the_endpoints(kube, tollgate, ns):
     found = kube.get("Gateway", ns, "gw")
     assert owner(service) == ("Gateway", "gw", found["metadata"]["uid"])
     [ours] = slices(kube, ns, "gw")
-    assert ours["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] == "tollgate.dev/gateway"
+    assert ours["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] == "gateway.tollgate.dev"
     assert ours["metadata"].get("ownerReferences"), "a slice without owner outlives its Gateway"
     pod = tollgate.pod()
     [endpoint] = ours["endpoints"]
@@ -231,16 +231,22 @@ def test_a_gateway_that_goes_takes_its_service_and_endpoints_along(kube, tollgat
             return True
 
     wait_for("the target port to be closed", closed)
-    # The route's entry for it goes too, or says that there is no such Gateway.
-    kube.expect_condition("HTTPRoute", ns, "openai", "Accepted", False, "NoMatchingParent")
+    # Of a Gateway that is not there nobody knows whose it is, so nobody may speak of it.
+    wait_for("the route's entry to go", lambda: not kube.get("HTTPRoute", ns, "openai")["status"]["parents"])
 
 
 def test_a_gateway_of_another_class_gives_its_service_back(kube, tollgate, ns):
     """The class is changed to one of another controller: what we made for it goes."""
     handle = serve_openai(kube, ns)
     handle.service()
-    kube.apply(gateway(ns, "gw", gateway_class="somebody-elses", parameters_name="gw-parameters"))
-    wait_for("the Service to go", lambda: kube.get("Service", ns, "gw") is None, 30)
+    name = f"somebody-elses-{ns}"
+    kube.apply({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name},
+                "spec": {"controllerName": "example.com/other"}})
+    try:
+        kube.apply(gateway(ns, "gw", gateway_class=name, parameters_name="gw-parameters"))
+        wait_for("the Service to go", lambda: kube.get("Service", ns, "gw") is None, 30)
+    finally:
+        kube.remove("GatewayClass", None, name)
 
 
 def test_a_service_that_is_not_ours_is_not_touched(kube, tollgate, ns):

@@ -92,7 +92,9 @@ def test_a_namespace_is_deleted(kube, tollgate, ns, make_ns):
 
 
 def definitions(kube, *groups):
-    return [c for c in kube.list("CustomResourceDefinition") if c["spec"]["group"] in groups]
+    """Items of a list come without the kind that they are of."""
+    named = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    return [{**named, **c} for c in kube.list("CustomResourceDefinition") if c["spec"]["group"] in groups]
 
 
 def bare(document):
@@ -104,7 +106,8 @@ def bare(document):
 def test_the_definitions_are_missing_at_the_start_and_come_later(kube, tollgate, make_ns):
     """Every definition of the Gateway API and of Tollgate: waited for, said, and served without a restart."""
     ns = make_ns("late")
-    classes = [bare(c) for c in kube.list("GatewayClass") if c["spec"]["controllerName"] == "tollgate.dev/gateway"]
+    named = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass"}
+    classes = [bare({**named, **c}) for c in kube.list("GatewayClass") if c["spec"]["controllerName"] == "tollgate.dev/gateway"]
     saved = [bare(c) for c in definitions(kube, GATEWAY_API_GROUP, KGATEWAY_GROUP)]
     assert len(saved) >= 7 and classes
     # What guards the official definitions against being changed would also keep them away.

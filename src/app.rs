@@ -6,7 +6,10 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -166,13 +169,15 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         unrouted: metrics.requests.route("", "", ""),
         metrics: Arc::clone(&metrics),
         settings: settings(&args),
+        leaving: AtomicBool::new(false),
         cut: CancellationToken::new(),
     });
     let (publish, changes) = watch::channel(0);
     let (serving, mut served) = watch::channel(0);
     let drain = CancellationToken::new();
     let grace = Duration::from_secs(args.drain_seconds);
-    let listeners = tokio::spawn(Listeners::new(shared, ports).run(changes, serving, drain.clone(), grace));
+    let listeners =
+        tokio::spawn(Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace));
 
     let install = source.install(&args);
     let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
@@ -205,6 +210,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         ended = &mut teller => ended.context("a task panicked").and_then(|r| r),
     };
     ready.set_draining();
+    shared.leaving.store(true, Ordering::Relaxed);
     if outcome.is_ok() && args.drain_delay > 0 {
         tracing::info!(seconds = args.drain_delay, "stopping: not ready any more; new connections are still taken");
         tokio::time::sleep(Duration::from_secs(args.drain_delay)).await;

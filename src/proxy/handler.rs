@@ -1,8 +1,11 @@
 //! One request, from its head to the backend that serves it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering},
+};
 
-use http::{Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -23,6 +26,15 @@ const MAX_PATH: usize = 8 * 1024;
 /// Answers one request. Never fails: errors are replies.
 pub async fn handle(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response<ReplyBody> {
     let (parts, body) = request.into_parts();
+    let last = parts.version < Version::HTTP_2 && shared.leaving.load(Ordering::Relaxed);
+    let mut reply = answer(shared, peer, parts, body).await;
+    if last {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
+}
+
+async fn answer(shared: Arc<Shared>, peer: Peer, parts: Parts, body: Incoming) -> Response<ReplyBody> {
     let trace = TraceId::of(&parts.headers);
     let path = parts.uri.path().to_owned();
     let account = Account::begin(Arc::clone(&shared), peer.address, parts.method.clone(), path, trace);

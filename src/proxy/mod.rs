@@ -14,7 +14,10 @@ mod peer;
 mod relay;
 mod trace;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub use account::Account;
 pub use body::ReplyBody;
@@ -38,6 +41,9 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Bounds.
     pub settings: Settings,
+    /// Set when the process stops: HTTP/1 connections end with the reply that tells them, so that no client sends its next
+    /// request into one that is being closed.
+    pub leaving: AtomicBool,
     /// Cancelled when the time to drain is over: what is still open is cut.
     pub cut: CancellationToken,
 }

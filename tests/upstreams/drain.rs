@@ -81,3 +81,23 @@ fn a_request_that_waits_for_its_reply_gets_it() {
     assert!(client.closed(), "a connection that drains is closed after its reply");
     assert_eq!(gateway.wait_for_exit().code(), Some(0));
 }
+
+#[test]
+fn before_the_drain_requests_are_served_and_connections_end_with_a_word() {
+    let upstream = Upstream::json("{}");
+    let manifest = s1("openai", "/openai", upstream.port);
+    let gateway = Start::new().manifest("a.yaml", &manifest).flag("--drain-delay", "3").run();
+    let ask =
+        |client: &mut Client| client.send(&request("POST", "/openai", &[], br#"{"model":"m","messages":[]}"#)).reply();
+    let mut kept = gateway.connect();
+    assert_eq!(ask(&mut kept).header("connection"), None);
+    gateway.signal("TERM");
+    wait_until("not ready", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
+    // It may still be sent requests by those who have not heard: on its connections and on new ones.
+    for (what, client) in [("kept", &mut kept), ("new", &mut gateway.connect())] {
+        let reply = ask(client);
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{what}");
+        assert!(client.closed(), "{what}");
+    }
+    assert_eq!(gateway.wait_for_exit().code(), Some(0));
+}
