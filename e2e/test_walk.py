@@ -5,7 +5,6 @@ import re
 import subprocess
 
 import pytest
-import yaml
 
 from harness import traffic
 from harness.kube import wait_for
@@ -142,13 +141,3 @@ def test_the_guide_with_the_class_of_its_time(kube, tollgate, ns):
     kube.apply(gateway(ns, "ai-gateway", gateway_class="kgateway"),
                *map(at_simulator, documents(GUIDE.replace("NAMESPACE", ns))))
     GatewayHandle(kube, ns, "ai-gateway", 8080).serves(path="/gemini", body=traffic.GEMINI)
-
-
-def test_the_readmes_commands_for_the_cluster_are_these(tollgate):
-    """What the README tells to type is what the tests do."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        readme = file.read()
-    for command in ("helm install tollgate helm/tollgate", "kubectl port-forward", "svc/ai-gateway", "kubectl get backend"):
-        assert command in readme, f"the README lacks `{command}`"
-    blocks = re.findall(r"```ya?ml\n(.*?)```", readme, re.S)
-    assert all(list(yaml.safe_load_all(block)) for block in blocks)

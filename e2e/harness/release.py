@@ -50,6 +50,7 @@ class Release:
 
     def upgrade(self, values):
         self.values = None
+        self.discard_the_unfinished()
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(values, file)
             file.flush()
@@ -57,6 +58,13 @@ class Release:
                  "--wait", "--timeout", "120s")
         self.settled()
         self.values = values
+
+    @staticmethod
+    def discard_the_unfinished():
+        """helm does not go on from an installation or removal that broke off, in a run before this one, say."""
+        status = helm("status", NAME, "-n", NAMESPACE, "--output", "json", check=False)
+        if status.returncode == 0 and json.loads(status.stdout)["info"]["status"] not in ("deployed", "failed"):
+            helm("uninstall", NAME, "-n", NAMESPACE, "--wait", "--ignore-not-found", "--timeout", "120s")
 
     def uninstall(self):
         self.values = None

@@ -1,0 +1,79 @@
+"""The README's walk in a cluster, its commands taken out of it and run as they stand."""
+
+import os
+import re
+import signal
+import subprocess
+
+from harness.kube import wait_for
+from harness.release import IMAGE, ROOT
+
+NAMESPACE = "kgateway-system"
+# What brings a cluster or its prerequisites, which are there already.
+ELSEWHERE = re.compile(r"^(kind |docker |kubectl apply -f https://)")
+
+
+def commands():
+    """The blocks of the section, each as one script."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        [section] = re.findall(r"^## In a cluster$(.*?)^## ", file.read(), re.M | re.S)
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.S)
+    kept = ["\n".join(line for line in block.splitlines() if not ELSEWHERE.match(line)) for block in blocks]
+    return [block for block in kept if block.strip()]
+
+
+def run(script, env):
+    # In the background of a shell that ends, a port-forward would hold the pipe.
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=env, timeout=180, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, f"{script}\n{done.stdout}"
+    return done.stdout
+
+
+def forwarded(script, env):
+    """A port-forward as in another terminal, once it listens."""
+    process = subprocess.Popen(["bash", "-c", f"exec {script}"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    assert "Forwarding from" in process.stdout.readline()
+    return process
+
+
+def test_the_commands_of_the_readme(kube, release):
+    if kube.get("Deployment", "tollgate-system", "tollgate"):
+        release.uninstall()
+    release.changed()
+    repository, tag = IMAGE.rsplit(":", 1)
+    env = {**os.environ, "GOOGLE_KEY": "a-key"}
+    # As the README offers it: another image, and no provider's key.
+    given = f" --set image.repository={repository},image.tag={tag} --set simulateProviders=true"
+    background, said = [], {}
+    try:
+        for block in commands():
+            install = "helm install tollgate helm/tollgate"
+            if block.strip().startswith("kubectl port-forward") and len(block.strip().splitlines()) == 1:
+                background.append(forwarded(block.strip(), env))
+                continue
+            if "port-forward" in block:
+                first, *rest = block.strip().splitlines()
+                background.append(forwarded(first.removesuffix("&").strip(), env))
+                block = "\n".join(rest)
+            if "kubectl get backend" in block:
+                *applied, last = block.strip().splitlines()
+                run("\n".join(applied), env)
+                wait_for("the Backend to be accepted", lambda: "True" in run(last, env).split("google", 1)[1], 10)
+                said["backend"] = run(last, env)
+            else:
+                said[block.strip().splitlines()[0]] = run(block.replace(install, install + given), env)
+    finally:
+        for process in background:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    assert re.search(r"google +AI +gemini +True", said["backend"]), said["backend"]
+    [reply] = [text for command, text in said.items() if command.startswith("curl localhost:8080/gemini")]
+    assert '"candidates"' in reply and '"totalTokenCount": 17' in reply, reply
+    [metrics] = [text for command, text in said.items() if "localhost:9092/metrics" in command]
+    assert 'ai_prompt_tokens_total{llm="gemini",model="gemini-1.5-flash-latest"} 8' in metrics, metrics
+    assert any(command.startswith("helm uninstall") for command in said), list(said)
+    # It said what stays.
+    assert kube.get("Backend", NAMESPACE, "google"), "definitions and Backends outlive the release"
+    kube.remove("Namespace", None, NAMESPACE)
+    wait_for("the namespace to go", lambda: kube.get("Namespace", None, NAMESPACE) is None, 60)
