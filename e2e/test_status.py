@@ -266,7 +266,7 @@ def test_attached_routes_are_counted(kube, shared, ns):
 
     def count(wanted):
         def probe():
-            [listener] = kube.get("Gateway", ns, "gw")["status"]["listeners"]
+            [listener] = kube.get("Gateway", ns, "gw").get("status", {}).get("listeners") or [{"attachedRoutes": None}]
             assert listener["attachedRoutes"] == wanted, listener
             return True
         wait_for(f"{wanted} attached routes", probe)

@@ -110,17 +110,17 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
     }
     for object in &reports.objects {
-        let before =
-            previous.and_then(|p| p.reports.objects.iter().find(|o| o.kind == object.kind && o.key == object.key));
+        let before = previous.and_then(|p| p.reports.find(object.kind, &object.key));
         if before == Some(object) {
             continue;
         }
         let name = object.key.to_string();
-        let mut problems = object.problems().peekable();
-        if problems.peek().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
+        if object.problems().next().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
             tracing::info!(kind = object.kind.as_str(), object = name, "healed");
         }
-        for problem in problems {
+        // A report may differ in a count alone.
+        let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
+        for problem in object.problems().filter(|problem| !known(problem)) {
             tracing::warn!(
                 kind = object.kind.as_str(),
                 object = name,

@@ -14,6 +14,14 @@ pub struct Reports {
     pub objects: Vec<ObjectReport>,
 }
 
+impl Reports {
+    /// What there is to say about one object.
+    pub fn find(&self, kind: Kind, key: &ObjectKey) -> Option<&ObjectReport> {
+        let index = self.objects.binary_search_by(|r| (r.kind, &r.key).cmp(&(kind, key))).ok()?;
+        self.objects.get(index)
+    }
+}
+
 /// What compile has to say about one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObjectReport {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{Kind, ObjectKey},
-    compile::{Change, ObjectReport, Objects, Rejected, Reports},
+    compile::{Change, Objects, Rejected},
 };
 
 /// All writes that would make the cluster say what was compiled.
@@ -20,38 +20,33 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<Job> {
     let Published { objects, reports, services } = published;
     let mut jobs = Vec::new();
     for (key, class) in &objects.gateway_classes {
-        let update = find(reports, Kind::GatewayClass, key).and_then(|r| status::class(r, class, now));
+        let update = reports.find(Kind::GatewayClass, key).and_then(|r| status::class(r, class, now));
         jobs.extend(update.map(|u| job(Kind::GatewayClass, key, class.as_ref(), u)));
     }
     for (key, gateway) in &objects.gateways {
-        let update = find(reports, Kind::Gateway, key).and_then(|r| status::gateway(r, gateway, now));
+        let update = reports.find(Kind::Gateway, key).and_then(|r| status::gateway(r, gateway, now));
         jobs.extend(update.map(|u| job(Kind::Gateway, key, gateway.as_ref(), u)));
     }
     for (key, parameters) in &objects.gateway_parameters {
-        let report = find(reports, Kind::GatewayParameters, key);
+        let report = reports.find(Kind::GatewayParameters, key);
         let update = report.and_then(|r| status::parameters(r, parameters, now));
         jobs.extend(update.map(|u| job(Kind::GatewayParameters, key, parameters.as_ref(), u)));
     }
     for (key, route) in &objects.http_routes {
-        let update = status::route(find(reports, Kind::HttpRoute, key), route, now);
+        let update = status::route(reports.find(Kind::HttpRoute, key), route, now);
         jobs.extend(update.map(|u| job(Kind::HttpRoute, key, route.as_ref(), u)));
     }
     for (key, backend) in &objects.backends {
-        let update = find(reports, Kind::Backend, key).and_then(|r| status::backend(r, backend, now));
+        let update = reports.find(Kind::Backend, key).and_then(|r| status::backend(r, backend, now));
         jobs.extend(update.map(|u| job(Kind::Backend, key, backend.as_ref(), u)));
     }
     for (key, policy) in &objects.traffic_policies {
-        let update = find(reports, Kind::TrafficPolicy, key).and_then(|r| status::policy(r, policy, now));
+        let update = reports.find(Kind::TrafficPolicy, key).and_then(|r| status::policy(r, policy, now));
         jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, policy.as_ref(), u)));
     }
     jobs.extend(objects.rejected.iter().filter_map(undecodable));
     jobs.extend(services.iter().map(|change| change_job(change, objects)));
     jobs
-}
-
-fn find<'a>(reports: &'a Reports, kind: Kind, key: &ObjectKey) -> Option<&'a ObjectReport> {
-    let index = reports.objects.binary_search_by(|r| (r.kind, &r.key).cmp(&(kind, key))).ok()?;
-    reports.objects.get(index)
 }
 
 fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, update: Update) -> Job {
