@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 
+import pytest
+
 from harness.kube import wait_for
 from harness.release import IMAGE, ROOT
 
@@ -37,10 +39,27 @@ def forwarded(script, env):
     return process
 
 
-def test_the_commands_of_the_readme(kube, release):
+@pytest.fixture
+def nothing_installed(kube, release):
+    """Nor the definitions that other releases leave: helm asks whose they are."""
+
+    def remove():
+        names = [c["metadata"]["name"] for c in kube.list("CustomResourceDefinition")
+                 if c["spec"]["group"] == "gateway.kgateway.dev"]
+        for name in names:
+            kube.remove("CustomResourceDefinition", None, name)
+        wait_for("the definitions to go", lambda: not any(
+            kube.get("CustomResourceDefinition", None, name) for name in names), 60)
+
     if kube.get("Deployment", "tollgate-system", "tollgate"):
         release.uninstall()
     release.changed()
+    remove()
+    yield
+    remove()
+
+
+def test_the_commands_of_the_readme(kube, nothing_installed):
     repository, tag = IMAGE.rsplit(":", 1)
     env = {**os.environ, "GOOGLE_KEY": "a-key"}
     # As the README offers it: another image, and no provider's key.
