@@ -19,9 +19,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::words;
 use crate::{
     api::ObjectKey,
+    source::kube::words,
     telemetry::{Metrics, operator::WriteOutcome},
 };
 

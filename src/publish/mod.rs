@@ -178,21 +178,3 @@ impl Writer {
         }
     }
 }
-
-/// What went wrong, in the API server's own words or with the causes down to the socket.
-fn words(error: &::kube::Error) -> String {
-    if let ::kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let inner = error.to_string();
-        if !text.contains(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        cause = error.source();
-    }
-    text
-}

@@ -19,10 +19,10 @@ use super::{
     events::{self, Transition},
     queue::{Job, Target, Went, Write},
     status::{self, Patch, Update},
-    words,
 };
 use crate::{
     api::{Kind, ObjectKey, backend::Backend, gateway_parameters::GatewayParameters, traffic_policy::TrafficPolicy},
+    source::kube::words,
     telemetry::{Metrics, operator::WriteOutcome},
 };
 

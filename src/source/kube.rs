@@ -40,6 +40,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::watches::words;
 use self::{
     health::{Health, Trouble},
     secrets::Fetched,

@@ -91,7 +91,7 @@ async fn follow<K>(
         }
         let Some((trouble, error)) = failure else { return };
         tracing::debug!(kind = row.kind.as_str(), %error, "watch failed");
-        if out.send(Message::Failed(row, trouble, words(&error))).await.is_err() {
+        if out.send(Message::Failed(row, trouble, why(&error))).await.is_err() {
             return;
         }
         let pause = backoff.next().unwrap_or(MAX_PAUSE);
@@ -124,17 +124,18 @@ where
 
 /// Why a watch failed. What was tried is known from the trouble; the API server's own words, or the causes down to the
 /// socket, are what helps.
-fn words(error: &watcher::Error) -> String {
+fn why(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => cause_in_words(cause),
+        | watcher::Error::WatchFailed(cause) => words(cause),
         watcher::Error::WatchError(status) => status.message.clone(),
         watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
-fn cause_in_words(error: &::kube::Error) -> String {
+/// What went wrong, in the API server's own words or with the causes down to the socket.
+pub(crate) fn words(error: &::kube::Error) -> String {
     if let ::kube::Error::Api(status) = error {
         return status.message.clone();
     }
@@ -170,7 +171,7 @@ pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) ->
         }
         Ok(Ok(None)) => Fetched::Absent,
         Ok(Err(::kube::Error::Api(status))) if status.code == 403 => Fetched::Refused(status.message),
-        Ok(Err(error)) => Fetched::Failed(cause_in_words(&error)),
+        Ok(Err(error)) => Fetched::Failed(words(&error)),
         Err(_) => Fetched::Failed(format!("the API server did not answer within {} s", GET_TIMEOUT.as_secs())),
     };
     (key, ticket, fetched)
