@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness.kube import wait_for
-from harness.release import IMAGE, ROOT
+from harness.release import IMAGE, ROOT, helm
 
 NAMESPACE = "kgateway-system"
 # What brings a cluster or its prerequisites, which are there already.
@@ -56,6 +56,10 @@ def nothing_installed(kube, release):
     release.changed()
     remove()
     yield
+    if kube.get("Deployment", NAMESPACE, "tollgate"):
+        helm("uninstall", "tollgate", "-n", NAMESPACE, "--wait")
+    if kube.get("Namespace", None, NAMESPACE):
+        kube.remove("Namespace", None, NAMESPACE)
     remove()
 
 
@@ -78,7 +82,7 @@ def test_the_commands_of_the_readme(kube, nothing_installed):
             if "kubectl get backend" in block:
                 *applied, last = block.strip().splitlines()
                 run("\n".join(applied), env)
-                wait_for("the Backend to be accepted", lambda: "True" in run(last, env).split("google", 1)[1], 10)
+                wait_for("the Backend to be accepted", lambda: "True" in run(last, env).split("google", 1)[1], 40)
                 said["backend"] = run(last, env)
             else:
                 said[block.strip().splitlines()[0]] = run(block.replace(install, install + given), env)

@@ -154,7 +154,7 @@ EXPLAINED = {
     "a route that the listener's namespaces keep out": (
         [gateway("SHARED", "closed-NS", [http_listener(allowedRoutes={"namespaces": {"from": "Same"}})]),
          route("NS", "it", {**PARENT, "name": "closed-NS"}, "/it")],
-        "HTTPRoute", "Accepted", False, "NotAllowedByListeners", "allows HTTPRoutes of namespace"),
+        "HTTPRoute", "Accepted", False, "NotAllowedByListeners", "does not allow HTTPRoutes of namespace"),
     "a route whose host no listener has": (
         [gateway("NS", "gw", [http_listener(hostname="a.example.com")]),
          route("NS", "it", {"name": "gw"}, "/it", hostnames=["b.example.org"])],

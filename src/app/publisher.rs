@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use crate::{
-    api::Kind,
+    api::{Kind, condition::Reason},
     compile::{self, Compiled, Env, Objects, Rejected, Reports},
     publish::Published,
     snapshot::Snapshots,
@@ -120,7 +120,9 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         }
         // A report may differ in a count alone.
         let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
-        for problem in object.problems().filter(|problem| !known(problem)) {
+        // How a Gateway begins is no mistake of anyone.
+        let begins = |problem: &&compile::Condition| problem.reason == Reason::Pending;
+        for problem in object.problems().filter(|problem| !known(problem) && !begins(problem)) {
             tracing::warn!(
                 kind = object.kind.as_str(),
                 object = name,

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    api::{
+        core::v1::Service,
+        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    },
     apimachinery::pkg::{
         apis::meta::v1::{ObjectMeta, OwnerReference},
         util::intstr::IntOrString,
@@ -69,7 +72,7 @@ pub struct Exposed {
 /// What comes of all wishes: each Gateway's exposure, in their order, and what has to be written or deleted.
 pub fn expose(objects: &Objects, install: &Install, wishes: &[Wish<'_>]) -> (Vec<Exposed>, Vec<Change>) {
     let claims: Vec<Claim> = wishes.iter().map(|wish| claim(objects, wish)).collect();
-    let shares = ledger::assign(&claims, install.admin_port);
+    let shares = ledger::assign(&claims, install.admin_port, &led_to_by_others(objects, wishes));
     let mut writer =
         Writer { objects, install, own: own_slices(objects, install), kept: BTreeSet::new(), changes: Vec::new() };
     let exposed = wishes.iter().zip(shares).map(|(wish, share)| writer.expose(wish, share)).collect();
@@ -80,17 +83,34 @@ pub fn expose(objects: &Objects, install: &Install, wishes: &[Wish<'_>]) -> (Vec
 fn claim(objects: &Objects, wish: &Wish<'_>) -> Claim {
     let self_managed = wish.settings.is_some_and(|s| s.self_managed);
     let service = objects.services.get(wish.key).filter(|s| !self_managed && is_of(&s.metadata, wish.gateway));
-    let ports = service.and_then(|s| s.spec.as_ref()).and_then(|s| s.ports.as_ref()).into_iter().flatten();
-    let recorded = ports.filter_map(|port| {
-        let Some(IntOrString::Int(target)) = port.target_port else { return None };
-        Some((u16::try_from(port.port).ok()?, u16::try_from(target).ok()?))
-    });
+    let recorded = service.into_iter().flat_map(|service| recorded(service));
     let missing = match wish.settings {
         Some(settings) if settings.self_managed => Missing::Own,
         Some(_) if obstacle(objects, wish).is_none() => Missing::Allocate,
         Some(_) | None => Missing::Wait,
     };
     Claim { ports: wish.ports.keys().copied().collect(), recorded: recorded.collect(), missing }
+}
+
+/// Target port by listener port, as a Service records them.
+fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
+    let ports = service.spec.as_ref().and_then(|s| s.ports.as_ref()).into_iter().flatten();
+    ports.filter_map(|port| {
+        let Some(IntOrString::Int(target)) = port.target_port else { return None };
+        Some((u16::try_from(port.port).ok()?, u16::try_from(target).ok()?))
+    })
+}
+
+/// Ports that Services of ours lead to whose Gateways are not among the wishes.
+fn led_to_by_others(objects: &Objects, wishes: &[Wish<'_>]) -> BTreeSet<u16> {
+    let wished: BTreeSet<&ObjectKey> = wishes.iter().map(|wish| wish.key).collect();
+    let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !wished.contains(key));
+    others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
+}
+
+/// Whether a Gateway has a Service that we made for it.
+pub fn has_service(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> bool {
+    objects.services.get(key).is_some_and(|service| is_of(&service.metadata, gateway))
 }
 
 /// Whether an object was made by us for this very Gateway.
@@ -166,21 +186,21 @@ impl Writer<'_> {
     fn expose(&mut self, wish: &Wish<'_>, share: Share) -> Exposed {
         let Some(settings) = wish.settings else {
             // Its Service stays as it is, and its endpoints follow the pods.
-            self.write_slices(wish, &share.bound);
+            let _ = self.write_slices(wish, &share.bound);
             return Exposed { addresses: self.addresses(wish), targets: share.bound, lacking: None };
         };
         if settings.self_managed {
             return Exposed { targets: share.bound, ..Exposed::default() };
         }
         let obstacle = obstacle(self.objects, wish);
-        if obstacle.is_some() || share.wanted.is_empty() {
-            self.write_slices(wish, &share.bound);
+        let in_the_way = if obstacle.is_some() || share.wanted.is_empty() {
+            self.write_slices(wish, &share.bound)
         } else {
             self.write_service(wish, settings, &share.wanted);
-            self.write_slices(wish, &share.wanted);
-        }
+            self.write_slices(wish, &share.wanted)
+        };
         let addresses = self.addresses(wish);
-        let lacking = obstacle.or_else(|| self.lacking(wish, settings, &share, addresses.is_empty()));
+        let lacking = obstacle.or(in_the_way).or_else(|| self.lacking(wish, settings, &share, addresses.is_empty()));
         Exposed { targets: share.bound, addresses, lacking }
     }
 
@@ -253,28 +273,39 @@ impl Writer<'_> {
         }
     }
 
-    /// EndpointSlices, where the Service can't select the pods.
-    fn write_slices(&mut self, wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) {
+    /// EndpointSlices, where the Service can't select the pods. Says what is in their way.
+    fn write_slices(&mut self, wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
         if wish.key.namespace == self.install.namespace {
-            return;
+            return None;
         }
+        let mut in_the_way = None;
         if self.own.is_empty() || targets.is_empty() {
             // Not known is not none.
             self.kept.extend(FAMILIES.map(|(_, suffix)| slice_key(wish.key, suffix)));
-            return;
+            return None;
         }
         for (family, suffix) in FAMILIES {
             let key = slice_key(wish.key, suffix);
             let Some(wanted) = self.mirror(wish, &key, family, targets) else { continue };
             self.kept.insert(key.clone());
             let present = self.objects.endpoint_slices.get(&key);
-            if present.is_some_and(|p| !is_of(&p.metadata, wish.gateway) || same_slice(p, &wanted)) {
+            if present.is_some_and(|p| !is_of(&p.metadata, wish.gateway)) {
+                let message = format!(
+                    "EndpointSlice {key} exists and is not this Gateway's, so it is left alone and Service {} leads to no \
+                     pod; delete it, or create the Gateway under another name",
+                    wish.key
+                );
+                in_the_way = Some((Reason::AddressNotUsable, message));
+                continue;
+            }
+            if present.is_some_and(|p| same_slice(p, &wanted)) {
                 continue;
             }
             // What serialises without error: k8s_openapi's own types.
             let body = serde_json::to_value(&wanted).ok();
             self.changes.extend(body.map(|body| Change { kind: Kind::EndpointSlice, key, body: Some(body) }));
         }
+        in_the_way
     }
 
     /// The pods' addresses of one family, if there are any.

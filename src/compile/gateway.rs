@@ -54,7 +54,7 @@ struct Candidate<'a> {
 /// Compiles every Gateway that is ours. Where two want the same, the older wins, then the first by name.
 pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateways {
     let mut ours: Vec<(&ObjectKey, &Arc<Gateway>)> =
-        objects.gateways.iter().filter(|(_, gateway)| is_ours(objects, env.scope, gateway)).collect();
+        objects.gateways.iter().filter(|(key, gateway)| is_ours(objects, env.scope, key, gateway)).collect();
     let age = |gateway: &Gateway| gateway.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
     ours.sort_by_key(|(key, gateway)| (age(gateway).unwrap_or(i64::MAX), *key));
     let others = other_reports(objects, &ours);
@@ -80,8 +80,11 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
             listener.target = targets.get(&listener.port).copied();
             if listener.target.is_none() && !waits && listener.is_valid() {
                 let holder = holders.get(&listener.port);
-                let whom = holder.map_or_else(|| "another, or by Tollgate itself".to_owned(), ToString::to_string);
-                let message = format!("port {} is already used by Gateway {whom}; use another", listener.port);
+                let whom = holder.map_or_else(
+                    || "another Gateway, or by Tollgate itself".to_owned(),
+                    |holder| format!("Gateway {holder}"),
+                );
+                let message = format!("port {} is already used by {whom}; use another", listener.port);
                 listener.accepted = Some((Reason::PortUnavailable, message));
             }
         }
@@ -130,6 +133,7 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
     };
     let mut listeners: Vec<ListenerState> = gateway.spec.listeners.iter().map(listener).collect();
     listener::mark_conflicts(&mut listeners);
+    listener::mark_overlaps(&mut listeners);
     listeners
 }
 
@@ -156,11 +160,12 @@ fn own_ports<'a>(candidates: &[Candidate<'a>], holders: &mut HashMap<u16, &'a Ob
     exposed.collect()
 }
 
-fn is_ours(objects: &Objects, scope: Scope, gateway: &Gateway) -> bool {
+fn is_ours(objects: &Objects, scope: Scope, key: &ObjectKey, gateway: &Gateway) -> bool {
     let class = objects.gateway_classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
     match class {
         Some(class) => class.spec.controller_name == CONTROLLER_NAME,
-        None => scope == Scope::Files,
+        // A class that is deleted takes nothing away from those it has served: it may be about to be replaced.
+        None => scope == Scope::Files || expose::has_service(objects, key, gateway),
     }
 }
 
@@ -192,7 +197,9 @@ pub fn finish(gateways: Gateways) -> (BTreeMap<u16, Port>, Vec<ObjectReport>) {
     for (key, state) in gateways.by_key {
         let mut report = ObjectReport::new(Kind::Gateway, key, state.generation);
         report.conditions = gateway_conditions(&state);
-        let refused = state.refused.as_ref().map(|(_, why)| why.as_str());
+        // What waits for something that will never come says so.
+        let never = state.lacking.as_ref().filter(|(reason, _)| *reason == Reason::Invalid);
+        let refused = state.refused.as_ref().or(never).map(|(_, why)| why.as_str());
         report.listeners = state.listeners.iter().map(|l| l.report(refused)).collect();
         report.addresses = state.addresses;
         reports.push(report);

@@ -45,8 +45,9 @@ pub struct Share {
     pub wanted: BTreeMap<u16, u16>,
 }
 
-/// The share of each claim. `admin` is Tollgate's own port.
-pub fn assign(claims: &[Claim], admin: u16) -> Vec<Share> {
+/// The share of each claim. `admin` is Tollgate's own port; `led_to` are ports that other Services of ours lead to, those of
+/// Gateways that are no longer ours: whoever uses them must not end at another Gateway.
+pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share> {
     let mut shares = vec![Share::default(); claims.len()];
     let mut taken = BTreeSet::from([admin]);
     let give = |share: &mut Share, port: u16, target: u16| {
@@ -61,6 +62,7 @@ pub fn assign(claims: &[Claim], admin: u16) -> Vec<Share> {
             }
         }
     }
+    taken.extend(led_to);
     // Before anything new is given: these ports may be in use, which no Service records.
     for (claim, share) in claims.iter().zip(&mut shares).filter(|(claim, _)| claim.missing == Missing::Own) {
         for port in &claim.ports {
@@ -141,7 +143,7 @@ mod tests {
         ];
         for (rows, why) in cases {
             let claims: Vec<Claim> = rows.iter().map(|(claim, ..)| claim.clone()).collect();
-            for (share, (_, bound, wanted)) in assign(&claims, 9092).iter().zip(*rows) {
+            for (share, (_, bound, wanted)) in assign(&claims, 9092, &BTreeSet::new()).iter().zip(*rows) {
                 assert_eq!(share.bound, bound.iter().copied().collect(), "{why}");
                 assert_eq!(share.wanted, wanted.iter().copied().collect(), "{why}");
             }
@@ -152,7 +154,8 @@ mod tests {
     fn when_no_port_is_left_nothing_is_given_twice() {
         let many: Vec<Claim> =
             (0..23).map(|_| claim(&(1..=1_000).collect::<Vec<_>>(), &[], Missing::Allocate)).collect();
-        let given: Vec<u16> = assign(&many, 9092).iter().flat_map(|s| s.wanted.values().copied()).collect();
+        let given: Vec<u16> =
+            assign(&many, 9092, &BTreeSet::new()).iter().flat_map(|s| s.wanted.values().copied()).collect();
         let distinct: BTreeSet<u16> = given.iter().copied().collect();
         assert_eq!((given.len(), distinct.len()), (usize::from(LAST - FIRST) + 1, given.len()));
     }

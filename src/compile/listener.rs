@@ -38,6 +38,8 @@ pub struct ListenerState {
     pub accepted: Option<Flaw>,
     /// Whose listener it collides with.
     pub conflict: Option<Flaw>,
+    /// With whose host name its own overlaps, on a port with TLS.
+    overlap: Option<String>,
     /// Which reference does not resolve.
     unresolved: Option<Flaw>,
     pub certificate: Option<Arc<CertifiedKey>>,
@@ -95,6 +97,7 @@ impl ListenerState {
             kinds,
             accepted,
             conflict: None,
+            overlap: None,
             unresolved,
             certificate,
             attached: 0,
@@ -113,25 +116,42 @@ impl ListenerState {
         self.is_valid() && self.target.is_some()
     }
 
-    /// Whether HTTPRoutes of `namespace` may attach.
-    pub fn allows(&self, namespace: &str) -> bool {
-        self.kinds.contains(&Kind::HttpRoute)
-            && match &self.namespaces {
-                Namespaces::All => true,
-                Namespaces::Same(own) => own == namespace,
-                Namespaces::Listed(names) => names.iter().any(|n| n == namespace),
-            }
+    /// Why HTTPRoutes of `namespace` may not attach, and who can mend that.
+    pub fn refusal(&self, namespace: &str) -> Option<String> {
+        let name = &self.name;
+        if !self.kinds.contains(&Kind::HttpRoute) {
+            let why = match &self.accepted {
+                Some((Reason::UnsupportedProtocol, why)) => why.as_str(),
+                _ => "its allowedRoutes.kinds does not name HTTPRoute",
+            };
+            return Some(format!("listener \"{name}\" takes no HTTPRoutes: {why}"));
+        }
+        let allows = match &self.namespaces {
+            Namespaces::All => true,
+            Namespaces::Same(own) => own == namespace,
+            Namespaces::Listed(names) => names.iter().any(|n| n == namespace),
+        };
+        (!allows).then(|| {
+            format!(
+                "listener \"{name}\" does not allow HTTPRoutes of namespace \"{namespace}\"; the Gateway's owner can allow \
+                 them in its allowedRoutes.namespaces"
+            )
+        })
     }
 
-    /// One more route is attached: false when it already was, because another of its parentRefs means this listener too.
-    /// A route is attached to all its listeners before the next one is.
+    /// A route is attached: false when it already was, because another of its parentRefs means this listener too. A route
+    /// is attached to all its listeners before the next one is.
     pub fn attach(&mut self, route: &Arc<str>) -> bool {
         let fresh = self.last.as_ref() != Some(route);
         if fresh {
-            self.attached += 1;
             self.last = Some(Arc::clone(route));
         }
         fresh
+    }
+
+    /// The route that was attached counts.
+    pub fn count(&mut self) {
+        self.attached += 1;
     }
 
     /// What to say about it. `refused` is why its Gateway as a whole is not set up.
@@ -145,16 +165,20 @@ impl ListenerState {
             Some((reason, message)) => Condition::new(ConditionType::Conflicted, true, *reason, message.clone()),
         };
         let accepted = self.accepted.as_ref().or(self.conflict.as_ref());
+        let overlap = self.overlap.as_ref().map(|why| {
+            Condition::new(ConditionType::OverlappingTLSConfig, true, Reason::OverlappingHostnames, why.clone())
+        });
+        let conditions = vec![
+            flaw(ConditionType::Accepted, accepted, Reason::Accepted),
+            conflicted,
+            flaw(ConditionType::ResolvedRefs, self.unresolved.as_ref(), Reason::ResolvedRefs),
+            self.programmed(refused),
+        ];
         ListenerReport {
             name: self.name.clone(),
             attached_routes: self.attached,
             supported_kinds: self.kinds.clone(),
-            conditions: vec![
-                flaw(ConditionType::Accepted, accepted, Reason::Accepted),
-                conflicted,
-                flaw(ConditionType::ResolvedRefs, self.unresolved.as_ref(), Reason::ResolvedRefs),
-                self.programmed(refused),
-            ],
+            conditions: conditions.into_iter().chain(overlap).collect(),
         }
     }
 
@@ -183,6 +207,28 @@ pub fn mark_conflicts(listeners: &mut [ListenerState]) {
         listeners.iter().enumerate().map(|(index, listener)| conflict(listeners, index, listener)).collect();
     for (listener, conflict) in listeners.iter_mut().zip(conflicts) {
         listener.conflict = conflict;
+    }
+}
+
+/// Marks listeners with TLS whose host names overlap with another's of the same port: a client that has a connection to
+/// one may reuse it for a name of the other.
+pub fn mark_overlaps(listeners: &mut [ListenerState]) {
+    let takes_part = |l: &ListenerState| l.secure && l.accepted.is_none() && l.conflict.is_none();
+    let overlaps: Vec<Option<String>> = listeners
+        .iter()
+        .map(|listener| {
+            let other = listeners.iter().find(|other| {
+                other.name != listener.name
+                    && other.port == listener.port
+                    && takes_part(other)
+                    && takes_part(listener)
+                    && other.hostname.intersect(&listener.hostname).is_some()
+            })?;
+            Some(format!("hostname {} overlaps with {} of listener {}", listener.hostname, other.hostname, other.name))
+        })
+        .collect();
+    for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
+        listener.overlap = overlap;
     }
 }
 

@@ -160,10 +160,11 @@ impl ObjectReport {
 impl Condition {
     /// Whether this condition says that something is wrong.
     pub const fn is_problem(&self) -> bool {
-        let wanted = !matches!(
-            self.kind,
-            ConditionType::Conflicted | ConditionType::PartiallyInvalid | ConditionType::OverlappingTLSConfig
-        );
+        // What a wildcard beside its names has by nature is told, and is nothing to mend.
+        if matches!(self.kind, ConditionType::OverlappingTLSConfig) {
+            return false;
+        }
+        let wanted = !matches!(self.kind, ConditionType::Conflicted | ConditionType::PartiallyInvalid);
         self.status != wanted
     }
 }

@@ -99,18 +99,20 @@ fn attach(
         let message = "parentRefs.port is not supported yet; remove it";
         return vec![Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, message)];
     }
-    let (mut named, mut allowed, mut attached) = (false, false, false);
+    let (mut named, mut allowed, mut attached) = (false, false, Vec::new());
     let mut flaws = Vec::new();
+    let mut refusals = Vec::new();
     let (hostnames, bad_hostnames) = hostnames(subject.route);
     let mut first = true;
-    for listener in listeners {
+    for (index, listener) in listeners.iter_mut().enumerate() {
         let wanted = parent.section_name.as_ref().is_none_or(|s| *s == listener.name)
             && parent.port.is_none_or(|p| p == i32::from(listener.port));
         if !wanted {
             continue;
         }
         named = true;
-        if !listener.allows(&subject.key.namespace) {
+        if let Some(why) = listener.refusal(&subject.key.namespace) {
+            refusals.push(why);
             continue;
         }
         allowed = true;
@@ -120,8 +122,8 @@ fn attach(
         if hosts.is_empty() {
             continue;
         }
-        attached = true;
         let fresh = listener.attach(subject.name);
+        attached.push((index, fresh));
         if !fresh {
             hosts.clear();
         }
@@ -131,23 +133,23 @@ fn attach(
             flaws = here;
         }
     }
-    let refused = |reason, message: String| vec![Condition::new(ConditionType::Accepted, false, reason, message)];
+    let refused = |reason, message: String| {
+        let resolved = resolved_refs(references(context, subject));
+        vec![Condition::new(ConditionType::Accepted, false, reason, message), resolved]
+    };
     if !named {
-        let what = parent
-            .section_name
-            .as_ref()
-            .map_or_else(|| format!("port {}", parent.port.unwrap_or(0)), |s| format!("listener \"{s}\""));
+        let what = match (&parent.section_name, parent.port) {
+            (Some(name), Some(port)) => format!("listener \"{name}\" with port {port}"),
+            (Some(name), None) => format!("listener \"{name}\""),
+            (None, port) => format!("listener with port {}", port.unwrap_or(0)),
+        };
         return refused(Reason::NoMatchingParent, format!("Gateway {} has no {what}", subject.gateway));
     }
     if !allowed {
-        let message = format!(
-            "no listener of Gateway {} allows HTTPRoutes of namespace \"{}\"; the Gateway's owner can allow them in \
-             spec.listeners[].allowedRoutes",
-            subject.gateway, subject.key.namespace
-        );
+        let message = format!("Gateway {} does not take the route: {}", subject.gateway, refusals.join("; "));
         return refused(Reason::NotAllowedByListeners, message);
     }
-    if !attached {
+    if attached.is_empty() {
         let mut message = format!("no hostname of the route fits a listener of Gateway {}", subject.gateway);
         for bad in bad_hostnames {
             message.push_str("; ");
@@ -155,7 +157,41 @@ fn attach(
         }
         return refused(Reason::NoMatchingListenerHostname, message);
     }
-    conditions(bad_hostnames, flaws)
+    let conditions = conditions(bad_hostnames, flaws);
+    // Of routes that are not accepted the Gateway API wants none counted.
+    if conditions.iter().any(|c| c.kind == ConditionType::Accepted && c.status) {
+        for (index, _) in attached.into_iter().filter(|(_, fresh)| *fresh) {
+            if let Some(listener) = listeners.get_mut(index) {
+                listener.count();
+            }
+        }
+    }
+    conditions
+}
+
+/// The route's references that don't resolve, where it is attached to nothing.
+fn references(context: &Context<'_>, subject: &RouteOf<'_>) -> Vec<(Reason, String)> {
+    let mut unresolved = Vec::new();
+    for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
+        let mut flaws = Flaws::default();
+        let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
+        let filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), 0);
+        rule::compile(context, &place, written, filters, &Merged::default(), &mut flaws);
+        unresolved.append(&mut flaws.unresolved);
+    }
+    unresolved
+}
+
+fn resolved_refs(mut unresolved: Vec<(Reason, String)>) -> Condition {
+    unresolved.dedup();
+    match unresolved.first() {
+        None => Condition::new(ConditionType::ResolvedRefs, true, Reason::ResolvedRefs, ""),
+        Some((reason, _)) => {
+            let reason = *reason;
+            let messages: Vec<String> = unresolved.into_iter().map(|(_, message)| message).collect();
+            Condition::new(ConditionType::ResolvedRefs, false, reason, messages.join("; "))
+        }
+    }
 }
 
 /// The route's host names, and what is wrong with those that are none: they are left out.
@@ -186,7 +222,6 @@ fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
         }
         unresolved.append(&mut flaws.unresolved);
     }
-    unresolved.dedup();
     let reason = if incompatible { Reason::IncompatibleFilters } else { Reason::UnsupportedValue };
     let mut conditions = Vec::new();
     if !bad_hostnames.is_empty() || (total > 0 && bad.len() == total) {
@@ -201,14 +236,7 @@ fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
             conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
         }
     }
-    conditions.push(match unresolved.first() {
-        None => Condition::new(ConditionType::ResolvedRefs, true, Reason::ResolvedRefs, ""),
-        Some((reason, _)) => {
-            let reason = *reason;
-            let messages: Vec<String> = unresolved.into_iter().map(|(_, message)| message).collect();
-            Condition::new(ConditionType::ResolvedRefs, false, reason, messages.join("; "))
-        }
-    });
+    conditions.push(resolved_refs(unresolved));
     conditions
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -37,12 +37,19 @@ pub async fn handle(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>)
 async fn answer(shared: Arc<Shared>, peer: Peer, parts: Parts, body: Incoming) -> Response<ReplyBody> {
     let trace = TraceId::of(&parts.headers);
     let path = parts.uri.path().to_owned();
+    let head = parts.method == Method::HEAD;
     let account = Account::begin(Arc::clone(&shared), peer.address, parts.method.clone(), path, trace);
     match serve(&shared, peer, parts, body, account).await {
         Ok(reply) => reply,
         Err((error, family, mut account)) => {
             account.failed(error.kind, &error.cause);
-            error.reply(family, account.trace_id())
+            let mut reply = error.reply(family, account.trace_id());
+            if head {
+                // There is no body, so it has no type.
+                reply.headers_mut().remove(header::CONTENT_TYPE);
+                *reply.body_mut() = ReplyBody::empty();
+            }
+            reply
         }
     }
 }

@@ -42,7 +42,9 @@ pub(super) fn transitions<'a>(
         let was_bad = old.is_some_and(|old| is_problem(old, new));
         let bad = new.is_problem();
         let same_reason = old.is_some_and(|old| old.reason == new.reason.as_str());
-        let news = if bad { !was_bad || !same_reason } else { was_bad };
+        // That something begins is told by what it comes to.
+        let begins = new.reason == Reason::Pending;
+        let news = if bad { (!was_bad || !same_reason) && !begins } else { was_bad };
         news.then(|| Transition {
             warning: bad && !is_passing(new.reason),
             action: new.kind.as_str(),

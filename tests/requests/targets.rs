@@ -69,6 +69,16 @@ fn a_request_has_one_host() {
 }
 
 #[test]
+fn an_error_to_head_has_neither_body_nor_type() {
+    let [a, b] = [Upstream::json("{}"), Upstream::json("{}")];
+    let gateway = gateway([&a, &b]);
+    let mut client = gateway.connect();
+    let reply = client.send(&request("HEAD", "/x", &[("host", "nobody.test")], b"")).reply_to_head();
+    assert_eq!((reply.status, reply.header("content-type")), (404, None));
+    assert_eq!(client.send(&request("GET", "/x", &[("host", "a.test")], b"")).reply().status, 200);
+}
+
+#[test]
 fn no_tunnel_is_opened() {
     let [a, b] = [Upstream::json("{}"), Upstream::json("{}")];
     let gateway = gateway([&a, &b]);

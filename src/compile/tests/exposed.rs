@@ -229,6 +229,27 @@ fn gateways_share_a_port_and_stay_apart() {
 }
 
 #[test]
+fn a_port_that_a_service_still_leads_to_is_given_to_nobody() {
+    let other = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: other}, \
+                 spec: {controllerName: example.com/other}}\n";
+    let moved = aged("apps/gw", 0, &listeners(&[80])).replace("ClassName: c", "ClassName: other");
+    let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80]))]).settled();
+    // Its Service is to go, and is still there: clients of it must not end at the new Gateway.
+    let world = world.replaced(&[other.to_owned(), moved, aged("apps/new", 1, &listeners(&[80]))]);
+    let target = &world.body(Kind::Service, "apps/new")["spec"]["ports"][0]["targetPort"];
+    assert_eq!((target, world.ports()), (&json!(10_001), vec![]));
+}
+
+#[test]
+fn an_endpoint_slice_that_is_not_ours_is_named() {
+    let foreign = own_slice("IPv4", POD)
+        .replace("name: tollgate-ipv4, namespace: system", "name: gw-tollgate-ipv4, namespace: apps");
+    let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80])), foreign]).settled();
+    let why = "Programmed=False/AddressNotUsable: EndpointSlice apps/gw-tollgate-ipv4 exists and is not this Gateway's";
+    world.says(Kind::Gateway, "apps/gw", &[why, "delete it"]);
+}
+
+#[test]
 fn in_other_namespaces_endpoint_slices_follow_the_pods() {
     let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80]))]);
     assert_eq!(world.changes(), ["Service apps/gw", "EndpointSlice apps/gw-tollgate-ipv4"]);
@@ -336,6 +357,8 @@ fn what_no_gateway_of_ours_needs_any_more_is_deleted() {
     assert_eq!(moved.changes(), gone);
     let class_gone = world().with(|objects| objects.gateway_classes.clear());
     assert_eq!(class_gone.changes(), [""; 0], "a class that is replaced must not cost every Gateway its address");
+    assert_eq!(class_gone.ports(), [10_000], "nor stop what it serves");
+    class_gone.says(Kind::Gateway, "apps/gw", &["Accepted=True"]);
     let gateway_gone = world().with(|objects| objects.gateways.clear());
     assert_eq!(gateway_gone.changes(), [""; 0], "Kubernetes collects what belonged to it");
 }

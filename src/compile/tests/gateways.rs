@@ -65,6 +65,27 @@ fn a_gateway_that_asks_for_client_certificates_serves_nothing_by_https() {
 }
 
 #[test]
+fn listeners_with_overlapping_host_names_say_so_where_there_is_tls() {
+    let https = |name: &str, host: &str| {
+        format!(
+            "{{name: {name}, protocol: HTTPS, port: 8443, hostname: '{host}', tls: {{certificateRefs: [{{name: cert}}]}}}}"
+        )
+    };
+    let all = [https("wild", "*.example.com"), https("one", "a.example.com"), https("apart", "b.test")].join(", ");
+    let world = world(
+        &format!("{all}, {{name: http, protocol: HTTP, port: 80, hostname: a.example.com}}"),
+        &[certificate("cert", "a.example.com")],
+    );
+    for (listener, other) in [("wild", "one"), ("one", "wild")] {
+        let said = format!("listener {listener} OverlappingTLSConfig=True/OverlappingHostnames");
+        world.says(Kind::Gateway, "default/gw", &[&said, &format!("of listener {other}")]);
+    }
+    let conditions = world.conditions(Kind::Gateway, "default/gw");
+    assert_eq!(conditions.matches("OverlappingTLSConfig").count(), 2, "{conditions}");
+    world.is_fine(Kind::Gateway, "default/gw");
+}
+
+#[test]
 fn of_two_gateways_with_one_port_the_older_or_first_by_name_is_served() {
     let listener = "listeners: [{name: http, protocol: HTTP, port: 8080}, {name: own, protocol: HTTP, port: PORT}]";
     let aged = |name: &str, created: &str, port: &str| {
@@ -320,6 +341,10 @@ fn routes_choose_listeners_by_name_and_port() {
             None => world.is_fine(Kind::HttpRoute, "default/r"),
             Some((reason, text)) => {
                 world.says(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}"), text]);
+                if parent.starts_with("name: gw,") && !parent.contains("other") {
+                    // The Gateway API has it of every parent.
+                    world.says(Kind::HttpRoute, "default/r", &["ResolvedRefs=True"]);
+                }
             }
         }
     };
@@ -329,8 +354,9 @@ fn routes_choose_listeners_by_name_and_port() {
     check("name: gw, sectionName: two, port: 8082", &[8082], None);
     let missing = "NoMatchingParent";
     check("name: gw, sectionName: three", &[], Some((missing, "Gateway default/gw has no listener \"three\"")));
-    check("name: gw, port: 80", &[], Some((missing, "Gateway default/gw has no port 80")));
-    check("name: gw, sectionName: one, port: 8082", &[], Some((missing, "Gateway default/gw has no listener \"one\"")));
+    check("name: gw, port: 80", &[], Some((missing, "Gateway default/gw has no listener with port 80")));
+    let other_port = "Gateway default/gw has no listener \"one\" with port 8082";
+    check("name: gw, sectionName: one, port: 8082", &[], Some((missing, other_port)));
     check("name: none", &[], Some((missing, "there is no Gateway default/none")));
     check("name: gw, namespace: other", &[], Some((missing, "there is no Gateway other/gw")));
 }

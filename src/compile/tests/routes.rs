@@ -270,7 +270,7 @@ fn what_is_not_supported_answers_500_and_leaves_the_other_rules_alone() {
         let alone = self::world(&format!("rules: [{{{fields}}}]"), &[]);
         alone.says(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}: rule 0: "), message]);
         assert!(!alone.conditions(Kind::HttpRoute, "default/r").contains("PartiallyInvalid"));
-        assert_eq!(alone.attached("default/gw", "http"), 1, "it is attached all the same");
+        assert_eq!(alone.attached("default/gw", "http"), 0, "what is not accepted is not counted");
     }
 }
 

@@ -76,15 +76,17 @@ fn a_leader_that_does_not_renew_stops_before_the_lease_is_free() {
     leader.wrote(lease("me", T0), at(0));
     let mut other = Candidate::new("other".to_owned(), TIMING);
     other.see(Some(lease("me", T0)), at(0));
-    assert!(leader.leads(at(9)));
-    assert!(!leader.leads(at(10)));
-    assert_eq!((leader.leads_until(at(9)), leader.leads_until(at(10))), (Some(at(10)), None));
-    assert_eq!(other.step(at(14)), Step::Wait, "five seconds after the leader has stopped");
+    let stops = TIMING.deadline.as_secs();
+    assert!(leader.leads(at(stops - 1)));
+    assert!(!leader.leads(at(stops)));
+    assert_eq!((leader.leads_until(at(stops - 1)), leader.leads_until(at(stops))), (Some(at(stops)), None));
+    assert!(stops < TIMING.holds.as_secs(), "the leader stops before another may begin");
+    assert_eq!(other.step(at(14)), Step::Wait, "as long as the record says");
     assert_eq!(other.step(at(15)), Step::Take);
     // The Lease is still its own, so it may go on when it can write again.
     assert_eq!(leader.step(at(14)), Step::Renew);
     leader.wrote(lease("me", "2026-01-01T00:00:14Z"), at(14));
-    assert!(leader.leads(at(23)));
+    assert!(leader.leads(at(14 + stops - 1)));
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn a_takeover_is_counted_and_a_renewal_is_not() {
     let created = candidate.lease(&key, Step::Create, now);
     let spec = created.spec.clone().unwrap();
     assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(0)));
-    assert_eq!((spec.acquire_time, spec.lease_duration_seconds), (Some(MicroTime(now)), Some(15)));
+    assert_eq!((spec.acquire_time, spec.lease_duration_seconds), (Some(MicroTime(now)), Some(11)));
 
     let mut found = lease("other", T0);
     found.metadata.resource_version = Some("7".to_owned());

@@ -28,8 +28,8 @@ use crate::{
 /// that forgot the connection) is noticed within this time; watches that go on from where they were cost next to nothing.
 const WATCH_SECONDS: u32 = 60;
 
-/// Longest pause before the API server is tried again when it can't be reached or has no such kind: both cost it nothing,
-/// and someone may be waiting.
+/// Longest pause before the API server is tried again when it can't be reached, has no such kind or forbids it: all cost it
+/// next to nothing, and someone may be waiting.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a `get` may take.
@@ -96,8 +96,8 @@ async fn follow<K>(
         }
         let pause = backoff.next().unwrap_or(MAX_PAUSE);
         sleep(match trouble {
-            Trouble::Missing | Trouble::Unreachable => pause.min(MAX_PAUSE),
-            Trouble::Lost | Trouble::Forbidden(_) | Trouble::Refused => pause,
+            Trouble::Missing | Trouble::Unreachable | Trouble::Forbidden(_) => pause.min(MAX_PAUSE),
+            Trouble::Lost | Trouble::Refused => pause,
         })
         .await;
     }
