@@ -37,7 +37,7 @@ features! {
     GatewayFrontendClientCertificate = "GatewayFrontendClientCertificateValidation", false;
     GatewayListenerIsolation = "GatewayHTTPListenerIsolation", true;
     GatewayMisdirectedRequests = "GatewayHTTPSListenerDetectMisdirectedRequests", false;
-    GatewayInfrastructure = "GatewayInfrastructurePropagation", true;
+    GatewayInfrastructure = "GatewayInfrastructure", true;
     GatewayListenerSet = "GatewayListenerSet", false;
     GatewayPort8080 = "GatewayPort8080", true;
     GatewayStaticAddresses = "GatewayStaticAddresses", false;
