@@ -103,8 +103,8 @@ fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
 
 /// Ports that Services of ours lead to whose Gateways are not among the wishes.
 fn led_to_by_others(objects: &Objects, wishes: &[Wish<'_>]) -> BTreeSet<u16> {
-    let wished: BTreeSet<&ObjectKey> = wishes.iter().map(|wish| wish.key).collect();
-    let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !wished.contains(key));
+    let theirs: BTreeSet<&ObjectKey> = wishes.iter().map(|wish| wish.key).collect();
+    let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !theirs.contains(key));
     others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
 }
 
