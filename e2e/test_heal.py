@@ -166,6 +166,7 @@ def without_secrets(kube, tollgate, ns):
     kube.patch("ClusterRole", None, name, {"rules": rules})
     try:
         tollgate.restart()
+        tollgate.leader()
         yield handle
     finally:
         kube.patch("ClusterRole", None, name, {"rules": role["rules"]})
@@ -233,7 +234,9 @@ def test_an_empty_apply_of_everything_changes_nothing(kube, tollgate, ns):
     def generation():
         return tollgate.metrics().sum("tollgate_config_generation")
 
-    # The namespaces of earlier tests may still be going.
+    # What earlier tests made may still be going.
+    wait_for("the namespaces of other tests to go", lambda: not [
+        n for n in kube.list("Namespace") if "deletionTimestamp" in n["metadata"]], 120, 0.5)
     since = [generation(), time.monotonic()]
 
     def quiet():

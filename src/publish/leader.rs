@@ -187,7 +187,11 @@ impl Election {
             // A request that hangs must not make us believe that we lead.
             let limit = until.map_or(limit, |until| limit.min(until));
             let outcome = tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => {
+                    // What was under way may have been done.
+                    self.stale = true;
+                    break;
+                }
                 outcome = timeout_at(limit, self.attempt()) => outcome,
             };
             match outcome {
@@ -285,13 +289,30 @@ impl Election {
         }
     }
 
-    async fn release(&self) {
-        let Some(lease) = self.candidate.release(&self.key, Timestamp::now()) else { return };
+    async fn release(&mut self) {
         let limit = Instant::now() + self.candidate.timing.request;
-        match timeout_at(limit, self.api.replace(&self.key.name, &PostParams::default(), &lease)).await {
-            Ok(Ok(_)) => tracing::info!(lease = self.key.to_string(), "the Lease is free for another replica"),
+        match timeout_at(limit, self.let_go()).await {
+            Ok(Ok(true)) => tracing::info!(lease = self.key.to_string(), "the Lease is free for another replica"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => tracing::warn!(lease = self.key.to_string(), error = words(&error), "release the Lease"),
             Err(_) => tracing::warn!(lease = self.key.to_string(), "release the Lease: the API server does not answer"),
+        }
+    }
+
+    /// Empties the Lease if it is ours; whether it was. One that has changed under us, by a renewal that was broken off, is
+    /// looked at once more.
+    async fn let_go(&mut self) -> Result<bool, Error> {
+        loop {
+            let looked = self.stale;
+            if looked {
+                let lease = self.api.get_opt(&self.key.name).await?;
+                self.candidate.see(lease, Instant::now());
+            }
+            let Some(lease) = self.candidate.release(&self.key, Timestamp::now()) else { return Ok(false) };
+            match self.api.replace(&self.key.name, &PostParams::default(), &lease).await {
+                Err(Error::Api(status)) if status.code == 409 && !looked => self.stale = true,
+                written => return written.map(|_| true),
+            }
         }
     }
 }

@@ -266,6 +266,17 @@ async fn one_writes_and_the_next_takes_over_at_once() {
 }
 
 #[tokio::test]
+async fn a_lease_that_has_changed_under_its_holder_is_let_go_all_the_same() {
+    let world = World::new();
+    let only = world.start("pod-1");
+    world.held_by("pod-1").await;
+    // A renewal that was broken off when the process was told to stop, or somebody's label: its version is another.
+    world.api.put(LEASE, world.api.get(LEASE).unwrap());
+    only.stop().await;
+    assert_eq!(world.holder().unwrap(), "");
+}
+
+#[tokio::test]
 async fn a_follower_writes_nothing() {
     let mut world = World::new();
     world.backend("a", good());
