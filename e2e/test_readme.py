@@ -32,6 +32,12 @@ def run(script, env):
     return done.stdout
 
 
+def programmed(kube):
+    """Whether the Gateway's listener is bound: the walk says that it takes a moment, and a script is faster than that."""
+    [listener] = kube.get("Gateway", NAMESPACE, "ai-gateway").get("status", {}).get("listeners") or [{"conditions": []}]
+    return any(c["type"] == "Programmed" and c["status"] == "True" for c in listener["conditions"])
+
+
 def forwarded(script, env):
     """A port-forward as in another terminal, once it listens."""
     process = subprocess.Popen(["bash", "-c", f"exec {script}"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
@@ -84,6 +90,7 @@ def test_the_commands_of_the_readme(kube, nothing_installed):
                 run("\n".join(applied), env)
                 wait_for("the Backend to be accepted", lambda: "True" in run(last, env).split("google", 1)[1], 40)
                 said["backend"] = run(last, env)
+                wait_for("the Gateway's listener to be programmed", lambda: programmed(kube), 20)
             else:
                 said[block.strip().splitlines()[0]] = run(block.replace(install, install + given), env)
     finally:

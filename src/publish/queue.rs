@@ -94,6 +94,9 @@ struct Pace {
 #[derive(Default)]
 pub(super) struct Queue {
     items: BTreeMap<Target, Item>,
+    /// What traffic waits for: Services and EndpointSlices.
+    urgent: VecDeque<Target>,
+    /// Words: there may be thousands of statuses.
     ready: VecDeque<Target>,
     later: BTreeSet<(Instant, Target)>,
     paces: BTreeMap<Target, Pace>,
@@ -142,10 +145,10 @@ impl Queue {
             self.later.pop_first();
             if let Some(item) = self.items.get_mut(&target).filter(|item| item.state == State::Later(at)) {
                 item.state = State::Ready;
-                self.ready.push_back(target);
+                self.line_up(target);
             }
         }
-        while let Some(target) = self.ready.pop_front() {
+        while let Some(target) = self.urgent.pop_front().or_else(|| self.ready.pop_front()) {
             let Some(item) = self.items.get_mut(&target).filter(|item| item.state == State::Ready) else { continue };
             item.state = State::Running;
             let pace = self.paces.entry(target).or_insert(Pace { last: now, writes: 0 });
@@ -192,7 +195,14 @@ impl Queue {
             self.later.insert((at, target.clone()));
         } else {
             item.state = State::Ready;
-            self.ready.push_back(target.clone());
+            self.line_up(target.clone());
+        }
+    }
+
+    fn line_up(&mut self, target: Target) {
+        match target.kind {
+            Kind::Service | Kind::EndpointSlice => self.urgent.push_back(target),
+            _ => self.ready.push_back(target),
         }
     }
 }

@@ -69,6 +69,19 @@ fn a_version_is_written_once() {
 }
 
 #[test]
+fn what_traffic_waits_for_goes_before_words() {
+    let mut h = Harness::new();
+    let word = |name: &str| {
+        let mut job = job(name, "1");
+        job.target.kind = Kind::Backend;
+        job
+    };
+    h.queue.replace(vec![word("status-a"), word("status-b")], h.now);
+    h.queue.replace(vec![word("status-a"), word("status-b"), job("service-a", "1"), job("service-b", "1")], h.now);
+    assert_eq!(h.due(), ["service-a@1", "service-b@1", "status-a@1", "status-b@1"]);
+}
+
+#[test]
 fn what_changes_under_a_write_is_written_after_it() {
     let mut h = Harness::new();
     h.want(&[("a", "1")]);
