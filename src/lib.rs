@@ -14,8 +14,10 @@
 pub mod api;
 /// What we measure: metric families and the log.
 pub mod telemetry;
-/// Incremental decoders without IO: JSON scan, server-sent events.
+/// Incremental decoders without IO: JSON scan, server-sent events, AWS event streams.
 pub mod stream;
+/// The canonical form between dialects.
+pub mod conversation;
 /// Wire formats of LLM APIs: what a request asks, what a reply used, how an error looks.
 pub mod dialect;
 /// Who answers: one file a provider, with its host, paths, credentials and quirks.

@@ -3,41 +3,18 @@
 use serde_json::json;
 
 use super::{Family, StreamMode};
+use crate::stream::aws::write_exception;
 
-/// What went wrong, in the words that every dialect has one for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// The request can't be served as it is (400, 405, 415).
-    InvalidRequest,
-    /// The client's credential is missing (401).
-    Authentication,
-    /// The client may not do this (403).
-    Permission,
-    /// No such route, endpoint or model (404).
-    NotFound,
-    /// The body is over the limit (413).
-    TooLarge,
-    /// Too many requests (429).
-    RateLimit,
-    /// The gateway or its configuration failed (500).
-    Internal,
-    /// Not built yet (501).
-    NotImplemented,
-    /// The provider failed (502).
-    BadGateway,
-    /// The provider can't be reached now (503).
-    Unavailable,
-    /// The provider took too long (504, 408).
-    Timeout,
-}
+pub use crate::conversation::ErrorClass;
 
 impl ErrorClass {
     /// OpenAI's `error.type`.
-    const fn openai(self) -> &'static str {
+    pub(super) const fn openai(self) -> &'static str {
         match self {
             Self::InvalidRequest | Self::NotFound | Self::TooLarge | Self::NotImplemented => "invalid_request_error",
             Self::Authentication => "authentication_error",
             Self::Permission => "permission_error",
+            Self::Quota => "insufficient_quota",
             Self::RateLimit => "rate_limit_error",
             Self::Timeout => "timeout",
             Self::Internal | Self::BadGateway | Self::Unavailable => "server_error",
@@ -45,13 +22,14 @@ impl ErrorClass {
     }
 
     /// Anthropic's `error.type`.
-    const fn anthropic(self) -> &'static str {
+    pub(super) const fn anthropic(self) -> &'static str {
         match self {
             Self::InvalidRequest | Self::NotImplemented => "invalid_request_error",
             Self::Authentication => "authentication_error",
             Self::Permission => "permission_error",
             Self::NotFound => "not_found_error",
             Self::TooLarge => "request_too_large",
+            Self::Quota => "billing_error",
             Self::RateLimit => "rate_limit_error",
             Self::Timeout => "timeout_error",
             Self::Internal | Self::BadGateway => "api_error",
@@ -60,17 +38,31 @@ impl ErrorClass {
     }
 
     /// Google's `error.status`.
-    const fn gemini(self) -> &'static str {
+    pub(super) const fn gemini(self) -> &'static str {
         match self {
             Self::InvalidRequest | Self::TooLarge => "INVALID_ARGUMENT",
             Self::Authentication => "UNAUTHENTICATED",
             Self::Permission => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
-            Self::RateLimit => "RESOURCE_EXHAUSTED",
+            Self::RateLimit | Self::Quota => "RESOURCE_EXHAUSTED",
             Self::Internal | Self::BadGateway => "INTERNAL",
             Self::NotImplemented => "UNIMPLEMENTED",
             Self::Unavailable => "UNAVAILABLE",
             Self::Timeout => "DEADLINE_EXCEEDED",
+        }
+    }
+
+    /// Bedrock's exception: `x-amzn-ErrorType`, or `:exception-type` of a stream with a small first letter.
+    pub const fn bedrock(self) -> &'static str {
+        match self {
+            Self::InvalidRequest | Self::TooLarge | Self::NotImplemented => "ValidationException",
+            Self::Authentication | Self::Permission => "AccessDeniedException",
+            Self::Quota => "ServiceQuotaExceededException",
+            Self::NotFound => "ResourceNotFoundException",
+            Self::RateLimit => "ThrottlingException",
+            Self::Internal | Self::BadGateway => "InternalServerException",
+            Self::Unavailable => "ServiceUnavailableException",
+            Self::Timeout => "ModelTimeoutException",
         }
     }
 }
@@ -101,6 +93,7 @@ impl ErrorShape<'_> {
             Family::Gemini => json!({"error": {
                 "code": self.status, "message": self.message, "status": self.class.gemini(),
             }}),
+            Family::Bedrock => json!({"message": self.message}),
         };
         value.to_string().into_bytes()
     }
@@ -109,12 +102,21 @@ impl ErrorShape<'_> {
     /// passed, for Gemini's array streams.
     pub fn event(&self, family: Family, mode: StreamMode, elements: u64) -> Vec<u8> {
         let body = self.body(family);
+        if mode == StreamMode::EventStream {
+            let mut name = self.class.bedrock().to_owned();
+            if let Some(first) = name.get_mut(..1) {
+                first.make_ascii_lowercase();
+            }
+            let mut out = Vec::new();
+            write_exception(&mut out, &name, |out| out.extend_from_slice(&body));
+            return out;
+        }
         let mut out = Vec::with_capacity(body.len() + 40);
         let (before, after): (&[u8], &[u8]) = match (family, mode) {
             (_, StreamMode::JsonArray) => (if elements == 0 { b"[" } else { b",\r\n" }, b"\r\n]"),
             (Family::Anthropic, _) => (b"event: error\ndata: ", b"\n\n"),
             (Family::Gemini, _) => (b"data: ", b"\r\n\r\n"),
-            (Family::OpenAi, _) => (b"data: ", b"\n\n"),
+            (Family::OpenAi | Family::Bedrock, _) => (b"data: ", b"\n\n"),
         };
         out.extend_from_slice(before);
         out.extend_from_slice(&body);

@@ -2,14 +2,26 @@
 //! error looks. One file a family; nothing here does IO.
 
 pub mod anthropic;
+pub mod bedrock;
+pub mod chat;
+pub mod codec;
+pub mod converse;
 pub mod error;
 pub mod gemini;
+pub mod generate;
+#[cfg(test)]
+mod golden;
+pub mod messages;
+pub mod models;
 pub mod openai;
 pub mod reply;
+pub mod responses;
 pub mod understand;
 pub mod usage;
 
+pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
+pub use models::{ModelFacts, SamplingFacts, Thinking};
 pub use reply::ReplyObserver;
 pub use understand::{Ask, StreamMode, Understood};
 pub use usage::Usage;
@@ -23,6 +35,8 @@ pub enum Family {
     Anthropic,
     /// Gemini and Vertex AI generateContent.
     Gemini,
+    /// Amazon Bedrock.
+    Bedrock,
 }
 
 impl Family {
@@ -32,6 +46,7 @@ impl Family {
             Self::OpenAi => "OpenAI",
             Self::Anthropic => "Anthropic",
             Self::Gemini => "Gemini",
+            Self::Bedrock => "Bedrock",
         }
     }
 }
@@ -75,6 +90,47 @@ impl GeminiVerb {
     }
 }
 
+/// What a Bedrock URL asks of a model, the last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BedrockVerb {
+    /// `converse`.
+    Converse,
+    /// `converse-stream`.
+    ConverseStream,
+    /// `invoke`: the model's own format.
+    Invoke,
+    /// `invoke-with-response-stream`.
+    InvokeStream,
+    /// `count-tokens`.
+    CountTokens,
+}
+
+impl BedrockVerb {
+    /// Every verb, as URLs spell it.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Converse, "converse"),
+        (Self::ConverseStream, "converse-stream"),
+        (Self::Invoke, "invoke"),
+        (Self::InvokeStream, "invoke-with-response-stream"),
+        (Self::CountTokens, "count-tokens"),
+    ];
+
+    /// The verb as URLs spell it.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("converse", |(_, word)| word)
+    }
+
+    /// The verb a URL spells, if it is one.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(verb, _)| *verb)
+    }
+
+    /// Whether the reply comes as an event stream.
+    pub const fn streams(self) -> bool {
+        matches!(self, Self::ConverseStream | Self::InvokeStream)
+    }
+}
+
 /// An operation of an LLM API, told from the URL or from the body's shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -98,6 +154,8 @@ pub enum Endpoint {
     CountMessageTokens,
     /// Gemini `models/MODEL:verb`. The model is absent when only the body told the endpoint.
     Gemini(GeminiVerb, Option<String>),
+    /// Bedrock `model/MODEL/verb`; the model is decoded.
+    Bedrock(BedrockVerb, Option<String>),
 }
 
 impl Endpoint {
@@ -107,6 +165,7 @@ impl Endpoint {
         openai::endpoint(path)
             .or_else(|| anthropic::endpoint(path))
             .or_else(|| gemini::endpoint(path))
+            .or_else(|| bedrock::endpoint(path))
             .or_else(|| models(path))
     }
 
@@ -121,6 +180,7 @@ impl Endpoint {
             | Self::Moderations => Some(Family::OpenAi),
             Self::Messages | Self::CountMessageTokens => Some(Family::Anthropic),
             Self::Gemini(..) => Some(Family::Gemini),
+            Self::Bedrock(..) => Some(Family::Bedrock),
             Self::Models(_) => None,
         }
     }
@@ -135,8 +195,24 @@ impl Endpoint {
             }
             Self::Moderations => "moderation",
             Self::Models(_) => "list_models",
-            Self::CountMessageTokens | Self::Gemini(GeminiVerb::CountTokens, _) => "count_tokens",
+            Self::CountMessageTokens
+            | Self::Gemini(GeminiVerb::CountTokens, _)
+            | Self::Bedrock(BedrockVerb::CountTokens, _) => "count_tokens",
             Self::Gemini(_, _) => "generate_content",
+            Self::Bedrock(BedrockVerb::Invoke | BedrockVerb::InvokeStream, _) => "invoke_model",
+            Self::Bedrock(..) => "chat",
+        }
+    }
+
+    /// The dialect of a conversation, if this is the endpoint where one is held.
+    pub const fn dialect(&self) -> Option<Dialect> {
+        match self {
+            Self::ChatCompletions => Some(Dialect::Chat),
+            Self::Responses => Some(Dialect::Responses),
+            Self::Messages => Some(Dialect::Messages),
+            Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate, _) => Some(Dialect::Gemini),
+            Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => Some(Dialect::Converse),
+            _ => None,
         }
     }
 
@@ -151,6 +227,7 @@ impl Endpoint {
                 | Self::Messages
                 | Self::CountMessageTokens
                 | Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate | GeminiVerb::CountTokens, _)
+                | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream | BedrockVerb::CountTokens, _)
         )
     }
 

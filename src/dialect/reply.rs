@@ -23,6 +23,8 @@ static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage
 
 const OPENAI_KEYS: &[&str] = &["usage", "model"];
 const GEMINI_KEYS: &[&str] = &["usageMetadata", "modelVersion"];
+/// Converse names no model in its reply.
+const BEDROCK_KEYS: &[&str] = &["usage"];
 
 /// What a finished or abandoned reply has told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,6 +129,7 @@ impl ReplyObserver {
             View::Json(Box::new(JsonTap::new(match form.family {
                 Family::OpenAi | Family::Anthropic => OPENAI_KEYS,
                 Family::Gemini => GEMINI_KEYS,
+                Family::Bedrock => BEDROCK_KEYS,
             })))
         } else {
             View::Blind
@@ -246,6 +249,8 @@ impl Seen {
             Family::OpenAi => openai::Chunk::parse(data).map(|c| (c.model().map(str::to_owned), c.usage())),
             Family::Anthropic => anthropic::Event::parse(data).map(anthropic::Event::read),
             Family::Gemini => gemini::Chunk::parse(data).map(|c| (c.model().map(str::to_owned), c.usage())),
+            // Its streams are no server-sent events.
+            Family::Bedrock => None,
         }
         .unwrap_or_default();
         self.totals.model = self.totals.model.take().or(model);
@@ -265,7 +270,7 @@ impl Seen {
             let named = tail.iter().find_map(|kept| match self.family {
                 Family::OpenAi => openai::Chunk::parse(&kept.data)?.model().map(str::to_owned),
                 Family::Gemini => gemini::Chunk::parse(&kept.data)?.model().map(str::to_owned),
-                Family::Anthropic => None,
+                Family::Anthropic | Family::Bedrock => None,
             });
             (self.totals.model, self.tail) = (named, tail);
         }
@@ -293,6 +298,7 @@ fn verdict(family: Family, data: &[u8]) -> Verdict {
         Family::OpenAi => openai::Chunk::parse(data).filter(openai::Chunk::is_known).map(|c| c.is_terminal()),
         Family::Anthropic => anthropic::Event::parse(data).filter(anthropic::Event::is_known).map(|e| e.is_terminal()),
         Family::Gemini => gemini::Chunk::parse(data).filter(gemini::Chunk::is_known).map(|c| c.is_terminal()),
+        Family::Bedrock => None,
     };
     match closes {
         Some(true) => Verdict::Closes,

@@ -16,6 +16,8 @@ pub enum StreamMode {
     Sse,
     /// As one JSON array, element by element: Gemini without `alt=sse`.
     JsonArray,
+    /// As frames of an AWS event stream: Bedrock.
+    EventStream,
 }
 
 /// What the client asks for, in the client's dialect.
@@ -116,6 +118,10 @@ impl Understood<'_> {
             Endpoint::Gemini(verb, model) => {
                 let (verb, stream) = self.gemini_stream(verb, by_path);
                 (Endpoint::Gemini(verb, model.clone()), model, stream)
+            }
+            Endpoint::Bedrock(verb, model) => {
+                let stream = if verb.streams() { StreamMode::EventStream } else { StreamMode::No };
+                (Endpoint::Bedrock(verb, model.clone()), model, stream)
             }
             endpoint => {
                 let model = body.map(model_of).transpose()?.flatten();

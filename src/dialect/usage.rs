@@ -1,6 +1,6 @@
 //! Token counts of one exchange.
 
-use super::{Family, anthropic, gemini, openai};
+use super::{Family, anthropic, bedrock, gemini, openai};
 
 /// Token counts as the provider states them. `None` where it states nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,7 @@ impl Usage {
             Family::OpenAi => openai::usage(raw),
             Family::Anthropic => anthropic::usage(raw),
             Family::Gemini => gemini::usage(raw),
+            Family::Bedrock => bedrock::usage(raw),
         }
     }
 

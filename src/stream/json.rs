@@ -8,6 +8,7 @@ mod scan;
 mod string;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 pub use string::unescape;
+pub use write::{ArrayWriter, ObjectWriter, write_string, write_value};
 
 /// Deepest nesting that is accepted, the top-level object included.
 ///

@@ -9,6 +9,7 @@
 //! | [`json`] | a complete body | validates it, borrows the members of the top-level object | requests, one event's data |
 //! | [`splice`] | a scanned body | replaces, inserts and removes members, byte-exact elsewhere | rewriting requests |
 //! | [`tap`] | a JSON reply in frames | captures chosen top-level members on the way past | usage of buffered replies |
+//! | [`aws`] | an AWS event stream in pieces | yields frames, checks them | Bedrock |
 //! | [`sse`] | an event stream in frames | yields events, drops those that the client did not ask for | usage of streams |
 //!
 //! Every bound, and its reason:
@@ -19,8 +20,11 @@
 //! | [`json::MAX_MEMBERS`] | 4096 members | a member costs 72 bytes here and 5 in the body: a 32 MiB body must not become 480 MiB |
 //! | [`tap::MAX_CAPTURE`] | 64 KiB a value | `usage` and `model` take under 2 KiB; a captured value is the only copy we make |
 //! | [`sse::MAX_EVENT_BYTES`] | 16 MiB an event | images in one event reach 10 MiB; only an event split over frames is copied at all |
+//! | [`aws::MAX_FRAME_BYTES`] | 24.1 MiB a frame | botocore's own limit; the length is checked before anything is kept |
 //! | `sse::KEEP_CAPACITY` | 64 KiB | buffers that one large event grew are given back after it, streams live for minutes |
 //!
+//! [`aws`]: crate::stream::aws
+//! [`aws::MAX_FRAME_BYTES`]: crate::stream::aws::MAX_FRAME_BYTES
 //! [`json`]: crate::stream::json
 //! [`splice`]: crate::stream::splice
 //! [`tap`]: crate::stream::tap
@@ -31,6 +35,7 @@
 //! [`tap::MAX_CAPTURE`]: crate::stream::tap::MAX_CAPTURE
 //! [`sse::MAX_EVENT_BYTES`]: crate::stream::sse::MAX_EVENT_BYTES
 
+pub mod aws;
 pub mod json;
 pub mod splice;
 pub mod sse;
@@ -40,6 +45,7 @@ mod skip;
 #[cfg(test)]
 mod testing;
 
+pub use aws::{AwsDecoder, AwsFrame};
 pub use json::{JsonError, JsonErrorKind, Member, TopLevel, ValueKind};
 pub use splice::Splice;
 pub use sse::{Event, SseDecoder, SseFilter};

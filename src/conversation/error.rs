@@ -1,0 +1,84 @@
+//! Errors, in the words that every dialect has one for.
+
+use std::borrow::Cow;
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The request can't be served as it is (400, 405, 415, 422).
+    InvalidRequest,
+    /// The credential is missing or wrong (401).
+    Authentication,
+    /// The account has no money left or has spent what it may (402, and some 429).
+    Quota,
+    /// The client may not do this (403).
+    Permission,
+    /// No such route, endpoint or model (404).
+    NotFound,
+    /// The body is over the limit (413).
+    TooLarge,
+    /// Too many requests (429).
+    RateLimit,
+    /// The gateway, its configuration or the provider failed (500).
+    Internal,
+    /// Not built (501).
+    NotImplemented,
+    /// The provider failed (502, 424).
+    BadGateway,
+    /// The provider can't be reached now, or is overloaded (503, 529).
+    Unavailable,
+    /// The provider took too long (504, 408).
+    Timeout,
+}
+
+impl ErrorClass {
+    /// The class of an HTTP status, where nothing better is known.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Authentication,
+            402 => Self::Quota,
+            403 => Self::Permission,
+            404 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            413 => Self::TooLarge,
+            429 => Self::RateLimit,
+            424 | 502 => Self::BadGateway,
+            501 => Self::NotImplemented,
+            503 | 529 => Self::Unavailable,
+            400..=499 => Self::InvalidRequest,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// An error of a provider, as it said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure<'a> {
+    /// HTTP status; in a stream, the one the provider would have answered.
+    pub status: u16,
+    /// What went wrong.
+    pub class: ErrorClass,
+    /// The provider's stable word for it, such as `context_length_exceeded`.
+    pub code: Option<Cow<'a, str>>,
+    /// The provider's message.
+    pub message: Cow<'a, str>,
+    /// The field that is wrong, where the provider names one.
+    pub param: Option<Cow<'a, str>>,
+    /// Seconds after which the provider may be asked again, where only its body says so.
+    pub retry_after: Option<u64>,
+}
+
+impl Failure<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Failure<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Failure {
+            status: self.status,
+            class: self.class,
+            code: self.code.map(own),
+            message: own(self.message),
+            param: self.param.map(own),
+            retry_after: self.retry_after,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a model answers, as it comes.
+
+use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage};
+
+/// What a stream says next.
+///
+/// The order is that of the provider: [`Start`](Self::Start) comes first, [`End`](Self::End) or [`Error`](Self::Error)
+/// last. Deltas of different blocks may alternate (OpenAI's parallel calls). `choice` counts answers and `block` the
+/// parts of one answer; both are small, dense and in order of their first appearance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// The answer begins. Providers that don't announce it begin with their first chunk.
+    Start {
+        /// The provider's id of the answer.
+        id: Option<Text<'a>>,
+        /// The model that answers.
+        model: Option<Text<'a>>,
+        /// What is known of the cost by then.
+        usage: TokenUsage,
+    },
+    /// A part begins.
+    Open {
+        /// Which answer.
+        choice: u32,
+        /// Which part of it.
+        block: u32,
+        /// What it is.
+        opened: Opened<'a>,
+    },
+    /// More text, refusal or thoughts; of a call, more of the text of its arguments.
+    Delta {
+        /// Which answer.
+        choice: u32,
+        /// Which part of it.
+        block: u32,
+        /// What is added.
+        text: Text<'a>,
+    },
+    /// The signature of the thoughts or the text in this block.
+    Signed {
+        /// Which answer.
+        choice: u32,
+        /// Which part of it.
+        block: u32,
+        /// The proof.
+        signature: Signature<'a>,
+    },
+    /// Where the text in this block is taken from.
+    Cited {
+        /// Which answer.
+        choice: u32,
+        /// Which part of it.
+        block: u32,
+        /// The source.
+        citation: Citation<'a>,
+    },
+    /// Tokens that have just come, with their log-probabilities.
+    Logprobs {
+        /// Which answer.
+        choice: u32,
+        /// The tokens.
+        tokens: Vec<TokenLogprob<'a>>,
+    },
+    /// A part ends. Every opened block is closed before its answer finishes.
+    Close {
+        /// Which answer.
+        choice: u32,
+        /// Which part of it.
+        block: u32,
+    },
+    /// An answer ends.
+    Finish {
+        /// Which answer.
+        choice: u32,
+        /// Why.
+        reason: Finish,
+        /// The stop text that ended it.
+        stop_sequence: Option<Text<'a>>,
+    },
+    /// What it has cost so far; the last one counts.
+    Usage(TokenUsage),
+    /// The provider failed in mid-stream. Nothing follows.
+    Error(Failure<'a>),
+    /// The stream came to its end. Nothing follows.
+    End,
+}
+
+/// What a part of a streamed answer is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opened<'a> {
+    /// Text.
+    Text,
+    /// The model's refusal, in words.
+    Refusal,
+    /// Thoughts.
+    Thinking,
+    /// Thoughts that nobody but their model can read; whole, without deltas.
+    Redacted(Signature<'a>),
+    /// A call of a tool; its arguments come as deltas, or none for `{}`.
+    Call {
+        /// The call's id.
+        id: Text<'a>,
+        /// The tool.
+        name: Text<'a>,
+        /// A proof that the model made the call (Gemini).
+        signature: Option<Signature<'a>>,
+    },
+}

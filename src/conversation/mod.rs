@@ -1,0 +1,115 @@
+//! The canonical form between dialects: what a conversation is, whoever's wire format it came in.
+//!
+//! A request that is in its provider's own dialect never comes here. One that is not is read into a [`Request`] by its
+//! own dialect's decoder and written from it by the target's encoder; the reply goes the other way, in one piece as a
+//! [`Reply`] or as a series of [`Event`]s. With N dialects there are N decoders and N encoders.
+//!
+//! Nothing here is copied that need not be: text and schemas are slices of the body they came in ([`Text`],
+//! `RawValue`), still escaped, and are written as they stand.
+//!
+//! What a dialect has and the conversation has not, the decoder names in [`Request::dropped`]; what a conversation has
+//! and the target has not, the encoder names in [`Dropped`]. So nothing is lost silently.
+
+mod error;
+mod event;
+mod json;
+mod names;
+mod reply;
+mod request;
+mod text;
+mod turns;
+mod usage;
+
+pub use error::{ErrorClass, Failure};
+pub use event::{Event, Opened};
+pub use json::Json;
+pub use names::{Names, safe_id};
+pub use reply::{Choice, Finish, Reply, TokenLogprob};
+pub use request::{
+    Cache, Call, Citation, Content, Effort, Format, Maker, Media, MediaKind, Message, Part, Reasoning, Request, Role,
+    Sampling, Signature, Source, Tool, ToolChoice, ToolResult,
+};
+pub use text::Text;
+pub use turns::{Turn, TurnRules, turns};
+pub use usage::TokenUsage;
+
+use std::borrow::Cow;
+
+/// What a request can't say in a dialect, and why: an answer of 400 that names the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field in the client's words, such as `messages[3].tool_calls[0].function.arguments`.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Invalid {
+    /// `field` is wrong in the way that `message` says.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.field.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.field, self.message) }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Names of what could not be carried, each once, in the order in which it was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    names: Vec<Cow<'static, str>>,
+}
+
+impl Dropped {
+    /// Most names that are kept: they go into one header. A request with more has made them up.
+    pub const MAX: usize = 32;
+    /// Longest name that is kept, in bytes; unknown fields are named by the client.
+    pub const MAX_NAME: usize = 64;
+
+    /// Adds `name` unless it is there.
+    pub fn add(&mut self, name: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        if self.names.len() < Self::MAX && name.len() <= Self::MAX_NAME && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    /// Adds `name` when `met`.
+    pub fn add_if(&mut self, met: bool, name: &'static str) {
+        if met {
+            self.add(name);
+        }
+    }
+
+    /// Adds all of `others`.
+    pub fn extend(&mut self, others: &Self) {
+        for name in &others.names {
+            self.add(name.clone());
+        }
+    }
+
+    /// Whether everything was carried.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[Cow<'static, str>] {
+        &self.names
+    }
+}
+
+impl std::fmt::Display for Dropped {
+    /// The names, separated by `, `.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+//! What a client asks.
+
+use std::borrow::Cow;
+
+use super::{Dropped, Json, Text};
+
+/// A request to a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request<'a> {
+    /// Instructions and turns, in the client's order.
+    pub messages: Vec<Message<'a>>,
+    /// Functions that the model may call.
+    pub tools: Vec<Tool<'a>>,
+    /// Whether it may, or must.
+    pub tool_choice: Option<ToolChoice<'a>>,
+    /// Whether it may call several at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// Most tokens of the answer.
+    pub max_tokens: Option<u64>,
+    /// How tokens are drawn, and when to stop.
+    pub sampling: Sampling<'a>,
+    /// The form of the answer; absent for free text.
+    pub format: Option<Format<'a>>,
+    /// Whether and how much the model thinks; absent when the client says nothing.
+    pub reasoning: Option<Reasoning>,
+    /// Who the end user is, for the provider's abuse detection.
+    pub user: Option<Text<'a>>,
+    /// The class of service, in the client's word.
+    pub service_tier: Option<Text<'a>>,
+    /// An object of strings that travels with the request.
+    pub metadata: Option<Json<'a>>,
+    /// Whether the answer comes as a stream.
+    pub stream: bool,
+    /// What the client's dialect has and the conversation has not, in the client's words.
+    pub dropped: Dropped,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Instructions (`system`, `developer`).
+    System,
+    /// The user; also the place of tool results.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message. Neighbours may have the same role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message<'a> {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part<'a> {
+    /// What it is.
+    pub content: Content<'a>,
+    /// A prompt cache may end behind it.
+    pub cache: Option<Cache<'a>>,
+}
+
+impl<'a> From<Content<'a>> for Part<'a> {
+    fn from(content: Content<'a>) -> Self {
+        Self { content, cache: None }
+    }
+}
+
+/// A mark that what stands before it is worth caching.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cache<'a> {
+    /// How long, such as `5m` or `1h`.
+    pub ttl: Option<Text<'a>>,
+}
+
+/// What a part is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content<'a> {
+    /// Text.
+    Text {
+        /// The text itself.
+        text: Text<'a>,
+        /// Where it is taken from; only in replies.
+        citations: Vec<Citation<'a>>,
+        /// A proof that the model wrote it (Gemini).
+        signature: Option<Signature<'a>>,
+    },
+    /// The model's refusal, in words.
+    Refusal(Text<'a>),
+    /// An image, a document, a sound.
+    Media(Media<'a>),
+    /// The model's thoughts; `text` may be empty.
+    Thinking {
+        /// The thoughts, or a summary of them.
+        text: Text<'a>,
+        /// The proof without which some models refuse their own thoughts.
+        signature: Option<Signature<'a>>,
+    },
+    /// Thoughts that nobody but their model can read.
+    Redacted(Signature<'a>),
+    /// A call of a tool, by the model.
+    Call(Call<'a>),
+    /// What a tool gave back.
+    Result(ToolResult<'a>),
+}
+
+impl<'a> Content<'a> {
+    /// Plain text.
+    pub fn text(text: impl Into<Text<'a>>) -> Self {
+        Self::Text { text: text.into(), citations: Vec::new(), signature: None }
+    }
+}
+
+/// Whose model can read a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// Claude, wherever it runs.
+    Anthropic,
+    /// Gemini, on AI Studio and Vertex AI.
+    Google,
+    /// OpenAI's models (`encrypted_content`).
+    OpenAi,
+}
+
+/// An opaque proof that travels with what a model thought or called.
+///
+/// In its maker's own dialect it stands as it is. In a foreign one it is [tagged](Self::tagged), so that it finds its way
+/// back to the maker and never reaches another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature<'a> {
+    /// Who can read it.
+    pub maker: Maker,
+    /// The proof.
+    pub value: Text<'a>,
+}
+
+/// Tags of signatures in foreign dialects. Letters only: the text stays a valid base64 string of the same alphabet.
+const TAGS: [(Maker, &str); 3] = [(Maker::Anthropic, "TGan"), (Maker::Google, "TGgo"), (Maker::OpenAi, "TGoa")];
+
+impl<'a> Signature<'a> {
+    /// The text for a field whose dialect belongs to `home`: as it is, or tagged.
+    pub fn tagged(&self, home: Maker) -> Text<'_> {
+        if self.maker == home {
+            return self.value.reborrow();
+        }
+        let tag = TAGS.iter().find(|(maker, _)| *maker == self.maker).map_or("", |(_, tag)| tag);
+        Text::from(format!("{tag}{}", self.value.decode()))
+    }
+
+    /// The signature that stands in a field of a dialect that belongs to `home`.
+    pub fn untagged(text: Text<'a>, home: Maker) -> Self {
+        let found = {
+            let decoded = text.decode();
+            TAGS.iter().find_map(|(maker, tag)| decoded.strip_prefix(tag).map(|rest| (*maker, rest.to_owned())))
+        };
+        match found {
+            Some((maker, value)) => Self { maker, value: value.into() },
+            None => Self { maker: home, value: text },
+        }
+    }
+}
+
+/// An image, a document, a sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Media<'a> {
+    /// What it is.
+    pub kind: MediaKind,
+    /// Where it is.
+    pub source: Source<'a>,
+    /// Its name, for documents.
+    pub name: Option<Text<'a>>,
+    /// How closely to look: `low`, `high`, `auto`.
+    pub detail: Option<Text<'a>>,
+}
+
+/// Kinds of media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaKind {
+    /// A picture.
+    Image,
+    /// A PDF or a text.
+    Document,
+    /// A sound.
+    Audio,
+    /// A film.
+    Video,
+}
+
+/// Where media are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source<'a> {
+    /// Here, in base64.
+    Data {
+        /// The media type, such as `image/png`.
+        mime: Cow<'a, str>,
+        /// Base64, standard alphabet, padded.
+        data: Text<'a>,
+    },
+    /// At a URL (`https:`, `gs:`, `s3:`).
+    Url {
+        /// The URL.
+        url: Text<'a>,
+        /// The media type, where the client says it.
+        mime: Option<Cow<'a, str>>,
+    },
+    /// Uploaded to the provider before, under this id.
+    File(Text<'a>),
+    /// A document that is text, here.
+    Text(Text<'a>),
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call<'a> {
+    /// The call's id; made up where the dialect has none.
+    pub id: Text<'a>,
+    /// The tool.
+    pub name: Text<'a>,
+    /// The arguments: the text of a JSON object, numbers and order as the model wrote them.
+    pub arguments: Cow<'a, str>,
+    /// A proof that the model made the call (Gemini).
+    pub signature: Option<Signature<'a>>,
+}
+
+/// What a tool gave back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolResult<'a> {
+    /// The call's id.
+    pub id: Text<'a>,
+    /// The tool, where the dialect names it.
+    pub name: Option<Text<'a>>,
+    /// Text, images, documents.
+    pub parts: Vec<Part<'a>>,
+    /// The tool failed.
+    pub failed: bool,
+}
+
+/// A function that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool<'a> {
+    /// Its name.
+    pub name: Text<'a>,
+    /// What it does.
+    pub description: Option<Text<'a>>,
+    /// JSON Schema of its arguments; absent when it takes none.
+    pub schema: Option<Json<'a>>,
+    /// Whether the arguments must follow the schema exactly.
+    pub strict: Option<bool>,
+    /// A prompt cache may end behind it.
+    pub cache: Option<Cache<'a>>,
+}
+
+/// Whether the model calls tools.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolChoice<'a> {
+    /// As it likes.
+    Auto,
+    /// Never.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(Text<'a>),
+    /// One of these; at least one if `required`.
+    Allowed {
+        /// The tools' names.
+        names: Vec<Text<'a>>,
+        /// Whether one must be called.
+        required: bool,
+    },
+}
+
+/// How tokens are drawn, and when to stop.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling<'a> {
+    /// 0 to 2 for most, 0 to 1 for Claude.
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    pub top_p: Option<f64>,
+    /// A count; Gemini takes fractions.
+    pub top_k: Option<f64>,
+    /// Texts that end the answer.
+    pub stop: Vec<Text<'a>>,
+    /// How many answers.
+    pub n: Option<u64>,
+    /// For answers that repeat.
+    pub seed: Option<i64>,
+    /// -2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// -2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// Whether tokens come with their log-probabilities.
+    pub logprobs: Option<bool>,
+    /// How many alternatives of each token.
+    pub top_logprobs: Option<u64>,
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format<'a> {
+    /// Any JSON object.
+    Json,
+    /// JSON of this schema.
+    Schema {
+        /// The schema's name.
+        name: Option<Text<'a>>,
+        /// What it is for.
+        description: Option<Text<'a>>,
+        /// JSON Schema.
+        schema: Json<'a>,
+        /// Whether the answer must follow it exactly.
+        strict: Option<bool>,
+    },
+}
+
+/// Whether and how much the model thinks. With neither effort nor budget, as much as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasoning {
+    /// How hard; [`Effort::None`] turns thinking off.
+    pub effort: Option<Effort>,
+    /// How many tokens; zero turns thinking off.
+    pub budget: Option<u64>,
+    /// Whether the client wants to see thoughts or a summary.
+    pub visible: Option<bool>,
+}
+
+impl Reasoning {
+    /// Whether thinking is turned off.
+    pub fn is_off(&self) -> bool {
+        self.effort == Some(Effort::None) || (self.effort.is_none() && self.budget == Some(0))
+    }
+}
+
+/// How hard to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// Hardly.
+    Minimal,
+    /// A little.
+    Low,
+    /// As usual.
+    Medium,
+    /// Hard.
+    High,
+    /// Harder.
+    XHigh,
+    /// As hard as can be.
+    Max,
+}
+
+impl Effort {
+    /// Every effort, as OpenAI's and Anthropic's APIs spell it.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::None, "none"),
+        (Self::Minimal, "minimal"),
+        (Self::Low, "low"),
+        (Self::Medium, "medium"),
+        (Self::High, "high"),
+        (Self::XHigh, "xhigh"),
+        (Self::Max, "max"),
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(effort, _)| *effort == self).map_or("medium", |(_, word)| word)
+    }
+
+    /// The effort of this word, if it is one.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(effort, _)| *effort)
+    }
+
+    /// The effort that a budget in tokens comes near.
+    pub const fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0 => Self::None,
+            1..=1024 => Self::Low,
+            1025..=8192 => Self::Medium,
+            8193..=24576 => Self::High,
+            _ => Self::XHigh,
+        }
+    }
+
+    /// A budget in tokens that this effort comes near.
+    pub const fn budget(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Minimal | Self::Low => 1024,
+            Self::Medium => 8192,
+            Self::High => 16384,
+            Self::XHigh => 24576,
+            Self::Max => 32768,
+        }
+    }
+}
+
+/// Where a text is taken from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Citation<'a> {
+    /// The source's URL.
+    pub url: Option<Text<'a>>,
+    /// The source's title.
+    pub title: Option<Text<'a>>,
+    /// What the source says.
+    pub quote: Option<Text<'a>>,
+    /// First character of the text that is taken from it.
+    pub start: Option<u64>,
+    /// Behind the last one.
+    pub end: Option<u64>,
+}

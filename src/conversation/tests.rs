@@ -1,0 +1,161 @@
+use super::*;
+
+fn user(parts: Vec<Content<'static>>) -> Message<'static> {
+    Message { role: Role::User, parts: parts.into_iter().map(Part::from).collect() }
+}
+
+fn assistant(parts: Vec<Content<'static>>) -> Message<'static> {
+    Message { role: Role::Assistant, parts: parts.into_iter().map(Part::from).collect() }
+}
+
+fn call(id: &'static str) -> Content<'static> {
+    Content::Call(Call { id: id.into(), name: "f".into(), arguments: "{}".into(), signature: None })
+}
+
+fn result(id: &'static str) -> Content<'static> {
+    let parts = vec![Content::text("r").into()];
+    Content::Result(ToolResult { id: id.into(), name: None, parts, failed: false })
+}
+
+/// The turns in short: role and, for each part, its text, `call ID` or `result ID`.
+fn short(messages: &[Message<'_>], prefill: bool) -> Result<Vec<String>, Invalid> {
+    let (system, turns) = turns(messages, TurnRules { prefill })?;
+    let part = |part: &Part<'_>| match &part.content {
+        Content::Text { text, .. } => text.decode().into_owned(),
+        Content::Call(call) => format!("call {}", call.id.decode()),
+        Content::Result(r) => format!("result {}{}", r.id.decode(), if r.failed { " failed" } else { "" }),
+        other => format!("{other:?}"),
+    };
+    let system = system.into_iter().map(|p| format!("system: {}", part(p)));
+    let turns = turns.iter().map(|turn| {
+        let parts: Vec<_> = turn.parts.iter().map(|p| part(p)).collect();
+        format!("{:?}: {}", turn.role, parts.join(", "))
+    });
+    Ok(system.chain(turns).collect())
+}
+
+#[test]
+fn turns_alternate_and_instructions_stand_apart() {
+    let system = |text| Message { role: Role::System, parts: vec![Content::text(text).into()] };
+    let text = |text| Content::text(text);
+    let messages = [
+        system("a"),
+        assistant(vec![text("hello")]),
+        user(vec![text("one"), text(" \n")]),
+        system("b"),
+        user(vec![text("two")]),
+        assistant(vec![text("")]),
+        user(vec![text("three")]),
+    ];
+    assert_eq!(
+        short(&messages, false).unwrap(),
+        ["system: a", "system: b", "User: (continue)", "Assistant: hello", "User: one, two, three"]
+    );
+    let prefilled = [user(vec![text("one")]), assistant(vec![text("two")])];
+    assert_eq!(short(&prefilled, true).unwrap(), ["User: one", "Assistant: two"]);
+    assert_eq!(short(&prefilled, false).unwrap(), ["User: one", "Assistant: two", "User: (continue)"]);
+    assert!(short(&[user(vec![text(" ")])], false).is_err());
+    assert!(short(&[], false).is_err());
+}
+
+#[test]
+fn results_stand_behind_their_calls_in_order() {
+    let messages = [
+        user(vec![Content::text("go")]),
+        assistant(vec![call("a"), call("b"), call("c")]),
+        user(vec![Content::text("and"), result("c"), result("a"), result("x"), result("a")]),
+        assistant(vec![call("d")]),
+    ];
+    assert_eq!(
+        short(&messages, false).unwrap(),
+        [
+            "User: go",
+            "Assistant: call a, call b, call c",
+            "User: result a, result b failed, result c, and, Result of the tool call x:, r, Result of the tool call a:, r",
+            "Assistant: call d",
+            "User: result d failed",
+        ]
+    );
+    assert_eq!(short(&[assistant(vec![call("a"), call("a")])], false).unwrap_err().field, "messages");
+}
+
+#[test]
+fn text_travels_as_it_was_written() {
+    let document = r#"{"a":"tab\t é 😀 \ud83d\ude00","b":"lone \ud83d","c":7}"#;
+    #[derive(serde::Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        a: Text<'a>,
+        #[serde(borrow)]
+        b: Text<'a>,
+    }
+    let wire: Wire<'_> = serde_json::from_str(document).unwrap();
+    assert!(matches!(wire.a, Text::Json(_)));
+    let mut out = Vec::new();
+    wire.a.write(&mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), r#""tab\t é 😀 \ud83d\ude00""#);
+    assert_eq!(wire.a.decode(), "tab\t é 😀 😀");
+    assert!(matches!(wire.b, Text::Plain(_)), "half a pair is no text");
+    assert_eq!(wire.b.decode(), "lone \u{fffd}");
+    assert!(serde_json::from_str::<Text<'_>>("7").is_err());
+    assert!(serde_json::from_str::<Text<'_>>("null").is_err());
+}
+
+#[test]
+fn blank_is_what_has_no_letter() {
+    let blank = |json: &str| serde_json::from_str::<Text<'_>>(json).unwrap().is_blank();
+    assert!(blank(r#""""#) && blank(r#"" \n\t ""#) && blank(r#""\u00a0""#) && blank("\"\u{a0}\""));
+    assert!(!blank(r#""\n x""#) && !blank(r#""\"""#) && !blank("\"é\""));
+}
+
+#[test]
+fn names_that_no_provider_takes_are_changed_and_restored() {
+    let long = "mcp.server/".repeat(10);
+    let mut request = Request {
+        tools: vec![
+            Tool { name: "plain".into(), description: None, schema: None, strict: None, cache: None },
+            Tool { name: long.clone().into(), description: None, schema: None, strict: None, cache: None },
+        ],
+        tool_choice: Some(ToolChoice::Named(long.clone().into())),
+        ..Request::default()
+    };
+    let names = Names::fit(&mut request);
+    assert_eq!(request.tools[0].name, "plain".into());
+    let fitted = request.tools[1].name.decode().into_owned();
+    assert!(fitted.len() <= 64 && fitted.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+    assert_eq!(request.tool_choice, Some(ToolChoice::Named(fitted.clone().into())));
+    let mut back = Text::from(fitted);
+    names.restore(&mut back);
+    assert_eq!(back, long.into());
+}
+
+#[test]
+fn ids_that_fit_stay_and_others_stay_apart() {
+    let alnum = |b: u8| b.is_ascii_alphanumeric();
+    assert_eq!(safe_id("abcdefghi", 9, alnum), "abcdefghi");
+    let (a, b) = (safe_id("call_a", 9, alnum), safe_id("call.a", 9, alnum));
+    assert!(a.len() == 9 && a.bytes().all(alnum) && a != b, "{a} {b}");
+    assert_eq!(a, safe_id("call_a", 9, alnum));
+    assert_eq!(safe_id("", 64, alnum).len(), 16);
+}
+
+#[test]
+fn signatures_find_their_way_back() {
+    let made = Signature { maker: Maker::Google, value: "c2ln".into() };
+    assert_eq!(made.tagged(Maker::Google), "c2ln".into());
+    let abroad = made.tagged(Maker::Anthropic).into_owned();
+    assert_eq!(Signature::untagged(abroad, Maker::Anthropic), made);
+    let own = Signature::untagged("c2ln".into(), Maker::Anthropic);
+    assert_eq!(own.maker, Maker::Anthropic);
+}
+
+#[test]
+fn dropped_names_are_kept_once_and_bounded() {
+    let mut dropped = Dropped::default();
+    for n in 0..100 {
+        dropped.add(format!("field{}", n / 2));
+    }
+    dropped.add("x".repeat(65));
+    assert_eq!(dropped.names().len(), Dropped::MAX);
+    assert!(dropped.to_string().starts_with("field0, field1, "));
+}

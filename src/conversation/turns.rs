@@ -1,0 +1,155 @@
+//! Messages as strict alternation: what Anthropic, Gemini and Bedrock ask of a history, and OpenAI does not.
+
+use std::borrow::Cow;
+
+use super::{Call, Content, Invalid, Message, Part, Role, Text, ToolResult};
+
+/// Stands where a target needs a user's turn and the client has none.
+const PLACEHOLDER: &str = "(continue)";
+/// Stands for the result of a call that was never answered.
+const NO_RESULT: &str = "(no result)";
+
+/// What a target asks of the order of turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnRules {
+    /// Whether the last turn may be the assistant's, to be continued by the model.
+    pub prefill: bool,
+}
+
+/// Everything that one side says before the other does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn<'r, 'a> {
+    /// [`Role::User`] or [`Role::Assistant`].
+    pub role: Role,
+    /// What is said; never empty.
+    pub parts: Vec<Cow<'r, Part<'a>>>,
+}
+
+/// Splits `messages` into instructions, wherever they stand, and turns that alternate and begin with the user's.
+///
+/// Results of tools stand first in the turn behind their calls, in the calls' order. A call without a result gets one that
+/// says so; a result without a call becomes text; blank texts, which providers refuse, are left out.
+///
+/// # Errors
+/// When there is nothing to answer, or one message has the same call id twice.
+#[expect(clippy::type_complexity, reason = "instructions and turns, each once")]
+pub fn turns<'r, 'a>(
+    messages: &'r [Message<'a>],
+    rules: TurnRules,
+) -> Result<(Vec<&'r Part<'a>>, Vec<Turn<'r, 'a>>), Invalid> {
+    let (system, others): (Vec<_>, Vec<_>) = messages.iter().partition(|m| m.role == Role::System);
+    let system = system.into_iter().flat_map(|m| &m.parts).filter(|part| !is_blank(part)).collect();
+    let mut turns: Vec<Turn<'r, 'a>> = Vec::new();
+    for message in others {
+        let parts = message.parts.iter().filter(|part| !is_blank(part)).map(Cow::Borrowed);
+        match turns.last_mut() {
+            Some(last) if last.role == message.role => last.parts.extend(parts),
+            _ => turns.push(Turn { role: message.role, parts: parts.collect() }),
+        }
+    }
+    turns.retain(|turn| !turn.parts.is_empty());
+    merge(&mut turns);
+    if turns.is_empty() {
+        return Err(Invalid::new("messages", "there is no message with anything in it"));
+    }
+    pair(&mut turns)?;
+    if turns.first().is_some_and(|first| first.role == Role::Assistant) {
+        turns.insert(0, placeholder());
+    }
+    if !rules.prefill && turns.last().is_some_and(|last| last.role == Role::Assistant) {
+        turns.push(placeholder());
+    }
+    Ok((system, turns))
+}
+
+fn placeholder<'r, 'a>() -> Turn<'r, 'a> {
+    Turn { role: Role::User, parts: vec![Cow::Owned(Content::text(PLACEHOLDER).into())] }
+}
+
+fn is_blank(part: &Part<'_>) -> bool {
+    matches!(&part.content, Content::Text { text, signature: None, .. } if text.is_blank())
+}
+
+/// Joins neighbours of one role, which leaving out empty turns can make.
+fn merge(turns: &mut Vec<Turn<'_, '_>>) {
+    let mut merged: Vec<Turn<'_, '_>> = Vec::with_capacity(turns.len());
+    for turn in turns.drain(..) {
+        match merged.last_mut() {
+            Some(last) if last.role == turn.role => last.parts.extend(turn.parts),
+            _ => merged.push(turn),
+        }
+    }
+    *turns = merged;
+}
+
+/// Puts each call's result into the turn behind it.
+fn pair(turns: &mut Vec<Turn<'_, '_>>) -> Result<(), Invalid> {
+    let mut index = 0;
+    // Results in front of any call have none.
+    let mut calls: Vec<(String, Cow<'_, str>)> = Vec::new();
+    while index < turns.len() {
+        let Some(turn) = turns.get_mut(index) else { break };
+        if turn.role == Role::User {
+            order(&mut turn.parts, &calls);
+            calls.clear();
+        } else {
+            calls = calls_of(&turn.parts)?;
+            if !calls.is_empty() && index + 1 == turns.len() {
+                turns.push(Turn { role: Role::User, parts: Vec::new() });
+            }
+        }
+        index += 1;
+    }
+    Ok(())
+}
+
+fn calls_of(parts: &[Cow<'_, Part<'_>>]) -> Result<Vec<(String, Cow<'static, str>)>, Invalid> {
+    let mut calls: Vec<(String, Cow<'static, str>)> = Vec::new();
+    for part in parts {
+        if let Content::Call(Call { id, name, .. }) = &part.content {
+            let id = id.decode().into_owned();
+            if calls.iter().any(|(known, _)| *known == id) {
+                return Err(Invalid::new("messages", format!("two calls of one message have the id '{id}'")));
+            }
+            calls.push((id, name.decode().into_owned().into()));
+        }
+    }
+    Ok(calls)
+}
+
+/// Results first, in the order of `calls`; then the rest.
+fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)]) {
+    let mut results: Vec<Option<Cow<'_, Part<'a>>>> = calls.iter().map(|_| None).collect();
+    let mut rest = Vec::new();
+    for part in parts.drain(..) {
+        let Content::Result(result) = &part.content else {
+            rest.push(part);
+            continue;
+        };
+        let id = result.id.decode();
+        let place = calls.iter().position(|(call, _)| *call == *id).and_then(|at| results.get_mut(at));
+        match place {
+            Some(place @ None) => *place = Some(part),
+            // Answered twice, or never asked.
+            _ => rest.extend(as_text(result).into_iter().map(Cow::Owned)),
+        }
+    }
+    let missing = |(id, name): &(String, Cow<'_, str>)| -> Part<'a> {
+        Content::Result(ToolResult {
+            id: Text::from(id.clone()),
+            name: Some(Text::from(name.clone().into_owned())),
+            parts: vec![Content::text(NO_RESULT).into()],
+            failed: true,
+        })
+        .into()
+    };
+    let results =
+        results.into_iter().zip(calls).map(|(found, call)| found.unwrap_or_else(|| Cow::Owned(missing(call))));
+    *parts = results.chain(rest).collect();
+}
+
+/// A result whose call is not there, as what the user says.
+fn as_text<'a>(result: &ToolResult<'a>) -> Vec<Part<'a>> {
+    let head = format!("Result of the tool call {}:", result.id.decode());
+    std::iter::once(Content::text(head).into()).chain(result.parts.iter().filter(|p| !is_blank(p)).cloned()).collect()
+}

@@ -1,0 +1,4 @@
+//! OpenAI Chat Completions as a conversation.
+
+/// The codec of OpenAI Chat Completions.
+pub struct Chat;

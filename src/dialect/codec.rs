@@ -1,0 +1,159 @@
+//! What a dialect must be able to do to be translated: read and write requests, replies, streams and errors.
+
+use super::{ModelFacts, StreamMode};
+use crate::{
+    conversation::{Dropped, Event, Failure, Invalid, Reply, Request},
+    stream::TopLevel,
+};
+
+/// The dialects in which conversations are held, and which are translated into each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI Chat Completions.
+    Chat,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic Messages.
+    Messages,
+    /// Gemini `generateContent`.
+    Gemini,
+    /// Bedrock Converse.
+    Converse,
+}
+
+impl Dialect {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Responses, Self::Messages, Self::Gemini, Self::Converse];
+
+    /// The dialect's name for logs and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "OpenAI Chat Completions",
+            Self::Responses => "OpenAI Responses",
+            Self::Messages => "Anthropic Messages",
+            Self::Gemini => "Gemini generateContent",
+            Self::Converse => "Bedrock Converse",
+        }
+    }
+}
+
+/// One dialect's decoders and encoders. They do no IO, know no other dialect, and never panic.
+pub trait Codec: Sync {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// When a field that must be understood can't be; the error names it in this dialect's words. Fields that the
+    /// conversation has no place for are no errors: they are named in [`Request::dropped`].
+    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid>;
+
+    /// Appends a request body for `to`. What the target can't take is left out and named in `dropped`.
+    ///
+    /// # Errors
+    /// When what remains would not be the question that was asked.
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Dropped,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid>;
+
+    /// Reads a reply that came in one piece with a status of 2xx. Lenient: what is not known is passed over.
+    ///
+    /// # Errors
+    /// The provider's error when the body holds one in spite of its status, or an error of class `BadGateway` when the
+    /// body is no reply of this dialect at all.
+    fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
+
+    /// Appends a reply in one piece.
+    fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>);
+
+    /// A decoder for one stream.
+    fn read_events(&self) -> Box<dyn ReadEvents>;
+
+    /// An encoder for one stream.
+    fn write_events(&self, head: ReplyHead) -> Box<dyn WriteEvents>;
+
+    /// Reads the body of a reply whose status is an error. Bodies of any form are read as well as they can be: nested,
+    /// flat, in an array, text, HTML, empty.
+    fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a>;
+
+    /// Appends the body of an error, and gives the status that this dialect has for it.
+    fn write_error(&self, failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16;
+}
+
+/// Reads one stream, event by event.
+pub trait ReadEvents: Send {
+    /// Reads one event: the `data` of a server-sent event, or the payload of an event-stream frame, with its name
+    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known say nothing.
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>));
+
+    /// The provider's stream ended. Says what was held back: for dialects without a mark of the end, [`Event::End`] if
+    /// the answer was complete; nothing if it was cut.
+    fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>));
+}
+
+/// Writes one stream.
+pub trait WriteEvents: Send {
+    /// Appends what `event` is in this dialect, framed for the wire: nothing, one event or several. After
+    /// [`Event::Error`] or [`Event::End`] the stream is complete, and nothing more is written.
+    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
+}
+
+/// What a reply says about itself where the provider's reply does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyHead {
+    /// An id for the reply, unique: letters and digits.
+    pub id: String,
+    /// The model that was asked.
+    pub model: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// Chat Completions: the client asked for a chunk with usage.
+    pub include_usage: bool,
+    /// How the stream is framed.
+    pub mode: StreamMode,
+}
+
+/// Who will read a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The model, as the provider names it.
+    pub model: &'a str,
+    /// What the model takes.
+    pub facts: ModelFacts,
+    /// Whose server reads it.
+    pub server: Server,
+}
+
+/// Servers that speak one dialect with different limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Server {
+    /// `api.openai.com`.
+    OpenAi,
+    /// Azure OpenAI.
+    Azure,
+    /// Mistral: ids of nine letters and digits, `random_seed`, refuses what it does not know.
+    Mistral,
+    /// DeepSeek: wants its `reasoning_content` back.
+    DeepSeek,
+    /// Any other server that speaks OpenAI's API (vLLM, Ollama, ...): knows `system` and `max_tokens` only.
+    Compatible,
+    /// `api.anthropic.com`.
+    Anthropic,
+    /// Claude on Vertex AI: the model is in the URL, `anthropic_version` in the body, media are inline.
+    VertexClaude,
+    /// Gemini on AI Studio.
+    AiStudio,
+    /// Gemini on Vertex AI.
+    Vertex,
+    /// Amazon Bedrock's Converse.
+    Bedrock,
+}
+
+impl Server {
+    /// Whether the server fetches an image or document from an `https:` URL itself.
+    pub const fn fetches_urls(self) -> bool {
+        matches!(self, Self::OpenAi | Self::Azure | Self::Mistral | Self::DeepSeek | Self::Anthropic)
+    }
+}

@@ -1,0 +1,4 @@
+//! Gemini `generateContent` as a conversation.
+
+/// The codec of Gemini `generateContent`.
+pub struct Generate;

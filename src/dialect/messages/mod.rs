@@ -1,0 +1,4 @@
+//! Anthropic Messages as a conversation.
+
+/// The codec of Anthropic Messages.
+pub struct Messages;

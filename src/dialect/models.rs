@@ -1,0 +1,199 @@
+//! What models take and refuse: one table, for everything that is translated.
+//!
+//! Same-dialect traffic does not pass here: what a client writes for its own provider is the client's choice.
+//! A model that no row names gets the row of its family, and an unknown family gets [`ModelFacts::PLAIN`].
+
+/// What a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Which sampling settings it takes.
+    pub sampling: SamplingFacts,
+    /// How it is told to think.
+    pub thinking: Thinking,
+    /// Most tokens of an answer when the client does not say: only for APIs that must be told.
+    pub max_tokens: u64,
+    /// Whether it follows a JSON schema by itself (else it is made to call a tool).
+    pub structured: bool,
+    /// Whether an answer may be begun for it by a last assistant turn.
+    pub prefill: bool,
+}
+
+/// Which sampling settings a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SamplingFacts {
+    /// All of its API.
+    All,
+    /// `temperature` or `top_p`, not both.
+    One,
+    /// None: they are fixed, and sending one is an error.
+    None,
+}
+
+/// How a model is told to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thinking {
+    /// It does not, or not on demand.
+    Never,
+    /// By `reasoning_effort` (OpenAI).
+    Effort,
+    /// By a budget in tokens (Claude up to 4.5, Gemini 2.5).
+    Budget {
+        /// Smallest budget.
+        min: u64,
+        /// Largest budget.
+        max: u64,
+        /// Whether it can be turned off.
+        off: bool,
+    },
+    /// As it likes, with an effort (Claude from 4.6 on).
+    Adaptive {
+        /// Whether it can be turned off.
+        off: bool,
+    },
+    /// By a level (Gemini from 3 on).
+    Level,
+    /// By Nova's `reasoningConfig`.
+    Nova,
+}
+
+impl ModelFacts {
+    /// A model of which nothing is known.
+    pub const PLAIN: Self = Self {
+        sampling: SamplingFacts::All,
+        thinking: Thinking::Never,
+        max_tokens: 4096,
+        structured: true,
+        prefill: true,
+    };
+
+    /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
+    pub fn of(model: &str) -> Self {
+        let model = model.to_ascii_lowercase();
+        ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
+    }
+}
+
+/// One line of the table: models whose name has all of `parts`, and is of `version` or later.
+struct Row {
+    parts: &'static [&'static str],
+    version: Option<(u32, u32)>,
+    facts: ModelFacts,
+}
+
+impl Row {
+    fn names(&self, model: &str) -> bool {
+        let mut rest = model;
+        for part in self.parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = rest.get(at + part.len()..).unwrap_or_default();
+        }
+        // Claude 3 has its version in front of its kind, later ones behind it: the first number counts.
+        let last = self.parts.first().and_then(|first| model.split_once(first)).map_or(model, |(_, after)| after);
+        self.version.is_none_or(|least| version(last).is_some_and(|own| own >= least))
+    }
+}
+
+/// The first number of one or two digits, with the one behind it: `-opus-4-7-20260101` is 4.7, `-4-20250514` is 4.0.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .map(|word| word.trim_start_matches(|c: char| c.is_ascii_alphabetic()))
+        .map(|word| word.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+    let major = numbers.by_ref().find(|n| (1..=2).contains(&n.len()))?.parse().ok()?;
+    let minor = numbers.next().filter(|n| (1..=2).contains(&n.len())).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Some((major, minor))
+}
+
+const CLAUDE: ModelFacts = ModelFacts {
+    sampling: SamplingFacts::One,
+    thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
+    max_tokens: 8192,
+    structured: false,
+    prefill: true,
+};
+const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
+const REASONING: ModelFacts =
+    ModelFacts { sampling: SamplingFacts::None, thinking: Thinking::Effort, ..ModelFacts::PLAIN };
+
+/// The first row that names a model counts.
+const ROWS: &[Row] = &[
+    // Sampling settings are gone and thinking is adaptive; Opus 4.7 is the first.
+    row(&["claude"], Some((5, 0)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
+    row(&["claude", "opus"], Some((4, 7)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
+    row(&["claude"], Some((4, 6)), ModelFacts { prefill: false, ..ADAPTIVE }),
+    row(&["claude"], Some((4, 5)), ModelFacts { structured: true, ..CLAUDE }),
+    row(&["claude"], Some((4, 0)), CLAUDE),
+    row(&["claude", "3-7"], None, CLAUDE),
+    row(
+        &["claude"],
+        None,
+        ModelFacts { sampling: SamplingFacts::All, thinking: Thinking::Never, max_tokens: 4096, ..CLAUDE },
+    ),
+    row(&["gemini"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, ..GEMINI }),
+    row(
+        &["gemini-2.5", "flash-lite"],
+        None,
+        ModelFacts { thinking: Thinking::Budget { min: 512, max: 24_576, off: true }, ..GEMINI },
+    ),
+    row(
+        &["gemini-2.5", "flash"],
+        None,
+        ModelFacts { thinking: Thinking::Budget { min: 1, max: 24_576, off: true }, ..GEMINI },
+    ),
+    row(
+        &["gemini-2.5", "pro"],
+        None,
+        ModelFacts { thinking: Thinking::Budget { min: 128, max: 32_768, off: false }, ..GEMINI },
+    ),
+    row(&["gemini"], None, GEMINI),
+    // `gpt-5-chat` does not think.
+    row(&["gpt-", "chat"], None, ModelFacts::PLAIN),
+    row(&["gpt-oss"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
+    row(&["gpt-"], Some((5, 0)), REASONING),
+    row(&["o1"], None, REASONING),
+    row(&["o3"], None, REASONING),
+    row(&["o4-"], None, REASONING),
+    row(&["deepseek"], None, ModelFacts { thinking: Thinking::Effort, structured: false, ..ModelFacts::PLAIN }),
+    row(&["nova"], None, ModelFacts { thinking: Thinking::Nova, structured: false, ..ModelFacts::PLAIN }),
+    row(&["magistral"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
+];
+
+const ADAPTIVE: ModelFacts =
+    ModelFacts { thinking: Thinking::Adaptive { off: true }, structured: true, max_tokens: 16_384, ..CLAUDE };
+
+const fn row(parts: &'static [&'static str], version: Option<(u32, u32)>, facts: ModelFacts) -> Row {
+    Row { parts, version, facts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_known_however_they_are_spelled() {
+        let check = |model: &str, sampling, thinking: Thinking| {
+            let facts = ModelFacts::of(model);
+            assert_eq!((facts.sampling, facts.thinking), (sampling, thinking), "{model}");
+        };
+        let budget = Thinking::Budget { min: 1024, max: 60_000, off: true };
+        let adaptive = Thinking::Adaptive { off: true };
+        check("claude-opus-4-7", SamplingFacts::None, adaptive);
+        check("us.anthropic.claude-opus-4-7-20260101-v1:0", SamplingFacts::None, adaptive);
+        check("claude-sonnet-4-6", SamplingFacts::One, adaptive);
+        check("claude-sonnet-5", SamplingFacts::None, adaptive);
+        check("claude-sonnet-4-5@20250929", SamplingFacts::One, budget);
+        check("anthropic.claude-sonnet-4-20250514-v1:0", SamplingFacts::One, budget);
+        check("claude-3-7-sonnet-latest", SamplingFacts::One, budget);
+        check("claude-3-5-haiku-20241022", SamplingFacts::All, Thinking::Never);
+        check("gemini-1.5-flash-latest", SamplingFacts::All, Thinking::Never);
+        check("gemini-2.5-pro", SamplingFacts::All, Thinking::Budget { min: 128, max: 32_768, off: false });
+        check("gemini-2.5-flash-lite", SamplingFacts::All, Thinking::Budget { min: 512, max: 24_576, off: true });
+        check("gemini-3-pro-preview", SamplingFacts::All, Thinking::Level);
+        check("gpt-4o", SamplingFacts::All, Thinking::Never);
+        check("gpt-5.6-mini", SamplingFacts::None, Thinking::Effort);
+        check("gpt-5-chat-latest", SamplingFacts::All, Thinking::Never);
+        check("o3-mini", SamplingFacts::None, Thinking::Effort);
+        check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
+        check("my-deployment", SamplingFacts::All, Thinking::Never);
+    }
+}

@@ -1,0 +1,140 @@
+//! Writing JSON in one pass: members appear in the order in which they are written, and nothing is held in between.
+
+use serde::Serialize;
+
+/// An object that is being written; [`end`](Self::end) closes it.
+pub struct ObjectWriter<'o> {
+    out: &'o mut Vec<u8>,
+    begun: bool,
+}
+
+/// An array that is being written; [`end`](Self::end) closes it.
+pub struct ArrayWriter<'o> {
+    out: &'o mut Vec<u8>,
+    begun: bool,
+}
+
+/// Appends `value` as JSON.
+///
+/// What can't be written (a map whose keys are no strings) becomes `null`; none of our types can.
+pub fn write_value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Appends `text` as a JSON string, quoted and escaped.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    write_value(out, text);
+}
+
+impl<'o> ObjectWriter<'o> {
+    /// Begins an object.
+    pub fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, begun: false }
+    }
+
+    /// Writes a key, which must not need escapes; the caller then writes exactly one value.
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if std::mem::replace(&mut self.begun, true) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// Writes a member.
+    pub fn field(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
+        write_value(self.key(key), value);
+    }
+
+    /// Writes a member unless it is absent.
+    pub fn maybe(&mut self, key: &str, value: Option<&(impl Serialize + ?Sized)>) {
+        if let Some(value) = value {
+            self.field(key, value);
+        }
+    }
+
+    /// Writes a member whose value is JSON already.
+    pub fn raw(&mut self, key: &str, json: &str) {
+        self.key(key).extend_from_slice(json.as_bytes());
+    }
+
+    /// Begins a member that is an object.
+    pub fn object(&mut self, key: &str) -> ObjectWriter<'_> {
+        ObjectWriter::begin(self.key(key))
+    }
+
+    /// Begins a member that is an array.
+    pub fn array(&mut self, key: &str) -> ArrayWriter<'_> {
+        ArrayWriter::begin(self.key(key))
+    }
+
+    /// Ends the object.
+    pub fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+impl<'o> ArrayWriter<'o> {
+    /// Begins an array.
+    pub fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'[');
+        Self { out, begun: false }
+    }
+
+    /// Begins an element; the caller then writes exactly one value.
+    pub fn next(&mut self) -> &mut Vec<u8> {
+        if std::mem::replace(&mut self.begun, true) {
+            self.out.push(b',');
+        }
+        self.out
+    }
+
+    /// Writes an element.
+    pub fn push(&mut self, value: &(impl Serialize + ?Sized)) {
+        write_value(self.next(), value);
+    }
+
+    /// Begins an element that is an object.
+    pub fn object(&mut self) -> ObjectWriter<'_> {
+        ObjectWriter::begin(self.next())
+    }
+
+    /// Whether nothing has been written yet.
+    pub const fn is_empty(&self) -> bool {
+        !self.begun
+    }
+
+    /// Ends the array.
+    pub fn end(self) {
+        self.out.push(b']');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_json() {
+        let mut out = Vec::new();
+        let mut top = ObjectWriter::begin(&mut out);
+        top.field("a", "x\"\n");
+        top.maybe("absent", None::<&str>);
+        top.maybe("b", Some(&0.7));
+        top.raw("c", "[1, 2]");
+        let mut list = top.array("d");
+        list.push(&1);
+        list.object().end();
+        list.end();
+        top.object("e").end();
+        top.end();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x\"\n","b":0.7,"c":[1, 2],"d":[1,{}],"e":{}}"#);
+    }
+}
