@@ -30,6 +30,14 @@ impl<'a> Json<'a> {
         serde_json::from_str::<&RawValue>(text).map(|raw| Self(Cow::Borrowed(raw)))
     }
 
+    /// The value of this text, which is kept.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn from_string(text: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text).map(|raw| Self(Cow::Owned(raw)))
+    }
+
     /// The value as a tree.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub mod usage;
 
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
-pub use models::{ModelFacts, SamplingFacts, Thinking};
+pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use reply::ReplyObserver;
 pub use understand::{Ask, StreamMode, Understood};
 pub use usage::Usage;

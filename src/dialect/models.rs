@@ -16,6 +16,19 @@ pub struct ModelFacts {
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
     pub prefill: bool,
+    /// Who made it.
+    pub vendor: Vendor,
+}
+
+/// Who made a model, where servers of many makers' models (Bedrock) want it told in the maker's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// Claude.
+    Anthropic,
+    /// Nova.
+    Amazon,
+    /// Anybody else.
+    Other,
 }
 
 /// Which sampling settings a model takes.
@@ -64,6 +77,7 @@ impl ModelFacts {
         max_tokens: 4096,
         structured: true,
         prefill: true,
+        vendor: Vendor::Other,
     };
 
     /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
@@ -110,7 +124,9 @@ const CLAUDE: ModelFacts = ModelFacts {
     max_tokens: 8192,
     structured: false,
     prefill: true,
+    vendor: Vendor::Anthropic,
 };
+const NOVA: ModelFacts = ModelFacts { structured: false, vendor: Vendor::Amazon, ..ModelFacts::PLAIN };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
 const REASONING: ModelFacts =
     ModelFacts { sampling: SamplingFacts::None, thinking: Thinking::Effort, ..ModelFacts::PLAIN };
@@ -154,7 +170,9 @@ const ROWS: &[Row] = &[
     row(&["o3"], None, REASONING),
     row(&["o4-"], None, REASONING),
     row(&["deepseek"], None, ModelFacts { thinking: Thinking::Effort, structured: false, ..ModelFacts::PLAIN }),
-    row(&["nova"], None, ModelFacts { thinking: Thinking::Nova, structured: false, ..ModelFacts::PLAIN }),
+    // The first Nova does not think.
+    row(&["nova"], Some((2, 0)), ModelFacts { thinking: Thinking::Nova, ..NOVA }),
+    row(&["nova"], None, NOVA),
     row(&["magistral"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
 ];
 
@@ -193,6 +211,8 @@ mod tests {
         check("gpt-5.6-mini", SamplingFacts::None, Thinking::Effort);
         check("gpt-5-chat-latest", SamplingFacts::All, Thinking::Never);
         check("o3-mini", SamplingFacts::None, Thinking::Effort);
+        check("us.amazon.nova-lite-v1:0", SamplingFacts::All, Thinking::Never);
+        check("us.amazon.nova-2-lite-v1:0", SamplingFacts::All, Thinking::Nova);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
     }
