@@ -28,7 +28,7 @@ use crate::{
 pub struct Chat;
 
 impl Codec for Chat {
-    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
 

@@ -93,9 +93,10 @@ struct Later<'a> {
 ///
 /// # Errors
 /// When a field that must be understood can't be.
-pub(super) fn read<'a>(body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let (mut request, mut later) = (Request::default(), Later::default());
-    for member in body.members() {
+    let members: &'a [Member<'a>] = body.members();
+    for member in members {
         let name = member.name();
         if member.is_null() || sampling(&mut request, &name, member)? || option(&mut request, &name, member)? {
             continue;
