@@ -115,9 +115,7 @@ const CLAUDE: ModelFacts = ModelFacts {
     thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
     max_tokens: 8192,
     structured: false,
-    prefill: true,
-    json_schema: true,
-    minimal: false,
+    ..ModelFacts::PLAIN
 };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
 const REASONING: ModelFacts =

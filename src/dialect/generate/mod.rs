@@ -31,7 +31,7 @@ use crate::{
 pub struct Generate;
 
 impl Codec for Generate {
-    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
 

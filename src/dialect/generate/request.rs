@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// When a field that must be understood can't be.
-pub(super) fn read<'a>(body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let mut request = Request::default();
     let (mut system, mut contents) = (None, None);
     for member in body.members() {
