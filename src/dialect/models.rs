@@ -20,6 +20,10 @@ pub struct ModelFacts {
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
     pub prefill: bool,
+    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of OpenAPI's.
+    pub json_schema: bool,
+    /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
+    pub minimal: bool,
 }
 
 /// Which sampling settings a model takes.
@@ -69,6 +73,8 @@ impl ModelFacts {
         max_tokens: 4096,
         structured: true,
         prefill: true,
+        json_schema: true,
+        minimal: false,
     };
 
     /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
@@ -138,6 +144,7 @@ const ROWS: &[Row] = &[
         None,
         ModelFacts { sampling: SamplingFacts::All, thinking: Thinking::Never, max_tokens: 4096, ..CLAUDE },
     ),
+    row(&["gemini", "flash"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, minimal: true, ..GEMINI }),
     row(&["gemini"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, ..GEMINI }),
     row(
         &["gemini-2.5", "flash-lite"],
@@ -154,7 +161,8 @@ const ROWS: &[Row] = &[
         None,
         ModelFacts { thinking: Thinking::Budget { min: 128, max: 32_768, off: false }, ..GEMINI },
     ),
-    row(&["gemini"], None, GEMINI),
+    row(&["gemini"], Some((2, 5)), GEMINI),
+    row(&["gemini"], None, ModelFacts { json_schema: false, ..GEMINI }),
     // `gpt-5-chat` does not think.
     row(&["gpt-", "chat"], None, ModelFacts::PLAIN),
     row(
@@ -210,5 +218,20 @@ mod tests {
         check("o3-mini", SamplingFacts::None, Thinking::Effort);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
+    }
+
+    #[test]
+    fn gemini_has_its_own_steps() {
+        let check = |model: &str, json_schema, minimal| {
+            let facts = ModelFacts::of(model);
+            assert_eq!((facts.json_schema, facts.minimal), (json_schema, minimal), "{model}");
+        };
+        check("gemini-1.5-flash-latest", false, false);
+        check("gemini-2.0-flash", false, false);
+        check("gemini-2.5-flash", true, false);
+        check("gemini-2.5-computer-use", true, false);
+        check("gemini-3-pro-preview", true, false);
+        check("gemini-3-flash-preview", true, true);
+        check("gemini-3.1-flash-lite", true, true);
     }
 }
