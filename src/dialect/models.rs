@@ -3,6 +3,8 @@
 //! Same-dialect traffic does not pass here: what a client writes for its own provider is the client's choice.
 //! A model that no row names gets the row of its family, and an unknown family gets [`ModelFacts::PLAIN`].
 
+use crate::conversation::Effort;
+
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
@@ -10,6 +12,8 @@ pub struct ModelFacts {
     pub sampling: SamplingFacts,
     /// How it is told to think.
     pub thinking: Thinking,
+    /// The least and the most that `reasoning_effort` may say, where it is told so; what is beyond is refused.
+    pub efforts: (Effort, Effort),
     /// Most tokens of an answer when the client does not say: only for APIs that must be told.
     pub max_tokens: u64,
     /// Whether it follows a JSON schema by itself (else it is made to call a tool).
@@ -61,6 +65,7 @@ impl ModelFacts {
     pub const PLAIN: Self = Self {
         sampling: SamplingFacts::All,
         thinking: Thinking::Never,
+        efforts: (Effort::None, Effort::Max),
         max_tokens: 4096,
         structured: true,
         prefill: true,
@@ -109,11 +114,15 @@ const CLAUDE: ModelFacts = ModelFacts {
     thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
     max_tokens: 8192,
     structured: false,
-    prefill: true,
+    ..ModelFacts::PLAIN
 };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
-const REASONING: ModelFacts =
-    ModelFacts { sampling: SamplingFacts::None, thinking: Thinking::Effort, ..ModelFacts::PLAIN };
+const REASONING: ModelFacts = ModelFacts {
+    sampling: SamplingFacts::None,
+    thinking: Thinking::Effort,
+    efforts: (Effort::Low, Effort::High),
+    ..ModelFacts::PLAIN
+};
 
 /// The first row that names a model counts.
 const ROWS: &[Row] = &[
@@ -148,8 +157,14 @@ const ROWS: &[Row] = &[
     row(&["gemini"], None, GEMINI),
     // `gpt-5-chat` does not think.
     row(&["gpt-", "chat"], None, ModelFacts::PLAIN),
-    row(&["gpt-oss"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
-    row(&["gpt-"], Some((5, 0)), REASONING),
+    row(
+        &["gpt-oss"],
+        None,
+        ModelFacts { thinking: Thinking::Effort, efforts: (Effort::Low, Effort::High), ..ModelFacts::PLAIN },
+    ),
+    row(&["gpt-"], Some((5, 2)), ModelFacts { efforts: (Effort::None, Effort::XHigh), ..REASONING }),
+    row(&["gpt-"], Some((5, 1)), ModelFacts { efforts: (Effort::None, Effort::High), ..REASONING }),
+    row(&["gpt-"], Some((5, 0)), ModelFacts { efforts: (Effort::Minimal, Effort::High), ..REASONING }),
     row(&["o1"], None, REASONING),
     row(&["o3"], None, REASONING),
     row(&["o4-"], None, REASONING),
