@@ -5,18 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{
-    Condition, Env, ObjectReport, Objects,
-    credential::credential,
-    shape::{BackendShape, ProviderEntry, ProviderSpec, shape},
+    Condition, Env, ObjectReport, Objects, credential,
+    shape::{AuthHeader, AuthToken, BackendShape, ProviderEntry, ProviderSpec, shape},
 };
 use crate::{
     api::{
         Kind, ObjectKey,
-        backend::{AppProtocol, Backend},
+        backend::{AppProtocol, Backend, Publisher},
         condition::{ConditionType, Reason},
     },
     dialect::Family,
-    provider::{Anthropic, AzureOpenAi, CredentialSlot, Gemini, OpenAi, Provider, VertexAi},
+    provider::{Anthropic, AzureOpenAi, Bedrock, CredentialSlot, Gemini, OpenAi, Provider, VertexAi, VertexClaude},
     snapshot::{AiBackend, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
 };
@@ -110,11 +109,18 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
     }
 }
 
-fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
-    let invalid = |message: String| Problem { reason: Reason::Invalid, message };
-    let host_override = entry.host.clone();
-    let (provider, auth): (Box<dyn Provider>, _) = match entry.provider {
-        ProviderSpec::OpenAi { auth, model } => (Box::new(OpenAi::new(model, host_override.as_deref())), auth),
+/// What a provider is authenticated to with, as it was written.
+enum Auth {
+    /// A key that is sent.
+    Key(AuthToken),
+    /// Credentials of AWS that requests are signed with; they come from a Secret or else from the pod.
+    Aws { secret: Option<String>, region: String },
+}
+
+/// The provider that an entry names, with its credential. `host` is the override, if there is one.
+fn provider(spec: ProviderSpec, host: Option<&str>) -> Result<(Box<dyn Provider>, Auth), Problem> {
+    let (provider, auth): (Box<dyn Provider>, _) = match spec {
+        ProviderSpec::OpenAi { auth, model } => (Box::new(OpenAi::new(model, host)), auth),
         ProviderSpec::AzureOpenAi { auth, endpoint, deployment, api_version } => {
             (Box::new(AzureOpenAi::new(endpoint, deployment, api_version)), auth)
         }
@@ -123,30 +129,41 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         }
         ProviderSpec::Gemini { auth, model, api_version } => (Box::new(Gemini::new(model, api_version)), auth),
         ProviderSpec::VertexAi { auth, model, api_version, project, location, model_path, publisher } => {
-            if publisher.as_deref().is_some_and(|p| !p.is_empty() && !p.eq_ignore_ascii_case("google")) {
-                return Err(Problem {
-                    reason: Reason::Unsupported,
-                    message: "vertexai.publisher: only GOOGLE is supported".into(),
-                });
+            if publisher.as_deref() == Some(Publisher::Anthropic.as_path()) {
+                (Box::new(VertexClaude::new(model, api_version, project, location, model_path)), auth)
+            } else {
+                (Box::new(VertexAi::new(model, api_version, project, location, model_path)), auth)
             }
-            (Box::new(VertexAi::new(model, api_version, project, location, model_path)), auth)
         }
-        ProviderSpec::Bedrock { .. } => {
-            return Err(Problem { reason: Reason::Unsupported, message: "bedrock is not supported yet".into() });
+        ProviderSpec::Bedrock { secret, model, region, guardrail } => {
+            let mut provider = Bedrock::new(region.clone(), model);
+            if let Some(guardrail) = guardrail {
+                provider = provider.with_guardrail(&guardrail.identifier, &guardrail.version).map_err(|_| {
+                    let message = "bedrock.guardrail: identifier and version must be words that a header can hold";
+                    Problem { reason: Reason::Invalid, message: message.into() }
+                })?;
+            }
+            return Ok((Box::new(provider), Auth::Aws { secret, region }));
         }
     };
-    let slot = provider.credential_slot();
-    let (name, prefix) = entry.auth_header.map_or((None, None), |h| (h.name, h.prefix));
-    let slot = CredentialSlot {
-        header: match name {
-            Some(name) => HeaderName::try_from(name.as_str())
-                .map_err(|_| invalid(format!("authHeader.headerName: '{name}' is not a header name")))?,
-            None => slot.header,
-        },
-        prefix: prefix.unwrap_or(slot.prefix),
+    Ok((provider, Auth::Key(auth)))
+}
+
+fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
+    let invalid = |message: String| Problem { reason: Reason::Invalid, message };
+    let host_override = entry.host;
+    let (provider, auth) = provider(entry.provider, host_override.as_deref())?;
+    let credential = match auth {
+        Auth::Key(token) => {
+            let slot = slot(provider.credential_slot(), entry.auth_header)?;
+            credential::credential(&token, &key.namespace, slot, objects)
+        }
+        Auth::Aws { .. } if entry.auth_header.is_some() => {
+            return Err(invalid("authHeader: requests to bedrock are signed; remove it".into()));
+        }
+        Auth::Aws { secret, region } => credential::bedrock(secret.as_deref(), &region, &key.namespace, objects, env),
     };
-    let credential = credential(&auth, &key.namespace, slot, objects)
-        .map_err(|p| Problem { reason: p.reason, message: p.message })?;
+    let credential = credential.map_err(|p| Problem { reason: p.reason, message: p.message })?;
     let host = bare(host_override.unwrap_or_else(|| provider.host()));
     let port = entry.port.unwrap_or(443);
     server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
@@ -163,6 +180,19 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     Ok(Target { name: entry.name, provider, pool, path, credential })
+}
+
+/// The provider's place for the credential, or what the entry has instead.
+fn slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<CredentialSlot, Problem> {
+    let (name, prefix) = written.map_or((None, None), |h| (h.name, h.prefix));
+    let header = match name {
+        Some(name) => HeaderName::try_from(name.as_str()).map_err(|_| Problem {
+            reason: Reason::Invalid,
+            message: format!("authHeader.headerName: '{name}' is not a header name"),
+        })?,
+        None => own.header,
+    };
+    Ok(CredentialSlot { header, prefix: prefix.unwrap_or(own.prefix) })
 }
 
 /// IPv6 addresses come in brackets, ready for a URL; connections and certificates want them bare.

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use secrecy::ExposeSecret;
 
-use super::{Objects, shape::AuthToken};
+use super::{Env, Objects, shape::AuthToken};
 use crate::{
     api::{ObjectKey, SecretData, condition::Reason},
     provider::CredentialSlot,
@@ -45,6 +45,18 @@ pub fn credential(
             Ok(Credential::Fixed(slot.header, value))
         }
     }
+}
+
+/// The credential with which requests to Bedrock in `region` are signed.
+pub fn bedrock(
+    _secret: Option<&str>,
+    _region: &str,
+    _namespace: &str,
+    _objects: &Objects,
+    _env: &Env,
+) -> Result<Credential, CredentialProblem> {
+    let message = "bedrock is not supported yet: requests can't be signed".into();
+    Err(CredentialProblem { reason: Reason::Unsupported, message })
 }
 
 fn from_secret(secret: &SecretData, prefix: &str) -> Result<HeaderValue, String> {

@@ -30,14 +30,6 @@ impl<'a> Json<'a> {
         serde_json::from_str::<&RawValue>(text).map(|raw| Self(Cow::Borrowed(raw)))
     }
 
-    /// The value of this text, which is kept.
-    ///
-    /// # Errors
-    /// When it is no JSON.
-    pub fn from_string(text: String) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(text).map(|raw| Self(Cow::Owned(raw)))
-    }
-
     /// The value as a tree.
     ///
     /// # Errors
@@ -65,6 +57,12 @@ impl<'a> Json<'a> {
 impl<'a> From<&'a RawValue> for Json<'a> {
     fn from(raw: &'a RawValue) -> Self {
         Self(Cow::Borrowed(raw))
+    }
+}
+
+impl From<Box<RawValue>> for Json<'_> {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(Cow::Owned(raw))
     }
 }
 

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{Ask, Endpoint, Family, anthropic};
+use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, anthropic};
 
 pub(super) const INFO: Info = Info {
     name: "anthropic",
@@ -55,6 +55,10 @@ impl Provider for Anthropic {
             endpoint => anthropic::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
         path_and_query(query::join(&path, client, &[]))
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Messages, Server::Anthropic))
     }
 
     fn complete_headers(&self, headers: &mut HeaderMap) {

@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Endpoint, Family, openai};
+use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, openai};
 
 pub(super) const INFO: Info = Info {
     name: "azureopenai",
@@ -78,6 +78,10 @@ impl Provider for AzureOpenAi {
             }
             _ => Err(Refusal::Translation),
         }
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Chat, Server::Azure))
     }
 
     fn asks_for_usage(&self) -> bool {

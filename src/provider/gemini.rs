@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Endpoint, Family, GeminiVerb, StreamMode};
+use crate::dialect::{Ask, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "gemini",
@@ -96,5 +96,9 @@ impl Provider for Gemini {
             }
             _ => Err(Refusal::Translation),
         }
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Gemini, Server::AiStudio))
     }
 }

@@ -5,21 +5,31 @@
 
 mod anthropic;
 mod azure_openai;
+mod bedrock;
+mod claude;
 mod gemini;
 mod openai;
 mod query;
 mod vertex_ai;
+mod vertex_claude;
 
 pub use anthropic::Anthropic;
 pub use azure_openai::AzureOpenAi;
+pub use bedrock::Bedrock;
 pub use gemini::Gemini;
 pub use openai::OpenAi;
 pub use query::credential_in_query;
 pub use vertex_ai::VertexAi;
+pub use vertex_claude::VertexClaude;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
-use crate::dialect::{Ask, Family};
+use crate::{
+    dialect::{Ask, BedrockVerb, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode},
+    stream::TopLevel,
+};
 
 /// What is the same for every entry of a provider.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +47,8 @@ pub struct Info {
 }
 
 /// Every provider, in the order of the documentation. A new one is a file and a line here.
-pub const PROVIDERS: [&Info; 5] =
-    [&openai::INFO, &azure_openai::INFO, &anthropic::INFO, &gemini::INFO, &vertex_ai::INFO];
+pub const PROVIDERS: [&Info; 6] =
+    [&openai::INFO, &azure_openai::INFO, &anthropic::INFO, &gemini::INFO, &vertex_ai::INFO, &bedrock::INFO];
 
 /// Where a provider wants the credential: `header: prefix + key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +70,35 @@ pub enum Refusal {
     ModelMissing,
     /// The model's name can't stand in a URL.
     ModelInvalid,
+}
+
+/// A change to the top level of a body that goes to a provider of its own dialect: the member's name, and its new value
+/// as JSON text, or nothing to remove it.
+pub type BodyEdit = (&'static str, Option<Cow<'static, [u8]>>);
+
+/// How a provider frames the reply to a request that asks for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events. Replies in one piece have this too.
+    Sse,
+    /// One JSON array, element by element: Gemini without `alt=sse`.
+    JsonArray,
+    /// Frames of an AWS event stream, each an event of its own.
+    Frames,
+    /// Frames of an AWS event stream, each around one event of Anthropic's: what
+    /// [`InvokeFilter`](crate::stream::InvokeFilter) unwraps.
+    WrappedEvents,
+}
+
+impl Framing {
+    /// The framing that was asked for.
+    pub const fn of(mode: StreamMode) -> Self {
+        match mode {
+            StreamMode::No | StreamMode::Sse => Self::Sse,
+            StreamMode::JsonArray => Self::JsonArray,
+            StreamMode::EventStream => Self::Frames,
+        }
+    }
 }
 
 /// One configured provider entry.
@@ -87,7 +126,37 @@ pub trait Provider: Send + Sync {
     /// When this provider can't be asked that without translation, or has no such endpoint.
     fn path(&self, ask: &Ask, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
 
-    /// Headers that this provider needs beside the credential. Never overwrites what the client said.
+    /// Whether `ask`, whose model has been settled as `model`, can be sent as the client wrote it: what
+    /// [`path`](Self::path) does not refuse for its dialect.
+    fn speaks(&self, ask: &Ask, model: Option<&str>) -> bool {
+        !matches!(self.path(ask, model, None), Err(Refusal::Translation))
+    }
+
+    /// The dialect in which this provider is asked what a client wrote in `dialect`, where it can't be sent as it is,
+    /// and whose limits hold. `None` when the provider holds no conversations.
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        None
+    }
+
+    /// What must change in a body that is otherwise sent as the client wrote it, beside the model and `stream_options`.
+    /// `top` is the body, `headers` are the client's.
+    fn body_edits(&self, _ask: &Ask, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+        Vec::new()
+    }
+
+    /// Members of the Backend's own, as JSON text without braces, for the body of a translated request; it has none of
+    /// these names. A body of the client's gets them by [`body_edits`](Self::body_edits).
+    fn standing_members(&self, _ask: &Ask) -> Option<&str> {
+        None
+    }
+
+    /// How the reply to `ask` is framed.
+    fn framing(&self, ask: &Ask) -> Framing {
+        Framing::of(ask.stream)
+    }
+
+    /// Headers that this provider needs beside the credential. Overwrites what the client said only where that is no
+    /// header of this provider's, or not the client's to say.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
 
     /// Whether streams are asked to end with a usage chunk (`stream_options.include_usage`).
@@ -100,6 +169,26 @@ pub trait Provider: Send + Sync {
 pub fn settle_model<'a>(provider: &'a dyn Provider, ask: &'a Ask) -> Option<&'a str> {
     let (own, asked) = (provider.model(), ask.model.as_deref());
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
+}
+
+/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
+/// is held, streaming in that dialect's own way.
+pub fn native_ask(dialect: Dialect, stream: bool, model: &str) -> Ask {
+    let named = || Some(model.to_owned());
+    let (endpoint, family, mode) = match dialect {
+        Dialect::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
+        Dialect::Responses => (Endpoint::Responses, Family::OpenAi, StreamMode::Sse),
+        Dialect::Messages => (Endpoint::Messages, Family::Anthropic, StreamMode::Sse),
+        Dialect::Gemini => {
+            let verb = if stream { GeminiVerb::StreamGenerate } else { GeminiVerb::Generate };
+            (Endpoint::Gemini(verb, named()), Family::Gemini, StreamMode::Sse)
+        }
+        Dialect::Converse => {
+            let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
+            (Endpoint::Bedrock(verb, named()), Family::Bedrock, StreamMode::EventStream)
+        }
+    };
+    Ask { endpoint, family, model: named(), stream: if stream { mode } else { StreamMode::No } }
 }
 
 /// A path made of configuration and a client's model name.

@@ -3,7 +3,7 @@
 use http::{header, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{Ask, Endpoint, Family, openai};
+use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, openai};
 
 pub(super) const INFO: Info = Info {
     name: "openai",
@@ -19,15 +19,37 @@ const BASE: &str = "/v1";
 /// `openai` in a Backend.
 pub struct OpenAi {
     model: Option<String>,
-    asks_for_usage: bool,
+    /// Whose server answers, told by its host.
+    server: Server,
 }
 
 impl OpenAi {
     /// An entry that overrides the client's model with `model`. `host` is the override, if there is one.
     pub fn new(model: Option<String>, host: Option<&str>) -> Self {
-        // Mistral answers 422 to `stream_options`, and sends usage with the last chunk anyway.
-        let mistral = host.is_some_and(|h| h == "api.mistral.ai" || h.ends_with(".mistral.ai"));
-        Self { model, asks_for_usage: !mistral }
+        Self { model, server: host.map_or(Server::OpenAi, server) }
+    }
+
+    /// Mistral and `DeepSeek` have no Responses; of other servers nothing is known, and they are asked.
+    const fn has_responses(&self) -> bool {
+        !matches!(self.server, Server::Mistral | Server::DeepSeek)
+    }
+}
+
+/// Whose server has this host, which is spelled as users spell it.
+fn server(host: &str) -> Server {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    // `eu.api.openai.com` is OpenAI's as well.
+    let is = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if is("api.openai.com") {
+        Server::OpenAi
+    } else if is("openai.azure.com") || is("services.ai.azure.com") {
+        Server::Azure
+    } else if is("mistral.ai") {
+        Server::Mistral
+    } else if is("deepseek.com") {
+        Server::DeepSeek
+    } else {
+        Server::Compatible
     }
 }
 
@@ -53,6 +75,10 @@ impl Provider for OpenAi {
             return Ok(PathAndQuery::from_static("/v1/chat/completions"));
         }
         let path = match &ask.endpoint {
+            Endpoint::Responses if !self.has_responses() => return Err(Refusal::Translation),
+            Endpoint::ResponseResource(_) if !self.has_responses() => {
+                return Err(Refusal::Endpoint("this route's provider stores no responses".into()));
+            }
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             Endpoint::ResponseResource(rest) => format!("/responses/{}", tail(rest)?),
             endpoint => openai::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
@@ -60,7 +86,12 @@ impl Provider for OpenAi {
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }
 
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Chat, self.server))
+    }
+
+    /// Mistral answers 422 to `stream_options`, and sends usage with the last chunk anyway.
     fn asks_for_usage(&self) -> bool {
-        self.asks_for_usage
+        self.server != Server::Mistral
     }
 }

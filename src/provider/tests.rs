@@ -1,5 +1,5 @@
 use super::*;
-use crate::dialect::{Endpoint, GeminiVerb, StreamMode};
+use crate::stream::Splice;
 
 fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> Ask {
     Ask { family: endpoint.family().unwrap_or(Family::OpenAi), endpoint, model: model.map(str::to_owned), stream }
@@ -140,6 +140,252 @@ fn a_backends_model_wins_for_text_and_leaves_embeddings_alone() {
     assert_eq!(settle_model(&openai, &ask(Endpoint::ChatCompletions, Some("theirs"), StreamMode::No)), Some("own"));
     assert_eq!(settle_model(&openai, &ask(Endpoint::Embeddings, Some("theirs"), StreamMode::No)), Some("theirs"));
     assert_eq!(settle_model(&openai, &ask(Endpoint::Embeddings, None, StreamMode::No)), Some("own"));
+}
+
+fn messages(mode: StreamMode) -> Ask {
+    ask(Endpoint::Messages, Some("asked"), mode)
+}
+
+/// The body that `provider` gets for `ask`, and its headers, of a client that sends these headers.
+fn sent(provider: &dyn Provider, ask: &Ask, body: &str, headers: &[(&str, &str)]) -> (String, Vec<String>) {
+    let bytes = bytes::Bytes::copy_from_slice(body.as_bytes());
+    let top = TopLevel::scan(&bytes).unwrap();
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    let mut splice = Splice::new(&top);
+    for (name, value) in provider.body_edits(ask, &top, &map) {
+        match value {
+            Some(value) => splice.set(name, value),
+            None => splice.remove(name),
+        }
+    }
+    provider.complete_headers(&mut map);
+    let headers = map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    (String::from_utf8(splice.apply(&bytes).to_vec()).unwrap(), headers)
+}
+
+const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+const CLAUDE_PATH: &str = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0";
+
+#[test]
+fn bedrock_paths_hold_the_model_as_one_segment() {
+    let entry = |model: Option<&str>| Bedrock::new("eu-west-1".into(), model.map(str::to_owned));
+    let asked = |verb, model: Option<&str>| {
+        let stream = if verb == BedrockVerb::ConverseStream { StreamMode::EventStream } else { StreamMode::No };
+        ask(Endpoint::Bedrock(verb, model.map(str::to_owned)), model, stream)
+    };
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
+    assert_eq!(entry(None).host(), "bedrock-runtime.eu-west-1.amazonaws.com");
+    let profile = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc123";
+    let cases: [(Option<&str>, Ask, Option<&str>, Result<String, Refusal>); 14] = [
+        (None, asked(BedrockVerb::Converse, Some(CLAUDE)), None, ok(&format!("{CLAUDE_PATH}/converse"))),
+        (None, asked(BedrockVerb::ConverseStream, Some(arn)), None, ok(&format!("{profile}/converse-stream"))),
+        (
+            Some(CLAUDE),
+            asked(BedrockVerb::Converse, Some("theirs")),
+            Some("a=b"),
+            ok(&format!("{CLAUDE_PATH}/converse")),
+        ),
+        (
+            Some(CLAUDE),
+            asked(BedrockVerb::CountTokens, Some("theirs")),
+            None,
+            ok(&format!("{CLAUDE_PATH}/count-tokens")),
+        ),
+        (
+            Some(CLAUDE),
+            asked(BedrockVerb::Invoke, Some("amazon.titan-embed-text-v2:0")),
+            None,
+            ok("/model/amazon.titan-embed-text-v2%3A0/invoke"),
+        ),
+        (None, asked(BedrockVerb::Converse, Some("../x")), None, Err(Refusal::ModelInvalid)),
+        (None, asked(BedrockVerb::Converse, Some("a?b")), None, Err(Refusal::ModelInvalid)),
+        (None, asked(BedrockVerb::Converse, None), None, Err(Refusal::ModelMissing)),
+        (Some(CLAUDE), messages(StreamMode::No), Some("beta=true"), ok(&format!("{CLAUDE_PATH}/invoke"))),
+        (Some(CLAUDE), messages(StreamMode::Sse), None, ok(&format!("{CLAUDE_PATH}/invoke-with-response-stream"))),
+        (Some("amazon.nova-micro-v1:0"), messages(StreamMode::No), None, Err(Refusal::Translation)),
+        (Some(arn), messages(StreamMode::No), None, Err(Refusal::Translation)),
+        (Some(CLAUDE), ask(Endpoint::CountMessageTokens, None, StreamMode::No), None, Err(Refusal::Translation)),
+        (Some(CLAUDE), ask(Endpoint::ChatCompletions, None, StreamMode::No), None, Err(Refusal::Translation)),
+    ];
+    for (model, ask, query, expected) in cases {
+        assert_eq!(path(&entry(model), &ask, query), expected, "{model:?} {ask:?}");
+    }
+}
+
+#[test]
+fn messages_reach_claude_on_bedrock_as_bedrock_wants_them() {
+    let bedrock = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
+    let body = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[],"new":1}"#;
+    let (body, headers) = sent(
+        &bedrock,
+        &messages(StreamMode::Sse),
+        body,
+        &[("anthropic-version", "2023-06-01"), ("anthropic-beta", "a, b"), ("anthropic-beta", "c"), ("x", "y")],
+    );
+    assert_eq!(
+        body,
+        r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a","b","c"],"max_tokens":9,"messages":[],"new":1}"#
+    );
+    assert_eq!(headers, ["x: y"]);
+    let own = r#"{"anthropic_version":"2026-10-21","anthropic_beta":["z"],"messages":[]}"#;
+    assert_eq!(sent(&bedrock, &messages(StreamMode::No), own, &[("anthropic-beta", "a")]).0, own);
+}
+
+#[test]
+fn a_backends_guardrail_holds_for_every_way_to_ask() {
+    let plain = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
+    let guarded = Bedrock::new("us-east-1".into(), Some(CLAUDE.into())).with_guardrail("g\"1", "DRAFT").unwrap();
+    let converse = native_ask(Dialect::Converse, true, CLAUDE);
+    let theirs = r#"{"messages":[],"guardrailConfig":{"guardrailIdentifier":"mine"}}"#;
+    let config = r#""guardrailConfig":{"guardrailIdentifier":"g\"1","guardrailVersion":"DRAFT"}"#;
+    assert_eq!(sent(&plain, &converse, theirs, &[]), (theirs.into(), vec![]));
+    let identifier = "x-amzn-bedrock-guardrailidentifier";
+    let (body, headers) = sent(&guarded, &converse, theirs, &[(identifier, "mine")]);
+    assert_eq!(body, format!(r#"{{"messages":[],{config}}}"#));
+    let expected = [format!("{identifier}: g\"1"), "x-amzn-bedrock-guardrailversion: DRAFT".into()];
+    assert_eq!(headers, expected);
+    assert_eq!(guarded.standing_members(&converse), Some(config));
+    assert_eq!(plain.standing_members(&converse), None);
+    // By InvokeModel the headers say it, and the body is Anthropic's.
+    assert_eq!(guarded.standing_members(&messages(StreamMode::No)), None);
+    assert_eq!(sent(&guarded, &messages(StreamMode::No), "{}", &[]).1, expected);
+    assert!(Bedrock::new("r".into(), None).with_guardrail("a\nb", "1").is_err());
+}
+
+#[test]
+fn claude_on_vertex_is_asked_in_messages() {
+    let entry = |verb: Option<&str>| {
+        VertexClaude::new(
+            "claude-sonnet-4-5@20250929".into(),
+            "v1".into(),
+            "p".into(),
+            "global".into(),
+            verb.map(str::to_owned),
+        )
+    };
+    let vertex = entry(None);
+    let count = ask(Endpoint::CountMessageTokens, Some("asked"), StreamMode::No);
+    let base = "/v1/projects/p/locations/global/publishers/anthropic/models";
+    let model = format!("{base}/claude-sonnet-4-5@20250929");
+    assert_eq!((vertex.host().as_str(), vertex.info().name), ("aiplatform.googleapis.com", "vertexai"));
+    assert_eq!(vertex.info().family, Family::Anthropic);
+    assert_eq!(path(&vertex, &messages(StreamMode::No), Some("beta=true")), ok(&format!("{model}:rawPredict")));
+    assert_eq!(path(&vertex, &messages(StreamMode::Sse), None), ok(&format!("{model}:streamRawPredict")));
+    assert_eq!(path(&entry(Some("own")), &messages(StreamMode::Sse), None), ok(&format!("{model}:own")));
+    assert_eq!(path(&vertex, &count, None), ok(&format!("{base}/count-tokens:rawPredict")));
+    assert_eq!(path(&vertex, &generate(None), None), Err(Refusal::Translation));
+
+    let beta = [("anthropic-version", "2023-06-01"), ("anthropic-beta", "a")];
+    let body = r#"{"model":"m","stream":true,"messages":[]}"#;
+    assert_eq!(
+        sent(&vertex, &messages(StreamMode::Sse), body, &beta),
+        (
+            r#"{"anthropic_version":"vertex-2023-10-16","stream":true,"messages":[]}"#.into(),
+            vec!["anthropic-beta: a".into()]
+        )
+    );
+    assert_eq!(
+        sent(&vertex, &count, r#"{"model":"m","anthropic_version":"2026-10-21"}"#, &[]).0,
+        r#"{"model":"claude-sonnet-4-5@20250929","anthropic_version":"2026-10-21"}"#
+    );
+}
+
+/// Every provider, with the dialects that it is asked in as they are.
+fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [Dialect], Dialect, Server)> {
+    let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
+    let vertex = ["g", "v1", "p", "l"].map(str::to_owned);
+    let [g, v1, p, l] = vertex.clone();
+    let [m, v, q, k] = vertex;
+    let both = &[Dialect::Chat, Dialect::Responses];
+    let bedrock = |model: &str| Box::new(Bedrock::new("us-east-1".into(), Some(model.into())));
+    vec![
+        ("openai", openai(None), both, Dialect::Chat, Server::OpenAi),
+        ("openai, named", openai(Some("EU.api.openai.com.")), both, Dialect::Chat, Server::OpenAi),
+        ("openai on azure", openai(Some("r.openai.azure.com")), both, Dialect::Chat, Server::Azure),
+        ("vllm", openai(Some("vllm.models.svc")), both, Dialect::Chat, Server::Compatible),
+        ("no mistral", openai(Some("notmistral.ai")), both, Dialect::Chat, Server::Compatible),
+        ("mistral", openai(Some("Api.Mistral.ai")), &[Dialect::Chat], Dialect::Chat, Server::Mistral),
+        ("deepseek", openai(Some("api.deepseek.com")), &[Dialect::Chat], Dialect::Chat, Server::DeepSeek),
+        ("azure", Box::new(AzureOpenAi::new("h".into(), "d".into(), "v".into())), both, Dialect::Chat, Server::Azure),
+        (
+            "anthropic",
+            Box::new(Anthropic::new(Some("m".into()), None)),
+            &[Dialect::Messages],
+            Dialect::Messages,
+            Server::Anthropic,
+        ),
+        (
+            "gemini",
+            Box::new(Gemini::new(Some("m".into()), None)),
+            &[Dialect::Gemini],
+            Dialect::Gemini,
+            Server::AiStudio,
+        ),
+        ("vertex", Box::new(VertexAi::new(g, v1, p, l, None)), &[Dialect::Gemini], Dialect::Gemini, Server::Vertex),
+        (
+            "claude on vertex",
+            Box::new(VertexClaude::new(m, v, q, k, None)),
+            &[Dialect::Messages],
+            Dialect::Messages,
+            Server::VertexClaude,
+        ),
+        ("nova", bedrock("amazon.nova-pro-v1:0"), &[Dialect::Converse], Dialect::Converse, Server::Bedrock),
+        ("claude", bedrock(CLAUDE), &[Dialect::Messages, Dialect::Converse], Dialect::Converse, Server::Bedrock),
+    ]
+}
+
+#[test]
+fn every_provider_is_asked_in_every_dialect() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, provider, native, target, server) in providers() {
+        seen.insert(provider.info().name);
+        let model = provider.model().unwrap().to_owned();
+        for dialect in Dialect::ALL {
+            for stream in [false, true] {
+                let ask = native_ask(dialect, stream, "asked");
+                assert_eq!(ask.endpoint.dialect(), Some(dialect));
+                let speaks = provider.speaks(&ask, Some(&model));
+                assert_eq!(speaks, native.contains(&dialect), "{name} {dialect:?}");
+                assert_eq!(provider.translation(dialect, Some(&model)), Some((target, server)), "{name} {dialect:?}");
+                // What it is translated to can be asked.
+                let translated = native_ask(target, stream, &model);
+                assert!(path(&*provider, &translated, None).is_ok(), "{name} {dialect:?}");
+            }
+        }
+    }
+    assert_eq!(seen, PROVIDERS.iter().map(|info| info.name).collect());
+}
+
+#[test]
+fn replies_are_framed_as_they_are_asked_for() {
+    let bedrock = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
+    let invoke = Endpoint::Bedrock(BedrockVerb::InvokeStream, Some(CLAUDE.into()));
+    let gemini = Gemini::new(Some("m".into()), None);
+    let cases: [(&dyn Provider, Ask, Framing); 7] = [
+        (&bedrock, messages(StreamMode::Sse), Framing::WrappedEvents),
+        (&bedrock, messages(StreamMode::No), Framing::Sse),
+        (&bedrock, native_ask(Dialect::Converse, true, CLAUDE), Framing::Frames),
+        // A client of Bedrock's reads the frames itself.
+        (&bedrock, ask(invoke, None, StreamMode::EventStream), Framing::Frames),
+        (&gemini, stream(None, StreamMode::JsonArray), Framing::JsonArray),
+        (&gemini, native_ask(Dialect::Gemini, true, "m"), Framing::Sse),
+        (&Anthropic::new(None, None), messages(StreamMode::Sse), Framing::Sse),
+    ];
+    for (provider, ask, expected) in cases {
+        assert_eq!(provider.framing(&ask), expected, "{ask:?}");
+    }
+}
+
+#[test]
+fn servers_without_responses_say_so() {
+    for host in ["api.mistral.ai", "api.deepseek.com"] {
+        let openai = OpenAi::new(None, Some(host));
+        let stored = ask(Endpoint::ResponseResource("resp_1".into()), None, StreamMode::No);
+        assert!(matches!(path(&openai, &stored, None), Err(Refusal::Endpoint(_))), "{host}");
+    }
 }
 
 #[test]

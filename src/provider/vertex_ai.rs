@@ -1,24 +1,56 @@
-//! Gemini models on Vertex AI.
+//! Gemini models on Vertex AI, and where Vertex AI has any publisher's models.
 
 use http::{header, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, gemini::with_alt, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Endpoint, Family, GeminiVerb, StreamMode};
+use crate::dialect::{Ask, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "vertexai",
     llm: "vertex-ai",
     system: "gcp.vertex_ai",
     family: Family::Gemini,
-    summary: "Gemini models on Vertex AI",
+    summary: "Gemini models and Claude on Vertex AI",
 };
 
-/// `vertexai` in a Backend.
+/// Where the models of a publisher are.
+pub(super) struct Place {
+    pub api_version: String,
+    pub project: String,
+    pub location: String,
+    /// As it stands in paths.
+    pub publisher: &'static str,
+}
+
+impl Place {
+    pub(super) fn host(&self) -> String {
+        match self.location.as_str() {
+            "global" => "aiplatform.googleapis.com".into(),
+            "us" | "eu" => format!("aiplatform.{}.rep.googleapis.com", self.location),
+            region => format!("{region}-aiplatform.googleapis.com"),
+        }
+    }
+
+    pub(super) fn credential_slot() -> CredentialSlot {
+        CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
+    }
+
+    /// The path before a model's name, without the last slash.
+    pub(super) fn models(&self) -> String {
+        let Self { api_version, project, location, publisher } = self;
+        format!("/{api_version}/projects/{project}/locations/{location}/publishers/{publisher}/models")
+    }
+
+    /// The path of the publisher's models. They are not per project, and only the beta lists them.
+    pub(super) fn list(&self) -> String {
+        format!("/v1beta1/publishers/{}/models", self.publisher)
+    }
+}
+
+/// `vertexai` in a Backend, with the publisher `GOOGLE` or none.
 pub struct VertexAi {
     model: String,
-    api_version: String,
-    project: String,
-    location: String,
+    place: Place,
     /// `modelPath`: replaces the verb, and with it the switch to streaming.
     verb: Option<String>,
 }
@@ -26,11 +58,7 @@ pub struct VertexAi {
 impl VertexAi {
     /// An entry for one model in one project and location.
     pub fn new(model: String, api_version: String, project: String, location: String, verb: Option<String>) -> Self {
-        Self { model, api_version, project, location, verb }
-    }
-
-    fn publisher(&self) -> String {
-        format!("/{}/projects/{}/locations/{}/publishers/google/models", self.api_version, self.project, self.location)
+        Self { model, place: Place { api_version, project, location, publisher: "google" }, verb }
     }
 }
 
@@ -40,15 +68,11 @@ impl Provider for VertexAi {
     }
 
     fn host(&self) -> String {
-        match self.location.as_str() {
-            "global" => "aiplatform.googleapis.com".into(),
-            "us" | "eu" => format!("aiplatform.{}.rep.googleapis.com", self.location),
-            region => format!("{region}-aiplatform.googleapis.com"),
-        }
+        self.place.host()
     }
 
     fn credential_slot(&self) -> CredentialSlot {
-        CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
+        Place::credential_slot()
     }
 
     fn model(&self) -> Option<&str> {
@@ -66,15 +90,19 @@ impl Provider for VertexAi {
                     self.verb.as_deref().filter(|_| matches!(verb, GeminiVerb::Generate | GeminiVerb::StreamGenerate));
                 let stream =
                     if fixed.is_some_and(|v| v != "streamGenerateContent") { StreamMode::No } else { ask.stream };
-                let path = format!("{}/{}:{}", self.publisher(), model_segment(model)?, fixed.unwrap_or(verb.as_str()));
+                let path =
+                    format!("{}/{}:{}", self.place.models(), model_segment(model)?, fixed.unwrap_or(verb.as_str()));
                 path_and_query(with_alt(&path, stream, client))
             }
-            // The list is not per project, and only the beta has it.
-            Endpoint::Models(None) => path_and_query(query::join("/v1beta1/publishers/google/models", client, &[])),
+            Endpoint::Models(None) => path_and_query(query::join(&self.place.list(), client, &[])),
             Endpoint::Models(Some(id)) => {
-                path_and_query(query::join(&format!("/v1beta1/publishers/google/models/{}", tail(id)?), client, &[]))
+                path_and_query(query::join(&format!("{}/{}", self.place.list(), tail(id)?), client, &[]))
             }
             _ => Err(Refusal::Translation),
         }
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Gemini, Server::Vertex))
     }
 }

@@ -10,6 +10,7 @@
 //! | [`splice`] | a scanned body | replaces, inserts and removes members, byte-exact elsewhere | rewriting requests |
 //! | [`tap`] | a JSON reply in frames | captures chosen top-level members on the way past | usage of buffered replies |
 //! | [`aws`] | an AWS event stream in pieces | yields frames, checks them | Bedrock |
+//! | [`invoke`] | an AWS event stream in pieces | unwraps Anthropic's events from it | Claude on Bedrock |
 //! | [`sse`] | an event stream in frames | yields events, drops those that the client did not ask for | usage of streams |
 //!
 //! Every bound, and its reason:
@@ -25,6 +26,7 @@
 //!
 //! [`aws`]: crate::stream::aws
 //! [`aws::MAX_FRAME_BYTES`]: crate::stream::aws::MAX_FRAME_BYTES
+//! [`invoke`]: crate::stream::invoke
 //! [`json`]: crate::stream::json
 //! [`splice`]: crate::stream::splice
 //! [`tap`]: crate::stream::tap
@@ -36,6 +38,7 @@
 //! [`sse::MAX_EVENT_BYTES`]: crate::stream::sse::MAX_EVENT_BYTES
 
 pub mod aws;
+pub mod invoke;
 pub mod json;
 pub mod splice;
 pub mod sse;
@@ -46,6 +49,7 @@ mod skip;
 mod testing;
 
 pub use aws::{AwsDecoder, AwsFrame};
+pub use invoke::InvokeFilter;
 pub use json::{JsonError, JsonErrorKind, Member, TopLevel, ValueKind};
 pub use splice::Splice;
 pub use sse::{Event, SseDecoder, SseFilter};

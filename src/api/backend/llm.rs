@@ -243,7 +243,7 @@ pub struct VertexAi {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub auth_token: Option<AuthToken>,
-    /// The model that answers, such as `gemini-2.5-pro`.
+    /// The model that answers, such as `gemini-2.5-pro` or `claude-sonnet-4-5@20250929`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub model: Option<String>,
@@ -259,20 +259,24 @@ pub struct VertexAi {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub location: Option<String>,
-    /// The method called on the model. Without it, `generateContent`, or `streamGenerateContent` for streams; with it, always this.
+    /// The method called on the model. Without it, `generateContent`, or `streamGenerateContent` for streams (for Claude,
+    /// `rawPredict` or `streamRawPredict`); with it, always this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_path: Option<String>,
-    /// Who publishes the model.
+    /// Who publishes the model. Without it, Google.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publisher: Option<Publisher>,
 }
 
-/// Who publishes a Vertex AI model.
+/// Who publishes a Vertex AI model: `GOOGLE`, whose models are Gemini, or `ANTHROPIC`, whose are Claude. Without it, Google.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Publisher {
     /// Google.
     #[serde(rename = "GOOGLE")]
     Google,
+    /// Anthropic.
+    #[serde(rename = "ANTHROPIC")]
+    Anthropic,
 }
 
 impl Publisher {
@@ -281,6 +285,7 @@ impl Publisher {
     pub const fn as_path(self) -> &'static str {
         match self {
             Self::Google => "google",
+            Self::Anthropic => "anthropic",
         }
     }
 }

@@ -121,6 +121,11 @@ fn every_provider_in_both_places() {
              authToken: {kind: Passthrough}}",
             "vertexai_0 = vertexai model=m version=v1 project=p location=l call=rawPredict publisher=google",
         ),
+        (
+            "vertexai: {model: m, apiVersion: v1, projectId: p, location: l, publisher: ANTHROPIC, \
+             authToken: {kind: Passthrough}}",
+            "vertexai_0 = vertexai model=m version=v1 project=p location=l publisher=anthropic",
+        ),
         ("bedrock: {}", "bedrock_0 = bedrock region=us-east-1"),
         (
             "bedrock: {model: m, region: eu-west-1, auth: {type: Secret, secretRef: {name: s}}, \

@@ -1,0 +1,156 @@
+//! Amazon Bedrock: Converse, and for Claude its own Messages by `InvokeModel`.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::{BodyEdit, CredentialSlot, Framing, Info, Provider, Refusal, claude, model_segment, path_and_query};
+use crate::{
+    dialect::{Ask, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
+    stream::TopLevel,
+};
+
+pub(super) const INFO: Info = Info {
+    name: "bedrock",
+    llm: "bedrock",
+    system: "aws.bedrock",
+    family: Family::Bedrock,
+    summary: "Amazon Bedrock: Converse, and Messages for Claude",
+};
+
+/// The body's version of Messages that every Claude on Bedrock takes.
+const ANTHROPIC_VERSION: &str = r#""bedrock-2023-05-31""#;
+/// Where `InvokeModel` reads the guardrail; Converse reads it in the body.
+const GUARDRAIL_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailidentifier");
+const GUARDRAIL_VERSION: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailversion");
+/// All but RFC 3986's unreserved characters: a model's id is one segment, and is signed as it is sent.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `bedrock` in a Backend.
+pub struct Bedrock {
+    region: String,
+    model: Option<String>,
+    guardrail: Option<Guardrail>,
+}
+
+/// A guardrail in the forms in which requests hold it.
+struct Guardrail {
+    /// The value of Converse's `guardrailConfig`, JSON.
+    config: String,
+    /// The same as a member.
+    member: String,
+    identifier: HeaderValue,
+    version: HeaderValue,
+}
+
+impl Bedrock {
+    /// An entry in `region` that overrides the client's model with `model`: a model id, an inference profile, or an ARN.
+    pub fn new(region: String, model: Option<String>) -> Self {
+        Self { region, model, guardrail: None }
+    }
+
+    /// The same with a guardrail on every request, instead of the client's own.
+    ///
+    /// # Errors
+    /// When `identifier` or `version` can't be sent in a header.
+    pub fn with_guardrail(mut self, identifier: &str, version: &str) -> Result<Self, http::header::InvalidHeaderValue> {
+        let config = json!({ "guardrailIdentifier": identifier, "guardrailVersion": version }).to_string();
+        self.guardrail = Some(Guardrail {
+            member: format!("\"guardrailConfig\":{config}"),
+            config,
+            identifier: HeaderValue::from_str(identifier)?,
+            version: HeaderValue::from_str(version)?,
+        });
+        Ok(self)
+    }
+
+    /// Whether Messages go to `model` as they are. An ARN of one's own inference profile does not tell.
+    fn is_claude(&self, model: Option<&str>) -> bool {
+        [model, self.model.as_deref()].into_iter().flatten().any(|m| m.to_ascii_lowercase().contains("claude"))
+    }
+}
+
+/// A conversation in Bedrock's own dialect.
+const fn converses(ask: &Ask) -> bool {
+    matches!(ask.endpoint, Endpoint::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _))
+}
+
+impl Provider for Bedrock {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn host(&self) -> String {
+        format!("bedrock-runtime.{}.amazonaws.com", self.region)
+    }
+
+    /// For Bedrock's API keys; else requests are signed.
+    fn credential_slot(&self) -> CredentialSlot {
+        CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    fn model_in_body(&self) -> bool {
+        false
+    }
+
+    /// Bedrock has no queries: the client's does not travel.
+    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        let verb = match &ask.endpoint {
+            Endpoint::Bedrock(verb, _) => *verb,
+            Endpoint::Messages if self.is_claude(model) => match ask.stream {
+                StreamMode::No => BedrockVerb::Invoke,
+                _ => BedrockVerb::InvokeStream,
+            },
+            Endpoint::Models(_) => {
+                return Err(Refusal::Endpoint("Amazon Bedrock lists its models at another host".into()));
+            }
+            _ => return Err(Refusal::Translation),
+        };
+        let model = utf8_percent_encode(model_segment(model)?, SEGMENT);
+        path_and_query(format!("/model/{model}/{}", verb.as_str()))
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Converse, Server::Bedrock))
+    }
+
+    fn body_edits(&self, ask: &Ask, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {
+        if ask.endpoint == Endpoint::Messages {
+            let mut edits = vec![("model", None), ("stream", None)];
+            edits.extend(claude::version(top, ANTHROPIC_VERSION));
+            edits.extend(claude::betas(top, headers));
+            return edits;
+        }
+        let guardrail = self.guardrail.iter().filter(|_| converses(ask));
+        guardrail.map(|g| ("guardrailConfig", Some(Cow::Owned(g.config.clone().into_bytes())))).collect()
+    }
+
+    fn standing_members(&self, ask: &Ask) -> Option<&str> {
+        self.guardrail.as_ref().filter(|_| converses(ask)).map(|g| g.member.as_str())
+    }
+
+    fn framing(&self, ask: &Ask) -> Framing {
+        if ask.endpoint == Endpoint::Messages && ask.stream != StreamMode::No {
+            Framing::WrappedEvents
+        } else {
+            Framing::of(ask.stream)
+        }
+    }
+
+    /// What Anthropic's API has in headers is in the body here. The Backend's guardrail is the operator's rule, so it
+    /// replaces what a client wrote.
+    fn complete_headers(&self, headers: &mut HeaderMap) {
+        headers.remove(claude::VERSION_HEADER);
+        headers.remove(claude::BETA_HEADER);
+        if let Some(guardrail) = &self.guardrail {
+            headers.insert(GUARDRAIL_ID, guardrail.identifier.clone());
+            headers.insert(GUARDRAIL_VERSION, guardrail.version.clone());
+        }
+    }
+}

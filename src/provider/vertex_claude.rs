@@ -1,0 +1,92 @@
+//! Claude on Vertex AI: Messages, with the model in the URL.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, uri::PathAndQuery};
+
+use super::{
+    BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail, vertex_ai::Place,
+};
+use crate::{
+    dialect::{Ask, Dialect, Endpoint, Family, Server, StreamMode},
+    stream::TopLevel,
+};
+
+/// The same key and labels as Gemini models on Vertex AI have; only the dialect differs.
+pub(super) const INFO: Info = Info { family: Family::Anthropic, ..super::vertex_ai::INFO };
+
+/// The body's version of Messages that every Claude on Vertex AI takes.
+const ANTHROPIC_VERSION: &str = r#""vertex-2023-10-16""#;
+
+/// `vertexai` in a Backend, with the publisher `ANTHROPIC`.
+pub struct VertexClaude {
+    model: String,
+    place: Place,
+    /// `modelPath`: replaces the verb.
+    verb: Option<String>,
+}
+
+impl VertexClaude {
+    /// An entry for one model in one project and location.
+    pub fn new(model: String, api_version: String, project: String, location: String, verb: Option<String>) -> Self {
+        Self { model, place: Place { api_version, project, location, publisher: "anthropic" }, verb }
+    }
+}
+
+impl Provider for VertexClaude {
+    fn info(&self) -> &'static Info {
+        &INFO
+    }
+
+    fn host(&self) -> String {
+        self.place.host()
+    }
+
+    fn credential_slot(&self) -> CredentialSlot {
+        Place::credential_slot()
+    }
+
+    fn model(&self) -> Option<&str> {
+        Some(&self.model)
+    }
+
+    fn model_in_body(&self) -> bool {
+        false
+    }
+
+    /// The client's query does not travel: Google refuses parameters it does not know, such as `beta=true`.
+    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        let models = self.place.models();
+        path_and_query(match &ask.endpoint {
+            Endpoint::Messages => {
+                let own = if ask.stream == StreamMode::No { "rawPredict" } else { "streamRawPredict" };
+                format!("{models}/{}:{}", model_segment(model)?, self.verb.as_deref().unwrap_or(own))
+            }
+            Endpoint::CountMessageTokens => format!("{models}/count-tokens:rawPredict"),
+            Endpoint::Models(None) => self.place.list(),
+            Endpoint::Models(Some(id)) => format!("{}/{}", self.place.list(), tail(id)?),
+            _ => return Err(Refusal::Translation),
+        })
+    }
+
+    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+        Some((Dialect::Messages, Server::VertexClaude))
+    }
+
+    fn body_edits(&self, ask: &Ask, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+        let model = match &ask.endpoint {
+            Endpoint::Messages => None,
+            // The one endpoint that names the model in the body.
+            Endpoint::CountMessageTokens => Some(Cow::Owned(serde_json::json!(self.model).to_string().into_bytes())),
+            _ => return Vec::new(),
+        };
+        let mut edits = vec![("model", model)];
+        edits.extend(claude::version(top, ANTHROPIC_VERSION));
+        edits
+    }
+
+    /// The version is in the body. `anthropic-beta` travels.
+    fn complete_headers(&self, headers: &mut HeaderMap) {
+        headers.remove(claude::VERSION_HEADER);
+    }
+}
