@@ -43,7 +43,7 @@ const ANSWER_TOOL: &str = "json_output";
 pub struct Converse;
 
 impl Codec for Converse {
-    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
 

@@ -1,6 +1,7 @@
 //! Reading requests.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     content::{self, Wrong},
@@ -17,7 +18,7 @@ use crate::{
 /// The free-form member for what Converse itself has no word for.
 const ADDITIONAL: &str = "additionalModelRequestFields";
 
-pub(super) fn read<'a>(body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let mut request = Request::default();
     let (mut system, mut messages) = (None, Vec::new());
     for member in body.members().iter().filter(|member| !member.is_null()) {
@@ -225,10 +226,10 @@ fn output<'a>(wire: Output<'a>, request: &mut Request<'a>) -> Result<(), Invalid
         request.dropped.add("outputConfig.textFormat");
         return Ok(());
     };
-    let schema =
-        Json::from_string(wire.schema.decode().into_owned()).ok().filter(Json::is_object).ok_or_else(|| {
-            Invalid::new("outputConfig.textFormat.structure.jsonSchema.schema", "expected the text of a JSON object")
-        })?;
+    let schema = RawValue::from_string(wire.schema.decode().into_owned()).ok().map(Json::from);
+    let schema = schema.filter(Json::is_object).ok_or_else(|| {
+        Invalid::new("outputConfig.textFormat.structure.jsonSchema.schema", "expected the text of a JSON object")
+    })?;
     request.format =
         Some(Format::Schema { name: wire.name, description: wire.description, schema, strict: Some(true) });
     Ok(())

@@ -113,7 +113,10 @@ fn think(
     let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
     let think = match to.facts.thinking {
         Thinking::Never | Thinking::Level => Think::Off,
-        Thinking::Effort => return Think::Effort(of_three(effort)),
+        Thinking::Effort => {
+            let (least, most) = to.facts.efforts;
+            return Think::Effort(effort.unwrap_or(Effort::Medium).clamp(least, most));
+        }
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call, or that has lost the thoughts that led to its calls, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced || lost_its_thoughts(turns) => Think::Off,
@@ -134,7 +137,7 @@ fn budget(reasoning: Reasoning, effort: Option<Effort>, limit: Option<u64>, min:
     wanted.min(most.unwrap_or(u64::MAX)).clamp(min, max)
 }
 
-/// Most models know three efforts.
+/// Nova knows three efforts.
 fn of_three(effort: Option<Effort>) -> Effort {
     effort.unwrap_or(Effort::Medium).clamp(Effort::Low, Effort::High)
 }
