@@ -97,7 +97,7 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Dropped) -> Result<Option<Content<'
 }
 
 /// The texts as one; not copied when it is one.
-fn joined<'a>(texts: Vec<wire::OnlyText<'a>>) -> Text<'a> {
+fn joined(texts: Vec<wire::OnlyText<'_>>) -> Text<'_> {
     let mut texts = texts.into_iter().filter_map(|t| t.text);
     match (texts.next(), texts.next()) {
         (None, _) => "".into(),

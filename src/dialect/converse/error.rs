@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     conversation::{ErrorClass, Failure},
     stream::{
-        TopLevel, aws,
+        Member, TopLevel, aws,
         json::{ObjectWriter, write_string},
     },
 };
@@ -73,6 +73,13 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     failure(status, class, message)
 }
 
+/// The error in the body of a reply that claims to be none.
+pub(super) fn in_reply(body: &[u8]) -> Failure<'_> {
+    let (message, kind) = found(body.trim_ascii(), MAX_NESTING);
+    let (class, status) = kind.as_deref().and_then(known).unwrap_or((ErrorClass::BadGateway, 502));
+    failure(status, class, message.or(kind).or(Some(Cow::Borrowed("the provider's reply can't be understood"))))
+}
+
 fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Failure<'_> {
     let message = message.filter(|message| !message.trim().is_empty()).unwrap_or_else(|| {
         let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
@@ -106,7 +113,7 @@ fn found(body: &[u8], depth: usize) -> (Option<Cow<'_, str>>, Option<Cow<'_, str
         return first.map_or((None, None), |first| found(first.get().as_bytes(), depth));
     }
     let Ok(top) = TopLevel::scan(body) else { return (None, None) };
-    let mut kind = ["__type", "code", "type"].iter().find_map(|key| top.get(key).and_then(|member| member.as_str()));
+    let mut kind = ["__type", "code", "type"].iter().find_map(|key| top.get(key).and_then(Member::as_str));
     let mut message = None;
     for member in MESSAGE_MEMBERS.iter().filter_map(|key| top.get(key)) {
         let (text, inner) = found(member.value, depth);

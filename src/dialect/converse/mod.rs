@@ -2,12 +2,12 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`request`] | reads requests |
-//! | [`write`], [`write_content`], [`tools`], [`thinking`] | write requests |
-//! | [`reply`] | reads and writes replies in one piece |
-//! | [`stream`], [`write_stream`] | read and write streams |
-//! | [`error`] | reads and writes errors |
-//! | [`wire`], [`content`], [`formats`], [`schema`] | what they share |
+//! | `request` | reads requests |
+//! | `write`, `write_content`, `tools`, `thinking` | write requests |
+//! | `reply` | reads and writes replies in one piece |
+//! | `stream`, `write_stream` | read and write streams |
+//! | `error` | reads and writes errors |
+//! | `wire`, `content`, `formats`, `schema` | what they share |
 
 mod content;
 mod error;

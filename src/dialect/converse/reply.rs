@@ -8,9 +8,7 @@ use super::{
     wire::{AdditionalReply, Message, ServiceTier, Usage},
 };
 use crate::{
-    conversation::{
-        Call, Choice, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Signature, Source, Text, TokenUsage,
-    },
+    conversation::{Call, Choice, Content, Dropped, Failure, Finish, Part, Reply, Signature, Source, Text, TokenUsage},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -53,7 +51,7 @@ struct Router<'a> {
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
-    let bad = || Failure { status: 502, class: ErrorClass::BadGateway, ..error::read(502, body) };
+    let bad = || error::in_reply(body);
     let wire: WireReply<'_> = serde_json::from_slice(body).map_err(|_| bad())?;
     let Some(message) = wire.output.and_then(|output| output.message) else { return Err(bad()) };
     // What is not known is passed over.

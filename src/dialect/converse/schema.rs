@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Deepest schema that is rewritten. Each level is scanned again by those above it; what is deeper stays as it is.
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 16;
 
 /// A schema of a tool that takes nothing.
 const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
@@ -115,11 +115,11 @@ fn keyword(member: &Member<'_>, depth: usize, lost: &mut bool, notes: &mut Strin
         "items" if value.starts_with(b"{") => close(value, depth, lost, object.key("items")),
         "anyOf" | "oneOf" | "allOf" => {
             let Ok(choices) = serde_json::from_slice::<Vec<&RawValue>>(value) else { return };
-            let mut list = ArrayWriter::begin(object.key(if name == "allOf" { "allOf" } else { "anyOf" }));
+            let mut array = ArrayWriter::begin(object.key(if name == "allOf" { "allOf" } else { "anyOf" }));
             for choice in choices {
-                close(choice.get().as_bytes(), depth, lost, list.next());
+                close(choice.get().as_bytes(), depth, lost, array.next());
             }
-            list.end();
+            array.end();
         }
         "minItems" if matches!(value, b"0" | b"1") => object.key("minItems").extend_from_slice(value),
         "format" if member.as_str().is_some_and(|f| FORMATS.contains(&&*f) || f == "uuid") => {

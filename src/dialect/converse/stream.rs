@@ -17,6 +17,7 @@ const MAX_OPEN: usize = 64;
 
 /// Reads one stream.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other: each is one thing that has happened")]
 pub(super) struct Reader {
     started: bool,
     /// Blocks that are open, by Bedrock's index.

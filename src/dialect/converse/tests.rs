@@ -329,11 +329,13 @@ fn large_and_deep_requests_are_carried() {
     let message =
         r#"{"role":"user","content":[{"text":"a"},{"document":{"name":"x","format":"txt","source":{"text":"t"}}}]}"#;
     let schema = format!("{}{{}}{}", r#"{"properties":{"a":"#.repeat(400), "}}".repeat(400));
-    let tool = format!(r#"{{"toolSpec":{{"name":"f","strict":true,"inputSchema":{{"json":{schema}}}}}}}"#);
+    let tool = |schema| format!(r#"{{"toolSpec":{{"name":"f","strict":true,"inputSchema":{{"json":{schema}}}}}}}"#);
+    let mut tools = vec![tool(r#"{"type":"object"}"#); 990];
+    tools.extend(vec![tool(&schema); 10]);
     let body = format!(
         r#"{{"messages":[{}],"toolConfig":{{"tools":[{}]}}}}"#,
         vec![message; 10_000].join(","),
-        vec![tool; 1000].join(",")
+        tools.join(",")
     );
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     let request = Converse.read_request(&top).unwrap();
@@ -408,15 +410,15 @@ fn calls_that_interleave_come_one_after_the_other() {
     let expected = [
         r#"messageStart {"role":"assistant"}"#,
         r#"contentBlockDelta {0,"delta":{"text":"I look"}}"#,
-        r#"contentBlockStop {0}"#,
+        "contentBlockStop {0}",
         r#"contentBlockStart {1,"start":{"toolUse":{"toolUseId":"a","name":"f"}}}"#,
         r#"contentBlockDelta {1,"delta":{"toolUse":{"input":"{\"a\":1}"}}}"#,
-        r#"contentBlockStop {1}"#,
+        "contentBlockStop {1}",
         r#"contentBlockStart {2,"start":{"toolUse":{"toolUseId":"b","name":"f"}}}"#,
         r#"contentBlockDelta {2,"delta":{"toolUse":{"input":"{\"b\":2}"}}}"#,
-        r#"contentBlockStop {2}"#,
+        "contentBlockStop {2}",
         r#"contentBlockDelta {3,"delta":{"text":"late"}}"#,
-        r#"contentBlockStop {3}"#,
+        "contentBlockStop {3}",
         r#"messageStop {"stopReason":"tool_use"}"#,
     ];
     // The text waits behind both calls, although it spoke before the second one ended.
@@ -437,10 +439,10 @@ fn sloppy_streams_are_made_whole() {
     let expected = [
         r#"messageStart {"role":"assistant"}"#,
         r#"contentBlockDelta {0,"delta":{"text":"a"}}"#,
-        r#"contentBlockStop {0}"#,
+        "contentBlockStop {0}",
         r#"contentBlockStart {1,"start":{"toolUse":{"toolUseId":"a","name":"f"}}}"#,
         r#"contentBlockDelta {1,"delta":{"toolUse":{"input":"{}"}}}"#,
-        r#"contentBlockStop {1}"#,
+        "contentBlockStop {1}",
         r#"messageStop {"stopReason":"tool_use"}"#,
         concat!(
             r#"metadata {"usage":{"inputTokens":5,"outputTokens":2,"totalTokens":11,"cacheReadInputTokens":4},"#,

@@ -167,6 +167,7 @@ pub(super) struct OnlyText<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
 pub(super) struct ToolUse<'a> {
     #[serde(borrow)]
     pub tool_use_id: Option<Text<'a>>,

@@ -14,6 +14,7 @@ use crate::{
 
 /// Writes one stream.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other: each is one thing that has happened")]
 pub(super) struct Writer {
     started: bool,
     /// The block that is being written.
