@@ -7,7 +7,7 @@ use crate::conversation::Effort;
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent of each other: each is one thing that it takes or not")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a model")]
 pub struct ModelFacts {
     /// Which sampling settings it takes.
     pub sampling: SamplingFacts,
