@@ -7,6 +7,7 @@ use crate::conversation::Effort;
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a model")]
 pub struct ModelFacts {
     /// Which sampling settings it takes.
     pub sampling: SamplingFacts,
@@ -20,7 +21,7 @@ pub struct ModelFacts {
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
     pub prefill: bool,
-    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of OpenAPI's.
+    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of `OpenAPI`'s.
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
