@@ -138,6 +138,12 @@ const ROWS: &[Row] = &[
     row(&["claude", "opus"], Some((4, 7)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 6)), ModelFacts { prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 5)), ModelFacts { structured: true, ..CLAUDE }),
+    // Opus 4 and 4.1 answer with 32,000 tokens at most, thoughts included.
+    row(
+        &["claude", "opus"],
+        Some((4, 0)),
+        ModelFacts { thinking: Thinking::Budget { min: 1024, max: 16_384, off: true }, ..CLAUDE },
+    ),
     row(&["claude"], Some((4, 0)), CLAUDE),
     row(&["claude", "3-7"], None, CLAUDE),
     row(
@@ -207,6 +213,8 @@ mod tests {
         check("claude-sonnet-5", SamplingFacts::None, adaptive);
         check("claude-sonnet-4-5@20250929", SamplingFacts::One, budget);
         check("anthropic.claude-sonnet-4-20250514-v1:0", SamplingFacts::One, budget);
+        check("claude-opus-4-5", SamplingFacts::One, budget);
+        check("claude-opus-4-1", SamplingFacts::One, Thinking::Budget { min: 1024, max: 16_384, off: true });
         check("claude-3-7-sonnet-latest", SamplingFacts::One, budget);
         check("claude-3-5-haiku-20241022", SamplingFacts::All, Thinking::Never);
         check("gemini-1.5-flash-latest", SamplingFacts::All, Thinking::Never);

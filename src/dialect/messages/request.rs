@@ -64,7 +64,7 @@ fn cache_last<'a>(request: &mut Request<'a>, cache: Cache<'a>) {
 
 fn read_member<'a>(
     name: &str,
-    member: &Member<'a>,
+    member: &'a Member<'_>,
     request: &mut Request<'a>,
     pending: &mut Pending<'a>,
 ) -> Result<(), Invalid> {
