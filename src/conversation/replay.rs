@@ -8,11 +8,12 @@ impl Reply<'_> {
         let again = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.clone().into_owned());
         sink(Event::Start { id: again(&self.id), model: again(&self.model), usage: self.usage });
         for (choice, answer) in (0..).zip(&self.choices) {
-            for (block, part) in (0..).zip(&answer.parts) {
-                replay_part(part, choice, block, sink);
-            }
+            // In front of the text they belong to, as providers that stream them do.
             if !answer.logprobs.is_empty() {
                 sink(Event::Logprobs { choice, tokens: answer.logprobs.clone() });
+            }
+            for (block, part) in (0..).zip(&answer.parts) {
+                replay_part(part, choice, block, sink);
             }
             sink(Event::Finish { choice, reason: answer.finish, stop_sequence: answer.stop_sequence.clone() });
         }
