@@ -60,6 +60,12 @@ impl<'a> From<&'a RawValue> for Json<'a> {
     }
 }
 
+impl From<Box<RawValue>> for Json<'_> {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(Cow::Owned(raw))
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         <&'a RawValue>::deserialize(deserializer).map(Self::from)

@@ -3,6 +3,8 @@
 //! Same-dialect traffic does not pass here: what a client writes for its own provider is the client's choice.
 //! A model that no row names gets the row of its family, and an unknown family gets [`ModelFacts::PLAIN`].
 
+use crate::conversation::Effort;
+
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
@@ -10,12 +12,18 @@ pub struct ModelFacts {
     pub sampling: SamplingFacts,
     /// How it is told to think.
     pub thinking: Thinking,
+    /// The least and the most that `reasoning_effort` may say, where it is told so; what is beyond is refused.
+    pub efforts: (Effort, Effort),
     /// Most tokens of an answer when the client does not say: only for APIs that must be told.
     pub max_tokens: u64,
     /// Whether it follows a JSON schema by itself (else it is made to call a tool).
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
     pub prefill: bool,
+    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of OpenAPI's.
+    pub json_schema: bool,
+    /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
+    pub minimal: bool,
 }
 
 /// Which sampling settings a model takes.
@@ -61,9 +69,12 @@ impl ModelFacts {
     pub const PLAIN: Self = Self {
         sampling: SamplingFacts::All,
         thinking: Thinking::Never,
+        efforts: (Effort::None, Effort::Max),
         max_tokens: 4096,
         structured: true,
         prefill: true,
+        json_schema: true,
+        minimal: false,
     };
 
     /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
@@ -109,11 +120,15 @@ const CLAUDE: ModelFacts = ModelFacts {
     thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
     max_tokens: 8192,
     structured: false,
-    prefill: true,
+    ..ModelFacts::PLAIN
 };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
-const REASONING: ModelFacts =
-    ModelFacts { sampling: SamplingFacts::None, thinking: Thinking::Effort, ..ModelFacts::PLAIN };
+const REASONING: ModelFacts = ModelFacts {
+    sampling: SamplingFacts::None,
+    thinking: Thinking::Effort,
+    efforts: (Effort::Low, Effort::High),
+    ..ModelFacts::PLAIN
+};
 
 /// The first row that names a model counts.
 const ROWS: &[Row] = &[
@@ -129,6 +144,7 @@ const ROWS: &[Row] = &[
         None,
         ModelFacts { sampling: SamplingFacts::All, thinking: Thinking::Never, max_tokens: 4096, ..CLAUDE },
     ),
+    row(&["gemini", "flash"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, minimal: true, ..GEMINI }),
     row(&["gemini"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, ..GEMINI }),
     row(
         &["gemini-2.5", "flash-lite"],
@@ -145,11 +161,18 @@ const ROWS: &[Row] = &[
         None,
         ModelFacts { thinking: Thinking::Budget { min: 128, max: 32_768, off: false }, ..GEMINI },
     ),
-    row(&["gemini"], None, GEMINI),
+    row(&["gemini"], Some((2, 5)), GEMINI),
+    row(&["gemini"], None, ModelFacts { json_schema: false, ..GEMINI }),
     // `gpt-5-chat` does not think.
     row(&["gpt-", "chat"], None, ModelFacts::PLAIN),
-    row(&["gpt-oss"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
-    row(&["gpt-"], Some((5, 0)), REASONING),
+    row(
+        &["gpt-oss"],
+        None,
+        ModelFacts { thinking: Thinking::Effort, efforts: (Effort::Low, Effort::High), ..ModelFacts::PLAIN },
+    ),
+    row(&["gpt-"], Some((5, 2)), ModelFacts { efforts: (Effort::None, Effort::XHigh), ..REASONING }),
+    row(&["gpt-"], Some((5, 1)), ModelFacts { efforts: (Effort::None, Effort::High), ..REASONING }),
+    row(&["gpt-"], Some((5, 0)), ModelFacts { efforts: (Effort::Minimal, Effort::High), ..REASONING }),
     row(&["o1"], None, REASONING),
     row(&["o3"], None, REASONING),
     row(&["o4-"], None, REASONING),
@@ -195,5 +218,20 @@ mod tests {
         check("o3-mini", SamplingFacts::None, Thinking::Effort);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
+    }
+
+    #[test]
+    fn gemini_has_its_own_steps() {
+        let check = |model: &str, json_schema, minimal| {
+            let facts = ModelFacts::of(model);
+            assert_eq!((facts.json_schema, facts.minimal), (json_schema, minimal), "{model}");
+        };
+        check("gemini-1.5-flash-latest", false, false);
+        check("gemini-2.0-flash", false, false);
+        check("gemini-2.5-flash", true, false);
+        check("gemini-2.5-computer-use", true, false);
+        check("gemini-3-pro-preview", true, false);
+        check("gemini-3-flash-preview", true, true);
+        check("gemini-3.1-flash-lite", true, true);
     }
 }

@@ -1,4 +1,71 @@
 //! OpenAI Chat Completions as a conversation.
+//!
+//! The dialect has more servers than any other, and few of them are OpenAI's: what differs between them when a request
+//! is written is decided by [`Server`](super::Server), and what they answer is read leniently.
+//!
+//! Thoughts have no place in OpenAI's own API. They travel as most servers write them: their text as
+//! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. A proof that Gemini made a
+//! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
+
+mod error;
+mod messages;
+mod reply;
+mod request;
+mod stream;
+mod wire;
+mod write;
+mod write_messages;
+mod write_reply;
+mod write_stream;
+
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use crate::{
+    conversation::{Dropped, Failure, Invalid, Reply, Request},
+    stream::TopLevel,
+};
 
 /// The codec of OpenAI Chat Completions.
 pub struct Chat;
+
+impl Codec for Chat {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+        request::read(body)
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Dropped,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
+        write::write(request, to, dropped, out)
+    }
+
+    fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
+        reply::read(body)
+    }
+
+    fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+        write_reply::write(reply, head, out);
+    }
+
+    fn read_events(&self) -> Box<dyn ReadEvents> {
+        Box::<stream::Reader>::default()
+    }
+
+    fn write_events(&self, head: ReplyHead) -> Box<dyn WriteEvents> {
+        Box::new(write_stream::Writer::new(head))
+    }
+
+    fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a> {
+        error::read(status, body)
+    }
+
+    fn write_error(&self, failure: &Failure<'_>, _request_id: &str, out: &mut Vec<u8>) -> u16 {
+        error::write(failure, out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,79 @@
 //! OpenAI Responses as a conversation.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `request`, `input` | a client's request, and the items of its `input` |
+//! | `encode`, `items` | a request for a provider, and the items of its `input` |
+//! | `reply`, `stream` | a provider's reply, in one piece and as events |
+//! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
+//! | `error` | errors, both ways |
+
+mod encode;
+mod error;
+mod input;
+mod items;
+mod reply;
+mod request;
+mod stream;
+mod wire;
+mod write_reply;
+mod write_stream;
+
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use crate::{
+    conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
+    stream::TopLevel,
+};
+
+/// Whose signatures stand untagged in `encrypted_content`.
+const HOME: Maker = Maker::OpenAi;
+/// In front of an `encrypted_content` that holds redacted thoughts of another maker.
+const REDACTED: &str = "TGre";
+/// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
+const SIGNS_CALL: &str = "TGca";
 
 /// The codec of OpenAI Responses.
 pub struct Responses;
+
+impl Codec for Responses {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+        request::read(body)
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Dropped,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
+        encode::write(request, to, dropped, out)
+    }
+
+    fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
+        reply::read(body)
+    }
+
+    fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+        write_reply::write(reply, head, out);
+    }
+
+    fn read_events(&self) -> Box<dyn ReadEvents> {
+        Box::<stream::Reader>::default()
+    }
+
+    fn write_events(&self, head: ReplyHead) -> Box<dyn WriteEvents> {
+        Box::new(write_stream::Writer::new(head))
+    }
+
+    fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a> {
+        error::read(status, body)
+    }
+
+    fn write_error(&self, failure: &Failure<'_>, _request_id: &str, out: &mut Vec<u8>) -> u16 {
+        error::write(failure, out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Reads a reply in one piece.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    error,
+    wire::{self, WireCall, WireMessage, WirePart},
+};
+use crate::conversation::{Call, Choice, Content, ErrorClass, Failure, Finish, Part, Reply, Text};
+
+/// A reply, or a chunk of one.
+#[derive(Deserialize)]
+pub(super) struct WireReply<'a> {
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub model: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub object: Option<Text<'a>>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub choices: Option<Vec<WireChoice<'a>>>,
+    #[serde(borrow)]
+    pub usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    service_tier: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireChoice<'a> {
+    pub index: Option<i64>,
+    #[serde(borrow)]
+    pub message: Option<WireMessage<'a>>,
+    #[serde(borrow)]
+    pub delta: Option<WireMessage<'a>>,
+    #[serde(borrow)]
+    pub finish_reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub stop_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub logprobs: Option<&'a RawValue>,
+}
+
+impl WireReply<'_> {
+    /// Whether this is an error in spite of its status.
+    pub fn is_error(&self) -> bool {
+        self.error.is_some() || self.object.as_ref().is_some_and(|object| object.is("error"))
+    }
+}
+
+impl<'a> WireChoice<'a> {
+    /// Why the answer ended, if it did.
+    pub fn finish(&self) -> Option<Finish> {
+        let reason = self.finish_reason.as_ref().filter(|reason| !reason.is_empty())?;
+        Some(match &*reason.decode() {
+            "length" | "model_length" => Finish::Length,
+            "tool_calls" | "function_call" => Finish::ToolCalls,
+            "content_filter" => Finish::Filtered,
+            "error" | "insufficient_system_resource" => Finish::Failed,
+            _ => Finish::Stop,
+        })
+    }
+
+    /// vLLM's stop text; a number is the id of a token.
+    pub fn stop_sequence(&self) -> Option<Text<'a>> {
+        self.stop_reason.and_then(wire::text)
+    }
+}
+
+/// Reads a reply.
+///
+/// # Errors
+/// The error that the body holds, or `BadGateway` when it is no reply.
+pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
+    let broken = || Failure {
+        status: 502,
+        class: ErrorClass::BadGateway,
+        code: None,
+        message: Cow::Borrowed("the provider's reply is not understood"),
+        param: None,
+        retry_after: None,
+    };
+    let text = std::str::from_utf8(body).map_err(|_| broken())?;
+    let wire: WireReply<'_> = serde_json::from_str(text).map_err(|_| broken())?;
+    if wire.is_error() {
+        return Err(error::read(200, body));
+    }
+    let Some(choices) = wire.choices else { return Err(broken()) };
+    let id = wire.id.filter(|id| !id.is_empty());
+    let made = |at: usize| made_up_id(id.as_ref(), at);
+    Ok(Reply {
+        choices: choices.into_iter().map(|choice| read_choice(choice, &made)).collect(),
+        model: wire.model.filter(|model| !model.is_empty()),
+        created: wire.created.and_then(|raw| raw.get().split('.').next()?.parse().ok()),
+        usage: wire.usage.map(wire::usage).unwrap_or_default(),
+        service_tier: wire.service_tier,
+        id,
+    })
+}
+
+/// An id for a call that has none.
+pub(super) fn made_up_id(reply: Option<&Text<'_>>, at: usize) -> String {
+    match reply {
+        Some(id) => format!("call_{}_{at}", id.decode()),
+        None => format!("call_{at}"),
+    }
+}
+
+fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String) -> Choice<'a> {
+    let (finish, stop_sequence) = (choice.finish().unwrap_or_default(), choice.stop_sequence());
+    let logprobs = choice.logprobs.map(wire::logprobs).unwrap_or_default();
+    let Some(message) = choice.message else {
+        return Choice { parts: Vec::new(), finish, stop_sequence, logprobs };
+    };
+    let mut parts = message.thinking();
+    let first = parts.len();
+    parts.extend(message.content.map(content).unwrap_or_default());
+    let cited = message.citations();
+    // Places count from the start of the text, which is almost always one part.
+    if let Some(Content::Text { citations, .. }) =
+        parts.iter_mut().skip(first).map(|part| &mut part.content).find(|c| matches!(c, Content::Text { .. }))
+    {
+        *citations = cited;
+    }
+    if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
+        parts.push(Content::Refusal(refusal).into());
+    }
+    let before = parts.len();
+    let older = message.function_call.map(|function| WireCall {
+        index: None,
+        id: None,
+        function: Some(function),
+        custom: None,
+        extra_content: None,
+    });
+    let calls = message.tool_calls.into_iter().flatten().chain(older);
+    parts.extend(calls.enumerate().filter_map(|(at, call)| read_call(call, || made(at))));
+    let finish = finish.with_calls(parts.len() > before);
+    Choice { parts, finish, stop_sequence, logprobs }
+}
+
+/// `content`: a string, or Mistral's list of chunks. Empty texts say nothing.
+fn content(raw: &RawValue) -> Vec<Part<'_>> {
+    if let Some(text) = wire::text(raw) {
+        return if text.is_empty() { Vec::new() } else { vec![Content::text(text).into()] };
+    }
+    let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+    chunks.into_iter().filter_map(chunk).map(Part::from).collect()
+}
+
+/// A chunk of a content list that is understood.
+pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
+    match part.kind.as_ref()?.decode().as_ref() {
+        "text" | "output_text" => part.text.filter(|text| !text.is_empty()).map(Content::text),
+        "refusal" => part.refusal.map(Content::Refusal),
+        _ => part.into_thinking(),
+    }
+}
+
+/// A call; arguments that are no object, which a model cut short can leave, are none.
+fn read_call<'a>(call: WireCall<'a>, made: impl Fn() -> String) -> Option<Part<'a>> {
+    let signature = call.signature();
+    let function = call.function?;
+    let arguments = wire::arguments(function.arguments).unwrap_or(Cow::Borrowed("{}"));
+    let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| made().into());
+    Some(Content::Call(Call { id, name: function.name?, arguments, signature }).into())
+}

@@ -1,0 +1,330 @@
+//! Reads a request: everything but its messages.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    messages,
+    wire::{self, parse},
+};
+use crate::{
+    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice},
+    stream::{TopLevel, json::Member},
+};
+
+/// A tool, or a function of the older form.
+#[derive(Deserialize)]
+struct WireTool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: Option<WireDefinition<'a>>,
+    #[serde(borrow)]
+    cache_control: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireDefinition<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    parameters: Option<Json<'a>>,
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct WireChoice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: Option<Named<'a>>,
+    #[serde(borrow)]
+    allowed_tools: Option<Allowed<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Allowed<'a> {
+    #[serde(borrow)]
+    mode: Option<Text<'a>>,
+    #[serde(borrow)]
+    tools: Option<Vec<WireChoice<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct WireFormat<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    json_schema: Option<WireSchema<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireSchema<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    schema: Option<Json<'a>>,
+    strict: Option<bool>,
+}
+
+/// What is put together only when every member has been seen.
+#[derive(Default)]
+struct Later<'a> {
+    messages: bool,
+    max_completion_tokens: Option<u64>,
+    safety_identifier: Option<Text<'a>>,
+    functions: Vec<Tool<'a>>,
+    function_call: Option<ToolChoice<'a>>,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// When a field that must be understood can't be.
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+    let (mut request, mut later) = (Request::default(), Later::default());
+    let members: &'a [Member<'a>] = body.members();
+    for member in members {
+        let name = member.name();
+        if member.is_null() || sampling(&mut request, &name, member)? || option(&mut request, &name, member)? {
+            continue;
+        }
+        match &*name {
+            "messages" => {
+                later.messages = true;
+                request.messages = messages::read(json(member), &mut request.dropped)?;
+            }
+            "max_completion_tokens" => later.max_completion_tokens = Some(value(member)?),
+            "safety_identifier" => later.safety_identifier = Some(value(member)?),
+            "functions" => later.functions = functions(member)?,
+            "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
+    if !later.messages || request.messages.is_empty() {
+        return Err(Invalid::new("messages", "there must be at least one message"));
+    }
+    request.max_tokens = later.max_completion_tokens.or(request.max_tokens);
+    request.user = request.user.take().or(later.safety_identifier);
+    request.tools.extend(later.functions);
+    request.tool_choice = request.tool_choice.take().or(later.function_call);
+    Ok(request)
+}
+
+/// A member's value as text; the scan has found it to be UTF-8.
+fn json<'a>(member: &Member<'a>) -> &'a str {
+    std::str::from_utf8(member.value).unwrap_or("null")
+}
+
+fn value<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
+    parse(json(member), || member.name().into_owned())
+}
+
+/// Reads one of the sampling settings; whether it was one.
+fn sampling<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
+    let sampling = &mut request.sampling;
+    match name {
+        "temperature" => sampling.temperature = Some(value(member)?),
+        "top_p" => sampling.top_p = Some(value(member)?),
+        "top_k" => sampling.top_k = Some(value(member)?),
+        "n" => sampling.n = Some(value(member)?),
+        "seed" => sampling.seed = Some(value(member)?),
+        "presence_penalty" => sampling.presence_penalty = Some(value(member)?),
+        "frequency_penalty" => sampling.frequency_penalty = Some(value(member)?),
+        "logprobs" => sampling.logprobs = Some(value(member)?),
+        "top_logprobs" => sampling.top_logprobs = Some(value(member)?),
+        "stop" => {
+            sampling.stop = if member.value.starts_with(b"\"") { vec![value(member)?] } else { value(member)? };
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Reads one of the other settings; whether it was one.
+fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
+    match name {
+        // Read by whoever chooses the provider and writes the reply.
+        "model" | "stream_options" => {}
+        "stream" => request.stream = value(member)?,
+        "max_tokens" => request.max_tokens = Some(value(member)?),
+        "tools" => request.tools = tools(request, member)?,
+        "tool_choice" => request.tool_choice = tool_choice(request, name, member)?,
+        "parallel_tool_calls" => request.parallel_tool_calls = Some(value(member)?),
+        "response_format" => request.format = format(member)?,
+        "reasoning_effort" => {
+            let word: Text<'_> = value(member)?;
+            request.reasoning.get_or_insert_default().effort = Some(effort(&word, name)?);
+        }
+        "reasoning" => reasoning(request, member)?,
+        "thinking" => thinking(request, member)?,
+        "user" => request.user = Some(value(member)?),
+        "service_tier" => request.service_tier = Some(value(member)?),
+        "metadata" => {
+            let metadata: Json<'_> = value(member)?;
+            if !metadata.is_object() {
+                return Err(Invalid::new(name, "must be an object"));
+            }
+            request.metadata = Some(metadata);
+        }
+        // Text alone is what everybody answers.
+        "modalities" if value::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn effort(word: &Text<'_>, field: &str) -> Result<Effort, Invalid> {
+    let word = word.decode();
+    Effort::parse(&word).ok_or_else(|| {
+        Invalid::new(field, format!("'{word}' is none of none, minimal, low, medium, high, xhigh and max"))
+    })
+}
+
+/// OpenRouter's `reasoning`, which Ollama takes too.
+fn reasoning(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        effort: Option<Text<'a>>,
+        max_tokens: Option<u64>,
+        enabled: Option<bool>,
+        exclude: Option<bool>,
+    }
+    let wire: Wire<'_> = value(member)?;
+    let reasoning = request.reasoning.get_or_insert_default();
+    if let Some(word) = &wire.effort {
+        reasoning.effort = Some(effort(word, "reasoning.effort")?);
+    }
+    if wire.enabled == Some(false) {
+        reasoning.effort = Some(Effort::None);
+    }
+    reasoning.budget = wire.max_tokens.or(reasoning.budget);
+    reasoning.visible = wire.exclude.map(|hidden| !hidden).or(reasoning.visible);
+    Ok(())
+}
+
+/// `thinking` as Anthropic and DeepSeek write it.
+fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<Text<'a>>,
+        budget_tokens: Option<u64>,
+    }
+    let wire: Wire<'_> = value(member)?;
+    let reasoning = request.reasoning.get_or_insert_default();
+    if wire.kind.is_some_and(|kind| kind.is("disabled")) {
+        *reasoning = Reasoning { effort: Some(Effort::None), ..*reasoning };
+    } else {
+        reasoning.budget = wire.budget_tokens.or(reasoning.budget);
+    }
+    Ok(())
+}
+
+fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<'a>>, Invalid> {
+    let wire: Vec<WireTool<'a>> = value(member)?;
+    let mut tools = Vec::with_capacity(wire.len());
+    for (index, tool) in wire.into_iter().enumerate() {
+        match (tool.kind, tool.function) {
+            (Some(kind), _) if !kind.is("function") => request.dropped.add(kind.decode().into_owned()),
+            (_, Some(definition)) => {
+                let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;
+                made.cache = tool.cache_control.map(wire::cache);
+                tools.push(made);
+            }
+            (_, None) => return Err(Invalid::new(format!("tools[{index}].function"), "is missing")),
+        }
+    }
+    Ok(tools)
+}
+
+/// `functions`, the older form of tools.
+fn functions<'a>(member: &Member<'a>) -> Result<Vec<Tool<'a>>, Invalid> {
+    let wire: Vec<WireDefinition<'a>> = value(member)?;
+    let tool = |(index, definition): (usize, WireDefinition<'a>)| {
+        definition.into_tool(|field| format!("functions[{index}].{field}"))
+    };
+    wire.into_iter().enumerate().map(tool).collect()
+}
+
+impl<'a> WireDefinition<'a> {
+    fn into_tool(self, field: impl Fn(&str) -> String) -> Result<Tool<'a>, Invalid> {
+        let Some(name) = self.name.filter(|name| !name.is_empty()) else {
+            return Err(Invalid::new(field("name"), "is missing"));
+        };
+        if self.parameters.as_ref().is_some_and(|schema| !schema.is_object()) {
+            return Err(Invalid::new(field("parameters"), "must be an object"));
+        }
+        let description = self.description.filter(|text| !text.is_empty());
+        Ok(Tool { name, description, schema: self.parameters, strict: self.strict, cache: None })
+    }
+}
+
+/// `tool_choice`, or the older `function_call`: a word or an object.
+fn tool_choice<'a>(
+    request: &mut Request<'a>,
+    field: &str,
+    member: &Member<'a>,
+) -> Result<Option<ToolChoice<'a>>, Invalid> {
+    if member.value.starts_with(b"\"") {
+        let word: Text<'a> = value(member)?;
+        return match word.decode().as_ref() {
+            "auto" => Ok(Some(ToolChoice::Auto)),
+            "none" => Ok(Some(ToolChoice::None)),
+            "required" | "any" => Ok(Some(ToolChoice::Required)),
+            other => Err(Invalid::new(field, format!("'{other}' is none of auto, none and required"))),
+        };
+    }
+    let wire: WireChoice<'a> = value(member)?;
+    if let Some(allowed) = wire.allowed_tools {
+        let names = allowed.tools.into_iter().flatten().filter_map(WireChoice::into_name).collect();
+        let required = allowed.mode.is_some_and(|mode| mode.is("required"));
+        return Ok(Some(ToolChoice::Allowed { names, required }));
+    }
+    if let Some(kind) = wire.kind.as_ref().filter(|kind| !kind.is("function")) {
+        request.dropped.add(kind.decode().into_owned());
+        return Ok(None);
+    }
+    match wire.into_name() {
+        Some(name) => Ok(Some(ToolChoice::Named(name))),
+        None => Err(Invalid::new(format!("{field}.function.name"), "is missing")),
+    }
+}
+
+impl<'a> WireChoice<'a> {
+    fn into_name(self) -> Option<Text<'a>> {
+        self.function.and_then(|function| function.name).or(self.name)
+    }
+}
+
+fn format<'a>(member: &Member<'a>) -> Result<Option<Format<'a>>, Invalid> {
+    let wire: WireFormat<'a> = value(member)?;
+    let kind = wire.kind.as_ref().map(Text::decode).unwrap_or_default();
+    match (&*kind, wire.json_schema) {
+        ("text", _) => Ok(None),
+        ("json_object", _) | ("json_schema", Some(WireSchema { schema: None, .. })) => Ok(Some(Format::Json)),
+        ("json_schema", Some(WireSchema { name, description, schema: Some(schema), strict })) => {
+            if !schema.is_object() {
+                return Err(Invalid::new("response_format.json_schema.schema", "must be an object"));
+            }
+            Ok(Some(Format::Schema { name, description, schema, strict }))
+        }
+        ("json_schema", None) => Err(Invalid::new("response_format.json_schema", "is missing")),
+        (other, _) => {
+            Err(Invalid::new("response_format.type", format!("'{other}' is none of text, json_object and json_schema")))
+        }
+    }
+}

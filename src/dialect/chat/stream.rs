@@ -1,0 +1,359 @@
+//! Reads a stream of chunks.
+
+use std::mem;
+
+use super::{
+    error,
+    reply::{WireChoice, WireReply, chunk, made_up_id},
+    wire::{self, WireCall, WireMessage, WirePart},
+};
+use crate::{
+    conversation::{Content, Event, Finish, Opened, Signature, Text, TokenUsage},
+    dialect::ReadEvents,
+};
+
+/// Most answers and most calls of one answer that are read; what is beyond is no answer to anybody's question.
+const MAX_CHOICES: usize = 128;
+const MAX_CALLS: usize = 1024;
+
+type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+/// Reads one stream.
+#[derive(Default)]
+pub(super) struct Reader {
+    started: bool,
+    ended: bool,
+    id: Option<String>,
+    choices: Vec<Answer>,
+    usage: TokenUsage,
+}
+
+/// One of the answers.
+struct Answer {
+    /// The provider's number.
+    index: i64,
+    /// Ours.
+    choice: u32,
+    blocks: u32,
+    /// The open block that is no call.
+    open: Option<(u32, Kind)>,
+    calls: Vec<Calling>,
+    finished: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    Refusal,
+    /// Whether some of the text has come.
+    Thinking(bool),
+}
+
+/// A call that is being made.
+struct Calling {
+    index: Option<i64>,
+    id: String,
+    /// Absent until the name is known.
+    block: Option<u32>,
+    /// Arguments that came before the name.
+    early: String,
+}
+
+impl ReadEvents for Reader {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
+        if self.ended {
+            return;
+        }
+        if data.trim_ascii_start().starts_with(b"[DONE]") {
+            self.end(sink);
+            return;
+        }
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        let wire = serde_json::from_str::<WireReply<'_>>(text);
+        if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
+            self.ended = true;
+            sink(Event::Error(error::read(200, data)));
+            return;
+        }
+        if let Ok(wire) = wire {
+            self.chunk(wire, sink);
+        }
+    }
+
+    fn finish(&mut self, sink: Sink<'_>) {
+        // Some servers end without a mark; a finished answer is whole.
+        if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.finished) {
+            self.end(sink);
+        }
+    }
+}
+
+impl Reader {
+    fn chunk(&mut self, wire: WireReply<'_>, sink: Sink<'_>) {
+        let choices = wire.choices.unwrap_or_default();
+        let usage = wire.usage.map(wire::usage).unwrap_or_default();
+        let id = wire.id.filter(|id| !id.is_empty());
+        if !self.started {
+            // Azure begins with a chunk about its filters that says nothing else.
+            if choices.is_empty() && usage.is_empty() && id.is_none() {
+                return;
+            }
+            self.started = true;
+            self.id = id.as_ref().map(|id| id.decode().into_owned());
+            let model = wire.model.filter(|model| !model.is_empty());
+            sink(Event::Start { id, model, usage: TokenUsage::default() });
+        }
+        for choice in choices {
+            self.choice(choice, sink);
+        }
+        let before = self.usage;
+        self.usage.update(usage);
+        if self.usage != before {
+            sink(Event::Usage(self.usage));
+        }
+    }
+
+    fn choice(&mut self, wire: WireChoice<'_>, sink: Sink<'_>) {
+        let index = wire.index.unwrap_or(0);
+        let at = self.choices.iter().position(|answer| answer.index == index).unwrap_or(self.choices.len());
+        if at == self.choices.len() {
+            if at >= MAX_CHOICES {
+                return;
+            }
+            let choice = u32::try_from(at).unwrap_or(u32::MAX);
+            self.choices.push(Answer { index, choice, blocks: 0, open: None, calls: Vec::new(), finished: false });
+        }
+        let Some(answer) = self.choices.get_mut(at).filter(|answer| !answer.finished) else { return };
+        let (finish, stop_sequence) = (wire.finish(), wire.stop_sequence());
+        // Some servers send a whole message instead of its deltas.
+        if let Some(delta) = wire.delta.or(wire.message) {
+            answer.delta(delta, self.id.as_deref(), sink);
+        }
+        let tokens = wire.logprobs.map(wire::logprobs).unwrap_or_default();
+        if !tokens.is_empty() {
+            sink(Event::Logprobs { choice: answer.choice, tokens });
+        }
+        if let Some(finish) = finish {
+            answer.finish(finish, stop_sequence, sink);
+        }
+    }
+
+    /// The stream is complete.
+    fn end(&mut self, sink: Sink<'_>) {
+        if mem::replace(&mut self.ended, true) || !self.started {
+            return;
+        }
+        for answer in self.choices.iter_mut().filter(|answer| !answer.finished) {
+            answer.finish(Finish::Stop, None, sink);
+        }
+        if self.choices.is_empty() {
+            sink(Event::Finish { choice: 0, reason: Finish::Stop, stop_sequence: None });
+        }
+        sink(Event::End);
+    }
+}
+
+impl Answer {
+    fn delta(&mut self, delta: WireMessage<'_>, reply: Option<&str>, sink: Sink<'_>) {
+        let thoughts = delta.thoughts();
+        let plain = thoughts.is_some();
+        if let Some(text) = thoughts {
+            self.say(Kind::Thinking(true), text, sink);
+        }
+        if let Some(raw) = delta.thinking_blocks {
+            let blocks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+            blocks.into_iter().filter_map(WirePart::into_thinking).for_each(|block| self.thinking(block, plain, sink));
+        }
+        if let Some(raw) = delta.content {
+            self.content(raw, sink);
+        }
+        for citation in delta.citations() {
+            let block = self.block(Kind::Text, sink);
+            sink(Event::Cited { choice: self.choice, block, citation });
+        }
+        if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
+            self.say(Kind::Refusal, text, sink);
+        }
+        let older = delta.function_call.map(|function| WireCall {
+            index: Some(0),
+            id: None,
+            function: Some(function),
+            custom: None,
+            extra_content: None,
+        });
+        for (at, call) in delta.tool_calls.into_iter().flatten().chain(older).enumerate() {
+            self.call(at, call, reply, sink);
+        }
+    }
+
+    /// `content`: a string, or Mistral's list of chunks.
+    fn content(&mut self, raw: &serde_json::value::RawValue, sink: Sink<'_>) {
+        if let Some(text) = wire::text(raw) {
+            if !text.is_empty() {
+                self.say(Kind::Text, text, sink);
+            }
+            return;
+        }
+        let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        for content in chunks.into_iter().filter_map(chunk) {
+            match content {
+                Content::Text { text, .. } => self.say(Kind::Text, text, sink),
+                Content::Refusal(text) => self.say(Kind::Refusal, text, sink),
+                other => self.thinking(other, false, sink),
+            }
+        }
+    }
+
+    /// An element of `thinking_blocks`. `said`: its text stands in the same delta as plain text, too.
+    fn thinking(&mut self, block: Content<'_>, said: bool, sink: Sink<'_>) {
+        match block {
+            Content::Redacted(data) => {
+                self.close(sink);
+                let block = self.next_block();
+                sink(Event::Open { choice: self.choice, block, opened: Opened::Redacted(data) });
+                sink(Event::Close { choice: self.choice, block });
+            }
+            Content::Thinking { text, signature } => {
+                // A signed element repeats the text that has come before.
+                let repeated = said || (signature.is_some() && matches!(self.open, Some((_, Kind::Thinking(true)))));
+                if !repeated && !text.is_empty() {
+                    self.say(Kind::Thinking(true), text, sink);
+                }
+                if let Some(signature) = signature {
+                    let block = self.block(Kind::Thinking(false), sink);
+                    sink(Event::Signed { choice: self.choice, block, signature });
+                    self.close(sink);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, kind: Kind, text: Text<'_>, sink: Sink<'_>) {
+        let block = self.block(kind, sink);
+        self.open = Some((block, kind));
+        sink(Event::Delta { choice: self.choice, block, text });
+    }
+
+    fn next_block(&mut self) -> u32 {
+        let block = self.blocks;
+        self.blocks = block.saturating_add(1);
+        block
+    }
+
+    /// The open block of this kind.
+    fn block(&mut self, kind: Kind, sink: Sink<'_>) -> u32 {
+        if let Some((block, open)) = self.open
+            && mem::discriminant(&open) == mem::discriminant(&kind)
+        {
+            return block;
+        }
+        self.close(sink);
+        let block = self.next_block();
+        self.open = Some((block, kind));
+        let opened = match kind {
+            Kind::Text => Opened::Text,
+            Kind::Refusal => Opened::Refusal,
+            Kind::Thinking(_) => Opened::Thinking,
+        };
+        sink(Event::Open { choice: self.choice, block, opened });
+        block
+    }
+
+    fn close(&mut self, sink: Sink<'_>) {
+        if let Some((block, _)) = self.open.take() {
+            sink(Event::Close { choice: self.choice, block });
+        }
+    }
+
+    fn call(&mut self, at: usize, call: WireCall<'_>, reply: Option<&str>, sink: Sink<'_>) {
+        let signature = call.signature();
+        let Some(function) = call.function else { return };
+        let name = function.name.filter(|name| !name.is_empty());
+        let id = call.id.filter(|id| !id.is_empty());
+        let place = match self.place(at, call.index, id.as_ref(), name.is_some()) {
+            Some(place) => place,
+            None if self.calls.len() < MAX_CALLS && (name.is_some() || id.is_some()) => {
+                let place = self.calls.len();
+                let reply = reply.map(Text::from);
+                let id = id.map_or_else(|| made_up_id(reply.as_ref(), place), |id| id.decode().into_owned());
+                self.calls.push(Calling { index: call.index, id, block: None, early: String::new() });
+                place
+            }
+            None => return,
+        };
+        let arguments = function.arguments.filter(|raw| !matches!(raw.get(), "null" | "\"\""));
+        let text = arguments.map(|raw| wire::text(raw).unwrap_or_else(|| Text::from(raw.get())));
+        self.say_call(place, name, text, signature, sink);
+    }
+
+    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id on
+    /// a used number, with a fresh id in every delta.
+    fn place(&self, at: usize, index: Option<i64>, id: Option<&Text<'_>>, named: bool) -> Option<usize> {
+        let at_index = |index| self.calls.iter().rposition(|call| call.index == Some(index));
+        if let Some(id) = id {
+            let known = self.calls.iter().rposition(|call| id.is(&call.id));
+            // Without a name it can't be another call.
+            return known.or_else(|| if named { None } else { index.and_then(at_index) });
+        }
+        match index {
+            Some(index) => at_index(index),
+            None if named => None,
+            None if at > 0 => (at < self.calls.len()).then_some(at),
+            None => self.calls.len().checked_sub(1),
+        }
+    }
+
+    fn say_call(
+        &mut self,
+        place: usize,
+        name: Option<Text<'_>>,
+        text: Option<Text<'_>>,
+        signature: Option<Signature<'_>>,
+        sink: Sink<'_>,
+    ) {
+        let choice = self.choice;
+        let unopened = self.calls.get(place).is_some_and(|call| call.block.is_none());
+        if unopened && name.is_some() {
+            self.close(sink);
+        }
+        let next = self.blocks;
+        let Some(call) = self.calls.get_mut(place) else { return };
+        let block = match (call.block, name) {
+            (Some(block), _) => {
+                if let Some(signature) = signature {
+                    sink(Event::Signed { choice, block, signature });
+                }
+                block
+            }
+            (None, Some(name)) => {
+                call.block = Some(next);
+                self.blocks = next.saturating_add(1);
+                let opened = Opened::Call { id: Text::from(call.id.as_str()), name, signature };
+                sink(Event::Open { choice, block: next, opened });
+                if !call.early.is_empty() {
+                    sink(Event::Delta { choice, block: next, text: mem::take(&mut call.early).into() });
+                }
+                next
+            }
+            (None, None) => {
+                call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
+                return;
+            }
+        };
+        if let Some(text) = text {
+            sink(Event::Delta { choice, block, text });
+        }
+    }
+
+    fn finish(&mut self, reason: Finish, stop_sequence: Option<Text<'_>>, sink: Sink<'_>) {
+        self.close(sink);
+        let mut called = false;
+        for block in self.calls.iter().filter_map(|call| call.block) {
+            called = true;
+            sink(Event::Close { choice: self.choice, block });
+        }
+        self.finished = true;
+        sink(Event::Finish { choice: self.choice, reason: reason.with_calls(called), stop_sequence });
+    }
+}

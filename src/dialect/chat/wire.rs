@@ -1,0 +1,310 @@
+//! What requests, replies and chunks of Chat Completions share, as it stands on the wire.
+//!
+//! Every field is optional and what is not known is passed over. A tagged union is one flat struct, so that its fields
+//! can be slices of the document.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::conversation::{Cache, Citation, Content, Invalid, Maker, Part, Signature, Text, TokenLogprob, TokenUsage};
+
+/// Whose signatures stand as they are in the dialect's own fields.
+pub(super) const HOME: Maker = Maker::OpenAi;
+
+/// A message of any role, or the delta of one.
+#[derive(Default, Deserialize)]
+pub(super) struct WireMessage<'a> {
+    #[serde(borrow)]
+    pub role: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub refusal: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub thinking_blocks: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub annotations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub tool_calls: Option<Vec<WireCall<'a>>>,
+    #[serde(borrow)]
+    pub function_call: Option<WireFunction<'a>>,
+    #[serde(borrow)]
+    pub tool_call_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub cache_control: Option<&'a RawValue>,
+}
+
+/// A call, or the delta of one.
+#[derive(Deserialize)]
+pub(super) struct WireCall<'a> {
+    pub index: Option<i64>,
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub function: Option<WireFunction<'a>>,
+    #[serde(borrow)]
+    pub custom: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub extra_content: Option<&'a RawValue>,
+}
+
+/// A called function.
+#[derive(Deserialize)]
+pub(super) struct WireFunction<'a> {
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub arguments: Option<&'a RawValue>,
+}
+
+/// A part of a message's content.
+#[derive(Deserialize)]
+pub(super) struct WirePart<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub refusal: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub image_url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub video_url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub input_audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub file: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub cache_control: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub prompt_cache_breakpoint: Option<&'a RawValue>,
+}
+
+impl<'a> WirePart<'a> {
+    /// The cache mark on the part.
+    pub fn cache(&self) -> Option<Cache<'a>> {
+        self.cache_control.or(self.prompt_cache_breakpoint).map(cache)
+    }
+
+    /// The thoughts in the part: Anthropic's string, or Mistral's list of texts.
+    pub fn thoughts(&self) -> Text<'a> {
+        let Some(raw) = self.thinking else { return Text::from("") };
+        text(raw).unwrap_or_else(|| {
+            let chunks: Vec<WirePart<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let mut texts = chunks.into_iter().filter_map(|chunk| chunk.text);
+            let first = texts.next().unwrap_or_else(|| Text::from(""));
+            texts.fold(first, |all, more| Text::from(format!("{}{}", all.decode(), more.decode())))
+        })
+    }
+
+    /// An element of `thinking_blocks`, or Mistral's chunk of thoughts.
+    pub fn into_thinking(self) -> Option<Content<'a>> {
+        let sign = |text| Signature::untagged(text, HOME);
+        match self.kind.as_ref()?.decode().as_ref() {
+            "thinking" => Some(Content::Thinking { text: self.thoughts(), signature: self.signature.map(sign) }),
+            "redacted_thinking" => self.data.map(|data| Content::Redacted(sign(data))),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> WireMessage<'a> {
+    /// The thoughts: signed ones, or else the plain text of them.
+    pub fn thinking(&self) -> Vec<Part<'a>> {
+        let blocks: Vec<WirePart<'a>> =
+            self.thinking_blocks.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let blocks: Vec<_> = blocks.into_iter().filter_map(WirePart::into_thinking).map(Part::from).collect();
+        if !blocks.is_empty() {
+            return blocks;
+        }
+        let plain = self.thoughts().map(|text| Content::Thinking { text, signature: None });
+        plain.map(Part::from).into_iter().collect()
+    }
+
+    /// The plain text of the thoughts, unless there is none.
+    pub fn thoughts(&self) -> Option<Text<'a>> {
+        let some = |raw: Option<&'a RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
+        some(self.reasoning_content).or_else(|| some(self.reasoning))
+    }
+
+    /// Where the text is taken from.
+    pub fn citations(&self) -> Vec<Citation<'a>> {
+        #[derive(Deserialize)]
+        struct Annotation<'a> {
+            #[serde(borrow)]
+            url_citation: Option<UrlCitation<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct UrlCitation<'a> {
+            #[serde(borrow)]
+            url: Option<Text<'a>>,
+            #[serde(borrow)]
+            title: Option<Text<'a>>,
+            start_index: Option<u64>,
+            end_index: Option<u64>,
+        }
+        let Some(raw) = self.annotations else { return Vec::new() };
+        let all: Vec<Annotation<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let cited = all.into_iter().filter_map(|annotation| annotation.url_citation);
+        cited
+            .map(|c| Citation { url: c.url, title: c.title, quote: None, start: c.start_index, end: c.end_index })
+            .collect()
+    }
+}
+
+impl<'a> WireCall<'a> {
+    /// Gemini's proof that it made the call.
+    pub fn signature(&self) -> Option<Signature<'a>> {
+        #[derive(Deserialize)]
+        struct Extra<'a> {
+            #[serde(borrow)]
+            google: Option<Google<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Google<'a> {
+            #[serde(borrow)]
+            thought_signature: Option<Text<'a>>,
+        }
+        let extra: Extra<'a> = serde_json::from_str(self.extra_content?.get()).ok()?;
+        Some(Signature::untagged(extra.google?.thought_signature?, Maker::Google))
+    }
+}
+
+/// The arguments of a call as the text of a JSON object; a string with that text or the object itself on the wire.
+/// `None` when it is something else.
+pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
+    let arguments = match text(raw) {
+        Some(text) => text.into_decoded(),
+        None => Cow::Borrowed(raw.get()),
+    };
+    let trimmed = arguments.trim();
+    if trimmed.is_empty() || trimmed == "null" {
+        return Some(Cow::Borrowed("{}"));
+    }
+    let object = trimmed.starts_with('{') && serde_json::from_str::<&RawValue>(trimmed).is_ok();
+    object.then_some(arguments)
+}
+
+/// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).
+pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
+    #[derive(Deserialize)]
+    struct Mark<'a> {
+        #[serde(borrow)]
+        ttl: Option<Text<'a>>,
+    }
+    Cache { ttl: serde_json::from_str::<Mark<'_>>(raw.get()).ok().and_then(|mark| mark.ttl) }
+}
+
+/// The value as text, if it is a string.
+pub(super) fn text(raw: &RawValue) -> Option<Text<'_>> {
+    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+}
+
+/// The value of a string or number as text.
+pub(super) fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get().as_bytes().first()? {
+        b'"' => text(raw).map(Text::into_decoded),
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw.get())),
+        _ => None,
+    }
+}
+
+/// `usage`, with DeepSeek's words for the cache. What can't be read is not stated.
+pub(super) fn usage(raw: &RawValue) -> TokenUsage {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Usage {
+        prompt_tokens: Option<u64>,
+        completion_tokens: Option<u64>,
+        prompt_cache_hit_tokens: Option<u64>,
+        prompt_tokens_details: Option<Details>,
+        completion_tokens_details: Option<Details>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Details {
+        cached_tokens: Option<u64>,
+        cache_write_tokens: Option<u64>,
+        reasoning_tokens: Option<u64>,
+    }
+    let Ok(wire) = serde_json::from_str::<Option<Usage>>(raw.get()) else { return TokenUsage::default() };
+    let wire = wire.unwrap_or_default();
+    let prompt = wire.prompt_tokens_details.unwrap_or_default();
+    TokenUsage {
+        input: wire.prompt_tokens,
+        cached: prompt.cached_tokens.or(wire.prompt_cache_hit_tokens),
+        cache_write: prompt.cache_write_tokens,
+        output: wire.completion_tokens,
+        reasoning: wire.completion_tokens_details.and_then(|details| details.reasoning_tokens),
+    }
+}
+
+/// `logprobs` of a choice; those of a refusal stand behind those of the content.
+pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
+    #[derive(Deserialize)]
+    struct Logprobs<'a> {
+        #[serde(borrow)]
+        content: Option<Vec<Token<'a>>>,
+        #[serde(borrow)]
+        refusal: Option<Vec<Token<'a>>>,
+    }
+    #[derive(Deserialize)]
+    struct Token<'a> {
+        #[serde(borrow)]
+        token: Text<'a>,
+        logprob: f64,
+        #[serde(borrow)]
+        top_logprobs: Option<Vec<Token<'a>>>,
+    }
+    let Ok(Some(wire)) = serde_json::from_str::<Option<Logprobs<'_>>>(raw.get()) else { return Vec::new() };
+    let tokens = wire.content.into_iter().chain(wire.refusal).flatten();
+    let top = |top: Token<'a>| (top.token, top.logprob);
+    tokens
+        .map(|token| TokenLogprob {
+            token: token.token,
+            logprob: token.logprob,
+            top: token.top_logprobs.into_iter().flatten().map(top).collect(),
+        })
+        .collect()
+}
+
+/// Parses `json`, which stands at `field`.
+///
+/// # Errors
+/// When it is of another type; names the innermost field that is wrong. The place is looked for only then.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() -> String) -> Result<T, Invalid> {
+    serde_json::from_str(json).map_err(|_| locate::<T>(json, field()))
+}
+
+#[cold]
+fn locate<'a, T: Deserialize<'a>>(json: &'a str, mut field: String) -> Invalid {
+    let mut source = serde_json::Deserializer::from_str(json);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut source) else {
+        return Invalid::new(field, "is not understood");
+    };
+    let path = error.path().to_string();
+    if path.starts_with('[') {
+        field.push_str(&path);
+    } else if path != "." {
+        field = format!("{field}.{path}");
+    }
+    let message = error.inner().to_string();
+    Invalid::new(field, message.split(" at line ").next().unwrap_or_default())
+}

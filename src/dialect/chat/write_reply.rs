@@ -1,0 +1,233 @@
+//! Writes a reply in one piece, and what its parts share with chunks.
+
+use super::wire::HOME;
+use crate::{
+    conversation::{Choice, Citation, Content, Finish, Maker, Reply, Signature, Text, TokenLogprob, TokenUsage},
+    dialect::ReplyHead,
+    stream::json::{ArrayWriter, ObjectWriter},
+};
+
+/// Appends a reply.
+pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+    let mut top = ObjectWriter::begin(out);
+    names(&mut top, reply.id.as_ref(), reply.model.as_ref(), "chat.completion", head, reply.created);
+    let mut choices = top.array("choices");
+    for (index, choice) in reply.choices.iter().enumerate() {
+        let mut object = choices.object();
+        object.field("index", &index);
+        message(choice, object.object("message"));
+        match choice.logprobs.as_slice() {
+            [] => object.raw("logprobs", "null"),
+            tokens => logprobs(tokens, object.object("logprobs")),
+        }
+        ending(&mut object, choice.finish, choice.stop_sequence.as_ref());
+        object.end();
+    }
+    choices.end();
+    usage(&reply.usage, top.object("usage"));
+    top.maybe("service_tier", reply.service_tier.as_ref());
+    top.end();
+}
+
+/// What a reply and every chunk begin with.
+pub(super) fn names(
+    top: &mut ObjectWriter<'_>,
+    id: Option<&Text<'_>>,
+    model: Option<&Text<'_>>,
+    object: &str,
+    head: &ReplyHead,
+    created: Option<u64>,
+) {
+    match id {
+        Some(id) => id.write(top.key("id")),
+        None => top.field("id", &format_args!("chatcmpl-{}", head.id)),
+    }
+    top.field("object", object);
+    top.field("created", &created.unwrap_or(head.created));
+    match model {
+        Some(model) => model.write(top.key("model")),
+        None => top.field("model", &head.model),
+    }
+}
+
+/// Why an answer ended. The text that ended it stands where vLLM says it.
+pub(super) fn ending(choice: &mut ObjectWriter<'_>, finish: Finish, stop_sequence: Option<&Text<'_>>) {
+    let reason = match finish {
+        Finish::Stop | Finish::Failed => "stop",
+        Finish::Length => "length",
+        Finish::ToolCalls => "tool_calls",
+        Finish::Filtered => "content_filter",
+    };
+    choice.field("finish_reason", reason);
+    choice.maybe("stop_reason", stop_sequence);
+}
+
+fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
+    let contents = || choice.parts.iter().map(|part| &part.content);
+    message.field("role", "assistant");
+    joined(
+        &mut message,
+        "content",
+        contents().filter_map(|c| if let Content::Text { text, .. } = c { Some(text) } else { None }),
+    );
+    joined(
+        &mut message,
+        "refusal",
+        contents().filter_map(|c| if let Content::Refusal(text) = c { Some(text) } else { None }),
+    );
+    let thoughts = contents()
+        .filter_map(|c| if let Content::Thinking { text, .. } = c { Some(text) } else { None })
+        .filter(|t| !t.is_empty());
+    if thoughts.clone().next().is_some() {
+        joined(&mut message, "reasoning_content", thoughts);
+    }
+    let signed = |c: &&Content<'_>| matches!(c, Content::Thinking { signature: Some(_), .. } | Content::Redacted(_));
+    if contents().any(|c| signed(&c)) {
+        let mut list = message.array("thinking_blocks");
+        for content in contents() {
+            match content {
+                Content::Thinking { text, signature } => thinking(text, signature.as_ref(), list.object()),
+                Content::Redacted(data) => redacted(data, list.object()),
+                _ => {}
+            }
+        }
+        list.end();
+    }
+    annotations(choice, &mut message);
+    let calls = contents().filter_map(|c| if let Content::Call(call) = c { Some(call) } else { None });
+    if calls.clone().next().is_some() {
+        let mut list = message.array("tool_calls");
+        for call in calls {
+            let mut entry = list.object();
+            call.id.write(entry.key("id"));
+            entry.field("type", "function");
+            let mut function = entry.object("function");
+            call.name.write(function.key("name"));
+            function.field("arguments", &*call.arguments);
+            function.end();
+            call_signature(call.signature.as_ref(), &mut entry);
+            entry.end();
+        }
+        list.end();
+    }
+    message.end();
+}
+
+/// A member with all `texts` as one; `null` if there is none.
+fn joined<'t>(object: &mut ObjectWriter<'_>, key: &str, mut texts: impl Iterator<Item = &'t Text<'t>>) {
+    match (texts.next(), texts.next()) {
+        (None, _) => object.raw(key, "null"),
+        (Some(only), None) => only.write(object.key(key)),
+        (Some(first), Some(second)) => {
+            let mut all = format!("{}{}", first.decode(), second.decode());
+            texts.for_each(|text| all.push_str(&text.decode()));
+            object.field(key, &all);
+        }
+    }
+}
+
+/// Citations of all texts, their places counted in the whole.
+fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
+    let texts = choice.parts.iter().filter_map(|part| match &part.content {
+        Content::Text { text, citations, .. } => Some((text, citations)),
+        _ => None,
+    });
+    if !texts.clone().any(|(_, citations)| citations.iter().any(|c| c.url.is_some())) {
+        return;
+    }
+    let mut list = message.array("annotations");
+    let mut before = 0;
+    for (text, citations) in texts {
+        let length = text.decode().chars().count() as u64;
+        citations.iter().for_each(|cited| citation(cited, before, length, &mut list, None));
+        before += length;
+    }
+    list.end();
+}
+
+/// A citation of a text of `length` characters with `before` in front of it. The dialect has only those of URLs.
+pub(super) fn citation(cited: &Citation<'_>, before: u64, length: u64, list: &mut ArrayWriter<'_>, index: Option<u32>) {
+    let Some(url) = &cited.url else { return };
+    let mut entry = list.object();
+    entry.maybe("index", index.as_ref());
+    entry.field("type", "url_citation");
+    let mut inner = entry.object("url_citation");
+    url.write(inner.key("url"));
+    cited.title.as_ref().unwrap_or(url).write(inner.key("title"));
+    let start = cited.start.unwrap_or(0);
+    inner.field("start_index", &before.saturating_add(start));
+    inner.field("end_index", &before.saturating_add(cited.end.unwrap_or(length).max(start)));
+    inner.end();
+    entry.end();
+}
+
+/// An element of `thinking_blocks`.
+pub(super) fn thinking(text: &Text<'_>, signature: Option<&Signature<'_>>, mut entry: ObjectWriter<'_>) {
+    entry.field("type", "thinking");
+    text.write(entry.key("thinking"));
+    if let Some(signature) = signature {
+        signature.tagged(HOME).write(entry.key("signature"));
+    }
+    entry.end();
+}
+
+/// An element of `thinking_blocks` that nobody but its model can read.
+pub(super) fn redacted(data: &Signature<'_>, mut entry: ObjectWriter<'_>) {
+    entry.field("type", "redacted_thinking");
+    data.tagged(HOME).write(entry.key("data"));
+    entry.end();
+}
+
+/// A proof that a model made a call, where Google has it.
+pub(super) fn call_signature(signature: Option<&Signature<'_>>, call: &mut ObjectWriter<'_>) {
+    let Some(signature) = signature else { return };
+    let mut extra = call.object("extra_content");
+    let mut google = extra.object("google");
+    signature.tagged(Maker::Google).write(google.key("thought_signature"));
+    google.end();
+    extra.end();
+}
+
+/// `logprobs` of a choice.
+pub(super) fn logprobs(tokens: &[TokenLogprob<'_>], mut object: ObjectWriter<'_>) {
+    fn token(text: &Text<'_>, logprob: f64, entry: &mut ObjectWriter<'_>) {
+        text.write(entry.key("token"));
+        entry.field("logprob", &logprob);
+        entry.field("bytes", text.decode().as_bytes());
+    }
+    let mut list = object.array("content");
+    for one in tokens {
+        let mut entry = list.object();
+        token(&one.token, one.logprob, &mut entry);
+        let mut top = entry.array("top_logprobs");
+        for (text, logprob) in &one.top {
+            let mut entry = top.object();
+            token(text, *logprob, &mut entry);
+            entry.end();
+        }
+        top.end();
+        entry.end();
+    }
+    list.end();
+    object.raw("refusal", "null");
+    object.end();
+}
+
+/// `usage`. What is not known counts as nothing, since clients expect numbers.
+pub(super) fn usage(usage: &TokenUsage, mut object: ObjectWriter<'_>) {
+    object.field("prompt_tokens", &usage.input.unwrap_or(0));
+    object.field("completion_tokens", &usage.output.unwrap_or(0));
+    object.field("total_tokens", &usage.total());
+    if usage.cached.is_some() || usage.cache_write.is_some() {
+        let mut details = object.object("prompt_tokens_details");
+        details.field("cached_tokens", &usage.cached.unwrap_or(0));
+        details.maybe("cache_write_tokens", usage.cache_write.as_ref());
+        details.end();
+    }
+    if let Some(reasoning) = usage.reasoning {
+        let mut details = object.object("completion_tokens_details");
+        details.field("reasoning_tokens", &reasoning);
+        details.end();
+    }
+    object.end();
+}

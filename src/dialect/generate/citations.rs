@@ -1,0 +1,157 @@
+//! Where an answer's text is taken from: `citationMetadata` and `groundingMetadata`.
+
+use serde::Deserialize;
+
+use super::wire::Int;
+use crate::{
+    conversation::{Citation, Text},
+    stream::json::ObjectWriter,
+};
+
+/// What an answer says of its sources.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CitationMetadata<'a> {
+    /// AI Studio calls them `citationSources`.
+    #[serde(borrow, alias = "citationSources")]
+    citations: Option<Vec<Span<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Span<'a> {
+    start_index: Option<Int>,
+    end_index: Option<Int>,
+    #[serde(borrow)]
+    uri: Option<Text<'a>>,
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+}
+
+/// What a search found for an answer.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GroundingMetadata<'a> {
+    #[serde(borrow)]
+    grounding_chunks: Option<Vec<Chunk<'a>>>,
+    grounding_supports: Option<Vec<Support>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    web: Option<Found<'a>>,
+    #[serde(borrow)]
+    retrieved_context: Option<Found<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Found<'a> {
+    #[serde(borrow)]
+    uri: Option<Text<'a>>,
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Support {
+    segment: Option<Segment>,
+    grounding_chunk_indices: Option<Vec<Int>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Segment {
+    start_index: Option<Int>,
+    end_index: Option<Int>,
+}
+
+/// Lends every source to `sink`. Google counts bytes: `place` says which character begins at one, if that is known.
+pub(super) fn read<'a>(
+    cited: Option<CitationMetadata<'a>>,
+    grounded: Option<GroundingMetadata<'a>>,
+    place: &dyn Fn(u64) -> Option<u64>,
+    sink: &mut dyn FnMut(Citation<'a>),
+) {
+    // An absent start is zero.
+    let range = |start: Option<Int>, end: Option<Int>| match end.and_then(Int::count).and_then(place) {
+        Some(end) => (place(start.and_then(Int::count).unwrap_or(0)), Some(end)),
+        None => (None, None),
+    };
+    for span in cited.and_then(|cited| cited.citations).into_iter().flatten() {
+        let (start, end) = range(span.start_index, span.end_index);
+        sink(Citation { url: span.uri, title: span.title, quote: None, start, end });
+    }
+    let grounded = grounded.unwrap_or_default();
+    let chunks: Vec<Citation<'a>> = grounded.grounding_chunks.into_iter().flatten().map(Chunk::citation).collect();
+    let supports = grounded.grounding_supports.unwrap_or_default();
+    let mut supported = false;
+    for support in &supports {
+        let segment = support.segment.as_ref();
+        let (start, end) = range(segment.and_then(|s| s.start_index), segment.and_then(|s| s.end_index));
+        for index in support.grounding_chunk_indices.iter().flatten() {
+            let chunk = index.count().and_then(|index| chunks.get(usize::try_from(index).ok()?));
+            if let Some(chunk) = chunk {
+                supported = true;
+                sink(Citation { start, end, ..chunk.clone() });
+            }
+        }
+    }
+    if !supported {
+        chunks.into_iter().for_each(sink);
+    }
+}
+
+impl<'a> Chunk<'a> {
+    fn citation(self) -> Citation<'a> {
+        match self.web.or(self.retrieved_context) {
+            Some(found) => Citation { url: found.uri, title: found.title, quote: found.text, start: None, end: None },
+            None => Citation::default(),
+        }
+    }
+}
+
+/// A source, and the bytes of the answer's text that are taken from it, where they are known.
+pub(super) struct Cited<'c, 'a> {
+    pub(super) citation: &'c Citation<'a>,
+    pub(super) bytes: Option<(u64, u64)>,
+}
+
+/// Writes sources as `groundingMetadata`.
+pub(super) fn write(cited: &[Cited<'_, '_>], candidate: &mut ObjectWriter<'_>) {
+    if cited.is_empty() {
+        return;
+    }
+    let mut grounding = candidate.object("groundingMetadata");
+    let mut chunks = grounding.array("groundingChunks");
+    for Cited { citation, .. } in cited {
+        let mut chunk = chunks.object();
+        let mut found = chunk.object(if citation.url.is_some() { "web" } else { "retrievedContext" });
+        found.maybe("uri", citation.url.as_ref());
+        found.maybe("title", citation.title.as_ref());
+        if citation.url.is_none() {
+            found.maybe("text", citation.quote.as_ref());
+        }
+        found.end();
+        chunk.end();
+    }
+    chunks.end();
+    let mut supports = grounding.array("groundingSupports");
+    for (index, Cited { bytes, .. }) in cited.iter().enumerate() {
+        if let Some((start, end)) = bytes {
+            let mut support = supports.object();
+            let mut segment = support.object("segment");
+            segment.field("startIndex", start);
+            segment.field("endIndex", end);
+            segment.end();
+            support.field("groundingChunkIndices", &[index]);
+            support.end();
+        }
+    }
+    supports.end();
+    grounding.end();
+}

@@ -1,0 +1,105 @@
+//! Reads `generationConfig`.
+
+use serde_json::value::RawValue;
+
+use super::{
+    names::camel,
+    schema,
+    wire::{self, Float, Int, Many},
+};
+use crate::{
+    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text},
+    stream::Member,
+};
+
+const PATH: &str = "generationConfig";
+
+/// Reads `generationConfig` into `request`.
+pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result<(), Invalid> {
+    let (mut mime, mut schema) = (None, None);
+    for member in wire::members(PATH, config.value)?.members() {
+        if member.is_null() {
+            continue;
+        }
+        let name = member.name();
+        let sampling = &mut request.sampling;
+        match &*camel(&name) {
+            "temperature" => sampling.temperature = Some(float(member)?),
+            "topP" => sampling.top_p = Some(float(member)?),
+            "topK" => sampling.top_k = Some(float(member)?),
+            "candidateCount" => sampling.n = Some(count(member)?),
+            "maxOutputTokens" => request.max_tokens = Some(count(member)?),
+            "stopSequences" => sampling.stop = wire::value(PATH, member)?,
+            "seed" => sampling.seed = Some(wire::value::<Int>(PATH, member)?.0),
+            "presencePenalty" => sampling.presence_penalty = Some(float(member)?),
+            "frequencyPenalty" => sampling.frequency_penalty = Some(float(member)?),
+            "responseLogprobs" => sampling.logprobs = Some(wire::value(PATH, member)?),
+            "logprobs" => sampling.top_logprobs = Some(count(member)?),
+            "responseMimeType" => mime = Some(wire::value::<Text<'a>>(PATH, member)?),
+            "responseSchema" => {
+                let raw: &'a RawValue = wire::value(PATH, member)?;
+                schema = Some(schema::read("generationConfig.responseSchema", raw)?);
+            }
+            "responseJsonSchema" => schema = Some(wire::value::<Json<'a>>(PATH, member)?),
+            "thinkingConfig" => request.reasoning = Some(thinking(member, request)?),
+            "responseModalities" => {
+                let modalities: Many<Text<'a>> = Many(wire::value(PATH, member)?);
+                let only_text = modalities.0.iter().all(|word| word.decode().eq_ignore_ascii_case("text"));
+                request.dropped.add_if(!only_text, "responseModalities");
+            }
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
+    request.format = format(mime.as_ref(), schema, request);
+    Ok(())
+}
+
+fn float(member: &Member<'_>) -> Result<f64, Invalid> {
+    wire::value::<Float>(PATH, member).map(|value| value.0)
+}
+
+fn count(member: &Member<'_>) -> Result<u64, Invalid> {
+    wire::value::<Int>(PATH, member)?
+        .count()
+        .ok_or_else(|| Invalid::new(format!("{PATH}.{}", member.name()), "must not be negative"))
+}
+
+/// JSON by its media type; a schema without one means JSON too. One of an enum has no counterpart elsewhere.
+fn format<'a>(mime: Option<&Text<'a>>, schema: Option<Json<'a>>, request: &mut Request<'a>) -> Option<Format<'a>> {
+    let mime = mime.map(|mime| mime.decode().to_ascii_lowercase()).unwrap_or_default();
+    match (mime.as_str(), schema) {
+        ("" | "application/json", Some(schema)) => {
+            Some(Format::Schema { name: None, description: None, schema, strict: None })
+        }
+        ("application/json", None) => Some(Format::Json),
+        ("" | "text/plain", None) => None,
+        (_, schema) => {
+            request.dropped.add("responseMimeType");
+            request.dropped.add_if(schema.is_some(), "responseSchema");
+            None
+        }
+    }
+}
+
+/// Thoughts are not shown unless the client asks.
+fn thinking<'a>(member: &Member<'a>, request: &mut Request<'a>) -> Result<Reasoning, Invalid> {
+    const PATH: &str = "generationConfig.thinkingConfig";
+    let mut reasoning = Reasoning { visible: Some(false), ..Reasoning::default() };
+    for member in wire::members(PATH, member.value)?.members() {
+        if member.is_null() {
+            continue;
+        }
+        let name = member.name();
+        match &*camel(&name) {
+            "includeThoughts" => reasoning.visible = Some(wire::value(PATH, member)?),
+            // -1 is as much as the model likes.
+            "thinkingBudget" => reasoning.budget = wire::value::<Int>(PATH, member)?.count(),
+            "thinkingLevel" => {
+                let level: Text<'a> = wire::value(PATH, member)?;
+                reasoning.effort = Effort::parse(&level.decode().to_ascii_lowercase());
+            }
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
+    Ok(reasoning)
+}

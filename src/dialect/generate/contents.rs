@@ -1,0 +1,281 @@
+//! Reads the messages of a request.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet, VecDeque},
+};
+
+use serde_json::value::RawValue;
+
+use super::{signature, wire};
+use crate::{
+    conversation::{Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult},
+    stream::{TopLevel, ValueKind},
+};
+
+/// Reads messages, in order: calls and results find each other by what was read before.
+#[derive(Default)]
+pub(super) struct Contents<'a> {
+    calls: u64,
+    /// Ids of calls by the tool's name, first asked first.
+    asked: HashMap<String, VecDeque<Text<'a>>>,
+    answered: HashSet<String>,
+    dropped: Dropped,
+}
+
+impl<'a> Contents<'a> {
+    /// What had no place.
+    pub(super) fn into_dropped(self) -> Dropped {
+        self.dropped
+    }
+
+    /// The messages of `contents`. Neighbours of the model are joined: SDKs keep every chunk of a stream as a message.
+    pub(super) fn messages(&mut self, contents: Vec<wire::Content<'a>>) -> Result<Vec<Message<'a>>, Invalid> {
+        let mut messages: Vec<Message<'a>> = Vec::with_capacity(contents.len());
+        for (index, content) in contents.into_iter().enumerate() {
+            let role = role(content.role.as_ref())
+                .ok_or_else(|| Invalid::new(format!("contents[{index}].role"), "must be 'user' or 'model'"))?;
+            let at = || format!("contents[{index}]");
+            match messages.last_mut() {
+                Some(last) if role == Role::Assistant && last.role == role => {
+                    self.parts(role, content.parts, &mut last.parts, &at)?;
+                }
+                _ => {
+                    let mut parts = Vec::with_capacity(content.parts.as_ref().map_or(0, |parts| parts.0.len()));
+                    self.parts(role, content.parts, &mut parts, &at)?;
+                    messages.push(Message { role, parts });
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The message of the system's instructions.
+    pub(super) fn system(&mut self, content: wire::Content<'a>) -> Result<Message<'a>, Invalid> {
+        let mut parts = Vec::new();
+        self.parts(Role::System, content.parts, &mut parts, &|| "systemInstruction".to_owned())?;
+        Ok(Message { role: Role::System, parts })
+    }
+
+    fn parts(
+        &mut self,
+        role: Role,
+        parts: Option<wire::Many<wire::Part<'a>>>,
+        into: &mut Vec<Part<'a>>,
+        at: &dyn Fn() -> String,
+    ) -> Result<(), Invalid> {
+        for (index, part) in parts.into_iter().flat_map(|parts| parts.0).enumerate() {
+            let at = || format!("{}.parts[{index}]", at());
+            if let Some(content) = self.part(part, &at)? {
+                push(into, content, role == Role::Assistant);
+            }
+        }
+        Ok(())
+    }
+
+    /// The content of a part; `None` for one that has no place, and for empty text.
+    fn part(&mut self, part: wire::Part<'a>, at: &dyn Fn() -> String) -> Result<Option<Content<'a>>, Invalid> {
+        self.dropped.add_if(part.video_metadata.is_some(), "videoMetadata");
+        self.dropped.add_if(part.media_resolution.is_some(), "mediaResolution");
+        let signature = part.thought_signature.filter(|text| !text.is_empty()).map(signature::read);
+        if let Some(call) = part.function_call {
+            return self.call(call, signature.map(|(signature, _)| signature), at).map(Some);
+        }
+        if let Some(response) = part.function_response {
+            return self.result(response, at).map(Some);
+        }
+        if let Some(blob) = part.inline_data {
+            return inline(blob, at).map(|media| Some(Content::Media(media)));
+        }
+        if let Some(file) = part.file_data {
+            return linked(file, at).map(|media| Some(Content::Media(media)));
+        }
+        let known = [
+            (part.executable_code.is_some(), "executableCode"),
+            (part.code_execution_result.is_some(), "codeExecutionResult"),
+            (part.tool_call.is_some(), "toolCall"),
+            (part.tool_response.is_some(), "toolResponse"),
+            (part.text.is_none() && signature.is_none(), "part"),
+        ];
+        if let Some((_, name)) = known.iter().find(|(there, _)| *there) {
+            self.dropped.add(*name);
+            return Ok(None);
+        }
+        let text = part.text.unwrap_or_else(|| Text::from(""));
+        Ok(match (signature, part.thought == Some(true)) {
+            (Some((signature, true)), _) => Some(Content::Redacted(signature)),
+            (signature, true) => Some(Content::Thinking { text, signature: signature.map(|(signature, _)| signature) }),
+            (None, false) if text.is_empty() => None,
+            (signature, false) => {
+                let signature = signature.map(|(signature, _)| signature);
+                Some(Content::Text { text, citations: Vec::new(), signature })
+            }
+        })
+    }
+
+    fn call(
+        &mut self,
+        call: wire::FunctionCall<'a>,
+        signature: Option<crate::conversation::Signature<'a>>,
+        at: &dyn Fn() -> String,
+    ) -> Result<Content<'a>, Invalid> {
+        let name = call.name.ok_or_else(|| Invalid::new(format!("{}.functionCall.name", at()), "is required"))?;
+        let arguments = match call.args {
+            None => Cow::Borrowed("{}"),
+            Some(args) if args.get().starts_with('{') => Cow::Borrowed(args.get()),
+            Some(_) => return Err(Invalid::new(format!("{}.functionCall.args", at()), "must be an object")),
+        };
+        self.calls += 1;
+        let id = given(call.id).unwrap_or_else(|| format!("call_{}", self.calls).into());
+        self.asked.entry(name.decode().into_owned()).or_default().push_back(id.clone());
+        Ok(Content::Call(Call { id, name, arguments, signature }))
+    }
+
+    fn result(&mut self, result: wire::FunctionResponse<'a>, at: &dyn Fn() -> String) -> Result<Content<'a>, Invalid> {
+        let name = result.name.filter(|name| !name.is_empty());
+        let id = given(result.id).unwrap_or_else(|| self.answer(name.as_ref()));
+        self.answered.insert(id.decode().into_owned());
+        let (text, failed) = match result.response {
+            None => (Text::from(""), false),
+            Some(response) => {
+                outcome(response, || Invalid::new(format!("{}.functionResponse.response", at()), "must be an object"))?
+            }
+        };
+        let mut parts = Vec::new();
+        if !text.is_empty() {
+            parts.push(Content::text(text).into());
+        }
+        for (index, part) in result.parts.into_iter().flat_map(|parts| parts.0).enumerate() {
+            let at = || format!("{}.functionResponse.parts[{index}]", at());
+            parts.extend(self.part(part, &at)?.map(Part::from));
+        }
+        Ok(Content::Result(ToolResult { id, name, parts, failed }))
+    }
+
+    /// The id of the call that a result without an id answers: the first of that name without an answer.
+    fn answer(&mut self, name: Option<&Text<'a>>) -> Text<'a> {
+        if let Some(asked) = name.and_then(|name| self.asked.get_mut(&*name.decode())) {
+            while let Some(id) = asked.pop_front() {
+                if !self.answered.contains(&*id.decode()) {
+                    return id;
+                }
+            }
+        }
+        self.calls += 1;
+        format!("call_{}", self.calls).into()
+    }
+}
+
+fn role(role: Option<&Text<'_>>) -> Option<Role> {
+    let Some(role) = role.filter(|role| !role.is_empty()) else { return Some(Role::User) };
+    match &*role.decode() {
+        "user" | "function" | "tool" => Some(Role::User),
+        "model" | "assistant" => Some(Role::Assistant),
+        "system" => Some(Role::System),
+        _ => None,
+    }
+}
+
+fn given(id: Option<Text<'_>>) -> Option<Text<'_>> {
+    id.filter(|id| !id.is_empty())
+}
+
+/// What a tool said, and whether that is an error. An object with nothing but `output` or `error` is that value.
+fn outcome<'a>(response: &'a RawValue, invalid: impl Fn() -> Invalid) -> Result<(Text<'a>, bool), Invalid> {
+    let text = response.get();
+    let top = TopLevel::scan(text.as_bytes()).map_err(|_| invalid())?;
+    let (value, failed) = match top.members() {
+        [only] if only.is("output") => (only, false),
+        [only] if only.is("error") => (only, true),
+        _ => return Ok((Text::from(text), top.get("error").is_some_and(|error| !error.is_null()))),
+    };
+    let inside = text.get(value.span.clone()).unwrap_or_default();
+    if value.kind == ValueKind::String
+        && let Ok(text) = serde_json::from_str::<Text<'a>>(inside)
+    {
+        return Ok((text, failed));
+    }
+    Ok((Text::from(inside), failed))
+}
+
+/// Appends `content`. Text or thoughts of the model behind others of the same kind continue them, up to a signature.
+pub(super) fn push<'a>(parts: &mut Vec<Part<'a>>, content: Content<'a>, join: bool) {
+    if join && let Some(last) = parts.last_mut() {
+        match (&mut last.content, &content) {
+            (
+                Content::Text { text, signature: signature @ None, .. },
+                Content::Text { text: more, signature: proof, .. },
+            )
+            | (
+                Content::Thinking { text, signature: signature @ None },
+                Content::Thinking { text: more, signature: proof },
+            ) => {
+                append(text, more);
+                signature.clone_from(proof);
+                return;
+            }
+            _ => {}
+        }
+    }
+    parts.push(content.into());
+}
+
+fn append<'a>(text: &mut Text<'a>, more: &Text<'a>) {
+    if text.is_empty() {
+        *text = more.clone();
+    } else if !more.is_empty() {
+        let mut joined = std::mem::replace(text, Text::from("")).into_decoded().into_owned();
+        joined.push_str(&more.decode());
+        *text = Text::from(joined);
+    }
+}
+
+/// Media in place.
+fn inline<'a>(blob: wire::Blob<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>, Invalid> {
+    let missing = |field: &str| Invalid::new(format!("{}.inlineData.{field}", at()), "is required");
+    let mime = blob.mime_type.ok_or_else(|| missing("mimeType"))?.into_decoded();
+    let data = blob.data.ok_or_else(|| missing("data"))?;
+    let source = Source::Data { data: signature::standard_base64(data), mime: mime.clone() };
+    Ok(Media { kind: kind(&mime), source, name: blob.display_name, detail: None })
+}
+
+/// Media in a reply; `None` if there is nothing in it.
+pub(super) fn blob(blob: wire::Blob<'_>) -> Option<Media<'_>> {
+    inline(blob, &String::new).ok()
+}
+
+/// Media elsewhere: uploaded to Google before, or anywhere on the web.
+fn linked<'a>(file: wire::FileData<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>, Invalid> {
+    let url = file.file_uri.ok_or_else(|| Invalid::new(format!("{}.fileData.fileUri", at()), "is required"))?;
+    let mime = file.mime_type.map(Text::into_decoded);
+    let (uploaded, youtube) = {
+        let url = url.decode();
+        (is_upload(&url), is_youtube(&url))
+    };
+    let kind = match &mime {
+        Some(mime) => kind(mime),
+        None if youtube => MediaKind::Video,
+        None => MediaKind::Document,
+    };
+    let source = if uploaded { Source::File(url) } else { Source::Url { url, mime } };
+    Ok(Media { kind, source, name: file.display_name, detail: None })
+}
+
+/// Whether `uri` names a file that was uploaded to AI Studio.
+pub(super) fn is_upload(uri: &str) -> bool {
+    uri.starts_with("files/") || uri.starts_with("https://generativelanguage.googleapis.com/")
+}
+
+/// Whether `url` is a film that AI Studio fetches itself.
+pub(super) fn is_youtube(url: &str) -> bool {
+    ["https://www.youtube.com/", "https://youtube.com/", "https://youtu.be/"].iter().any(|host| url.starts_with(host))
+}
+
+fn kind(mime: &str) -> MediaKind {
+    match mime.split('/').next().unwrap_or_default() {
+        "image" => MediaKind::Image,
+        "audio" => MediaKind::Audio,
+        "video" => MediaKind::Video,
+        _ => MediaKind::Document,
+    }
+}

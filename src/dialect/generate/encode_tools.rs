@@ -1,0 +1,95 @@
+//! Writes tools and whether they are called.
+
+use super::schema;
+use crate::{
+    conversation::{Dropped, Invalid, Json, Request, Text, Tool, ToolChoice},
+    dialect::Destination,
+    stream::{
+        TopLevel, ValueKind,
+        json::{ArrayWriter, ObjectWriter},
+    },
+};
+
+/// Writes `tools` and `toolConfig`.
+///
+/// # Errors
+/// When a schema must be rewritten and can't be read.
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    top: &mut ObjectWriter<'_>,
+    dropped: &mut Dropped,
+) -> Result<(), Invalid> {
+    if request.tools.is_empty() {
+        return Ok(());
+    }
+    let mut tools = top.array("tools");
+    let mut functions = tools.object();
+    let mut list = functions.array("functionDeclarations");
+    for (index, tool) in request.tools.iter().enumerate() {
+        write_tool(index, tool, to, &mut list, dropped)?;
+    }
+    list.end();
+    functions.end();
+    tools.end();
+    if let Some(choice) = &request.tool_choice {
+        write_choice(choice, top);
+    }
+    Ok(())
+}
+
+fn write_tool(
+    index: usize,
+    tool: &Tool<'_>,
+    to: &Destination<'_>,
+    list: &mut ArrayWriter<'_>,
+    dropped: &mut Dropped,
+) -> Result<(), Invalid> {
+    dropped.add_if(tool.strict == Some(true), "strict");
+    dropped.add_if(tool.cache.is_some(), "cache_control");
+    let mut function = list.object();
+    function.field("name", &tool.name);
+    function.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
+    if let Some(schema) = tool.schema.as_ref().filter(|schema| !is_empty(schema)) {
+        if to.facts.json_schema {
+            function.raw("parametersJsonSchema", schema.get());
+        } else {
+            let (text, lost) = schema::write(&format!("tools[{index}]"), schema)?;
+            dropped.add_if(lost, "schema keywords");
+            function.raw("parameters", &text);
+        }
+    }
+    function.end();
+    Ok(())
+}
+
+/// Whether a schema is that of an object without properties: Google wants none then.
+fn is_empty(schema: &Json<'_>) -> bool {
+    let Ok(top) = TopLevel::scan(schema.get().as_bytes()) else { return schema.is_null() };
+    top.members().iter().all(|member| match &*member.name() {
+        "properties" => member.value.iter().all(|b| matches!(b, b'{' | b'}') || b.is_ascii_whitespace()),
+        "additionalProperties" => member.kind != ValueKind::Object,
+        "anyOf" | "oneOf" | "allOf" | "$ref" | "patternProperties" => false,
+        _ => true,
+    })
+}
+
+fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
+    let (mode, names): (_, &[Text<'_>]) = match choice {
+        ToolChoice::Auto => ("AUTO", &[]),
+        ToolChoice::None => ("NONE", &[]),
+        ToolChoice::Required => ("ANY", &[]),
+        ToolChoice::Named(name) => ("ANY", std::slice::from_ref(name)),
+        ToolChoice::Allowed { names, required: true } => ("ANY", names),
+        // Names are not taken together with AUTO.
+        ToolChoice::Allowed { names, required: false } => ("VALIDATED", names),
+    };
+    let mut config = top.object("toolConfig");
+    let mut calling = config.object("functionCallingConfig");
+    calling.field("mode", mode);
+    if !names.is_empty() {
+        calling.field("allowedFunctionNames", names);
+    }
+    calling.end();
+    config.end();
+}

@@ -1,0 +1,129 @@
+//! Errors, as Google's APIs write them (`google.rpc.Status`).
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    conversation::{ErrorClass, Failure},
+    stream::json::ObjectWriter,
+};
+
+/// Longest text that is taken for a message where a body is no JSON: beyond, it is a page.
+const MAX_TEXT: usize = 1000;
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// Reads the body of an error of any form.
+pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
+    let value = serde_json::from_slice(body).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim();
+        let readable = !text.starts_with('<') && text.len() <= MAX_TEXT;
+        if readable { Value::from(text) } else { Value::Null }
+    });
+    of_value(status, &value)
+}
+
+/// The error in a body that came with a status of success, or in an event; `None` if there is none.
+pub(super) fn find(body: &[u8]) -> Option<Failure<'static>> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let inside = value.get(0).unwrap_or(&value);
+    let error = inside.get("error").filter(|error| !error.is_null())?;
+    let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let status = code.filter(|code| (400..600).contains(code)).unwrap_or(502);
+    Some(of_value(status, inside))
+}
+
+fn of_value(status: u16, value: &Value) -> Failure<'static> {
+    // Streaming endpoints wrap it in an array.
+    let value = value.get(0).unwrap_or(value);
+    let error = value.get("error").unwrap_or(value);
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let message = error.as_str().map(str::to_owned);
+    let message = message.or_else(|| text(error, "message")).or_else(|| text(error, "detail"));
+    let message = message.or_else(|| text(value, "message")).filter(|message| !message.trim().is_empty());
+    let word = error.get("status").and_then(Value::as_str).unwrap_or_default();
+    let details = error.get("details").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let detail = |key: &str| details.iter().find_map(|detail| detail.get(key));
+    let reason = detail("reason").and_then(Value::as_str);
+    let too_long = message.as_deref().is_some_and(is_too_long);
+    let class = match reason {
+        Some("API_KEY_INVALID") => ErrorClass::Authentication,
+        _ if too_long => ErrorClass::InvalidRequest,
+        _ => class(status, word),
+    };
+    let fallback = || StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let violation = detail("fieldViolations").and_then(|violations| violations.get(0)?.get("field")?.as_str());
+    let delay = detail("retryDelay").and_then(Value::as_str).and_then(seconds);
+    let code = if too_long { Some("context_length_exceeded") } else { reason };
+    Failure {
+        status,
+        class,
+        code: code.map(|code| Cow::Owned(code.to_owned())),
+        message: message.unwrap_or_else(|| fallback().unwrap_or("error without a message").to_owned()).into(),
+        param: violation.filter(|field| !field.is_empty()).map(|field| Cow::Owned(field.to_owned())),
+        retry_after: delay,
+    }
+}
+
+fn is_too_long(message: &str) -> bool {
+    message.contains("exceeds the maximum number of tokens") || message.contains("input token count exceeds")
+}
+
+/// The class by Google's word for it, else by the status.
+fn class(status: u16, word: &str) -> ErrorClass {
+    match word {
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" if status != 413 => ErrorClass::InvalidRequest,
+        "UNAUTHENTICATED" => ErrorClass::Authentication,
+        "PERMISSION_DENIED" => ErrorClass::Permission,
+        "NOT_FOUND" => ErrorClass::NotFound,
+        "RESOURCE_EXHAUSTED" => ErrorClass::RateLimit,
+        "UNIMPLEMENTED" => ErrorClass::NotImplemented,
+        "UNAVAILABLE" => ErrorClass::Unavailable,
+        "DEADLINE_EXCEEDED" => ErrorClass::Timeout,
+        _ => ErrorClass::of_status(status),
+    }
+}
+
+/// Whole seconds of a duration such as `22s` or `0.5s`, rounded up.
+fn seconds(duration: &str) -> Option<u64> {
+    let (whole, rest) = duration.strip_suffix('s').map(|text| text.split_once('.').unwrap_or((text, "")))?;
+    let more = rest.bytes().any(|b| b != b'0');
+    whole.parse::<u64>().ok().map(|seconds| seconds.saturating_add(u64::from(more)))
+}
+
+/// Appends the body of an error, and gives its status.
+pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
+    let status = match failure.class {
+        // Some of the gateway's own have a status of their own (405, 415).
+        ErrorClass::InvalidRequest if matches!(failure.status, 405 | 415) => failure.status,
+        ErrorClass::InvalidRequest => 400,
+        ErrorClass::Authentication => 401,
+        ErrorClass::Permission => 403,
+        ErrorClass::NotFound => 404,
+        ErrorClass::TooLarge => 413,
+        ErrorClass::Quota | ErrorClass::RateLimit => 429,
+        ErrorClass::Internal => 500,
+        ErrorClass::NotImplemented => 501,
+        ErrorClass::BadGateway => 502,
+        ErrorClass::Unavailable => 503,
+        ErrorClass::Timeout => 504,
+    };
+    let mut top = ObjectWriter::begin(out);
+    let mut error = top.object("error");
+    error.field("code", &status);
+    error.field("message", &failure.message);
+    error.field("status", failure.class.gemini());
+    if let Some(seconds) = failure.retry_after {
+        let mut details = error.array("details");
+        let mut retry = details.object();
+        retry.field("@type", RETRY_INFO);
+        retry.field("retryDelay", &format!("{seconds}s"));
+        retry.end();
+        details.end();
+    }
+    error.end();
+    top.end();
+    status
+}

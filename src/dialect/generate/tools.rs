@@ -1,0 +1,135 @@
+//! Reads tools and whether they are called.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    names::camel,
+    schema,
+    wire::{self, Many},
+};
+use crate::{
+    conversation::{Dropped, Invalid, Json, Text, Tool, ToolChoice},
+    stream::{Member, ValueKind},
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaration<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow, alias = "parameters_json_schema")]
+    parameters_json_schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    behavior: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow, alias = "response_json_schema")]
+    response_json_schema: Option<&'a RawValue>,
+}
+
+/// The functions in `tools`. Tools that Google runs itself are dropped by their name.
+pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+    let entries: Vec<&'a RawValue> = match tools.kind {
+        ValueKind::Object => vec![wire::value("", tools)?],
+        _ => wire::value("", tools)?,
+    };
+    let mut found = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let path = format!("tools[{index}]");
+        for member in wire::members(&path, entry.get().as_bytes())?.members() {
+            let name = member.name();
+            if member.is_null() {
+                continue;
+            }
+            if camel(&name) != "functionDeclarations" {
+                dropped.add(name.into_owned());
+                continue;
+            }
+            let declarations: Many<Declaration<'a>> = wire::value(&path, member)?;
+            for (index, declaration) in declarations.0.into_iter().enumerate() {
+                let at = || format!("{path}.functionDeclarations[{index}]");
+                found.push(declaration.read(&at, dropped)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl<'a> Declaration<'a> {
+    fn read(self, at: &dyn Fn() -> String, dropped: &mut Dropped) -> Result<Tool<'a>, Invalid> {
+        dropped.add_if(self.behavior.is_some(), "behavior");
+        dropped.add_if(self.response.is_some() || self.response_json_schema.is_some(), "response");
+        let schema = match (self.parameters_json_schema, self.parameters) {
+            (Some(schema), _) => Some(Json::from(schema)),
+            (None, Some(schema)) => Some(schema::read(&format!("{}.parameters", at()), schema)?),
+            (None, None) => None,
+        };
+        Ok(Tool {
+            name: self.name.ok_or_else(|| Invalid::new(format!("{}.name", at()), "is required"))?,
+            description: self.description.filter(|text| !text.is_empty()),
+            schema,
+            strict: None,
+            cache: None,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallingConfig<'a> {
+    #[serde(borrow)]
+    mode: Option<Text<'a>>,
+    #[serde(borrow, alias = "allowed_function_names")]
+    allowed_function_names: Option<Vec<Text<'a>>>,
+    #[serde(alias = "stream_function_call_arguments")]
+    stream_function_call_arguments: Option<bool>,
+}
+
+/// Whether tools are called, from `toolConfig`.
+pub(super) fn read_choice<'a>(config: &Member<'a>, dropped: &mut Dropped) -> Result<Option<ToolChoice<'a>>, Invalid> {
+    let mut choice = None;
+    for member in wire::members("toolConfig", config.value)?.members() {
+        let name = member.name();
+        if member.is_null() {
+            continue;
+        }
+        if camel(&name) != "functionCallingConfig" {
+            dropped.add(name.into_owned());
+            continue;
+        }
+        let config: CallingConfig<'a> = wire::value("toolConfig", member)?;
+        dropped.add_if(config.stream_function_call_arguments == Some(true), "streamFunctionCallArguments");
+        choice = config.read()?;
+    }
+    Ok(choice)
+}
+
+impl<'a> CallingConfig<'a> {
+    fn read(self) -> Result<Option<ToolChoice<'a>>, Invalid> {
+        let mut names = self.allowed_function_names.unwrap_or_default();
+        let mode = self.mode.map(|mode| mode.decode().to_ascii_uppercase());
+        Ok(match mode.as_deref() {
+            None | Some("" | "MODE_UNSPECIFIED") => None,
+            Some("AUTO") => Some(ToolChoice::Auto),
+            Some("NONE") => Some(ToolChoice::None),
+            Some("VALIDATED") if names.is_empty() => Some(ToolChoice::Auto),
+            Some("VALIDATED") => Some(ToolChoice::Allowed { names, required: false }),
+            Some("ANY") => Some(match (names.pop(), names.is_empty()) {
+                (None, _) => ToolChoice::Required,
+                (Some(only), true) => ToolChoice::Named(only),
+                (Some(last), false) => {
+                    names.push(last);
+                    ToolChoice::Allowed { names, required: true }
+                }
+            }),
+            Some(other) => {
+                return Err(Invalid::new("toolConfig.functionCallingConfig.mode", format!("unknown mode '{other}'")));
+            }
+        })
+    }
+}

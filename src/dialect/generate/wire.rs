@@ -1,0 +1,242 @@
+//! What requests and replies share on the wire. Nothing is required, and what is not known is passed over.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    conversation::{Invalid, Text},
+    stream::{JsonErrorKind, Member, TopLevel},
+};
+
+/// The value of `member`, which stands in the object at `path` (empty for the body itself).
+pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> Result<T, Invalid> {
+    let text = std::str::from_utf8(member.value).unwrap_or_default();
+    serde_json::from_str(text).map_err(|_| {
+        let name = member.name();
+        let field = if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") };
+        explain::<T>(field, text)
+    })
+}
+
+/// Parses again, now to learn which field is wrong: only what fails pays for it.
+fn explain<'a, T: Deserialize<'a>>(field: String, text: &'a str) -> Invalid {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut parser) else {
+        return Invalid::new(field, "can't be read");
+    };
+    let path = error.path().to_string();
+    let field = match path.as_str() {
+        "." => field,
+        inside if inside.starts_with('[') => format!("{field}{inside}"),
+        inside => format!("{field}.{inside}"),
+    };
+    let message = error.inner().to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    Invalid::new(field, message)
+}
+
+/// The members of the object at `path`.
+pub(super) fn members<'a>(path: &str, value: &'a [u8]) -> Result<TopLevel<'a>, Invalid> {
+    TopLevel::scan(value).map_err(|error| match error.kind {
+        JsonErrorKind::NotAnObject(kind) => Invalid::new(path, format!("must be an object, not {kind}")),
+        _ => Invalid::new(path, error.to_string()),
+    })
+}
+
+/// A list, or its only element without brackets, which Google's servers take too.
+pub(super) struct Many<T>(pub(super) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+            type Value = Many<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Many<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Many)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, one: A) -> Result<Many<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(one)).map(|one| Many(vec![one]))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany(PhantomData))
+    }
+}
+
+/// A whole number, as a number or, as proto3 allows, as a string.
+#[derive(Clone, Copy)]
+pub(super) struct Int(pub(super) i64);
+
+impl Int {
+    /// The number, if it is not negative.
+    pub(super) fn count(self) -> Option<u64> {
+        u64::try_from(self.0).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Int {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Float(value) = match Number::deserialize(deserializer)? {
+            Number::Whole(value) => return Ok(Self(value)),
+            Number::Other(value) => value,
+        };
+        if value.fract() != 0.0 || value.abs() > 9e15 {
+            return Err(D::Error::custom("expected a whole number"));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        Ok(Self(value as i64))
+    }
+}
+
+/// A number, as a number or as a string.
+#[derive(Clone, Copy)]
+pub(super) struct Float(pub(super) f64);
+
+impl<'de> Deserialize<'de> for Float {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Number::deserialize(deserializer)? {
+            #[expect(clippy::cast_precision_loss, reason = "settings are small numbers")]
+            Number::Whole(value) => Self(value as f64),
+            Number::Other(value) => value,
+        })
+    }
+}
+
+/// A number as it may stand on the wire.
+enum Number {
+    Whole(i64),
+    Other(Float),
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Number::Whole(value))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+                i64::try_from(value).map(Number::Whole).map_err(|_| E::custom("number out of range"))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+                Ok(Number::Other(Float(value)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                let float =
+                    || text.parse().ok().filter(|value: &f64| value.is_finite()).map(|v| Number::Other(Float(v)));
+                text.parse().ok().map(Number::Whole).or_else(float).ok_or_else(|| E::custom("expected a number"))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// One message.
+#[derive(Deserialize, Default)]
+pub(super) struct Content<'a> {
+    #[serde(borrow)]
+    pub(super) role: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) parts: Option<Many<Part<'a>>>,
+}
+
+/// A part: one of the data fields, with modifiers.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Part<'a> {
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    pub(super) thought: Option<bool>,
+    #[serde(borrow, alias = "thought_signature")]
+    pub(super) thought_signature: Option<Text<'a>>,
+    #[serde(borrow, alias = "inline_data")]
+    pub(super) inline_data: Option<Blob<'a>>,
+    #[serde(borrow, alias = "file_data")]
+    pub(super) file_data: Option<FileData<'a>>,
+    #[serde(borrow, alias = "function_call")]
+    pub(super) function_call: Option<FunctionCall<'a>>,
+    #[serde(borrow, alias = "function_response")]
+    pub(super) function_response: Option<FunctionResponse<'a>>,
+    #[serde(alias = "executable_code")]
+    pub(super) executable_code: Option<IgnoredAny>,
+    #[serde(alias = "code_execution_result")]
+    pub(super) code_execution_result: Option<IgnoredAny>,
+    #[serde(alias = "tool_call")]
+    pub(super) tool_call: Option<IgnoredAny>,
+    #[serde(alias = "tool_response")]
+    pub(super) tool_response: Option<IgnoredAny>,
+    #[serde(alias = "video_metadata")]
+    pub(super) video_metadata: Option<IgnoredAny>,
+    #[serde(alias = "media_resolution")]
+    pub(super) media_resolution: Option<IgnoredAny>,
+}
+
+/// Bytes in place.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Blob<'a> {
+    #[serde(borrow, alias = "mime_type")]
+    pub(super) mime_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) data: Option<Text<'a>>,
+    #[serde(borrow, alias = "display_name")]
+    pub(super) display_name: Option<Text<'a>>,
+}
+
+/// Bytes elsewhere.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FileData<'a> {
+    #[serde(borrow, alias = "mime_type")]
+    pub(super) mime_type: Option<Text<'a>>,
+    #[serde(borrow, alias = "file_uri")]
+    pub(super) file_uri: Option<Text<'a>>,
+    #[serde(borrow, alias = "display_name")]
+    pub(super) display_name: Option<Text<'a>>,
+}
+
+/// A call of a tool.
+#[derive(Deserialize)]
+pub(super) struct FunctionCall<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) args: Option<&'a RawValue>,
+}
+
+/// What a tool gave back.
+#[derive(Deserialize)]
+pub(super) struct FunctionResponse<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) parts: Option<Many<Part<'a>>>,
+}

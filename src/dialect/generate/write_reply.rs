@@ -1,0 +1,191 @@
+//! Writes replies in one piece, and what streams share with them.
+
+use super::{
+    citations::{self, Cited},
+    encode_contents::object,
+    names::finish_reason,
+    signature,
+};
+use crate::{
+    conversation::{Call, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage},
+    dialect::ReplyHead,
+    stream::json::{ArrayWriter, ObjectWriter},
+};
+
+/// Appends a reply.
+pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+    let mut top = ObjectWriter::begin(out);
+    let mut candidates = top.array("candidates");
+    for (index, choice) in reply.choices.iter().enumerate() {
+        write_choice(index, choice, candidates.object());
+    }
+    candidates.end();
+    write_usage(reply.usage, &mut top);
+    match &reply.model {
+        Some(model) => top.field("modelVersion", model),
+        None => top.field("modelVersion", &head.model),
+    }
+    match &reply.id {
+        Some(id) => top.field("responseId", id),
+        None => top.field("responseId", &head.id),
+    }
+    top.end();
+}
+
+fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'_>) {
+    let mut malformed = None;
+    let mut content = candidate.object("content");
+    let mut parts = content.array("parts");
+    for part in &choice.parts {
+        write_part(part, &mut parts, &mut malformed);
+    }
+    parts.end();
+    content.field("role", "model");
+    content.end();
+    write_finish(finish_reason(choice.finish), malformed, &mut candidate);
+    candidate.field("index", &index);
+    let cited: Vec<Cited<'_, '_>> = choice.parts.iter().flat_map(cited).collect();
+    citations::write(&cited, &mut candidate);
+    if !choice.logprobs.is_empty() {
+        write_logprobs(&choice.logprobs, &mut candidate);
+    }
+    candidate.end();
+}
+
+/// Writes why an answer ended. A call that is no JSON object can't be written: Gemini has a reason for that.
+pub(super) fn write_finish(reason: &str, malformed: Option<&str>, candidate: &mut ObjectWriter<'_>) {
+    match malformed {
+        Some(tool) if reason == "STOP" => {
+            candidate.field("finishReason", "MALFORMED_FUNCTION_CALL");
+            candidate.field("finishMessage", &format!("the arguments of the call of {tool} are no JSON object"));
+        }
+        _ => candidate.field("finishReason", reason),
+    }
+}
+
+fn write_part<'p>(part: &'p Part<'_>, parts: &mut ArrayWriter<'_>, malformed: &mut Option<&'p str>) {
+    match &part.content {
+        Content::Text { text, signature, .. } => write_text(text, false, signature.as_ref(), parts.object()),
+        Content::Refusal(text) => write_text(text, false, None, parts.object()),
+        Content::Thinking { text, signature } => write_text(text, true, signature.as_ref(), parts.object()),
+        Content::Redacted(signature) => write_redacted(signature, parts.object()),
+        Content::Call(Call { id, name, arguments, signature }) => {
+            if !write_call(id, name, arguments, signature.as_ref(), parts) {
+                *malformed = Some(match name {
+                    Text::Plain(name) => name,
+                    Text::Json(raw) => raw.get().trim_matches('"'),
+                });
+            }
+        }
+        Content::Media(Media { source: Source::Data { mime, data }, .. }) => {
+            let mut part = parts.object();
+            let mut blob = part.object("inlineData");
+            blob.field("mimeType", mime);
+            data.write(blob.key("data"));
+            blob.end();
+            part.end();
+        }
+        Content::Media(_) | Content::Result(_) => {}
+    }
+}
+
+/// Writes a part of text or thoughts.
+pub(super) fn write_text(text: &Text<'_>, thought: bool, proof: Option<&Signature<'_>>, mut part: ObjectWriter<'_>) {
+    text.write(part.key("text"));
+    if thought {
+        part.field("thought", &true);
+    }
+    part.maybe("thoughtSignature", proof.map(|proof| signature::write(proof, false)).as_ref());
+    part.end();
+}
+
+/// Writes thoughts that nobody but their model can read.
+pub(super) fn write_redacted(proof: &Signature<'_>, mut part: ObjectWriter<'_>) {
+    part.field("text", "");
+    part.field("thought", &true);
+    part.field("thoughtSignature", &signature::write(proof, true));
+    part.end();
+}
+
+/// Writes a call. `false` if nothing is written, because its arguments are no object.
+pub(super) fn write_call(
+    id: &Text<'_>,
+    name: &Text<'_>,
+    arguments: &str,
+    proof: Option<&Signature<'_>>,
+    parts: &mut ArrayWriter<'_>,
+) -> bool {
+    let blank = arguments.trim().is_empty();
+    let Some(arguments) = object(if blank { "{}" } else { arguments }) else { return false };
+    let mut part = parts.object();
+    let mut call = part.object("functionCall");
+    call.field("id", id);
+    call.field("name", name);
+    call.raw("args", arguments);
+    call.end();
+    part.maybe("thoughtSignature", proof.map(|proof| signature::write(proof, false)).as_ref());
+    part.end();
+    true
+}
+
+/// The sources of a text, with their places in bytes.
+fn cited<'c, 'a>(part: &'c Part<'a>) -> Vec<Cited<'c, 'a>> {
+    let Content::Text { text, citations, .. } = &part.content else { return Vec::new() };
+    if citations.is_empty() {
+        return Vec::new();
+    }
+    let text = text.decode();
+    let ascii = text.is_ascii();
+    let place = |character: u64| {
+        let character = usize::try_from(character).ok()?;
+        let byte = if ascii {
+            character.min(text.len())
+        } else {
+            text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
+        };
+        u64::try_from(byte).ok()
+    };
+    let bytes = |start: Option<u64>, end: Option<u64>| Some((place(start?)?, place(end?)?));
+    citations.iter().map(|citation| Cited { citation, bytes: bytes(citation.start, citation.end) }).collect()
+}
+
+/// Writes `logprobsResult`.
+pub(super) fn write_logprobs(tokens: &[TokenLogprob<'_>], candidate: &mut ObjectWriter<'_>) {
+    let write_token = |token: &Text<'_>, logprob: f64, mut object: ObjectWriter<'_>| {
+        object.field("token", token);
+        object.field("logProbability", &logprob);
+        object.end();
+    };
+    let mut result = candidate.object("logprobsResult");
+    let mut chosen = result.array("chosenCandidates");
+    for token in tokens {
+        write_token(&token.token, token.logprob, chosen.object());
+    }
+    chosen.end();
+    let mut tops = result.array("topCandidates");
+    for token in tokens {
+        let mut top = tops.object();
+        let mut candidates = top.array("candidates");
+        for (token, logprob) in &token.top {
+            write_token(token, *logprob, candidates.object());
+        }
+        candidates.end();
+        top.end();
+    }
+    tops.end();
+    result.end();
+}
+
+/// Writes `usageMetadata`, if anything is known.
+pub(super) fn write_usage(usage: TokenUsage, top: &mut ObjectWriter<'_>) {
+    if usage.is_empty() {
+        return;
+    }
+    let mut metadata = top.object("usageMetadata");
+    metadata.field("promptTokenCount", &usage.input.unwrap_or(0));
+    metadata.maybe("cachedContentTokenCount", usage.cached.filter(|cached| *cached > 0).as_ref());
+    metadata.field("candidatesTokenCount", &usage.visible_output());
+    metadata.maybe("thoughtsTokenCount", usage.reasoning.filter(|thoughts| *thoughts > 0).as_ref());
+    metadata.field("totalTokenCount", &usage.total());
+    metadata.end();
+}

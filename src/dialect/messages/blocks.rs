@@ -1,0 +1,185 @@
+//! Reads what messages hold.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    HOME,
+    wire::{Block, parse, within},
+};
+use crate::conversation::{
+    Cache, Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
+};
+
+/// Reads a string or an array of blocks; the field of an error is below it.
+pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
+    if raw.get().starts_with('"') {
+        return Ok(vec![Content::text(parse::<Text<'a>>(raw.get())?).into()]);
+    }
+    let blocks: Vec<Block<'a>> = parse(raw.get())?;
+    let mut parts = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.into_iter().enumerate() {
+        read(block, &mut parts, dropped).map_err(|invalid| within(format_args!("[{index}]"))(invalid))?;
+    }
+    Ok(parts)
+}
+
+fn missing(field: &str) -> Invalid {
+    Invalid::new(field, "is required")
+}
+
+fn read<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Invalid> {
+    let Some(kind) = &block.kind else { return Err(missing("type")) };
+    let kind = kind.reborrow().into_decoded().into_owned();
+    let mut block = block;
+    let cache = block.cache_control.take().map(Cache::from);
+    let content = match kind.as_str() {
+        "text" => text(block, parts, dropped)?,
+        "image" => {
+            let source = block.source.ok_or_else(|| missing("source"))?;
+            let source = source_of(source).map_err(within("source"))?;
+            Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
+        }
+        "document" => match document(block, parts, dropped)? {
+            Some(content) => content,
+            None => return Ok(()),
+        },
+        "search_result" => search_result(&block, dropped)?,
+        "thinking" => {
+            // Those without a signature have come from models that don't sign.
+            let signature = block.signature.take().filter(|text| !text.is_empty());
+            let signature = signature.map(|text| Signature::untagged(text, HOME));
+            Content::Thinking { text: block.thinking.unwrap_or_else(|| Text::from("")), signature }
+        }
+        "redacted_thinking" => Content::Redacted(Signature::untagged(block.data.ok_or_else(|| missing("data"))?, HOME)),
+        "tool_use" => Content::Call(call(block, parts)?),
+        "tool_result" => {
+            let id = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?;
+            let parts = match block.content {
+                Some(content) => self::parts(content, dropped).map_err(within("content"))?,
+                None => Vec::new(),
+            };
+            Content::Result(ToolResult { id, name: None, parts, failed: block.is_error.unwrap_or(false) })
+        }
+        _ => {
+            dropped.add(kind);
+            return Ok(());
+        }
+    };
+    parts.push(Part { content, cache });
+    Ok(())
+}
+
+/// Gemini's proofs come to us as blocks in front of what they belong to: takes one back from there.
+fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option<Signature<'a>> {
+    let is_proof = match &parts.last()?.content {
+        Content::Redacted(signature) => signature.maker == Maker::Google,
+        Content::Thinking { text, signature: Some(signature) } => {
+            thinking_too && signature.maker == Maker::Google && text.is_empty()
+        }
+        _ => false,
+    };
+    match parts.pop_if(|_| is_proof)?.content {
+        Content::Redacted(signature) => Some(signature),
+        Content::Thinking { signature, .. } => signature,
+        _ => None,
+    }
+}
+
+fn text<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
+    dropped.add_if(block.citations.is_some_and(|raw| !matches!(raw.get(), "[]" | "null")), "citations");
+    let text = block.text.ok_or_else(|| missing("text"))?;
+    Ok(Content::Text { text, citations: Vec::new(), signature: google_signature(parts, false) })
+}
+
+fn call<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Call<'a>, Invalid> {
+    let id = block.id.ok_or_else(|| missing("id"))?;
+    let name = block.name.ok_or_else(|| missing("name"))?;
+    let arguments = block.input.map_or("{}", RawValue::get);
+    if !arguments.starts_with('{') {
+        return Err(Invalid::new("input", "must be an object"));
+    }
+    Ok(Call { id, name, arguments: Cow::Borrowed(arguments), signature: google_signature(parts, true) })
+}
+
+#[derive(Deserialize)]
+struct WireSource<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    media_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    #[serde(borrow)]
+    url: Option<Text<'a>>,
+    #[serde(borrow)]
+    file_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+fn source_of(raw: &RawValue) -> Result<Source<'_>, Invalid> {
+    from_wire(parse(raw.get())?)
+}
+
+fn from_wire(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
+    let kind = wire.kind.ok_or_else(|| missing("type"))?;
+    Ok(match &*kind.decode() {
+        "base64" => Source::Data {
+            mime: wire.media_type.ok_or_else(|| missing("media_type"))?.into_decoded(),
+            data: wire.data.ok_or_else(|| missing("data"))?,
+        },
+        "url" => Source::Url { url: wire.url.ok_or_else(|| missing("url"))?, mime: None },
+        "file" => Source::File(wire.file_id.ok_or_else(|| missing("file_id"))?),
+        "text" => Source::Text(wire.data.ok_or_else(|| missing("data"))?),
+        other => return Err(Invalid::new("type", format!("'{other}' is no kind of source"))),
+    })
+}
+
+/// A document; one that is made of blocks becomes these blocks.
+fn document<'a>(
+    block: Block<'a>,
+    parts: &mut Vec<Part<'a>>,
+    dropped: &mut Dropped,
+) -> Result<Option<Content<'a>>, Invalid> {
+    #[derive(Deserialize)]
+    struct Enabled {
+        enabled: Option<bool>,
+    }
+    let cites = |raw: &RawValue| serde_json::from_str::<Enabled>(raw.get()).is_ok_and(|c| c.enabled == Some(true));
+    dropped.add_if(block.citations.is_some_and(cites), "citations");
+    dropped.add_if(block.context.is_some(), "context");
+    let raw = block.source.ok_or_else(|| missing("source"))?;
+    let mut wire: WireSource<'a> = parse(raw.get()).map_err(within("source"))?;
+    if wire.kind.as_ref().is_some_and(|kind| kind.is("content")) {
+        let content = wire.content.take().ok_or_else(|| missing("source.content"))?;
+        parts.extend(self::parts(content, dropped).map_err(within("source.content"))?);
+        return Ok(None);
+    }
+    let source = from_wire(wire).map_err(within("source"))?;
+    Ok(Some(Content::Media(Media { kind: MediaKind::Document, source, name: block.title, detail: None })))
+}
+
+/// A search result is a text with a title and a source.
+fn search_result<'a>(block: &Block<'a>, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
+    let source: Option<Text<'a>> = match block.source {
+        Some(raw) => parse(raw.get()).map_err(within("source"))?,
+        None => None,
+    };
+    let mut text = String::new();
+    for line in [block.title.as_ref(), source.as_ref()].into_iter().flatten() {
+        text.push_str(&line.decode());
+        text.push('\n');
+    }
+    if let Some(content) = block.content {
+        for part in parts(content, dropped).map_err(within("content"))? {
+            if let Content::Text { text: part, .. } = part.content {
+                text.push('\n');
+                text.push_str(&part.decode());
+            }
+        }
+    }
+    Ok(Content::text(text))
+}

@@ -1,0 +1,168 @@
+//! Reads and writes errors.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::{
+    conversation::{ErrorClass, Failure},
+    stream::json::ObjectWriter,
+};
+
+/// What Anthropic says first when a prompt does not fit. Its clients look for these words to make the prompt shorter.
+const TOO_LONG: &str = "prompt is too long";
+/// The stable word for it.
+const TOO_LONG_CODE: &str = "context_length_exceeded";
+/// Longest text that is taken for a message when a body is no JSON, in bytes.
+const MAX_TEXT: usize = 1000;
+
+/// Reads an error's body: Anthropic's, Google's (Vertex AI), or whatever stands before them.
+pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
+    let value = serde_json::from_slice::<Value>(body).unwrap_or(Value::Null);
+    let outer = match &value {
+        Value::Array(elements) => elements.first().unwrap_or(&Value::Null),
+        other => other,
+    };
+    if value.is_null() {
+        return of(status, &Value::Null, plain(body));
+    }
+    of_value(status, outer)
+}
+
+/// The error that `outer` is or holds.
+pub(super) fn of_value(status: u16, outer: &Value) -> Failure<'static> {
+    let inner = outer.get("error").filter(|error| error.is_object()).unwrap_or(outer);
+    let message = [inner.get("message"), outer.get("error"), outer.get("message"), outer.get("detail")]
+        .into_iter()
+        .flatten()
+        .find_map(message_of);
+    of(status, inner, message)
+}
+
+fn of(status: u16, inner: &Value, message: Option<String>) -> Failure<'static> {
+    let word = |key: &str| inner.get(key).and_then(Value::as_str);
+    let kind = word("type").or(word("status")).unwrap_or_default();
+    let code = inner.pointer("/details/error_code").and_then(Value::as_str);
+    let message = message.unwrap_or_else(|| reason(status).to_owned());
+    let mut class = class_of(kind).unwrap_or(ErrorClass::of_status(status));
+    // Spent limits are no reason to try again; a key that is not known comes with 400 from Google.
+    if code.is_some_and(|code| code.ends_with("spend_limit_reached")) || message.contains("credit balance is too low") {
+        class = ErrorClass::Quota;
+    } else if message.contains("API_KEY_INVALID") || message.contains("API key not valid") {
+        class = ErrorClass::Authentication;
+    }
+    let code = if class == ErrorClass::InvalidRequest && is_too_long(&message) { Some(TOO_LONG_CODE) } else { code };
+    Failure {
+        status: if status < 400 { status_of(class) } else { status },
+        class,
+        code: code.map(|code| Cow::Owned(code.to_owned())),
+        message: message.into(),
+        param: None,
+        retry_after: retry_delay(inner),
+    }
+}
+
+fn is_too_long(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [TOO_LONG, "input is too long", "exceed context limit", "exceeds the maximum number of tokens"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// A message is a string, or `FastAPI`'s list of complaints.
+fn message_of(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.as_str(),
+        Value::Array(list) => list.first()?.get("msg")?.as_str()?,
+        _ => return None,
+    };
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A body that is no JSON, unless it is a page for browsers.
+fn plain(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body.get(..MAX_TEXT).unwrap_or(body));
+    let text = text.trim();
+    (!text.is_empty() && !text.starts_with('<') && text != "null").then(|| text.to_owned())
+}
+
+/// Google says in its details when to come back: `{"retryDelay":"12s"}`.
+fn retry_delay(inner: &Value) -> Option<u64> {
+    let details = inner.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a day")]
+    Some(seconds.ceil().clamp(0.0, 86_400.0) as u64)
+}
+
+/// The class of Anthropic's `type` or Google's `status`.
+fn class_of(kind: &str) -> Option<ErrorClass> {
+    Some(match kind {
+        "invalid_request_error" | "conflict_error" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => {
+            ErrorClass::InvalidRequest
+        }
+        "authentication_error" | "UNAUTHENTICATED" => ErrorClass::Authentication,
+        "billing_error" => ErrorClass::Quota,
+        "permission_error" | "PERMISSION_DENIED" => ErrorClass::Permission,
+        "not_found_error" | "NOT_FOUND" => ErrorClass::NotFound,
+        "request_too_large" => ErrorClass::TooLarge,
+        "rate_limit_error" | "RESOURCE_EXHAUSTED" => ErrorClass::RateLimit,
+        "timeout_error" | "DEADLINE_EXCEEDED" => ErrorClass::Timeout,
+        "overloaded_error" | "UNAVAILABLE" => ErrorClass::Unavailable,
+        "api_error" | "INTERNAL" => ErrorClass::Internal,
+        "UNIMPLEMENTED" => ErrorClass::NotImplemented,
+        _ => return None,
+    })
+}
+
+/// The words of a status, for bodies that have none.
+fn reason(status: u16) -> &'static str {
+    let known = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    known.unwrap_or(if status == 529 { "Overloaded" } else { "The provider failed without saying why" })
+}
+
+/// The status that Anthropic has for an error.
+const fn status_of(class: ErrorClass) -> u16 {
+    match class {
+        ErrorClass::InvalidRequest => 400,
+        ErrorClass::Authentication => 401,
+        ErrorClass::Quota => 402,
+        ErrorClass::Permission => 403,
+        ErrorClass::NotFound => 404,
+        ErrorClass::TooLarge => 413,
+        ErrorClass::RateLimit => 429,
+        ErrorClass::Internal => 500,
+        ErrorClass::NotImplemented => 501,
+        ErrorClass::BadGateway => 502,
+        ErrorClass::Timeout => 504,
+        ErrorClass::Unavailable => 529,
+    }
+}
+
+/// Writes an error's body, and gives its status.
+pub(super) fn write(failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16 {
+    write_body(failure, Some(request_id), out);
+    status_of(failure.class)
+}
+
+/// Writes an error as it stands in a body or in a stream's last event.
+pub(super) fn write_body(failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) {
+    let too_long = failure.code.as_deref() == Some(TOO_LONG_CODE);
+    let mut top = ObjectWriter::begin(out);
+    top.field("type", "error");
+    let mut error = top.object("error");
+    error.field("type", failure.class.anthropic());
+    if too_long && !failure.message.to_ascii_lowercase().contains(TOO_LONG) {
+        error.field("message", &format!("{TOO_LONG}: {}", failure.message));
+    } else {
+        error.field("message", &failure.message);
+    }
+    if let Some(code) = &failure.code {
+        let mut details = error.object("details");
+        details.field("error_code", code);
+        details.end();
+    }
+    error.end();
+    top.maybe("request_id", request_id.filter(|id| !id.is_empty()));
+    top.end();
+}

@@ -1,0 +1,223 @@
+//! Reads and writes replies in one piece.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    HOME, JSON_TOOL, error,
+    wire::{Block, WireCitation, WireUsage, arguments, finish_of, write_citation, write_stop, write_usage},
+};
+use crate::{
+    conversation::{
+        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Json, Part, Reply, Signature, Text, TokenUsage,
+    },
+    dialect::ReplyHead,
+    stream::json::{ArrayWriter, ObjectWriter, write_string},
+};
+
+#[derive(Deserialize)]
+struct WireReply<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<Vec<Block<'a>>>,
+    #[serde(borrow)]
+    stop_reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    stop_sequence: Option<Text<'a>>,
+    usage: Option<ReplyUsage<'a>>,
+}
+
+/// Usage, with the class of service that stands in it.
+#[derive(Deserialize)]
+struct ReplyUsage<'a> {
+    #[serde(flatten)]
+    counts: WireUsage,
+    #[serde(borrow)]
+    service_tier: Option<Cow<'a, str>>,
+}
+
+/// Reads a reply.
+pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
+    let wire = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<WireReply<'_>>(text).ok());
+    let Some(WireReply { id, model, content: Some(content), stop_reason, stop_sequence, usage }) = wire else {
+        return Err(refused(body));
+    };
+    let mut parts = Vec::with_capacity(content.len());
+    let (mut calls, mut answered) = (false, false);
+    for block in content {
+        let Some(content) = content_of(block, &mut answered) else { continue };
+        calls |= matches!(content, Content::Call(_));
+        parts.push(content.into());
+    }
+    let finish = match finish_of(stop_reason.as_ref()) {
+        Finish::ToolCalls if answered && !calls => Finish::Stop,
+        other => other.with_calls(calls),
+    };
+    Ok(Reply {
+        id,
+        model,
+        created: None,
+        choices: vec![Choice { parts, finish, stop_sequence, logprobs: Vec::new() }],
+        usage: usage.as_ref().map_or_else(TokenUsage::default, |usage| usage.counts.into()),
+        service_tier: usage.and_then(|usage| usage.service_tier).map(Text::from),
+    })
+}
+
+/// A body that is no reply: an error in spite of its status, or nothing that we know.
+fn refused(body: &[u8]) -> Failure<'static> {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let first = value.get(0).unwrap_or(&value);
+    if first.get("error").is_some() {
+        return error::of_value(200, first);
+    }
+    Failure {
+        status: 502,
+        class: ErrorClass::BadGateway,
+        code: None,
+        message: "the provider's reply is no message".into(),
+        param: None,
+        retry_after: None,
+    }
+}
+
+/// What a block says; `None` for those that only the provider knows. `answered` is set by an answer that comes as a call.
+fn content_of<'a>(block: Block<'a>, answered: &mut bool) -> Option<Content<'a>> {
+    Some(match &*block.kind.as_ref()?.decode() {
+        "text" => {
+            let citations = block.citations.and_then(citations).unwrap_or_default();
+            Content::Text { text: block.text?, citations, signature: None }
+        }
+        "thinking" => {
+            let signature = block.signature.filter(|text| !text.is_empty());
+            let signature = signature.map(|text| Signature::untagged(text, HOME));
+            Content::Thinking { text: block.thinking.unwrap_or_else(|| Text::from("")), signature }
+        }
+        "redacted_thinking" => Content::Redacted(Signature::untagged(block.data?, HOME)),
+        "tool_use" => {
+            let arguments = block.input.map_or("{}", RawValue::get);
+            let name = block.name?;
+            if name.is(JSON_TOOL) {
+                *answered = true;
+                return Some(Content::text(arguments));
+            }
+            Content::Call(Call { id: block.id?, name, arguments: arguments.into(), signature: None })
+        }
+        _ => return None,
+    })
+}
+
+fn citations(raw: &RawValue) -> Option<Vec<Citation<'_>>> {
+    let wire: Vec<WireCitation<'_>> = serde_json::from_str(raw.get()).ok()?;
+    Some(wire.into_iter().map(Citation::from).collect())
+}
+
+/// Writes a reply.
+pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+    let mut top = ObjectWriter::begin(out);
+    write_head(reply.id.as_ref(), reply.model.as_ref(), head, &mut top);
+    let choice = reply.choices.first();
+    let mut content = top.array("content");
+    for part in choice.iter().flat_map(|choice| &choice.parts) {
+        write_part(part, &mut content);
+    }
+    content.end();
+    let calls = choice.is_some_and(|c| c.parts.iter().any(|part| matches!(part.content, Content::Call(_))));
+    let finish = choice.map_or(Finish::Stop, |choice| choice.finish.with_calls(calls));
+    write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
+    write_usage(&reply.usage, true, top.object("usage"));
+    top.end();
+}
+
+/// Writes what a message says about itself, in replies and at the beginning of streams.
+pub(super) fn write_head(
+    id: Option<&Text<'_>>,
+    model: Option<&Text<'_>>,
+    head: &ReplyHead,
+    top: &mut ObjectWriter<'_>,
+) {
+    match id.filter(|id| !id.is_empty()) {
+        Some(id) => top.field("id", id),
+        None => top.field("id", &format_args!("msg_{}", head.id)),
+    }
+    top.field("type", "message");
+    top.field("role", "assistant");
+    match model.filter(|model| !model.is_empty()) {
+        Some(model) => top.field("model", model),
+        None => top.field("model", &head.model),
+    }
+}
+
+fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
+    match &part.content {
+        Content::Text { text, citations, signature } => {
+            if let Some(signature) = signature {
+                write_redacted(signature, list.object());
+            }
+            write_text(text, citations, list);
+        }
+        Content::Refusal(text) => write_text(text, &[], list),
+        Content::Thinking { text, signature } => {
+            let mut object = list.object();
+            object.field("type", "thinking");
+            object.field("thinking", text);
+            object.field("signature", &signature.as_ref().map_or(Text::from(""), |signature| signature.tagged(HOME)));
+            object.end();
+        }
+        Content::Redacted(signature) => write_redacted(signature, list.object()),
+        Content::Call(call) => {
+            if let Some(signature) = &call.signature {
+                write_redacted(signature, list.object());
+            }
+            write_call(call, list.object());
+        }
+        // A message of this dialect has no place for media, and results are the client's.
+        Content::Media(_) | Content::Result(_) => {}
+    }
+}
+
+fn write_text(text: &Text<'_>, citations: &[Citation<'_>], list: &mut ArrayWriter<'_>) {
+    if text.is_empty() {
+        return;
+    }
+    let mut object = list.object();
+    object.field("type", "text");
+    object.field("text", text);
+    if !citations.is_empty() {
+        let mut list = object.array("citations");
+        for citation in citations {
+            write_citation(citation, list.object());
+        }
+        list.end();
+    }
+    object.end();
+}
+
+/// Writes a proof that has no block of its own, or thoughts that can't be read.
+pub(super) fn write_redacted(signature: &Signature<'_>, mut object: ObjectWriter<'_>) {
+    object.field("type", "redacted_thinking");
+    object.field("data", &signature.tagged(HOME));
+    object.end();
+}
+
+fn write_call(call: &Call<'_>, mut object: ObjectWriter<'_>) {
+    object.field("type", "tool_use");
+    object.field("id", &call.id);
+    object.field("name", &call.name);
+    if let Some(arguments) = arguments(&call.arguments) {
+        object.raw("input", arguments);
+    } else {
+        // A model may write what is no object. The client sees what it wrote, and the reply stays JSON.
+        let mut input = object.object("input");
+        match Json::parse(&call.arguments) {
+            Ok(json) => input.field("arguments", &json),
+            Err(_) => write_string(input.key("arguments"), &call.arguments),
+        }
+        input.end();
+    }
+    object.end();
+}

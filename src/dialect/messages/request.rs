@@ -1,0 +1,271 @@
+//! Reads requests.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    blocks,
+    wire::{CacheControl, parse, within},
+};
+use crate::{
+    conversation::{
+        Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool,
+        ToolChoice,
+    },
+    stream::{Member, TopLevel},
+};
+
+/// What can be placed only when all of the body is read.
+#[derive(Default)]
+struct Pending<'a> {
+    system: Vec<Part<'a>>,
+    thinking: Option<Reasoning>,
+    effort: Option<Effort>,
+    cache: Option<Cache<'a>>,
+}
+
+/// Reads a request.
+pub(super) fn read<'a>(body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+    let (mut request, mut pending) = (Request::default(), Pending::default());
+    let mut met = false;
+    for member in body.members().iter().filter(|member| !member.is_null()) {
+        let name = member.name();
+        met |= name == "messages";
+        read_member(&name, member, &mut request, &mut pending).map_err(within(&name))?;
+    }
+    if !met {
+        return Err(Invalid::new("messages", "is required"));
+    }
+    if !pending.system.is_empty() {
+        request.messages.insert(0, Message { role: Role::System, parts: pending.system });
+    }
+    request.reasoning = match pending.thinking {
+        Some(thinking) if thinking.is_off() => Some(thinking),
+        Some(thinking) => Some(Reasoning { effort: pending.effort, ..thinking }),
+        None => pending.effort.map(|effort| Reasoning { effort: Some(effort), ..Reasoning::default() }),
+    };
+    if let Some(cache) = pending.cache {
+        cache_last(&mut request, cache);
+    }
+    Ok(request)
+}
+
+/// A mark on the whole request means its last block.
+fn cache_last<'a>(request: &mut Request<'a>, cache: Cache<'a>) {
+    match request.messages.last_mut().and_then(|message| message.parts.last_mut()) {
+        Some(part) if !matches!(part.content, Content::Thinking { .. } | Content::Redacted(_)) => {
+            part.cache.get_or_insert(cache);
+        }
+        _ => request.dropped.add("cache_control"),
+    }
+}
+
+fn read_member<'a>(
+    name: &str,
+    member: &Member<'a>,
+    request: &mut Request<'a>,
+    pending: &mut Pending<'a>,
+) -> Result<(), Invalid> {
+    // The scan has checked the body's encoding.
+    let json = std::str::from_utf8(member.value).map_err(|_| Invalid::new("", "is not UTF-8"))?;
+    match name {
+        // The model is settled before, and the version belongs to the way here.
+        "model" | "anthropic_version" => {}
+        "messages" => request.messages = messages(json, &mut request.dropped)?,
+        "system" => {
+            pending.system = blocks::parts(parse(json)?, &mut request.dropped)?;
+        }
+        "tools" => request.tools = tools(json, &mut request.dropped)?,
+        "tool_choice" => tool_choice(json, request)?,
+        "max_tokens" => request.max_tokens = parse(json)?,
+        "temperature" => request.sampling.temperature = parse(json)?,
+        "top_p" => request.sampling.top_p = parse(json)?,
+        "top_k" => request.sampling.top_k = parse(json)?,
+        "stop_sequences" => request.sampling.stop = parse(json)?,
+        "stream" => request.stream = parse(json)?,
+        "thinking" => pending.thinking = thinking(json, &mut request.dropped)?,
+        "output_config" => output_config(json, request, pending)?,
+        // The name that `output_config.format` had in beta.
+        "output_format" => request.format = format(parse(json)?, &mut request.dropped)?,
+        "metadata" => metadata(json, request)?,
+        "service_tier" => request.service_tier = parse(json)?,
+        "cache_control" => pending.cache = parse::<Option<CacheControl<'a>>>(json)?.map(Cache::from),
+        other => request.dropped.add(Cow::Owned(other.to_owned())),
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct WireMessage<'a> {
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+fn messages<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+    let wire: Vec<WireMessage<'a>> = parse(json)?;
+    let mut messages = Vec::with_capacity(wire.len());
+    for (index, message) in wire.into_iter().enumerate() {
+        let read = message_of(message, dropped);
+        messages.push(read.map_err(|invalid| within(format_args!("[{index}]"))(invalid))?);
+    }
+    Ok(messages)
+}
+
+fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Dropped) -> Result<Message<'a>, Invalid> {
+    let role = wire.role.ok_or_else(|| Invalid::new("role", "is required"))?;
+    let role = match &*role.decode() {
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "system" => Role::System,
+        other => return Err(Invalid::new("role", format!("'{other}' is no role"))),
+    };
+    let content = wire.content.ok_or_else(|| Invalid::new("content", "is required"))?;
+    Ok(Message { role, parts: blocks::parts(content, dropped).map_err(within("content"))? })
+}
+
+#[derive(Deserialize)]
+struct WireTool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    input_schema: Option<Json<'a>>,
+    strict: Option<bool>,
+    #[serde(borrow)]
+    cache_control: Option<CacheControl<'a>>,
+    #[serde(borrow)]
+    input_examples: Option<&'a RawValue>,
+    defer_loading: Option<bool>,
+}
+
+fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+    let wire: Vec<WireTool<'a>> = parse(json)?;
+    let mut tools = Vec::with_capacity(wire.len());
+    for (index, tool) in wire.into_iter().enumerate() {
+        if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
+            // The provider's own tools have a meaning only there.
+            dropped.add(kind.into_decoded().into_owned());
+            continue;
+        }
+        let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;
+        if tool.input_schema.as_ref().is_some_and(|schema| !schema.is_object()) {
+            return Err(Invalid::new(format!("[{index}].input_schema"), "must be an object"));
+        }
+        dropped.add_if(tool.input_examples.is_some(), "input_examples");
+        dropped.add_if(tool.defer_loading == Some(true), "defer_loading");
+        tools.push(Tool {
+            name,
+            description: tool.description,
+            schema: tool.input_schema,
+            strict: tool.strict,
+            cache: tool.cache_control.map(Cache::from),
+        });
+    }
+    Ok(tools)
+}
+
+fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<Text<'a>>,
+        #[serde(borrow)]
+        name: Option<Text<'a>>,
+        disable_parallel_tool_use: Option<bool>,
+    }
+    let wire: Wire<'a> = parse(json)?;
+    let kind = wire.kind.ok_or_else(|| Invalid::new("type", "is required"))?;
+    request.tool_choice = Some(match &*kind.decode() {
+        "auto" => ToolChoice::Auto,
+        "any" => ToolChoice::Required,
+        "none" => ToolChoice::None,
+        "tool" => ToolChoice::Named(wire.name.ok_or_else(|| Invalid::new("name", "is required"))?),
+        other => return Err(Invalid::new("type", format!("'{other}' is no choice"))),
+    });
+    if wire.disable_parallel_tool_use == Some(true) {
+        request.parallel_tool_calls = Some(false);
+    }
+    Ok(())
+}
+
+fn thinking(json: &str, dropped: &mut Dropped) -> Result<Option<Reasoning>, Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<Text<'a>>,
+        budget_tokens: Option<u64>,
+        #[serde(borrow)]
+        display: Option<Text<'a>>,
+    }
+    let wire: Wire<'_> = parse(json)?;
+    let kind = wire.kind.ok_or_else(|| Invalid::new("type", "is required"))?;
+    // Thoughts are shown unless the client says otherwise.
+    let visible = Some(wire.display.is_none_or(|display| !display.is("omitted")));
+    Ok(match &*kind.decode() {
+        "enabled" => Some(Reasoning { effort: None, budget: wire.budget_tokens, visible }),
+        "adaptive" | "between_tools" => Some(Reasoning { effort: None, budget: None, visible }),
+        "disabled" => Some(Reasoning { effort: Some(Effort::None), ..Reasoning::default() }),
+        _ => {
+            dropped.add("thinking");
+            None
+        }
+    })
+}
+
+#[derive(Deserialize)]
+struct WireFormat<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    schema: Option<Json<'a>>,
+}
+
+fn format<'a>(wire: Option<WireFormat<'a>>, dropped: &mut Dropped) -> Result<Option<Format<'a>>, Invalid> {
+    let Some(wire) = wire else { return Ok(None) };
+    if !wire.kind.is_some_and(|kind| kind.is("json_schema")) {
+        dropped.add("response_format");
+        return Ok(None);
+    }
+    match wire.schema {
+        Some(schema) if schema.is_object() => {
+            Ok(Some(Format::Schema { name: None, description: None, schema, strict: Some(true) }))
+        }
+        _ => Err(Invalid::new("schema", "must be an object")),
+    }
+}
+
+fn output_config<'a>(json: &'a str, request: &mut Request<'a>, pending: &mut Pending<'a>) -> Result<(), Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        effort: Option<Text<'a>>,
+        #[serde(borrow)]
+        format: Option<WireFormat<'a>>,
+    }
+    let wire: Wire<'a> = parse(json)?;
+    if let Some(word) = wire.effort {
+        pending.effort = Effort::parse(&word.decode());
+        request.dropped.add_if(pending.effort.is_none(), "reasoning");
+    }
+    if let Some(format) = format(wire.format, &mut request.dropped).map_err(within("format"))? {
+        request.format = Some(format);
+    }
+    Ok(())
+}
+
+fn metadata<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Invalid> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        user_id: Option<Text<'a>>,
+    }
+    request.user = parse::<Wire<'a>>(json)?.user_id;
+    Ok(())
+}

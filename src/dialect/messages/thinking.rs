@@ -1,0 +1,110 @@
+//! How Claude is told to think.
+
+use super::HOME;
+use crate::{
+    conversation::{Content, Dropped, Effort, Message, Request, Role},
+    dialect::{Destination, SamplingFacts, Thinking},
+    stream::json::ObjectWriter,
+};
+
+/// What a request says about thinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thought {
+    /// Nothing, which means none.
+    Unsaid,
+    /// Not to.
+    Off,
+    /// Up to so many tokens.
+    Budget(u64),
+    /// As it likes, or this hard.
+    Adaptive(Option<Effort>),
+}
+
+impl Thought {
+    /// What `request` may say to the model; `forced` tells that it must call a tool, which forbids thinking.
+    pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Dropped) -> Self {
+        let Some(reasoning) = request.reasoning else { return Self::Unsaid };
+        let thought = match to.facts.thinking {
+            Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,
+            Thinking::Budget { off: true, .. } | Thinking::Never if reasoning.is_off() => return Self::Unsaid,
+            Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => {
+                Self::Adaptive(reasoning.effort.or(reasoning.budget.map(Effort::of_budget)))
+            }
+            Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lacks_thoughts(request) => {
+                let effort = reasoning.effort.unwrap_or(Effort::Medium);
+                Self::Budget(reasoning.budget.unwrap_or(effort.budget()).clamp(min, max.max(min)))
+            }
+            _ => Self::Unsaid,
+        };
+        dropped.add_if(thought == Self::Unsaid, "reasoning");
+        thought
+    }
+
+    /// Whether the model thinks.
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::Budget(_) | Self::Adaptive(_))
+    }
+
+    /// The limit of tokens, which the budget must be below.
+    pub const fn limit(self, max_tokens: u64) -> u64 {
+        match self {
+            Self::Budget(budget) if budget >= max_tokens => budget.saturating_add(max_tokens),
+            _ => max_tokens,
+        }
+    }
+
+    /// The word for the effort, where one is said.
+    pub fn effort(self, to: &Destination<'_>) -> Option<&'static str> {
+        let Self::Adaptive(effort) = self else { return None };
+        Some(match effort? {
+            Effort::None | Effort::Minimal | Effort::Low => "low",
+            // Known since Opus 4.7, as is the end of sampling settings.
+            Effort::XHigh if to.facts.sampling != SamplingFacts::None => "high",
+            other => other.as_str(),
+        })
+    }
+
+    /// Writes `thinking`. `visible` is whether the client wants to see thoughts.
+    pub fn write(self, visible: Option<bool>, top: &mut ObjectWriter<'_>) {
+        let kind = match self {
+            Self::Unsaid => return,
+            Self::Off => "disabled",
+            Self::Budget(_) => "enabled",
+            Self::Adaptive(_) => "adaptive",
+        };
+        let mut object = top.object("thinking");
+        object.field("type", kind);
+        if let Self::Budget(budget) = self {
+            object.field("budget_tokens", &budget);
+        }
+        match (self, visible) {
+            (Self::Budget(_) | Self::Adaptive(_), Some(false)) => object.field("display", "omitted"),
+            // Newer models keep their thoughts to themselves unless asked.
+            (Self::Adaptive(_), Some(true)) => object.field("display", "summarized"),
+            _ => {}
+        }
+        object.end();
+    }
+}
+
+/// Whether the model is amid calls of tools without the thoughts that led to them. With a budget it must have them back;
+/// models that think as they like don't mind.
+fn lacks_thoughts(request: &Request<'_>) -> bool {
+    let asks = |message: &Message<'_>| {
+        message.role == Role::User && message.parts.iter().any(|p| !matches!(p.content, Content::Result(_)))
+    };
+    let mut calls = false;
+    // Thoughts stand once at the beginning of a series of calls, or before each.
+    for part in request.messages.iter().rev().take_while(|message| !asks(message)).flat_map(|m| &m.parts) {
+        match &part.content {
+            Content::Call(_) => calls = true,
+            Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature)
+                if signature.maker == HOME =>
+            {
+                return false;
+            }
+            _ => {}
+        }
+    }
+    calls
+}

@@ -1,0 +1,298 @@
+//! Writes what is said: instructions and turns.
+
+use std::borrow::Cow;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{HOME, wire::arguments};
+use crate::{
+    conversation::{
+        Cache, Call, Content, Dropped, Invalid, Media, MediaKind, Part, Role, Source, Text, ToolResult, Turn, safe_id,
+    },
+    dialect::Server,
+    stream::json::{ArrayWriter, ObjectWriter},
+};
+
+/// Most cache marks that a request may have.
+const MAX_MARKS: u8 = 4;
+/// Longest id of a call; the API states only the alphabet.
+const MAX_ID: usize = 64;
+/// Stands for a user's turn of which nothing can be carried.
+const EMPTY: &str = "(empty)";
+/// Images that Claude sees.
+const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
+/// Writes parts, and counts what may stand only a few times.
+pub(super) struct Encoder<'d> {
+    server: Server,
+    marks: u8,
+    /// What could not be written.
+    pub dropped: &'d mut Dropped,
+}
+
+/// Where media are, in this dialect.
+enum Place<'m> {
+    Image { mime: &'m str, data: &'m Text<'m> },
+    Pdf(&'m Text<'m>),
+    PlainText(Text<'m>),
+    Url(&'m Text<'m>),
+    File(&'m Text<'m>),
+}
+
+impl<'d> Encoder<'d> {
+    pub fn new(server: Server, dropped: &'d mut Dropped) -> Self {
+        Self { server, marks: 0, dropped }
+    }
+
+    /// Writes `cache_control`, as long as there may be more.
+    pub fn mark(&mut self, cache: Option<&Cache<'_>>, object: &mut ObjectWriter<'_>) {
+        let Some(cache) = cache else { return };
+        if self.marks == MAX_MARKS {
+            return self.dropped.add("cache_control");
+        }
+        self.marks += 1;
+        let mut control = object.object("cache_control");
+        control.field("type", "ephemeral");
+        control.maybe("ttl", cache.ttl.as_ref().filter(|ttl| ttl.is("5m") || ttl.is("1h")));
+        control.end();
+    }
+
+    /// Writes `system`: the instructions, and one of ours behind them.
+    pub fn system(&mut self, parts: &[&Part<'_>], ours: Option<&str>, top: &mut ObjectWriter<'_>) {
+        if let ([Part { content: Content::Text { text, .. }, cache: None }], None) = (parts, ours) {
+            return top.field("system", text);
+        }
+        if parts.is_empty() && ours.is_none() {
+            return;
+        }
+        let mut list = top.array("system");
+        for part in parts {
+            match &part.content {
+                Content::Text { text, .. } | Content::Refusal(text) => self.text(text, part.cache.as_ref(), &mut list),
+                Content::Media(media) => self.dropped.add(name(media.kind)),
+                _ => {}
+            }
+        }
+        if let Some(ours) = ours {
+            self.text(&Text::from(ours), None, &mut list);
+        }
+        list.end();
+    }
+
+    /// Writes `messages`.
+    ///
+    /// # Errors
+    /// When nothing of the last turn can be carried, or arguments of a call are no object.
+    pub fn messages(&mut self, turns: &[Turn<'_, '_>], top: &mut ObjectWriter<'_>) -> Result<(), Invalid> {
+        let mut list = top.array("messages");
+        let final_turn = turns.len().saturating_sub(1);
+        for (index, turn) in turns.iter().enumerate() {
+            let mut content = Vec::with_capacity(turn.parts.len() * 64);
+            let mut blocks = ArrayWriter::begin(&mut content);
+            let end = turn.parts.len().saturating_sub(1);
+            for (at, part) in turn.parts.iter().enumerate() {
+                // What the model is to continue must not end in white space.
+                let begun = index == final_turn && at == end && turn.role == Role::Assistant;
+                match &part.content {
+                    Content::Text { text, .. } if begun => {
+                        self.text(&Text::from(text.decode().trim_end()), part.cache.as_ref(), &mut blocks);
+                    }
+                    _ => self.block(part, turn.role, &mut blocks)?,
+                }
+            }
+            if blocks.is_empty() {
+                if index == final_turn {
+                    return Err(Invalid::new("messages", "the model can read nothing of the last message"));
+                }
+                if turn.role == Role::Assistant {
+                    continue;
+                }
+                self.text(&Text::from(EMPTY), None, &mut blocks);
+            }
+            blocks.end();
+            let mut message = list.object();
+            message.field("role", if turn.role == Role::Assistant { "assistant" } else { "user" });
+            message.key("content").append(&mut content);
+            message.end();
+        }
+        list.end();
+        Ok(())
+    }
+
+    fn block(&mut self, part: &Part<'_>, role: Role, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
+        let cache = part.cache.as_ref();
+        match &part.content {
+            Content::Text { text, .. } | Content::Refusal(text) => self.text(text, cache, list),
+            // The model says no media, so it can't have said them.
+            Content::Media(media) if role == Role::Assistant => self.dropped.add(name(media.kind)),
+            Content::Media(media) => self.media(media, cache, list),
+            Content::Thinking { text, signature: Some(signature) } if signature.maker == HOME => {
+                let mut object = list.object();
+                object.field("type", "thinking");
+                object.field("thinking", text);
+                object.field("signature", &signature.value);
+                object.end();
+            }
+            Content::Redacted(signature) if signature.maker == HOME => {
+                let mut object = list.object();
+                object.field("type", "redacted_thinking");
+                object.field("data", &signature.value);
+                object.end();
+            }
+            Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
+            Content::Call(call) => self.call(call, cache, list)?,
+            Content::Result(result) => self.result(result, cache, list),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &Text<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
+        // Blank texts are refused wherever they stand.
+        if text.is_blank() {
+            return;
+        }
+        let mut object = list.object();
+        object.field("type", "text");
+        object.field("text", text);
+        self.mark(cache, &mut object);
+        object.end();
+    }
+
+    fn call(&mut self, call: &Call<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
+        let Some(arguments) = arguments(&call.arguments) else {
+            let message = format!("the arguments of the call '{}' are not a JSON object", call.id.decode());
+            return Err(Invalid::new("messages", message));
+        };
+        let mut object = list.object();
+        object.field("type", "tool_use");
+        object.field("id", &id(&call.id.decode()));
+        object.field("name", &call.name);
+        object.raw("input", arguments);
+        self.mark(cache, &mut object);
+        object.end();
+        Ok(())
+    }
+
+    fn result(&mut self, result: &ToolResult<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
+        let mut object = list.object();
+        object.field("type", "tool_result");
+        object.field("tool_use_id", &id(&result.id.decode()));
+        if let [Part { content: Content::Text { text, .. }, cache: None }] = result.parts.as_slice() {
+            object.maybe("content", Some(text).filter(|text| !text.is_blank()));
+        } else {
+            let mut content = Vec::new();
+            let mut blocks = ArrayWriter::begin(&mut content);
+            for part in &result.parts {
+                match &part.content {
+                    Content::Text { text, .. } => self.text(text, part.cache.as_ref(), &mut blocks),
+                    Content::Media(media) => self.media(media, part.cache.as_ref(), &mut blocks),
+                    _ => {}
+                }
+            }
+            let nothing = blocks.is_empty();
+            blocks.end();
+            if !nothing {
+                object.key("content").append(&mut content);
+            }
+        }
+        if result.failed {
+            object.field("is_error", &true);
+        }
+        self.mark(cache, &mut object);
+        object.end();
+    }
+
+    fn media(&mut self, media: &Media<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
+        self.dropped.add_if(media.detail.as_ref().is_some_and(|detail| !detail.is("auto")), "detail");
+        let Some(place) = self.place(media) else { return };
+        let is_image = match place {
+            Place::Image { .. } => true,
+            Place::Pdf(_) | Place::PlainText(_) => false,
+            Place::Url(_) | Place::File(_) => media.kind == MediaKind::Image,
+        };
+        let mut object = list.object();
+        object.field("type", if is_image { "image" } else { "document" });
+        let mut source = object.object("source");
+        match place {
+            Place::Image { mime, data } => base64(mime, data, &mut source),
+            Place::Pdf(data) => base64("application/pdf", data, &mut source),
+            Place::PlainText(text) => {
+                source.field("type", "text");
+                source.field("media_type", "text/plain");
+                source.field("data", &text);
+            }
+            Place::Url(url) => {
+                source.field("type", "url");
+                source.field("url", url);
+            }
+            Place::File(id) => {
+                source.field("type", "file");
+                source.field("file_id", id);
+            }
+        }
+        source.end();
+        if !is_image {
+            object.maybe("title", media.name.as_ref().filter(|name| !name.is_blank()));
+        }
+        self.mark(cache, &mut object);
+        object.end();
+    }
+
+    /// Where the media can be read by this server; names those that can't.
+    fn place<'m>(&mut self, media: &'m Media<'m>) -> Option<Place<'m>> {
+        let place = match &media.source {
+            _ if matches!(media.kind, MediaKind::Audio | MediaKind::Video) => None,
+            Source::Data { mime, data } => inline(mime, data),
+            Source::Text(text) => (!text.is_blank()).then(|| Place::PlainText(text.reborrow())),
+            // Where the server does not fetch, somebody has fetched before us what could be fetched.
+            Source::Url { url, .. } => {
+                (self.server.fetches_urls() && url.decode().starts_with("https://")).then_some(Place::Url(url))
+            }
+            Source::File(id) if self.server == Server::Anthropic => Some(Place::File(id)),
+            Source::File(_) => {
+                self.dropped.add("file_id");
+                return None;
+            }
+        };
+        if place.is_none() {
+            self.dropped.add(name(media.kind));
+        }
+        place
+    }
+}
+
+/// Media that are here, by their type: what a client calls a file may be an image.
+fn inline<'m>(mime: &'m str, data: &'m Text<'m>) -> Option<Place<'m>> {
+    let mime = if mime == "image/jpg" { "image/jpeg" } else { mime };
+    let kind = mime.split(';').next().unwrap_or_default();
+    if IMAGES.contains(&kind) {
+        return Some(Place::Image { mime: kind, data });
+    }
+    if kind == "application/pdf" {
+        return Some(Place::Pdf(data));
+    }
+    if kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml") {
+        let text = String::from_utf8(BASE64_STANDARD.decode(data.decode().as_bytes()).ok()?).ok()?;
+        return (!text.trim().is_empty()).then(|| Place::PlainText(text.into()));
+    }
+    None
+}
+
+fn base64(mime: &str, data: &Text<'_>, source: &mut ObjectWriter<'_>) {
+    source.field("type", "base64");
+    source.field("media_type", mime);
+    source.field("data", data);
+}
+
+fn id(id: &str) -> Cow<'_, str> {
+    safe_id(id, MAX_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+const fn name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Document => "document",
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    }
+}

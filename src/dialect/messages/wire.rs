@@ -1,0 +1,224 @@
+//! What requests, replies and streams have in common on the wire.
+
+use std::fmt::Display;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    conversation::{Cache, Citation, Finish, Invalid, Json, Text, TokenUsage},
+    stream::json::ObjectWriter,
+};
+
+/// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
+#[derive(Deserialize, Default)]
+pub(super) struct Block<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    /// An array in `text`, `{"enabled"}` in `document`.
+    #[serde(borrow)]
+    pub citations: Option<&'a RawValue>,
+    /// An object in `image` and `document`, a string in `search_result`.
+    #[serde(borrow)]
+    pub source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub title: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub context: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub tool_use_id: Option<Text<'a>>,
+    /// A string or blocks.
+    #[serde(borrow)]
+    pub content: Option<&'a RawValue>,
+    pub is_error: Option<bool>,
+    #[serde(borrow)]
+    pub cache_control: Option<CacheControl<'a>>,
+}
+
+/// `{"type":"ephemeral","ttl":"5m"}`.
+#[derive(Deserialize)]
+pub(super) struct CacheControl<'a> {
+    #[serde(borrow)]
+    ttl: Option<Text<'a>>,
+}
+
+impl<'a> From<CacheControl<'a>> for Cache<'a> {
+    fn from(wire: CacheControl<'a>) -> Self {
+        Self { ttl: wire.ttl }
+    }
+}
+
+/// A citation, whatever its source.
+#[derive(Deserialize)]
+pub(super) struct WireCitation<'a> {
+    #[serde(borrow)]
+    cited_text: Option<Text<'a>>,
+    #[serde(borrow)]
+    url: Option<Text<'a>>,
+    #[serde(borrow)]
+    source: Option<Text<'a>>,
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+    #[serde(borrow)]
+    document_title: Option<Text<'a>>,
+}
+
+impl<'a> From<WireCitation<'a>> for Citation<'a> {
+    /// Places are left out: theirs are places in the source, ours in the answer.
+    fn from(wire: WireCitation<'a>) -> Self {
+        Self {
+            url: wire.url.or(wire.source),
+            title: wire.title.or(wire.document_title),
+            quote: wire.cited_text,
+            start: None,
+            end: None,
+        }
+    }
+}
+
+/// Writes a citation in the form that its source has here.
+pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'_>) {
+    let none = Text::from("");
+    let quote = citation.quote.as_ref().unwrap_or(&none);
+    if let Some(url) = &citation.url {
+        object.field("type", "web_search_result_location");
+        object.field("cited_text", quote);
+        object.field("url", url);
+        object.field("title", &citation.title);
+        object.field("encrypted_index", "");
+    } else {
+        object.field("type", "char_location");
+        object.field("cited_text", quote);
+        object.field("document_index", &0);
+        object.field("document_title", &citation.title);
+        object.field("start_char_index", &0);
+        object.field("end_char_index", &0);
+    }
+    object.end();
+}
+
+/// Counts as they stand on the wire. `input_tokens` does not include the cached ones.
+#[derive(Clone, Copy, Deserialize, Default)]
+pub(super) struct WireUsage {
+    input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    /// What `later` states overwrites, what it omits stays.
+    pub fn update(&mut self, later: Self) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+    }
+}
+
+impl From<WireUsage> for TokenUsage {
+    fn from(wire: WireUsage) -> Self {
+        let cached = wire.cache_read_input_tokens.unwrap_or(0);
+        let cache_write = wire.cache_creation_input_tokens.unwrap_or(0);
+        Self {
+            input: wire.input_tokens.map(|n| n.saturating_add(cached).saturating_add(cache_write)),
+            cached: wire.cache_read_input_tokens,
+            cache_write: wire.cache_creation_input_tokens,
+            output: wire.output_tokens,
+            reasoning: wire.output_tokens_details.and_then(|details| details.thinking_tokens),
+        }
+    }
+}
+
+/// Writes `usage`. Clients add the counts up without asking whether they are there, so in a whole message (`whole`)
+/// those that nobody knows are zero.
+pub(super) fn write_usage(usage: &TokenUsage, whole: bool, mut object: ObjectWriter<'_>) {
+    if whole || usage.input.is_some() {
+        object.field("input_tokens", &usage.fresh_input());
+        object.field("cache_creation_input_tokens", &usage.cache_write.unwrap_or(0));
+        object.field("cache_read_input_tokens", &usage.cached.unwrap_or(0));
+    }
+    object.field("output_tokens", &usage.output.unwrap_or(0));
+    if let Some(reasoning) = usage.reasoning {
+        let mut details = object.object("output_tokens_details");
+        details.field("thinking_tokens", &reasoning);
+        details.end();
+    }
+    object.end();
+}
+
+/// What a `stop_reason` means; unknown ones are an end like any other.
+pub(super) fn finish_of(stop_reason: Option<&Text<'_>>) -> Finish {
+    let Some(reason) = stop_reason else { return Finish::Stop };
+    match &*reason.decode() {
+        "max_tokens" | "model_context_window_exceeded" => Finish::Length,
+        "tool_use" => Finish::ToolCalls,
+        "refusal" => Finish::Filtered,
+        _ => Finish::Stop,
+    }
+}
+
+/// Writes `stop_reason` and `stop_sequence`.
+pub(super) fn write_stop(finish: Finish, stop_sequence: Option<&Text<'_>>, object: &mut ObjectWriter<'_>) {
+    let reason = match finish {
+        Finish::Stop if stop_sequence.is_some() => "stop_sequence",
+        Finish::Stop | Finish::Failed => "end_turn",
+        Finish::Length => "max_tokens",
+        Finish::ToolCalls => "tool_use",
+        Finish::Filtered => "refusal",
+    };
+    object.field("stop_reason", reason);
+    object.field("stop_sequence", &stop_sequence);
+}
+
+/// Arguments of a call as the object that this dialect wants: as they stand, `{}` for none. `None` if they are no object.
+pub(super) fn arguments(text: &str) -> Option<&str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some("{}");
+    }
+    Json::parse(text).is_ok_and(|json| json.is_object()).then_some(text)
+}
+
+/// Parses a value quickly; only if that fails, again to find out which field is wrong.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Invalid> {
+    serde_json::from_str(json).or_else(|_| {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.inner().to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            Invalid::new(if path == "." { "" } else { &path }, message)
+        })
+    })
+}
+
+/// Puts `outer` in front of the field that is wrong.
+pub(super) fn within(outer: impl Display) -> impl FnOnce(Invalid) -> Invalid {
+    move |mut invalid| {
+        let dot = if invalid.field.is_empty() || invalid.field.starts_with('[') { "" } else { "." };
+        invalid.field = format!("{outer}{dot}{}", invalid.field);
+        invalid
+    }
+}

@@ -1,0 +1,245 @@
+//! A request for a provider.
+
+use super::{HOME, items};
+use crate::{
+    conversation::{
+        Content, Dropped, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
+        safe_id,
+    },
+    dialect::{Destination, SamplingFacts, Server, Thinking},
+    stream::json::ObjectWriter,
+};
+
+/// Fewest tokens of an answer that OpenAI takes.
+const MIN_OUTPUT: u64 = 16;
+/// Longest id of an end user, and longest name of a schema.
+const MAX_NAME: usize = 64;
+/// Most alternatives of a token.
+const MAX_TOP_LOGPROBS: u64 = 20;
+/// Classes of service that OpenAI has.
+const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
+
+/// Appends a request.
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Dropped,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let mut top = ObjectWriter::begin(out);
+    top.field("model", to.model);
+    let (instructions, messages) = instructions(&request.messages);
+    top.maybe("instructions", instructions);
+    let mut input = top.array("input");
+    items::write(messages, to, dropped, &mut input);
+    if input.is_empty() {
+        return Err(Invalid::new("messages", "there is no message with anything in it"));
+    }
+    input.end();
+    // What is not in the request is nobody's to keep: the client holds the conversation.
+    top.field("store", &false);
+    if request.stream {
+        top.field("stream", &true);
+    }
+    tools(request, dropped, &mut top);
+    if let Some(format) = &request.format {
+        write_format(format, &mut top);
+    }
+    let thinks = reasoning(request.reasoning, to, dropped, &mut top);
+    sampling(&request.sampling, to, dropped, &mut top);
+    include(request, to, thinks, &mut top);
+    if let Some(most) = request.max_tokens {
+        dropped.add_if(most < MIN_OUTPUT, "max_tokens");
+        top.field("max_output_tokens", &most.max(MIN_OUTPUT));
+    }
+    account(request, to, dropped, &mut top);
+    top.end();
+    Ok(())
+}
+
+/// A first message of instructions, if something else follows it. Later ones keep their place in the conversation.
+fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &'r [Message<'a>]) {
+    if let [first, rest @ ..] = messages
+        && first.role == Role::System
+        && let [part] = first.parts.as_slice()
+        && part.cache.is_none()
+        && let Content::Text { text, .. } = &part.content
+        && !rest.is_empty()
+    {
+        return (Some(text), rest);
+    }
+    (None, messages)
+}
+
+fn tools(request: &Request<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+    if request.tools.is_empty() {
+        let asked = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
+        dropped.add_if(asked, "tool_choice");
+        return;
+    }
+    let mut tools = top.array("tools");
+    for tool in &request.tools {
+        dropped.add_if(tool.cache.is_some(), "cache_control");
+        write_tool(tool, tools.object());
+    }
+    tools.end();
+    if let Some(choice) = &request.tool_choice {
+        write_choice(choice, top);
+    }
+    top.maybe("parallel_tool_calls", request.parallel_tool_calls.as_ref());
+}
+
+fn write_tool(tool: &Tool<'_>, mut object: ObjectWriter<'_>) {
+    object.field("type", "function");
+    object.field("name", &tool.name);
+    object.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
+    match &tool.schema {
+        Some(schema) => object.field("parameters", schema),
+        None => object.raw("parameters", r#"{"type":"object","properties":{}}"#),
+    }
+    // Without a word Responses takes every tool as strict, which no other API does.
+    object.field("strict", &tool.strict.unwrap_or(false));
+    object.end();
+}
+
+fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
+    match choice {
+        ToolChoice::Auto => top.field("tool_choice", "auto"),
+        ToolChoice::None => top.field("tool_choice", "none"),
+        ToolChoice::Required => top.field("tool_choice", "required"),
+        ToolChoice::Named(name) => {
+            let mut object = top.object("tool_choice");
+            object.field("type", "function");
+            object.field("name", name);
+            object.end();
+        }
+        ToolChoice::Allowed { names, required } => {
+            let mut object = top.object("tool_choice");
+            object.field("type", "allowed_tools");
+            object.field("mode", if *required { "required" } else { "auto" });
+            let mut tools = object.array("tools");
+            for name in names {
+                let mut tool = tools.object();
+                tool.field("type", "function");
+                tool.field("name", name);
+                tool.end();
+            }
+            tools.end();
+            object.end();
+        }
+    }
+}
+
+fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
+    let mut text = top.object("text");
+    let mut object = text.object("format");
+    match format {
+        Format::Json => object.field("type", "json_object"),
+        Format::Schema { name, description, schema, strict } => {
+            object.field("type", "json_schema");
+            let name = name.as_ref().map_or("response".into(), Text::decode);
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            object.field("name", &*safe_id(&name, MAX_NAME, fits));
+            object.maybe("description", description.as_ref());
+            object.field("schema", schema);
+            object.maybe("strict", strict.as_ref());
+        }
+    }
+    object.end();
+    text.end();
+}
+
+/// Writes how the model thinks, and says whether it does.
+fn reasoning(
+    asked: Option<Reasoning>,
+    to: &Destination<'_>,
+    dropped: &mut Dropped,
+    top: &mut ObjectWriter<'_>,
+) -> bool {
+    if to.facts.thinking != Thinking::Effort {
+        dropped.add_if(asked.is_some_and(|asked| !asked.is_off()), "reasoning");
+        return false;
+    }
+    // These models think unless they are told not to.
+    let Some(asked) = asked else { return true };
+    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort.or(asked.budget.map(Effort::of_budget)) };
+    let (least, most) = to.facts.efforts;
+    let effort = wanted.map(|effort| effort.clamp(least, most));
+    dropped.add_if(effort != wanted, "reasoning");
+    let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
+    if effort.is_some() || summary.is_some() {
+        let mut object = top.object("reasoning");
+        object.maybe("effort", effort.map(Effort::as_str));
+        object.maybe("summary", summary);
+        object.end();
+    }
+    !asked.is_off()
+}
+
+fn sampling(sampling: &Sampling<'_>, to: &Destination<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+    let mut number = |name: &'static str, value: Option<f64>, most: f64, taken: bool| {
+        let Some(value) = value else { return };
+        let clamped = value.clamp(0.0, most);
+        dropped.add_if(!taken || (clamped - value).abs() > f64::EPSILON, name);
+        if taken {
+            top.field(name, &clamped);
+        }
+    };
+    let facts = to.facts.sampling;
+    number("temperature", sampling.temperature, 2.0, facts != SamplingFacts::None);
+    let alone = facts == SamplingFacts::One && sampling.temperature.is_some();
+    number("top_p", sampling.top_p, 1.0, facts != SamplingFacts::None && !alone);
+    if let Some(most) = sampling.top_logprobs.filter(|_| sampling.logprobs == Some(true)) {
+        if facts != SamplingFacts::None {
+            dropped.add_if(most > MAX_TOP_LOGPROBS, "logprobs");
+            top.field("top_logprobs", &most.min(MAX_TOP_LOGPROBS));
+        }
+    }
+    dropped.add_if(sampling.logprobs == Some(true) && facts == SamplingFacts::None, "logprobs");
+    dropped.add_if(sampling.top_k.is_some(), "top_k");
+    dropped.add_if(!sampling.stop.is_empty(), "stop");
+    dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
+    dropped.add_if(sampling.seed.is_some(), "seed");
+    dropped.add_if(sampling.presence_penalty.is_some(), "presence_penalty");
+    dropped.add_if(sampling.frequency_penalty.is_some(), "frequency_penalty");
+}
+
+/// Asks for what the reply would not hold otherwise.
+fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut ObjectWriter<'_>) {
+    let logprobs = request.sampling.logprobs == Some(true) && to.facts.sampling != SamplingFacts::None;
+    let signed = || {
+        request.messages.iter().flat_map(|message| &message.parts).any(|part| match &part.content {
+            Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
+                signature.maker == HOME
+            }
+            _ => false,
+        })
+    };
+    let encrypted = thinks || signed();
+    if encrypted || logprobs {
+        let mut include = top.array("include");
+        if encrypted {
+            include.push("reasoning.encrypted_content");
+        }
+        if logprobs {
+            include.push("message.output_text.logprobs");
+        }
+        include.end();
+    }
+}
+
+/// Writes on whose account the request goes.
+fn account(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+    if let Some(user) = &request.user {
+        let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
+        top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));
+    }
+    if let Some(tier) = &request.service_tier {
+        if TIERS.contains(&&*tier.decode()) {
+            top.field("service_tier", tier);
+        } else {
+            dropped.add("service_tier");
+        }
+    }
+    top.maybe("metadata", request.metadata.as_ref());
+}

@@ -1,0 +1,271 @@
+//! Messages as the items of a provider's `input`.
+
+use super::HOME;
+use crate::{
+    conversation::{
+        Call, Content, Dropped, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult, safe_id,
+    },
+    dialect::{Destination, Server},
+    stream::json::{ArrayWriter, ObjectWriter, write_string},
+};
+
+/// Longest id of a call.
+const MAX_CALL_ID: usize = 64;
+
+/// Appends the items of `messages`.
+pub(super) fn write(
+    messages: &[Message<'_>],
+    to: &Destination<'_>,
+    dropped: &mut Dropped,
+    items: &mut ArrayWriter<'_>,
+) {
+    let mut writer = Items { to, dropped, items };
+    for message in messages {
+        // Neighbours that stand in one message item; everything else is an item of its own.
+        let together =
+            |a: &Part<'_>, b: &Part<'_>| message.role != Role::Assistant && is_said(&a.content) && is_said(&b.content);
+        for run in message.parts.chunk_by(together) {
+            writer.run(message.role, run);
+        }
+    }
+}
+
+/// Whether it is part of a message item.
+fn is_said(content: &Content<'_>) -> bool {
+    matches!(content, Content::Text { .. } | Content::Refusal(_) | Content::Media(_))
+}
+
+struct Items<'w, 'o> {
+    to: &'w Destination<'w>,
+    dropped: &'w mut Dropped,
+    items: &'w mut ArrayWriter<'o>,
+}
+
+impl Items<'_, '_> {
+    fn run(&mut self, role: Role, run: &[Part<'_>]) {
+        self.dropped.add_if(run.iter().any(|part| part.cache.is_some()), "cache_control");
+        match run {
+            [Part { content: Content::Call(call), .. }] => self.call(call),
+            [Part { content: Content::Result(result), .. }] => self.result(result),
+            [Part { content: Content::Redacted(signature), .. }] => self.thoughts(&Text::from(""), Some(signature)),
+            [Part { content: Content::Thinking { text, signature }, .. }] => self.thoughts(text, signature.as_ref()),
+            _ => self.message(role, run),
+        }
+    }
+
+    fn message(&mut self, role: Role, parts: &[Part<'_>]) {
+        let word = match role {
+            // Servers that only look like OpenAI's know the older word.
+            Role::System if !matches!(self.to.server, Server::OpenAi | Server::Azure) => "system",
+            Role::System => "developer",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        if let [Part { content: Content::Text { text, .. }, .. }] = parts {
+            if !text.is_empty() {
+                let mut item = self.items.object();
+                item.field("role", word);
+                item.field("content", text);
+                item.end();
+            }
+            return;
+        }
+        if let (Role::Assistant, [Part { content: Content::Refusal(text), .. }]) = (role, parts) {
+            return self.refusal(text);
+        }
+        let kept: Vec<_> = parts.iter().filter(|part| self.takes(role, &part.content)).collect();
+        if kept.is_empty() {
+            return;
+        }
+        let mut item = self.items.object();
+        item.field("role", word);
+        let mut content = item.array("content");
+        kept.iter().for_each(|part| write_part(&part.content, &mut content));
+        content.end();
+        item.end();
+    }
+
+    /// A refusal has no short form; its item's id is left out, since OpenAI looks up what it is given.
+    fn refusal(&mut self, text: &Text<'_>) {
+        let mut item = self.items.object();
+        item.field("type", "message");
+        item.field("role", "assistant");
+        item.field("status", "completed");
+        let mut content = item.array("content");
+        let mut part = content.object();
+        part.field("type", "refusal");
+        part.field("refusal", text);
+        part.end();
+        content.end();
+        item.end();
+    }
+
+    fn call(&mut self, call: &Call<'_>) {
+        let mut item = self.items.object();
+        item.field("type", "function_call");
+        item.field("call_id", &*call_id(&call.id.decode()));
+        item.field("name", &call.name);
+        item.field("arguments", &*call.arguments);
+        item.end();
+    }
+
+    fn result(&mut self, result: &ToolResult<'_>) {
+        self.dropped.add_if(result.failed, "is_error");
+        self.dropped.add_if(result.parts.iter().any(|part| part.cache.is_some()), "cache_control");
+        let kept: Vec<_> = result.parts.iter().filter(|part| self.takes(Role::User, &part.content)).collect();
+        let mut item = self.items.object();
+        item.field("type", "function_call_output");
+        item.field("call_id", &*call_id(&result.id.decode()));
+        match kept.as_slice() {
+            [] => item.field("output", ""),
+            [Part { content: Content::Text { text, .. }, .. }] => item.field("output", text),
+            parts => {
+                let mut output = item.array("output");
+                parts.iter().for_each(|part| write_part(&part.content, &mut output));
+                output.end();
+            }
+        }
+        item.end();
+    }
+
+    /// Thoughts go to their maker only, who can't use them without the proof.
+    fn thoughts(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>) {
+        let Some(signature) = signature.filter(|signature| signature.maker == HOME) else {
+            self.dropped.add("thinking");
+            return;
+        };
+        // Without an id: OpenAI checks it against the one in the encrypted content.
+        let mut item = self.items.object();
+        item.field("type", "reasoning");
+        let mut summary = item.array("summary");
+        if !text.is_empty() {
+            let mut part = summary.object();
+            part.field("type", "summary_text");
+            part.field("text", text);
+            part.end();
+        }
+        summary.end();
+        item.field("encrypted_content", &signature.value);
+        item.end();
+    }
+
+    /// Whether the part can be written; what can't is named.
+    fn takes(&mut self, role: Role, content: &Content<'_>) -> bool {
+        match content {
+            Content::Text { text, .. } | Content::Refusal(text) => !text.is_empty(),
+            Content::Media(media) => {
+                let missing = if role == Role::Assistant { Some(kind_name(media.kind)) } else { self.refuses(media) };
+                if let Some(name) = missing {
+                    self.dropped.add(name);
+                }
+                let detail = media.detail.as_ref().filter(|_| media.kind == MediaKind::Image);
+                self.dropped
+                    .add_if(missing.is_none() && detail.is_some_and(|word| detail_word(word).is_none()), "detail");
+                missing.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// What to call a medium that the target does not take.
+    fn refuses(&self, media: &Media<'_>) -> Option<&'static str> {
+        let name = kind_name(media.kind);
+        if matches!(media.kind, MediaKind::Audio | MediaKind::Video) {
+            return Some(name);
+        }
+        match &media.source {
+            Source::Data { .. } | Source::Text(_) => None,
+            Source::Url { url, .. } => {
+                let url = url.decode();
+                let web = url.starts_with("https://") || url.starts_with("http://");
+                (!web || !self.to.server.fetches_urls()).then_some(name)
+            }
+            // Other makers' ids look different, and mean nothing here.
+            Source::File(id) => {
+                let id = id.decode();
+                (!id.starts_with("file-") && !id.starts_with("assistant-")).then_some("file_id")
+            }
+        }
+    }
+}
+
+const fn kind_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Document => "document",
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    }
+}
+
+/// How closely to look, in OpenAI's words.
+fn detail_word(word: &Text<'_>) -> Option<&'static str> {
+    ["auto", "low", "high", "original"].into_iter().find(|known| word.is(known))
+}
+
+fn call_id(id: &str) -> std::borrow::Cow<'_, str> {
+    safe_id(id, MAX_CALL_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn write_part(content: &Content<'_>, parts: &mut ArrayWriter<'_>) {
+    let mut part = parts.object();
+    match content {
+        Content::Media(Media { source: Source::Text(text), .. })
+        | Content::Text { text, .. }
+        | Content::Refusal(text) => {
+            part.field("type", "input_text");
+            part.field("text", text);
+        }
+        Content::Media(media) if media.kind == MediaKind::Image => image(media, &mut part),
+        Content::Media(media) => document(media, &mut part),
+        _ => {}
+    }
+    part.end();
+}
+
+fn image(media: &Media<'_>, part: &mut ObjectWriter<'_>) {
+    part.field("type", "input_image");
+    match &media.source {
+        Source::Data { mime, data } => data_url(part.key("image_url"), mime, data),
+        Source::Url { url, .. } => part.field("image_url", url),
+        Source::File(id) => part.field("file_id", id),
+        Source::Text(_) => {}
+    }
+    part.field("detail", media.detail.as_ref().and_then(detail_word).unwrap_or("auto"));
+}
+
+fn document(media: &Media<'_>, part: &mut ObjectWriter<'_>) {
+    part.field("type", "input_file");
+    match &media.source {
+        Source::Data { mime, data } => {
+            match &media.name {
+                Some(name) => part.field("filename", name),
+                // Without a name OpenAI refuses the data.
+                None => part.field("filename", file_name(mime)),
+            }
+            data_url(part.key("file_data"), mime, data);
+        }
+        Source::Url { url, .. } => part.field("file_url", url),
+        Source::File(id) => part.field("file_id", id),
+        Source::Text(_) => {}
+    }
+}
+
+fn file_name(mime: &str) -> &'static str {
+    match mime {
+        "application/pdf" => "document.pdf",
+        "text/markdown" => "document.md",
+        "text/csv" => "document.csv",
+        "text/html" => "document.html",
+        _ => "document.txt",
+    }
+}
+
+/// Appends `data` as a data URL, without taking it apart.
+fn data_url(out: &mut Vec<u8>, mime: &str, data: &Text<'_>) {
+    write_string(out, &format!("data:{mime};base64,"));
+    out.pop();
+    let quote = out.len();
+    data.write(out);
+    out.remove(quote);
+}

@@ -1,0 +1,247 @@
+//! A provider's reply in one piece.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    HOME, error,
+    wire::{Item, Paragraph, arguments, joined, lenient},
+};
+use crate::conversation::{
+    Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
+    TokenUsage,
+};
+
+/// A `response` object.
+#[derive(Deserialize)]
+pub(super) struct WireResponse<'a> {
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub model: Option<Text<'a>>,
+    created_at: Option<f64>,
+    #[serde(borrow)]
+    status: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    incomplete_details: Option<WireIncomplete<'a>>,
+    #[serde(borrow)]
+    pub output: Option<Vec<&'a RawValue>>,
+    usage: Option<WireUsage>,
+    #[serde(borrow)]
+    service_tier: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireIncomplete<'a> {
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    #[serde(rename = "input_tokens")]
+    input: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u64>,
+    input_tokens_details: Option<WireDetails>,
+    output_tokens_details: Option<WireDetails>,
+}
+
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
+struct WireDetails {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+    reasoning_tokens: Option<u64>,
+}
+
+/// A part of a message item.
+#[derive(Deserialize)]
+struct WirePart<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    annotations: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireAnnotation<'a> {
+    #[serde(borrow)]
+    url: Option<Text<'a>>,
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+    start_index: Option<u64>,
+    end_index: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct WireLogprob<'a> {
+    #[serde(borrow)]
+    token: Option<Text<'a>>,
+    logprob: Option<f64>,
+    #[serde(borrow, default)]
+    top_logprobs: Option<Vec<WireLogprob<'a>>>,
+}
+
+impl WireResponse<'_> {
+    /// Why the answer ended.
+    pub(super) fn finish(&self, calls: bool) -> Finish {
+        let is = |text: &Option<Text<'_>>, word: &str| text.as_ref().is_some_and(|text| text.is(word));
+        let reason = self.incomplete_details.as_ref().map(|details| &details.reason);
+        let ended_by = |word: &str| reason.is_some_and(|reason| is(reason, word));
+        if ended_by("max_output_tokens") {
+            Finish::Length
+        } else if ended_by("content_filter") {
+            Finish::Filtered
+        } else if is(&self.status, "failed") || is(&self.status, "cancelled") {
+            Finish::Failed
+        } else {
+            Finish::Stop.with_calls(calls)
+        }
+    }
+
+    /// The tokens it took.
+    pub(super) fn usage(&self) -> TokenUsage {
+        let Some(usage) = &self.usage else { return TokenUsage::default() };
+        let input = usage.input_tokens_details.as_ref();
+        TokenUsage {
+            input: usage.input,
+            cached: input.and_then(|details| details.cached_tokens),
+            cache_write: input.and_then(|details| details.cache_write_tokens),
+            output: usage.output,
+            reasoning: usage.output_tokens_details.as_ref().and_then(|details| details.reasoning_tokens),
+        }
+    }
+
+    /// The error in it, or that of a response which failed without saying why.
+    pub(super) fn failure(&self) -> Option<Failure<'static>> {
+        let said = self.error.map(|raw| serde_json::from_str(raw.get()).unwrap_or_default());
+        match said {
+            Some(value) => Some(error::of_value(200, &value)),
+            None if self.status.as_ref().is_some_and(|status| status.is("failed")) => {
+                let value = serde_json::json!({"code": "server_error", "message": "the response failed"});
+                Some(error::of_value(200, &value))
+            }
+            None => None,
+        }
+    }
+}
+
+/// Reads a reply.
+pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
+    let Ok(response) = serde_json::from_slice::<WireResponse<'a>>(body) else { return Err(unreadable(body)) };
+    if let Some(failure) = response.failure() {
+        return Err(failure);
+    }
+    let (finish, usage) = (response.finish(false), response.usage());
+    let Some(output) = response.output else { return Err(unreadable(body)) };
+    let mut choice = Choice { parts: Vec::new(), finish, stop_sequence: None, logprobs: Vec::new() };
+    let mut broken = false;
+    for item in output.into_iter().filter_map(|raw| serde_json::from_str::<Item<'a>>(raw.get()).ok()) {
+        broken |= !read_item(&item, &mut choice.parts, &mut choice.logprobs);
+    }
+    let calls = choice.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
+    choice.finish = if broken && finish == Finish::Stop { Finish::Failed } else { finish.with_calls(calls) };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; it is a date")]
+    let created = response.created_at.map(|seconds| seconds as u64);
+    let (id, model, service_tier) = (response.id, response.model, response.service_tier);
+    Ok(Reply { id, model, created, choices: vec![choice], usage, service_tier })
+}
+
+/// The failure of a body that is no response: the error it holds instead, if any.
+fn unreadable(body: &[u8]) -> Failure<'static> {
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(value) if value.get("error").is_some_and(|error| !error.is_null()) => error::of_value(200, &value),
+        _ => Failure {
+            status: 502,
+            class: ErrorClass::BadGateway,
+            code: None,
+            message: "the provider's reply is no response of the Responses API".into(),
+            param: None,
+            retry_after: None,
+        },
+    }
+}
+
+/// Reads what an item says; items of hosted tools say nothing here. False if it is a call that nobody can understand.
+pub(super) fn read_item<'a>(item: &Item<'a>, parts: &mut Vec<Part<'a>>, logprobs: &mut Vec<TokenLogprob<'a>>) -> bool {
+    let kind = item.kind.as_ref().map_or("".into(), Text::decode);
+    match &*kind {
+        "message" => {
+            let wire = item.content.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+            for raw in wire.into_iter().flatten() {
+                let Ok(part) = serde_json::from_str::<WirePart<'a>>(raw.get()) else { continue };
+                logprobs.extend(read_logprobs(part.logprobs));
+                parts.extend(read_part(part).map(Part::from));
+            }
+        }
+        "function_call" => {
+            let Some((id, name)) = lenient(item.call_id).or_else(|| lenient(item.id)).zip(lenient(item.name)) else {
+                return false;
+            };
+            let written = lenient(item.arguments).unwrap_or_else(|| "".into());
+            let Some(arguments) = arguments(written) else { return false };
+            parts.push(Content::Call(Call { id, name, arguments, signature: None }).into());
+        }
+        "reasoning" => {
+            let (text, signature) = read_thoughts(item);
+            if !text.is_empty() || signature.is_some() {
+                parts.push(Content::Thinking { text, signature }.into());
+            }
+        }
+        _ => {}
+    }
+    true
+}
+
+/// The thoughts of a reasoning item, a summary before the thoughts themselves, and their proof.
+pub(super) fn read_thoughts<'a>(item: &Item<'a>) -> (Text<'a>, Option<Signature<'a>>) {
+    let paragraphs = |raw: Option<&'a RawValue>| {
+        let list = raw.and_then(|raw| serde_json::from_str::<Vec<Paragraph<'a>>>(raw.get()).ok());
+        joined(list.unwrap_or_default())
+    };
+    let mut text = paragraphs(item.summary);
+    if text.is_empty() {
+        text = paragraphs(item.content);
+    }
+    let proof = lenient(item.encrypted_content).filter(|text| !text.is_empty());
+    (text, proof.map(|text| Signature::untagged(text, HOME)))
+}
+
+fn read_part(part: WirePart<'_>) -> Option<Content<'_>> {
+    let refusal = part.kind.is_some_and(|kind| kind.is("refusal"));
+    if refusal {
+        return part.refusal.map(Content::Refusal);
+    }
+    let citations = part.annotations.into_iter().flatten().filter_map(read_citation).collect();
+    part.text.map(|text| Content::Text { text, citations, signature: None })
+}
+
+/// An annotation that names a page. Those that name a stored file mean nothing elsewhere.
+pub(super) fn read_citation(raw: &RawValue) -> Option<Citation<'_>> {
+    let wire: WireAnnotation<'_> = serde_json::from_str(raw.get()).ok()?;
+    let url = Some(wire.url?);
+    Some(Citation { url, title: wire.title, quote: None, start: wire.start_index, end: wire.end_index })
+}
+
+/// Tokens with their log-probabilities.
+pub(super) fn read_logprobs<'a>(raw: Option<&'a RawValue>) -> Vec<TokenLogprob<'a>> {
+    // Every delta has the empty list.
+    let Some(raw) = raw.filter(|raw| raw.get() != "[]") else { return Vec::new() };
+    let wire: Vec<WireLogprob<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let pair = |wire: WireLogprob<'a>| wire.token.zip(wire.logprob);
+    let token = |mut wire: WireLogprob<'a>| {
+        let top = wire.top_logprobs.take().unwrap_or_default().into_iter().filter_map(pair).collect();
+        let (token, logprob) = pair(wire)?;
+        Some(TokenLogprob { token, logprob, top })
+    };
+    wire.into_iter().filter_map(token).collect()
+}

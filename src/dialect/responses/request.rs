@@ -1,0 +1,268 @@
+//! A client's request.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{input, wire::parse};
+use crate::{
+    conversation::{Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice},
+    stream::{Member, TopLevel, ValueKind},
+};
+
+/// Why a field that points to what OpenAI stores is refused.
+pub(super) const STORED: &str = "what it names is stored at OpenAI, and this route's provider can't read it: send the whole \
+                                 conversation as `input`";
+
+/// Reads a request.
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+    let mut reader = Reader::default();
+    for member in body.members() {
+        if !member.is_null() {
+            reader.member(member)?;
+        }
+    }
+    let Reader { mut request, instructions, input, top_logprobs } = reader;
+    let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
+    let history = input::read(value(input)?, input.kind, &mut request.dropped)?;
+    request.messages.reserve(history.len() + 1);
+    if let Some(text) = instructions {
+        request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });
+    }
+    request.messages.extend(history);
+    request.sampling.top_logprobs = top_logprobs;
+    if top_logprobs.is_some_and(|n| n > 0) {
+        // Other APIs refuse the number without the switch.
+        request.sampling.logprobs = Some(true);
+    }
+    Ok(request)
+}
+
+/// What has been read. A member that comes twice counts the last time.
+#[derive(Default)]
+struct Reader<'a> {
+    request: Request<'a>,
+    instructions: Option<Text<'a>>,
+    input: Option<&'a Member<'a>>,
+    top_logprobs: Option<u64>,
+}
+
+impl<'a> Reader<'a> {
+    fn member(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let name = member.name();
+        let request = &mut self.request;
+        match &*name {
+            // The model is the router's, and obfuscation nobody needs.
+            "model" | "stream_options" => {}
+            "input" => self.input = Some(member),
+            "instructions" => self.instructions = Some(read_value(member)?),
+            "tools" => self.tools(member)?,
+            "tool_choice" => self.tool_choice(member)?,
+            "parallel_tool_calls" => request.parallel_tool_calls = Some(read_value(member)?),
+            "text" => self.text(member)?,
+            "reasoning" => self.reasoning(member)?,
+            "max_output_tokens" => request.max_tokens = Some(read_value(member)?),
+            "temperature" => request.sampling.temperature = Some(read_value(member)?),
+            "top_p" => request.sampling.top_p = Some(read_value(member)?),
+            "top_logprobs" => self.top_logprobs = Some(read_value(member)?),
+            "include" => self.include(member)?,
+            "stream" => request.stream = read_value(member)?,
+            "metadata" => {
+                if member.kind != ValueKind::Object {
+                    return Err(Invalid::new("metadata", "must be an object"));
+                }
+                request.metadata = Some(read_value(member)?);
+            }
+            "safety_identifier" => request.user = Some(read_value(member)?),
+            "user" => {
+                let user = read_value(member)?;
+                request.user.get_or_insert(user);
+            }
+            "service_tier" => request.service_tier = Some(read_value(member)?),
+            // What is the default elsewhere too needs no name.
+            "store" | "background" if member.kind == ValueKind::False => {}
+            "truncation" if member.as_str().as_deref() == Some("disabled") => {}
+            "previous_response_id" | "conversation" | "prompt" => return Err(Invalid::new(name, STORED)),
+            "background" => {
+                return Err(Invalid::new(name, "this route's provider answers at once only: leave it out"));
+            }
+            _ => request.dropped.add(name.into_owned()),
+        }
+        Ok(())
+    }
+
+    fn tools(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let tools: Vec<WireTool<'a>> = read_value(member)?;
+        self.request.tools.clear();
+        for (at, tool) in tools.into_iter().enumerate() {
+            let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
+            if kind != "function" {
+                self.request.dropped.add(kind.into_owned());
+                continue;
+            }
+            let field = |name: &str| format!("tools[{at}].{name}");
+            let Some(name) = tool.name else { return Err(Invalid::new(field("name"), "is required")) };
+            let typed = |raw: Option<&'a RawValue>| raw.map(RawValue::get);
+            let parse_strict = |json| parse(json, || field("strict"));
+            self.request.tools.push(Tool {
+                name: parse(name.get(), || field("name"))?,
+                description: super::wire::text(tool.description, || field("description"))?,
+                schema: tool.parameters.map(Json::from),
+                strict: typed(tool.strict).map(parse_strict).transpose()?,
+                cache: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn tool_choice(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let request = &mut self.request;
+        if let Some(word) = member.as_str() {
+            request.tool_choice = Some(match &*word {
+                "auto" => ToolChoice::Auto,
+                "none" => ToolChoice::None,
+                "required" => ToolChoice::Required,
+                _ => return Err(Invalid::new("tool_choice", "must be none, auto, required or an object")),
+            });
+            return Ok(());
+        }
+        let choice: WireChoice<'a> = read_value(member)?;
+        let kind = choice.kind.as_ref().map_or("".into(), Text::decode);
+        match (&*kind, choice.name) {
+            ("function", Some(name)) => request.tool_choice = Some(ToolChoice::Named(name)),
+            ("function", None) => return Err(Invalid::new("tool_choice.name", "is required")),
+            ("allowed_tools", _) => {
+                let functions =
+                    choice.tools.into_iter().filter(|tool| tool.kind.as_ref().is_none_or(|kind| kind.is("function")));
+                let names = functions.filter_map(|tool| tool.name).collect();
+                let required = choice.mode.is_some_and(|mode| mode.is("required"));
+                request.tool_choice = Some(ToolChoice::Allowed { names, required });
+            }
+            // A hosted tool, which is gone itself.
+            _ => request.dropped.add("tool_choice"),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let text: WireText<'a> = read_value(member)?;
+        self.request.dropped.add_if(text.verbosity.is_some(), "verbosity");
+        let Some(format) = text.format else { return Ok(()) };
+        let kind = format.kind.as_ref().map_or("text".into(), Text::decode);
+        match &*kind {
+            "text" => self.request.format = None,
+            "json_object" => self.request.format = Some(Format::Json),
+            "json_schema" => {
+                let schema = format.schema.filter(Json::is_object);
+                let Some(schema) = schema else { return Err(Invalid::new("text.format.schema", "must be an object")) };
+                let (name, description, strict) = (format.name, format.description, format.strict);
+                self.request.format = Some(Format::Schema { name, description, schema, strict });
+            }
+            _ => self.request.dropped.add("response_format"),
+        }
+        Ok(())
+    }
+
+    fn reasoning(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let wire: WireReasoning<'a> = read_value(member)?;
+        let effort = wire.effort.as_ref().and_then(|word| Effort::parse(&word.decode()));
+        let odd = effort.is_none() && wire.effort.is_some();
+        self.request.dropped.add_if(odd || wire.mode.is_some() || wire.context.is_some(), "reasoning");
+        let visible = (wire.summary.is_some() || wire.generate_summary.is_some()).then_some(true);
+        if effort.is_some() || visible.is_some() {
+            self.request.reasoning = Some(Reasoning { effort, budget: None, visible });
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
+        let names: Vec<Text<'a>> = read_value(member)?;
+        for name in names {
+            match &*name.decode() {
+                // Signatures always travel.
+                "reasoning.encrypted_content" => {}
+                "message.output_text.logprobs" => self.request.sampling.logprobs = Some(true),
+                other => self.request.dropped.add(other.to_owned()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A member's value as text.
+fn value<'a>(member: &'a Member<'a>) -> Result<&'a str, Invalid> {
+    std::str::from_utf8(member.value).map_err(|_| Invalid::new(member.name(), "is not UTF-8"))
+}
+
+fn read_value<'a, T: Deserialize<'a>>(member: &'a Member<'a>) -> Result<T, Invalid> {
+    parse(value(member)?, || member.name().into_owned())
+}
+
+/// A tool. Hosted ones have fields of the same names and other types.
+#[derive(Deserialize)]
+struct WireTool<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    description: Option<&'a RawValue>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    strict: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireChoice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    mode: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tools: Vec<WireAllowed<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireAllowed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireText<'a> {
+    #[serde(borrow)]
+    format: Option<WireFormat<'a>>,
+    #[serde(borrow)]
+    verbosity: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireFormat<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    schema: Option<Json<'a>>,
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct WireReasoning<'a> {
+    #[serde(borrow)]
+    effort: Option<Text<'a>>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    generate_summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    mode: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+}

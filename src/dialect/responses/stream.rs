@@ -1,0 +1,343 @@
+//! A provider's stream.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    error,
+    reply::{WireResponse, read_citation, read_item, read_logprobs, read_thoughts},
+    wire::{Item, lenient},
+};
+use crate::{
+    conversation::{Call, Content, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
+    dialect::ReadEvents,
+};
+
+type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+/// Reads a stream. Blocks are opened when something is in them, so that what is empty leaves no trace.
+#[derive(Default)]
+pub(super) struct Reader {
+    started: bool,
+    ended: bool,
+    /// A call was made.
+    calls: bool,
+    slots: Vec<Slot>,
+    blocks: u32,
+}
+
+/// A part of an item that has become a block.
+struct Slot {
+    /// `output_index`.
+    output: u64,
+    /// `content_index`; 0 where there is none.
+    part: u64,
+    kind: Kind,
+    block: u32,
+    /// `summary_index` of the latest thoughts.
+    paragraph: u64,
+    /// Something has come.
+    filled: bool,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Refusal,
+    Thinking,
+    Call,
+}
+
+/// An event, as far as any event is read.
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    output_index: Option<u64>,
+    content_index: Option<u64>,
+    summary_index: Option<u64>,
+    #[serde(borrow)]
+    delta: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow)]
+    arguments: Option<Text<'a>>,
+    #[serde(borrow)]
+    item: Option<Item<'a>>,
+    #[serde(borrow)]
+    annotation: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl ReadEvents for Reader {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
+        if self.ended {
+            return;
+        }
+        // What can't be read is an event of another kind; `[DONE]` is none.
+        let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else { return };
+        let named = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+        let kind = wire.kind.as_ref().map_or(named.into(), Text::decode);
+        match &*kind {
+            "error" => self.fail(data, sink),
+            "response.created" | "response.queued" | "response.in_progress" => self.start(wire.response, sink),
+            "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
+                self.start(wire.response, sink);
+                self.end(wire.response, sink);
+            }
+            _ if wire.error.is_some() => self.fail(data, sink),
+            kind if kind.starts_with("response.") => {
+                self.start(None, sink);
+                self.progress(kind, &wire, sink);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing is held back: an answer is complete when an event says so.
+    fn finish(&mut self, _sink: Sink<'_>) {}
+}
+
+impl Reader {
+    fn start(&mut self, response: Option<&RawValue>, sink: Sink<'_>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let response = response.and_then(|raw| serde_json::from_str::<WireResponse<'_>>(raw.get()).ok());
+        let (id, model) = response.map_or((None, None), |response| (response.id, response.model));
+        sink(Event::Start { id, model, usage: TokenUsage::default() });
+    }
+
+    fn fail(&mut self, data: &[u8], sink: Sink<'_>) {
+        self.start(None, sink);
+        self.ended = true;
+        let value = serde_json::from_slice(data).unwrap_or_default();
+        sink(Event::Error(error::of_value(200, &value)));
+    }
+
+    fn end(&mut self, response: Option<&RawValue>, sink: Sink<'_>) {
+        self.ended = true;
+        let response = response.and_then(|raw| serde_json::from_str::<WireResponse<'_>>(raw.get()).ok());
+        if let Some(failure) = response.as_ref().and_then(WireResponse::failure) {
+            sink(Event::Error(failure));
+            return;
+        }
+        if self.blocks == 0 {
+            // Servers that have nothing to stream may say everything at the end.
+            let output = response.as_ref().and_then(|response| response.output.as_deref()).unwrap_or_default();
+            for item in output.iter().filter_map(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) {
+                self.whole(&item, sink);
+            }
+        }
+        self.close(sink, |_| true);
+        let reason = response.as_ref().map_or(Finish::Stop.with_calls(self.calls), |r| r.finish(self.calls));
+        sink(Event::Finish { choice: 0, reason, stop_sequence: None });
+        let usage = response.map(|response| response.usage()).unwrap_or_default();
+        if !usage.is_empty() {
+            sink(Event::Usage(usage));
+        }
+        sink(Event::End);
+    }
+
+    fn progress(&mut self, kind: &str, wire: &Wire<'_>, sink: Sink<'_>) {
+        let output = wire.output_index.unwrap_or(0);
+        let part = wire.content_index.unwrap_or(0);
+        match kind {
+            "response.output_text.delta" => {
+                let tokens = read_logprobs(wire.logprobs);
+                if !tokens.is_empty() {
+                    sink(Event::Logprobs { choice: 0, tokens });
+                }
+                self.delta(Kind::Text, output, part, wire.delta.as_ref(), sink);
+            }
+            "response.refusal.delta" => self.delta(Kind::Refusal, output, part, wire.delta.as_ref(), sink),
+            "response.function_call_arguments.delta" => {
+                self.delta(Kind::Call, output, 0, wire.delta.as_ref(), sink);
+            }
+            "response.reasoning_summary_text.delta" => {
+                self.thought(output, wire.summary_index.unwrap_or(0), wire.delta.as_ref(), sink);
+            }
+            "response.reasoning_text.delta" => self.thought(output, part, wire.delta.as_ref(), sink),
+            // Whoever sends no deltas says it here.
+            "response.output_text.done" => self.done(Kind::Text, output, part, wire.text.as_ref(), sink),
+            "response.refusal.done" => self.done(Kind::Refusal, output, part, wire.refusal.as_ref(), sink),
+            "response.function_call_arguments.done" => {
+                self.done(Kind::Call, output, 0, wire.arguments.as_ref(), sink);
+            }
+            "response.output_text.annotation.added" => {
+                if let Some(citation) = wire.annotation.and_then(read_citation)
+                    && let Some(slot) = self.slot(Kind::Text, output, part, sink)
+                {
+                    let block = slot.block;
+                    sink(Event::Cited { choice: 0, block, citation });
+                }
+            }
+            "response.output_item.added" => {
+                if let Some(item) = wire.item.as_ref().filter(|item| is(item, "function_call")) {
+                    self.call(output, item, sink);
+                }
+            }
+            "response.output_item.done" => {
+                if let Some(item) = &wire.item {
+                    self.item_done(output, item, sink);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The slot of a part, opened if it is new; `None` when it is closed already, or a call that was never announced.
+    fn slot(&mut self, kind: Kind, output: u64, part: u64, sink: Sink<'_>) -> Option<&mut Slot> {
+        // The latest is nearly always the one.
+        let found = self.slots.iter().rposition(|s| s.output == output && s.part == part && s.kind == kind);
+        let at = match found {
+            Some(at) => at,
+            None => {
+                let opened = match kind {
+                    Kind::Text => Opened::Text,
+                    Kind::Refusal => Opened::Refusal,
+                    Kind::Thinking => Opened::Thinking,
+                    Kind::Call => return None,
+                };
+                self.open(kind, output, part, opened, sink)
+            }
+        };
+        self.slots.get_mut(at).filter(|slot| !slot.closed)
+    }
+
+    fn open(&mut self, kind: Kind, output: u64, part: u64, opened: Opened<'_>, sink: Sink<'_>) -> usize {
+        let block = self.blocks;
+        self.blocks += 1;
+        self.slots.push(Slot { output, part, kind, block, paragraph: 0, filled: false, closed: false });
+        sink(Event::Open { choice: 0, block, opened });
+        self.slots.len() - 1
+    }
+
+    fn delta(&mut self, kind: Kind, output: u64, part: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        if let Some(slot) = self.slot(kind, output, part, sink) {
+            slot.filled = true;
+            let block = slot.block;
+            sink(Event::Delta { choice: 0, block, text: text.reborrow() });
+        }
+    }
+
+    /// More thoughts. All paragraphs of an item are one block, as its proof is one.
+    fn thought(&mut self, output: u64, paragraph: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let Some(slot) = self.slot(Kind::Thinking, output, 0, sink) else { return };
+        let broken = slot.filled && slot.paragraph != paragraph;
+        (slot.filled, slot.paragraph) = (true, paragraph);
+        let block = slot.block;
+        if broken {
+            sink(Event::Delta { choice: 0, block, text: "\n\n".into() });
+        }
+        sink(Event::Delta { choice: 0, block, text: text.reborrow() });
+    }
+
+    /// A part is complete; `whole` is all of it.
+    fn done(&mut self, kind: Kind, output: u64, part: u64, whole: Option<&Text<'_>>, sink: Sink<'_>) {
+        let filled = self.slots.iter().rev().find(|s| s.output == output && s.part == part && s.kind == kind);
+        if filled.is_none_or(|slot| !slot.filled) {
+            self.delta(kind, output, part, whole, sink);
+        }
+        // Calls end with their items, annotations come before the part is done.
+        if kind != Kind::Call {
+            self.close(sink, |slot| slot.output == output && slot.part == part && slot.kind == kind);
+        }
+    }
+
+    fn call(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
+        let Some((id, name)) = lenient(item.call_id).or_else(|| lenient(item.id)).zip(lenient(item.name)) else {
+            return;
+        };
+        self.calls = true;
+        self.open(Kind::Call, output, 0, Opened::Call { id, name, signature: None }, sink);
+        // Some servers give all arguments at once.
+        self.delta(Kind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
+    }
+
+    fn item_done(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
+        if is(item, "reasoning") {
+            let (text, signature) = read_thoughts(item);
+            if !self.slots.iter().any(|slot| slot.output == output) {
+                self.delta(Kind::Thinking, output, 0, Some(&text), sink);
+            }
+            if let Some(signature) = signature {
+                self.sign(output, signature, sink);
+            }
+        } else if !self.slots.iter().any(|slot| slot.output == output) {
+            self.whole(item, sink);
+        } else if is(item, "function_call") {
+            self.done(Kind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
+        }
+        self.close(sink, |slot| slot.output == output);
+    }
+
+    fn sign(&mut self, output: u64, signature: Signature<'_>, sink: Sink<'_>) {
+        if let Some(slot) = self.slot(Kind::Thinking, output, 0, sink) {
+            let block = slot.block;
+            sink(Event::Signed { choice: 0, block, signature });
+        }
+    }
+
+    /// An item that came in one piece.
+    fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
+        let (mut parts, mut tokens) = (Vec::new(), Vec::new());
+        read_item(item, &mut parts, &mut tokens);
+        if !tokens.is_empty() {
+            sink(Event::Logprobs { choice: 0, tokens });
+        }
+        for Part { content, .. } in parts {
+            let block = self.blocks;
+            self.blocks += 1;
+            let mut say = |opened, text: Text<'_>| {
+                sink(Event::Open { choice: 0, block, opened });
+                if !text.is_empty() {
+                    sink(Event::Delta { choice: 0, block, text });
+                }
+            };
+            match content {
+                Content::Text { text, citations, .. } => {
+                    say(Opened::Text, text);
+                    for citation in citations {
+                        sink(Event::Cited { choice: 0, block, citation });
+                    }
+                }
+                Content::Refusal(text) => say(Opened::Refusal, text),
+                Content::Thinking { text, signature } => {
+                    say(Opened::Thinking, text);
+                    if let Some(signature) = signature {
+                        sink(Event::Signed { choice: 0, block, signature });
+                    }
+                }
+                Content::Call(Call { id, name, arguments, signature }) => {
+                    self.calls = true;
+                    say(Opened::Call { id, name, signature }, arguments.into());
+                }
+                // No item is read as anything else.
+                Content::Redacted(_) | Content::Media(_) | Content::Result(_) => {}
+            }
+            sink(Event::Close { choice: 0, block });
+        }
+    }
+
+    fn close(&mut self, sink: Sink<'_>, which: impl Fn(&Slot) -> bool) {
+        for slot in self.slots.iter_mut().filter(|slot| !slot.closed && which(slot)) {
+            slot.closed = true;
+            sink(Event::Close { choice: 0, block: slot.block });
+        }
+    }
+}
+
+fn is(item: &Item<'_>, kind: &str) -> bool {
+    item.kind.as_ref().is_some_and(|known| known.is(kind))
+}

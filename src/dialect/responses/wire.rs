@@ -1,0 +1,98 @@
+//! What the wire looks like, as far as it is read in more than one place.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::conversation::{Invalid, Text};
+
+/// An item of `input` or `output`. Only the kind is read before it is known what the other fields must be: items of
+/// hosted tools use the same names for other things.
+#[derive(Deserialize)]
+pub(super) struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub role: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub phase: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub call_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub encrypted_content: Option<&'a RawValue>,
+}
+
+/// A paragraph of a reasoning item: `summary_text` or `reasoning_text`.
+#[derive(Deserialize)]
+pub(super) struct Paragraph<'a> {
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+}
+
+/// Paragraphs as one text. A single one travels as it stands.
+pub(super) fn joined<'a>(paragraphs: Vec<Paragraph<'a>>) -> Text<'a> {
+    let mut texts = paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty());
+    let Some(first) = texts.next() else { return Text::from("") };
+    let Some(second) = texts.next() else { return first };
+    let mut whole = first.into_decoded().into_owned();
+    for text in std::iter::once(second).chain(texts) {
+        whole.push_str("\n\n");
+        whole.push_str(&text.decode());
+    }
+    whole.into()
+}
+
+/// Reads `json`; where it is not what it must be, the error names the place below `field`.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() -> String) -> Result<T, Invalid> {
+    serde_json::from_str(json).or_else(|_| locate(json, field()))
+}
+
+/// Reads `json` once more, slowly, to say where it is wrong.
+#[cold]
+fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Invalid> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.inner().to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let field = match path.as_str() {
+            "." => field,
+            path if path.starts_with('[') => format!("{field}{path}"),
+            path => format!("{field}.{path}"),
+        };
+        Invalid::new(field, message)
+    })
+}
+
+/// The text of a field that must be a string; `None` if it is absent.
+pub(super) fn text<'a>(raw: Option<&'a RawValue>, field: impl FnOnce() -> String) -> Result<Option<Text<'a>>, Invalid> {
+    raw.map(|raw| parse(raw.get(), field)).transpose()
+}
+
+/// The text of a field, or `None` if it is no string.
+pub(super) fn lenient<'a>(raw: Option<&'a RawValue>) -> Option<Text<'a>> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// The arguments of a call as the text of an object; `None` if they are none. No text at all means none are given.
+pub(super) fn arguments<'a>(text: Text<'a>) -> Option<Cow<'a, str>> {
+    let decoded = text.into_decoded();
+    match decoded.trim() {
+        "" | "null" => Some(Cow::Borrowed("{}")),
+        trimmed if trimmed.starts_with('{') && serde_json::from_str::<&RawValue>(trimmed).is_ok() => Some(decoded),
+        _ => None,
+    }
+}
