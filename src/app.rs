@@ -39,7 +39,7 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Dialer, DialerOptions, Pools},
+    upstream::{Dialer, DialerOptions, Fetcher, Pools},
 };
 
 /// How often idle connections are looked through.
@@ -149,7 +149,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     // First, because without a source there is no use in a port.
     let source = source(&args).await?;
-    let simulated = if args.simulate_providers { Some(start_simulator(&stop, &mut tasks).await?) } else { None };
+    let simulated = match args.simulator_address {
+        Some(address) => Some(address),
+        None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
+        None => None,
+    };
     let dialer = DialerOptions { connect_timeout: Duration::from_secs(args.connect_timeout), simulator: simulated };
     let pools = Arc::new(Pools::new(Dialer::new(dialer)));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -236,6 +240,7 @@ fn settings(args: &RunArgs) -> Settings {
         backend_timeout: Duration::from_secs(args.backend_timeout),
         idle_timeout: Duration::from_secs(args.idle_timeout),
         max_connections: args.max_connections,
+        fetcher: Fetcher::new(args.fetch_private_addresses),
     }
 }
 

@@ -104,7 +104,8 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                 return Err(Problem { reason, message: messages.join("; ") });
             }
             let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
-            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled))))
+            let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
+            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled, strict))))
         }
     }
 }

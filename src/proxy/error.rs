@@ -33,6 +33,8 @@ pub enum ErrorKind {
     NoCredential,
     /// The rule or its backend can't be served as configured.
     Misconfigured,
+    /// Something of the request can't be carried to the provider's dialect, and the Backend is strict.
+    NotCarried,
     /// The request would need translation, which is not built.
     NotImplemented,
     /// The backend has no ready endpoint.
@@ -76,6 +78,7 @@ impl ErrorKind {
             Self::NoModel => (400, C::InvalidRequest, "no_model"),
             Self::NoCredential => (401, C::Authentication, "no_credential"),
             Self::Misconfigured => (500, C::Internal, "misconfigured"),
+            Self::NotCarried => (400, C::InvalidRequest, "not_carried"),
             Self::NotImplemented => (501, C::NotImplemented, "not_implemented"),
             Self::NoEndpoints => (503, C::Unavailable, "no_endpoints"),
             Self::Unreachable => (502, C::BadGateway, "upstream_unreachable"),

@@ -50,13 +50,15 @@ pub struct AiBackend {
     pub family: Family,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
+    /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
+    pub strict: bool,
     cursor: AtomicUsize,
 }
 
 impl AiBackend {
     /// A backend of these groups, none of them empty.
-    pub fn new(name: Arc<str>, family: Family, groups: Vec<Vec<Target>>) -> Self {
-        Self { name, family, groups, cursor: AtomicUsize::new(0) }
+    pub fn new(name: Arc<str>, family: Family, groups: Vec<Vec<Target>>, strict: bool) -> Self {
+        Self { name, family, groups, strict, cursor: AtomicUsize::new(0) }
     }
 
     /// The order in which targets are tried: group by group, each begun at the next target in turn. Gives group,

@@ -3,6 +3,7 @@
 mod body;
 mod dial;
 mod error;
+mod fetch;
 mod http1;
 mod pool;
 mod tls;
@@ -10,6 +11,7 @@ mod tls;
 pub use body::{ReplyBody, UpstreamBody};
 pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
+pub use fetch::{Fetched, Fetcher, MAX_MEDIA_BYTES};
 pub use http1::BodyError;
 pub use pool::{Pool, Pools};
 pub use tls::server_name;
