@@ -45,6 +45,8 @@ pub struct Question<'a> {
     names: Arc<Names>,
     /// Media behind URLs have been fetched.
     inlined: bool,
+    /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
+    size: usize,
 }
 
 impl<'a> Question<'a> {
@@ -57,7 +59,7 @@ impl<'a> Question<'a> {
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
-        Ok(Self { dialect, request, names, inlined: false })
+        Ok(Self { dialect, request, names, inlined: false, size: top.body().len() })
     }
 
     /// Fetches media that stand at URLs, for servers that don't.
@@ -92,10 +94,11 @@ impl<'a> Question<'a> {
         }
         let fetches = waiting.into_iter().map(|(number, url, media)| async move {
             let fetched = fetcher.get(&url).await.map_err(|why| bad(number, &why))?;
+            let size = fetched.base64.len();
             media.source = Source::Data { mime: fetched.mime.into(), data: Text::from(fetched.base64) };
-            Ok::<_, ProxyError>(())
+            Ok::<_, ProxyError>(size)
         });
-        try_join_all(fetches).await?;
+        self.size += try_join_all(fetches).await?.into_iter().sum::<usize>();
         self.inlined = true;
         Ok(())
     }
@@ -114,7 +117,7 @@ impl<'a> Question<'a> {
     ) -> Result<(Bytes, Dropped), ProxyError> {
         let destination = Destination { model, facts: ModelFacts::of(model), server };
         let mut dropped = self.request.dropped.clone();
-        let mut out = Vec::with_capacity(4096);
+        let mut out = Vec::with_capacity(self.size + self.size / 16 + 512);
         codec(to)
             .write_request(&self.request, &destination, &mut dropped, &mut out)
             .map_err(|invalid| refused(&invalid))?;
