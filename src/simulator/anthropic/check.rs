@@ -73,7 +73,8 @@ impl Platform {
 /// The first thing that is wrong, in the provider's words.
 pub(in crate::simulator) fn request(body: &Value, model: &str, platform: &Platform) -> Result<(), String> {
     for name in body.as_object().into_iter().flat_map(|fields| fields.keys()) {
-        if !FIELDS.contains(&name.as_str()) && !(platform.cloud && CLOUD_FIELDS.contains(&name.as_str())) {
+        let known = FIELDS.contains(&name.as_str()) || platform.cloud && CLOUD_FIELDS.contains(&name.as_str());
+        if !known {
             return Err(format!("{name}: Extra inputs are not permitted"));
         }
     }

@@ -289,15 +289,17 @@ fn thoughts(messages: &[Value]) -> Result<(), String> {
 
 /// While thinking is on, the calls that are being answered stand behind a thought.
 fn thought_before_calls(messages: &[Value]) -> Result<(), String> {
-    let assistant = |message: &&Value| message.get("role").and_then(Value::as_str) == Some("assistant");
-    let Some(turn) = messages.iter().rev().find(assistant) else { return Ok(()) };
+    let assistant = |message: &Value| message.get("role").and_then(Value::as_str) == Some("assistant");
+    let Some(index) = messages.iter().rposition(assistant) else { return Ok(()) };
+    let turn = messages.get(index).unwrap_or(&Value::Null);
     let blocks = list(turn.get("content"));
     let calls = blocks.iter().any(|block| block.get("toolUse").is_some());
     if !calls || blocks.first().is_some_and(|block| block.get("reasoningContent").is_some()) {
         return Ok(());
     }
-    Err("messages.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is \
-         enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of \
-         `tool_use` and `tool_result` blocks)."
-        .to_owned())
+    Err(format!(
+        "messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When \
+         `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set \
+         of `tool_use` and `tool_result` blocks)."
+    ))
 }

@@ -119,7 +119,7 @@ async fn two_calls_go_round_with_their_thoughts() {
     let turns = [message.clone(), json!({"role": "user", "content": [result(2), result(3)]})];
     body["messages"].as_array_mut().unwrap().extend(turns);
     let reply = post("converse", &body).await.json();
-    assert_eq!(reply["output"]["message"]["content"][1]["text"], r#"The tool answered: {"n":2}; {"n":3}"#);
+    assert_eq!(reply["output"]["message"]["content"][2]["text"], r#"The tool answered: {"n":2}; {"n":3}"#);
 
     let mut unsigned = body.clone();
     unsigned["messages"][1]["content"][0]["reasoningContent"]["reasoningText"]["text"] = "another".into();
