@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, refused},
+    encode::{ClientRequest, refused, sign},
     headers,
     relay::{Relay, RelayForm},
 };
@@ -19,7 +19,7 @@ use crate::{
     dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
     snapshot::{AiUse, Rule, Target, Weighted},
     stream::TopLevel,
-    upstream::{self, UpstreamBody},
+    upstream::{self, Token, UpstreamBody},
 };
 
 /// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
@@ -228,21 +228,24 @@ impl Attempt<'_, '_> {
 
     /// Sends; once more on a fresh connection when a kept one proved stale.
     async fn send(&self) -> Answer {
-        match self.target.pool.send(self.build()?, false).await {
+        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        match self.target.pool.send(self.build(token.as_deref())?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_stale() => {
                 self.resent.store(true, Ordering::Relaxed);
-                self.target.pool.send(self.build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+                self.target.pool.send(self.build(token.as_deref())?, true).await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }
     }
 
-    fn build(&self) -> Result<Request<UpstreamBody>, ProxyError> {
+    fn build(&self, token: Option<&Token>) -> Result<Request<UpstreamBody>, ProxyError> {
         let mut out = Request::new(UpstreamBody::Full(Some(self.body.clone())));
         *out.method_mut() = self.parts.method.clone();
         *out.uri_mut() = Uri::from(self.path.clone());
-        *out.headers_mut() = self.request.headers(self.target, self.body)?;
+        let mut headers = self.request.headers(self.target, self.body, token)?;
+        sign(self.target, &self.parts.method, self.path, self.body, token, &mut headers)?;
+        *out.headers_mut() = headers;
         Ok(out)
     }
 }
