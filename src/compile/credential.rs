@@ -137,10 +137,9 @@ fn find<'a>(
     let key = ObjectKey::new(namespace, name);
     match objects.secrets.get(&key) {
         Some(secret) => Ok((key, secret)),
-        None => Err(CredentialProblem {
-            reason: Reason::SecretNotFound,
-            message: format!("Secret {key} does not exist"),
-        }),
+        None => {
+            Err(CredentialProblem { reason: Reason::SecretNotFound, message: format!("Secret {key} does not exist") })
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use crate::{
     api::Kind,
     snapshot::{self, Action, Backend, RequestView, Routed, Rule, Weighted},
     source::file::{self, LoadOptions},
-    upstream::{Dialer, DialerOptions},
+    upstream::{Credentials, Dialer, DialerOptions},
 };
 
 mod backends;
+mod credentials;
 mod exposed;
 mod gateways;
 mod neighbours;

@@ -116,8 +116,7 @@ mod tests {
             headers.insert(*name, HeaderValue::from_static(value));
         }
         let path = PathAndQuery::try_from(path).unwrap();
-        let request =
-            Unsigned { method: &Method::POST, path: &path, body: br#"{"messages":[]}"#, region: "us-east-1" };
+        let request = Unsigned { method: &Method::POST, path: &path, body: br#"{"messages":[]}"#, region: "us-east-1" };
         sign(request, &mut headers, keys, then()).unwrap();
         headers
     }
@@ -135,7 +134,8 @@ mod tests {
                              SignedHeaders=content-type;host;x-amz-date, \
                              Signature=87e114dcbbaf782b0b033c88905b9bf9956d44b2a0f41c3174eac2780fb31277";
         // A client's user agent may change on the way, its signature is another's.
-        let from_client = [("authorization", "AWS4-HMAC-SHA256 x"), ("x-amz-date", "19990101T000000Z"), ("user-agent", "u")];
+        let from_client =
+            [("authorization", "AWS4-HMAC-SHA256 x"), ("x-amz-date", "19990101T000000Z"), ("user-agent", "u")];
         for extra in [&[][..], &from_client] {
             let headers = signed(&example(None), PATH, extra);
             assert_eq!(headers["authorization"], authorization);

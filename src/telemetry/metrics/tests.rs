@@ -121,7 +121,9 @@ fn the_first_expiry_of_a_source_is_told() {
     let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
     let told = || {
         let text = metrics.encode().unwrap();
-        let value = |line: &str| line.strip_prefix("tollgate_credential_expiry_timestamp_seconds{source=\"s\"} ").map(str::to_owned);
+        let value = |line: &str| {
+            line.strip_prefix("tollgate_credential_expiry_timestamp_seconds{source=\"s\"} ").map(str::to_owned)
+        };
         text.lines().find_map(value)
     };
     for (number, expiry, expected) in [

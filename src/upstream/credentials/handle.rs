@@ -9,10 +9,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{FetchError, Fetched, Token};
@@ -31,6 +28,48 @@ const MIN_REST: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts: an outage is noticed to be over within this time.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// What the time is. Tests have one of their own.
+pub(super) trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Instant;
+
+    /// Done at `at`.
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
+}
+
+/// The time as it is.
+pub(super) struct RealClock;
+
+impl Clock for RealClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep_until(at))
+    }
+}
+
+/// What all handles share.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// Counts up whenever the problem of a handle is another one.
+    pub changes: Arc<watch::Sender<u64>>,
+}
+
+impl Surroundings {
+    /// What `work` gives, or `None` when it takes longer than `limit`.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.sleep_until(self.clock.now() + limit) => None,
+        }
+    }
+}
 
 /// Asks for a credential.
 pub(super) trait Fetch: Send + Sync {
@@ -55,8 +94,7 @@ struct Shared {
     number: u64,
     valid: ArcSwapOption<Valid>,
     state: watch::Sender<State>,
-    changes: Arc<watch::Sender<u64>>,
-    metrics: Arc<Metrics>,
+    around: Surroundings,
 }
 
 struct Valid {
@@ -78,16 +116,10 @@ pub(super) struct Upkeep {
 }
 
 impl Handle {
-    pub(super) fn new(
-        label: &'static str,
-        number: u64,
-        fetch: Box<dyn Fetch>,
-        metrics: Arc<Metrics>,
-        changes: Arc<watch::Sender<u64>>,
-    ) -> (Self, Upkeep) {
+    pub(super) fn new(label: &'static str, number: u64, fetch: Box<dyn Fetch>, around: Surroundings) -> (Self, Upkeep) {
         let gone = CancellationToken::new();
         let state = watch::channel(State { fetching: true, problem: None }).0;
-        let shared = Arc::new(Shared { label, number, valid: ArcSwapOption::empty(), state, changes, metrics });
+        let shared = Arc::new(Shared { label, number, valid: ArcSwapOption::empty(), state, around });
         let upkeep = Upkeep { shared: Arc::clone(&shared), fetch, gone: gone.clone() };
         (Self { shared, _gone: gone.drop_guard() }, upkeep)
     }
@@ -102,7 +134,8 @@ impl Handle {
             return Ok(token);
         }
         let mut state = self.shared.state.subscribe();
-        let _ = timeout(WAIT, state.wait_for(|s| !s.fetching || s.problem.is_some())).await;
+        let known = state.wait_for(|s| !s.fetching || s.problem.is_some());
+        let _ = self.shared.around.within(WAIT, async { drop(known.await) }).await;
         self.shared.fresh().ok_or_else(|| {
             let why = self.problem().unwrap_or_else(|| "no credential could be fetched in time".to_owned());
             CredentialError(format!("{}: {why}", self.label()))
@@ -125,7 +158,7 @@ impl Shared {
     fn fresh(&self) -> Option<Arc<Token>> {
         let valid = self.valid.load();
         let valid = valid.as_deref()?;
-        valid.until.is_none_or(|until| Instant::now() < until).then(|| Arc::clone(&valid.token))
+        valid.until.is_none_or(|until| self.around.clock.now() < until).then(|| Arc::clone(&valid.token))
     }
 
     fn begins(&self) {
@@ -141,18 +174,18 @@ impl Shared {
             state.problem = problem;
         });
         if changed {
-            self.changes.send_modify(|n| *n += 1);
+            self.around.changes.send_modify(|n| *n += 1);
         }
     }
 
     /// Keeps what was fetched. Gives the time until it is to be renewed, if it ever is.
     fn keep(&self, fetched: Fetched) -> Option<Duration> {
         let Fetched { token, life } = fetched;
-        let until = life.and_then(|life| Instant::now().checked_add(life));
+        let until = life.and_then(|life| self.around.clock.now().checked_add(life));
         self.valid.store(Some(Arc::new(Valid { token: Arc::new(token), until })));
-        self.metrics.credentials.fetched(self.label, true);
+        self.around.metrics.credentials.fetched(self.label, true);
         let expires = life.and_then(|life| SystemTime::now().checked_add(life));
-        self.metrics.credentials.expires(self.label, self.number, expires);
+        self.around.metrics.credentials.expires(self.label, self.number, expires);
         tracing::debug!(source = self.label, life_seconds = life.map(|l| l.as_secs()), "credential fetched");
         self.ends(None);
         life.map(rest)
@@ -164,25 +197,26 @@ impl Upkeep {
     pub(super) async fn run(self) {
         let gone = self.gone.clone();
         gone.run_until_cancelled(self.keep_fresh()).await;
-        self.shared.metrics.credentials.expires(self.shared.label, self.shared.number, None);
+        self.shared.around.metrics.credentials.expires(self.shared.label, self.shared.number, None);
     }
 
     async fn keep_fresh(&self) {
         let mut failures = 0;
         loop {
             self.shared.begins();
-            let fetched = match timeout(FETCH_TIMEOUT, self.fetch.fetch()).await {
-                Ok(Ok(Fetched { life: Some(Duration::ZERO), .. })) => {
+            let around = &self.shared.around;
+            let fetched = match around.within(FETCH_TIMEOUT, self.fetch.fetch()).await {
+                Some(Ok(Fetched { life: Some(Duration::ZERO), .. })) => {
                     Err(FetchError::new("what was handed out has expired already: is this machine's clock right?"))
                 }
-                Ok(outcome) => outcome,
-                Err(_) => Err(FetchError::new(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()))),
+                Some(outcome) => outcome,
+                None => Err(FetchError::new(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()))),
             };
             match fetched {
                 Ok(fetched) => {
                     failures = 0;
                     match self.shared.keep(fetched) {
-                        Some(rest) => sleep(rest).await,
+                        Some(rest) => around.clock.sleep_until(around.clock.now() + rest).await,
                         None => pending().await,
                     }
                 }
@@ -197,10 +231,11 @@ impl Upkeep {
     /// Tells of a failure, and waits until the next attempt is due.
     async fn bear(&self, error: FetchError, failures: u32) {
         let shared = &self.shared;
+        let clock = &shared.around.clock;
         let pause = backoff(failures, RandomState::new().hash_one(failures));
-        let again = Instant::now() + pause;
-        let until = shared.valid.load().as_ref().and_then(|valid| valid.until).filter(|until| *until > Instant::now());
-        shared.metrics.credentials.fetched(shared.label, false);
+        let again = clock.now() + pause;
+        let until = shared.valid.load().as_ref().and_then(|valid| valid.until).filter(|until| *until > clock.now());
+        shared.around.metrics.credentials.fetched(shared.label, false);
         tracing::warn!(
             source = shared.label,
             error = error.message,
@@ -215,12 +250,12 @@ impl Upkeep {
             Some(until) if until > again => shared.ends(None),
             Some(until) => {
                 shared.ends(None);
-                sleep_until(until).await;
+                clock.sleep_until(until).await;
                 shared.ends(Some(error.message));
             }
             None => shared.ends(Some(error.message)),
         }
-        sleep_until(again).await;
+        clock.sleep_until(again).await;
     }
 }
 

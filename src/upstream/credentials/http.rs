@@ -54,13 +54,7 @@ impl Http {
         self.call(Method::POST, url, &fields, pairs.join("&").into()).await
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        url: &str,
-        fields: &[Field<'_>],
-        body: Bytes,
-    ) -> Result<Answer, FetchError> {
+    async fn call(&self, method: Method, url: &str, fields: &[Field<'_>], body: Bytes) -> Result<Answer, FetchError> {
         let (origin, path) = origin(url).map_err(FetchError::new)?;
         let host = origin.host.clone();
         let pool = self.pools.get(&origin).map_err(FetchError::new)?;

@@ -39,7 +39,7 @@ pub use self::{
     source::{Hidden, Source},
 };
 use self::{
-    handle::{Fetch, Upkeep},
+    handle::{Fetch, RealClock, Surroundings, Upkeep},
     http::Http,
     source::Fetcher,
 };
@@ -87,14 +87,13 @@ impl FetchError {
 /// All fetched credentials, by their source. Outlives every snapshot.
 pub struct Credentials {
     http: Arc<Http>,
-    metrics: Arc<Metrics>,
+    around: Surroundings,
     environment: Environment,
     simulated: bool,
     handles: Mutex<HashMap<Source, Weak<Handle>>>,
     /// Handles whose upkeep has not begun; as many as compile has asked for since [`Credentials::run`] last looked.
     waiting: Mutex<Vec<Upkeep>>,
     wake: Notify,
-    changes: Arc<watch::Sender<u64>>,
     numbers: AtomicU64,
 }
 
@@ -108,13 +107,12 @@ impl Credentials {
     pub fn new(pools: Arc<Pools>, metrics: Arc<Metrics>, environment: Environment) -> Self {
         Self {
             http: Arc::new(Http::new(pools)),
-            metrics,
+            around: Surroundings { clock: Arc::new(RealClock), metrics, changes: Arc::new(watch::channel(0).0) },
             environment,
             simulated: false,
             handles: Mutex::default(),
             waiting: Mutex::default(),
             wake: Notify::new(),
-            changes: Arc::new(watch::channel(0).0),
             numbers: AtomicU64::new(0),
         }
     }
@@ -151,8 +149,7 @@ impl Credentials {
 
     fn begin(&self, label: &'static str, fetch: Box<dyn Fetch>) -> Arc<Handle> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (handle, upkeep) =
-            Handle::new(label, number, fetch, Arc::clone(&self.metrics), Arc::clone(&self.changes));
+        let (handle, upkeep) = Handle::new(label, number, fetch, self.around.clone());
         lock(&self.waiting).push(upkeep);
         self.wake.notify_one();
         Arc::new(handle)
@@ -160,7 +157,7 @@ impl Credentials {
 
     /// Changes whenever [`Handle::problem`] of a handle does: what compile has reported is then out of date.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.around.changes.subscribe()
     }
 
     /// Keeps all credentials fresh until `stop`. Without it nothing is fetched, and requests that need a fetched
