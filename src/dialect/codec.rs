@@ -44,7 +44,7 @@ pub trait Codec: Sync {
     /// # Errors
     /// When a field that must be understood can't be; the error names it in this dialect's words. Fields that the
     /// conversation has no place for are no errors: they are named in [`Request::dropped`].
-    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid>;
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid>;
 
     /// Appends a request body for `to`. What the target can't take is left out and named in `dropped`.
     ///
