@@ -230,7 +230,8 @@ async fn without_its_task_a_credential_fails_closed() {
     settle().await;
     let late = stage.credentials.get(&Source::AwsInstance { endpoint: "http://127.0.0.1:1".into() });
     let waiter = tokio::spawn(async move { late.current().await.err().map(|e| e.to_string()) });
-    stage.pass(6).await;
+    stage.pass(7).await;
+    assert!(waiter.is_finished(), "a request waits for a bounded time");
     let why = waiter.await.unwrap();
     assert_eq!(why.as_deref(), Some("aws_instance: no credential could be fetched in time"));
 }
