@@ -169,7 +169,8 @@ fn container(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Container>, 
     let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
     let host: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     let is_agent = host.is_some_and(|host| AGENTS.iter().any(|agent| agent.parse() == Ok(host)));
-    if !is_safe(&url) && !(is_agent && url.starts_with("http://")) {
+    let on_node = is_agent && url.starts_with("http://");
+    if !on_node && !is_safe(&url) {
         return Err("AWS_CONTAINER_CREDENTIALS_FULL_URI must have https, or lead to an agent on this node".into());
     }
     let file = get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(|path| Proof::File(path.into()));

@@ -269,7 +269,7 @@ fn rest(life: Duration) -> Duration {
 fn backoff(failures: u32, random: u64) -> Duration {
     let whole = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_BACKOFF);
     let part = u32::try_from(random % 256).unwrap_or(0);
-    whole - whole / 4 * part / 256
+    whole.saturating_sub(whole / 4 * part / 256)
 }
 
 #[cfg(test)]
