@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, Encoded, Way, refused},
+    encode::{ClientRequest, Encoded, Way, refused, sign},
     headers,
     relay::{Observer, Relay, RelayForm},
     translate::{self, Reading, Translated, Translation},
@@ -21,7 +21,7 @@ use crate::{
     provider::Refusal,
     snapshot::{AiUse, Rule, Target, Weighted},
     stream::{InvokeFilter, TopLevel},
-    upstream::{self, UpstreamBody},
+    upstream::{self, Token, UpstreamBody},
 };
 
 /// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
@@ -236,22 +236,25 @@ impl Attempt<'_, '_> {
 
     /// Sends; once more on a fresh connection when a kept one proved stale.
     async fn send(&self) -> Answer {
-        match self.target.pool.send(self.build()?, false).await {
+        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        match self.target.pool.send(self.build(token.as_deref())?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_stale() => {
                 self.resent.store(true, Ordering::Relaxed);
-                self.target.pool.send(self.build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+                self.target.pool.send(self.build(token.as_deref())?, true).await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }
     }
 
-    fn build(&self) -> Result<Request<UpstreamBody>, ProxyError> {
+    fn build(&self, token: Option<&Token>) -> Result<Request<UpstreamBody>, ProxyError> {
         let Encoded { path, body, .. } = self.encoded;
         let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
         *out.method_mut() = self.parts.method.clone();
         *out.uri_mut() = Uri::from(path.clone());
-        *out.headers_mut() = self.request.headers(self.target, self.encoded)?;
+        let mut headers = self.request.headers(self.target, self.encoded, token)?;
+        sign(self.target, &self.parts.method, path, body, token, &mut headers)?;
+        *out.headers_mut() = headers;
         Ok(out)
     }
 }
