@@ -39,7 +39,7 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Dialer, DialerOptions, Pools},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools},
 };
 
 /// How often idle connections are looked through.
@@ -149,7 +149,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     // First, because without a source there is no use in a port.
     let source = source(&args).await?;
-    let simulated = if args.simulate_providers { Some(start_simulator(&stop, &mut tasks).await?) } else { None };
+    let simulated = match args.simulator_address {
+        Some(address) => Some(address),
+        None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
+        None => None,
+    };
     let dialer = DialerOptions { connect_timeout: Duration::from_secs(args.connect_timeout), simulator: simulated };
     let pools = Arc::new(Pools::new(Dialer::new(dialer)));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -180,7 +184,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace));
 
     let install = source.install(&args);
-    let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
+    let credentials = credentials(&args, &pools, &metrics);
+    let env = Env {
+        metrics: Arc::clone(&metrics),
+        pools: Arc::clone(&pools),
+        credentials: Arc::clone(&credentials),
+        scope: source.scope(),
+        install,
+    };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
     let (compiled, news) = watch::channel(None);
@@ -192,6 +203,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(async move { source.watch(counted, objects, closed).await });
     let closed = stop.clone();
     tasks.spawn(async move { sweep(&pools, closed).await });
+    let closed = stop.clone();
+    tasks.spawn(async move {
+        credentials.run(closed).await;
+        Ok(())
+    });
     let (told, closed) = (Arc::clone(&ready), stop.clone());
     tasks.spawn(async move {
         // The first snapshot serves once its ports are bound.
@@ -236,7 +252,15 @@ fn settings(args: &RunArgs) -> Settings {
         backend_timeout: Duration::from_secs(args.backend_timeout),
         idle_timeout: Duration::from_secs(args.idle_timeout),
         max_connections: args.max_connections,
+        fetcher: Fetcher::new(args.fetch_private_addresses),
     }
+}
+
+/// What fetches credentials: nothing leaves the machine while providers are simulated.
+fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
+    let environment = Arc::new(|name: &str| std::env::var(name).ok());
+    let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
+    Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
 
 async fn start_simulator(

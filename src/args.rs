@@ -50,6 +50,16 @@ pub struct RunArgs {
     #[arg(long, env = "TOLLGATE_SIMULATE_PROVIDERS", value_parser = BoolishValueParser::new(), num_args = 0, action = ArgAction::Set, default_value_t = false, default_missing_value = "true")]
     pub simulate_providers: bool,
 
+    /// Where a simulator runs (`tollgate simulate`) that is to answer instead of the built-in one; for
+    /// `--simulate-providers`.
+    #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_SIMULATOR_ADDRESS", requires = "simulate_providers")]
+    pub simulator_address: Option<SocketAddr>,
+
+    /// Fetch images and documents also from private and local addresses, when a client gives a URL and the provider does
+    /// not fetch it itself. Only where every client may see what those addresses serve.
+    #[arg(long, env = "TOLLGATE_FETCH_PRIVATE_ADDRESSES", value_parser = BoolishValueParser::new(), num_args = 0, action = ArgAction::Set, default_value_t = false, default_missing_value = "true")]
+    pub fetch_private_addresses: bool,
+
     /// Where metrics, health and debug views are served.
     #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]
     pub admin_listen: SocketAddr,

@@ -19,3 +19,5 @@ mod passthrough;
 mod paths;
 #[path = "requests/targets.rs"]
 mod targets;
+#[path = "requests/translation.rs"]
+mod translation;

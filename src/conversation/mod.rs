@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod json;
 mod names;
+mod replay;
 mod reply;
 mod request;
 mod text;

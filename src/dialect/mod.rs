@@ -16,6 +16,7 @@ pub mod models;
 pub mod openai;
 pub mod reply;
 pub mod responses;
+pub mod translator;
 pub mod understand;
 pub mod usage;
 
@@ -23,6 +24,7 @@ pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, Writ
 pub use error::{ErrorClass, ErrorShape};
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use reply::ReplyObserver;
+pub use translator::Translator;
 pub use understand::{Ask, StreamMode, Understood};
 pub use usage::Usage;
 
@@ -128,6 +130,17 @@ impl BedrockVerb {
     /// Whether the reply comes as an event stream.
     pub const fn streams(self) -> bool {
         matches!(self, Self::ConverseStream | Self::InvokeStream)
+    }
+}
+
+/// The codec of `dialect`.
+pub fn codec(dialect: Dialect) -> &'static dyn Codec {
+    match dialect {
+        Dialect::Chat => &chat::Chat,
+        Dialect::Responses => &responses::Responses,
+        Dialect::Messages => &messages::Messages,
+        Dialect::Gemini => &generate::Generate,
+        Dialect::Converse => &chat::Chat,
     }
 }
 

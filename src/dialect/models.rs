@@ -21,7 +21,7 @@ pub struct ModelFacts {
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
     pub prefill: bool,
-    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of OpenAPI's.
+    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of `OpenAPI`'s.
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
@@ -154,6 +154,12 @@ const ROWS: &[Row] = &[
     row(&["claude", "opus"], Some((4, 7)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 6)), ModelFacts { prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 5)), ModelFacts { structured: true, ..CLAUDE }),
+    // Opus 4 and 4.1 answer with 32,000 tokens at most, thoughts included.
+    row(
+        &["claude", "opus"],
+        Some((4, 0)),
+        ModelFacts { thinking: Thinking::Budget { min: 1024, max: 16_384, off: true }, ..CLAUDE },
+    ),
     row(&["claude"], Some((4, 0)), CLAUDE),
     row(&["claude", "3-7"], None, CLAUDE),
     row(
@@ -225,6 +231,8 @@ mod tests {
         check("claude-sonnet-5", SamplingFacts::None, adaptive);
         check("claude-sonnet-4-5@20250929", SamplingFacts::One, budget);
         check("anthropic.claude-sonnet-4-20250514-v1:0", SamplingFacts::One, budget);
+        check("claude-opus-4-5", SamplingFacts::One, budget);
+        check("claude-opus-4-1", SamplingFacts::One, Thinking::Budget { min: 1024, max: 16_384, off: true });
         check("claude-3-7-sonnet-latest", SamplingFacts::One, budget);
         check("claude-3-5-haiku-20241022", SamplingFacts::All, Thinking::Never);
         check("gemini-1.5-flash-latest", SamplingFacts::All, Thinking::Never);

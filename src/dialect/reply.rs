@@ -3,6 +3,8 @@
 //! Nothing is buffered for this. Buffered replies go by a [`JsonTap`]; of a stream's events only the last one that may
 //! hold usage and the last few are kept, in buffers that are used again.
 
+mod aws;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -33,6 +35,10 @@ pub struct Totals {
     pub usage: Usage,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
+    /// The provider counted nothing: the counts are ours, from the length of the text.
+    pub estimated: bool,
+    /// Events of a stream that have passed, about one a token; zero for replies in one piece.
+    pub events: u64,
 }
 
 /// Watches one reply.
@@ -46,6 +52,7 @@ enum View {
     Blind,
     Json(Box<JsonTap>),
     Sse(Box<Stream>),
+    Aws(Box<aws::AwsStream>),
 }
 
 struct Stream {
@@ -125,6 +132,8 @@ impl ReplyObserver {
                 begun: false,
             };
             View::Sse(Box::new(Stream { reader, seen }))
+        } else if starts(b"application/vnd.amazon.eventstream") {
+            View::Aws(Box::default())
         } else if starts(b"application/json") {
             View::Json(Box::new(JsonTap::new(match form.family {
                 Family::OpenAi | Family::Anthropic => OPENAI_KEYS,
@@ -142,6 +151,7 @@ impl ReplyObserver {
         match &mut self.view {
             View::Blind => {}
             View::Json(tap) => tap.push(&frame),
+            View::Aws(stream) => stream.push(&frame),
             View::Sse(stream) => {
                 let seen = &mut stream.seen;
                 seen.begun |= !frame.is_empty();
@@ -181,6 +191,7 @@ impl ReplyObserver {
             View::Blind => true,
             View::Json(tap) => mode != StreamMode::JsonArray || tap.failed() || tap.complete(),
             View::Sse(stream) => stream.seen.may_end(),
+            View::Aws(stream) => stream.may_end(),
         }
     }
 
@@ -188,7 +199,7 @@ impl ReplyObserver {
     pub fn elements(&self) -> u64 {
         match &self.view {
             View::Json(tap) => tap.elements(),
-            View::Blind | View::Sse(_) => 0,
+            View::Blind | View::Sse(_) | View::Aws(_) => 0,
         }
     }
 
@@ -199,8 +210,10 @@ impl ReplyObserver {
             View::Json(tap) => Totals {
                 usage: tap.value(0).and_then(|raw| Usage::parse(self.family, raw)).unwrap_or_default(),
                 model: tap.value(1).and_then(|raw| serde_json::from_slice(raw).ok()),
+                ..Totals::default()
             },
             View::Sse(stream) => stream.seen.totals(),
+            View::Aws(stream) => stream.totals(),
         }
     }
 }
@@ -274,6 +287,7 @@ impl Seen {
             });
             (self.totals.model, self.tail) = (named, tail);
         }
+        self.totals.events = self.events as u64;
         self.totals.clone()
     }
 

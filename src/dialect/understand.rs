@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
-use super::{Endpoint, Family, GeminiVerb};
+use super::{BedrockVerb, Endpoint, Family, GeminiVerb};
 use crate::stream::TopLevel;
 
 /// How the reply comes.
@@ -83,6 +83,10 @@ const CHAT_ONLY: [&str; 14] = [
 /// Keys that only Messages has.
 const MESSAGES_ONLY: [&str; 3] = ["system", "stop_sequences", "anthropic_version"];
 
+/// Keys that only Converse has.
+const CONVERSE_ONLY: [&str; 5] =
+    ["inferenceConfig", "toolConfig", "additionalModelRequestFields", "guardrailConfig", "outputConfig"];
+
 impl Understood<'_> {
     /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
     /// route may match `/v1/chat/completions` itself).
@@ -120,6 +124,11 @@ impl Understood<'_> {
                 (Endpoint::Gemini(verb, model.clone()), model, stream)
             }
             Endpoint::Bedrock(verb, model) => {
+                let verb = match verb {
+                    // The body does not say; the route does.
+                    BedrockVerb::Converse if !by_path && self.route_streams => BedrockVerb::ConverseStream,
+                    verb => verb,
+                };
                 let stream = if verb.streams() { StreamMode::EventStream } else { StreamMode::No };
                 (Endpoint::Bedrock(verb, model.clone()), model, stream)
             }
@@ -149,6 +158,8 @@ impl Understood<'_> {
         let has = |key: &str| body.get(key).is_some();
         if has("contents") {
             Some(Endpoint::Gemini(GeminiVerb::Generate, None))
+        } else if has("messages") && CONVERSE_ONLY.into_iter().any(has) {
+            Some(Endpoint::Bedrock(BedrockVerb::Converse, None))
         } else if has("messages") {
             Some(if self.speaks_messages(body) { Endpoint::Messages } else { Endpoint::ChatCompletions })
         } else if !matches!(self.suffix, "" | "/") {
@@ -274,6 +285,17 @@ mod tests {
         assert_eq!(endpoint(Family::Anthropic, chat, false), Endpoint::ChatCompletions);
         assert_eq!(endpoint(Family::Anthropic, plain, false), Endpoint::ChatCompletions);
         assert_eq!(endpoint(Family::Gemini, plain, false), Endpoint::ChatCompletions);
+    }
+
+    #[test]
+    fn the_shape_tells_converse() {
+        let told = |route_streams| {
+            let body = r#"{"messages":[],"inferenceConfig":{"maxTokens":5}}"#;
+            ask(&Case { path: "/x", prefix: 2, backend: Family::Bedrock, body, route_streams, ..GUIDE }).unwrap()
+        };
+        assert_eq!(told(false).endpoint, Endpoint::Bedrock(BedrockVerb::Converse, None));
+        assert_eq!(told(true).endpoint, Endpoint::Bedrock(BedrockVerb::ConverseStream, None));
+        assert_eq!(told(true).stream, StreamMode::EventStream);
     }
 
     #[test]

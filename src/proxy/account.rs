@@ -11,7 +11,8 @@ use http::Method;
 
 use super::{ErrorKind, Shared, trace::TraceId};
 use crate::{
-    dialect::{Ask, StreamMode, Usage},
+    conversation::Dropped,
+    dialect::{Ask, StreamMode, reply::Totals},
     provider::Info,
     snapshot::{Action, Backend, Rule, Weighted},
     telemetry::{
@@ -20,6 +21,9 @@ use crate::{
         tokens::{ModelCache, TokenMetrics},
     },
 };
+
+/// Bytes of JSON that make a token, about: for providers that count nothing.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// The account of one request.
 pub struct Account {
@@ -40,6 +44,8 @@ pub struct Account {
     reply: Reply,
     request_bytes: u64,
     attempts: u32,
+    /// What could not be carried to the target.
+    dropped: Option<String>,
 }
 
 /// What became of it.
@@ -49,8 +55,7 @@ struct Reply {
     error: Option<ErrorKind>,
     bytes: u64,
     first: Option<Duration>,
-    usage: Usage,
-    model: Option<String>,
+    totals: Totals,
     /// The reply has been handed over to its end, or the gateway answered itself.
     complete: bool,
 }
@@ -76,6 +81,7 @@ impl Account {
             reply: Reply::default(),
             request_bytes: 0,
             attempts: 0,
+            dropped: None,
         }
     }
 
@@ -163,14 +169,37 @@ impl Account {
     }
 
     /// What the provider said of tokens and model.
-    pub fn counted(&mut self, usage: Usage, model: Option<String>) {
-        self.reply.usage = usage;
-        self.reply.model = model;
+    pub fn counted(&mut self, totals: Totals) {
+        self.reply.totals = totals;
+    }
+
+    /// What could not be carried to the target.
+    pub fn dropped(&mut self, dropped: &Dropped) {
+        self.dropped = (!dropped.is_empty()).then(|| dropped.to_string());
     }
 
     /// The reply has been handed over to its end.
     pub fn complete(&mut self) {
         self.reply.complete = true;
+    }
+
+    /// Fills in what the provider did not count: prompt and completion tokens, as estimated from their length. What it
+    /// counted itself is left alone.
+    fn estimate(&mut self) -> [Option<u64>; 2] {
+        let Some(ask) = self.ask.as_ref().filter(|ask| ask.endpoint.dialect().is_some()) else { return [None; 2] };
+        let streams = ask.stream != StreamMode::No;
+        let Totals { usage, estimated, events, .. } = &mut self.reply.totals;
+        let prompt = usage.prompt.is_none().then(|| self.request_bytes.div_ceil(BYTES_PER_TOKEN));
+        let completion = if *estimated {
+            usage.completion
+        } else {
+            let length = if streams { *events } else { self.reply.bytes.div_ceil(BYTES_PER_TOKEN) };
+            usage.completion.is_none().then_some(length)
+        };
+        usage.prompt = usage.prompt.or(prompt);
+        usage.completion = usage.completion.or(completion);
+        *estimated = prompt.is_some() || completion.is_some();
+        [prompt, completion]
     }
 
     fn backend(&self) -> Option<&Weighted> {
@@ -199,6 +228,9 @@ impl Drop for Account {
             }
         }
         let duration = self.start.elapsed();
+        // A refused call used no tokens, and its model may be made up.
+        let answered_well = (200..300).contains(&self.reply.status);
+        let estimate = if answered_well { self.estimate() } else { [None; 2] };
         let error = self.reply.error.map_or("", ErrorKind::word);
         let labels = self.rule.as_ref().map(|r| &r.labels);
         if let Some(backend) = self.backend() {
@@ -210,19 +242,21 @@ impl Drop for Account {
         let streams = self.ask.as_ref().is_some_and(|a| a.stream != StreamMode::No);
         let ttft = self.reply.first.filter(|_| streams);
         let target = self.target();
-        // A refused call used no tokens, and its model may be made up.
-        let answered_well = (200..300).contains(&self.reply.status);
         if let (true, Some((_, _, models)), Some(ask)) = (answered_well, target, &self.ask) {
-            let usage = self.reply.usage;
+            let usage = self.reply.totals.usage;
+            let estimated = estimate.iter().flatten().sum();
             let per_token = ttft.zip(usage.completion.filter(|n| *n > 1)).map(|(first, n)| {
                 duration.saturating_sub(first).div_f64(f64::from(u32::try_from(n - 1).unwrap_or(u32::MAX)))
             });
             let asked = self.model.as_deref().unwrap_or_default();
-            let answered = self.reply.model.as_deref().unwrap_or_default();
+            let answered = self.reply.totals.model.as_deref().unwrap_or_default();
             let metrics = models.get(ask.endpoint.operation(), asked, answered);
             TokenMetrics::record(&metrics, usage.prompt, usage.completion, duration, ttft, per_token);
+            if estimated > 0 {
+                TokenMetrics::estimated(&metrics, estimated);
+            }
         }
-        let usage = self.reply.usage;
+        let usage = self.reply.totals.usage;
         AccessLog {
             trace_id: self.trace.as_str(),
             method: self.method.as_str(),
@@ -238,12 +272,14 @@ impl Drop for Account {
             target: target.map(|(name, _, _)| name),
             provider: target.map(|(_, info, _)| info.name),
             request_model: self.model.as_deref(),
-            response_model: self.reply.model.as_deref(),
+            response_model: self.reply.totals.model.as_deref(),
             operation: self.ask.as_ref().map(|a| a.endpoint.operation()),
             dialect: self.ask.as_ref().map(|a| a.family.as_str()),
             stream: streams,
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
+            tokens_estimated: self.reply.totals.estimated,
+            dropped: self.dropped.as_deref(),
             request_bytes: self.request_bytes,
             response_bytes: self.reply.bytes,
             upstream_attempts: self.attempts,

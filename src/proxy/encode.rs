@@ -1,22 +1,42 @@
 //! A request as one target gets it: its path, its body with the few bytes that must change, its headers.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
+use std::time::SystemTime;
 
-use super::{ErrorKind, ProxyError, headers};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+use secrecy::ExposeSecret;
+
+use super::{
+    ErrorKind, ProxyError, headers,
+    translate::{self, Question, Translation, is_of_a_dialect},
+};
 use crate::{
-    dialect::{Ask, Endpoint, StreamMode},
-    provider::{Refusal, settle_model},
+    dialect::{Ask, Dialect, Endpoint, StreamMode},
+    provider::{Framing, Provider, Refusal, native_ask, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
+    upstream::{self, Fetcher, Token},
 };
 
 /// What goes to the target.
 pub struct Encoded {
     pub path: PathAndQuery,
     pub body: Bytes,
+    /// How the reply goes back.
+    pub way: Way,
+}
+
+/// How a reply goes back to the client.
+#[derive(Default)]
+pub struct Way {
     /// We asked for a usage chunk that the client did not ask for.
     pub hide_usage: bool,
+    /// The target wraps its events in frames of another kind.
+    pub unwrap: bool,
+    /// How errors go back where the provider has another form for them than for replies (Claude on Bedrock).
+    pub errors: Option<Box<Translation>>,
+    /// The target speaks another dialect.
+    pub translation: Option<Box<Translation>>,
 }
 
 /// A client's request, understood.
@@ -39,7 +59,11 @@ impl ClientRequest<'_, '_> {
         // Asked first even when overridden: it refuses what the provider can't be asked.
         let path = provider.path(self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
-        let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), hide_usage: false }) };
+        let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), way: Way::default() }) };
+        if self.ask.endpoint == Endpoint::Messages && names_url(top) && !fetches_urls(provider, model) {
+            // What stands at the URL must be fetched and written into the body.
+            return Err(Refusal::Translation);
+        }
         let mut splice = Splice::new(top);
         if provider.model_in_body() {
             match model {
@@ -55,6 +79,13 @@ impl ClientRequest<'_, '_> {
                 Some(_) | None => {}
             }
         }
+        for (name, value) in provider.body_edits(self.ask, top, self.headers) {
+            match value {
+                Some(value) => splice.set(name, value),
+                None => splice.remove(name),
+            }
+        }
+        let unwrap = provider.framing(self.ask) == Framing::WrappedEvents;
         let mut hide_usage = false;
         if provider.asks_for_usage()
             && streams_chunks(self.ask)
@@ -63,15 +94,69 @@ impl ClientRequest<'_, '_> {
             splice.set("stream_options", options);
             hide_usage = true;
         }
-        Ok(Encoded { path, body: splice.apply(self.body), hide_usage })
+        Ok(Encoded {
+            path,
+            body: splice.apply(self.body),
+            way: Way { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
+        })
     }
 
-    /// Headers for `target`, with its credential.
+    /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
+    fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
+        let family = target.provider.info().family;
+        let to = self.ask.endpoint.dialect().filter(|_| family != self.ask.family)?;
+        let head = translate::head(self.ask, model.unwrap_or_default(), false);
+        Some(Box::new(Translation::of_errors(family, to, head)))
+    }
+
+    /// Path and body for a target that speaks another dialect. `question` is read once, for the first such target.
     ///
     /// # Errors
-    /// When the route passes the client's key on and the client sent none.
-    pub fn headers(&self, target: &Target, body: &Bytes) -> Result<HeaderMap, ProxyError> {
+    /// When there is no such translation, or the target can't be asked this.
+    pub async fn translate<'q>(
+        &'q self,
+        question: &mut Option<Question<'q>>,
+        target: &Target,
+        strict: bool,
+        fetcher: &Fetcher,
+    ) -> Result<Encoded, ProxyError> {
+        let provider = &*target.provider;
+        let refused = |refusal| refused(refusal, self.ask, provider.info().name);
+        let model = settle_model(provider, self.ask);
+        let (Some(dialect), Some(top)) = (self.ask.endpoint.dialect(), self.top) else {
+            return Err(refused(Refusal::Translation));
+        };
+        let (to, server) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
+        let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
+        let native = native_ask(to, self.ask.stream != StreamMode::No, model);
+        let path = provider.path(&native, Some(model), None).map_err(refused)?;
+        let question = match question {
+            Some(question) => question,
+            None => question.insert(Question::read(dialect, self.ask, top)?),
+        };
+        question.inline(server, fetcher).await?;
+        let (body, dropped) = question.write((to, server), model, provider.standing_members(&native), strict)?;
+        let head = translate::head(self.ask, model, Question::wants_usage(top));
+        let back = question.back(to, native.stream, dropped, head);
+        let way = Way { translation: Some(Box::new(back)), ..Way::default() };
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
+    }
+
+    /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
+    /// is not yet: see [`sign`].
+    ///
+    /// # Errors
+    /// When the route passes the client's key on and the client sent none, or a token can't be a header.
+    pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
         let mut out = headers::to_provider(self.headers);
+        if encoded.way.translation.is_some() {
+            out = out
+                .into_iter()
+                .filter_map(|(name, value)| Some((name?, value)))
+                .filter(|(name, _)| !is_of_a_dialect(name))
+                .collect();
+            out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         out.insert(header::HOST, target.pool.host().clone());
         match &target.credential {
             Credential::Fixed(name, value) => {
@@ -88,13 +173,59 @@ impl ClientRequest<'_, '_> {
                 value.set_sensitive(true);
                 out.insert(name.clone(), value);
             }
+            Credential::Fetched { header: name, prefix, .. } => {
+                // Fails closed: without its token a request must not leave.
+                let Some(Token::Bearer(token)) = token else { return Err(unusable("it is no bearer token")) };
+                let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret()))
+                    .map_err(|_| unusable("it can't be a header"))?;
+                value.set_sensitive(true);
+                out.insert(name.clone(), value);
+            }
+            Credential::Aws { .. } => {}
         }
-        if !body.is_empty() {
+        if !encoded.body.is_empty() {
             out.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
         target.provider.complete_headers(&mut out);
         Ok(out)
     }
+}
+
+/// Whether a Messages body has a source of type `url`.
+fn names_url(top: &TopLevel<'_>) -> bool {
+    let Some(messages) = top.get("messages") else { return false };
+    memchr::memmem::find_iter(messages.value, br#""url""#).any(|at| {
+        let before = messages.value.get(..at).unwrap_or_default().trim_ascii_end();
+        before.strip_suffix(b":").is_some_and(|before| before.trim_ascii_end().ends_with(br#""type""#))
+    })
+}
+
+fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
+    provider.translation(Dialect::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
+}
+
+/// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.
+///
+/// # Errors
+/// When there are no keys to sign with, or a header can't be signed.
+pub fn sign(
+    target: &Target,
+    method: &Method,
+    path: &PathAndQuery,
+    body: &[u8],
+    token: Option<&Token>,
+    headers: &mut HeaderMap,
+) -> Result<(), ProxyError> {
+    let Credential::Aws { region, .. } = &target.credential else { return Ok(()) };
+    let Some(Token::Aws(keys)) = token else { return Err(unusable("it is no key of AWS")) };
+    let request = upstream::Unsigned { method, path, body, region };
+    upstream::sign(request, headers, keys, SystemTime::now()).map_err(|why| unusable(&why))
+}
+
+/// The error for a credential that was fetched, but can't be sent.
+fn unusable(why: &str) -> ProxyError {
+    let message = "the gateway has no valid credential for the upstream at the moment";
+    ProxyError::with_cause(ErrorKind::CredentialUnavailable, message, format!("the credential can't be used: {why}"))
 }
 
 const fn needs_model(endpoint: &Endpoint) -> bool {
@@ -149,6 +280,19 @@ pub fn refused(refusal: Refusal, ask: &Ask, provider: &str) -> ProxyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn url_sources_are_found() {
+        for (messages, expected) in [
+            (r#"[{"content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]"#, true),
+            (r#"[{"content":[{"source":{"type" : "url"}}]}]"#, true),
+            (r#"[{"content":[{"type":"text","text":"\"type\":\"url\""}]}]"#, false),
+            (r#"[{"content":"\"url\""}]"#, false),
+        ] {
+            let body = format!(r#"{{"messages":{messages}}}"#);
+            assert_eq!(names_url(&TopLevel::scan(body.as_bytes()).unwrap()), expected, "{messages}");
+        }
+    }
 
     #[test]
     fn usage_is_asked_for_where_the_client_does_not() {

@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::ReplyBody;
 use crate::{
     dialect::{ErrorClass, ErrorShape, Family},
-    upstream::{SendError, SendErrorKind},
+    upstream::{CredentialError, SendError, SendErrorKind},
 };
 
 /// What went wrong.
@@ -33,8 +33,12 @@ pub enum ErrorKind {
     NoCredential,
     /// The rule or its backend can't be served as configured.
     Misconfigured,
+    /// Something of the request can't be carried to the provider's dialect, and the Backend is strict.
+    NotCarried,
     /// The request would need translation, which is not built.
     NotImplemented,
+    /// The gateway's credential for the backend can't be fetched at the moment.
+    CredentialUnavailable,
     /// The backend has no ready endpoint.
     NoEndpoints,
     /// The backend can't be reached.
@@ -76,7 +80,9 @@ impl ErrorKind {
             Self::NoModel => (400, C::InvalidRequest, "no_model"),
             Self::NoCredential => (401, C::Authentication, "no_credential"),
             Self::Misconfigured => (500, C::Internal, "misconfigured"),
+            Self::NotCarried => (400, C::InvalidRequest, "not_carried"),
             Self::NotImplemented => (501, C::NotImplemented, "not_implemented"),
+            Self::CredentialUnavailable => (503, C::Unavailable, "credential_unavailable"),
             Self::NoEndpoints => (503, C::Unavailable, "no_endpoints"),
             Self::Unreachable => (502, C::BadGateway, "upstream_unreachable"),
             Self::UpstreamTls => (502, C::BadGateway, "upstream_tls"),
@@ -132,6 +138,12 @@ impl ProxyError {
     pub const fn closing(mut self) -> Self {
         self.close = true;
         self
+    }
+
+    /// The error for a backend whose credential can't be fetched.
+    pub fn no_credential(error: &CredentialError) -> Self {
+        let message = "the gateway has no valid credential for the upstream at the moment";
+        Self::with_cause(ErrorKind::CredentialUnavailable, message, error.to_string())
     }
 
     /// The error for a backend that gave no reply.

@@ -11,15 +11,17 @@ use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, refused},
+    encode::{ClientRequest, Encoded, Way, refused, sign},
     headers,
-    relay::{Relay, RelayForm},
+    relay::{Observer, Relay, RelayForm},
+    translate::{self, Reading, Translated, Translation},
 };
 use crate::{
     dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
+    provider::Refusal,
     snapshot::{AiUse, Rule, Target, Weighted},
-    stream::TopLevel,
-    upstream::{self, UpstreamBody},
+    stream::{InvokeFilter, TopLevel},
+    upstream::{self, Token, UpstreamBody},
 };
 
 /// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
@@ -89,7 +91,14 @@ pub async fn exchange(
     drop(top);
     body::recycle(body);
     match answer {
-        Ok((reply, hide_usage)) => Ok(relay(&Reply { chosen, ask: &ask, hide_usage, deadline }, reply, account)),
+        Ok((reply, way)) => {
+            let Way { hide_usage, unwrap, errors, translation } = way;
+            let how = Reply { chosen, ask: &ask, hide_usage, unwrap, deadline };
+            match translation.or(errors.filter(|_| !reply.status().is_success())) {
+                None => Ok(relay(&how, reply, account)),
+                Some(translation) => translated(&how, *translation, reply, account).await,
+            }
+        }
         Err(error) => Err((error, ask.family, account)),
     }
 }
@@ -130,40 +139,40 @@ async fn attempts(
     request: &ClientRequest<'_, '_>,
     parts: &Parts,
     account: &mut Account,
-) -> Result<(Response<upstream::ReplyBody>, bool), ProxyError> {
+) -> Result<(Response<upstream::ReplyBody>, Way), ProxyError> {
     let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
     let mut last: Option<ProxyError> = None;
     // An answer that another target might better, until one does.
     let mut kept = None;
     let mut tried = 0;
+    // Read when the first target needs it.
+    let mut question = None;
     let mut order = ai.backend.order().peekable();
     while let Some((group, index, target)) = order.next() {
         let encoded = match request.encode(target) {
+            Err(Refusal::Translation) => {
+                // Boxed: most requests are not translated, and its state is large.
+                Box::pin(request.translate(&mut question, target, ai.backend.strict, &settings.fetcher)).await
+            }
+            encoded => encoded.map_err(|refusal| refused(refusal, request.ask, target.provider.info().name)),
+        };
+        let encoded = match encoded {
             Ok(encoded) => encoded,
-            Err(refusal) => {
-                let error = refused(refusal, request.ask, target.provider.info().name);
+            Err(error) => {
                 last.get_or_insert(error);
                 continue;
             }
         };
         tried += 1;
         account.attempt(group, index, crate::provider::settle_model(&*target.provider, request.ask));
-        let attempt = Attempt {
-            request,
-            parts,
-            target,
-            path: &encoded.path,
-            body: &encoded.body,
-            limit,
-            resent: AtomicBool::new(false),
-        };
+        let attempt = Attempt { request, parts, target, encoded: &encoded, limit, resent: AtomicBool::new(false) };
         let more = order.peek().is_some() && tried < MAX_ATTEMPTS;
         let answer = attempt.run().await;
         if attempt.resent.load(Ordering::Relaxed) {
             account.resent();
         }
         match answer {
-            Ok(reply) if !(more && worth_another(reply.status())) => return Ok((reply, encoded.hide_usage)),
+            Ok(reply) if !(more && worth_another(reply.status())) => return Ok((reply, encoded.way)),
             Ok(reply) => {
                 tracing::info!(
                     target = target.name,
@@ -171,7 +180,7 @@ async fn attempts(
                     trace_id = account.trace_id(),
                     "trying the next target"
                 );
-                kept = Some((reply, encoded.hide_usage));
+                kept = Some((reply, encoded.way));
             }
             Err(error) => {
                 if more {
@@ -211,8 +220,7 @@ struct Attempt<'a, 'b> {
     request: &'a ClientRequest<'a, 'b>,
     parts: &'a Parts,
     target: &'a Target,
-    path: &'a http::uri::PathAndQuery,
-    body: &'a Bytes,
+    encoded: &'a Encoded,
     limit: Duration,
     /// Set when the request had to be sent once more.
     resent: AtomicBool,
@@ -228,21 +236,25 @@ impl Attempt<'_, '_> {
 
     /// Sends; once more on a fresh connection when a kept one proved stale.
     async fn send(&self) -> Answer {
-        match self.target.pool.send(self.build()?, false).await {
+        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        match self.target.pool.send(self.build(token.as_deref())?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_stale() => {
                 self.resent.store(true, Ordering::Relaxed);
-                self.target.pool.send(self.build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+                self.target.pool.send(self.build(token.as_deref())?, true).await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }
     }
 
-    fn build(&self) -> Result<Request<UpstreamBody>, ProxyError> {
-        let mut out = Request::new(UpstreamBody::Full(Some(self.body.clone())));
+    fn build(&self, token: Option<&Token>) -> Result<Request<UpstreamBody>, ProxyError> {
+        let Encoded { path, body, .. } = self.encoded;
+        let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
         *out.method_mut() = self.parts.method.clone();
-        *out.uri_mut() = Uri::from(self.path.clone());
-        *out.headers_mut() = self.request.headers(self.target, self.body)?;
+        *out.uri_mut() = Uri::from(path.clone());
+        let mut headers = self.request.headers(self.target, self.encoded, token)?;
+        sign(self.target, &self.parts.method, path, body, token, &mut headers)?;
+        *out.headers_mut() = headers;
         Ok(out)
     }
 }
@@ -252,22 +264,30 @@ struct Reply<'a> {
     chosen: Chosen<'a>,
     ask: &'a Ask,
     hide_usage: bool,
+    unwrap: bool,
     deadline: Option<tokio::time::Instant>,
 }
 
 fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut account: Account) -> Response<ReplyBody> {
-    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, hide_usage, deadline } = *how;
+    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, hide_usage, unwrap, deadline } = *how;
     let (mut parts, body) = reply.into_parts();
     account.status(parts.status.as_u16());
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let mode = match ask.stream {
         StreamMode::JsonArray if parts.status.is_success() => StreamMode::JsonArray,
         _ if content_type.get(..17).is_some_and(|s| s.eq_ignore_ascii_case(b"text/event-stream")) => StreamMode::Sse,
+        _ if content_type.starts_with(b"application/vnd.amazon.eventstream") => StreamMode::EventStream,
         _ => StreamMode::No,
     };
+    let unwrap = (unwrap && mode == StreamMode::EventStream).then(InvokeFilter::default);
+    let (mode, content_type): (_, &[u8]) =
+        if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
     let observer = ReplyObserver::new(ReplyForm { family: ask.family, content_type, encoded, hide_usage });
     headers::from_provider(&mut parts.headers);
+    if unwrap.is_some() {
+        parts.headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    }
     if mode != StreamMode::No {
         // An error may have to be added at the end.
         parts.headers.remove(header::CONTENT_LENGTH);
@@ -277,8 +297,42 @@ fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut account: Acc
     // What we can't read we can't add to either.
     let mode = if encoded { StreamMode::No } else { mode };
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let form = RelayForm { family: ask.family, mode, idle, deadline };
-    let relay = Relay::new(body, Some(observer), account, form);
+    let form = RelayForm { family: ask.family, mode, unwrap, idle, deadline };
+    let relay = Relay::new(body, Some(Observer::Watch(observer)), account, form);
     parts.version = http::Version::HTTP_11;
     Response::from_parts(parts, ReplyBody::Relay(Box::new(relay)))
+}
+
+/// The reply of a target that speaks another dialect than the client.
+async fn translated(
+    how: &Reply<'_>,
+    translation: Translation,
+    reply: Response<upstream::ReplyBody>,
+    mut account: Account,
+) -> Result<Response<ReplyBody>, Failed> {
+    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, deadline, .. } = *how;
+    account.dropped(&translation.dropped);
+    let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
+    let reading = Reading { idle, deadline, request_id: account.trace_id().to_owned() };
+    let (mut parts, body) = match translation.reply(reply, &reading).await {
+        Err(error) => return Err((error, ask.family, account)),
+        Ok(Translated::Whole(reply, totals)) => {
+            let (parts, body) = reply.into_parts();
+            account.status(parts.status.as_u16());
+            account.passed(body.len());
+            account.counted(totals);
+            account.complete();
+            (parts, ReplyBody::full(body))
+        }
+        Ok(Translated::Stream(reply, observer, mode)) => {
+            let (parts, body) = reply.into_parts();
+            account.status(parts.status.as_u16());
+            let form = translate::form(ask.family, mode, &reading);
+            (parts, ReplyBody::Relay(Box::new(Relay::new(body, Some(observer), account, form))))
+        }
+    };
+    rule.response_headers.apply(&mut parts.headers);
+    weighted.response_headers.apply(&mut parts.headers);
+    parts.version = http::Version::HTTP_11;
+    Ok(Response::from_parts(parts, body))
 }

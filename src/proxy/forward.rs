@@ -53,7 +53,7 @@ pub async fn forward(
     rule.response_headers.apply(&mut parts.headers);
     weighted.response_headers.apply(&mut parts.headers);
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let form = RelayForm { family: Family::OpenAi, mode: StreamMode::No, idle, deadline };
+    let form = RelayForm { family: Family::OpenAi, mode: StreamMode::No, unwrap: None, idle, deadline };
     parts.version = http::Version::HTTP_11;
     Ok(Response::from_parts(parts, ReplyBody::Relay(Box::new(Relay::new(body, None, account, form)))))
 }

@@ -30,6 +30,8 @@ fn is_private(name: &HeaderName) -> bool {
             | "x-goog-api-key"
             | "x-auth-token"
             | "x-amz-security-token"
+            | "x-amz-date"
+            | "x-amz-content-sha256"
             | "x-goog-iam-authorization-token"
             | "x-goog-user-project"
             | "cookie"
@@ -108,7 +110,9 @@ pub fn from_server(headers: &mut HeaderMap) {
 /// The client's own key, from wherever its SDK puts it.
 pub fn client_credential(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim).filter(|v| !v.is_empty());
-    let bearer = text("authorization").map(without_scheme).filter(|v| !v.is_empty());
+    // An AWS client signs for the gateway's address: that is no key that anybody else could use.
+    let signed = |v: &&str| v.starts_with("AWS4-HMAC-SHA256 ");
+    let bearer = text("authorization").filter(|v| !signed(v)).map(without_scheme).filter(|v| !v.is_empty());
     bearer
         .or_else(|| ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(text))
         .map(str::to_owned)
@@ -198,6 +202,7 @@ mod tests {
             (&[("x-goog-api-key", "d")], None, Some("d")),
             (&[], Some("key=e"), Some("e")),
             (&[("authorization", " ")], Some("key="), None),
+            (&[("authorization", "AWS4-HMAC-SHA256 Credential=a, Signature=b")], None, None),
             (&[], None, None),
         ] {
             assert_eq!(client_credential(&map(pairs), query).as_deref(), expected);

@@ -13,6 +13,7 @@ mod listener;
 mod peer;
 mod relay;
 mod trace;
+mod translate;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     snapshot::Snapshots,
     telemetry::{Metrics, requests::RouteMetrics},
+    upstream::Fetcher,
 };
 
 /// What every request shares.
@@ -63,6 +65,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Connections open at a time, over all listeners.
     pub max_connections: usize,
+    /// Fetches media for providers that don't.
+    pub fetcher: Fetcher,
 }
 
 impl Default for Settings {
@@ -74,6 +78,7 @@ impl Default for Settings {
             backend_timeout: Duration::from_mins(10),
             idle_timeout: Duration::from_mins(5),
             max_connections: 10_000,
+            fetcher: Fetcher::default(),
         }
     }
 }

@@ -13,7 +13,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::{Account, ErrorKind, ProxyError};
 use crate::{
-    dialect::{Family, ReplyObserver, StreamMode},
+    conversation::Failure,
+    dialect::{Family, ReplyObserver, StreamMode, Translator},
+    stream::InvokeFilter,
     upstream,
 };
 
@@ -27,10 +29,45 @@ pub struct RelayForm {
     pub family: Family,
     /// How the reply streams; an error can only be said inside a stream.
     pub mode: StreamMode,
+    /// Takes the events out of the frames that the provider wraps them in.
+    pub unwrap: Option<InvokeFilter>,
     /// How long the backend may be silent.
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
+}
+
+/// Who looks at a reply on its way past.
+pub enum Observer {
+    /// Forwards what it sees.
+    Watch(ReplyObserver),
+    /// Forwards it in another dialect.
+    Translate(Box<Translator>),
+}
+
+impl Observer {
+    /// Looks at `data`; gives what to forward.
+    fn frame(&mut self, data: Bytes) -> Result<smallvec::SmallVec<[Bytes; 2]>, String> {
+        match self {
+            Self::Watch(observer) => Ok(observer.frame(data)),
+            Self::Translate(translator) => translator.frame(&data).map(|out| smallvec::smallvec![out]),
+        }
+    }
+
+    /// The reply ended: gives what was held back.
+    fn finish(&mut self) -> smallvec::SmallVec<[Bytes; 2]> {
+        match self {
+            Self::Watch(observer) => observer.finish(),
+            Self::Translate(translator) => smallvec::smallvec![translator.finish()],
+        }
+    }
+
+    fn may_end(&self, mode: StreamMode) -> bool {
+        match self {
+            Self::Watch(observer) => observer.may_end(mode),
+            Self::Translate(translator) => translator.ended(),
+        }
+    }
 }
 
 /// A reply on its way.
@@ -38,7 +75,7 @@ pub struct Relay {
     body: Option<upstream::ReplyBody>,
     /// Frames of which a part was dropped or held back, in the order to send.
     pending: std::collections::VecDeque<Bytes>,
-    observer: Option<ReplyObserver>,
+    observer: Option<Observer>,
     account: Account,
     form: RelayForm,
     frames: u64,
@@ -101,7 +138,7 @@ struct Silence {
 
 impl Relay {
     /// Relays `body`. `observer` is absent for plain servers.
-    pub fn new(body: upstream::ReplyBody, observer: Option<ReplyObserver>, account: Account, form: RelayForm) -> Self {
+    pub fn new(body: upstream::ReplyBody, observer: Option<Observer>, account: Account, form: RelayForm) -> Self {
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
@@ -147,14 +184,15 @@ impl Relay {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         let ended = body.is_end_stream();
-                        if let Some(out) = self.pass(data) {
-                            if ended {
-                                self.end();
-                            }
-                            return Poll::Ready(Some(Ok(Frame::data(out))));
-                        }
-                        if ended {
+                        let first = match self.pass(data) {
+                            Ok(first) => first,
+                            Err(error) => return Poll::Ready(Some(Err(error))),
+                        };
+                        if ended && self.body.is_some() {
                             self.end();
+                        }
+                        if let Some(out) = first {
+                            return Poll::Ready(Some(Ok(Frame::data(out))));
                         }
                     }
                     // Trailers of plain servers travel; they are small and bounded by hyper.
@@ -173,22 +211,52 @@ impl Relay {
     }
 
     /// Lets the observer look at `data`; gives what to forward at once.
-    fn pass(&mut self, data: Bytes) -> Option<Bytes> {
+    fn pass(&mut self, mut data: Bytes) -> Result<Option<Bytes>, io::Error> {
         self.frames += 1;
         if let Some(pace) = &mut self.pace {
             pace.came(Instant::now);
         }
-        self.account.passed(data.len());
-        let Some(observer) = &mut self.observer else { return Some(data) };
-        let mut out = observer.frame(data).into_iter().filter(|b| !b.is_empty());
+        if let Some(unwrap) = &mut self.form.unwrap {
+            let mut out = Vec::with_capacity(data.len());
+            unwrap.push(&data, &mut out);
+            data = out.into();
+        }
+        let Some(observer) = &mut self.observer else {
+            self.account.passed(data.len());
+            return Ok(Some(data));
+        };
+        // What a filter drops was still received in time; what a translator makes counts when it is made.
+        if let Observer::Watch(_) = observer {
+            self.account.passed(data.len());
+        }
+        let out = match observer.frame(data) {
+            Ok(out) => out,
+            Err(cause) => {
+                let message = "the upstream's stream can't be read";
+                self.cut(ProxyError::with_cause(ErrorKind::UpstreamProtocol, message, cause))?;
+                return Ok(None);
+            }
+        };
+        if let Some(Observer::Translate(_)) = &self.observer {
+            self.account.passed(out.iter().map(Bytes::len).sum());
+        }
+        let mut out = out.into_iter().filter(|b| !b.is_empty());
         let first = out.next();
         self.pending.extend(out);
-        first
+        Ok(first)
     }
 
     /// The backend's reply is over: a stream that did not come to its own end is ended with an error.
     fn end(&mut self) {
         self.body = None;
+        if let Some(mut unwrap) = self.form.unwrap.take() {
+            let mut out = Vec::new();
+            unwrap.finish(&mut out);
+            // Nothing but an error can be left.
+            if let Ok(Some(out)) = self.pass(out.into()) {
+                self.pending.push_back(out);
+            }
+        }
         if let Some(observer) = &mut self.observer {
             self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
             if self.form.mode != StreamMode::No && !observer.may_end(self.form.mode) {
@@ -215,11 +283,29 @@ impl Relay {
 
     /// Ends the stream with an error event. What is before it may be half an event, so a blank line comes first.
     fn say(&mut self, error: &ProxyError) {
-        let elements = self.observer.as_ref().map_or(0, ReplyObserver::elements);
-        if self.form.mode == StreamMode::Sse {
-            self.pending.push_back(Bytes::from_static(b"\n\n"));
+        let shape = error.shape();
+        if let Some(Observer::Translate(translator)) = &mut self.observer {
+            self.pending.extend(
+                Some(translator.fail(Failure {
+                    status: shape.status,
+                    class: shape.class,
+                    code: Some(shape.code.into()),
+                    message: shape.message.into(),
+                    param: None,
+                    retry_after: None,
+                }))
+                .filter(|b| !b.is_empty()),
+            );
+        } else {
+            let elements = match &self.observer {
+                Some(Observer::Watch(observer)) => observer.elements(),
+                _ => 0,
+            };
+            if self.form.mode == StreamMode::Sse {
+                self.pending.push_back(Bytes::from_static(b"\n\n"));
+            }
+            self.pending.push_back(shape.event(self.form.family, self.form.mode, elements).into());
         }
-        self.pending.push_back(error.shape().event(self.form.family, self.form.mode, elements).into());
         self.account.failed(error.kind, &error.cause);
     }
 
@@ -260,8 +346,10 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(observer) = &mut self.observer {
-            let totals = observer.totals();
-            self.account.counted(totals.usage, totals.model);
+            self.account.counted(match observer {
+                Observer::Watch(observer) => observer.totals(),
+                Observer::Translate(translator) => translator.totals(),
+            });
         }
     }
 }

@@ -17,12 +17,22 @@ const QUOTE_CHARS: usize = 80;
 const GUIDE: (&str, &str) =
     ("Explain how AI works in a few words", "Learning patterns from data to make predictions.\n");
 
+/// What a model says that will not.
+pub(super) const REFUSAL: &str = "I can't help with that.";
+
+/// Words of the prompt that a thought quotes.
+const THOUGHT_WORDS: usize = 6;
+
 /// What a request says to the model, in whichever dialect it was written.
 #[derive(Default)]
 pub(super) struct Prompt {
     tokens: u64,
     user: String,
     results: Vec<String>,
+    /// Media seen since the last turn was closed.
+    pending: Media,
+    /// Media of the turn that is answered.
+    media: Media,
     /// Functions the model may call.
     pub(super) tools: Vec<Tool>,
     /// Whether it may, or must.
@@ -31,7 +41,23 @@ pub(super) struct Prompt {
     pub(super) schema: Option<Value>,
     /// Most tokens the reply may have.
     pub(super) limit: Option<u64>,
+    /// Texts that end the reply.
+    pub(super) stop: Vec<String>,
+    /// Whether the model is to think first.
+    pub(super) thinks: bool,
 }
+
+/// How many images, documents, sounds and videos there are.
+#[derive(Clone, Copy, Default)]
+struct Media([usize; 4]);
+
+/// What media are called in an answer, each with the words by which requests name it.
+const KINDS: [(&str, &[&str]); 4] = [
+    ("image", &["image"]),
+    ("document", &["document", "file", "pdf", "text/"]),
+    ("audio clip", &["audio"]),
+    ("video", &["video"]),
+];
 
 /// A function that the model may call.
 pub(super) struct Tool {
@@ -54,14 +80,40 @@ pub(super) enum Choice {
 }
 
 /// What the model says.
+#[derive(Default)]
 pub(super) struct Answer {
     /// The text in the pieces in which it streams; empty when tools are called.
     pub(super) pieces: Vec<String>,
     pub(super) calls: Vec<ToolCall>,
-    /// Whether the limit ended the text.
-    pub(super) cut_short: bool,
+    /// Why it ends.
+    pub(super) end: End,
+    /// What was thought first.
+    pub(super) thought: Option<String>,
+    /// Whether part of the thought is hidden.
+    pub(super) redacted: bool,
+    /// Whether the arguments of several calls stream in turn.
+    pub(super) interleaved: bool,
     pub(super) prompt_tokens: u64,
+    /// Tokens of the text or of the calls.
     pub(super) reply_tokens: u64,
+    /// Tokens of the thought.
+    pub(super) thought_tokens: u64,
+}
+
+/// Why a reply ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum End {
+    /// All is said.
+    #[default]
+    Done,
+    /// The limit of tokens ended the text.
+    Limit,
+    /// This text of the request ended it.
+    Stop(String),
+    /// Tools are called.
+    Calls,
+    /// The model will not.
+    Refused,
 }
 
 /// One call of a tool.
@@ -81,17 +133,25 @@ impl Prompt {
         self.says(text);
         text.clone_into(&mut self.user);
         self.results.clear();
+        self.media = std::mem::take(&mut self.pending);
     }
 
     /// What a tool returned; answered with a quote when the user said nothing since.
     pub(super) fn result(&mut self, text: &str) {
         self.says(text);
+        if self.results.is_empty() {
+            self.media = Media::default();
+        }
+        self.media.add(std::mem::take(&mut self.pending));
         self.results.push(text.to_owned());
     }
 
-    /// An image, a file or a sound.
-    pub(super) fn media(&mut self) {
+    /// An image, a file or a sound, by its type or media type; it belongs to what the user or a tool says next.
+    pub(super) fn media(&mut self, kind: &str) {
         self.tokens += MEDIA_TOKENS;
+        for ((_, words), count) in KINDS.iter().zip(&mut self.pending.0) {
+            *count += usize::from(words.iter().any(|word| kind.contains(word)));
+        }
     }
 
     /// A function the model may call.
@@ -108,28 +168,53 @@ impl Prompt {
 
     /// What the model says to this.
     pub(super) fn answer(&self, ask: &Ask) -> Answer {
-        let calls = if ask.text.is_none() && self.results.is_empty() { self.calls() } else { Vec::new() };
-        if !calls.is_empty() {
-            let cost = |call: &ToolCall| tokens(&call.name) + tokens(&call.arguments.to_string());
-            let reply_tokens = calls.iter().map(cost).sum();
-            return Answer { pieces: Vec::new(), calls, cut_short: false, prompt_tokens: self.tokens, reply_tokens };
+        let mut answer = Answer { prompt_tokens: self.tokens, ..Answer::default() };
+        // Who asks for this text or for so many words wants all of it.
+        let wanted = ask.text.is_some() || ask.words.is_some();
+        if self.thinks && ask.text.is_none() {
+            let thought = self.thought();
+            answer.thought_tokens = tokens(&thought);
+            answer.thought = Some(thought);
+            answer.redacted = self.says_word("redacted");
         }
-        let text = ask.text.clone().unwrap_or_else(|| self.text());
+        if !wanted && self.results.is_empty() && self.says_word("refuse") {
+            answer.end = End::Refused;
+            answer.reply_tokens = tokens(REFUSAL);
+            answer.pieces = REFUSAL.split_inclusive(' ').map(str::to_owned).collect();
+            return answer;
+        }
+        if ask.text.is_none() && self.results.is_empty() {
+            answer.calls = self.calls();
+        }
+        if !answer.calls.is_empty() {
+            let cost = |call: &ToolCall| tokens(&call.name) + tokens(&call.arguments.to_string());
+            answer.reply_tokens = answer.calls.iter().map(cost).sum();
+            answer.interleaved = self.says_word("interleaved");
+            answer.end = End::Calls;
+            return answer;
+        }
+        let mut text = ask.text.clone().unwrap_or_else(|| self.text());
+        if !wanted && let Some((at, stop)) = first_stop(&text, &self.stop) {
+            text.truncate(at);
+            answer.end = End::Stop(stop.to_owned());
+        }
         let words = text.split_inclusive(' ').map(str::to_owned);
-        let mut pieces: Vec<String> = match ask.words {
+        answer.pieces = match ask.words {
             None => words.collect(),
             Some(count) => repeat(&words.collect::<Vec<_>>(), count),
         };
-        // Who asks for this text or for so many words wants all of it.
-        let wanted = ask.text.is_some() || ask.words.is_some();
-        let limit = self.limit.filter(|_| !wanted).unwrap_or(u64::MAX);
-        let (reply_tokens, cut_short) = shorten(&mut pieces, limit);
-        Answer { pieces, calls, cut_short, prompt_tokens: self.tokens, reply_tokens }
+        let limit = self.limit.filter(|_| !wanted).map_or(u64::MAX, |most| most.saturating_sub(answer.thought_tokens));
+        let (reply_tokens, cut_short) = shorten(&mut answer.pieces, limit);
+        answer.reply_tokens = reply_tokens;
+        if cut_short {
+            answer.end = End::Limit;
+        }
+        answer
     }
 
     fn text(&self) -> String {
         if !self.results.is_empty() {
-            return format!("The tool answered: {}", self.results.join("; "));
+            return format!("The tool answered: {}{}", self.results.join("; "), self.media);
         }
         if let Some(schema) = &self.schema {
             return sample::value(schema).to_string();
@@ -138,13 +223,25 @@ impl Prompt {
         if user == GUIDE.0 {
             return GUIDE.1.to_owned();
         }
+        let media = self.media;
         if let Some(wanted) = user.strip_prefix("Say: ") {
-            return wanted.to_owned();
+            return format!("{wanted}{media}");
         }
         match user.char_indices().nth(QUOTE_CHARS) {
-            Some((end, _)) => format!("A simulated answer to: {}...", user.get(..end).unwrap_or_default()),
-            None => format!("A simulated answer to: {user}"),
+            Some((end, _)) => format!("A simulated answer to: {}...{media}", user.get(..end).unwrap_or_default()),
+            None => format!("A simulated answer to: {user}{media}"),
         }
+    }
+
+    fn thought(&self) -> String {
+        let words: Vec<&str> = self.user.split_whitespace().take(THOUGHT_WORDS).collect();
+        let about = if words.is_empty() { "the request".to_owned() } else { words.join(" ") };
+        format!("Thinking about: {about}")
+    }
+
+    /// Whether the user's last words have this one, in lower case.
+    fn says_word(&self, word: &str) -> bool {
+        self.user.split(|c: char| !c.is_alphanumeric()).any(|own| own.eq_ignore_ascii_case(word))
     }
 
     fn calls(&self) -> Vec<ToolCall> {
@@ -171,6 +268,44 @@ impl Answer {
     /// The whole text.
     pub(super) fn text(&self) -> String {
         self.pieces.concat()
+    }
+
+    /// Everything the model wrote, its thought included.
+    pub(super) fn output_tokens(&self) -> u64 {
+        self.reply_tokens + self.thought_tokens
+    }
+}
+
+impl Media {
+    fn add(&mut self, other: Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own += more;
+        }
+    }
+}
+
+/// ` (with 2 images and 1 document)`; nothing when there is none.
+impl std::fmt::Display for Media {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = KINDS.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        let parts: Vec<String> =
+            named.map(|((name, _), count)| format!("{count} {name}{}", if count == 1 { "" } else { "s" })).collect();
+        if parts.is_empty() { Ok(()) } else { write!(f, " (with {})", parts.join(" and ")) }
+    }
+}
+
+/// Where the first of these texts stands, and which it is.
+fn first_stop<'a>(text: &str, stops: &'a [String]) -> Option<(usize, &'a str)> {
+    let found = stops.iter().filter(|stop| !stop.is_empty());
+    found.filter_map(|stop| Some((text.find(stop.as_str())?, stop.as_str()))).min_by_key(|(at, _)| *at)
+}
+
+/// The strings of a list, or the one string there is.
+pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -276,6 +411,28 @@ mod tests {
         assert_eq!(shorten(&mut pieces, 2), (1, true));
         assert_eq!(pieces, ["one "]);
         assert_eq!(shorten(&mut pieces, 1), (1, false));
+    }
+
+    #[test]
+    fn the_first_stop_counts() {
+        let stops = ["four".to_owned(), String::new(), "two".to_owned()];
+        assert_eq!(first_stop("one two three four", &stops), Some((4, "two")));
+        assert_eq!(first_stop("one", &stops), None);
+    }
+
+    #[test]
+    fn media_are_counted_by_kind_and_belong_to_the_turn_they_stand_in() {
+        let mut prompt = Prompt::default();
+        for kind in ["image_url", "application/pdf", "image/png", "input_audio", "tool_reference"] {
+            prompt.media(kind);
+        }
+        prompt.user("Say: hi");
+        assert_eq!(prompt.text(), "hi (with 2 images and 1 document and 1 audio clip)");
+        prompt.media("image");
+        prompt.result("sunny");
+        assert_eq!(prompt.text(), "The tool answered: sunny (with 1 image)");
+        prompt.user("Say: bye");
+        assert_eq!(prompt.text(), "bye");
     }
 
     #[test]

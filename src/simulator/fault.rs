@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use http::StatusCode;
 
-use super::wire::{Content, JSON, Reply};
+use super::wire::{Content, FRAMES, JSON, Reply, frame};
 use super::{Provider, gzip};
 
 /// Every fault with what it does, for the index page and for the message about one that does not exist.
@@ -187,6 +187,14 @@ fn disguise(reply: Reply, shape: Shape) -> Reply {
         ),
         (Shape::Garbage, Content::Whole { .. }) => Reply::whole(reply.status, JSON, GARBAGE),
         (Shape::Unknown, Content::Whole { .. }) => Reply::whole(reply.status, JSON, UNKNOWN),
+        (_, Content::Events { media_type: media_type @ FRAMES, .. }) => {
+            let frame = if shape == Shape::Garbage {
+                Bytes::from(GARBAGE)
+            } else {
+                frame("oracle", |out| out.extend_from_slice(UNKNOWN.as_bytes()))
+            };
+            Reply::events(media_type, vec![frame; 3])
+        }
         (_, Content::Events { media_type, .. }) => {
             let text = if shape == Shape::Garbage { GARBAGE } else { UNKNOWN };
             let event = Bytes::from(format!("data: {text}\n\n"));

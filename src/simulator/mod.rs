@@ -1,7 +1,7 @@
 //! A provider simulator: practice without spending tokens.
 //!
-//! It speaks the native wire formats of OpenAI (and Azure `OpenAI`), Anthropic and Gemini (and Vertex AI) on one port, told apart
-//! by path and headers; checks the credential where the provider would; answers the same request always the same; and
+//! It speaks the native wire formats of OpenAI (and Azure `OpenAI`), Anthropic, Gemini (and both on Vertex AI) and Bedrock on one
+//! port, told apart by path and headers; checks the credential where the provider would; answers the same request always the same; and
 //! misbehaves on demand. `docs/simulator.md` is its manual.
 //!
 //! ```text
@@ -13,6 +13,8 @@
 mod answer;
 /// Anthropic Messages.
 mod anthropic;
+/// Bedrock: Converse, and the models' own bodies.
+mod bedrock;
 /// What shall go wrong, as the request asks.
 mod fault;
 /// Gemini `generateContent`, on AI Studio and Vertex AI.
@@ -29,6 +31,8 @@ mod received;
 mod sample;
 /// Connections.
 mod serve;
+/// Signatures of thoughts, which the simulator knows again.
+mod sign;
 #[cfg(test)]
 mod tests;
 /// JSON in the order providers write it, replies and event framing.
@@ -74,7 +78,7 @@ pub fn router(options: Options) -> Router {
 type Find = fn(&Received) -> Option<Box<dyn Provider>>;
 
 /// Who may be asked, in the order in which they are given the chance to say "that is mine". The last takes what is left.
-const PROVIDERS: &[Find] = &[gemini::find, anthropic::find, openai::find];
+const PROVIDERS: &[Find] = &[bedrock::find, gemini::find, anthropic::find, openai::find];
 
 /// One endpoint of one provider, as a request named it.
 trait Provider: Send + Sync {
@@ -143,6 +147,13 @@ async fn handle(State(simulator): State<Arc<Simulator>>, request: Request) -> Re
         response.headers_mut().insert("x-simulator-request-id", value);
     }
     response
+}
+
+impl Ask<'_> {
+    /// Whether the request is only to be shown: then nothing in it is refused for its content.
+    fn is_shown(&self) -> bool {
+        self.text.is_some()
+    }
 }
 
 impl Simulator {
@@ -224,8 +235,13 @@ fn index() -> Response {
          \x20                                                                  (x-goog-api-key: KEY)\n\
          Vertex AI    POST /v1/projects/P/locations/L/publishers/google/models/MODEL:generateContent\n\
          \x20                                                           (Authorization: Bearer TOKEN)\n\
+         \x20            POST .../publishers/google/models/MODEL:predict (embeddings)\n\
+         \x20            POST .../publishers/anthropic/models/MODEL:rawPredict :streamRawPredict\n\
+         Bedrock      POST /model/ID/converse /converse-stream /invoke /invoke-with-response-stream /count-tokens\n\
+         \x20                    (AWS Signature v4, secret access key simulated-secret; or Authorization: Bearer KEY)\n\
          Itself       GET  /simulator/requests      how many requests started, finished, were cancelled\n\n\
          Any key is good but one that contains `invalid`; any model exists but one that contains `unknown`.\n\
+         What the provider refuses is refused in its words. Thinking is done when a request asks for it.\n\
          `x-simulator-echo: 1` or a model named `echo...`: the reply's text is the request as it was received.\n\n\
          Faults, in `x-simulator-fault: NAME=VALUE; NAME` or in the model's name, `fault-NAME-VALUE+NAME`:\n\n";
     let faults: Vec<String> = fault::FAULTS.iter().map(|(name, help)| format!("  {name:<20} {help}\n")).collect();

@@ -10,14 +10,25 @@ use serde_json::{Value, json};
 const BODY_LIMIT: usize = 64 << 20;
 
 /// Headers whose value is somebody's secret.
-const SECRET_HEADERS: &[&str] =
-    &["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+const SECRET_HEADERS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+    "cookie",
+];
 
 /// A request, read to its end.
 pub(super) struct Received {
     pub(super) method: Method,
     /// Path with percent-encoding resolved and without a slash at its end.
     pub(super) path: String,
+    /// Path and query as they were sent: what a signature is made of.
+    pub(super) raw: (String, String),
+    /// Who the client thinks it speaks to, in lower case and without a port.
+    pub(super) host: String,
     /// Query parameters in their order, decoded.
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
@@ -36,7 +47,7 @@ impl Received {
         Ok(Self::new(parts.method, &parts.uri, parts.headers, body))
     }
 
-    fn new(method: Method, uri: &http::Uri, headers: HeaderMap, body: Bytes) -> Self {
+    pub(super) fn new(method: Method, uri: &http::Uri, headers: HeaderMap, body: Bytes) -> Self {
         let path = decode(uri.path().trim_end_matches('/'));
         let query = uri
             .query()
@@ -48,7 +59,11 @@ impl Received {
                 (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
             })
             .collect();
-        Self { method, path, query, headers, body }
+        let raw = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
+        let named = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = named.or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        Self { method, path, raw, host, query, headers, body }
     }
 
     /// A header's first value, when it is text.

@@ -7,11 +7,16 @@ use http::header::CONTENT_TYPE;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
+use crate::stream::aws;
+
 /// The media type of a JSON reply.
 pub(super) const JSON: &str = "application/json";
 
 /// The media type of a stream of server-sent events.
 pub(super) const EVENTS: &str = "text/event-stream; charset=utf-8";
+
+/// The media type of a stream of AWS frames.
+pub(super) const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 /// JSON whose keys stay in the order in which they were written, as on the real wire; `serde_json`'s own map sorts them.
 pub(super) enum Node {
@@ -193,4 +198,18 @@ pub(super) fn data_event(node: &Node) -> Bytes {
 /// An event with a name.
 pub(super) fn named_event(name: &str, node: &Node) -> Bytes {
     format!("event: {name}\ndata: {}\n\n", node.compact()).into()
+}
+
+/// A frame of an AWS event stream.
+pub(super) fn frame(name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::new();
+    aws::write_event(&mut out, name, write);
+    out.into()
+}
+
+/// The frame with which an AWS event stream fails.
+pub(super) fn exception(name: &str, node: &Node) -> Bytes {
+    let mut out = Vec::new();
+    aws::write_exception(&mut out, name, |out| out.extend_from_slice(node.compact().as_bytes()));
+    out.into()
 }

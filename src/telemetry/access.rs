@@ -50,6 +50,10 @@ pub struct AccessLog<'a> {
     pub prompt_tokens: Option<u64>,
     /// Tokens of the reply.
     pub completion_tokens: Option<u64>,
+    /// The counts are Tollgate's estimate, since the provider stated none.
+    pub tokens_estimated: bool,
+    /// What of the request could not be carried to the provider's dialect.
+    pub dropped: Option<&'a str>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the reply's body that were sent.
@@ -89,6 +93,8 @@ impl AccessLog<'_> {
             stream = self.stream,
             prompt_tokens = self.prompt_tokens,
             completion_tokens = self.completion_tokens,
+            tokens_estimated = self.tokens_estimated.then_some(true),
+            dropped = self.dropped,
             request_bytes = self.request_bytes,
             response_bytes = self.response_bytes,
             upstream_attempts = self.upstream_attempts,

@@ -48,6 +48,7 @@ pub struct TokenMetrics {
 struct Series {
     prompt: IntCounterVec,
     completion: IntCounterVec,
+    estimated: IntCounterVec,
     usage: HistogramVec,
     duration: HistogramVec,
     first_token: HistogramVec,
@@ -69,6 +70,10 @@ impl TokenMetrics {
         let series = Series {
             prompt: counter("ai_prompt_tokens_total", "Tokens of prompts, as providers count them.")?,
             completion: counter("ai_completion_tokens_total", "Tokens of replies, as providers count them.")?,
+            estimated: counter(
+                "tollgate_estimated_tokens_total",
+                "Tokens of prompts and replies that no provider counted: estimates, part of the other counters.",
+            )?,
             usage: histogram(
                 "gen_ai_client_token_usage",
                 "Tokens of one request, by type: input or output.",
@@ -108,6 +113,11 @@ impl TokenMetrics {
         }))
     }
 
+    /// Records tokens, already recorded, that are an estimate because the provider counted none.
+    pub fn estimated(model: &ModelMetrics, tokens: u64) {
+        model.estimated.inc_by(tokens);
+    }
+
     /// Records a call that has ended. Tokens are `None` where the provider did not tell them; the times of tokens are
     /// `None` where there was no stream.
     pub fn record(
@@ -145,6 +155,7 @@ fn as_f64(tokens: u64) -> f64 {
 pub struct ModelMetrics {
     prompt: IntCounter,
     completion: IntCounter,
+    estimated: IntCounter,
     input: Histogram,
     output: Histogram,
     duration: Histogram,
@@ -245,6 +256,7 @@ impl ModelCache {
         ModelMetrics {
             prompt: self.series.prompt.with_label_values(&[llm, &request]),
             completion: self.series.completion.with_label_values(&[llm, &request]),
+            estimated: self.series.estimated.with_label_values(&[llm, &request]),
             input: usage("input"),
             output: usage("output"),
             duration: self.series.duration.with_label_values(&labels),

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    payload::{self, STREAM_END, Scenario},
+    answer,
+    payload::{self, Dialect, STREAM_END, Scenario},
     wire::{Body, Head},
 };
 
@@ -27,8 +28,12 @@ pub struct Plan {
     pub target: SocketAddr,
     /// The path of every request.
     pub path: String,
+    /// The dialect of the client.
+    pub dialect: Dialect,
     /// What is sent, and what must come back.
     pub scenario: Scenario,
+    /// Whether the reply is not the mock's byte for byte: then the first reply says how long the others must be.
+    pub translated: bool,
     /// Concurrent connections.
     pub connections: usize,
     /// Requests before the measurement, over all connections.
@@ -81,8 +86,8 @@ async fn connect(target: SocketAddr) -> Result<Connection, String> {
 }
 
 impl Connection {
-    /// Sends one request and reads its reply. Returns when the head was there, and whether the peer then closes.
-    async fn exchange(&mut self, request: &[u8], expected: &Expected) -> Result<(Instant, bool), String> {
+    /// Sends one request and reads its reply, whose body is kept when `keep` says so.
+    async fn exchange(&mut self, request: &[u8], keep: bool) -> Result<Reply, String> {
         self.stream.write_all(request).await.map_err(|e| format!("write: {e}"))?;
         let mut filled = 0;
         let head = loop {
@@ -96,18 +101,15 @@ impl Connection {
             return Err(format!("status {}: {}", head.status, String::from_utf8_lossy(&self.input[..filled])));
         }
         let mut body = Body::of(&head).ok_or("a reply without a length")?;
+        if keep {
+            body = body.keeping();
+        }
         body.feed(&self.input[head.bytes..filled])?;
         while !body.is_done() {
             let read = self.read(0).await?;
             body.feed(&self.input[..read])?;
         }
-        if body.decoded() != expected.length {
-            return Err(format!("a reply of {} bytes, not {}", body.decoded(), expected.length));
-        }
-        if expected.stream && body.tail() != STREAM_END {
-            return Err("a stream without its end".to_owned());
-        }
-        Ok((first, head.close))
+        Ok(Reply { first, close: head.close, body })
     }
 
     async fn read(&mut self, from: usize) -> Result<usize, String> {
@@ -119,9 +121,50 @@ impl Connection {
     }
 }
 
+/// A reply that has been read.
+struct Reply {
+    /// When its head was there.
+    first: Instant,
+    /// Whether the peer closes the connection now.
+    close: bool,
+    body: Body,
+}
+
+/// What every reply must be.
 struct Expected {
+    /// Bytes of its body.
     length: usize,
-    stream: bool,
+    /// Its last bytes, where they are known.
+    end: Option<&'static [u8; 14]>,
+}
+
+impl Expected {
+    fn check(&self, body: &Body) -> Result<(), String> {
+        if body.decoded() != self.length {
+            return Err(format!("a reply of {} bytes, not {}", body.decoded(), self.length));
+        }
+        if self.end.is_some_and(|end| body.tail() != end) {
+            return Err("a stream without its end".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Sends the first request and reads its reply as a client would: its text must have arrived whole. What it is then
+/// holds for all others.
+async fn first(plan: &Plan, request: &[u8]) -> Result<Expected, String> {
+    let reply = connect(plan.target).await?.exchange(request, true).await?;
+    let text = answer::text(plan.dialect, plan.scenario, reply.body.kept())?;
+    let wanted = payload::answer(plan.scenario);
+    if text != wanted {
+        return Err(format!("a text of {} bytes, not the {} that the mock said: {text}", text.len(), wanted.len()));
+    }
+    let native = plan.dialect.reply_length(plan.scenario);
+    let streams_chat = plan.dialect == Dialect::Chat && plan.scenario == Scenario::Stream;
+    Ok(Expected {
+        length: if plan.translated { reply.body.decoded() } else { native },
+        end: streams_chat.then_some(STREAM_END),
+    })
 }
 
 /// One connection's part of a phase: requests until the phase is over. The last one is always finished.
@@ -135,10 +178,11 @@ async fn client(
     let mut seen = Seen::default();
     while until.claim() {
         let sent = Instant::now();
-        let (first, close) = connection.exchange(&request, &expected).await?;
+        let reply = connection.exchange(&request, false).await?;
         seen.latencies.push(nanos(sent.elapsed()));
-        seen.first.push(nanos(first - sent));
-        if close {
+        seen.first.push(nanos(reply.first - sent));
+        expected.check(&reply.body)?;
+        if reply.close {
             connection = connect(target).await?;
             seen.reconnects += 1;
         }
@@ -168,11 +212,10 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// Warms up, measures and reports as one line of JSON. Times are in nanoseconds, CPU time in clock ticks.
+/// Looks closely at one reply, warms up, measures and reports as one line of JSON. Times are in nanoseconds, CPU time in clock ticks.
 pub async fn run(plan: Plan) -> Result<String, String> {
-    let request = Rc::new(payload::request(plan.scenario, &plan.path, &plan.target.to_string()));
-    let expected =
-        Rc::new(Expected { length: payload::reply_length(plan.scenario), stream: plan.scenario == Scenario::Stream });
+    let request = Rc::new(payload::request(plan.dialect, plan.scenario, &plan.path, &plan.target.to_string()));
+    let expected = Rc::new(first(&plan, &request).await?);
     let mut connections = Vec::new();
     for _ in 0..plan.connections {
         connections.push(connect(plan.target).await?);
@@ -199,7 +242,8 @@ pub async fn run(plan: Plan) -> Result<String, String> {
     let elapsed = start.elapsed();
     let used = ticks(&plan.proxy_pids)? - before;
     stop.abort();
-    Ok(report(&seen, plan.warmup, elapsed, used))
+    // The first request is part of the warm-up.
+    Ok(report(&seen, plan.warmup + 1, elapsed, used))
 }
 
 /// Runs all connections until the phase is over and puts what they saw together.

@@ -1,8 +1,9 @@
 //! Both ends of the proxy benchmark: `loadgen mock` is the upstream, `loadgen load` the clients.
 //!
 //! Both speak just enough HTTP/1.1 for the benchmark, on one thread each, so that on a two-core machine
-//! they fit on the core which the measured proxy does not use. `benches/run` starts them.
+//! they fit on the core which the measured proxy does not use. `benches/run` and `benches/grid` start them.
 
+mod answer;
 mod load;
 mod mock;
 mod payload;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 loadgen mock --listen ADDR:PORT [--events-per-write N] [--events-per-chunk N]
 loadgen load --target ADDR:PORT --path PATH --scenario chat|prompt|stream --connections N
-             [--warmup N] [--seconds S] [--proxy-pid PID]... [--proxy-ticks N]
+             [--dialect chat|responses|messages|gemini|converse] [--translated yes] [--warmup N]
+             [--seconds S] [--proxy-pid PID]... [--proxy-ticks N]
 loadgen shape                                prints sizes and token counts of the payloads as JSON";
 
 /// The value after `--name`, or the values, in order, when it is given several times.
@@ -45,7 +47,9 @@ fn command(args: &[String]) -> Result<(), String> {
             let plan = load::Plan {
                 target: option(args, "--target", None)?,
                 path: option(args, "--path", None)?,
+                dialect: option(args, "--dialect", Some(payload::Dialect::Chat))?,
                 scenario: option(args, "--scenario", None)?,
+                translated: options(args, "--translated") == ["yes"],
                 connections: option(args, "--connections", None)?,
                 warmup: option(args, "--warmup", Some(200))?,
                 seconds: option(args, "--seconds", Some(20.0))?,

@@ -1,4 +1,4 @@
-//! The bare upstream: reads a request as far as it must and answers prebuilt bytes.
+//! The bare upstream: reads a request as far as it must and answers prebuilt bytes, in the dialect of the path.
 
 use std::{io, net::SocketAddr, rc::Rc};
 
@@ -8,38 +8,81 @@ use tokio::{
 };
 
 use crate::{
-    payload::{self, Batching},
+    payload::{Batching, Dialect, Replies},
     wire::Head,
 };
 
-/// Where a request says that it wants a stream: early, because the load generator puts it there.
-const STREAM_FLAG_WITHIN: usize = 512;
+/// Where a request says that it wants a stream: within so many bytes of the body's start or end, since clients put the
+/// flag first and a gateway that translates may put it last.
+const STREAM_FLAG_WITHIN: usize = 1024;
 
-struct Replies {
-    chat: Vec<u8>,
-    stream: Vec<Vec<u8>>,
+/// What the mock says to a path that is no endpoint of any dialect.
+const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+
+/// The replies of every dialect.
+struct Book {
+    dialects: Vec<(Dialect, Replies)>,
+    invoked: Replies,
+}
+
+/// When an endpoint streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Streams {
+    Never,
+    Always,
+    /// When the body has the flag.
+    Flag,
+}
+
+/// How the paths of every endpoint end, whether it streams, and its dialect: `None` is `InvokeModel`.
+const ENDPOINTS: [(&str, Streams, Option<Dialect>); 11] = [
+    ("/chat/completions", Streams::Flag, Some(Dialect::Chat)),
+    ("/responses", Streams::Flag, Some(Dialect::Responses)),
+    ("/messages", Streams::Flag, Some(Dialect::Messages)),
+    (":rawPredict", Streams::Never, Some(Dialect::Messages)),
+    (":streamRawPredict", Streams::Always, Some(Dialect::Messages)),
+    (":generateContent", Streams::Never, Some(Dialect::Gemini)),
+    (":streamGenerateContent", Streams::Always, Some(Dialect::Gemini)),
+    ("/converse", Streams::Never, Some(Dialect::Converse)),
+    ("/converse-stream", Streams::Always, Some(Dialect::Converse)),
+    ("/invoke", Streams::Never, None),
+    ("/invoke-with-response-stream", Streams::Always, None),
+];
+
+impl Book {
+    fn new(batching: &Batching) -> Self {
+        Self {
+            dialects: Dialect::ALL.iter().map(|(dialect, _)| (*dialect, Replies::of(*dialect, batching))).collect(),
+            invoked: Replies::invoked(batching),
+        }
+    }
+
+    fn replies(&self, dialect: Option<Dialect>) -> &Replies {
+        let found = self.dialects.iter().find(|(known, _)| Some(*known) == dialect);
+        found.map_or(&self.invoked, |(_, replies)| replies)
+    }
 }
 
 /// Answers until the process is killed.
 pub async fn serve(listen: SocketAddr, batching: &Batching) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let replies = Rc::new(Replies { chat: payload::reply(), stream: payload::stream(batching) });
+    let book = Rc::new(Book::new(batching));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async move {
             loop {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                let replies = Rc::clone(&replies);
+                let book = Rc::clone(&book);
                 // A peer that goes away ends its own connection only.
-                tokio::task::spawn_local(async move { drop(connection(stream, &replies).await) });
+                tokio::task::spawn_local(async move { drop(connection(stream, &book).await) });
             }
         })
         .await
 }
 
 /// Serves one connection until the peer closes it.
-async fn connection(mut stream: TcpStream, replies: &Replies) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, book: &Book) -> io::Result<()> {
     let mut input = Vec::with_capacity(256 * 1024);
     loop {
         while !is_complete(&input) {
@@ -47,15 +90,17 @@ async fn connection(mut stream: TcpStream, replies: &Replies) -> io::Result<()> 
                 return Ok(());
             }
         }
-        if wants_stream(&input) {
-            for write in &replies.stream {
-                stream.write_all(write).await?;
-                // Other connections write in between, as other requests do at a provider. Without this, how many
-                // writes the proxy finds together depends on how busy the machine is.
-                tokio::task::yield_now().await;
+        match asked(&input) {
+            Some((dialect, true)) => {
+                for write in &book.replies(dialect).stream {
+                    stream.write_all(write).await?;
+                    // Other connections write in between, as other requests do at a provider. Without this, how many
+                    // writes the proxy finds together depends on how busy the machine is.
+                    tokio::task::yield_now().await;
+                }
             }
-        } else {
-            stream.write_all(&replies.chat).await?;
+            Some((dialect, false)) => stream.write_all(&book.replies(dialect).buffered).await?,
+            None => stream.write_all(NOT_FOUND).await?,
         }
         input.clear();
     }
@@ -72,28 +117,69 @@ fn is_complete(input: &[u8]) -> bool {
     })
 }
 
-fn wants_stream(input: &[u8]) -> bool {
-    let body = Head::parse(input).map_or(0, |head| head.bytes);
-    let start = &input[body..input.len().min(body + STREAM_FLAG_WITHIN)];
+/// The dialect a request is asked in, and whether its reply is a stream. `None` when its path is no endpoint.
+fn asked(input: &[u8]) -> Option<(Option<Dialect>, bool)> {
+    let target = input.split(|byte| *byte == b' ').nth(1)?;
+    let path = target.split(|byte| *byte == b'?').next()?;
+    let (_, streams, dialect) = ENDPOINTS.iter().find(|(end, ..)| path.ends_with(end.as_bytes()))?;
+    let stream = match streams {
+        Streams::Never => false,
+        Streams::Always => true,
+        Streams::Flag => has_stream_flag(input),
+    };
+    Some((*dialect, stream))
+}
+
+fn has_stream_flag(input: &[u8]) -> bool {
+    let body = &input[Head::parse(input).map_or(0, |head| head.bytes)..];
     let flag = br#""stream":true"#;
-    start.windows(flag.len()).any(|bytes| bytes == flag)
+    let has = |part: &[u8]| part.windows(flag.len()).any(|bytes| bytes == flag);
+    has(&body[..body.len().min(STREAM_FLAG_WITHIN)]) || has(&body[body.len().saturating_sub(STREAM_FLAG_WITHIN)..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use payload::Scenario;
+    use crate::payload::{self, Scenario};
 
     #[test]
     fn a_request_is_complete_with_its_last_byte() {
         for scenario in [Scenario::Chat, Scenario::Prompt, Scenario::Stream] {
-            let request = payload::request(scenario, "/v1/chat/completions", "localhost");
+            let request = payload::request(Dialect::Chat, scenario, "/v1/chat/completions", "localhost");
             assert!(is_complete(&request));
             assert!(!is_complete(&request[..request.len() - 1]));
-            assert_eq!(wants_stream(&request), scenario == Scenario::Stream);
         }
         let chunked = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
         assert!(is_complete(chunked));
         assert!(!is_complete(&chunked[..chunked.len() - 2]));
+    }
+
+    #[test]
+    fn the_path_and_the_flag_say_what_is_asked() {
+        let ask = |path: &str, dialect, scenario| asked(&payload::request(dialect, scenario, path, "localhost"));
+        for scenario in [Scenario::Chat, Scenario::Prompt, Scenario::Stream] {
+            let streams = scenario == Scenario::Stream;
+            for (path, dialect) in [
+                ("/v1/chat/completions", Dialect::Chat),
+                ("/openai/deployments/d/chat/completions?api-version=1", Dialect::Chat),
+                ("/v1/responses", Dialect::Responses),
+                ("/v1/messages", Dialect::Messages),
+            ] {
+                assert_eq!(ask(path, dialect, scenario), Some((Some(dialect), streams)), "{path} {scenario:?}");
+            }
+        }
+        for (path, asked) in [
+            ("/v1beta/models/g:generateContent", Some((Some(Dialect::Gemini), false))),
+            ("/v1beta/models/g:streamGenerateContent?alt=sse", Some((Some(Dialect::Gemini), true))),
+            ("/model/m%3A0/converse", Some((Some(Dialect::Converse), false))),
+            ("/model/m%3A0/converse-stream", Some((Some(Dialect::Converse), true))),
+            ("/model/m%3A0/invoke", Some((None, false))),
+            ("/model/m%3A0/invoke-with-response-stream", Some((None, true))),
+            ("/v1/embeddings", None),
+        ] {
+            assert_eq!(ask(path, Dialect::Gemini, Scenario::Chat), asked, "{path}");
+        }
+        let late = b"POST /v1/messages HTTP/1.1\r\n\r\n{\"messages\":[],\"stream\":true}";
+        assert_eq!(asked(late), Some((Some(Dialect::Messages), true)));
     }
 }

@@ -43,12 +43,13 @@ impl Head {
     }
 }
 
-/// A body being read: counts what it decodes and keeps only its last bytes.
+/// A body being read: counts what it decodes and keeps only its last bytes, unless all are to be [kept](Body::keeping).
 #[derive(Debug)]
 pub struct Body {
     state: State,
     decoded: usize,
     tail: [u8; 14],
+    kept: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,12 @@ impl Body {
             (false, Some(length)) => State::Length(length),
             (false, None) => return None,
         };
-        Some(Self { state, decoded: 0, tail: [0; 14] })
+        Some(Self { state, decoded: 0, tail: [0; 14], kept: None })
+    }
+
+    /// The same body, which keeps all that it decodes.
+    pub fn keeping(self) -> Self {
+        Self { kept: Some(Vec::new()), ..self }
     }
 
     /// Takes bytes of the body from `input` and returns how many; fewer than all only when the body is complete.
@@ -132,6 +138,9 @@ impl Body {
             self.tail.rotate_left(data.len());
             self.tail[keep - data.len()..].copy_from_slice(data);
         }
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(data);
+        }
         self.decoded += data.len();
         data.len()
     }
@@ -144,6 +153,11 @@ impl Body {
     /// Bytes of data so far, without framing.
     pub fn decoded(&self) -> usize {
         self.decoded
+    }
+
+    /// All data so far; nothing when it is not kept.
+    pub fn kept(&self) -> &[u8] {
+        self.kept.as_deref().unwrap_or_default()
     }
 
     /// The last 14 bytes of data, zeros in front when there were fewer.

@@ -128,6 +128,10 @@ pub struct AiBackend {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub priority_groups: Option<Vec<PriorityGroup>>,
+    /// When a request is translated to the provider's API: answer 400 if something of it can't be carried there. By
+    /// default it is left out, and named in the reply's header `x-tollgate-dropped` and in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 /// Several providers in order of priority, as kgateway 2.0 spells it.

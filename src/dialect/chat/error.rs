@@ -34,7 +34,7 @@ struct WireError<'a> {
     param: Option<&'a RawValue>,
 }
 
-/// One complaint of a list in FastAPI's form.
+/// One complaint of a list in `FastAPI`'s form.
 #[derive(Deserialize)]
 struct WireDetail<'a> {
     #[serde(borrow)]
@@ -132,15 +132,15 @@ impl<'a> Found<'a> {
     }
 }
 
-/// FastAPI's `detail`: a text, or a list of complaints; Mistral puts one into `message`.
+/// `FastAPI`'s `detail`: a text, or a list of complaints; Mistral puts one into `message`.
 fn complaint(raw: &RawValue) -> Option<Cow<'_, str>> {
-    if let Some(text) = text(raw) {
-        return Some(text.into_decoded());
-    }
     #[derive(Deserialize)]
     struct Nested<'a> {
         #[serde(borrow)]
         detail: Option<Vec<WireDetail<'a>>>,
+    }
+    if let Some(text) = text(raw) {
+        return Some(text.into_decoded());
     }
     let list: Vec<WireDetail<'_>> = match raw.get().as_bytes().first()? {
         b'{' => serde_json::from_str::<Nested<'_>>(raw.get()).ok()?.detail?,

@@ -157,14 +157,14 @@ impl MessageReader<'_> {
         Ok(Some(Content::Call(Call { id, name, arguments, signature }).into()))
     }
 
-    fn tool<'a>(mut self, message: WireMessage<'a>) -> Result<ToolResult<'a>, Invalid> {
+    fn tool(mut self, message: WireMessage<'_>) -> Result<ToolResult<'_>, Invalid> {
         let Some(id) = message.tool_call_id.filter(|id| !id.is_empty()) else {
             return Err(Invalid::new(self.field("tool_call_id"), "is missing"));
         };
         Ok(ToolResult { id, name: message.name, parts: self.content(message.content)?, failed: false })
     }
 
-    fn function<'a>(mut self, message: WireMessage<'a>, call: Option<String>) -> Result<ToolResult<'a>, Invalid> {
+    fn function(mut self, message: WireMessage<'_>, call: Option<String>) -> Result<ToolResult<'_>, Invalid> {
         let Some(name) = message.name else { return Err(Invalid::new(self.field("name"), "is missing")) };
         let id = call.unwrap_or_else(|| format!("call_{}", name.decode()));
         Ok(ToolResult { id: id.into(), name: Some(name), parts: self.content(message.content)?, failed: false })
@@ -226,7 +226,7 @@ impl MessageReader<'_> {
 }
 
 /// An image or film: an object with a URL, or the URL alone.
-fn url<'a>(kind: MediaKind, raw: &'a RawValue, field: impl Fn() -> String) -> Result<Media<'a>, Invalid> {
+fn url(kind: MediaKind, raw: &RawValue, field: impl Fn() -> String) -> Result<Media<'_>, Invalid> {
     let wire = match wire::text(raw) {
         Some(url) => WireUrl { url, detail: None },
         None => parse(raw.get(), &field)?,

@@ -164,7 +164,7 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
 }
 
 /// A call; arguments that are no object, which a model cut short can leave, are none.
-fn read_call<'a>(call: WireCall<'a>, made: impl Fn() -> String) -> Option<Part<'a>> {
+fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Part<'_>> {
     let signature = call.signature();
     let function = call.function?;
     let arguments = wire::arguments(function.arguments).unwrap_or(Cow::Borrowed("{}"));

@@ -193,7 +193,7 @@ fn effort(word: &Text<'_>, field: &str) -> Result<Effort, Invalid> {
     })
 }
 
-/// OpenRouter's `reasoning`, which Ollama takes too.
+/// `OpenRouter`'s `reasoning`, which Ollama takes too.
 fn reasoning(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invalid> {
     #[derive(Deserialize)]
     struct Wire<'a> {
@@ -216,7 +216,7 @@ fn reasoning(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Inval
     Ok(())
 }
 
-/// `thinking` as Anthropic and DeepSeek write it.
+/// `thinking` as Anthropic and `DeepSeek` write it.
 fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invalid> {
     #[derive(Deserialize)]
     struct Wire<'a> {

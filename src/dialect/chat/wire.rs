@@ -198,8 +198,14 @@ pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     if trimmed.is_empty() || trimmed == "null" {
         return Some(Cow::Borrowed("{}"));
     }
-    let object = trimmed.starts_with('{') && serde_json::from_str::<&RawValue>(trimmed).is_ok();
-    object.then_some(arguments)
+    if !trimmed.starts_with('{') || serde_json::from_str::<&RawValue>(trimmed).is_err() {
+        return None;
+    }
+    Some(match arguments {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(ref text) if trimmed.len() < text.len() => Cow::Owned(trimmed.to_owned()),
+        whole @ Cow::Owned(_) => whole,
+    })
 }
 
 /// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).
@@ -226,7 +232,7 @@ pub(super) fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `usage`, with DeepSeek's words for the cache. What can't be read is not stated.
+/// `usage`, with `DeepSeek`'s words for the cache. What can't be read is not stated.
 pub(super) fn usage(raw: &RawValue) -> TokenUsage {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -239,6 +245,7 @@ pub(super) fn usage(raw: &RawValue) -> TokenUsage {
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
+    #[expect(clippy::struct_field_names, reason = "as the wire has them")]
     struct Details {
         cached_tokens: Option<u64>,
         cache_write_tokens: Option<u64>,
@@ -268,6 +275,7 @@ pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
     #[derive(Deserialize)]
     struct Token<'a> {
         #[serde(borrow)]
+        #[expect(clippy::struct_field_names, reason = "as the wire has it")]
         token: Text<'a>,
         logprob: f64,
         #[serde(borrow)]

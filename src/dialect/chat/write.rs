@@ -69,7 +69,7 @@ fn format_in_words(request: &Request<'_>, server: Server) -> Option<String> {
     }
 }
 
-/// OpenAI and DeepSeek refuse `json_object` unless some message has the word.
+/// OpenAI and `DeepSeek` refuse `json_object` unless some message has the word.
 fn mentions_json(request: &Request<'_>) -> bool {
     use crate::conversation::Content;
     request.messages.iter().flat_map(|message| &message.parts).any(|part| match &part.content {
@@ -312,7 +312,9 @@ fn tool_choice(choice: &ToolChoice<'_>, server: Server, top: &mut ObjectWriter<'
             let mut allowed = object.object("allowed_tools");
             allowed.field("mode", if *required { "required" } else { "auto" });
             let mut tools = allowed.array("tools");
-            names.iter().for_each(|name| named(name, tools.object()));
+            for name in names {
+                named(name, tools.object());
+            }
             tools.end();
             allowed.end();
             object.end();

@@ -196,9 +196,8 @@ impl<'o> Messages<'o> {
         let takes = here
             && server != Server::DeepSeek
             && match (media.kind, &media.source) {
-                (MediaKind::Image, Source::Data { .. }) => true,
+                (MediaKind::Image | MediaKind::Document, Source::Data { .. }) => true,
                 (MediaKind::Image, Source::Url { url, .. }) => is_web(url),
-                (MediaKind::Document, Source::Data { .. }) => true,
                 (MediaKind::Document, Source::Url { url, .. }) => server == Server::Mistral && is_web(url),
                 // Only an id that OpenAI has given can be one of its files.
                 (MediaKind::Document, Source::File(id)) => official(server) && id.decode().starts_with("file-"),
@@ -208,7 +207,7 @@ impl<'o> Messages<'o> {
         (!takes).then_some(if file_id { "file_id" } else { name })
     }
 
-    fn assistant(&mut self, parts: &[Part<'_>], last: bool) {
+    fn assistant(&mut self, parts: &[Part<'_>], continued: bool) {
         let calls =
             || parts.iter().filter_map(|part| if let Content::Call(call) = &part.content { Some(call) } else { None });
         let thoughts = self.thoughts(parts, calls().next().is_some());
@@ -245,7 +244,7 @@ impl<'o> Messages<'o> {
             let mut list = message.array("tool_calls");
             calls().for_each(|call| write_call(call, self.to, list.object()));
             list.end();
-        } else if last && self.to.server == Server::Mistral {
+        } else if continued && self.to.server == Server::Mistral {
             // What Mistral calls a last turn that it is to continue.
             message.field("prefix", &true);
         }

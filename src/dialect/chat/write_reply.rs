@@ -139,7 +139,9 @@ fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
     let mut before = 0;
     for (text, citations) in texts {
         let length = text.decode().chars().count() as u64;
-        citations.iter().for_each(|cited| citation(cited, before, length, &mut list, None));
+        for cited in citations {
+            citation(cited, before, length, &mut list, None);
+        }
         before += length;
     }
     list.end();

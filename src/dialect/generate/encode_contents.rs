@@ -190,11 +190,13 @@ impl TurnWriter<'_, '_> {
                 part.end();
             }
             Source::Url { url, mime } if self.fetches(&url.decode()) => {
-                write_file(url, mime.as_deref().unwrap_or_else(|| guess_mime(media.kind, &url.decode())), parts);
+                let mime = mime.as_deref().unwrap_or_else(|| guess_mime(media.kind, &url.decode()));
+                write_file(url, Some(mime), parts);
             }
             Source::Url { .. } => self.dropped.add(kind_name(media.kind)),
             Source::File(id) if self.to.server == Server::AiStudio && is_upload(&id.decode()) => {
-                write_file(id, guess_mime(media.kind, ""), parts);
+                // Google knows the type of what was uploaded.
+                write_file(id, None, parts);
             }
             Source::File(_) => self.dropped.add("file_id"),
         }
@@ -209,10 +211,10 @@ impl TurnWriter<'_, '_> {
     }
 }
 
-fn write_file(uri: &Text<'_>, mime: &str, parts: &mut ArrayWriter<'_>) {
+fn write_file(uri: &Text<'_>, mime: Option<&str>, parts: &mut ArrayWriter<'_>) {
     let mut part = parts.object();
     let mut file = part.object("fileData");
-    file.field("mimeType", mime);
+    file.maybe("mimeType", mime);
     file.field("fileUri", uri);
     file.end();
     part.end();
@@ -221,8 +223,9 @@ fn write_file(uri: &Text<'_>, mime: &str, parts: &mut ArrayWriter<'_>) {
 /// What a tool gave back, as an object: its own if it is one.
 fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     let mut texts = result.parts.iter().filter_map(|part| match &part.content {
-        Content::Text { text, .. } | Content::Refusal(text) => Some(text),
-        Content::Media(Media { source: Source::Text(text), .. }) => Some(text),
+        Content::Text { text, .. }
+        | Content::Refusal(text)
+        | Content::Media(Media { source: Source::Text(text), .. }) => Some(text),
         _ => None,
     });
     let text = match (texts.next(), texts.next()) {

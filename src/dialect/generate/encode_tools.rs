@@ -42,21 +42,21 @@ fn write_tool(
     index: usize,
     tool: &Tool<'_>,
     to: &Destination<'_>,
-    list: &mut ArrayWriter<'_>,
+    into: &mut ArrayWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Invalid> {
     dropped.add_if(tool.strict == Some(true), "strict");
     dropped.add_if(tool.cache.is_some(), "cache_control");
-    let mut function = list.object();
+    let mut function = into.object();
     function.field("name", &tool.name);
     function.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
     if let Some(schema) = tool.schema.as_ref().filter(|schema| !is_empty(schema)) {
         if to.facts.json_schema {
             function.raw("parametersJsonSchema", schema.get());
         } else {
-            let (text, lost) = schema::write(&format!("tools[{index}]"), schema)?;
+            let (rewritten, lost) = schema::write(&format!("tools[{index}]"), schema)?;
             dropped.add_if(lost, "schema keywords");
-            function.raw("parameters", &text);
+            function.raw("parameters", &rewritten);
         }
     }
     function.end();

@@ -1,4 +1,4 @@
-//! Schemas: Gemini's own kind, a part of OpenAPI's with upper-case types, and JSON Schema.
+//! Schemas: Gemini's own kind, a part of `OpenAPI`'s with upper-case types, and JSON Schema.
 
 use std::collections::HashMap;
 
@@ -158,29 +158,12 @@ impl Gemini<'_> {
             },
             ("type", value) => out.types(value),
             ("const", value) if value.as_str().is_some() => out.set("enum", Tree::Array(vec![value.clone()])),
-            ("enum", Tree::Array(words)) => {
-                out.nullable |= words.contains(&Tree::Leaf(Value::Null));
-                let words: Vec<_> = words.iter().filter(|w| **w != Tree::Leaf(Value::Null)).cloned().collect();
-                if words.iter().all(|word| word.as_str().is_some()) {
-                    out.set("enum", Tree::Array(words));
-                } else {
-                    self.lost = true;
-                }
+            ("const", value) => {
+                self.lost = true;
+                out.guess = type_of(value);
             }
-            ("anyOf" | "oneOf", Tree::Array(options)) => {
-                let null = Tree::text("null");
-                out.nullable |= options.iter().any(|option| option.get("type") == Some(&null));
-                let rest = options.iter().filter(|option| option.get("type") != Some(&null));
-                let mut rest: Vec<_> = rest.map(|option| self.schema(option, depth + 1)).collect();
-                match rest.pop() {
-                    Some(only) if rest.is_empty() => out.merge(only),
-                    Some(last) => {
-                        rest.push(last);
-                        out.set("anyOf", Tree::Array(rest));
-                    }
-                    None => {}
-                }
-            }
+            ("enum", Tree::Array(words)) => self.words(words, out),
+            ("anyOf" | "oneOf", Tree::Array(options)) => self.any(options, depth, out),
             ("allOf", Tree::Array(all)) => {
                 self.lost |= all.len() > 1;
                 for part in all {
@@ -217,10 +200,49 @@ impl Gemini<'_> {
                 value,
             ) => out.set(key, value.clone()),
             // They say nothing about the value, or what models do anyway.
-            ("$schema" | "$id" | "$comment" | "$defs" | "definitions", _) => {}
-            ("additionalProperties", Tree::Leaf(Value::Bool(false))) => {}
+            ("$schema" | "$id" | "$comment" | "$defs" | "definitions", _)
+            | ("additionalProperties", Tree::Leaf(Value::Bool(false))) => {}
             _ => self.lost = true,
         }
+    }
+
+    /// Writes what a value may be.
+    fn words(&mut self, words: &[Tree], out: &mut Schema) {
+        out.nullable |= words.contains(&Tree::Leaf(Value::Null));
+        let words: Vec<_> = words.iter().filter(|w| **w != Tree::Leaf(Value::Null)).cloned().collect();
+        if words.iter().all(|word| word.as_str().is_some()) {
+            out.set("enum", Tree::Array(words));
+        } else {
+            // Only strings are taken; what they are can still be said.
+            self.lost = true;
+            out.guess = words.iter().find_map(type_of);
+        }
+    }
+
+    /// Writes alternatives. `null` is none, and a single one is no choice.
+    fn any(&mut self, options: &[Tree], depth: usize, out: &mut Schema) {
+        let null = Tree::text("null");
+        out.nullable |= options.iter().any(|option| option.get("type") == Some(&null));
+        let rest = options.iter().filter(|option| option.get("type") != Some(&null));
+        let mut rest: Vec<_> = rest.map(|option| self.schema(option, depth + 1)).collect();
+        match rest.pop() {
+            Some(only) if rest.is_empty() => out.merge(only),
+            Some(last) => {
+                rest.push(last);
+                out.set("anyOf", Tree::Array(rest));
+            }
+            None => {}
+        }
+    }
+}
+
+/// The type of a value without values in it.
+fn type_of(value: &Tree) -> Option<&'static str> {
+    match value {
+        Tree::Leaf(Value::Bool(_)) => Some("BOOLEAN"),
+        Tree::Leaf(Value::Number(number)) => Some(if number.is_f64() { "NUMBER" } else { "INTEGER" }),
+        Tree::Leaf(Value::String(_)) => Some("STRING"),
+        _ => None,
     }
 }
 
@@ -235,6 +257,8 @@ fn resolve<'t>(root: &'t Tree, path: &str) -> Option<&'t Tree> {
 struct Schema {
     members: Vec<(String, Tree)>,
     nullable: bool,
+    /// The type, where it is not said but can be seen.
+    guess: Option<&'static str>,
 }
 
 impl Schema {
@@ -287,7 +311,7 @@ impl Schema {
             } else if self.has("enum") {
                 Some("STRING")
             } else {
-                None
+                self.guess
             };
             if let Some(guess) = guess {
                 self.set("type", Tree::text(guess));

@@ -34,7 +34,7 @@ pub(super) struct Writer {
 /// An open block.
 struct Block {
     choice: u32,
-    block: u32,
+    number: u32,
     kind: Kind,
 }
 
@@ -100,6 +100,15 @@ impl Writer {
         }
     }
 
+    /// Ends an event that is a whole object: the tail goes inside it.
+    fn end_chunk(&self, out: &mut Vec<u8>) {
+        out.pop();
+        out.push(b',');
+        out.extend_from_slice(&self.tail);
+        out.push(b'}');
+        self.end(out);
+    }
+
     fn close(&mut self, out: &mut Vec<u8>) {
         self.done = true;
         if self.head.mode == StreamMode::JsonArray {
@@ -131,7 +140,7 @@ impl Writer {
     }
 
     fn position(&self, choice: u32, block: u32) -> Option<usize> {
-        self.blocks.iter().rposition(|open| open.choice == choice && open.block == block)
+        self.blocks.iter().rposition(|open| open.choice == choice && open.number == block)
     }
 
     fn open(&mut self, choice: u32, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
@@ -154,7 +163,7 @@ impl Writer {
                 arguments: String::new(),
             },
         };
-        self.blocks.push(Block { choice, block, kind });
+        self.blocks.push(Block { choice, number: block, kind });
     }
 
     fn delta(&mut self, choice: u32, block: u32, text: &Text<'_>, out: &mut Vec<u8>) {
@@ -227,12 +236,7 @@ impl Writer {
         candidates.end();
         write_usage(self.usage, &mut top);
         top.end();
-        // The tail goes inside.
-        out.pop();
-        out.push(b',');
-        out.extend_from_slice(&self.tail);
-        out.push(b'}');
-        self.end(out);
+        self.end_chunk(out);
         self.close(out);
     }
 
@@ -297,7 +301,7 @@ impl WriteEvents for Writer {
                 candidate.end();
                 candidates.end();
                 top.end();
-                self.end(out);
+                self.end_chunk(out);
             }
             Event::Close { choice, block } => {
                 if let Some(position) = self.position(*choice, *block) {

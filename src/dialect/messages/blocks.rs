@@ -13,15 +13,26 @@ use crate::conversation::{
     Cache, Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
 };
 
+/// Levels of blocks: what a message holds, and what its results and documents hold. A search result in a result is the
+/// deepest that there is.
+const MAX_LEVELS: u8 = 3;
+
 /// Reads a string or an array of blocks; the field of an error is below it.
 pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
+    level(raw, 1, dropped)
+}
+
+fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
+    if depth > MAX_LEVELS {
+        return Err(Invalid::new("", "is nested too deep"));
+    }
     if raw.get().starts_with('"') {
         return Ok(vec![Content::text(parse::<Text<'a>>(raw.get())?).into()]);
     }
     let blocks: Vec<Block<'a>> = parse(raw.get())?;
     let mut parts = Vec::with_capacity(blocks.len());
     for (index, block) in blocks.into_iter().enumerate() {
-        read(block, &mut parts, dropped).map_err(|invalid| within(format_args!("[{index}]"))(invalid))?;
+        read(block, depth, &mut parts, dropped).map_err(|invalid| within(format_args!("[{index}]"))(invalid))?;
     }
     Ok(parts)
 }
@@ -30,7 +41,7 @@ fn missing(field: &str) -> Invalid {
     Invalid::new(field, "is required")
 }
 
-fn read<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Invalid> {
+fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Invalid> {
     let Some(kind) = &block.kind else { return Err(missing("type")) };
     let kind = kind.reborrow().into_decoded().into_owned();
     let mut block = block;
@@ -42,11 +53,11 @@ fn read<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) 
             let source = source_of(source).map_err(within("source"))?;
             Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
         }
-        "document" => match document(block, parts, dropped)? {
+        "document" => match document(block, depth, parts, dropped)? {
             Some(content) => content,
             None => return Ok(()),
         },
-        "search_result" => search_result(&block, dropped)?,
+        "search_result" => search_result(&block, depth, dropped)?,
         "thinking" => {
             // Those without a signature have come from models that don't sign.
             let signature = block.signature.take().filter(|text| !text.is_empty());
@@ -58,7 +69,7 @@ fn read<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) 
         "tool_result" => {
             let id = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?;
             let parts = match block.content {
-                Some(content) => self::parts(content, dropped).map_err(within("content"))?,
+                Some(content) => level(content, depth + 1, dropped).map_err(within("content"))?,
                 None => Vec::new(),
             };
             Content::Result(ToolResult { id, name: None, parts, failed: block.is_error.unwrap_or(false) })
@@ -141,6 +152,7 @@ fn from_wire(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
 /// A document; one that is made of blocks becomes these blocks.
 fn document<'a>(
     block: Block<'a>,
+    depth: u8,
     parts: &mut Vec<Part<'a>>,
     dropped: &mut Dropped,
 ) -> Result<Option<Content<'a>>, Invalid> {
@@ -155,7 +167,7 @@ fn document<'a>(
     let mut wire: WireSource<'a> = parse(raw.get()).map_err(within("source"))?;
     if wire.kind.as_ref().is_some_and(|kind| kind.is("content")) {
         let content = wire.content.take().ok_or_else(|| missing("source.content"))?;
-        parts.extend(self::parts(content, dropped).map_err(within("source.content"))?);
+        parts.extend(level(content, depth + 1, dropped).map_err(within("source.content"))?);
         return Ok(None);
     }
     let source = from_wire(wire).map_err(within("source"))?;
@@ -163,7 +175,7 @@ fn document<'a>(
 }
 
 /// A search result is a text with a title and a source.
-fn search_result<'a>(block: &Block<'a>, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
+fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
     let source: Option<Text<'a>> = match block.source {
         Some(raw) => parse(raw.get()).map_err(within("source"))?,
         None => None,
@@ -174,7 +186,7 @@ fn search_result<'a>(block: &Block<'a>, dropped: &mut Dropped) -> Result<Content
         text.push('\n');
     }
     if let Some(content) = block.content {
-        for part in parts(content, dropped).map_err(within("content"))? {
+        for part in level(content, depth + 1, dropped).map_err(within("content"))? {
             if let Content::Text { text: part, .. } = part.content {
                 text.push('\n');
                 text.push_str(&part.decode());

@@ -41,7 +41,7 @@ const JSON_TOOL: &str = "json_output";
 pub struct Messages;
 
 impl Codec for Messages {
-    fn read_request<'a>(&self, body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
 

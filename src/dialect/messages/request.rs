@@ -27,7 +27,7 @@ struct Pending<'a> {
 }
 
 /// Reads a request.
-pub(super) fn read<'a>(body: &'a TopLevel<'a>) -> Result<Request<'a>, Invalid> {
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let (mut request, mut pending) = (Request::default(), Pending::default());
     let mut met = false;
     for member in body.members().iter().filter(|member| !member.is_null()) {
@@ -64,7 +64,7 @@ fn cache_last<'a>(request: &mut Request<'a>, cache: Cache<'a>) {
 
 fn read_member<'a>(
     name: &str,
-    member: &Member<'a>,
+    member: &'a Member<'_>,
     request: &mut Request<'a>,
     pending: &mut Pending<'a>,
 ) -> Result<(), Invalid> {

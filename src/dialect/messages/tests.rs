@@ -267,7 +267,9 @@ fn streamed(events: &[Event<'_>]) -> Vec<String> {
         mode: StreamMode::Sse,
     });
     let mut out = Vec::new();
-    events.iter().for_each(|event| writer.event(event, &mut out));
+    for event in events {
+        writer.event(event, &mut out);
+    }
     let text = String::from_utf8(out).unwrap();
     let event = |text: &str| {
         let (name, data) = text.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();

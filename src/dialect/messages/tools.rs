@@ -173,7 +173,7 @@ fn write_tool(
     Ok(())
 }
 
-/// Writes the format of an answer that the model gives by itself. `true` if there was one.
+/// Writes the format of an answer that the model gives by itself.
 pub(super) fn write_format(
     format: Option<&Format<'_>>,
     dropped: &mut Dropped,

@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{HOME, items};
+use super::{HOME, TIERS, items};
 use crate::{
     conversation::{
         Content, Dropped, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
@@ -16,8 +16,6 @@ const MIN_OUTPUT: u64 = 16;
 const MAX_NAME: usize = 64;
 /// Most alternatives of a token.
 const MAX_TOP_LOGPROBS: u64 = 20;
-/// Classes of service that OpenAI has.
-const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
 
 /// Appends a request.
 pub(super) fn write(
@@ -189,13 +187,12 @@ fn sampling(sampling: &Sampling<'_>, to: &Destination<'_>, dropped: &mut Dropped
     number("temperature", sampling.temperature, 2.0, facts != SamplingFacts::None);
     let alone = facts == SamplingFacts::One && sampling.temperature.is_some();
     number("top_p", sampling.top_p, 1.0, facts != SamplingFacts::None && !alone);
-    if let Some(most) = sampling.top_logprobs.filter(|_| sampling.logprobs == Some(true)) {
-        if facts != SamplingFacts::None {
-            dropped.add_if(most > MAX_TOP_LOGPROBS, "logprobs");
-            top.field("top_logprobs", &most.min(MAX_TOP_LOGPROBS));
-        }
+    let logprobs = sampling.logprobs == Some(true);
+    if let Some(most) = sampling.top_logprobs.filter(|_| logprobs && facts != SamplingFacts::None) {
+        dropped.add_if(most > MAX_TOP_LOGPROBS, "logprobs");
+        top.field("top_logprobs", &most.min(MAX_TOP_LOGPROBS));
     }
-    dropped.add_if(sampling.logprobs == Some(true) && facts == SamplingFacts::None, "logprobs");
+    dropped.add_if(logprobs && facts == SamplingFacts::None, "logprobs");
     dropped.add_if(sampling.top_k.is_some(), "top_k");
     dropped.add_if(!sampling.stop.is_empty(), "stop");
     dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");

@@ -46,7 +46,7 @@ pub(super) fn of_value(status: u16, value: &Value) -> Failure<'static> {
     failure(status, code, kind, &message, error.get("param").and_then(Value::as_str))
 }
 
-/// A message that is text, or FastAPI's list of what is wrong.
+/// A message that is text, or `FastAPI`'s list of what is wrong.
 fn said(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -78,7 +78,9 @@ impl<'a> History<'a, '_> {
         let Some(content) = item.content else { return Err(Invalid::new(field("content"), "is required")) };
         let parts = self.content(content, || field("content"))?;
         if role == Role::Assistant {
-            parts.into_iter().for_each(|part| self.answer(part));
+            for part in parts {
+                self.answer(part);
+            }
         } else if !parts.is_empty() {
             self.messages.push(Message { role, parts });
         }
@@ -249,7 +251,7 @@ struct WireBreakpoint<'a> {
 }
 
 /// What a URL points to, or holds.
-fn located<'a>(url: Text<'a>, field: impl FnOnce() -> String) -> Result<Source<'a>, Invalid> {
+fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, Invalid> {
     let url = url.into_decoded();
     match held(url) {
         Ok((mime, data)) => Ok(Source::Data { mime, data }),

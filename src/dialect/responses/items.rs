@@ -19,7 +19,7 @@ pub(super) fn write(
     dropped: &mut Dropped,
     items: &mut ArrayWriter<'_>,
 ) {
-    let mut writer = Items { to, dropped, items };
+    let mut writer = Items { to, dropped, list: items };
     for message in messages {
         // Neighbours that stand in one message item; everything else is an item of its own.
         let together =
@@ -38,7 +38,7 @@ fn is_said(content: &Content<'_>) -> bool {
 struct Items<'w, 'o> {
     to: &'w Destination<'w>,
     dropped: &'w mut Dropped,
-    items: &'w mut ArrayWriter<'o>,
+    list: &'w mut ArrayWriter<'o>,
 }
 
 impl Items<'_, '_> {
@@ -63,7 +63,7 @@ impl Items<'_, '_> {
         };
         if let [Part { content: Content::Text { text, .. }, .. }] = parts {
             if !text.is_empty() {
-                let mut item = self.items.object();
+                let mut item = self.list.object();
                 item.field("role", word);
                 item.field("content", text);
                 item.end();
@@ -77,17 +77,19 @@ impl Items<'_, '_> {
         if kept.is_empty() {
             return;
         }
-        let mut item = self.items.object();
+        let mut item = self.list.object();
         item.field("role", word);
         let mut content = item.array("content");
-        kept.iter().for_each(|part| write_part(&part.content, &mut content));
+        for part in kept {
+            write_part(&part.content, &mut content);
+        }
         content.end();
         item.end();
     }
 
     /// A refusal has no short form; its item's id is left out, since OpenAI looks up what it is given.
     fn refusal(&mut self, text: &Text<'_>) {
-        let mut item = self.items.object();
+        let mut item = self.list.object();
         item.field("type", "message");
         item.field("role", "assistant");
         item.field("status", "completed");
@@ -101,7 +103,7 @@ impl Items<'_, '_> {
     }
 
     fn call(&mut self, call: &Call<'_>) {
-        let mut item = self.items.object();
+        let mut item = self.list.object();
         item.field("type", "function_call");
         item.field("call_id", &*call_id(&call.id.decode()));
         item.field("name", &call.name);
@@ -113,7 +115,7 @@ impl Items<'_, '_> {
         self.dropped.add_if(result.failed, "is_error");
         self.dropped.add_if(result.parts.iter().any(|part| part.cache.is_some()), "cache_control");
         let kept: Vec<_> = result.parts.iter().filter(|part| self.takes(Role::User, &part.content)).collect();
-        let mut item = self.items.object();
+        let mut item = self.list.object();
         item.field("type", "function_call_output");
         item.field("call_id", &*call_id(&result.id.decode()));
         match kept.as_slice() {
@@ -121,7 +123,9 @@ impl Items<'_, '_> {
             [Part { content: Content::Text { text, .. }, .. }] => item.field("output", text),
             parts => {
                 let mut output = item.array("output");
-                parts.iter().for_each(|part| write_part(&part.content, &mut output));
+                for part in parts {
+                    write_part(&part.content, &mut output);
+                }
                 output.end();
             }
         }
@@ -135,7 +139,7 @@ impl Items<'_, '_> {
             return;
         };
         // Without an id: OpenAI checks it against the one in the encrypted content.
-        let mut item = self.items.object();
+        let mut item = self.list.object();
         item.field("type", "reasoning");
         let mut summary = item.array("summary");
         if !text.is_empty() {

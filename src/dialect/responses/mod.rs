@@ -32,6 +32,9 @@ const REDACTED: &str = "TGre";
 /// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
 const SIGNS_CALL: &str = "TGca";
 
+/// Classes of service that OpenAI has.
+const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
+
 /// The codec of OpenAI Responses.
 pub struct Responses;
 

@@ -198,17 +198,16 @@ impl Reader {
     fn slot(&mut self, kind: Kind, output: u64, part: u64, sink: Sink<'_>) -> Option<&mut Slot> {
         // The latest is nearly always the one.
         let found = self.slots.iter().rposition(|s| s.output == output && s.part == part && s.kind == kind);
-        let at = match found {
-            Some(at) => at,
-            None => {
-                let opened = match kind {
-                    Kind::Text => Opened::Text,
-                    Kind::Refusal => Opened::Refusal,
-                    Kind::Thinking => Opened::Thinking,
-                    Kind::Call => return None,
-                };
-                self.open(kind, output, part, opened, sink)
-            }
+        let at = if let Some(at) = found {
+            at
+        } else {
+            let opened = match kind {
+                Kind::Text => Opened::Text,
+                Kind::Refusal => Opened::Refusal,
+                Kind::Thinking => Opened::Thinking,
+                Kind::Call => return None,
+            };
+            self.open(kind, output, part, opened, sink)
         };
         self.slots.get_mut(at).filter(|slot| !slot.closed)
     }

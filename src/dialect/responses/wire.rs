@@ -43,7 +43,7 @@ pub(super) struct Paragraph<'a> {
 }
 
 /// Paragraphs as one text. A single one travels as it stands.
-pub(super) fn joined<'a>(paragraphs: Vec<Paragraph<'a>>) -> Text<'a> {
+pub(super) fn joined(paragraphs: Vec<Paragraph<'_>>) -> Text<'_> {
     let mut texts = paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty());
     let Some(first) = texts.next() else { return Text::from("") };
     let Some(second) = texts.next() else { return first };
@@ -78,17 +78,17 @@ fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Inv
 }
 
 /// The text of a field that must be a string; `None` if it is absent.
-pub(super) fn text<'a>(raw: Option<&'a RawValue>, field: impl FnOnce() -> String) -> Result<Option<Text<'a>>, Invalid> {
+pub(super) fn text(raw: Option<&RawValue>, field: impl FnOnce() -> String) -> Result<Option<Text<'_>>, Invalid> {
     raw.map(|raw| parse(raw.get(), field)).transpose()
 }
 
 /// The text of a field, or `None` if it is no string.
-pub(super) fn lenient<'a>(raw: Option<&'a RawValue>) -> Option<Text<'a>> {
+pub(super) fn lenient(raw: Option<&RawValue>) -> Option<Text<'_>> {
     serde_json::from_str(raw?.get()).ok()
 }
 
 /// The arguments of a call as the text of an object; `None` if they are none. No text at all means none are given.
-pub(super) fn arguments<'a>(text: Text<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn arguments(text: Text<'_>) -> Option<Cow<'_, str>> {
     let decoded = text.into_decoded();
     match decoded.trim() {
         "" | "null" => Some(Cow::Borrowed("{}")),

@@ -1,6 +1,6 @@
 //! A reply for a client, and the objects that its stream shares with it.
 
-use super::{HOME, REDACTED, SIGNS_CALL};
+use super::{HOME, REDACTED, SIGNS_CALL, TIERS};
 use crate::{
     conversation::{Citation, Content, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage},
     dialect::ReplyHead,
@@ -24,7 +24,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         created: reply.created.unwrap_or(head.created),
         ending: Some(Ending::of(finish)),
         usage: Some(&reply.usage),
-        service_tier: reply.service_tier.as_ref(),
+        service_tier: reply.service_tier.as_ref().filter(|tier| TIERS.contains(&&*tier.decode())),
     };
     envelope.write(out, |output| {
         let Some(choice) = choice else { return };
@@ -55,7 +55,9 @@ fn write_content(
         Content::Text { text, citations, .. } => {
             let mut annotations = Vec::new();
             let mut list = ArrayWriter::begin(&mut annotations);
-            citations.iter().for_each(|citation| write_annotation(&mut list, citation));
+            for citation in citations {
+                write_annotation(&mut list, citation);
+            }
             list.end();
             let logprobs = logprobs.take().unwrap_or_else(|| b"[]".to_vec());
             item(&Made::Text { text: &|out| text.write(out), annotations: &annotations, logprobs: &logprobs });

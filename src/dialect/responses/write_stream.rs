@@ -11,7 +11,7 @@ use super::{
     },
 };
 use crate::{
-    conversation::{Citation, Event, Failure, Finish, Opened, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{Citation, ErrorClass, Event, Failure, Finish, Opened, Signature, Text, TokenLogprob, TokenUsage},
     dialect::{ReplyHead, WriteEvents},
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -306,7 +306,13 @@ impl Writer {
 
     fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
         let code = error::code(failure);
-        let ending = Ending::Failed(code.unwrap_or("server_error"), &failure.message);
+        // The response's own field has few words; the event behind it says more.
+        let short = match failure.class {
+            ErrorClass::RateLimit | ErrorClass::Quota => "rate_limit_exceeded",
+            ErrorClass::InvalidRequest | ErrorClass::TooLarge => "invalid_prompt",
+            _ => "server_error",
+        };
+        let ending = Ending::Failed(short, &failure.message);
         self.response(out, "response.failed", Some(ending));
         self.wire.send(out, "error", |event| {
             event.field("code", &code);

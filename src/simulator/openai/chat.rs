@@ -3,9 +3,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{CREATED, error, invalid, missing, streams, usage, wants_usage};
+use super::{
+    CREATED, Flavour, check, compatible, error, invalid, is_own, logprob, missing, streams, usage, wants_usage,
+};
 use crate::simulator::Ask;
-use crate::simulator::answer::{Answer, Choice, Prompt, halves};
+use crate::simulator::answer::{Answer, Choice, End, Prompt, halves, strings};
 use crate::simulator::wire::{EVENTS, Node, Reply, data_event, ordered};
 
 /// Most choices of one reply, as at the provider.
@@ -14,17 +16,24 @@ const MOST_CHOICES: u64 = 128;
 /// Roles that a message may have.
 const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
 
-pub(super) fn answer(ask: &Ask, model: &str, azure: bool) -> Result<Reply, Reply> {
-    let prompt = prompt(&ask.body)?;
-    let count = ask.body.get("n").and_then(Value::as_u64).unwrap_or(1);
+pub(super) fn answer(ask: &Ask, model: &str, flavour: Flavour) -> Result<Reply, Reply> {
+    let body = &ask.body;
+    let prompt = prompt(body)?;
+    let count = body.get("n").and_then(Value::as_u64).unwrap_or(1);
     if !(1..=MOST_CHOICES).contains(&count) {
         return Err(invalid("n", "expected an integer from 1 to 128."));
     }
+    if !ask.is_shown() {
+        check::chat(body, model, flavour)?;
+    }
     let mut answer = prompt.answer(ask);
     answer.reply_tokens *= count;
-    let completion = Completion { id: ask.id, model, azure, answer };
-    if streams(&ask.body) {
-        Ok(completion.stream(count, wants_usage(&ask.body)))
+    answer.thought_tokens *= count;
+    let wanted = body.get("logprobs").and_then(Value::as_bool).unwrap_or(false);
+    let logprobs = wanted.then(|| body.get("top_logprobs").and_then(Value::as_u64).unwrap_or(0));
+    let completion = Completion { id: ask.id, model, flavour, answer, logprobs };
+    if streams(body) {
+        Ok(completion.stream(count, wants_usage(body)))
     } else {
         Ok(Reply::json(StatusCode::OK, &completion.whole(count)))
     }
@@ -53,7 +62,7 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
     }
     prompt.choice = match body.get("tool_choice") {
         Some(Value::String(word)) if word == "none" => Choice::None,
-        Some(Value::String(word)) if word == "required" => Choice::Any,
+        Some(Value::String(word)) if word == "required" || word == "any" => Choice::Any,
         Some(choice @ Value::Object(_)) => {
             let name = choice.pointer("/function/name").and_then(Value::as_str);
             name.map_or(Choice::Any, |name| Choice::Named(name.to_owned()))
@@ -67,7 +76,19 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
     };
     let limit = body.get("max_completion_tokens").or(body.get("max_tokens"));
     prompt.limit = limit.and_then(Value::as_u64);
+    prompt.stop = strings(body.get("stop"));
+    prompt.thinks = thinks(body);
     Ok(prompt)
+}
+
+/// Whether thinking is turned on, in `OpenAI`'s way or in those of compatible servers.
+pub(super) fn thinks(body: &Value) -> bool {
+    let word = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+    let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
+    [word("/reasoning_effort"), word("/reasoning/effort")].into_iter().flatten().any(|effort| effort != "none")
+        || word("/thinking/type") == Some("enabled")
+        || flag("/chat_template_kwargs/enable_thinking") == Some(true)
+        || flag("/chat_template_kwargs/thinking") == Some(true)
 }
 
 fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<(), Reply> {
@@ -99,7 +120,8 @@ fn content(prompt: &mut Prompt, content: Option<&Value>) -> String {
             for part in parts {
                 match part.get("text").or(part.get("refusal")).and_then(Value::as_str) {
                     Some(text) => texts.push(text),
-                    None => prompt.media(),
+                    None if part.get("thinking").is_some() => {}
+                    None => prompt.media(part.get("type").and_then(Value::as_str).unwrap_or_default()),
                 }
             }
             texts.join("\n")
@@ -111,70 +133,91 @@ fn content(prompt: &mut Prompt, content: Option<&Value>) -> String {
 struct Completion<'a> {
     id: u64,
     model: &'a str,
-    azure: bool,
+    flavour: Flavour,
     answer: Answer,
+    /// How many alternatives of each token are listed, when its probability is wanted.
+    logprobs: Option<u64>,
 }
 
 impl Completion<'_> {
+    fn azure(&self) -> bool {
+        self.flavour == Flavour::Azure
+    }
+
+    /// What is shown of the thought.
+    fn shown_thought(&self) -> Option<&str> {
+        let hidden = self.azure() || is_own(self.model);
+        self.answer.thought.as_deref().filter(|_| !hidden)
+    }
+
     fn whole(&self, count: u64) -> Node {
         let choice = |index: u64| {
-            let content = if self.answer.calls.is_empty() { Some(self.answer.text()) } else { None };
-            let mut message = ordered!({"role": "assistant", "content": content, "refusal": null, "annotations": []});
-            if !self.answer.calls.is_empty() {
-                let calls = (0..self.answer.calls.len()).map(|call| self.call(call, true)).collect::<Vec<_>>();
-                message = message.and("tool_calls", calls);
-            }
             let finish = self.finish_reason();
-            let choice = ordered!({"index": index, "message": message, "logprobs": null, "finish_reason": finish});
-            if self.azure { choice.and("content_filter_results", filter_results()) } else { choice }
+            let logprobs = self.logprobs.map(|most| probable(&self.answer.pieces, most));
+            let choice =
+                ordered!({"index": index, "message": (self.message()), "logprobs": logprobs, "finish_reason": finish});
+            if self.azure() { choice.and("content_filter_results", filter_results()) } else { choice }
         };
         let choices: Vec<Node> = (0..count).map(choice).collect();
         let reply = ordered!({
             "id": (self.id()), "object": "chat.completion", "created": CREATED, "model": (self.model),
             "choices": choices,
-            "usage": (usage(self.answer.prompt_tokens, self.answer.reply_tokens)),
+            "usage": (self.usage()),
             "service_tier": "default", "system_fingerprint": "fp_simulator",
         });
-        if self.azure { reply.and("prompt_filter_results", prompt_filter_results()) } else { reply }
+        if self.azure() { reply.and("prompt_filter_results", prompt_filter_results()) } else { reply }
+    }
+
+    fn message(&self) -> Node {
+        let refused = (self.answer.end == End::Refused).then(|| self.answer.text());
+        let says = self.answer.calls.is_empty() && refused.is_none();
+        let text = says.then(|| self.answer.text());
+        let content = match (self.flavour, self.shown_thought()) {
+            (Flavour::Mistral, Some(thought)) => compatible::content(thought, text.as_deref()),
+            _ => Node::from(text),
+        };
+        let mut message = ordered!({"role": "assistant", "content": content, "refusal": refused, "annotations": []});
+        if let (Some(thought), true) = (self.shown_thought(), self.flavour != Flavour::Mistral) {
+            message = message.and("reasoning_content", thought);
+        }
+        if !self.answer.calls.is_empty() {
+            let calls = (0..self.answer.calls.len()).map(|call| self.call(call, true)).collect::<Vec<_>>();
+            message = message.and("tool_calls", calls);
+        }
+        message
     }
 
     fn stream(&self, count: u64, with_usage: bool) -> Reply {
         let mut events = Vec::with_capacity(self.answer.pieces.len() + 8);
+        let with_usage = with_usage && self.flavour != Flavour::Mistral;
         let mut push = |choices: Vec<Node>, usage: Option<Node>| {
             let chunk = ordered!({
                 "id": (self.id()), "object": "chat.completion.chunk", "created": CREATED, "model": (self.model),
                 "service_tier": "default", "system_fingerprint": "fp_simulator", "choices": choices,
             });
-            events.push(data_event(&if with_usage { chunk.and("usage", usage) } else { chunk }));
+            let told = with_usage || usage.is_some();
+            events.push(data_event(&if told { chunk.and("usage", usage) } else { chunk }));
         };
-        if self.azure {
+        if self.azure() {
             push(Vec::new(), None);
         }
-        let delta = |index: u64, delta: Node, finish: Option<&str>| {
-            vec![ordered!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish})]
-        };
         for index in 0..count {
+            let choice = |delta: Node, logprobs: Option<Node>, finish: Option<&str>| {
+                vec![ordered!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish})]
+            };
             let content = if self.answer.calls.is_empty() { Some("") } else { None };
-            push(delta(index, ordered!({"role": "assistant", "content": content, "refusal": null}), None), None);
-            for piece in &self.answer.pieces {
-                push(delta(index, ordered!({"content": piece}), None), None);
+            push(choice(ordered!({"role": "assistant", "content": content, "refusal": null}), None, None), None);
+            for (delta, logprobs) in self.deltas() {
+                push(choice(delta, logprobs, None), None);
             }
-            for (number, call) in self.answer.calls.iter().enumerate() {
-                push(
-                    delta(index, ordered!({"tool_calls": [(self.call(number, false).and("index", number))]}), None),
-                    None,
-                );
-                for part in halves(&call.arguments.to_string()) {
-                    let call = ordered!({"index": number, "function": {"arguments": part}});
-                    push(delta(index, ordered!({"tool_calls": [call]}), None), None);
-                }
-            }
-            push(delta(index, ordered!({}), Some(self.finish_reason())), None);
+            // Mistral tells the usage with the last choice, asked or not.
+            let last = self.flavour == Flavour::Mistral && index + 1 == count;
+            push(choice(ordered!({}), None, Some(self.finish_reason())), last.then(|| self.usage()));
         }
         if with_usage {
-            push(Vec::new(), Some(usage(self.answer.prompt_tokens, self.answer.reply_tokens)));
+            push(Vec::new(), Some(self.usage()));
         }
-        if let (true, Some(first)) = (self.azure, events.first_mut()) {
+        if let (true, Some(first)) = (self.azure(), events.first_mut()) {
             *first = data_event(&ordered!({
                 "id": "", "object": "", "created": 0, "model": "", "choices": [],
                 "prompt_filter_results": (prompt_filter_results()),
@@ -184,16 +227,59 @@ impl Completion<'_> {
         Reply::events(EVENTS, events)
     }
 
+    /// The deltas of one choice, each with its probabilities.
+    fn deltas(&self) -> Vec<(Node, Option<Node>)> {
+        let mut deltas = Vec::with_capacity(self.answer.pieces.len() + 4);
+        for half in self.shown_thought().into_iter().flat_map(halves) {
+            let delta = match self.flavour {
+                Flavour::Mistral => ordered!({"content": (compatible::content(half, None))}),
+                _ => ordered!({"reasoning_content": half}),
+            };
+            deltas.push((delta, None));
+        }
+        for piece in &self.answer.pieces {
+            let logprobs = self.logprobs.map(|most| probable(std::slice::from_ref(piece), most));
+            let refused = self.answer.end == End::Refused;
+            let delta = if refused { ordered!({"refusal": piece}) } else { ordered!({"content": piece}) };
+            deltas.push((delta, logprobs));
+        }
+        deltas.extend(self.call_deltas().into_iter().map(|call| (ordered!({"tool_calls": [call]}), None)));
+        deltas
+    }
+
+    fn call_deltas(&self) -> Vec<Node> {
+        let opened = |number: usize, whole: bool| self.call(number, whole).and("index", number);
+        let count = self.answer.calls.len();
+        if self.flavour == Flavour::Mistral {
+            return (0..count).map(|number| opened(number, true)).collect();
+        }
+        let argument = |number: usize, half: usize| {
+            let text = self.answer.calls.get(number).map(|call| call.arguments.to_string()).unwrap_or_default();
+            let part = halves(&text).get(half).map(|part| (*part).to_owned());
+            ordered!({"index": number, "function": {"arguments": part}})
+        };
+        if self.answer.interleaved {
+            let arguments = (0..2).flat_map(|half| (0..count).map(move |number| (number, half)));
+            let arguments = arguments.map(|(number, half)| argument(number, half));
+            return (0..count).map(|number| opened(number, false)).chain(arguments).collect();
+        }
+        (0..count).flat_map(|number| [opened(number, false), argument(number, 0), argument(number, 1)]).collect()
+    }
+
     /// A tool call, with its arguments or with none yet.
     fn call(&self, number: usize, with_arguments: bool) -> Node {
         let (name, arguments) = self.answer.calls.get(number).map_or_else(Default::default, |call| {
             (call.name.as_str(), if with_arguments { call.arguments.to_string() } else { String::new() })
         });
-        ordered!({
-            "id": (format!("call_{:016x}{number}", self.id)),
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        })
+        let id = match self.flavour {
+            Flavour::Mistral => compatible::call_id(self.id, number),
+            _ => format!("call_{:016x}{number}", self.id),
+        };
+        ordered!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+    }
+
+    fn usage(&self) -> Node {
+        usage(self.answer.prompt_tokens, self.answer.reply_tokens, self.answer.thought_tokens)
     }
 
     fn id(&self) -> String {
@@ -201,12 +287,18 @@ impl Completion<'_> {
     }
 
     fn finish_reason(&self) -> &'static str {
-        match &self.answer {
-            Answer { calls, .. } if !calls.is_empty() => "tool_calls",
-            Answer { cut_short: true, .. } => "length",
+        match self.answer.end {
+            End::Calls => "tool_calls",
+            End::Limit => "length",
             _ => "stop",
         }
     }
+}
+
+/// The pieces of a text with their probabilities.
+fn probable(pieces: &[String], most: u64) -> Node {
+    let content: Vec<Node> = pieces.iter().map(|piece| logprob(piece, most)).collect();
+    ordered!({"content": content, "refusal": null})
 }
 
 /// What Azure's content filter found: nothing.

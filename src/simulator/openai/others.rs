@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{CREATED, invalid, missing, streams, unknown_model, usage, wants_usage};
 use crate::simulator::Ask;
-use crate::simulator::answer::{Prompt, tokens, vector};
+use crate::simulator::answer::{End, Prompt, strings, tokens, vector};
 use crate::simulator::wire::{EVENTS, Node, Reply, data_event, ordered};
 
 /// Models that are listed; any other exists too.
@@ -134,15 +134,16 @@ pub(super) fn completions(ask: &Ask, model: &str) -> Result<Reply, Reply> {
             prompt.user(text);
         }
     }
+    prompt.stop = strings(ask.body.get("stop"));
     let answer = prompt.answer(ask);
-    let finish = if answer.cut_short { "length" } else { "stop" };
+    let finish = if answer.end == End::Limit { "length" } else { "stop" };
     let completion = |text: &str, finish: Option<&str>| {
         ordered!({
             "id": (format!("cmpl-{:016x}", ask.id)), "object": "text_completion", "created": CREATED, "model": model,
             "choices": [{"text": text, "index": 0, "logprobs": null, "finish_reason": finish}],
         })
     };
-    let spent = || usage(answer.prompt_tokens, answer.reply_tokens);
+    let spent = || usage(answer.prompt_tokens, answer.reply_tokens, 0);
     if !streams(&ask.body) {
         return Ok(Reply::json(StatusCode::OK, &completion(&answer.text(), Some(finish)).and("usage", spent())));
     }

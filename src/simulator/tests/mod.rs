@@ -1,9 +1,12 @@
 //! The simulator through its router, and over TCP where the connection matters.
 
 mod anthropic;
+mod bedrock;
 mod connection;
 mod gemini;
 mod openai;
+mod strict;
+mod thinking;
 
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -12,12 +15,14 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use super::{Options, router};
+use crate::stream::aws::{AwsDecoder, AwsFrame};
 
 /// A reply, read to its end.
 pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
+    bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -29,6 +34,21 @@ impl Answer {
     fn events(&self) -> Vec<Value> {
         let data = self.text.lines().filter_map(|line| line.strip_prefix("data: "));
         data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
+}
+
+impl Answer {
+    /// Name and data of each frame of an AWS event stream.
+    fn frames(&self) -> Vec<(String, Value)> {
+        let mut frames = Vec::new();
+        let mut decoder = AwsDecoder::default();
+        let mut keep = |frame: AwsFrame| {
+            let name = String::from_utf8(frame.name.to_vec()).unwrap();
+            frames.push((name, serde_json::from_slice(frame.payload).unwrap()));
+        };
+        decoder.push(&self.bytes, &mut keep).unwrap();
+        assert!(decoder.at_boundary());
+        frames
     }
 }
 
@@ -46,7 +66,8 @@ async fn send_to(options: Options, method: &str, target: &str, headers: &[(&str,
     let response = TowerToHyperService::new(router(options)).call(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Answer { status: parts.status, headers: parts.headers, text, bytes: bytes.to_vec() }
 }
 
 /// Where a reply names the tokens, and what it says there.

@@ -1,0 +1,168 @@
+//! A reply on its way from one dialect to another, as it comes: frames in, frames out, no IO.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Codec, ReadEvents, ReplyHead, StreamMode, Usage, WriteEvents, reply::Totals};
+use crate::{
+    conversation::{ErrorClass, Event, Failure, Names, Opened, TokenUsage},
+    stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
+};
+
+/// Bytes of text that make a token, about: what is counted when a provider counts nothing.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Translates one stream.
+pub struct Translator {
+    frames: Frames,
+    inner: Inner,
+}
+
+enum Frames {
+    Sse(SseDecoder),
+    Aws(AwsDecoder),
+}
+
+/// What happens to one event: reader, then writer.
+struct Inner {
+    reader: Box<dyn ReadEvents>,
+    sink: Sink,
+}
+
+struct Sink {
+    writer: Box<dyn WriteEvents>,
+    /// Tool names that were changed for the provider.
+    names: Arc<Names>,
+    out: Vec<u8>,
+    usage: TokenUsage,
+    model: Option<String>,
+    /// Bytes of text and arguments that have come.
+    text: u64,
+    ended: bool,
+}
+
+impl Translator {
+    /// A translator from `from`, framed as `mode` says, to `to`.
+    pub fn new(from: &dyn Codec, mode: StreamMode, to: &dyn Codec, head: ReplyHead, names: Arc<Names>) -> Self {
+        let frames = if mode == StreamMode::EventStream {
+            Frames::Aws(AwsDecoder::default())
+        } else {
+            Frames::Sse(SseDecoder::new(MAX_EVENT_BYTES))
+        };
+        let sink = Sink {
+            writer: to.write_events(head),
+            names,
+            out: Vec::new(),
+            usage: TokenUsage::default(),
+            model: None,
+            text: 0,
+            ended: false,
+        };
+        Self { frames, inner: Inner { reader: from.read_events(), sink } }
+    }
+
+    /// Translates the next frame; gives what is to be sent for it, which may be nothing.
+    ///
+    /// # Errors
+    /// When the provider's framing is broken.
+    pub fn frame(&mut self, frame: &[u8]) -> Result<Bytes, String> {
+        let inner = &mut self.inner;
+        // A translated event takes about the room of the original.
+        inner.sink.out.reserve(frame.len() + frame.len() / 2);
+        match &mut self.frames {
+            Frames::Sse(decoder) => decoder.push(frame, &mut |event| inner.event(event.name, event.data)),
+            Frames::Aws(decoder) => decoder
+                .push(frame, &mut |frame| match frame.error {
+                    Some(message) => inner.sink.fail(frame.name, message),
+                    None => inner.event(Some(frame.name), frame.payload),
+                })
+                .map_err(|error| error.to_string())?,
+        }
+        Ok(inner.sink.take())
+    }
+
+    /// The provider's stream has ended; gives what was held back.
+    pub fn finish(&mut self) -> Bytes {
+        let inner = &mut self.inner;
+        if let Frames::Sse(decoder) = &mut self.frames {
+            decoder.finish(&mut |event| inner.event(event.name, event.data));
+        }
+        let Inner { reader, sink } = inner;
+        if !sink.ended {
+            reader.finish(&mut |event| sink.event(event));
+        }
+        sink.take()
+    }
+
+    /// Whether the client's stream came to its end, good or bad.
+    pub const fn ended(&self) -> bool {
+        self.inner.sink.ended
+    }
+
+    /// Ends the client's stream with an error.
+    pub fn fail(&mut self, failure: Failure<'_>) -> Bytes {
+        self.inner.sink.event(Event::Error(failure));
+        self.inner.sink.take()
+    }
+
+    /// Tells a whole reply as a stream, to its end.
+    pub fn replay(&mut self, reply: &crate::conversation::Reply<'_>) -> Bytes {
+        let sink = &mut self.inner.sink;
+        reply.replay(&mut |event| sink.event(event));
+        sink.take()
+    }
+
+    /// What the stream has told so far.
+    pub fn totals(&self) -> Totals {
+        let sink = &self.inner.sink;
+        let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
+        let usage = Usage { prompt: sink.usage.input, completion: sink.usage.output.or(estimated) };
+        Totals { usage, model: sink.model.clone(), estimated: estimated.is_some(), events: 0 }
+    }
+}
+
+impl Inner {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8]) {
+        let Self { reader, sink } = self;
+        if !sink.ended {
+            reader.event(name, data, &mut |event| sink.event(event));
+        }
+    }
+}
+
+impl Sink {
+    fn event(&mut self, mut event: Event<'_>) {
+        if self.ended {
+            return;
+        }
+        match &mut event {
+            Event::Start { model, usage, .. } => {
+                self.model = model.as_ref().map(|m| m.decode().into_owned());
+                self.usage.update(*usage);
+            }
+            Event::Usage(usage) => self.usage.update(*usage),
+            Event::Delta { text, .. } => self.text += text.size().saturating_sub(2) as u64,
+            Event::Open { opened: Opened::Call { name, .. }, .. } => self.names.restore(name),
+            Event::Error(_) | Event::End => self.ended = true,
+            _ => {}
+        }
+        self.writer.event(&event, &mut self.out);
+    }
+
+    /// A message of type `error` of an AWS event stream, which has no payload.
+    fn fail(&mut self, code: &[u8], message: &[u8]) {
+        self.event(Event::Error(Failure {
+            status: 500,
+            class: ErrorClass::Internal,
+            code: Some(String::from_utf8_lossy(code)),
+            message: String::from_utf8_lossy(message),
+            param: None,
+            retry_after: None,
+        }));
+    }
+
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
+    }
+}

@@ -1,0 +1,379 @@
+//! A request in another dialect than the target's, and its reply on the way back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::try_join_all;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use super::{
+    ErrorKind, ProxyError, headers,
+    relay::{Observer, RelayForm},
+};
+use crate::{
+    conversation::{Content, Dropped, Failure, Invalid, Media, Names, Request, Source, Text},
+    dialect::{
+        Ask, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage, codec,
+        reply::Totals,
+    },
+    stream::TopLevel,
+    upstream::{self, Fetcher},
+};
+
+/// Names what the target's dialect could not carry.
+pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
+
+/// Largest reply that is translated in one piece: images in replies reach tens of megabytes.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+/// Largest error that is read. More is no error message.
+const MAX_ERROR: usize = 1024 * 1024;
+/// Most media that are fetched for one request: the most images that a provider takes.
+const MAX_FETCHES: usize = 20;
+
+/// What the client asks, read once for all targets that need it translated.
+pub struct Question<'a> {
+    dialect: Dialect,
+    request: Request<'a>,
+    names: Arc<Names>,
+    /// Media behind URLs have been fetched.
+    inlined: bool,
+    /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
+    size: usize,
+}
+
+impl<'a> Question<'a> {
+    /// Reads a request of `dialect`.
+    ///
+    /// # Errors
+    /// When a field can't be understood; the error names it.
+    pub fn read(dialect: Dialect, ask: &Ask, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+        let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(&invalid))?;
+        // Some dialects say it in the URL.
+        request.stream = ask.stream != StreamMode::No;
+        let names = Arc::new(Names::fit(&mut request));
+        Ok(Self { dialect, request, names, inlined: false, size: top.body().len() })
+    }
+
+    /// Fetches media that stand at URLs, for servers that don't.
+    ///
+    /// # Errors
+    /// When one can't be fetched, or there are too many.
+    pub async fn inline(&mut self, server: Server, fetcher: &Fetcher) -> Result<(), ProxyError> {
+        if self.inlined || server.fetches_urls() {
+            return Ok(());
+        }
+        let mut waiting = Vec::new();
+        for (number, message) in self.request.messages.iter_mut().enumerate() {
+            for part in &mut message.parts {
+                match &mut part.content {
+                    Content::Media(media) => waiting.extend(remote(media).map(|url| (number, url, media))),
+                    Content::Result(result) => {
+                        for part in &mut result.parts {
+                            if let Content::Media(media) = &mut part.content {
+                                waiting.extend(remote(media).map(|url| (number, url, media)));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let bad = |number: usize, why: &str| {
+            ProxyError::new(ErrorKind::BadBody, format!("messages[{number}]: the media URL {why}"))
+        };
+        if let Some((number, ..)) = waiting.get(MAX_FETCHES) {
+            return Err(bad(*number, "is one too many to fetch"));
+        }
+        let fetches = waiting.into_iter().map(|(number, url, media)| async move {
+            let fetched = fetcher.get(&url).await.map_err(|why| bad(number, &why))?;
+            let size = fetched.base64.len();
+            media.source = Source::Data { mime: fetched.mime.into(), data: Text::from(fetched.base64) };
+            Ok::<_, ProxyError>(size)
+        });
+        self.size += try_join_all(fetches).await?.into_iter().sum::<usize>();
+        self.inlined = true;
+        Ok(())
+    }
+
+    /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`, nothing
+    /// may be left out.
+    ///
+    /// # Errors
+    /// When the target can't be asked this.
+    pub fn write(
+        &self,
+        (to, server): (Dialect, Server),
+        model: &str,
+        standing: Option<&str>,
+        strict: bool,
+    ) -> Result<(Bytes, Dropped), ProxyError> {
+        let destination = Destination { model, facts: ModelFacts::of(model), server };
+        let mut dropped = self.request.dropped.clone();
+        let mut out = Vec::with_capacity(self.size + self.size / 16 + 512);
+        codec(to)
+            .write_request(&self.request, &destination, &mut dropped, &mut out)
+            .map_err(|invalid| refused(&invalid))?;
+        if let Some(members) = standing {
+            // The body is an object with at least its messages.
+            out.pop();
+            out.push(b',');
+            out.extend_from_slice(members.as_bytes());
+            out.push(b'}');
+        }
+        if strict && !dropped.is_empty() {
+            let message = format!("{} can't be carried in the {} API of this route's provider", dropped, to.as_str());
+            return Err(ProxyError::new(ErrorKind::NotCarried, message));
+        }
+        Ok((out.into(), dropped))
+    }
+
+    /// How a reply of `from`, framed as `mode` says, goes back to the client.
+    pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Dropped, head: ReplyHead) -> Translation {
+        Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), dropped, head }
+    }
+
+    /// Whether the client asked for a chunk with usage (Chat Completions).
+    pub fn wants_usage(top: &TopLevel<'_>) -> bool {
+        let options = top.get("stream_options").and_then(|member| TopLevel::scan(member.value).ok());
+        options.is_some_and(|o| o.get("include_usage").and_then(|m| m.as_bool()) == Some(true))
+    }
+}
+
+fn refused(invalid: &Invalid) -> ProxyError {
+    ProxyError::new(ErrorKind::BadBody, invalid.to_string())
+}
+
+/// The URL of media that a server without internet access can't have.
+fn remote(media: &Media<'_>) -> Option<String> {
+    let Source::Url { url, .. } = &media.source else { return None };
+    let url = url.decode();
+    (url.starts_with("http:") || url.starts_with("https:")).then(|| url.into_owned())
+}
+
+/// Facts for a reply whose provider leaves them out.
+pub fn head(ask: &Ask, model: &str, include_usage: bool) -> ReplyHead {
+    static REPLIES: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let number = REPLIES.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{:x}{:06x}{:04x}", now.as_secs(), now.subsec_micros(), number & 0xffff);
+    ReplyHead { id, model: model.to_owned(), created: now.as_secs(), include_usage, mode: ask.stream }
+}
+
+/// How a target's reply goes back to the client.
+pub struct Translation {
+    from: Dialect,
+    to: Dialect,
+    mode: StreamMode,
+    names: Arc<Names>,
+    /// What the target was not told.
+    pub dropped: Dropped,
+    head: ReplyHead,
+}
+
+/// How a reply is to be read.
+pub struct Reading {
+    /// How long the provider may be silent.
+    pub idle: Duration,
+    /// When the reply must have ended.
+    pub deadline: Option<tokio::time::Instant>,
+    /// For the client's reports.
+    pub request_id: String,
+}
+
+/// A reply, translated or about to be.
+pub enum Translated {
+    /// Whole.
+    Whole(Response<Bytes>, Totals),
+    /// To be relayed.
+    Stream(Response<upstream::ReplyBody>, Observer, StreamMode),
+}
+
+impl Translation {
+    /// A translation of errors only: as a provider of `family` says them, to a client of `to`.
+    pub fn of_errors(family: Family, to: Dialect, head: ReplyHead) -> Self {
+        let from = match family {
+            Family::OpenAi => Dialect::Chat,
+            Family::Anthropic => Dialect::Messages,
+            Family::Gemini => Dialect::Gemini,
+            Family::Bedrock => Dialect::Converse,
+        };
+        let (names, dropped) = (Arc::default(), Dropped::default());
+        Self { from, to, mode: StreamMode::No, names, dropped, head }
+    }
+
+    /// Translates a target's reply: at once, or as it comes.
+    ///
+    /// # Errors
+    /// When it breaks off, or can't be understood.
+    pub async fn reply(
+        self,
+        reply: Response<upstream::ReplyBody>,
+        reading: &Reading,
+    ) -> Result<Translated, ProxyError> {
+        let (mut parts, body) = reply.into_parts();
+        let said = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_vec();
+        let streams = said.starts_with(b"text/event-stream") || said.starts_with(b"application/vnd.amazon.eventstream");
+        let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
+        if encoded {
+            let message = "the upstream compressed its reply, which was not asked for";
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+        }
+        let error_type = parts.headers.get("x-amzn-errortype").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        self.settle_headers(&mut parts.headers);
+        let wants_stream = self.head.mode != StreamMode::No;
+        if parts.status.is_success() && streams && wants_stream {
+            let mode = self.head.mode;
+            let translator = Translator::new(self.source(), self.mode, codec(self.to), self.head, self.names);
+            return Ok(Translated::Stream(
+                Response::from_parts(parts, body),
+                Observer::Translate(Box::new(translator)),
+                mode,
+            ));
+        }
+        let limit = if parts.status.is_success() { MAX_REPLY } else { MAX_ERROR };
+        let bytes = collect(body, limit, reading).await?;
+        if !parts.status.is_success() {
+            let bytes = with_error_type(bytes, error_type.as_deref());
+            let failure = self.source().read_error(parts.status.as_u16(), &bytes);
+            return Ok(self.failed(parts, &failure, reading));
+        }
+        let mut answer = match self.source().read_reply(&bytes) {
+            Ok(answer) => answer,
+            Err(failure) => return Ok(self.failed(parts, &failure, reading)),
+        };
+        for part in answer.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
+            if let Content::Call(call) = &mut part.content {
+                self.names.restore(&mut call.name);
+            }
+        }
+        let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
+        let model = answer.model.as_ref().map(|m| m.decode().into_owned());
+        let totals = Totals { usage, model, ..Totals::default() };
+        let out = if wants_stream {
+            Translator::new(self.source(), self.mode, codec(self.to), self.head, self.names).replay(&answer)
+        } else {
+            let mut out = Vec::with_capacity(bytes.len() + 256);
+            codec(self.to).write_reply(&answer, &self.head, &mut out);
+            Bytes::from(out)
+        };
+        Ok(Translated::Whole(Response::from_parts(parts, out), totals))
+    }
+
+    fn source(&self) -> &'static dyn Codec {
+        codec(self.from)
+    }
+
+    /// The provider's error in the client's dialect.
+    fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &Reading) -> Translated {
+        let mut out = Vec::new();
+        let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let id = id_of(request_id_header(self.to)).unwrap_or(&reading.request_id).to_owned();
+        let status = codec(self.to).write_error(failure, &id, &mut out);
+        parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let headers = &mut parts.headers;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = failure.retry_after {
+            headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
+        }
+        if self.to == Dialect::Converse {
+            headers.insert("x-amzn-errortype", HeaderValue::from_static(failure.class.bedrock()));
+        }
+        Translated::Whole(Response::from_parts(parts, out.into()), Totals::default())
+    }
+
+    /// The provider's headers as the client's dialect has them.
+    fn settle_headers(&self, headers: &mut HeaderMap) {
+        headers::from_provider(headers);
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove("x-amzn-errortype");
+        let (from, to) = (request_id_header(self.from), request_id_header(self.to));
+        if from != to
+            && let Some(id) = headers.remove(from)
+        {
+            headers.insert(to, id);
+        }
+        let media = match (self.to, self.head.mode) {
+            (_, StreamMode::No | StreamMode::JsonArray) => "application/json",
+            (_, StreamMode::Sse) => "text/event-stream; charset=utf-8",
+            (_, StreamMode::EventStream) => "application/vnd.amazon.eventstream",
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        if self.head.mode != StreamMode::No {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if !self.dropped.is_empty()
+            && let Ok(names) = HeaderValue::try_from(self.dropped.to_string())
+        {
+            headers.insert(DROPPED, names);
+        }
+    }
+}
+
+/// Where a dialect's replies carry their request id.
+const fn request_id_header(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Messages => "request-id",
+        Dialect::Converse => "x-amzn-requestid",
+        Dialect::Chat | Dialect::Responses | Dialect::Gemini => "x-request-id",
+    }
+}
+
+/// Bedrock says an error's type in a header; decoders see bodies only.
+fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
+    let Some(kind) = error_type else { return body };
+    let whole = body.clone();
+    let Ok(top) = TopLevel::scan(&whole) else { return body };
+    if top.contains("__type") {
+        return body;
+    }
+    let kind = kind.split(':').next().unwrap_or_default().to_owned();
+    let mut splice = crate::stream::Splice::new(&top);
+    splice.set_str("__type", &kind);
+    splice.apply(&body)
+}
+
+/// Reads a whole reply.
+async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
+    let mut out = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
+    let slow = || ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream fell silent in mid-reply");
+    loop {
+        let idle = tokio::time::Instant::now() + reading.idle;
+        let until = reading.deadline.map_or(idle, |deadline| deadline.min(idle));
+        match tokio::time::timeout_at(until, body.frame()).await {
+            Err(_) => return Err(slow()),
+            Ok(None) => return Ok(out.freeze()),
+            Ok(Some(Err(error))) => {
+                let message = "the upstream closed the connection in mid-reply";
+                return Err(ProxyError::with_cause(ErrorKind::UpstreamClosed, message, error.to_string()));
+            }
+            Ok(Some(Ok(frame))) => {
+                let Some(data) = frame.data_ref() else { continue };
+                if out.len() + data.len() > limit {
+                    let message = format!("the upstream's reply is larger than {limit} bytes");
+                    return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+                }
+                out.extend_from_slice(data);
+            }
+        }
+    }
+}
+
+/// Headers of a client's own dialect: they mean nothing, or something else, to another provider.
+pub fn is_of_a_dialect(name: &HeaderName) -> bool {
+    const PREFIXES: [&str; 7] = ["anthropic-", "openai-", "x-goog-", "x-amz-", "x-amzn-", "amz-", "x-stainless-"];
+    PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+        || matches!(*name, header::ACCEPT | header::USER_AGENT)
+}
+
+/// The dialect family of a translated reply, for errors that are added to it.
+pub fn form(family: Family, mode: StreamMode, reading: &Reading) -> RelayForm {
+    RelayForm { family, mode, unwrap: None, idle: reading.idle, deadline: reading.deadline }
+}

@@ -1,0 +1,124 @@
+//! The prompt of a Messages request.
+
+use serde_json::Value;
+
+use crate::simulator::answer::{Choice, Prompt, strings};
+
+/// Reads the request in the words of every dialect.
+///
+/// # Errors
+///
+/// What the provider says about a body that is no request.
+pub(in crate::simulator) fn prompt(body: &Value) -> Result<Prompt, String> {
+    let Some(messages) = body.get("messages") else { return Err("messages: Field required".to_owned()) };
+    let Some(messages) = messages.as_array() else { return Err("messages: Input should be a valid list".to_owned()) };
+    if messages.is_empty() {
+        return Err("messages: at least one message is required".to_owned());
+    }
+    let mut prompt = Prompt::default();
+    match body.get("system") {
+        Some(Value::String(text)) => prompt.says(text),
+        Some(Value::Array(blocks)) => {
+            for text in blocks.iter().filter_map(|block| block.get("text")?.as_str()) {
+                prompt.says(text);
+            }
+        }
+        _ => {}
+    }
+    for (index, message) in messages.iter().enumerate() {
+        read_message(&mut prompt, message, index)?;
+    }
+    for tool in body.get("tools").and_then(Value::as_array).into_iter().flatten() {
+        if let Some(name) = tool.get("name").and_then(Value::as_str) {
+            prompt.tool(name, tool.get("input_schema"), tool);
+        }
+    }
+    let choice = body.get("tool_choice");
+    prompt.choice = match choice.and_then(|choice| choice.get("type")?.as_str()) {
+        Some("none") => Choice::None,
+        Some("any") => Choice::Any,
+        Some("tool") => {
+            let name = choice.and_then(|choice| choice.get("name")?.as_str());
+            Choice::Named(name.unwrap_or_default().to_owned())
+        }
+        _ => Choice::Auto,
+    };
+    prompt.schema = body.pointer("/output_config/format/schema").cloned();
+    prompt.stop = strings(body.get("stop_sequences"));
+    prompt.thinks = thinks(body.get("thinking"));
+    Ok(prompt)
+}
+
+/// The limit of a reply, which a request must have.
+///
+/// # Errors
+///
+/// What the provider says when there is none.
+pub(in crate::simulator) fn limit(body: &Value) -> Result<u64, String> {
+    let Some(limit) = body.get("max_tokens") else { return Err("max_tokens: Field required".to_owned()) };
+    limit.as_u64().ok_or_else(|| "max_tokens: Input should be a valid integer".to_owned())
+}
+
+/// Whether this `thinking` turns it on.
+pub(in crate::simulator) fn thinks(thinking: Option<&Value>) -> bool {
+    let kind = thinking.and_then(|thinking| thinking.get("type")?.as_str());
+    matches!(kind, Some("enabled" | "adaptive" | "between_tools"))
+}
+
+fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<(), String> {
+    let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
+    if !["user", "assistant", "system"].contains(&role) {
+        return Err(format!("messages.{index}.role: Input should be 'user' or 'assistant'"));
+    }
+    if index == 0 && role != "user" {
+        return Err("messages: first message must use the \"user\" role".to_owned());
+    }
+    let mut results = Vec::new();
+    let mut texts = Vec::new();
+    match message.get("content") {
+        Some(Value::String(text)) => texts.push(text.as_str()),
+        Some(Value::Array(blocks)) => {
+            for block in blocks {
+                match block.get("type").and_then(Value::as_str) {
+                    Some("text") => texts.extend(block.get("text").and_then(Value::as_str)),
+                    Some("tool_result") => results.push(result_text(prompt, block.get("content"))),
+                    Some("tool_use") => {
+                        prompt.says(block.get("name").and_then(Value::as_str).unwrap_or_default());
+                        prompt.says(&block.get("input").map(Value::to_string).unwrap_or_default());
+                    }
+                    Some("thinking" | "redacted_thinking") => {}
+                    kind => prompt.media(kind.unwrap_or_default()),
+                }
+            }
+        }
+        _ => return Err(format!("messages.{index}.content: Field required")),
+    }
+    let text = texts.join("\n");
+    // Results and words in one message: the words are about the results.
+    if role == "user" && results.is_empty() {
+        prompt.user(&text);
+    } else {
+        prompt.says(&text);
+    }
+    for result in &results {
+        prompt.result(result);
+    }
+    Ok(())
+}
+
+fn result_text(prompt: &mut Prompt, content: Option<&Value>) -> String {
+    match content {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(blocks)) => {
+            let mut texts = Vec::new();
+            for block in blocks {
+                match block.get("text").and_then(Value::as_str) {
+                    Some(text) => texts.push(text),
+                    None => prompt.media(block.get("type").and_then(Value::as_str).unwrap_or_default()),
+                }
+            }
+            texts.join("\n")
+        }
+        _ => String::new(),
+    }
+}

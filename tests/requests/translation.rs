@@ -1,0 +1,339 @@
+//! Requests in another dialect than their provider's: what the provider gets, and what comes back.
+
+use serde_json::{Value, json};
+
+use crate::common::{
+    Dialect, Gate, Gateway, PATIENCE, Reply, Start, Upstream, assert_error, assert_shape, manifests::s1_with, request,
+    wait_until,
+};
+
+const CHAT: &str = "/x/v1/chat/completions";
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-real",
+    "content":[{"type":"text","text":"hi é"}],"stop_reason":"end_turn","stop_sequence":null,
+    "usage":{"input_tokens":3,"cache_read_input_tokens":2,"output_tokens":4}}"#;
+
+/// A Claude behind `/x`.
+fn claude(upstream: &Upstream) -> Gateway {
+    start("anthropic", upstream, &json!({"model": "claude-sonnet-4-5"}))
+}
+
+fn start(provider: &str, upstream: &Upstream, fields: &Value) -> Gateway {
+    Start::new().manifest("x.yaml", &s1_with(provider, "/x", upstream.port, fields)).run()
+}
+
+fn ask(gateway: &Gateway, body: &Value) -> Reply {
+    gateway.post(CHAT, body.to_string())
+}
+
+fn hello() -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
+}
+
+#[test]
+fn a_chat_is_asked_as_messages_and_answered_as_chat() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let mut body = hello();
+    body["messages"] = json!([
+        {"role": "system", "content": "be kind"},
+        {"role": "user", "content": "hello \"you\" \u{1F600}"},
+    ]);
+    body["temperature"] = json!(0.5);
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let received = upstream.only();
+    assert_eq!(received.path(), "/v1/messages");
+    assert_eq!(received.header("anthropic-version").as_deref(), Some("2023-06-01"));
+    assert_eq!(received.header("content-type").as_deref(), Some("application/json"));
+    let sent = received.json();
+    assert_eq!(sent["model"], "claude-sonnet-4-5");
+    assert_eq!(sent["temperature"], 0.5);
+    assert!(sent["max_tokens"].as_u64().is_some_and(|n| n >= 4096), "{sent}");
+    assert!(sent["system"].to_string().contains("be kind"), "{sent}");
+    assert!(sent["messages"].to_string().contains("hello \\\"you\\\" \u{1F600}"), "{sent}");
+    let answer = reply.json();
+    assert_eq!(answer["object"], "chat.completion");
+    assert_eq!(answer["model"], "claude-real");
+    assert_eq!(answer["choices"][0]["message"]["content"], "hi é");
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    assert_eq!(answer["usage"]["prompt_tokens"], 5);
+    assert_eq!(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+    assert_eq!(answer["usage"]["completion_tokens"], 4);
+    assert_eq!(reply.header("x-tollgate-dropped"), None);
+    let log = gateway.access(CHAT);
+    assert_eq!((&log["prompt_tokens"], &log["completion_tokens"]), (&json!(5), &json!(4)), "{log}");
+    assert_eq!(log["response_model"], "claude-real");
+}
+
+#[test]
+fn headers_of_the_clients_dialect_stay_here() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let headers = [
+        ("openai-organization", "org"),
+        ("x-stainless-lang", "js"),
+        ("accept", "text/event-stream"),
+        ("x-own", "kept"),
+    ];
+    gateway.post_with(CHAT, &headers, hello().to_string());
+    let received = upstream.only();
+    for gone in ["openai-organization", "x-stainless-lang", "accept"] {
+        assert_eq!(received.header(gone), None, "{gone}");
+    }
+    assert_eq!(received.header("x-own").as_deref(), Some("kept"));
+}
+
+#[test]
+fn what_cant_be_carried_is_named() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let mut body = hello();
+    body["seed"] = json!(7);
+    body["logit_bias"] = json!({"5": 1});
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.status, 200);
+    let dropped = reply.header("x-tollgate-dropped").unwrap_or_default().to_owned();
+    assert!(dropped.contains("seed") && dropped.contains("logit_bias"), "{dropped}");
+    assert_eq!(gateway.access(CHAT)["dropped"], dropped.as_str());
+    let sent = upstream.only().json();
+    assert!(sent.get("seed").is_none() && sent.get("logit_bias").is_none(), "{sent}");
+}
+
+#[test]
+fn a_strict_backend_refuses_what_cant_be_carried() {
+    let upstream = Upstream::json(MESSAGE);
+    let manifest = s1_with("anthropic", "/x", upstream.port, &json!({"model": "claude-sonnet-4-5"}));
+    let strict =
+        manifest.replace("\"ai\":{", "\"ai\":{\"strict\":true,").replace("  ai:\n", "  ai:\n    strict: true\n");
+    assert_ne!(strict, manifest);
+    let gateway = Start::new().manifest("x.yaml", &strict).run();
+    let mut body = hello();
+    assert_eq!(ask(&gateway, &body).status, 200);
+    body["seed"] = json!(7);
+    let reply = ask(&gateway, &body);
+    assert_error(&reply, Dialect::OpenAi, 400, "seed");
+    assert!(reply.text().contains("seed"), "{}", reply.text());
+    assert_eq!(upstream.received().len(), 1, "nothing may be sent");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_field() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    for (change, field) in [
+        (json!({"messages": "hello"}), "messages"),
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content"),
+        (
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{"}}]}]}),
+            "arguments",
+        ),
+        (json!({"temperature": "hot"}), "temperature"),
+    ] {
+        let mut body = hello();
+        for (key, value) in change.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let reply = ask(&gateway, &body);
+        assert_error(&reply, Dialect::OpenAi, 400, field);
+        assert!(reply.text().contains(field), "{field}: {}", reply.text());
+    }
+    assert!(upstream.received().is_empty());
+}
+
+#[test]
+fn errors_are_said_in_the_clients_dialect() {
+    let body = br#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"},"request_id":"req_9"}"#;
+    let headers = [("content-type", "application/json"), ("retry-after", "7"), ("request-id", "req_9")];
+    let upstream = Upstream::fixed(429, &headers, body);
+    let gateway = claude(&upstream);
+    let reply = ask(&gateway, &hello());
+    assert_eq!(reply.status, 429, "{}", reply.text());
+    assert_eq!(reply.json()["error"]["message"], "slow down");
+    assert_shape(&reply.json(), Dialect::OpenAi, 429, "slow down");
+    assert_eq!(reply.header("retry-after"), Some("7"));
+    assert_eq!(reply.header("x-request-id"), Some("req_9"));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn replies_that_nobody_understands_are_errors_that_say_so() {
+    for (status, content_type, body) in [
+        (200, "text/html", "<html>login</html>"),
+        (200, "application/json", "{}"),
+        (200, "application/json", "{\"content\":"),
+        (500, "text/html", "<html>oops</html>"),
+        (502, "text/plain", ""),
+    ] {
+        let upstream = Upstream::fixed(status, &[("content-type", content_type)], body.as_bytes());
+        let gateway = claude(&upstream);
+        let reply = ask(&gateway, &hello());
+        assert!(reply.status >= 500, "{status} {body}: {} {}", reply.status, reply.text());
+        assert!(reply.json()["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}: {}", reply.text());
+    }
+}
+
+const STREAM: [&str; 6] = [
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"claude-real\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi \\u00e9\"}}\n\n",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\n",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+];
+
+fn streaming() -> Value {
+    let mut body = hello();
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+    body
+}
+
+/// The text of a Chat stream, and whether it ended as one does.
+fn chat_text(stream: &str) -> (String, bool) {
+    let mut text = String::new();
+    for data in stream.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).filter(|d| *d != "[DONE]") {
+        let chunk: Value = serde_json::from_str(data).unwrap();
+        text.push_str(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
+    }
+    (text, stream.ends_with("data: [DONE]\n\n"))
+}
+
+#[test]
+fn streams_are_translated_as_they_come() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let upstream = Upstream::new(move |exchange| {
+        exchange.stream("text/event-stream");
+        for event in &STREAM[..3] {
+            exchange.chunk(event);
+        }
+        opened.wait();
+        for event in &STREAM[3..] {
+            exchange.chunk(event);
+        }
+        exchange.end();
+    });
+    let gateway = claude(&upstream);
+    let mut client = gateway.connect();
+    client.send(&request("POST", CHAT, JSON, streaming().to_string().as_bytes()));
+    let head = client.head();
+    assert_eq!(head.status, 200);
+    assert!(head.header("content-type").unwrap().starts_with("text/event-stream"));
+    let mut seen = String::new();
+    // The text is here although the provider has not ended.
+    while !seen.contains("hi ") {
+        seen.push_str(&client.event().expect("more of the stream"));
+        seen.push_str("\n\n");
+    }
+    gate.open();
+    while let Some(event) = client.event() {
+        seen.push_str(&event);
+        seen.push_str("\n\n");
+    }
+    assert!(seen.contains("hi é") || seen.contains("hi \\u00e9"), "{seen}");
+    assert!(seen.contains("\"prompt_tokens\":3") && seen.contains("\"completion_tokens\":4"), "{seen}");
+    assert!(seen.contains("[DONE]"), "{seen}");
+    let log = gateway.access(CHAT);
+    assert_eq!((&log["prompt_tokens"], &log["completion_tokens"]), (&json!(3), &json!(4)), "{log}");
+    assert_eq!(log["tokens_estimated"], Value::Null);
+}
+
+#[test]
+fn a_stream_that_is_cut_ends_with_an_error() {
+    for cut in 1..STREAM.len() - 1 {
+        let upstream = Upstream::new(move |exchange| {
+            exchange.stream("text/event-stream");
+            for event in &STREAM[..cut] {
+                exchange.chunk(event);
+            }
+            exchange.end();
+        });
+        let gateway = claude(&upstream);
+        let reply = ask(&gateway, &streaming());
+        let text = reply.text();
+        assert!(text.contains("\"error\""), "cut behind {cut}: {text}");
+        let (_, done) = chat_text(&text.replace("data: {\"error\"", "ignored: {\"error\""));
+        assert!(!done || text.contains("\"error\""), "{text}");
+        let log = gateway.access(CHAT);
+        assert_eq!(log["error"], "upstream_closed", "{log}");
+    }
+}
+
+#[test]
+fn a_stream_without_counts_is_estimated_and_says_so() {
+    let upstream = Upstream::new(|exchange| {
+        exchange.stream("text/event-stream");
+        let text = "a".repeat(40);
+        exchange.chunk(format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"));
+        exchange
+            .chunk("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+        exchange.end();
+    });
+    let gateway = start("openai", &upstream, &json!({"model": "m"}));
+    let body =
+        json!({"model": "m", "max_tokens": 50, "stream": true, "messages": [{"role": "user", "content": "hello"}]});
+    let reply = gateway.post_with("/x/v1/messages", &[("anthropic-version", "2023-06-01")], body.to_string());
+    assert!(reply.text().contains("event: message_stop"), "{}", reply.text());
+    let log = gateway.access("/x/v1/messages");
+    assert_eq!(log["completion_tokens"], 10, "{log}");
+    assert_eq!(log["tokens_estimated"], true, "{log}");
+    let estimated = gateway.metrics().sum("tollgate_estimated_tokens_total", &[("llm", "openai")]);
+    assert!(estimated > 10.0, "{estimated}");
+}
+
+#[test]
+fn a_stream_that_was_not_given_is_made() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let reply = ask(&gateway, &streaming());
+    assert_eq!(chat_text(&reply.text()), ("hi é".to_owned(), true), "{}", reply.text());
+}
+
+#[test]
+fn media_at_private_addresses_are_refused_and_never_fetched() {
+    let upstream = Upstream::json(r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#);
+    let images = Upstream::fixed(200, &[("content-type", "image/png")], b"\x89PNG\r\n\x1a\nimage");
+    let manifest =
+        s1_with("gemini", "/x", upstream.port, &json!({"model": "gemini-2.5-flash", "apiVersion": "v1beta"}));
+    let mut body = hello();
+    let url = format!("http://127.0.0.1:{}/i.png", images.port);
+    body["messages"] = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]);
+    let gateway = Start::new().manifest("x.yaml", &manifest).run();
+    let reply = ask(&gateway, &body);
+    assert_error(&reply, Dialect::OpenAi, 400, "private");
+    assert!(reply.text().contains("messages[0]"), "{}", reply.text());
+    assert!(images.received().is_empty() && upstream.received().is_empty());
+    drop(gateway);
+    let gateway = Start::new().manifest("x.yaml", &manifest).arg("--fetch-private-addresses").run();
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let sent = upstream.only().json();
+    assert_eq!(sent["contents"][0]["parts"][0]["inlineData"]["mimeType"], "image/png", "{sent}");
+    let fetched = images.only();
+    for private in ["authorization", "cookie", "x-goog-api-key"] {
+        assert_eq!(fetched.header(private), None);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_cancels_what_it_asked() {
+    for stream in [false, true] {
+        let upstream = Upstream::new(move |exchange| {
+            if stream {
+                exchange.stream("text/event-stream");
+                exchange.chunk(STREAM[0]);
+            }
+            exchange.wait_closed();
+        });
+        let gateway = claude(&upstream);
+        let body = if stream { streaming() } else { hello() };
+        let mut client = gateway.connect();
+        client.send(&request("POST", CHAT, JSON, body.to_string().as_bytes()));
+        wait_until("the request upstream", PATIENCE, || (!upstream.received().is_empty()).then_some(()));
+        drop(client);
+        upstream.wait_for_closed(1);
+        assert_eq!(gateway.access(CHAT)["error"], "client_closed", "stream: {stream}");
+    }
+}
