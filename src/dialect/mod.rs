@@ -140,7 +140,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::Responses => &responses::Responses,
         Dialect::Messages => &messages::Messages,
         Dialect::Gemini => &generate::Generate,
-        Dialect::Converse => &chat::Chat,
+        Dialect::Converse => &converse::Converse,
     }
 }
 
