@@ -261,13 +261,14 @@ fn usage_option(top: &TopLevel<'_>) -> Option<Vec<u8>> {
 /// The error for a target that can't be asked this.
 pub fn refused(refusal: Refusal, ask: &Ask, provider: &str) -> ProxyError {
     match refusal {
+        Refusal::Translation if matches!(ask.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
+            ErrorKind::BadRequest,
+            "stored responses are kept by OpenAI and Azure OpenAI only; this route's provider keeps none",
+        ),
         Refusal::Translation => ProxyError::with_cause(
             ErrorKind::NotImplemented,
-            format!(
-                "this route's provider does not speak the {} API, and requests are not translated yet",
-                ask.family.as_str()
-            ),
-            format!("{provider} does not speak {} without translation", ask.family.as_str()),
+            "this route's provider has no such endpoint, and none that stands for it",
+            format!("{provider} has nothing for {} of the {} API", ask.endpoint.operation(), ask.family.as_str()),
         ),
         Refusal::Endpoint(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
         Refusal::ModelMissing => {
