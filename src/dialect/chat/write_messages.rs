@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use super::write::official;
 use crate::{
     conversation::{
-        Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult,
-        safe_id,
+        Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Message, Part, Role, Signature, Source, Text,
+        ToolResult, safe_id,
     },
     dialect::{Destination, Server, Thinking},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -259,7 +259,12 @@ impl<'o> Messages<'o> {
         for part in parts {
             match &part.content {
                 Content::Thinking { text, signature: None } if wanted => thoughts.push(Piece::Text(text.reborrow())),
-                Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
+                Content::Thinking { .. } | Content::Redacted(_) | Content::Text { signature: Some(_), .. } => {
+                    self.dropped.add("thinking");
+                }
+                Content::Call(call) => {
+                    self.dropped.add_if(call.signature.is_some() && proof(call, self.to).is_none(), "thinking");
+                }
                 _ => {}
             }
         }
@@ -278,6 +283,13 @@ fn fit_id(id: &str, server: Server) -> std::borrow::Cow<'_, str> {
     safe_id(id, MISTRAL_ID, |b| right && b.is_ascii_alphanumeric())
 }
 
+/// The proof of a call, where it is read: Google's own server of this dialect wants Gemini's back.
+fn proof<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
+    let gemini =
+        to.server == Server::Compatible && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
+    call.signature.as_ref().filter(|signature| gemini && signature.maker == Maker::Google)
+}
+
 fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {
     entry.field("id", &*fit_id(&call.id.decode(), to.server));
     entry.field("type", "function");
@@ -285,10 +297,7 @@ fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>
     call.name.write(function.key("name"));
     function.field("arguments", &*call.arguments);
     function.end();
-    // Google's own server of this dialect wants Gemini's proofs back; nobody else can read them.
-    let gemini =
-        to.server == Server::Compatible && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
-    if let Some(signature) = call.signature.as_ref().filter(|s| gemini && s.maker == Maker::Google) {
+    if let Some(signature) = proof(call, to) {
         let mut extra = entry.object("extra_content");
         let mut google = extra.object("google");
         signature.value.write(google.key("thought_signature"));
@@ -323,6 +332,7 @@ fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
         (_, source) if server == Server::Mistral => {
             part.field("type", "document_url");
             write_url(source, part.key("document_url"));
+            part.maybe("document_name", media.name.as_ref());
         }
         (_, source) => {
             part.field("type", "file");

@@ -135,6 +135,8 @@ impl ReadEvents for Reader {
         }
         match name {
             b"messageStart" => self.start(sink),
+            // What comes behind the end of an answer is none of it.
+            b"contentBlockDelta" | b"contentBlockStart" | b"messageStop" if self.finished => {}
             b"contentBlockDelta" => {
                 if let Ok(BlockDelta { content_block_index, delta: Some(delta) }) = serde_json::from_slice(data) {
                     self.delta(content_block_index.unwrap_or(0), delta, sink);

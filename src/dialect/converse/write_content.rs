@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{content, formats};
 use crate::{
     conversation::{
-        Cache, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
+        Cache, Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
         safe_id,
     },
     dialect::{ModelFacts, Vendor},
@@ -85,6 +85,12 @@ impl<'w> Blocks<'w> {
     fn turn(&mut self, turn: &Turn<'_, '_>, list: &mut ArrayWriter<'_>) {
         let (mut has_text, mut has_document) = (false, false);
         for part in &turn.parts {
+            // Gemini's proofs of what it said and called.
+            let signed = matches!(
+                &part.content,
+                Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
+            );
+            self.dropped.add_if(signed, "thinking");
             let written = match &part.content {
                 Content::Text { text, .. } | Content::Refusal(text) => {
                     let visible = !text.is_blank();

@@ -185,6 +185,10 @@ impl TurnWriter<'_, '_> {
                 let mut part = parts.object();
                 let mut blob = part.object("inlineData");
                 blob.field("mimeType", mime);
+                // AI Studio refuses a name.
+                let named = self.to.server == Server::Vertex;
+                blob.maybe("displayName", media.name.as_ref().filter(|_| named));
+                self.dropped.add_if(media.name.is_some() && !named, "filename");
                 data.write(blob.key("data"));
                 blob.end();
                 part.end();

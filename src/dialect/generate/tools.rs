@@ -65,6 +65,9 @@ impl<'a> Declaration<'a> {
         dropped.add_if(self.behavior.is_some(), "behavior");
         dropped.add_if(self.response.is_some() || self.response_json_schema.is_some(), "response");
         let schema = match (self.parameters_json_schema, self.parameters) {
+            (Some(schema), _) if !schema.get().starts_with('{') => {
+                return Err(Invalid::new(format!("{}.parametersJsonSchema", at()), "must be an object"));
+            }
             (Some(schema), _) => Some(Json::from(schema)),
             (None, Some(schema)) => Some(schema::read(&format!("{}.parameters", at()), schema)?),
             (None, None) => None,

@@ -136,7 +136,8 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-                i64::try_from(value).map(Number::Whole).map_err(|_| E::custom("number out of range"))
+                // No count comes near: a reply is not worth losing for one.
+                Ok(Number::Whole(i64::try_from(value).unwrap_or(i64::MAX)))
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {

@@ -121,6 +121,10 @@ impl<'d> Encoder<'d> {
 
     fn block(&mut self, part: &Part<'_>, role: Role, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
         let cache = part.cache.as_ref();
+        // Gemini's proofs of what it said and called.
+        let signed =
+            matches!(part.content, Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. }));
+        self.dropped.add_if(signed, "thinking");
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => self.text(text, cache, list),
             // The model says no media, so it can't have said them.
@@ -248,7 +252,8 @@ impl<'d> Encoder<'d> {
             Source::Url { url, .. } => {
                 (self.server.fetches_urls() && url.decode().starts_with("https://")).then_some(Place::Url(url))
             }
-            Source::File(id) if self.server == Server::Anthropic => Some(Place::File(id)),
+            // Only an id that Anthropic has given can be one of its files.
+            Source::File(id) if self.server == Server::Anthropic && id.decode().starts_with("file_") => Some(Place::File(id)),
             Source::File(_) => {
                 self.dropped.add("file_id");
                 return None;

@@ -35,6 +35,11 @@ fn is_said(content: &Content<'_>) -> bool {
     matches!(content, Content::Text { .. } | Content::Refusal(_) | Content::Media(_))
 }
 
+/// Whether it has a proof that only its maker reads.
+fn is_signed(content: &Content<'_>) -> bool {
+    matches!(content, Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. }))
+}
+
 struct Items<'w, 'o> {
     to: &'w Destination<'w>,
     dropped: &'w mut Dropped,
@@ -44,6 +49,8 @@ struct Items<'w, 'o> {
 impl Items<'_, '_> {
     fn run(&mut self, role: Role, run: &[Part<'_>]) {
         self.dropped.add_if(run.iter().any(|part| part.cache.is_some()), "cache_control");
+        // Gemini's proofs of what it said and called.
+        self.dropped.add_if(run.iter().any(|part| is_signed(&part.content)), "thinking");
         match run {
             [Part { content: Content::Call(call), .. }] => self.call(call),
             [Part { content: Content::Result(result), .. }] => self.result(result),

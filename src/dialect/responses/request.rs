@@ -101,12 +101,16 @@ impl<'a> Reader<'a> {
             }
             let field = |name: &str| format!("tools[{at}].{name}");
             let Some(name) = tool.name else { return Err(Invalid::new(field("name"), "is required")) };
+            let schema = tool.parameters.map(Json::from);
+            if schema.as_ref().is_some_and(|schema| !schema.is_object()) {
+                return Err(Invalid::new(field("parameters"), "must be an object"));
+            }
             let typed = |raw: Option<&'a RawValue>| raw.map(RawValue::get);
             let parse_strict = |json| parse(json, || field("strict"));
             self.request.tools.push(Tool {
                 name: parse(name.get(), || field("name"))?,
                 description: super::wire::text(tool.description, || field("description"))?,
-                schema: tool.parameters.map(Json::from),
+                schema,
                 strict: typed(tool.strict).map(parse_strict).transpose()?,
                 cache: None,
             });

@@ -1,0 +1,341 @@
+// What the fuzz targets and the tests do with bytes that a client or a provider may send: read them as a dialect, write
+// what was understood in every dialect, and read that again. Shared by path, so that both check the same.
+
+use tollgate::{
+    conversation::{Content, Dropped, Event, Finish, Names, Reply, Request},
+    dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, codec},
+    stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
+};
+
+/// Who requests are written for: every server, with models that differ in what they take.
+pub const DESTINATIONS: [(Dialect, Server, &str); 17] = [
+    (Dialect::Chat, Server::OpenAi, "gpt-4.1"),
+    (Dialect::Chat, Server::OpenAi, "gpt-5.1"),
+    (Dialect::Chat, Server::Azure, "gpt-4.1"),
+    (Dialect::Chat, Server::Compatible, "llama-3.3-70b"),
+    (Dialect::Chat, Server::Mistral, "mistral-large-latest"),
+    (Dialect::Chat, Server::DeepSeek, "deepseek-chat"),
+    (Dialect::Responses, Server::OpenAi, "gpt-4.1"),
+    (Dialect::Responses, Server::OpenAi, "gpt-5.1"),
+    (Dialect::Messages, Server::Anthropic, "claude-sonnet-4-5"),
+    (Dialect::Messages, Server::Anthropic, "claude-opus-4-7"),
+    (Dialect::Messages, Server::VertexClaude, "claude-3-5-haiku@20241022"),
+    (Dialect::Gemini, Server::AiStudio, "gemini-3-pro"),
+    (Dialect::Gemini, Server::AiStudio, "gemini-2.0-flash"),
+    (Dialect::Gemini, Server::Vertex, "gemini-2.5-flash"),
+    (Dialect::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    (Dialect::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"),
+    (Dialect::Converse, Server::Bedrock, "meta.llama3-3-70b-instruct-v1:0"),
+];
+
+/// The destination of a row of [`DESTINATIONS`].
+pub fn destination((_, server, model): (Dialect, Server, &'static str)) -> Destination<'static> {
+    Destination { model, facts: ModelFacts::of(model), server }
+}
+
+/// The dialect that a byte chooses.
+pub fn dialect(byte: u8) -> Dialect {
+    Dialect::ALL[usize::from(byte) % Dialect::ALL.len()]
+}
+
+/// How streams of `dialect` are framed.
+pub fn mode(dialect: Dialect) -> StreamMode {
+    if dialect == Dialect::Converse { StreamMode::EventStream } else { StreamMode::Sse }
+}
+
+/// What replies say about themselves here.
+pub fn head(mode: StreamMode) -> ReplyHead {
+    ReplyHead { id: "made1".into(), model: "asked-model".into(), created: 1_700_000_000, include_usage: true, mode }
+}
+
+/// Reads a request, and writes it for everybody. What is written must be JSON that its own dialect reads.
+pub fn request(from: Dialect, body: &[u8]) {
+    let Ok(top) = TopLevel::scan(body) else { return };
+    let Ok(mut request) = codec(from).read_request(&top) else { return };
+    let _ = Names::fit(&mut request);
+    DESTINATIONS.iter().for_each(|to| {
+        let _ = rewrite(&request, *to, |_, _, _| ());
+    });
+}
+
+/// Writes `request` for `to` and reads it again: lends what was written, what was read and what was dropped to `look`.
+/// `None` when the target can't be asked this.
+pub fn rewrite<T>(
+    request: &Request<'_>,
+    to: (Dialect, Server, &'static str),
+    look: impl FnOnce(&str, &Request<'_>, &Dropped) -> T,
+) -> Option<T> {
+    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    codec(to.0).write_request(request, &destination(to), &mut dropped, &mut out).ok()?;
+    let body = spelled(to.1, out);
+    let top = TopLevel::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{to:?}: {error:?}: {body}"));
+    let read = codec(to.0).read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {body}"));
+    Some(look(&body, &read, &dropped))
+}
+
+/// Mistral spells some things in its own way, which no client does: here they are spelled as clients do.
+fn spelled(server: Server, body: Vec<u8>) -> String {
+    fn walk(value: &mut serde_json::Value) {
+        if let Some(object) = value.as_object_mut() {
+            if let Some(url) = object.remove("document_url") {
+                let name = object.remove("document_name");
+                object.insert("type".into(), "file".into());
+                object.insert("file".into(), serde_json::json!({ "file_data": url, "filename": name }));
+            }
+            if let Some(data @ serde_json::Value::String(_)) = object.get("input_audio").cloned() {
+                object.insert("input_audio".into(), serde_json::json!({ "data": data, "format": "wav" }));
+            }
+            object.values_mut().for_each(walk);
+        } else if let Some(list) = value.as_array_mut() {
+            list.iter_mut().for_each(walk);
+        }
+    }
+    let body = String::from_utf8(body).expect("a written body is UTF-8");
+    if server != Server::Mistral {
+        return body;
+    }
+    // Nested deeper than a tree may be, it holds nothing of Mistral's.
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(&body) else { return body };
+    if let Some(list) = value.get_mut("messages") {
+        walk(list);
+    }
+    if let Some(object) = value.as_object_mut()
+        && let Some(seed) = object.remove("random_seed")
+    {
+        object.insert("seed".into(), seed);
+    }
+    value.to_string()
+}
+
+/// Reads a reply and an error, and writes both for every client, in one piece and as a stream. What is written must be
+/// read without an error.
+pub fn reply(from: Dialect, body: &[u8]) {
+    for status in [400, 429, 500] {
+        let failure = codec(from).read_error(status, body);
+        for to in Dialect::ALL {
+            let mut out = Vec::new();
+            let status = codec(to).write_error(&failure, "req-1", &mut out);
+            assert!((400..600).contains(&status), "{to:?}: an error of status {status}");
+            assert!(TopLevel::scan(&out).is_ok(), "{to:?}: {}", String::from_utf8_lossy(&out));
+        }
+    }
+    let Ok(reply) = codec(from).read_reply(body) else { return };
+    for to in Dialect::ALL {
+        let written = write_reply(to, &reply);
+        // Responses has failures of its own, with a status of 200.
+        let failed = reply.choices.iter().any(|choice| choice.finish == Finish::Failed);
+        if let Err(failure) = codec(to).read_reply(&written)
+            && !failed
+        {
+            panic!("{from:?} to {to:?}: {failure:?}: {}", String::from_utf8_lossy(&written));
+        }
+        let mut writer = codec(to).write_events(head(mode(to)));
+        let mut bytes = Vec::new();
+        reply.replay(&mut |event| writer.event(&event, &mut bytes));
+        let told = read_stream(to, &[&bytes]);
+        assert!(failed || matches!(told.last(), Some(Event::End)), "{from:?} to {to:?}: ends with {:?}", told.last());
+    }
+}
+
+/// The reply as `to` writes it.
+pub fn write_reply(to: Dialect, reply: &Reply<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    codec(to).write_reply(reply, &head(StreamMode::No), &mut out);
+    out
+}
+
+/// Reads a stream, whole and in pieces of `length` bytes, which must say the same, in an order that is legal; and writes
+/// it for every client.
+pub fn events(from: Dialect, length: usize, wire: &[u8]) {
+    let whole = read_stream(from, &[wire]);
+    let pieces: Vec<&[u8]> = wire.chunks(length.max(1)).collect();
+    assert_eq!(read_stream(from, &pieces), whole, "{from:?}: in pieces of {length}");
+    check_order(from, &whole);
+    for to in Dialect::ALL {
+        let bytes = write_stream(to, &whole);
+        let again = read_stream(to, &[&bytes]);
+        check_order(to, &again);
+        let ends = |events: &[Event<'_>]| matches!(events.last(), Some(Event::End | Event::Error(_)));
+        // A dialect without a mark of the end has come to it when its answers have.
+        let finished = whole.iter().any(|event| matches!(event, Event::Finish { .. }));
+        let right = if ends(&whole) { ends(&again) } else { finished || !ends(&again) };
+        assert!(right, "{from:?} to {to:?}: {whole:#?} became {}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+/// The stream that `to` makes of `events`.
+pub fn write_stream(to: Dialect, events: &[Event<'_>]) -> Vec<u8> {
+    let mut writer = codec(to).write_events(head(mode(to)));
+    let mut out = Vec::new();
+    events.iter().for_each(|event| writer.event(event, &mut out));
+    out
+}
+
+/// What a stream in these pieces says.
+pub fn read_stream(from: Dialect, pieces: &[&[u8]]) -> Vec<Event<'static>> {
+    let codec: &dyn Codec = codec(from);
+    let mut reader = codec.read_events();
+    let mut told = Vec::new();
+    let mut sink = |event: Event<'_>| told.push(owned(event));
+    if mode(from) == StreamMode::EventStream {
+        let mut frames = AwsDecoder::default();
+        for piece in pieces {
+            // Broken framing ends the stream.
+            if frames.push(piece, &mut |frame| reader.event(Some(frame.name), frame.payload, &mut sink)).is_err() {
+                return told;
+            }
+        }
+    } else {
+        let mut frames = SseDecoder::new(MAX_EVENT_BYTES);
+        for piece in pieces {
+            frames.push(piece, &mut |event| reader.event(event.name, event.data, &mut sink));
+        }
+        frames.finish(&mut |event| reader.event(event.name, event.data, &mut sink));
+    }
+    reader.finish(&mut sink);
+    told
+}
+
+/// The same, borrowing nothing.
+pub fn owned(event: Event<'_>) -> Event<'static> {
+    use tollgate::conversation::{Citation, Opened, Signature, Text, TokenLogprob};
+    let proof = |s: Signature<'_>| Signature { maker: s.maker, value: s.value.into_owned() };
+    match event {
+        Event::Start { id, model, usage } => {
+            Event::Start { id: id.map(Text::into_owned), model: model.map(Text::into_owned), usage }
+        }
+        Event::Open { choice, block, opened } => {
+            let opened = match opened {
+                Opened::Text => Opened::Text,
+                Opened::Refusal => Opened::Refusal,
+                Opened::Thinking => Opened::Thinking,
+                Opened::Redacted(signature) => Opened::Redacted(proof(signature)),
+                Opened::Call { id, name, signature } => {
+                    Opened::Call { id: id.into_owned(), name: name.into_owned(), signature: signature.map(proof) }
+                }
+            };
+            Event::Open { choice, block, opened }
+        }
+        Event::Delta { choice, block, text } => Event::Delta { choice, block, text: text.into_owned() },
+        Event::Signed { choice, block, signature } => Event::Signed { choice, block, signature: proof(signature) },
+        Event::Cited { choice, block, citation } => {
+            let Citation { url, title, quote, start, end } = citation;
+            let [url, title, quote] = [url, title, quote].map(|text| text.map(Text::into_owned));
+            Event::Cited { choice, block, citation: Citation { url, title, quote, start, end } }
+        }
+        Event::Logprobs { choice, tokens } => {
+            let own = |one: TokenLogprob<'_>| TokenLogprob {
+                token: one.token.into_owned(),
+                logprob: one.logprob,
+                top: one.top.into_iter().map(|(text, logprob)| (text.into_owned(), logprob)).collect(),
+            };
+            Event::Logprobs { choice, tokens: tokens.into_iter().map(own).collect() }
+        }
+        Event::Close { choice, block } => Event::Close { choice, block },
+        Event::Finish { choice, reason, stop_sequence } => {
+            Event::Finish { choice, reason, stop_sequence: stop_sequence.map(Text::into_owned) }
+        }
+        Event::Usage(usage) => Event::Usage(usage),
+        Event::Error(failure) => Event::Error(failure.into_owned()),
+        Event::End => Event::End,
+    }
+}
+
+/// Checks what the conversation promises of every stream: what is opened is closed once, before its answer finishes, and
+/// nothing follows the end.
+pub fn check_order(of: Dialect, events: &[Event<'_>]) {
+    let mut open = std::collections::BTreeSet::new();
+    let mut finished = std::collections::BTreeSet::new();
+    let last = events.len().saturating_sub(1);
+    for (at, event) in events.iter().enumerate() {
+        let legal = match event {
+            Event::Start { .. } => at == 0,
+            Event::Open { choice, block, .. } => !finished.contains(choice) && open.insert((*choice, *block)),
+            Event::Delta { choice, block, .. }
+            | Event::Signed { choice, block, .. }
+            | Event::Cited { choice, block, .. } => open.contains(&(*choice, *block)),
+            Event::Close { choice, block } => open.remove(&(*choice, *block)),
+            Event::Finish { choice, .. } => finished.insert(*choice) && !open.iter().any(|(of, _)| of == choice),
+            Event::End => at == last && open.is_empty() && !finished.is_empty(),
+            Event::Error(_) => at == last,
+            Event::Logprobs { .. } | Event::Usage(_) => true,
+        };
+        assert!(legal, "{of:?}: {event:?} at {at} of {events:#?}");
+    }
+}
+
+/// The reply that a stream tells.
+pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
+    use tollgate::conversation::{Call, Choice, Opened, Part, Text};
+    let mut reply = Reply::default();
+    // The block of each part.
+    let mut places: Vec<(u32, u32, usize)> = Vec::new();
+    for event in events.iter().cloned().map(owned) {
+        if let Event::Open { choice, .. } | Event::Logprobs { choice, .. } | Event::Finish { choice, .. } = &event {
+            while reply.choices.len() <= *choice as usize {
+                let (parts, logprobs) = (Vec::new(), Vec::new());
+                reply.choices.push(Choice { parts, finish: Finish::Stop, stop_sequence: None, logprobs });
+            }
+        }
+        let place = |choice: u32, block: u32| places.iter().find(|p| (p.0, p.1) == (choice, block)).map(|p| p.2);
+        match event {
+            Event::Start { id, model, usage } => {
+                (reply.id, reply.model) = (id, model);
+                reply.usage.update(usage);
+            }
+            Event::Open { choice, block, opened } => {
+                let parts = &mut reply.choices[choice as usize].parts;
+                places.push((choice, block, parts.len()));
+                let empty = || Text::from("");
+                parts.push(Part::from(match opened {
+                    Opened::Text => Content::text(empty()),
+                    Opened::Refusal => Content::Refusal(empty()),
+                    Opened::Thinking => Content::Thinking { text: empty(), signature: None },
+                    Opened::Redacted(signature) => Content::Redacted(signature),
+                    Opened::Call { id, name, signature } => {
+                        Content::Call(Call { id, name, arguments: "".into(), signature })
+                    }
+                }));
+            }
+            Event::Delta { choice, block, text: more } => {
+                let Some(at) = place(choice, block) else { continue };
+                match &mut reply.choices[choice as usize].parts[at].content {
+                    Content::Text { text, .. } | Content::Refusal(text) | Content::Thinking { text, .. } => {
+                        *text = format!("{}{}", text.decode(), more.decode()).into();
+                    }
+                    Content::Call(call) => call.arguments.to_mut().push_str(&more.decode()),
+                    other => panic!("a delta of {other:?}"),
+                }
+            }
+            Event::Signed { choice, block, signature: proof } => {
+                let Some(at) = place(choice, block) else { continue };
+                match &mut reply.choices[choice as usize].parts[at].content {
+                    Content::Text { signature, .. } | Content::Thinking { signature, .. } => *signature = Some(proof),
+                    Content::Call(call) => call.signature = Some(proof),
+                    other => panic!("a signature of {other:?}"),
+                }
+            }
+            Event::Cited { choice, block, citation } => {
+                let Some(at) = place(choice, block) else { continue };
+                if let Content::Text { citations, .. } = &mut reply.choices[choice as usize].parts[at].content {
+                    citations.push(citation);
+                }
+            }
+            Event::Logprobs { choice, tokens } => reply.choices[choice as usize].logprobs.extend(tokens),
+            Event::Finish { choice, reason, stop_sequence } => {
+                let answer = &mut reply.choices[choice as usize];
+                (answer.finish, answer.stop_sequence) = (reason, stop_sequence);
+            }
+            Event::Usage(usage) => reply.usage.update(usage),
+            Event::Close { .. } | Event::Error(_) | Event::End => {}
+        }
+    }
+    for part in reply.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
+        if let Content::Call(call) = &mut part.content
+            && call.arguments.trim().is_empty()
+        {
+            call.arguments = "{}".into();
+        }
+    }
+    reply
+}

@@ -1,0 +1,193 @@
+//! What vendors have not invented yet: members, events, blocks and words that nobody knows are passed over, and what is
+//! known beside them is kept.
+
+use tollgate::{
+    conversation::{Content, Event},
+    dialect::{Dialect, codec},
+    stream::TopLevel,
+};
+
+use super::exercise::{assemble, check_order, read_stream, reply, request};
+use super::hostile::wire;
+
+/// A request with members, blocks and words of the future: (dialect, body, names that must be told).
+const REQUESTS: [(Dialect, &str, &[&str]); 5] = [
+    (
+        Dialect::Chat,
+        r#"{"model":"m","quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"type":"text","text":"Hi","weight":2},
+        {"type":"smell","smell":{"url":"x"}}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"},"price":1},"where":"x"},
+        {"type":"telepathy","telepathy":{}}],"tool_choice":{"type":"telepathy"},"temperature":0.5}"#,
+        &["quantum", "smell", "telepathy"],
+    ),
+    (
+        Dialect::Responses,
+        r#"{"model":"m","quantum":{"a":1},"input":[{"type":"message","role":"user","mood":"calm","content":[{"type":"input_text","text":"Hi","weight":2},
+        {"type":"input_smell","smell":"x"}]},{"type":"dream_call","id":"d1"}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"price":1},
+        {"type":"telepathy"}],"include":["dream_call.results"],"temperature":0.5,"text":{"format":{"type":"haiku"}}}"#,
+        &["quantum", "input_smell", "dream_call", "telepathy", "dream_call.results", "response_format"],
+    ),
+    (
+        Dialect::Messages,
+        r#"{"model":"m","max_tokens":9,"quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"type":"text","text":"Hi","weight":2},
+        {"type":"smell","source":{"type":"nose"}}]}],"tools":[{"name":"f","input_schema":{"type":"object"},"price":1},{"type":"telepathy_20300101","name":"t"}],
+        "thinking":{"type":"quantum"},"output_config":{"effort":"extreme"},"temperature":0.5}"#,
+        &["quantum", "smell", "telepathy_20300101", "thinking", "reasoning"],
+    ),
+    (
+        Dialect::Gemini,
+        r#"{"quantum":{"a":1},"contents":[{"role":"user","mood":"calm","parts":[{"text":"Hi","weight":2},{"smell":{"data":"x"}}]}],
+        "tools":[{"functionDeclarations":[{"name":"f","price":1}]},{"telepathy":{}}],"generationConfig":{"temperature":0.5,"flavour":"sweet",
+        "thinkingConfig":{"thinkingLevel":"EXTREME","depth":3},"responseModalities":["TEXT","SMELL"]}}"#,
+        &["quantum", "part", "telepathy", "flavour", "depth", "responseModalities"],
+    ),
+    (
+        Dialect::Converse,
+        r#"{"quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"text":"Hi"},{"smell":{"source":{"bytes":"x"}}}]}],
+        "toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}},"price":1}},{"telepathy":{}}]},
+        "inferenceConfig":{"temperature":0.5,"flavour":"sweet"},"additionalModelRequestFields":{"depth":3}}"#,
+        &["quantum", "smell", "additionalModelRequestFields.depth"],
+    ),
+];
+
+#[test]
+fn requests_of_the_future_are_read_and_what_is_new_is_named() {
+    for (dialect, body, names) in REQUESTS {
+        let top = TopLevel::scan(body.as_bytes()).unwrap();
+        let read = codec(dialect).read_request(&top).unwrap_or_else(|invalid| panic!("{dialect:?}: {invalid}"));
+        let told: Vec<&str> = read.dropped.names().iter().map(|name| &**name).collect();
+        for name in names {
+            assert!(told.contains(name), "{dialect:?}: {name} is not among {told:?}");
+        }
+        assert_eq!(read.sampling.temperature, Some(0.5), "{dialect:?}");
+        assert_eq!(read.tools.len(), 1, "{dialect:?}");
+        let says = |content: &Content<'_>| matches!(content, Content::Text { text, .. } if text.is("Hi"));
+        assert!(read.messages.iter().flat_map(|m| &m.parts).any(|part| says(&part.content)), "{dialect:?}");
+        request(dialect, body.as_bytes());
+    }
+}
+
+/// Replies with members, blocks and reasons of the future. All say `Hello` and count 10 and 5 tokens.
+const REPLIES: [(Dialect, &str); 5] = [
+    (
+        Dialect::Chat,
+        r#"{"id":"1","object":"chat.completion.v9","created":1,"model":"m","quantum":{"a":1},"choices":[{"index":0,"mood":"calm","message":{"role":"assistant",
+        "content":"Hello","smell":{"data":"x"},"annotations":[{"type":"memory","memory":{}}],"tool_calls":[]},"finish_reason":"enlightened","logprobs":null}],
+        "usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"karma":7,"prompt_tokens_details":{"dreamt_tokens":1}},"service_tier":"astral"}"#,
+    ),
+    (
+        Dialect::Responses,
+        r#"{"id":"resp_1","object":"response","created_at":1,"model":"m","status":"enlightened","quantum":{"a":1},"output":[{"type":"dream","id":"d","images":[1]},
+        {"type":"message","id":"msg_1","role":"assistant","status":"completed","mood":"calm","content":[{"type":"output_smell","smell":"x"},
+        {"type":"output_text","text":"Hello","annotations":[{"type":"memory"}],"weight":2}]}],
+        "usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15,"karma":7},"incomplete_details":{"reason":"bored"}}"#,
+    ),
+    (
+        Dialect::Messages,
+        r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","quantum":{"a":1},"content":[{"type":"dream","dream":{"x":1}},
+        {"type":"text","text":"Hello","weight":2,"citations":[{"type":"memory_location","memory":1}]}],"stop_reason":"enlightened",
+        "usage":{"input_tokens":10,"output_tokens":5,"karma":7,"service_tier":"astral"}}"#,
+    ),
+    (
+        Dialect::Gemini,
+        r#"{"quantum":{"a":1},"candidates":[{"index":0,"mood":"calm","content":{"role":"model","parts":[{"smell":{"data":"x"}},{"text":"Hello","weight":2}]},
+        "finishReason":"ENLIGHTENED","memoryMetadata":{}}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"karmaTokenCount":7},"modelVersion":"m"}"#,
+    ),
+    (
+        Dialect::Converse,
+        r#"{"quantum":{"a":1},"output":{"message":{"role":"assistant","mood":"calm","content":[{"smell":{"data":"x"}},{"text":"Hello"}]},"dream":{}},
+        "stopReason":"enlightened","usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15,"karmaTokens":7},"metrics":{"latencyMs":1,"auraMs":2},
+        "serviceTier":{"type":"astral"}}"#,
+    ),
+];
+
+#[test]
+fn replies_of_the_future_are_read_and_keep_what_is_known() {
+    for (dialect, body) in REPLIES {
+        let read = codec(dialect).read_reply(body.as_bytes()).unwrap_or_else(|f| panic!("{dialect:?}: {f:?}"));
+        let says = |content: &Content<'_>| matches!(content, Content::Text { text, .. } if text.is("Hello"));
+        assert!(read.choices[0].parts.iter().any(|part| says(&part.content)), "{dialect:?}: {read:#?}");
+        assert_eq!((read.usage.input, read.usage.output), (Some(10), Some(5)), "{dialect:?}");
+        reply(dialect, body.as_bytes());
+    }
+}
+
+/// Streams with events, deltas and reasons of the future, which say the same.
+const STREAMS: [(Dialect, &str); 5] = [
+    (
+        Dialect::Chat,
+        concat!(
+            "event: heartbeat\ndata: {\"beat\":1}\n\n",
+            "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"aura\":\"blue\"}}]}\n\n",
+            "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"smell\":\"x\"}}]}\n\n",
+            "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"mood\":1}]}\n\n",
+            "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"enlightened\"}]}\n\n",
+            "data: {\"id\":\"1\",\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"karma\":1}}\n\ndata: [DONE]",
+        ),
+    ),
+    (
+        Dialect::Responses,
+        concat!(
+            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\",\"status\":\"dreaming\",\"output\":[]}}\n\n",
+            "event: response.dream.delta\ndata: {\"type\":\"response.dream.delta\",\"output_index\":0,\"delta\":{\"x\":1}}\n\n",
+            "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"dream\",\"id\":\"d\"}}\n\n",
+            "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"output_index\":1,\"item\":{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"content\":[]}}\n\n",
+            "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\",\"output_index\":1,\"content_index\":0,\"part\":{\"type\":\"output_text\",\"text\":\"\"}}\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"output_index\":1,\"content_index\":0,\"delta\":\"Hello\",\"aura\":1}\n\n",
+            "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":1,\"item\":{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"Hello\"}]}}\n\n",
+            "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\",\"status\":\"completed\",\"usage\":{\"input_tokens\":10,\"output_tokens\":5,\"karma\":1}}}",
+        ),
+    ),
+    (
+        Dialect::Messages,
+        concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"m\",\"content\":[],\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n",
+            "event: aura\ndata: {\"type\":\"aura\",\"colour\":\"blue\"}\n\n",
+            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"dream\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"dream_delta\",\"dream\":\"x\"}}\n\n",
+            "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\",\"weight\":1}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"smell_delta\",\"smell\":\"x\"}}\n\n",
+            "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"enlightened\"},\"usage\":{\"output_tokens\":5,\"karma\":1}}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\",\"aura\":1}",
+        ),
+    ),
+    (
+        Dialect::Gemini,
+        concat!(
+            "data: {\"aura\":{\"colour\":\"blue\"}}\n\n",
+            "data: {\"candidates\":[{\"index\":0,\"content\":{\"role\":\"model\",\"parts\":[{\"smell\":{\"x\":1}},{\"text\":\"Hello\",\"weight\":1}]}}],\"modelVersion\":\"m\"}\n\n",
+            "data: {\"candidates\":[{\"index\":0,\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"ENLIGHTENED\"}],\"usageMetadata\":{\"promptTokenCount\":10,\"candidatesTokenCount\":5,\"karma\":1}}",
+        ),
+    ),
+    (
+        Dialect::Converse,
+        concat!(
+            "messageStart {\"role\":\"assistant\",\"aura\":\"blue\"}\n",
+            "dreamStart {\"x\":1}\n",
+            "contentBlockStart {\"contentBlockIndex\":0,\"start\":{\"dream\":{}}}\n",
+            "contentBlockDelta {\"contentBlockIndex\":0,\"delta\":{\"dream\":{\"x\":1}}}\n",
+            "contentBlockStop {\"contentBlockIndex\":0}\n",
+            "contentBlockDelta {\"contentBlockIndex\":1,\"delta\":{\"text\":\"Hello\"},\"p\":\"abc\"}\n",
+            "contentBlockStop {\"contentBlockIndex\":1}\n",
+            "messageStop {\"stopReason\":\"enlightened\"}\n",
+            "metadata {\"usage\":{\"inputTokens\":10,\"outputTokens\":5,\"totalTokens\":15,\"karma\":1},\"metrics\":{\"latencyMs\":1}}",
+        ),
+    ),
+];
+
+#[test]
+fn streams_of_the_future_are_read_and_keep_what_is_known() {
+    for (dialect, text) in STREAMS {
+        let wire = wire(dialect, text);
+        let told = read_stream(dialect, &[&wire]);
+        check_order(dialect, &told);
+        assert!(matches!(told.last(), Some(Event::End)), "{dialect:?}: {told:#?}");
+        let read = assemble(&told);
+        let says = |content: &Content<'_>| matches!(content, Content::Text { text, .. } if text.is("Hello"));
+        assert!(read.choices[0].parts.iter().any(|part| says(&part.content)), "{dialect:?}: {told:#?}");
+        assert_eq!((read.usage.input, read.usage.output), (Some(10), Some(5)), "{dialect:?}");
+        super::exercise::events(dialect, 1, &wire);
+    }
+}
