@@ -339,3 +339,44 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
     }
     reply
 }
+
+/// The first byte chooses the dialect of the request behind it.
+pub fn fuzz_requests(input: &[u8]) {
+    if let Some((first, body)) = input.split_first() {
+        request(dialect(*first), body);
+    }
+}
+
+/// The first byte chooses the dialect of the reply or the error behind it.
+pub fn fuzz_replies(input: &[u8]) {
+    if let Some((first, body)) = input.split_first() {
+        reply(dialect(*first), body);
+    }
+}
+
+/// The first byte chooses the dialect, the second how the stream is split.
+pub fn fuzz_events(input: &[u8]) {
+    if let [first, length, wire @ ..] = input {
+        events(dialect(*first), usize::from(*length), wire);
+    }
+}
+
+/// Frames do not depend on the split, and broken ones are refused with the same error wherever it is.
+pub fn fuzz_aws_frames(input: &[u8]) {
+    let Some((length, wire)) = input.split_first() else { return };
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut decoder, mut frames) = (AwsDecoder::default(), Vec::new());
+        for piece in pieces {
+            let pushed = decoder.push(piece, &mut |frame| {
+                frames.push((frame.name.to_vec(), frame.payload.to_vec(), frame.is_failure()));
+            });
+            if let Err(error) = pushed {
+                return (frames, Some(error.to_string()));
+            }
+        }
+        (frames, None)
+    };
+    let whole = read(&mut std::iter::once(wire));
+    assert_eq!(read(&mut wire.chunks(usize::from(*length).max(1))), whole);
+    events(Dialect::Converse, usize::from(*length), wire);
+}

@@ -11,9 +11,9 @@ use serde_json::Value;
 use tollgate::{
     conversation::{
         Content, Dropped, Effort, Format, Maker, Media, MediaKind, Part, Reasoning, Request, Role, Signature, Source,
-        Text, ToolChoice, ToolResult,
+        Text, Tool, ToolChoice, ToolResult,
     },
-    dialect::{Dialect, ModelFacts, Server, Thinking},
+    dialect::{Dialect, ModelFacts, SamplingFacts, Server, Thinking},
 };
 
 use super::exercise::rewrite;
@@ -71,25 +71,27 @@ pub const FEATURES: &[Feature] = &[
     feature("instructions", &[], Compare::Within, |r| lines(system(r))),
     feature("later instructions", &[], Compare::Equal, later_instructions),
     feature("turns", &[], Compare::Within, |r| lines(turns(r))),
-    feature("image", &["image", "file_id"], Compare::Equal, |r| media(r, MediaKind::Image)),
-    feature("detail", &["detail", "image"], Compare::Equal, |r| lines(all_media(r).filter_map(detail))),
-    feature("document", &["document", "file_id"], Compare::Equal, |r| media(r, MediaKind::Document)),
+    feature("image", &["image", "file_id"], Compare::Within, |r| media(r, MediaKind::Image)),
+    feature("detail", &["detail", "image", "file_id"], Compare::Equal, |r| lines(all_media(r).filter_map(detail))),
+    feature("document", &["document", "file_id"], Compare::Within, |r| media(r, MediaKind::Document)),
     feature("filename", &["filename", "document", "file_id", "image"], Compare::Equal, |r| {
-        lines(all_media(r).filter(|m| m.kind == MediaKind::Document).filter_map(|m| m.name.as_ref().map(flat)))
+        // What is elsewhere has its name there.
+        let inline = |m: &&Media<'_>| m.kind == MediaKind::Document && matches!(m.source, Source::Data { .. } | Source::Text(_));
+        lines(all_media(r).filter(inline).filter_map(|m| m.name.as_ref().map(flat)))
     }),
     feature("audio", &["audio", "file_id"], Compare::Equal, |r| media(r, MediaKind::Audio)),
     feature("video", &["video", "file_id"], Compare::Equal, |r| media(r, MediaKind::Video)),
-    feature("tools", &[], Compare::Equal, |r| lines(r.tools.iter().map(tool))),
+    feature("tools", &["schema keywords"], Compare::Within, |r| lines(offered(r).map(tool))),
     feature("strict", &["strict"], Compare::Equal, |r| {
-        lines(r.tools.iter().filter(|t| t.strict == Some(true)).map(|t| flat(&t.name)))
+        lines(offered(r).filter(|t| t.strict == Some(true)).map(|t| flat(&t.name)))
     }),
     feature("tool_choice", &["tool_choice"], Compare::Equal, choice),
     feature("parallel_tool_calls", &["parallel_tool_calls"], Compare::Equal, |r| {
-        (r.parallel_tool_calls == Some(false) && !r.tools.is_empty()).then(|| "one at a time".into())
+        (r.parallel_tool_calls == Some(false) && offered(r).next().is_some()).then(|| "one at a time".into())
     }),
     feature("calls", &[], Compare::Equal, |r| lines(calls(r))),
     feature("results", &[], Compare::Within, |r| lines(results(r, |result| Some(texts(&result.parts))))),
-    feature("is_error", &["is_error"], Compare::Equal, |r| {
+    feature("is_error", &["is_error"], Compare::Within, |r| {
         lines(results(r, |result| result.failed.then(|| "failed".into())).into_iter().filter(|l| !l.contains("no result")))
     }),
     feature("result media", &["image", "document", "audio", "video", "file_id"], Compare::Equal, |r| {
@@ -117,7 +119,7 @@ pub const FEATURES: &[Feature] = &[
     }),
     feature("Claude's thoughts", &["thinking"], Compare::Equal, |r| lines(signed(r, Maker::Anthropic))),
     feature("OpenAI's reasoning", &["thinking"], Compare::Equal, |r| lines(signed(r, Maker::OpenAi))),
-    feature("Gemini's signatures", &["thinking"], Compare::Equal, |r| lines(signed(r, Maker::Google))),
+    feature("Gemini's signatures", &["thinking"], Compare::Within, |r| lines(signed(r, Maker::Google))),
     feature("redacted thoughts", &["thinking"], Compare::Equal, |r| {
         lines(contents(r).filter_map(|c| if let Content::Redacted(s) = c { Some(proof(s)) } else { None }))
     }),
@@ -154,14 +156,14 @@ pub const FEATURES: &[Feature] = &[
         // What everybody gets who says nothing.
         (tier != "auto").then(|| tier.replace("standard_only", "default"))
     }),
-    feature("cache_control", &["cache_control"], Compare::Equal, |r| {
+    feature("cache_control", &["cache_control", "image", "document", "audio", "video", "file_id"], Compare::Within, |r| {
         let inner = |part: &Part<'_>| match &part.content {
             Content::Result(result) => result.parts.iter().filter(|p| p.cache.is_some()).count(),
             _ => 0,
         };
         let parts = r.messages.iter().flat_map(|m| &m.parts).map(|p| usize::from(p.cache.is_some()) + inner(p));
-        let marks = parts.sum::<usize>() + r.tools.iter().filter(|t| t.cache.is_some()).count();
-        (marks > 0).then(|| format!("{marks} marks"))
+        let marks = parts.sum::<usize>() + offered(r).filter(|t| t.cache.is_some()).count();
+        lines((0..marks).map(|_| "mark".to_owned()))
     }),
 ];
 
@@ -181,10 +183,11 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
             return Verdict::Carried;
         }
         let names = told(feature, dropped);
-        if fetched && found == (feature.of)(&inlined) {
+        let sent = (feature.of)(&inlined).unwrap_or_default();
+        if fetched && found.as_ref().is_some_and(|found| same(feature.compare, &sent, found)) {
             return Verdict::Changed("the gateway fetches it and sends it along".into());
         }
-        match (adapted(feature, asked, got, to), names) {
+        match (adapted(feature, &inlined, got, to), names) {
             (Some(note), None) => Verdict::Changed(note.into()),
             (Some(note), Some(names)) => Verdict::Changed(format!("{note}, named `{names}`")),
             (None, Some(names)) if found.is_some() => Verdict::Changed(format!("as near as it gets, named `{names}`")),
@@ -257,8 +260,11 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
             same(Compare::Within, &wanted, &all(named("instructions"))).then_some("moved to the front")
         }
         "document" => {
-            let text = wanted.lines().all(|line| line.strip_prefix("text:").is_some_and(|t| everything().contains(t)));
-            text.then_some("as text")
+            let found = all(feature);
+            let there = |line: &str| {
+                found.contains(line) || line.strip_prefix("text:").is_some_and(|text| everything().contains(text))
+            };
+            wanted.lines().all(there).then_some("as text")
         }
         "filename" => {
             let words = |c: char| !c.is_ascii_alphanumeric();
@@ -267,18 +273,31 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
             kept.then_some("in the letters that the API takes, or in the text")
         }
         "tools" => {
-            let only = matches!(asked.tool_choice, Some(ToolChoice::Allowed { .. } | ToolChoice::None));
-            only.then_some("only those that may be called")
+            let found = all(feature);
+            let heads = wanted.lines().map(|line| line.split(" {").next().unwrap_or_default());
+            (!facts.json_schema && heads.into_iter().all(|head| found.contains(head))).then_some(OPENAPI)
+        }
+        "image" | "audio" | "video" if wanted.starts_with("file:") => {
+            wanted.lines().all(|line| all(named("document")).contains(line)).then_some("as a file")
+        }
+        "tool_choice" => {
+            let by_tool = matches!(asked.format, Some(Format::Schema { .. })) && !facts.structured;
+            by_tool.then_some("a tool must be called, be it the one that takes the answer")
+        }
+        "temperature" | "top_p" if wanted == "1" && facts.sampling == SamplingFacts::None => {
+            Some("by saying nothing: it is the default")
         }
         "is_error" => wanted.contains('?').then_some("as text"),
         "result media" => {
             let beside = format!("{}\n{}", all(named("image")), all(named("document")));
-            wanted.split_whitespace().skip(1).all(|m| beside.contains(m)).then_some("behind the result, in the user's turn")
+            let moved = |line: &str| line.split_whitespace().skip(1).all(|m| beside.contains(m));
+            wanted.lines().all(moved).then_some("behind the result, in the user's turn")
         }
         "results" => {
             let said = wanted.lines().all(|line| everything().contains(line.split_once(' ').map_or("", |(_, text)| text)));
             said.then_some("as text")
         }
+        "json_schema" if !facts.json_schema && got.format.is_some() => Some(OPENAPI),
         "json_schema" if answered_by_tool(&wanted) => Some("as a tool that must be called"),
         "json_schema" if server == Server::DeepSeek => {
             system(got).iter().any(|s| s.contains("JSON Schema")).then_some("`json_object`, with the schema as an instruction")
@@ -340,6 +359,9 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
         _ => None,
     }
 }
+
+/// How older Gemini models have schemas.
+const OPENAPI: &str = "in the schema language of OpenAPI, as far as it goes";
 
 /// Lines, unless there is none.
 fn lines(lines: impl IntoIterator<Item = String>) -> Option<String> {
@@ -408,21 +430,20 @@ fn later_instructions(request: &Request<'_>) -> Option<String> {
     lines(later.map(|message| texts(&message.parts)).filter(|text| !text.is_empty()))
 }
 
-/// What is said, a line for all that one side says before the other does.
+/// What is said, a line for each text.
 fn turns(request: &Request<'_>) -> Vec<String> {
-    let mut turns: Vec<(Role, String)> = Vec::new();
-    for message in request.messages.iter().filter(|message| message.role != Role::System) {
-        let said = texts(&message.parts);
-        match turns.last_mut() {
-            _ if said.is_empty() => {}
-            Some((role, text)) if *role == message.role => {
-                text.push(' ');
-                text.push_str(&said);
-            }
-            _ => turns.push((message.role, said)),
-        }
-    }
-    turns.into_iter().map(|(_, said)| said).collect()
+    let messages = request.messages.iter().filter(|message| message.role != Role::System);
+    let said = messages.flat_map(|message| &message.parts).map(|part| texts(std::slice::from_ref(part)));
+    said.filter(|text| !text.is_empty()).collect()
+}
+
+/// The tools that the model may call.
+fn offered<'r, 'a>(request: &'r Request<'a>) -> impl Iterator<Item = &'r Tool<'a>> {
+    request.tools.iter().filter(|tool| match &request.tool_choice {
+        Some(ToolChoice::Allowed { names, .. }) => names.contains(&tool.name),
+        Some(ToolChoice::None) => false,
+        _ => true,
+    })
 }
 
 fn medium<'r, 'a>(part: &'r Part<'a>) -> Option<&'r Media<'a>> {
@@ -459,7 +480,7 @@ fn source(media: &Media<'_>) -> String {
     }
 }
 
-fn tool(tool: &tollgate::conversation::Tool<'_>) -> String {
+fn tool(tool: &Tool<'_>) -> String {
     // A function without arguments is written with an empty schema by some, with none by others.
     let schema = tool.schema.as_ref().map_or("none".to_owned(), |schema| canon(schema.get()));
     let schema = schema.replace(r#"{"properties":{},"type":"object"}"#, "none");

@@ -172,7 +172,7 @@ pub fn echoed(to: Dialect, reply: &Reply<'_>) -> Reply<'static> {
 
 /// Signatures that a stream lends to thoughts, for want of a place of their own, back where they belong: as the dialects'
 /// request decoders do with what a client sends back.
-fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
+pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
     for choice in &mut reply.choices {
         let mut waiting = None;
         let mut parts: Vec<Part<'static>> = Vec::new();

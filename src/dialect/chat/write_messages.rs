@@ -226,6 +226,7 @@ impl<'o> Messages<'o> {
             }
         }
         if texts.is_empty() && refusal.is_none() && calls().next().is_none() {
+            self.dropped.add_if(thoughts.is_some(), "thinking");
             return;
         }
         self.after_tool = false;

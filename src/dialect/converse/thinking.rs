@@ -123,7 +123,12 @@ fn think(
         Thinking::Budget { min, max, .. } => Think::Budget(budget(reasoning, effort, request.max_tokens, min, max)),
         Thinking::Adaptive { .. } => Think::Adaptive { effort, visible: reasoning.visible == Some(true) },
     };
-    dropped.add_if(think == Think::Off, "reasoning");
+    let exact = match think {
+        Think::Off => false,
+        Think::Budget(tokens) => reasoning.budget.is_none_or(|asked| asked == tokens),
+        _ => true,
+    };
+    dropped.add_if(!exact, "reasoning");
     think
 }
 

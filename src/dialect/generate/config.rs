@@ -40,7 +40,13 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
                 let raw: &'a RawValue = wire::value(PATH, member)?;
                 schema = Some(schema::read("generationConfig.responseSchema", raw)?);
             }
-            "responseJsonSchema" => schema = Some(wire::value::<Json<'a>>(PATH, member)?),
+            "responseJsonSchema" => {
+                let json: Json<'a> = wire::value(PATH, member)?;
+                if !json.is_object() {
+                    return Err(Invalid::new(format!("{PATH}.{name}"), "must be an object"));
+                }
+                schema = Some(json);
+            }
             "thinkingConfig" => request.reasoning = Some(thinking(member, request)?),
             "responseModalities" => {
                 let modalities: Many<Text<'a>> = Many(wire::value(PATH, member)?);

@@ -32,7 +32,9 @@ impl Thought {
             }
             Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lacks_thoughts(request) => {
                 let effort = reasoning.effort.unwrap_or(Effort::Medium);
-                Self::Budget(reasoning.budget.unwrap_or(effort.budget()).clamp(min, max.max(min)))
+                let budget = reasoning.budget.unwrap_or(effort.budget()).clamp(min, max.max(min));
+                dropped.add_if(reasoning.budget.is_some_and(|asked| asked != budget), "reasoning");
+                Self::Budget(budget)
             }
             _ => Self::Unsaid,
         };

@@ -70,6 +70,11 @@ impl<'r, 'a> Tools<'r, 'a> {
         Self { offered, gone, json, choice, single }
     }
 
+    /// Whether the answer is given by calling [`JSON_TOOL`].
+    pub fn answer(&self) -> bool {
+        self.json.is_some()
+    }
+
     /// Whether the model must call a tool.
     pub fn is_forced(&self) -> bool {
         matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)

@@ -91,6 +91,12 @@ impl<'d> Encoder<'d> {
             let mut blocks = ArrayWriter::begin(&mut content);
             let end = turn.parts.len().saturating_sub(1);
             for (at, part) in turn.parts.iter().enumerate() {
+                // Gemini's proofs of what it said and called.
+                let signed = matches!(
+                    part.content,
+                    Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
+                );
+                self.dropped.add_if(signed, "thinking");
                 // What the model is to continue must not end in white space.
                 let begun = index == final_turn && at == end && turn.role == Role::Assistant;
                 match &part.content {
@@ -121,10 +127,6 @@ impl<'d> Encoder<'d> {
 
     fn block(&mut self, part: &Part<'_>, role: Role, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
         let cache = part.cache.as_ref();
-        // Gemini's proofs of what it said and called.
-        let signed =
-            matches!(part.content, Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. }));
-        self.dropped.add_if(signed, "thinking");
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => self.text(text, cache, list),
             // The model says no media, so it can't have said them.

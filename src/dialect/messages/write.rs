@@ -27,6 +27,8 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let tools = Tools::plan(request, to);
+    let by_tool = matches!(request.format, Some(Format::Schema { .. })) && !to.facts.structured;
+    dropped.add_if(by_tool && !tools.answer(), "response_format");
     let thought = Thought::plan(request, to, tools.is_forced(), dropped);
     // Neither thinking nor a schema goes with an answer that has begun.
     let prefill = to.facts.prefill && !thought.is_on() && request.format.is_none();

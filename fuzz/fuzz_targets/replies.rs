@@ -1,0 +1,8 @@
+//! A reply or an error of any dialect is read, and every client can read what it gets of it.
+#![no_main]
+
+#[allow(dead_code, reason = "each target uses a part")]
+#[path = "../exercise.rs"]
+mod exercise;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| exercise::fuzz_replies(input));
