@@ -356,7 +356,9 @@ fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
 fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
     match source {
         Source::Data { mime, data } => {
-            let head = Piece::Text(Text::from(format!("data:{mime};base64,")));
+            // Parameters would end the head too early.
+            let kind = mime.split([';', ',']).next().unwrap_or_default();
+            let head = Piece::Text(Text::from(format!("data:{kind};base64,")));
             join(out, &[head, Piece::Text(data.reborrow())], "");
         }
         Source::Url { url, .. } => url.write(out),

@@ -144,7 +144,8 @@ impl Reader {
 
     fn open(&mut self, index: u64, wire: Option<Block<'_>>, sink: Sink<'_>) {
         self.start(None, sink);
-        let Some(mut wire) = wire else { return };
+        // What comes behind the end of an answer is none of it.
+        let Some(mut wire) = wire.filter(|_| self.stage < Stage::Finished) else { return };
         let (choice, block) = (0, self.next);
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());
         // Compatible servers may send the whole input at once.

@@ -274,7 +274,9 @@ fn file_name(mime: &str) -> &'static str {
 
 /// Appends `data` as a data URL, without taking it apart.
 fn data_url(out: &mut Vec<u8>, mime: &str, data: &Text<'_>) {
-    write_string(out, &format!("data:{mime};base64,"));
+    // Parameters would end the head too early.
+    let kind = mime.split([';', ',']).next().unwrap_or_default();
+    write_string(out, &format!("data:{kind};base64,"));
     out.pop();
     let quote = out.len();
     data.write(out);
