@@ -63,6 +63,7 @@ pub async fn exchange(
         query: parts.uri.query(),
         headers: &parts.headers,
         backend: ai.backend.family,
+        listed: &ai.backend.routes,
         route_streams: rule.streams,
     };
     let family = understood.family_hint();
