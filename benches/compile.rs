@@ -29,7 +29,7 @@ use tollgate::{
     compile::{Env, Scope, compile},
     source::file::{self, LoadOptions},
     telemetry::Metrics,
-    upstream::{Dialer, DialerOptions, Pools},
+    upstream::{Credentials, Dialer, DialerOptions, Pools},
 };
 
 const ROUNDS: usize = 20;
@@ -88,12 +88,10 @@ fn measure_compile(routes: usize, backends: usize) {
     let objects = file::load(&[dir.path().to_owned()], &|_| None, LoadOptions::default()).unwrap();
     let read = begun.elapsed();
     assert_eq!((objects.http_routes.len(), objects.rejected.len()), (routes, 0));
-    let env = Env {
-        metrics: Arc::new(Metrics::new().unwrap()),
-        pools: Arc::new(Pools::new(Dialer::new(DialerOptions::default()))),
-        scope: Scope::Files,
-        install: None,
-    };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
+    let credentials = Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(|_| None));
+    let env = Env { metrics, pools, credentials: Arc::new(credentials), scope: Scope::Files, install: None };
     let before = resident_mib();
     // As in the program, the last snapshot lives until the next one is there.
     let begun = Instant::now();

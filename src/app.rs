@@ -39,7 +39,7 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Dialer, DialerOptions, Fetcher, Pools},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools},
 };
 
 /// How often idle connections are looked through.
@@ -184,7 +184,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace));
 
     let install = source.install(&args);
-    let env = Env { metrics: Arc::clone(&metrics), pools: Arc::clone(&pools), scope: source.scope(), install };
+    let credentials = credentials(&args, &pools, &metrics);
+    let env = Env {
+        metrics: Arc::clone(&metrics),
+        pools: Arc::clone(&pools),
+        credentials: Arc::clone(&credentials),
+        scope: source.scope(),
+        install,
+    };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
     let (compiled, news) = watch::channel(None);
@@ -196,6 +203,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn(async move { source.watch(counted, objects, closed).await });
     let closed = stop.clone();
     tasks.spawn(async move { sweep(&pools, closed).await });
+    let closed = stop.clone();
+    tasks.spawn(async move {
+        credentials.run(closed).await;
+        Ok(())
+    });
     let (told, closed) = (Arc::clone(&ready), stop.clone());
     tasks.spawn(async move {
         // The first snapshot serves once its ports are bound.
@@ -242,6 +254,13 @@ fn settings(args: &RunArgs) -> Settings {
         max_connections: args.max_connections,
         fetcher: Fetcher::new(args.fetch_private_addresses),
     }
+}
+
+/// What fetches credentials: nothing leaves the machine while providers are simulated.
+fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
+    let environment = Arc::new(|name: &str| std::env::var(name).ok());
+    let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
+    Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
 
 async fn start_simulator(

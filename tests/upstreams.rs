@@ -5,6 +5,8 @@
 
 mod common;
 
+#[path = "upstreams/credentials.rs"]
+mod credentials;
 #[path = "upstreams/drain.rs"]
 mod drain;
 #[path = "upstreams/failover.rs"]

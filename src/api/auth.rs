@@ -20,14 +20,16 @@ use serde::{
 )]
 pub struct AuthToken {
     /// Where the credential comes from: `SecretRef` reads a Secret, `Inline` has it in this object, `Passthrough` sends the
-    /// client's own.
+    /// client's own, `Workload` (of `azureopenai` and `vertexai`) uses the identity of Tollgate's pod in the provider's cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub kind: Option<AuthTokenKind>,
     /// The credential itself, for `kind: Inline`. Anyone who may read this object can read it: prefer a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inline: Option<InlineToken>,
-    /// The Secret, for `kind: SecretRef`. Its key `Authorization` holds the credential, with or without a leading `Bearer `.
+    /// The Secret, for `kind: SecretRef`. Its key `Authorization` holds the credential, with or without a leading `Bearer `. For
+    /// `vertexai` it may hold the JSON key of a service account; for `azureopenai` the keys `tenantId`, `clientId` and
+    /// `clientSecret` may stand instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
 }
@@ -41,6 +43,8 @@ pub enum AuthTokenKind {
     SecretRef,
     /// Taken from the client's request.
     Passthrough,
+    /// A token for the identity of Tollgate's pod in the provider's cloud.
+    Workload,
 }
 
 /// A Secret in the namespace of the object that refers to it.

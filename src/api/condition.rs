@@ -149,6 +149,8 @@ words! {
         InvalidKind,
         /// Route: a backend reference leads to nothing.
         BackendNotFound,
+        /// Backend: a credential that has to be fetched can't be, at the moment or until the pod's environment is mended.
+        CredentialsUnavailable,
         /// Backend or policy: the Secret it refers to does not exist.
         SecretNotFound,
         /// Backend or policy: the Secret lacks the key, or its value is empty or can't be sent in a header.

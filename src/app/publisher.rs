@@ -35,10 +35,19 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<()> {
         let mut generation = 0;
-        while updates.changed().await.is_ok() {
+        let mut credentials = self.env.credentials.changes();
+        loop {
+            let anew = tokio::select! {
+                changed = updates.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return Ok(()),
+                },
+                // What is said about Backends is out of date; objects are as they were. Ends no earlier than `env`.
+                Ok(()) = credentials.changed() => true,
+            };
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());
-            if let Some(last) = self.latest.load_full().filter(|last| same(&last.objects, &objects)) {
+            if let Some(last) = self.latest.load_full().filter(|last| !anew && same(&last.objects, &objects)) {
                 // Statuses have changed, perhaps because we wrote them: whoever writes them has to see that.
                 self.tell(Published { objects, ..Published::clone(&last) });
                 continue;
@@ -56,7 +65,6 @@ impl Publisher {
             self.publish(objects, compiled, generation, took);
             self.env.metrics.operator.published(received.elapsed());
         }
-        Ok(())
     }
 
     fn publish(&self, objects: Arc<Objects>, compiled: Compiled, generation: u64, took: Duration) {

@@ -27,6 +27,19 @@ pub enum Compiled {
     Http(Arc<HttpBackend>),
 }
 
+impl Compiled {
+    /// Which provider entries have no credential at the moment, because it can't be fetched. They are still tried: the
+    /// next attempt to fetch it may succeed at any time.
+    fn credential_problem(&self) -> Option<String> {
+        let Self::Ai(backend) = self else { return None };
+        let targets = backend.groups.iter().flatten();
+        let problems: Vec<String> = targets
+            .filter_map(|target| target.credential.problem().map(|why| format!("provider {}: {why}", target.name)))
+            .collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+}
+
 /// Why a Backend can't be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -48,7 +61,10 @@ impl Backends {
     pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
         self.by_key.into_iter().map(|(key, (generation, compiled))| {
             let condition = match compiled {
-                Ok(_) => Condition::new(ConditionType::Accepted, true, Reason::Accepted, "Backend accepted"),
+                Ok(compiled) => compiled.credential_problem().map_or_else(
+                    || Condition::new(ConditionType::Accepted, true, Reason::Accepted, "Backend accepted"),
+                    |why| Condition::new(ConditionType::Accepted, false, Reason::CredentialsUnavailable, why),
+                ),
                 Err(p) => Condition::new(ConditionType::Accepted, false, p.reason, p.message),
             };
             ObjectReport { conditions: vec![condition], ..ObjectReport::new(Kind::Backend, key, generation) }
@@ -157,7 +173,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     let credential = match auth {
         Auth::Key(token) => {
             let slot = slot(provider.credential_slot(), entry.auth_header)?;
-            credential::credential(&token, &key.namespace, slot, objects)
+            credential::credential(&token, provider.info().name, &key.namespace, slot, objects, env)
         }
         Auth::Aws { .. } if entry.auth_header.is_some() => {
             return Err(invalid("authHeader: requests to bedrock are signed; remove it".into()));

@@ -1,17 +1,23 @@
-//! From a Secret to a header.
+//! What a Backend says of its credential, to what sends it: a header that is ready, or a source to fetch from.
 
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use secrecy::ExposeSecret;
 
 use super::{Env, Objects, shape::AuthToken};
 use crate::{
     api::{ObjectKey, SecretData, condition::Reason},
     provider::CredentialSlot,
-    snapshot::Credential,
+    snapshot::{Credential, SigningKeys},
+    upstream::{
+        AwsKeys,
+        credentials::{Source, aws, azure, google},
+    },
 };
 
 /// The key in a Secret that holds the provider's key, as kgateway has it.
 pub const SECRET_KEY: &str = "Authorization";
+/// The key in a Secret that may hold the key of a Google service account instead, named as the file usually is.
+const GOOGLE_KEY: &str = "credentials.json";
 
 /// Why there is no usable credential. Never holds any part of the Secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,52 +26,180 @@ pub struct CredentialProblem {
     pub message: String,
 }
 
-/// The credential that `token` of a Backend in `namespace` stands for.
+impl CredentialProblem {
+    fn invalid(message: String) -> Self {
+        Self { reason: Reason::SecretInvalid, message }
+    }
+
+    /// The pod itself lacks something.
+    fn pod(message: String) -> Self {
+        Self { reason: Reason::CredentialsUnavailable, message }
+    }
+}
+
+/// Providers whose tokens can be fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cloud {
+    Azure,
+    Google,
+    Other,
+}
+
+/// The credential that `token` of a Backend in `namespace` stands for, for the `provider` of that name.
 pub fn credential(
     token: &AuthToken,
+    provider: &str,
     namespace: &str,
     slot: CredentialSlot,
     objects: &Objects,
+    env: &Env,
 ) -> Result<Credential, CredentialProblem> {
-    let invalid = |message: String| CredentialProblem { reason: Reason::SecretInvalid, message };
+    let cloud = match provider {
+        "azureopenai" => Cloud::Azure,
+        "vertexai" => Cloud::Google,
+        _ => Cloud::Other,
+    };
     match token {
         AuthToken::Passthrough => Ok(Credential::Passthrough { header: slot.header, prefix: slot.prefix }),
         AuthToken::Inline(text) => {
             let value = header(text.expose_secret().as_bytes(), &slot.prefix)
-                .map_err(|why| invalid(format!("authToken.inline {why}")))?;
+                .map_err(|why| CredentialProblem::invalid(format!("authToken.inline {why}")))?;
             Ok(Credential::Fixed(slot.header, value))
         }
         AuthToken::SecretRef(name) => {
-            let key = ObjectKey::new(namespace, name);
-            let secret = objects.secrets.get(&key).ok_or_else(|| CredentialProblem {
-                reason: Reason::SecretNotFound,
-                message: format!("Secret {key} does not exist"),
-            })?;
-            let value = from_secret(secret, &slot.prefix).map_err(|why| invalid(format!("Secret {key}: {why}")))?;
-            Ok(Credential::Fixed(slot.header, value))
+            let (key, secret) = find(name, namespace, objects)?;
+            let invalid = |why| CredentialProblem::invalid(format!("Secret {key}: {why}"));
+            if let Some(source) = source_in(secret, cloud, env).map_err(invalid)? {
+                return Ok(fetched(&source, slot, env));
+            }
+            Ok(Credential::Fixed(slot.header, from_secret(secret, &slot.prefix).map_err(invalid)?))
+        }
+        AuthToken::Workload => {
+            let source = match cloud {
+                Cloud::Google => google::chain(env.credentials.environment()),
+                Cloud::Azure => azure::workload(env.credentials.environment()).map_err(CredentialProblem::pod)?,
+                // Refused where the Backend is read.
+                Cloud::Other => {
+                    let message = format!("{provider} knows no identity of pods");
+                    return Err(CredentialProblem { reason: Reason::Invalid, message });
+                }
+            };
+            Ok(fetched(&source, slot, env))
         }
     }
 }
 
-/// The credential with which requests to Bedrock in `region` are signed.
+/// The credential for Bedrock in `region`: of the Secret's keys, else of the pod's own identity in AWS.
 pub fn bedrock(
-    _secret: Option<&str>,
-    _region: &str,
-    _namespace: &str,
-    _objects: &Objects,
-    _env: &Env,
+    secret: Option<&str>,
+    region: &str,
+    namespace: &str,
+    objects: &Objects,
+    env: &Env,
 ) -> Result<Credential, CredentialProblem> {
-    let message = "bedrock is not supported yet: requests can't be signed".into();
-    Err(CredentialProblem { reason: Reason::Unsupported, message })
+    let signed = |keys| Credential::Aws { keys, region: region.to_owned() };
+    let Some(name) = secret else {
+        return match aws::chain(env.credentials.environment(), region).map_err(CredentialProblem::pod)? {
+            aws::Found::Keys(keys) => Ok(signed(SigningKeys::fixed(keys))),
+            aws::Found::Fetched(source) => Ok(signed(SigningKeys::Fetched(env.credentials.get(&source)))),
+            aws::Found::Bearer(token) => {
+                let value = header(token.expose_secret().as_bytes(), "Bearer ")
+                    .map_err(|why| CredentialProblem::pod(format!("AWS_BEARER_TOKEN_BEDROCK {why}")))?;
+                Ok(Credential::Fixed(header::AUTHORIZATION, value))
+            }
+        };
+    };
+    let (key, secret) = find(name, namespace, objects)?;
+    let invalid = |why| CredentialProblem::invalid(format!("Secret {key}: {why}"));
+    // An API key of Bedrock is no key of AWS.
+    if secret.get("accessKey").is_none() && secret.get(SECRET_KEY).is_some() {
+        let value = from_secret(secret, "Bearer ").map_err(invalid)?;
+        return Ok(Credential::Fixed(header::AUTHORIZATION, value));
+    }
+    let keys = keys_in(secret).map_err(invalid)?;
+    Ok(signed(SigningKeys::fixed(keys)))
+}
+
+/// The keys of AWS in a Secret, named as kgateway has them.
+fn keys_in(secret: &SecretData) -> Result<AwsKeys, String> {
+    let session = text(secret, "sessionToken")?;
+    if session.is_some_and(|token| HeaderValue::try_from(token).is_err()) {
+        return Err("key \"sessionToken\" holds a line break or another character that no HTTP header may have".into());
+    }
+    Ok(AwsKeys::new(need(secret, "accessKey")?, need(secret, "secretKey")?, session.map(str::to_owned)))
+}
+
+fn find<'a>(
+    name: &str,
+    namespace: &str,
+    objects: &'a Objects,
+) -> Result<(ObjectKey, &'a SecretData), CredentialProblem> {
+    let key = ObjectKey::new(namespace, name);
+    match objects.secrets.get(&key) {
+        Some(secret) => Ok((key, secret)),
+        None => {
+            Err(CredentialProblem { reason: Reason::SecretNotFound, message: format!("Secret {key} does not exist") })
+        }
+    }
+}
+
+/// The source that a Secret describes: the key of a Google account, or an application of Entra ID. `None` when it holds
+/// what is sent.
+fn source_in(secret: &SecretData, cloud: Cloud, env: &Env) -> Result<Option<Source>, String> {
+    let has = |key: &str| secret.get(key).is_some();
+    match cloud {
+        Cloud::Google => {
+            let key = if has(GOOGLE_KEY) && !has(SECRET_KEY) { GOOGLE_KEY } else { SECRET_KEY };
+            let Some(Ok(raw)) = secret.get(key) else { return Ok(None) };
+            match std::str::from_utf8(raw).map(str::trim) {
+                Ok(json) if key == GOOGLE_KEY || json.starts_with('{') => {
+                    let parsed = google::Key::parse(json).map_err(|why| format!("key \"{key}\" {why}"))?;
+                    Ok(Some(Source::GoogleKey(parsed)))
+                }
+                // Reported with what else can be wrong with a key that is sent.
+                _ => Ok(None),
+            }
+        }
+        Cloud::Azure if !has(SECRET_KEY) && ["tenantId", "clientId", "clientSecret"].into_iter().any(has) => {
+            let (tenant, client) = (need(secret, "tenantId")?, need(secret, "clientId")?);
+            azure::with_secret(env.credentials.environment(), tenant, client, need(secret, "clientSecret")?).map(Some)
+        }
+        Cloud::Azure | Cloud::Other => Ok(None),
+    }
+}
+
+/// A token of `source`, where the provider wants tokens: Azure has another place for them than for its keys.
+fn fetched(source: &Source, slot: CredentialSlot, env: &Env) -> Credential {
+    let slot = if slot.header == "api-key" && slot.prefix.is_empty() {
+        CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
+    } else {
+        slot
+    };
+    Credential::Fetched { handle: env.credentials.get(source), header: slot.header, prefix: slot.prefix }
+}
+
+/// The text at `key`, if it is there, without white space around it.
+fn text<'a>(secret: &'a SecretData, key: &str) -> Result<Option<&'a str>, String> {
+    let Some(value) = secret.get(key) else { return Ok(None) };
+    let bytes = value.map_err(|why| format!("key \"{key}\": {why}"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("key \"{key}\" is not UTF-8 text"))?.trim();
+    if text.is_empty() { Err(format!("key \"{key}\" is empty")) } else { Ok(Some(text)) }
+}
+
+/// The text at `key`, which has to be there.
+fn need<'a>(secret: &'a SecretData, key: &str) -> Result<&'a str, String> {
+    text(secret, key)?.ok_or_else(|| lacks(secret, key))
+}
+
+fn lacks(secret: &SecretData, key: &str) -> String {
+    let keys: Vec<&str> = secret.keys().collect();
+    let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", keys.join(", ")) };
+    format!("has no key \"{key}\"; {has}")
 }
 
 fn from_secret(secret: &SecretData, prefix: &str) -> Result<HeaderValue, String> {
     match secret.get(SECRET_KEY) {
-        None => {
-            let keys: Vec<&str> = secret.keys().collect();
-            let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", keys.join(", ")) };
-            Err(format!("has no key \"{SECRET_KEY}\"; {has}"))
-        }
+        None => Err(lacks(secret, SECRET_KEY)),
         Some(Err(why)) => Err(format!("key \"{SECRET_KEY}\": {why}")),
         Some(Ok(bytes)) => header(bytes, prefix).map_err(|why| format!("key \"{SECRET_KEY}\" {why}")),
     }

@@ -32,7 +32,7 @@ use crate::{
     api::{Kind, ObjectKey},
     snapshot::Snapshot,
     telemetry::Metrics,
-    upstream::Pools,
+    upstream::{Credentials, Pools},
 };
 
 /// The name in `GatewayClass.spec.controllerName` that makes a class ours.
@@ -45,6 +45,8 @@ pub struct Env {
     pub metrics: Arc<Metrics>,
     /// Connections.
     pub pools: Arc<Pools>,
+    /// Credentials that are fetched. Compile asks for them and reads how they are; all IO is theirs.
+    pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.

@@ -191,6 +191,8 @@ pub enum AuthToken {
     SecretRef(String),
     /// The client's own.
     Passthrough,
+    /// The identity of Tollgate's pod in the provider's cloud. Of `azureopenai` and `vertexai` only.
+    Workload,
 }
 
 /// Something wrong with a Backend.

@@ -14,10 +14,11 @@ use crate::{
     api::Kind,
     snapshot::{self, Action, Backend, RequestView, Routed, Rule, Weighted},
     source::file::{self, LoadOptions},
-    upstream::{Dialer, DialerOptions},
+    upstream::{Credentials, Dialer, DialerOptions},
 };
 
 mod backends;
+mod credentials;
 mod exposed;
 mod gateways;
 mod neighbours;
@@ -27,12 +28,16 @@ mod routes;
 mod services;
 
 /// One for all tests: reading the system's roots takes longer than any of them.
-static ENV: LazyLock<Env> = LazyLock::new(|| Env {
-    metrics: Arc::new(Metrics::new().unwrap()),
-    pools: Arc::new(Pools::new(Dialer::new(DialerOptions::default()))),
-    scope: Scope::Files,
-    install: None,
-});
+static ENV: LazyLock<Env> = LazyLock::new(|| env(&[]));
+
+/// A pod with these environment variables.
+fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
+    let get = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+    let credentials = Arc::new(Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(get)));
+    Env { metrics, pools, credentials, scope: Scope::Files, install: None }
+}
 
 /// Objects as they are read from files, and what they came to.
 struct World {

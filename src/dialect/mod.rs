@@ -23,7 +23,7 @@ pub mod usage;
 
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
-pub use models::{ModelFacts, SamplingFacts, Thinking};
+pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use reply::ReplyObserver;
 pub use translator::Translator;
 pub use understand::{Ask, StreamMode, Understood};
@@ -141,7 +141,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::Responses => &responses::Responses,
         Dialect::Messages => &messages::Messages,
         Dialect::Gemini => &generate::Generate,
-        Dialect::Converse => &chat::Chat,
+        Dialect::Converse => &converse::Converse,
     }
 }
 

@@ -25,6 +25,19 @@ pub struct ModelFacts {
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
+    /// Who made it.
+    pub vendor: Vendor,
+}
+
+/// Who made a model, where servers of many makers' models (Bedrock) want it told in the maker's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// Claude.
+    Anthropic,
+    /// Nova.
+    Amazon,
+    /// Anybody else.
+    Other,
 }
 
 /// Which sampling settings a model takes.
@@ -76,6 +89,7 @@ impl ModelFacts {
         prefill: true,
         json_schema: true,
         minimal: false,
+        vendor: Vendor::Other,
     };
 
     /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
@@ -121,8 +135,10 @@ const CLAUDE: ModelFacts = ModelFacts {
     thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
     max_tokens: 8192,
     structured: false,
+    vendor: Vendor::Anthropic,
     ..ModelFacts::PLAIN
 };
+const NOVA: ModelFacts = ModelFacts { structured: false, vendor: Vendor::Amazon, ..ModelFacts::PLAIN };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
 const REASONING: ModelFacts = ModelFacts {
     sampling: SamplingFacts::None,
@@ -184,7 +200,9 @@ const ROWS: &[Row] = &[
     row(&["o3"], None, REASONING),
     row(&["o4-"], None, REASONING),
     row(&["deepseek"], None, ModelFacts { thinking: Thinking::Effort, structured: false, ..ModelFacts::PLAIN }),
-    row(&["nova"], None, ModelFacts { thinking: Thinking::Nova, structured: false, ..ModelFacts::PLAIN }),
+    // The first Nova does not think.
+    row(&["nova"], Some((2, 0)), ModelFacts { thinking: Thinking::Nova, ..NOVA }),
+    row(&["nova"], None, NOVA),
     row(&["magistral"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
 ];
 
@@ -225,6 +243,8 @@ mod tests {
         check("gpt-5.6-mini", SamplingFacts::None, Thinking::Effort);
         check("gpt-5-chat-latest", SamplingFacts::All, Thinking::Never);
         check("o3-mini", SamplingFacts::None, Thinking::Effort);
+        check("us.amazon.nova-lite-v1:0", SamplingFacts::All, Thinking::Never);
+        check("us.amazon.nova-2-lite-v1:0", SamplingFacts::All, Thinking::Nova);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
     }

@@ -1,7 +1,10 @@
 //! A request as one target gets it: its path, its body with the few bytes that must change, its headers.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+use secrecy::ExposeSecret;
 
 use super::{
     ErrorKind, ProxyError, headers,
@@ -12,7 +15,7 @@ use crate::{
     provider::{Framing, Provider, Refusal, native_ask, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
-    upstream::Fetcher,
+    upstream::{self, Fetcher, Token},
 };
 
 /// What goes to the target.
@@ -139,11 +142,12 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
     }
 
-    /// Headers for `target`, with its credential.
+    /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
+    /// is not yet: see [`sign`].
     ///
     /// # Errors
-    /// When the route passes the client's key on and the client sent none.
-    pub fn headers(&self, target: &Target, encoded: &Encoded) -> Result<HeaderMap, ProxyError> {
+    /// When the route passes the client's key on and the client sent none, or a token can't be a header.
+    pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
         let mut out = headers::to_provider(self.headers);
         if encoded.way.translation.is_some() {
             out = out
@@ -169,6 +173,15 @@ impl ClientRequest<'_, '_> {
                 value.set_sensitive(true);
                 out.insert(name.clone(), value);
             }
+            Credential::Fetched { header: name, prefix, .. } => {
+                // Fails closed: without its token a request must not leave.
+                let Some(Token::Bearer(token)) = token else { return Err(unusable("it is no bearer token")) };
+                let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret()))
+                    .map_err(|_| unusable("it can't be a header"))?;
+                value.set_sensitive(true);
+                out.insert(name.clone(), value);
+            }
+            Credential::Aws { .. } => {}
         }
         if !encoded.body.is_empty() {
             out.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
@@ -189,6 +202,30 @@ fn names_url(top: &TopLevel<'_>) -> bool {
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
     provider.translation(Dialect::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
+}
+
+/// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.
+///
+/// # Errors
+/// When there are no keys to sign with, or a header can't be signed.
+pub fn sign(
+    target: &Target,
+    method: &Method,
+    path: &PathAndQuery,
+    body: &[u8],
+    token: Option<&Token>,
+    headers: &mut HeaderMap,
+) -> Result<(), ProxyError> {
+    let Credential::Aws { region, .. } = &target.credential else { return Ok(()) };
+    let Some(Token::Aws(keys)) = token else { return Err(unusable("it is no key of AWS")) };
+    let request = upstream::Unsigned { method, path, body, region };
+    upstream::sign(request, headers, keys, SystemTime::now()).map_err(|why| unusable(&why))
+}
+
+/// The error for a credential that was fetched, but can't be sent.
+fn unusable(why: &str) -> ProxyError {
+    let message = "the gateway has no valid credential for the upstream at the moment";
+    ProxyError::with_cause(ErrorKind::CredentialUnavailable, message, format!("the credential can't be used: {why}"))
 }
 
 const fn needs_model(endpoint: &Endpoint) -> bool {
@@ -224,13 +261,14 @@ fn usage_option(top: &TopLevel<'_>) -> Option<Vec<u8>> {
 /// The error for a target that can't be asked this.
 pub fn refused(refusal: Refusal, ask: &Ask, provider: &str) -> ProxyError {
     match refusal {
+        Refusal::Translation if matches!(ask.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
+            ErrorKind::BadRequest,
+            "stored responses are kept by OpenAI and Azure OpenAI only; this route's provider keeps none",
+        ),
         Refusal::Translation => ProxyError::with_cause(
             ErrorKind::NotImplemented,
-            format!(
-                "this route's provider does not speak the {} API, and requests are not translated yet",
-                ask.family.as_str()
-            ),
-            format!("{provider} does not speak {} without translation", ask.family.as_str()),
+            "this route's provider has no such endpoint, and none that stands for it",
+            format!("{provider} has nothing for {} of the {} API", ask.endpoint.operation(), ask.family.as_str()),
         ),
         Refusal::Endpoint(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
         Refusal::ModelMissing => {

@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::ReplyBody;
 use crate::{
     dialect::{ErrorClass, ErrorShape, Family},
-    upstream::{SendError, SendErrorKind},
+    upstream::{CredentialError, SendError, SendErrorKind},
 };
 
 /// What went wrong.
@@ -39,6 +39,8 @@ pub enum ErrorKind {
     NotCarried,
     /// The request would need translation, which is not built.
     NotImplemented,
+    /// The gateway's credential for the backend can't be fetched at the moment.
+    CredentialUnavailable,
     /// The backend has no ready endpoint.
     NoEndpoints,
     /// The backend can't be reached.
@@ -83,6 +85,7 @@ impl ErrorKind {
             Self::Misconfigured => (500, C::Internal, "misconfigured"),
             Self::NotCarried => (400, C::InvalidRequest, "not_carried"),
             Self::NotImplemented => (501, C::NotImplemented, "not_implemented"),
+            Self::CredentialUnavailable => (503, C::Unavailable, "credential_unavailable"),
             Self::NoEndpoints => (503, C::Unavailable, "no_endpoints"),
             Self::Unreachable => (502, C::BadGateway, "upstream_unreachable"),
             Self::UpstreamTls => (502, C::BadGateway, "upstream_tls"),
@@ -138,6 +141,12 @@ impl ProxyError {
     pub const fn closing(mut self) -> Self {
         self.close = true;
         self
+    }
+
+    /// The error for a backend whose credential can't be fetched.
+    pub fn no_credential(error: &CredentialError) -> Self {
+        let message = "the gateway has no valid credential for the upstream at the moment";
+        Self::with_cause(ErrorKind::CredentialUnavailable, message, error.to_string())
     }
 
     /// The error for a backend that gave no reply.

@@ -11,17 +11,17 @@ use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, Encoded, Way, refused},
+    encode::{ClientRequest, Encoded, Way, refused, sign},
     headers, lookup,
     relay::{Observer, Relay, RelayForm},
-    translate::{self, Reading, Translated, Translation},
+    translate::{self, Question, Reading, Translated, Translation},
 };
 use crate::{
     dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
     provider::Refusal,
     snapshot::{AiUse, Rule, Target, Weighted},
     stream::{InvokeFilter, TopLevel},
-    upstream::{self, UpstreamBody},
+    upstream::{self, Token, UpstreamBody},
 };
 
 /// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
@@ -32,7 +32,7 @@ pub enum Outcome {
     /// A target's reply, and how it goes back.
     Reply(Response<upstream::ReplyBody>, Way),
     /// An answer of the gateway's, made of what targets replied.
-    Known(Box<lookup::Known>),
+    Known(lookup::Known),
 }
 
 /// What is sent to a target.
@@ -166,18 +166,7 @@ async fn attempts(
     let mut question = None;
     let mut order = ai.backend.order().peekable();
     while let Some((group, index, target)) = order.next() {
-        let planned = match lookup::plan(request, parts.uri.path(), target, rule, &ai.backend) {
-            Some(plan) => plan.map(Planned::Lookup),
-            None => match request.encode(target) {
-                Err(Refusal::Translation) => {
-                    // Boxed: most requests are not translated, and its state is large.
-                    Box::pin(request.translate(&mut question, target, ai.backend.strict, &settings.fetcher)).await
-                }
-                encoded => encoded.map_err(|refusal| refused(refusal, request.ask, target.provider.info().name)),
-            }
-            .map(Planned::One),
-        };
-        let planned = match planned {
+        let planned = match prepare(settings, rule, ai, request, parts, (&mut question, target)).await {
             Ok(Planned::Lookup(plan)) if plan.asks_nobody() => return plan.known().map(Outcome::Known),
             Ok(planned) => planned,
             Err(error) => {
@@ -238,6 +227,28 @@ async fn attempts(
     kept.ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
 }
 
+/// What `target` is sent. `question` is read once, for the first target that needs it.
+async fn prepare<'q>(
+    settings: &Settings,
+    rule: &Rule,
+    ai: &AiUse,
+    request: &'q ClientRequest<'_, '_>,
+    parts: &Parts,
+    (question, target): (&mut Option<Question<'q>>, &Target),
+) -> Result<Planned, ProxyError> {
+    if let Some(plan) = lookup::plan(request, parts.uri.path(), target, rule, &ai.backend) {
+        return plan.map(Planned::Lookup);
+    }
+    let encoded = match request.encode(target) {
+        Err(Refusal::Translation) => {
+            // Boxed: most requests are not translated, and its state is large.
+            Box::pin(request.translate(question, target, ai.backend.strict, &settings.fetcher)).await
+        }
+        encoded => encoded.map_err(|refusal| refused(refusal, request.ask, target.provider.info().name)),
+    };
+    encoded.map(Planned::One)
+}
+
 /// Statuses after which another target may do better.
 fn worth_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429) || status.is_server_error()
@@ -270,21 +281,31 @@ impl Attempt<'_, '_> {
 
     /// Sends; once more on a fresh connection when a kept one proved stale.
     async fn send(&self, method: &Method, encoded: &Encoded) -> Answer {
-        match self.target.pool.send(self.build(method, encoded)?, false).await {
+        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        let build = || self.build(method, encoded, token.as_deref());
+        match self.target.pool.send(build()?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_stale() => {
                 self.resent.store(true, Ordering::Relaxed);
-                self.target.pool.send(self.build(method, encoded)?, true).await.map_err(|e| ProxyError::upstream(&e))
+                self.target.pool.send(build()?, true).await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }
     }
 
-    fn build(&self, method: &Method, encoded: &Encoded) -> Result<Request<UpstreamBody>, ProxyError> {
-        let mut out = Request::new(UpstreamBody::Full(Some(encoded.body.clone())));
+    fn build(
+        &self,
+        method: &Method,
+        encoded: &Encoded,
+        token: Option<&Token>,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        let Encoded { path, body, .. } = encoded;
+        let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
         *out.method_mut() = method.clone();
-        *out.uri_mut() = Uri::from(encoded.path.clone());
-        *out.headers_mut() = self.request.headers(self.target, encoded)?;
+        *out.uri_mut() = Uri::from(path.clone());
+        let mut headers = self.request.headers(self.target, encoded, token)?;
+        sign(self.target, method, path, body, token, &mut headers)?;
+        *out.headers_mut() = headers;
         Ok(out)
     }
 }

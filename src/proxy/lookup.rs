@@ -23,6 +23,7 @@ use crate::{
     },
     provider::{Refusal, settle_model},
     snapshot::{Action, AiBackend, Backend, Rule, Target},
+    upstream,
 };
 
 /// Says what of the answer is estimated.
@@ -181,7 +182,7 @@ impl Plan {
     ///
     /// # Errors
     /// When it asks somebody.
-    pub fn known(self) -> Result<Box<Known>, ProxyError> {
+    pub fn known(self) -> Result<Known, ProxyError> {
         known(self.lookup, &[])
     }
 
@@ -206,9 +207,10 @@ impl Plan {
                     room = left;
                     replies.push(said);
                 }
-                Asked::Refused(reply, way) => {
+                Asked::Refused(refused) => {
+                    let (reply, way) = *refused;
                     return Ok(match lookup.without(reply.status().as_u16()) {
-                        Some(answer) => Outcome::Known(Box::new(Known { answer, dropped: lookup.dropped })),
+                        Some(answer) => Outcome::Known(Known { answer, dropped: lookup.dropped }),
                         None => Outcome::Reply(reply, way),
                     });
                 }
@@ -224,7 +226,7 @@ enum Asked {
     /// A whole reply.
     Said(Said),
     /// An error of the provider's.
-    Refused(Response<crate::upstream::ReplyBody>, Way),
+    Refused(Box<(Response<upstream::ReplyBody>, Way)>),
 }
 
 async fn ask(
@@ -235,19 +237,19 @@ async fn ask(
 ) -> Result<Asked, ProxyError> {
     let reply = attempt.run(method, &encoded).await?;
     if !reply.status().is_success() {
-        return Ok(Asked::Refused(reply, encoded.way));
+        return Ok(Asked::Refused(Box::new((reply, encoded.way))));
     }
     let tokens = reply.headers().get(COUNTED).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = translate::collect(reply.into_body(), MAX_REPLIES, reading).await?;
     Ok(Asked::Said(Said { body, tokens }))
 }
 
-fn known(mut lookup: Lookup, replies: &[Said]) -> Result<Box<Known>, ProxyError> {
+fn known(mut lookup: Lookup, replies: &[Said]) -> Result<Known, ProxyError> {
     let dropped = std::mem::take(&mut lookup.dropped);
     let answer = lookup
         .answer(replies)
         .map_err(|failure| ProxyError::new(ErrorKind::UpstreamProtocol, failure.message.into_owned()))?;
-    Ok(Box::new(Known { answer, dropped }))
+    Ok(Known { answer, dropped })
 }
 
 impl Known {

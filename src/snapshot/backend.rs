@@ -12,7 +12,7 @@ use crate::{
     dialect::Family,
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
-    upstream::Pool,
+    upstream::{AwsKeys, CredentialError, Pool, Token, credentials::Handle},
 };
 
 /// How a target is authenticated to.
@@ -26,6 +26,62 @@ pub enum Credential {
         /// What stands before the key.
         prefix: String,
     },
+    /// With a token that is fetched ahead of its expiry.
+    Fetched {
+        /// The token.
+        handle: Arc<Handle>,
+        /// The header.
+        header: HeaderName,
+        /// What stands before the token.
+        prefix: String,
+    },
+    /// With a signature of AWS, made for each request.
+    Aws {
+        /// What signs.
+        keys: SigningKeys,
+        /// The region of the endpoint.
+        region: String,
+    },
+}
+
+/// The keys of AWS that sign requests.
+pub enum SigningKeys {
+    /// Keys that stay as they are.
+    Fixed(Arc<Token>),
+    /// Keys that are fetched ahead of their expiry.
+    Fetched(Arc<Handle>),
+}
+
+impl SigningKeys {
+    /// Keys that stay as they are.
+    pub fn fixed(keys: AwsKeys) -> Self {
+        Self::Fixed(Arc::new(Token::Aws(keys)))
+    }
+}
+
+impl Credential {
+    /// What has to be at hand before a request can be built: at once, unless it is being fetched. `None` where nothing
+    /// has to.
+    ///
+    /// # Errors
+    /// When what is fetched can't be, at the moment.
+    pub async fn token(&self) -> Result<Option<Arc<Token>>, CredentialError> {
+        match self {
+            Self::Fixed(..) | Self::Passthrough { .. } => Ok(None),
+            Self::Aws { keys: SigningKeys::Fixed(token), .. } => Ok(Some(Arc::clone(token))),
+            Self::Fetched { handle, .. } | Self::Aws { keys: SigningKeys::Fetched(handle), .. } => {
+                handle.current().await.map(Some)
+            }
+        }
+    }
+
+    /// Why there is none at the moment, where it is fetched.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Fixed(..) | Self::Passthrough { .. } | Self::Aws { keys: SigningKeys::Fixed(_), .. } => None,
+            Self::Fetched { handle, .. } | Self::Aws { keys: SigningKeys::Fetched(handle), .. } => handle.problem(),
+        }
+    }
 }
 
 /// One provider entry of a Backend, ready to be asked.

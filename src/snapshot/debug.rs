@@ -1,8 +1,8 @@
-//! A snapshot for operators' eyes. Credentials are not in it, by type: a [`Credential`] shows only its header's name.
+//! A snapshot for operators' eyes. Credentials are not in it, by type: a [`Credential`] shows only its header's name and where it comes from.
 
 use serde_json::{Value, json};
 
-use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, Snapshot, Target, Weighted};
+use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, Weighted};
 
 /// What is served, port by port.
 pub fn to_json(snapshot: &Snapshot) -> Value {
@@ -67,6 +67,14 @@ fn target(target: &Target) -> Value {
     let credential = match &target.credential {
         Credential::Fixed(header, _) => json!({"header": header.as_str(), "from": "gateway"}),
         Credential::Passthrough { header, .. } => json!({"header": header.as_str(), "from": "client"}),
+        Credential::Fetched { handle, header, .. } => json!({"header": header.as_str(), "from": handle.label()}),
+        Credential::Aws { keys, region } => {
+            let from = match keys {
+                SigningKeys::Fixed(_) => "gateway",
+                SigningKeys::Fetched(handle) => handle.label(),
+            };
+            json!({"header": "authorization", "from": from, "signedFor": region})
+        }
     };
     json!({
         "name": target.name,

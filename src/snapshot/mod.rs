@@ -10,7 +10,7 @@ mod tls;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, Split, Target, Weighted};
+pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, SigningKeys, Split, Target, Weighted};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
 pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};

@@ -3,8 +3,8 @@
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
-    config::ConfigMetrics, operator::OperatorMetrics, register::register, requests::RequestMetrics,
-    tokens::TokenMetrics, watches::WatchMetrics,
+    config::ConfigMetrics, credentials::CredentialMetrics, operator::OperatorMetrics, register::register,
+    requests::RequestMetrics, tokens::TokenMetrics, watches::WatchMetrics,
 };
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
@@ -17,6 +17,8 @@ pub struct Metrics {
     pub tokens: TokenMetrics,
     /// The configuration that is served.
     pub config: ConfigMetrics,
+    /// Credentials that are fetched.
+    pub credentials: CredentialMetrics,
     /// The operator.
     pub operator: OperatorMetrics,
     /// Watches on the API server.
@@ -36,6 +38,7 @@ impl Metrics {
         let requests = RequestMetrics::register(&registry)?;
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
+        let credentials = CredentialMetrics::register(&registry)?;
         let operator = OperatorMetrics::register(&registry)?;
         let watches = WatchMetrics::register(&registry)?;
         let log_lines_dropped = register(
@@ -52,7 +55,7 @@ impl Metrics {
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, tokens, config, operator, watches, log_lines_dropped })
+        Ok(Self { registry, requests, tokens, config, credentials, operator, watches, log_lines_dropped })
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod config;
+pub mod credentials;
 pub mod log;
 pub mod metrics;
 pub mod operator;

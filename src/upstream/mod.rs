@@ -1,19 +1,23 @@
-//! IO to providers: where they are, connections, TLS and pools. What outlives a snapshot lives here, keyed by origin.
+//! IO to providers: where they are, connections, TLS and pools; credentials that are fetched, and signatures. What outlives a snapshot lives here, keyed by origin.
 
 mod body;
+pub mod credentials;
 mod dial;
 mod error;
 mod fetch;
 mod http1;
 mod pool;
+mod sign;
 mod tls;
 
 pub use body::{ReplyBody, UpstreamBody};
+pub use credentials::{CredentialError, Credentials, Token};
 pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
 pub use fetch::{Fetched, Fetcher, MAX_MEDIA_BYTES};
 pub use http1::BodyError;
 pub use pool::{Pool, Pools};
+pub use sign::{AwsKeys, Unsigned, sign};
 pub use tls::server_name;
 
 /// Where connections go, and how: the key of a pool.

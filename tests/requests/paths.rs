@@ -162,12 +162,13 @@ fn what_has_no_place_to_go_is_refused_in_the_callers_dialect() {
         ("POST", "/openai/%2e%2E/secret", "{}", OpenAi, 400, "bad_request", None),
         ("POST", "/openai/v1/./chat/completions", "{}", OpenAi, 400, "bad_request", None),
         ("POST", long.as_str(), "{}", OpenAi, 400, "bad_request", None),
-        // An API that the route's provider does not speak.
-        ("POST", "/anthropic/v1/chat/completions", CHAT, OpenAi, 501, "not_implemented", None),
-        ("POST", "/anthropic", CHAT, OpenAi, 501, "not_implemented", None),
-        ("POST", "/openai/v1/messages", LIMITED, Anthropic, 501, "not_implemented", None),
-        ("POST", "/gemini/v1/chat/completions", CHAT, OpenAi, 501, "not_implemented", None),
-        ("POST", "/openai", CONTENTS, Gemini, 501, "not_implemented", None),
+        // What the route's provider has nothing for.
+        ("POST", "/anthropic/v1/moderations", r#"{"input":"x"}"#, OpenAi, 501, "not_implemented", None),
+        ("POST", "/gemini/v1/completions", r#"{"prompt":"x"}"#, OpenAi, 501, "not_implemented", None),
+        ("GET", "/anthropic/v1/responses/resp_1", "", OpenAi, 400, "bad_request", None),
+        // What can't be translated, since there is nothing to answer.
+        ("POST", "/anthropic/v1/chat/completions", CHAT, OpenAi, 400, "bad_body", None),
+        ("POST", "/gemini/v1/chat/completions", CHAT, OpenAi, 400, "bad_body", None),
         ("POST", "/openai/v1/chat/completions", r#"{"messages":[]}"#, OpenAi, 400, "no_model", None),
     ] {
         let what = format!("{method} {path}");

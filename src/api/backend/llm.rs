@@ -173,6 +173,7 @@ pub struct OpenAi {
     /// The credential, sent as `Authorization: Bearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
+    #[x_kube(validation = ("self.kind != 'Workload'", "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough"))]
     pub auth_token: Option<AuthToken>,
     /// The model that answers, whatever the client asks for. Without it, the client's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +209,7 @@ pub struct Anthropic {
     /// The credential, sent as `x-api-key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
+    #[x_kube(validation = ("self.kind != 'Workload'", "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough"))]
     pub auth_token: Option<AuthToken>,
     /// Version of the API, sent as `anthropic-version` when the client sends none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +226,7 @@ pub struct Gemini {
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
+    #[x_kube(validation = ("self.kind != 'Workload'", "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough"))]
     pub auth_token: Option<AuthToken>,
     /// The model that answers, such as `gemini-2.5-flash`. Empty leaves the choice to the client.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -265,6 +265,7 @@ pub struct Moderation {
 #[serde(rename_all = "camelCase")]
 pub struct OpenAiModeration {
     /// The credential for OpenAI.
+    #[x_kube(validation = ("self.kind != 'Workload'", "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough"))]
     pub auth_token: AuthToken,
     /// The moderation model.
     #[serde(default = "OpenAiModeration::default_model")]

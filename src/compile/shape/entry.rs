@@ -81,7 +81,7 @@ fn spec(provider: ProviderRef<'_>, path: &str, problems: &mut Problems) -> Optio
             Some(ProviderSpec::OpenAi { auth, model: optional(p.model.as_deref()) })
         }
         ProviderRef::AzureOpenAi(p) => {
-            let auth = token(p.auth_token.as_ref(), path, problems);
+            let auth = cloud_token(p.auth_token.as_ref(), path, problems);
             let example = "the host of the Azure resource, such as `NAME.openai.azure.com`";
             let endpoint = required(p.endpoint.as_deref(), path, "endpoint", example, problems);
             let endpoint = endpoint.and_then(|text| azure_host(&text, &format!("{path}.endpoint"), problems));
@@ -115,7 +115,7 @@ fn spec(provider: ProviderRef<'_>, path: &str, problems: &mut Problems) -> Optio
 }
 
 fn vertex(p: &VertexAi, path: &str, problems: &mut Problems) -> Option<ProviderSpec> {
-    let auth = token(p.auth_token.as_ref(), path, problems);
+    let auth = cloud_token(p.auth_token.as_ref(), path, problems);
     let mut need = |value: &Option<String>, field, example| required(value.as_deref(), path, field, example, problems);
     let model = need(&p.model, "model", "the model, such as `gemini-2.5-pro`");
     let api_version = need(&p.api_version, "apiVersion", "the API's version, such as `v1`");
@@ -166,7 +166,20 @@ fn bedrock(p: &Bedrock, path: &str, problems: &mut Problems) -> ProviderSpec {
     ProviderSpec::Bedrock { secret, model: optional(p.model.as_deref()), region: p.region.clone(), guardrail }
 }
 
+/// The credential for a provider that knows API keys alone.
 fn token(written: Option<&WrittenToken>, path: &str, problems: &mut Problems) -> Option<AuthToken> {
+    match cloud_token(written, path, problems) {
+        Some(AuthToken::Workload) => {
+            let message = "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough";
+            problems.push(format!("{path}.authToken"), message);
+            None
+        }
+        token => token,
+    }
+}
+
+/// The credential for a provider that knows the identities of pods too.
+fn cloud_token(written: Option<&WrittenToken>, path: &str, problems: &mut Problems) -> Option<AuthToken> {
     let path = format!("{path}.authToken");
     let Some(written) = written else {
         let message = "authToken is missing: write `authToken: {kind: SecretRef, secretRef: {name: NAME}}`";
@@ -183,6 +196,7 @@ fn token(written: Option<&WrittenToken>, path: &str, problems: &mut Problems) ->
             None
         }
         Some(AuthTokenKind::Passthrough) => Some(AuthToken::Passthrough),
+        Some(AuthTokenKind::Workload) => Some(AuthToken::Workload),
         Some(AuthTokenKind::SecretRef) => {
             let missing = "kind SecretRef needs the Secret's name: write `secretRef: {name: NAME}` beside it";
             secret_name(written.secret_ref.as_ref(), &path, missing, problems).map(AuthToken::SecretRef)

@@ -31,6 +31,7 @@ fn describe_entry(entry: &ProviderEntry) -> String {
     match entry.provider.auth() {
         Some(AuthToken::Inline(token)) => write!(text, " inline={}", token.expose_secret()).unwrap(),
         Some(AuthToken::SecretRef(name)) => write!(text, " secret={name}").unwrap(),
+        Some(AuthToken::Workload) => text.push_str(" workload"),
         Some(AuthToken::Passthrough) | None => {}
     }
     let mut field = |name: &str, value: Option<&str>| {
@@ -105,6 +106,14 @@ fn every_provider_in_both_places() {
         (
             "anthropic: {apiVersion: '2023-06-01', model: claude, authToken: {kind: Passthrough}}",
             "anthropic_0 = anthropic model=claude version=2023-06-01",
+        ),
+        (
+            "azureopenai: {endpoint: e.azure.com, deploymentName: d, apiVersion: v, authToken: {kind: Workload}}",
+            "azureopenai_0 = azureopenai workload endpoint=e.azure.com deployment=d version=v",
+        ),
+        (
+            "vertexai: {model: m, apiVersion: v1, projectId: p, location: us-central1, authToken: {kind: Workload}}",
+            "vertexai_0 = vertexai workload model=m version=v1 project=p location=us-central1",
         ),
         ("anthropic: {authToken: {kind: Passthrough}}", "anthropic_0 = anthropic"),
         (

@@ -88,7 +88,6 @@ fn what_is_not_served_says_so() {
 }
 
 #[test]
-#[ignore = "requests to bedrock can't be signed yet"]
 fn models_at_clouds_are_served() {
     let vertex = "model: m, apiVersion: v1, projectId: p, location: us-central1, authToken: {kind: Passthrough}";
     for (provider, origin) in [

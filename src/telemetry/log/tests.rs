@@ -113,6 +113,8 @@ fn full() -> AccessLog<'static> {
         stream: true,
         prompt_tokens: Some(11),
         completion_tokens: Some(42),
+        tokens_estimated: true,
+        dropped: Some("seed, n"),
         request_bytes: 1_024,
         response_bytes: 2_048,
         upstream_attempts: 1,
@@ -126,7 +128,7 @@ fn access_lines_have_every_field() {
     let got = line(|| full().emit());
     let names: Vec<_> = "level target msg trace_id method path status error duration_us ttft_us gateway route rule \
         backend upstream provider request_model response_model dialect operation stream prompt_tokens completion_tokens \
-        request_bytes response_bytes upstream_attempts client_addr generation"
+        tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr generation"
         .split_whitespace()
         .collect();
     assert_eq!(got.as_object().unwrap().len(), names.len());

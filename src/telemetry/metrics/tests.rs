@@ -25,6 +25,8 @@ fn filled() -> Metrics {
     TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
     let now = UNIX_EPOCH + Duration::from_secs(1_000);
     metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
+    metrics.credentials.fetched("aws_instance", true);
+    metrics.credentials.expires("aws_instance", 0, Some(now));
     metrics.operator.leads(true);
     metrics.operator.wrote("HTTPRoute", WriteOutcome::Conflict);
     metrics.operator.objects([(Kind::Backend, ObjectStates { ok: 2, problem: 1, rejected: 0 })]);
@@ -88,6 +90,8 @@ fn the_text_has_values() {
         "tollgate_config_rejected_objects{kind=\"Secret\"} 1",
         "tollgate_config_rejected_objects{kind=\"unknown\"} 1",
         "tollgate_config_last_change_timestamp_seconds 1000",
+        "tollgate_credential_fetches_total{outcome=\"fetched\",source=\"aws_instance\"} 1",
+        "tollgate_credential_expiry_timestamp_seconds{source=\"aws_instance\"} 1000",
         "tollgate_leader 1",
         "tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"conflict\"} 1",
         "tollgate_objects{kind=\"Backend\",state=\"problem\"} 1",
@@ -109,4 +113,28 @@ fn rejected_objects_that_are_mended_leave() {
     let metrics = filled();
     metrics.config.published(4, [], [], Duration::ZERO, SystemTime::UNIX_EPOCH);
     assert!(!metrics.encode().unwrap().contains("tollgate_config_rejected_objects{"));
+}
+
+#[test]
+fn the_first_expiry_of_a_source_is_told() {
+    let metrics = Metrics::new().unwrap();
+    let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+    let told = || {
+        let text = metrics.encode().unwrap();
+        let value = |line: &str| {
+            line.strip_prefix("tollgate_credential_expiry_timestamp_seconds{source=\"s\"} ").map(str::to_owned)
+        };
+        text.lines().find_map(value)
+    };
+    for (number, expiry, expected) in [
+        (0, at(500), Some("500")),
+        (1, at(400), Some("400")),
+        (1, at(600), Some("500")),
+        (0, None, Some("600")),
+        (1, None, None),
+    ] {
+        metrics.credentials.expires("other", 9, at(1));
+        metrics.credentials.expires("s", number, expiry);
+        assert_eq!(told().as_deref(), expected, "{number} {expiry:?}");
+    }
 }

@@ -1,0 +1,284 @@
+//! Blocks of content as parts of a message: what requests and replies share, both ways.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    HOME, formats,
+    wire::{self, Block},
+};
+use crate::{
+    conversation::{
+        Cache, Call, Citation, Content, Dropped, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
+    },
+    stream::json::ObjectWriter,
+};
+
+/// A block that can't be understood: where in its list, which of its members, and why.
+pub(super) struct Wrong {
+    pub block: usize,
+    pub field: &'static str,
+    pub message: &'static str,
+}
+
+/// The parts that `blocks` are. What the conversation has no place for is named in `dropped`.
+pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Wrong> {
+    let mut parts: Vec<Part<'a>> = Vec::with_capacity(blocks.len());
+    for (block, wire) in blocks.into_iter().enumerate() {
+        let wrong = |(field, message)| Wrong { block, field, message };
+        let content = match wire {
+            Block::CachePoint(point) => {
+                match parts.last_mut() {
+                    Some(last) => last.cache = Some(Cache { ttl: point.ttl }),
+                    None => dropped.add("cachePoint"),
+                }
+                continue;
+            }
+            Block::ToolUse(call) => {
+                let Some(mut call) = self::call(call, dropped).map_err(wrong)? else { continue };
+                call.signature = lent_signature(&mut parts);
+                Content::Call(call)
+            }
+            Block::ToolResult(result) => match self::result(result, dropped).map_err(wrong)? {
+                Some(result) => Content::Result(result),
+                None => continue,
+            },
+            other => match plain(other, dropped).map_err(wrong)? {
+                Some(content) => content,
+                None => continue,
+            },
+        };
+        parts.push(content.into());
+    }
+    Ok(parts)
+}
+
+/// Blocks that are neither calls, nor results, nor marks.
+fn plain<'a>(block: Block<'a>, dropped: &mut Dropped) -> Result<Option<Content<'a>>, (&'static str, &'static str)> {
+    Ok(Some(match block {
+        Block::Text(text) => Content::text(text),
+        Block::Json(json) => Content::text(json.get().to_owned()),
+        Block::Image(file) => media(MediaKind::Image, file, dropped)?,
+        Block::Document(file) => media(MediaKind::Document, file, dropped)?,
+        Block::Video(file) => media(MediaKind::Video, file, dropped)?,
+        Block::Audio(file) => media(MediaKind::Audio, file, dropped)?,
+        Block::Guard(guard) => {
+            // What it says stays; that guards look at it does not.
+            dropped.add("guardContent");
+            match (guard.text.and_then(|t| t.text), guard.image) {
+                (Some(text), _) => Content::text(text),
+                (None, Some(image)) => media(MediaKind::Image, image, dropped)?,
+                (None, None) => return Ok(None),
+            }
+        }
+        Block::Reasoning(wire::Reasoning { redacted_content: Some(data), .. }) => Content::Redacted(redacted(data)),
+        Block::Reasoning(wire::Reasoning { reasoning_text: Some(thoughts), .. }) => Content::Thinking {
+            text: thoughts.text.unwrap_or_else(|| "".into()),
+            signature: thoughts.signature.filter(|s| !s.is_empty()).map(|s| Signature::untagged(s, HOME)),
+        },
+        Block::Citations(cited) => Content::Text {
+            text: joined(cited.content.unwrap_or_default()),
+            citations: cited.citations.unwrap_or_default().into_iter().map(citation).collect(),
+            signature: None,
+        },
+        Block::SearchResult(found) => Content::Media(Media {
+            kind: MediaKind::Document,
+            source: Source::Text(joined(found.content.unwrap_or_default())),
+            name: found.title,
+            detail: None,
+        }),
+        Block::Unknown(name) => {
+            dropped.add(name);
+            return Ok(None);
+        }
+        Block::Reasoning(_) | Block::CachePoint(_) | Block::ToolUse(_) | Block::ToolResult(_) => return Ok(None),
+    }))
+}
+
+/// The texts as one; not copied when it is one.
+fn joined(texts: Vec<wire::OnlyText<'_>>) -> Text<'_> {
+    let mut texts = texts.into_iter().filter_map(|t| t.text);
+    match (texts.next(), texts.next()) {
+        (None, _) => "".into(),
+        (Some(only), None) => only,
+        (Some(first), Some(second)) => {
+            let rest = texts.map(|t| t.decode().into_owned());
+            let all = [first.decode().into_owned(), second.decode().into_owned()].into_iter().chain(rest);
+            Text::from(all.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+pub(super) fn citation(wire: wire::Citation<'_>) -> Citation<'_> {
+    let url = wire.location.and_then(|l| l.web).and_then(|w| w.url);
+    let source = wire.source.filter(|s| s.decode().starts_with("http"));
+    let quote = wire.source_content.map(joined).filter(|quote| !quote.is_empty());
+    Citation { url: url.or(source), title: wire.title, quote, start: None, end: None }
+}
+
+fn media<'a>(
+    kind: MediaKind,
+    file: wire::File<'a>,
+    dropped: &mut Dropped,
+) -> Result<Content<'a>, (&'static str, &'static str)> {
+    dropped.add_if(file.context.is_some(), "context");
+    dropped.add_if(file.citations.is_some_and(|c| c.enabled == Some(true)), "citations");
+    let format = file.format.as_ref().map(Text::decode);
+    let mime = format.map(|format| formats::mime(kind, &format));
+    let source = match file.source {
+        Some(wire::Source { bytes: Some(data), .. }) => {
+            let mime = match (mime, kind) {
+                (Some(mime), _) => mime,
+                (None, MediaKind::Document) => "application/pdf".into(),
+                (None, _) => return Err((formats::member(kind), "a format is required")),
+            };
+            Source::Data { mime, data }
+        }
+        Some(wire::Source { s3_location: Some(at), .. }) => {
+            dropped.add_if(at.bucket_owner.is_some(), "bucketOwner");
+            Source::Url { url: at.uri, mime }
+        }
+        Some(wire::Source { text: Some(text), .. }) => Source::Text(text),
+        Some(wire::Source { content: Some(texts), .. }) => Source::Text(joined(texts)),
+        _ => return Err((formats::member(kind), "a source with bytes or a location is required")),
+    };
+    Ok(Content::Media(Media { kind, source, name: file.name, detail: None }))
+}
+
+fn call<'a>(wire: wire::ToolUse<'a>, dropped: &mut Dropped) -> Result<Option<Call<'a>>, (&'static str, &'static str)> {
+    if let Some(kind) = wire.kind {
+        dropped.add(kind.decode().into_owned());
+        return Ok(None);
+    }
+    let input = wire.input.map_or("{}", |raw| raw.get());
+    let arguments = match input {
+        object if object.starts_with('{') => object,
+        "null" | "\"\"" => "{}",
+        _ => return Err(("toolUse.input", "expected an object")),
+    };
+    Ok(Some(Call {
+        id: wire.tool_use_id.ok_or(("toolUse.toolUseId", "an id is required"))?,
+        name: wire.name.ok_or(("toolUse.name", "a name is required"))?,
+        arguments: Cow::Borrowed(arguments),
+        signature: None,
+    }))
+}
+
+fn result<'a>(
+    wire: wire::ToolResult<'a>,
+    dropped: &mut Dropped,
+) -> Result<Option<ToolResult<'a>>, (&'static str, &'static str)> {
+    if let Some(kind) = wire.kind {
+        dropped.add(kind.decode().into_owned());
+        return Ok(None);
+    }
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for block in wire.content.unwrap_or_default() {
+        let content = plain(block, dropped).map_err(|(_, message)| ("toolResult.content", message))?;
+        parts.extend(content.map(Part::from));
+    }
+    Ok(Some(ToolResult {
+        id: wire.tool_use_id.ok_or(("toolResult.toolUseId", "an id is required"))?,
+        name: None,
+        parts,
+        failed: wire.status.is_some_and(|s| s.is("error")),
+    }))
+}
+
+/// Gemini signs calls, for which Converse has no place: [`write_lent_signature`] puts the signature in front of the call,
+/// as thoughts without text.
+fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
+    let last = parts.pop()?;
+    match last.content {
+        Content::Thinking { text, signature: Some(signature) }
+            if text.is_empty() && signature.maker == Maker::Google =>
+        {
+            Some(signature)
+        }
+        content => {
+            parts.push(Part { content, cache: last.cache });
+            None
+        }
+    }
+}
+
+/// Redacted thoughts are bytes, which clients decode: a foreign tag must be inside the base64.
+fn redacted(data: Text<'_>) -> Signature<'_> {
+    let tagged = {
+        let text = data.decode();
+        // All tags begin with `TG`.
+        text.starts_with("VE").then(|| STANDARD.decode(&*text).ok()).flatten()
+    };
+    tagged
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(|text| Signature::untagged(text.into(), HOME))
+        .filter(|signature| signature.maker != HOME)
+        .unwrap_or(Signature { maker: HOME, value: data })
+}
+
+/// The blob for redacted thoughts.
+pub(super) fn redacted_blob<'s>(signature: &'s Signature<'_>) -> Text<'s> {
+    let tagged = signature.tagged(HOME);
+    if signature.maker == HOME { tagged } else { STANDARD.encode(tagged.decode().as_bytes()).into() }
+}
+
+/// Writes the one member of a block: thoughts. Their text is a required member.
+pub(super) fn write_thinking(block: &mut ObjectWriter<'_>, text: &Text<'_>, signature: Option<&Text<'_>>) {
+    let mut reasoning = block.object("reasoningContent");
+    let mut thoughts = reasoning.object("reasoningText");
+    text.write(thoughts.key("text"));
+    if let Some(signature) = signature {
+        signature.write(thoughts.key("signature"));
+    }
+    thoughts.end();
+    reasoning.end();
+}
+
+/// Writes the one member of a block: redacted thoughts.
+pub(super) fn write_redacted(block: &mut ObjectWriter<'_>, blob: &Text<'_>) {
+    let mut reasoning = block.object("reasoningContent");
+    blob.write(reasoning.key("redactedContent"));
+    reasoning.end();
+}
+
+/// Writes the members of a citation.
+pub(super) fn write_citation(object: &mut ObjectWriter<'_>, citation: &Citation<'_>) {
+    object.maybe("title", citation.title.as_ref());
+    if let Some(quote) = &citation.quote {
+        let mut list = object.array("sourceContent");
+        let mut source = list.object();
+        quote.write(source.key("text"));
+        source.end();
+        list.end();
+    }
+    if let Some(url) = &citation.url {
+        let mut location = object.object("location");
+        let mut web = location.object("web");
+        url.write(web.key("url"));
+        web.end();
+        location.end();
+    }
+}
+
+/// Writes the one member of a block: media that are here. `false`, and nothing, when Converse has no word for them.
+pub(super) fn write_file(block: &mut ObjectWriter<'_>, kind: MediaKind, mime: &str, data: &Text<'_>) -> bool {
+    let Some(format) = formats::format(kind, mime) else { return false };
+    let mut file = block.object(formats::member(kind));
+    file.field("format", format);
+    let mut source = file.object("source");
+    data.write(source.key("bytes"));
+    source.end();
+    file.end();
+    true
+}
+
+/// Writes the one member of a block: a call. `input` is the text of an object.
+pub(super) fn write_call(block: &mut ObjectWriter<'_>, id: &Text<'_>, name: &Text<'_>, input: &str) {
+    let mut call = block.object("toolUse");
+    id.write(call.key("toolUseId"));
+    name.write(call.key("name"));
+    // Servers that stream arguments leave them empty for none.
+    call.raw("input", if input.trim_ascii_start().starts_with('{') { input } else { "{}" });
+    call.end();
+}

@@ -1,0 +1,338 @@
+//! Reading requests.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    content::{self, Wrong},
+    wire::{Block, Message as WireMessage, ServiceTier, parse},
+};
+use crate::{
+    conversation::{
+        Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool,
+        ToolChoice,
+    },
+    stream::TopLevel,
+};
+
+/// The free-form member for what Converse itself has no word for.
+const ADDITIONAL: &str = "additionalModelRequestFields";
+
+pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+    let mut request = Request::default();
+    let (mut system, mut messages) = (None, Vec::new());
+    for member in body.members().iter().filter(|member| !member.is_null()) {
+        let name = member.name();
+        match &*name {
+            "messages" => messages = self::messages(member.value, &mut request.dropped)?,
+            "system" => system = Some(self::system(member.value, &mut request.dropped)?),
+            "inferenceConfig" => inference(parse(&name, member.value)?, &mut request),
+            "toolConfig" => tools(parse(&name, member.value)?, &mut request)?,
+            ADDITIONAL => additional(member.value, &mut request)?,
+            "outputConfig" => output(parse(&name, member.value)?, &mut request)?,
+            "requestMetadata" => request.metadata = Some(object(&name, member.value)?),
+            "serviceTier" => request.service_tier = parse::<ServiceTier<'_>>(&name, member.value)?.kind,
+            // Given by the URL; some clients repeat it.
+            "modelId" => {}
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
+    request.messages = system.into_iter().filter(|s| !s.parts.is_empty()).chain(messages).collect();
+    Ok(request)
+}
+
+fn object<'a>(field: &str, value: &'a [u8]) -> Result<Json<'a>, Invalid> {
+    let json: Json<'a> = parse(field, value)?;
+    if json.is_object() { Ok(json) } else { Err(Invalid::new(field, "expected an object")) }
+}
+
+fn messages<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+    let wire: Vec<WireMessage<'a>> = parse("messages", value)?;
+    let mut messages = Vec::with_capacity(wire.len());
+    for (index, message) in wire.into_iter().enumerate() {
+        let role = match message.role.as_ref().map(Text::decode).as_deref() {
+            Some("user") => Role::User,
+            Some("assistant") => Role::Assistant,
+            Some("system") => Role::System,
+            _ => return Err(Invalid::new(format!("messages[{index}].role"), "expected user, assistant or system")),
+        };
+        let parts = parts(&format_args!("messages[{index}].content"), message.content.unwrap_or_default(), dropped)?;
+        messages.push(Message { role, parts });
+    }
+    Ok(messages)
+}
+
+fn system<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Message<'a>, Invalid> {
+    let parts = parts(&"system", parse("system", value)?, dropped)?;
+    Ok(Message { role: Role::System, parts })
+}
+
+fn parts<'a>(
+    list: &dyn std::fmt::Display,
+    blocks: Vec<Block<'a>>,
+    dropped: &mut Dropped,
+) -> Result<Vec<crate::conversation::Part<'a>>, Invalid> {
+    let mut parts = content::parts(blocks, dropped)
+        .map_err(|Wrong { block, field, message }| Invalid::new(format!("{list}[{block}].{field}"), message))?;
+    for part in &mut parts {
+        // Where an earlier answer took its text from is nothing that a model is told.
+        if let Content::Text { citations, .. } = &mut part.content {
+            dropped.add_if(!citations.is_empty(), "citations");
+            citations.clear();
+        }
+    }
+    Ok(parts)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Inference<'a> {
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    #[serde(borrow)]
+    stop_sequences: Option<Vec<Text<'a>>>,
+}
+
+fn inference<'a>(wire: Inference<'a>, request: &mut Request<'a>) {
+    request.max_tokens = wire.max_tokens;
+    request.sampling.temperature = wire.temperature;
+    request.sampling.top_p = wire.top_p;
+    request.sampling.stop = wire.stop_sequences.unwrap_or_default();
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolConfig<'a> {
+    #[serde(borrow)]
+    tools: Option<Vec<ToolEntry<'a>>>,
+    #[serde(borrow)]
+    tool_choice: Option<Choice<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolEntry<'a> {
+    #[serde(borrow)]
+    tool_spec: Option<ToolSpec<'a>>,
+    #[serde(borrow)]
+    cache_point: Option<super::wire::CachePoint<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolSpec<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+    #[serde(borrow)]
+    input_schema: Option<InputSchema<'a>>,
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct InputSchema<'a> {
+    #[serde(borrow)]
+    json: Option<Json<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    auto: Option<Json<'a>>,
+    #[serde(borrow)]
+    any: Option<Json<'a>>,
+    #[serde(borrow)]
+    tool: Option<Named<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Invalid> {
+    let mut tools: Vec<Tool<'a>> = Vec::new();
+    for (index, entry) in wire.tools.unwrap_or_default().into_iter().enumerate() {
+        if let Some(spec) = entry.tool_spec {
+            let schema = spec.input_schema.and_then(|s| s.json);
+            if schema.as_ref().is_some_and(|s| !s.is_object()) {
+                let field = format!("toolConfig.tools[{index}].toolSpec.inputSchema.json");
+                return Err(Invalid::new(field, "expected an object"));
+            }
+            let description = spec.description.filter(|d| !d.is_empty());
+            tools.push(Tool { name: spec.name, description, schema, strict: spec.strict, cache: None });
+        } else if let Some(point) = entry.cache_point {
+            match tools.last_mut() {
+                Some(last) => last.cache = Some(Cache { ttl: point.ttl }),
+                None => request.dropped.add("cachePoint"),
+            }
+        } else {
+            // A tool that Bedrock runs itself.
+            request.dropped.add("systemTool");
+        }
+    }
+    request.tools = tools;
+    request.tool_choice = wire.tool_choice.and_then(|choice| match choice {
+        Choice { tool: Some(tool), .. } => Some(ToolChoice::Named(tool.name)),
+        Choice { any: Some(_), .. } => Some(ToolChoice::Required),
+        Choice { auto: Some(_), .. } => Some(ToolChoice::Auto),
+        Choice { .. } => None,
+    });
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    #[serde(borrow)]
+    text_format: Option<TextFormat<'a>>,
+    #[serde(borrow)]
+    effort: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TextFormat<'a> {
+    #[serde(borrow)]
+    structure: Option<Structure<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Structure<'a> {
+    #[serde(borrow)]
+    json_schema: Option<JsonSchema<'a>>,
+}
+
+/// The schema is a string that holds JSON.
+#[derive(Deserialize)]
+struct JsonSchema<'a> {
+    #[serde(borrow)]
+    schema: Text<'a>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    description: Option<Text<'a>>,
+}
+
+fn output<'a>(wire: Output<'a>, request: &mut Request<'a>) -> Result<(), Invalid> {
+    if let Some(effort) = wire.effort {
+        self::effort(&effort, "outputConfig.effort", request);
+    }
+    let Some(format) = wire.text_format else { return Ok(()) };
+    let Some(wire) = format.structure.and_then(|s| s.json_schema) else {
+        request.dropped.add("outputConfig.textFormat");
+        return Ok(());
+    };
+    let schema = RawValue::from_string(wire.schema.decode().into_owned()).ok().map(Json::from);
+    let schema = schema.filter(Json::is_object).ok_or_else(|| {
+        Invalid::new("outputConfig.textFormat.structure.jsonSchema.schema", "expected the text of a JSON object")
+    })?;
+    request.format =
+        Some(Format::Schema { name: wire.name, description: wire.description, schema, strict: Some(true) });
+    Ok(())
+}
+
+fn effort(word: &Text<'_>, field: &'static str, request: &mut Request<'_>) {
+    match Effort::parse(&word.decode()) {
+        Some(effort) => {
+            let reasoning = request.reasoning.get_or_insert_default();
+            // Thinking that is turned off stays so.
+            reasoning.effort = reasoning.effort.filter(|e| *e == Effort::None).or(Some(effort));
+        }
+        None => request.dropped.add(field),
+    }
+}
+
+/// Claude's `thinking`, also Nova's `reasoningConfig`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Thinking<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(rename = "budget_tokens")]
+    budget_tokens: Option<u64>,
+    #[serde(borrow)]
+    display: Option<Text<'a>>,
+    #[serde(borrow)]
+    max_reasoning_effort: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow)]
+    effort: Option<Text<'a>>,
+    #[serde(borrow)]
+    format: Option<ClaudeFormat<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ClaudeFormat<'a> {
+    #[serde(borrow)]
+    schema: Option<Json<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ClaudeChoice {
+    disable_parallel_tool_use: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NovaInference {
+    top_k: Option<f64>,
+}
+
+/// What clients tell the models of Anthropic, Amazon and OpenAI beside Converse's own members.
+fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Invalid> {
+    let members = TopLevel::scan(value).map_err(|_| Invalid::new(ADDITIONAL, "expected an object"))?;
+    for member in members.members().iter().filter(|member| !member.is_null()) {
+        let name = member.name();
+        let field = format!("{ADDITIONAL}.{name}");
+        match &*name {
+            "top_k" => request.sampling.top_k = Some(parse(&field, member.value)?),
+            "inferenceConfig" => request.sampling.top_k = parse::<NovaInference>(&field, member.value)?.top_k,
+            "thinking" | "reasoningConfig" => thinking(&parse(&field, member.value)?, request),
+            "reasoning_effort" => effort(&parse(&field, member.value)?, "reasoning_effort", request),
+            "reasoning" => {
+                if let Some(word) = parse::<OutputConfig<'_>>(&field, member.value)?.effort {
+                    effort(&word, "reasoning", request);
+                }
+            }
+            "output_config" => {
+                let config: OutputConfig<'_> = parse(&field, member.value)?;
+                if let Some(word) = config.effort {
+                    effort(&word, "output_config", request);
+                }
+                if let Some(schema) = config.format.and_then(|f| f.schema).filter(Json::is_object) {
+                    request.format = Some(Format::Schema { name: None, description: None, schema, strict: Some(true) });
+                }
+            }
+            "tool_choice" => {
+                let alone = parse::<ClaudeChoice>(&field, member.value)?.disable_parallel_tool_use;
+                request.parallel_tool_calls = alone.map(|alone| !alone).or(request.parallel_tool_calls);
+            }
+            "anthropic_beta" => request.dropped.add("anthropic_beta"),
+            _ => request.dropped.add(field),
+        }
+    }
+    Ok(())
+}
+
+fn thinking(wire: &Thinking<'_>, request: &mut Request<'_>) {
+    let reasoning: &mut Reasoning = request.reasoning.get_or_insert_default();
+    if wire.kind.as_ref().is_some_and(|kind| kind.is("disabled")) {
+        reasoning.effort = Some(Effort::None);
+        return;
+    }
+    reasoning.budget = wire.budget_tokens.or(reasoning.budget);
+    let word = wire.max_reasoning_effort.as_ref().map(Text::decode);
+    reasoning.effort = word.and_then(|word| Effort::parse(&word)).or(reasoning.effort);
+    reasoning.visible = match wire.display.as_ref().map(Text::decode).as_deref() {
+        Some("summarized") => Some(true),
+        Some("omitted") => Some(false),
+        _ => reasoning.visible,
+    };
+}

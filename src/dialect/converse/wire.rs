@@ -1,0 +1,304 @@
+//! The structures of Converse, as they are read. Everything is optional: what must be there is checked where it is used.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+
+use crate::conversation::{Invalid, Json, Text, TokenUsage};
+
+/// Parses `value`; when that fails, once more, to find the path of what is wrong.
+pub(super) fn parse<'a, T: Deserialize<'a>>(field: &str, value: &'a [u8]) -> Result<T, Invalid> {
+    serde_json::from_slice(value).or_else(|_| {
+        let mut again = serde_json::Deserializer::from_slice(value);
+        serde_path_to_error::deserialize(&mut again).map_err(|error| {
+            let path = error.path().to_string();
+            let separator = if path.starts_with('[') { "" } else { "." };
+            let field = if path == "." { field.to_owned() } else { format!("{field}{separator}{path}") };
+            let message = error.inner().to_string();
+            // The place is that in the value, not that in the client's body.
+            Invalid::new(field, message.split(" at line ").next().unwrap_or_default())
+        })
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub role: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub content: Option<Vec<Block<'a>>>,
+}
+
+/// A block of content: an object with exactly one member, whose name says what it is. Also what stands in `system` and
+/// in the results of tools.
+pub(super) enum Block<'a> {
+    Text(Text<'a>),
+    Image(File<'a>),
+    Document(File<'a>),
+    Video(File<'a>),
+    Audio(File<'a>),
+    ToolUse(ToolUse<'a>),
+    ToolResult(ToolResult<'a>),
+    Guard(Guard<'a>),
+    CachePoint(CachePoint<'a>),
+    Reasoning(Reasoning<'a>),
+    Citations(Citations<'a>),
+    SearchResult(SearchResult<'a>),
+    Json(Json<'a>),
+    /// A member that is not known, or none.
+    Unknown(Cow<'static, str>),
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Key {
+    Text,
+    Image,
+    Document,
+    Video,
+    Audio,
+    ToolUse,
+    ToolResult,
+    GuardContent,
+    CachePoint,
+    ReasoningContent,
+    CitationsContent,
+    SearchResult,
+    Json,
+    Other(String),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Block<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BlockVisitor(PhantomData))
+    }
+}
+
+struct BlockVisitor<'a>(PhantomData<Block<'a>>);
+
+impl<'de: 'a, 'a> Visitor<'de> for BlockVisitor<'a> {
+    type Value = Block<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with exactly one member")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Block<'a>, A::Error> {
+        let (mut found, mut unknown) = (None, None);
+        while let Some(key) = map.next_key()? {
+            let block = match key {
+                Key::Text => map.next_value::<Option<_>>()?.map(Block::Text),
+                Key::Image => map.next_value::<Option<_>>()?.map(Block::Image),
+                Key::Document => map.next_value::<Option<_>>()?.map(Block::Document),
+                Key::Video => map.next_value::<Option<_>>()?.map(Block::Video),
+                Key::Audio => map.next_value::<Option<_>>()?.map(Block::Audio),
+                Key::ToolUse => map.next_value::<Option<_>>()?.map(Block::ToolUse),
+                Key::ToolResult => map.next_value::<Option<_>>()?.map(Block::ToolResult),
+                Key::GuardContent => map.next_value::<Option<_>>()?.map(Block::Guard),
+                Key::CachePoint => map.next_value::<Option<_>>()?.map(Block::CachePoint),
+                Key::ReasoningContent => map.next_value::<Option<_>>()?.map(Block::Reasoning),
+                Key::CitationsContent => map.next_value::<Option<_>>()?.map(Block::Citations),
+                Key::SearchResult => map.next_value::<Option<_>>()?.map(Block::SearchResult),
+                // `null` is a value of a tool's result like any other.
+                Key::Json => Some(Block::Json(map.next_value()?)),
+                Key::Other(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    unknown.get_or_insert(name);
+                    None
+                }
+            };
+            if let Some(block) = block
+                && found.replace(block).is_some()
+            {
+                return Err(A::Error::custom("a block has exactly one member"));
+            }
+        }
+        Ok(found.unwrap_or_else(|| Block::Unknown(unknown.map_or(Cow::Borrowed("content"), Cow::Owned))))
+    }
+}
+
+/// An image, a document, a film or a sound.
+#[derive(Deserialize)]
+pub(super) struct File<'a> {
+    #[serde(borrow)]
+    pub format: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub source: Option<Source<'a>>,
+    pub context: Option<IgnoredAny>,
+    pub citations: Option<CitationsConfig>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CitationsConfig {
+    pub enabled: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Source<'a> {
+    #[serde(borrow)]
+    pub bytes: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub s3_location: Option<S3Location<'a>>,
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub content: Option<Vec<OnlyText<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct S3Location<'a> {
+    #[serde(borrow)]
+    pub uri: Text<'a>,
+    pub bucket_owner: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OnlyText<'a> {
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
+pub(super) struct ToolUse<'a> {
+    #[serde(borrow)]
+    pub tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub input: Option<&'a serde_json::value::RawValue>,
+    /// `server_tool_use`: Bedrock called the tool itself.
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ToolResult<'a> {
+    #[serde(borrow)]
+    pub tool_use_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub content: Option<Vec<Block<'a>>>,
+    #[serde(borrow)]
+    pub status: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Guard<'a> {
+    #[serde(borrow)]
+    pub text: Option<OnlyText<'a>>,
+    #[serde(borrow)]
+    pub image: Option<File<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CachePoint<'a> {
+    #[serde(borrow)]
+    pub ttl: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reasoning<'a> {
+    #[serde(borrow)]
+    pub reasoning_text: Option<ReasoningText<'a>>,
+    #[serde(borrow)]
+    pub redacted_content: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReasoningText<'a> {
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Citations<'a> {
+    #[serde(borrow)]
+    pub content: Option<Vec<OnlyText<'a>>>,
+    #[serde(borrow)]
+    pub citations: Option<Vec<Citation<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Citation<'a> {
+    #[serde(borrow)]
+    pub title: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub source: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub source_content: Option<Vec<OnlyText<'a>>>,
+    #[serde(borrow)]
+    pub location: Option<Location<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Location<'a> {
+    #[serde(borrow)]
+    pub web: Option<Web<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Web<'a> {
+    #[serde(borrow)]
+    pub url: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SearchResult<'a> {
+    #[serde(borrow)]
+    pub title: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub content: Option<Vec<OnlyText<'a>>>,
+}
+
+/// `inputTokens` excludes what was read from and written to a cache.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
+pub(super) struct Usage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_write_input_tokens: Option<u64>,
+}
+
+impl Usage {
+    pub(super) fn read(&self) -> TokenUsage {
+        let cached =
+            self.cache_read_input_tokens.unwrap_or(0).saturating_add(self.cache_write_input_tokens.unwrap_or(0));
+        TokenUsage {
+            input: self.input_tokens.map(|n| n.saturating_add(cached)),
+            cached: self.cache_read_input_tokens,
+            cache_write: self.cache_write_input_tokens,
+            output: self.output_tokens,
+            reasoning: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct ServiceTier<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Text<'a>>,
+}
+
+/// What `additionalModelResponseFieldPaths` asked for.
+#[derive(Deserialize)]
+pub(super) struct AdditionalReply<'a> {
+    #[serde(borrow)]
+    pub stop_sequence: Option<Text<'a>>,
+}

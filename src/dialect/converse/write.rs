@@ -1,0 +1,115 @@
+//! Writing requests.
+
+use super::{
+    thinking::{self, Think, claude_effort},
+    tools::{Form, Plan},
+    write_content::Blocks,
+};
+use crate::{
+    conversation::{Dropped, Invalid, Json, Request, Text, TurnRules, turns},
+    dialect::Destination,
+    stream::{
+        TopLevel,
+        json::{ObjectWriter, write_value},
+    },
+};
+
+/// Asks for JSON where no schema says which.
+const ANSWER_IN_JSON: &str = "Answer with one JSON object and nothing else: no code fence, no explanation.";
+/// Most entries of `requestMetadata`, and the longest key and value, in bytes.
+const MAX_METADATA: usize = 16;
+const MAX_METADATA_TEXT: usize = 256;
+
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Dropped,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
+    let plan = Plan::new(request, &turns, to, dropped);
+    let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
+    name_what_has_no_place(request, dropped);
+
+    let mut body = ObjectWriter::begin(out);
+    let mut blocks = Blocks::new(&to.facts, dropped);
+    blocks.messages(&turns, &mut body);
+    blocks.system(&system, (plan.form == Form::Instructed).then_some(ANSWER_IN_JSON), &mut body);
+    thinking::write_inference(&mut body, &settings, &request.sampling.stop, to, dropped);
+    plan.write(&mut body, to, dropped);
+    // Claude's effort and format have one member in its own API: both must come from the same place here.
+    let beside_format = plan.form == Form::Native;
+    thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
+    let effort = match settings.think {
+        Think::Adaptive { effort, .. } => effort.map(claude_effort),
+        _ => None,
+    };
+    plan.write_output(&mut body, effort, to, dropped);
+    metadata(request, &mut body, dropped);
+    tier(request.service_tier.as_ref(), &mut body, dropped);
+    body.end();
+    Ok(())
+}
+
+fn name_what_has_no_place(request: &Request<'_>, dropped: &mut Dropped) {
+    let sampling = &request.sampling;
+    dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
+    dropped.add_if(sampling.seed.is_some(), "seed");
+    dropped.add_if(sampling.presence_penalty.is_some_and(|p| p != 0.0), "presence_penalty");
+    dropped.add_if(sampling.frequency_penalty.is_some_and(|p| p != 0.0), "frequency_penalty");
+    dropped.add_if(sampling.logprobs == Some(true) || sampling.top_logprobs.is_some_and(|n| n > 0), "logprobs");
+}
+
+/// Writes `requestMetadata`: the client's, and who the user is.
+fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+    let mut entries: Vec<(&str, Text<'_>)> = Vec::new();
+    let scanned = request.metadata.as_ref().map(|m: &Json<'_>| TopLevel::scan(m.get().as_bytes()));
+    if let Some(Ok(top)) = &scanned {
+        for member in top.members() {
+            let value = member.as_str().filter(|value| fits_metadata(value));
+            match value {
+                Some(value) if !member.key_escaped && !member.key.is_empty() && fits_metadata(member.key) => {
+                    entries.push((member.key, value.into()));
+                }
+                _ => dropped.add("metadata"),
+            }
+        }
+    }
+    dropped.add_if(matches!(scanned, Some(Err(_))) || entries.len() > MAX_METADATA, "metadata");
+    entries.truncate(MAX_METADATA);
+    if let Some(user) = &request.user {
+        let fits = fits_metadata(&user.decode()) && entries.len() < MAX_METADATA;
+        if fits && !entries.iter().any(|(key, _)| *key == "user") {
+            entries.push(("user", user.reborrow()));
+        } else {
+            dropped.add("user");
+        }
+    }
+    if entries.is_empty() {
+        return;
+    }
+    let mut object = body.object("requestMetadata");
+    for (key, value) in &entries {
+        write_value(object.key(key), value);
+    }
+    object.end();
+}
+
+/// The characters that Bedrock takes in metadata.
+fn fits_metadata(text: &str) -> bool {
+    text.len() <= MAX_METADATA_TEXT
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":_@$#=/+,-.".contains(&b))
+}
+
+fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+    match tier.map(Text::decode).as_deref() {
+        // What everybody gets who says nothing.
+        None | Some("auto" | "standard" | "standard_only") => {}
+        Some(known @ ("default" | "priority" | "flex" | "reserved")) => {
+            let mut object = body.object("serviceTier");
+            object.field("type", known);
+            object.end();
+        }
+        Some(_) => dropped.add("service_tier"),
+    }
+}

@@ -1,0 +1,93 @@
+//! Credentials that the gateway fetches: what reaches the provider, and what happens while there are none.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::{Value, json};
+
+use crate::common::{
+    Gateway, KEY, PATIENCE, Start, Upstream,
+    manifests::{backend, llm, route, rule},
+    wait_until,
+};
+
+const ASK: &str = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+const PATH: &str = "/vertex/v1/projects/p/locations/l/publishers/google/models/m:generateContent";
+
+/// A metadata server that hands out [`KEY`] while `works`.
+fn metadata_server(works: &Arc<AtomicBool>) -> Upstream {
+    let works = Arc::clone(works);
+    Upstream::new(move |exchange| {
+        let token = json!({"access_token": KEY, "expires_in": 3599, "token_type": "Bearer"}).to_string();
+        match works.load(Ordering::SeqCst) {
+            true => exchange.reply(200, &[("content-type", "application/json")], token.as_bytes()),
+            false => exchange.reply(404, &[], b"no service account"),
+        };
+    })
+}
+
+/// A gateway whose Backend `default/vertex` uses the pod's identity.
+fn gateway(provider: u16, metadata: u16) -> Gateway {
+    let entry = llm("vertexai", "none", provider, &json!({"authToken": {"kind": "Workload"}}));
+    let manifest = backend("vertex", &json!({"llm": entry})) + &route("vertex", &json!([rule("/vertex", "vertex")]));
+    Start::new().manifest("a.yaml", &manifest).env("GCE_METADATA_HOST", &format!("127.0.0.1:{metadata}")).run()
+}
+
+/// The reason of the Backend's condition.
+fn reason(gateway: &Gateway) -> Option<String> {
+    let objects = gateway.debug("/debug/objects");
+    let find = |o: &&Value| o["kind"] == "Backend" && o["conditions"][0]["type"] == "Accepted";
+    let reason = objects["objects"].as_array()?.iter().find(find)?["conditions"][0]["reason"].as_str()?;
+    Some(reason.to_owned())
+}
+
+#[test]
+fn the_pods_identity_is_a_token_that_is_fetched_once() {
+    let provider = Upstream::json("{}");
+    let metadata = metadata_server(&Arc::new(AtomicBool::new(true)));
+    let gateway = gateway(provider.port, metadata.port);
+    for _ in 0..3 {
+        assert_eq!(gateway.post(PATH, ASK).status, 200);
+    }
+    let sent = provider.received();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|r| r.header("authorization") == Some(format!("Bearer {KEY}"))));
+    let asked = metadata.only();
+    assert_eq!(asked.path(), "/computeMetadata/v1/instance/service-accounts/default/token");
+    assert_eq!(asked.header("metadata-flavor").as_deref(), Some("Google"));
+    assert_eq!(reason(&gateway).as_deref(), Some("Accepted"));
+}
+
+#[test]
+fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
+    let works = Arc::new(AtomicBool::new(false));
+    let (provider, metadata) = (Upstream::json("{}"), metadata_server(&works));
+    let gateway = gateway(provider.port, metadata.port);
+    let reply = gateway.post_with(PATH, &[("authorization", "Bearer of-the-client")], ASK);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    let error: Value = serde_json::from_str(&reply.text()).unwrap();
+    assert_eq!(error["error"]["message"], "the gateway has no valid credential for the upstream at the moment");
+    assert_eq!(gateway.access("/vertex")["error"], "credential_unavailable");
+    let is = |expected: &str| reason(&gateway).filter(|r| r == expected);
+    wait_until("the condition", PATIENCE, || is("CredentialsUnavailable"));
+    let warning = gateway.wait_for_log("the failure", |l| l["msg"] == "can't fetch a credential");
+    assert_eq!((&warning["source"], &warning["error"]), (&json!("google_metadata"), &json!("127.0.0.1 answered 404")));
+    assert!(provider.received().is_empty(), "nothing leaves without its token");
+
+    works.store(true, Ordering::SeqCst);
+    wait_until("the condition to heal", PATIENCE, || is("Accepted"));
+    assert_eq!(gateway.post(PATH, ASK).status, 200);
+}
+
+#[test]
+fn simulated_providers_ask_no_cloud() {
+    let metadata = metadata_server(&Arc::new(AtomicBool::new(true)));
+    let entry = llm("vertexai", "none", 443, &json!({"authToken": {"kind": "Workload"}}));
+    let manifest = backend("vertex", &json!({"llm": entry})) + &route("vertex", &json!([rule("/vertex", "vertex")]));
+    let start = Start::new().manifest("a.yaml", &manifest).arg("--simulate-providers");
+    let gateway = start.env("GCE_METADATA_HOST", &format!("127.0.0.1:{}", metadata.port)).run();
+    assert_eq!(gateway.post(PATH, ASK).status, 200);
+    assert!(metadata.received().is_empty());
+}
