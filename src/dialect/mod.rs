@@ -11,6 +11,7 @@ pub mod gemini;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod lookup;
 pub mod messages;
 pub mod models;
 pub mod openai;

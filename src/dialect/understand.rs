@@ -126,7 +126,7 @@ impl Understood<'_> {
         if !endpoint.allows(self.method) {
             return Err(Misunderstood::Method(endpoint.allow_header()));
         }
-        let family = endpoint.family().unwrap_or_else(|| self.family_hint());
+        let family = endpoint.family().unwrap_or_else(|| super::lookup::models::family(self));
         let (endpoint, model, stream) = match endpoint {
             Endpoint::Gemini(verb, model) => {
                 let (verb, stream) = self.gemini_stream(verb, by_path);
