@@ -170,6 +170,8 @@ pub enum Endpoint {
     Gemini(GeminiVerb, Option<String>),
     /// Bedrock `model/MODEL/verb`; the model is decoded.
     Bedrock(BedrockVerb, Option<String>),
+    /// An endpoint that Tollgate does not know and a Backend lists: its path behind the route's prefix.
+    Other(String),
 }
 
 impl Endpoint {
@@ -195,7 +197,7 @@ impl Endpoint {
             Self::Messages | Self::CountMessageTokens => Some(Family::Anthropic),
             Self::Gemini(..) => Some(Family::Gemini),
             Self::Bedrock(..) => Some(Family::Bedrock),
-            Self::Models(_) => None,
+            Self::Models(_) | Self::Other(_) => None,
         }
     }
 
@@ -208,6 +210,7 @@ impl Endpoint {
                 "embeddings"
             }
             Self::Moderations => "moderation",
+            Self::Other(_) => "passthrough",
             Self::Models(_) => "list_models",
             Self::CountMessageTokens
             | Self::Gemini(GeminiVerb::CountTokens, _)
@@ -252,6 +255,7 @@ impl Endpoint {
             (Self::ResponseResource(_), m) => {
                 matches!(*m, http::Method::GET | http::Method::POST | http::Method::DELETE)
             }
+            (Self::Other(_), _) => true,
             (_, m) => matches!(*m, http::Method::POST),
         }
     }
@@ -267,7 +271,7 @@ impl Endpoint {
 
     /// Whether the request has a JSON body.
     pub const fn has_body(&self) -> bool {
-        !matches!(self, Self::Models(_) | Self::ResponseResource(_))
+        !matches!(self, Self::Models(_) | Self::ResponseResource(_) | Self::Other(_))
     }
 }
 

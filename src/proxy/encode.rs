@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dialect::{Ask, Dialect, Endpoint, StreamMode},
-    provider::{Framing, Provider, Refusal, native_ask, settle_model},
+    provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -48,7 +48,19 @@ pub struct ClientRequest<'a, 'b> {
     pub top: Option<&'a TopLevel<'b>>,
 }
 
+/// What of a client's request decides the headers of a target's.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    pub headers: &'a HeaderMap,
+    pub query: Option<&'a str>,
+}
+
 impl ClientRequest<'_, '_> {
+    /// Who asks.
+    pub const fn caller(&self) -> Caller<'_> {
+        Caller { headers: self.headers, query: self.query }
+    }
+
     /// Path and body for `target`.
     ///
     /// # Errors
@@ -57,7 +69,7 @@ impl ClientRequest<'_, '_> {
         let provider = &*target.provider;
         let model = settle_model(provider, self.ask);
         // Asked first even when overridden: it refuses what the provider can't be asked.
-        let path = provider.path(self.ask, model, self.query)?;
+        let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), way: Way::default() }) };
         if self.ask.endpoint == Endpoint::Messages && names_url(top) && !fetches_urls(provider, model) {
@@ -141,7 +153,9 @@ impl ClientRequest<'_, '_> {
         let way = Way { translation: Some(Box::new(back)), ..Way::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
     }
+}
 
+impl Caller<'_> {
     /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
     /// is not yet: see [`sign`].
     ///
