@@ -1,0 +1,64 @@
+"""What goes wrong, in each cell: the provider refuses, breaks off, or the client leaves."""
+
+import time
+
+import pytest
+
+streaming = pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
+
+
+@streaming
+def test_unknown_model(row, column, stream):
+    with pytest.raises(row.not_found) as error:
+        row.ask(column, row.user("Hello"), model=column.unknown, stream=stream)
+    status, word, _ = row.error_says(error.value)
+    assert (status, word) == (404, row.unknown_word)
+
+
+@streaming
+def test_too_many_requests(row, column, stream):
+    with pytest.raises(row.rate_limited) as error:
+        row.ask(column, row.user("Hello"), fault="status=429; retry-after=7", stream=stream)
+    status, word, retry_after = row.error_says(error.value)
+    assert (status, retry_after) == (429, "7")
+    assert word in (row.limited_word, *native_words(row, column))
+
+
+def native_words(row, column):
+    """What is forwarded as it came has the word of its provider."""
+    return ("429", "1300", None, "rate_limit_exceeded") if row.dialect in column.native and row.dialect in ("chat", "responses") else ()
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_other_errors(row, column, status):
+    with pytest.raises(row.any_error) as error:
+        row.ask(column, row.user("Hello"), fault=f"status={status}")
+    assert row.error_says(error.value)[0] == status
+
+
+def test_error_within_a_stream(row, column):
+    with pytest.raises(row.any_error):
+        for _ in row.events(asked(row, column, "error-after=4"))[0]:
+            pass
+
+
+def test_a_stream_that_is_cut_is_no_clean_end(row, column):
+    with pytest.raises(Exception):
+        row.ask(column, row.user("Say: one two three four five six"), stream=True, fault="cut=4; event-delay=5ms")
+
+
+def test_the_client_leaves(row, column, exchanges, simulator_requests):
+    before = simulator_requests()["cancelled"]
+    events, close = row.events(asked(row, column, "events=200; event-delay=100ms"))
+    next(iter(events))
+    close()
+    deadline = time.monotonic() + 10
+    while not exchanges()[-1]["left"] or simulator_requests()["cancelled"] == before:
+        assert time.monotonic() < deadline, "the provider did not see the client leave"
+        time.sleep(0.05)
+
+
+def asked(row, column, fault):
+    from clients import Ask
+
+    return Ask(column, row.user("Say: one two three four five six"), stream=True, fault=fault)
