@@ -91,6 +91,10 @@ impl Provider for OpenAi {
     }
 
     /// Mistral answers 422 to `stream_options`, and sends usage with the last chunk anyway.
+    fn other(&self, path: &str) -> String {
+        if path.starts_with("/v1/") { path.to_owned() } else { format!("{BASE}{path}") }
+    }
+
     fn asks_for_usage(&self) -> bool {
         self.server != Server::Mistral
     }

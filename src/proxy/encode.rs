@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dialect::{Ask, Dialect, Endpoint, StreamMode},
-    provider::{Framing, Provider, Refusal, native_ask, settle_model},
+    provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -57,7 +57,7 @@ impl ClientRequest<'_, '_> {
         let provider = &*target.provider;
         let model = settle_model(provider, self.ask);
         // Asked first even when overridden: it refuses what the provider can't be asked.
-        let path = provider.path(self.ask, model, self.query)?;
+        let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), way: Way::default() }) };
         if self.ask.endpoint == Endpoint::Messages && names_url(top) && !fetches_urls(provider, model) {

@@ -341,7 +341,10 @@ fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
 }
 
 /// Reads a whole reply.
-async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
+///
+/// # Errors
+/// When it breaks off, falls silent, or is over `limit` bytes.
+pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
     let mut out = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
     let slow = || ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream fell silent in mid-reply");
     loop {
