@@ -5,7 +5,7 @@ import functools
 
 import anthropic
 
-from clients import BUDGET, CITY, LIMIT, PIXEL, TOOLS, Call, Reply, Row, names
+from clients import BUDGET, CITY, LIMIT, PIXEL, TOOLS, Call, Reply, Row, dropped
 
 
 @functools.cache
@@ -23,7 +23,7 @@ class Messages(Row):
     any_error = anthropic.APIError
     unknown_word, limited_word = "not_found_error", "rate_limit_error"
     stop, tool_stop = "end_turn", "tool_use"
-    settings = {"inference_geo": "us", "service_tier": "standard_only"}
+    settings = {"inference_geo": "us"}
 
     def error_says(self, error):
         assert error.body["type"] == "error" and error.body["error"]["message"], error.body
@@ -59,28 +59,29 @@ class Messages(Row):
 
     def buffered(self, ask):
         raw = client(ask.url, self.version).messages.with_raw_response.create(**self.request(ask))
-        return self.read(raw.parse(), names(raw.headers.get("x-tollgate-dropped")))
+        return self.read(raw.parse(), dropped(raw.headers))
 
     def events(self, ask):
         stream = client(ask.url, self.version).messages.create(stream=True, **self.request(ask))
-        return stream, stream.close
+        return stream, stream.close, stream.response.headers
 
     def streamed(self, ask):
         with client(ask.url, self.version).messages.stream(**self.request(ask)) as stream:
             pieces = list(stream.text_stream)
-            reply = self.read(stream.get_final_message())
+            reply = self.read(stream.get_final_message(), dropped(stream.response.headers))
         reply.pieces = pieces
         return reply
 
-    def read(self, message, dropped=None):
+    def read(self, message, lost):
         assert message.id and message.model and message.role == "assistant"
         calls = [Call(block.id, block.name, block.input) for block in message.content if block.type == "tool_use"]
         thoughts = "".join(block.thinking for block in message.content if block.type == "thinking")
         details = getattr(message.usage, "output_tokens_details", None)
+        content = [block.model_dump(exclude_none=True, exclude={"parsed_output"}) for block in message.content]
         return Reply("".join(block.text for block in message.content if block.type == "text"), message.stop_reason,
                      message.usage.input_tokens, message.usage.output_tokens,
-                     [{"role": "assistant", "content": [block.model_dump(exclude_none=True, exclude={"parsed_output"}) for block in message.content]}], calls, thoughts,
-                     details and details.thinking_tokens or 0, dropped=dropped)
+                     [{"role": "assistant", "content": content}], calls, thoughts,
+                     details and details.thinking_tokens or 0, dropped=lost)
 
 
 class Messages2023(Messages):

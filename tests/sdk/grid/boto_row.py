@@ -7,7 +7,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from clients import BUDGET, CITY, LIMIT, PIXEL, TOOLS, Call, Reply, Row, names
+from clients import BUDGET, CITY, LIMIT, PIXEL, TOOLS, Call, Reply, Row, dropped
 
 # What the next request carries; boto3 has headers by hook only.
 extra = {}
@@ -70,17 +70,17 @@ class Converse(Row):
 
     def buffered(self, ask):
         reply = client(ask.url).converse(**self.request(ask))
-        headers = reply["ResponseMetadata"]["HTTPHeaders"]
         return self.read(reply["output"]["message"]["content"], reply["stopReason"], reply["usage"],
-                         names(headers.get("x-tollgate-dropped")))
+                         dropped(reply["ResponseMetadata"]["HTTPHeaders"]))
 
     def events(self, ask):
-        stream = client(ask.url).converse_stream(**self.request(ask))["stream"]
-        return stream, stream.close
+        reply = client(ask.url).converse_stream(**self.request(ask))
+        return reply["stream"], reply["stream"].close, reply["ResponseMetadata"]["HTTPHeaders"]
 
     def streamed(self, ask):
         blocks, stop, usage, pieces, stopped = {}, None, None, [], set()
-        for event in self.events(ask)[0]:
+        stream, _, headers = self.events(ask)
+        for event in stream:
             [(kind, payload)] = event.items()
             if kind == "contentBlockStart":
                 tool = payload["start"]["toolUse"]
@@ -97,7 +97,7 @@ class Converse(Row):
         for block in blocks.values():
             if "toolUse" in block:
                 block["toolUse"]["input"] = json.loads(block["toolUse"]["input"] or "{}")
-        reply = self.read([block for _, block in sorted(blocks.items())], stop, usage)
+        reply = self.read([block for _, block in sorted(blocks.items())], stop, usage, dropped(headers))
         reply.pieces = pieces
         return reply
 
@@ -118,10 +118,10 @@ class Converse(Row):
             for key, more in value.items():
                 text[key] = text.get(key, "") + more
 
-    def read(self, blocks, stop, usage, dropped=None):
+    def read(self, blocks, stop, usage, lost):
         assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
         calls = [Call(use["toolUseId"], use["name"], use["input"]) for block in blocks if (use := block.get("toolUse"))]
         thoughts = "".join(block["reasoningContent"].get("reasoningText", {}).get("text", "")
                            for block in blocks if "reasoningContent" in block)
         return Reply("".join(block.get("text", "") for block in blocks), stop, usage["inputTokens"], usage["outputTokens"],
-                     [{"role": "assistant", "content": blocks}], calls, thoughts, dropped=dropped)
+                     [{"role": "assistant", "content": blocks}], calls, thoughts, dropped=lost)

@@ -46,8 +46,8 @@ class Reply:
     reasoning_tokens: int = 0
     # The texts of a stream as they came.
     pieces: list = field(default_factory=list)
-    # Names of what Tollgate left out; None where a client does not show headers.
-    dropped: set | None = None
+    # Names of what Tollgate left out.
+    dropped: set = field(default_factory=set)
 
 
 @dataclass
@@ -106,9 +106,11 @@ class Row:
         raise NotImplementedError
 
     def events(self, ask):
-        """A stream of native events, and the function that closes it."""
+        """A stream of native events, the function that closes it, and the reply's headers."""
         raise NotImplementedError
 
 
-def names(header):
-    return set(header.replace(" ", "").split(",")) if header else set()
+def dropped(headers):
+    """What the reply says that was left out of the request."""
+    header = {name.lower(): value for name, value in headers.items()}.get("x-tollgate-dropped")
+    return set(header.split(", ")) if header else set()

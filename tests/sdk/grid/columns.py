@@ -22,6 +22,8 @@ class Column:
     thinking_path: str = ""
     unknown_path: str = ""
     unknown: str = "unknown-model"
+    # Bedrock calls it a bad request.
+    unknown_status: int = 404
 
     def path(self, thinking=False, model=None):
         if model == self.unknown:
@@ -41,13 +43,14 @@ CHAT, RESPONSES, MESSAGES, GENERATE, CONVERSE = "chat", "responses", "messages",
 COLUMNS = [
     column("openai", "gpt-4.1", "gpt-5.4-mini", CHAT, RESPONSES),
     column("azureopenai", "gpt-4.1", "gpt-5.4-mini", CHAT, RESPONSES, thinking_path="/thinking", unknown_path="/unknown"),
-    column("anthropic", "claude-sonnet-4-5", "claude-opus-4-7", MESSAGES),
+    column("anthropic", "claude-sonnet-4-6", "claude-opus-4-7", MESSAGES),
     column("gemini", "gemini-2.5-flash", "gemini-3-flash-preview", GENERATE),
     column("vertexai", "gemini-2.5-flash", "gemini-2.5-flash", GENERATE, unknown_path="/unknown"),
     column("vertexclaude", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929", MESSAGES, unknown_path="/unknown"),
     column("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-           MESSAGES, CONVERSE, unknown="anthropic.claude-unknown-v1:0"),
-    column("nova", "amazon.nova-pro-v1:0", "us.amazon.nova-2-lite-v1:0", CONVERSE, unknown="amazon.nova-unknown-v1:0"),
+           MESSAGES, CONVERSE, unknown="anthropic.claude-unknown-v1:0", unknown_status=400),
+    column("nova", "amazon.nova-pro-v1:0", "us.amazon.nova-2-lite-v1:0", CONVERSE, unknown="amazon.nova-unknown-v1:0",
+           unknown_status=400),
     column("compatible", "qwen3-32b", "qwen3-32b", CHAT, RESPONSES),
     column("mistral", "mistral-large-latest", "magistral-medium-latest", CHAT),
     column("deepseek", "deepseek-chat", "deepseek-reasoner", CHAT),

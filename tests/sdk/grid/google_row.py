@@ -5,7 +5,7 @@ import functools
 from google import genai
 from google.genai import errors, types
 
-from clients import BUDGET, CITY, PIXEL, TOOLS, Call, Reply, Row, names
+from clients import BUDGET, CITY, PIXEL, TOOLS, Call, Reply, Row, dropped
 
 
 @functools.cache
@@ -60,17 +60,16 @@ class Generate(Row):
 
     def buffered(self, ask):
         reply = client(ask.url, self.version).models.generate_content(**self.request(ask))
-        headers = {name.lower(): value for name, value in reply.sdk_http_response.headers.items()}
-        return self.read([reply], names(headers.get("x-tollgate-dropped")))
+        return self.read([reply])
 
     def events(self, ask):
         stream = client(ask.url, self.version).models.generate_content_stream(**self.request(ask))
-        return stream, stream.close
+        return stream, stream.close, None
 
     def streamed(self, ask):
         return self.read(list(self.events(ask)[0]))
 
-    def read(self, chunks, dropped=None):
+    def read(self, chunks):
         parts = [part for chunk in chunks for candidate in (chunk.candidates or [])[:1]
                  for part in (candidate.content and candidate.content.parts) or []]
         stops = [candidate.finish_reason for chunk in chunks for candidate in chunk.candidates or [] if candidate.finish_reason]
@@ -86,7 +85,7 @@ class Generate(Row):
         return Reply("".join(pieces), stops[0].value, usage.prompt_token_count, (usage.candidates_token_count or 0) + thought,
                      [types.Content(role="model", parts=kept)], calls,
                      "".join(part.text for part in parts if part.text and part.thought), thought,
-                     pieces=pieces, dropped=dropped)
+                     pieces=pieces, dropped=dropped(chunks[0].sdk_http_response.headers))
 
 
 class GenerateBeta(Generate):

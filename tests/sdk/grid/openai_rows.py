@@ -6,7 +6,7 @@ import json
 import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
-from clients import CITY, PIXEL_URL, TOOLS, Call, Reply, Row, names
+from clients import CITY, PIXEL_URL, TOOLS, Call, Reply, Row, dropped
 
 
 @functools.cache
@@ -50,9 +50,10 @@ class Chat(OpenAI):
         if ask.structured:
             shape = {"name": "city", "schema": CITY, "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": shape}
-        if ask.thinking and ask.column.name not in ("mistral", "deepseek"):
-            # These think by themselves, and Mistral's models of this name are not told how hard.
-            request["reasoning_effort"] = "low"
+        if ask.thinking:
+            # Each has its own words, and who speaks to it directly must know them.
+            request |= {"mistral": {"reasoning_effort": "high"}, "deepseek": {"extra_body": {"thinking": {"type": "enabled"}}}}.get(
+                ask.column.name, {"reasoning_effort": "low"})
         # Mistral refuses the option and sends its usage anyway.
         if ask.stream and ask.column.name != "mistral":
             request["stream_options"] = {"include_usage": True}
@@ -60,29 +61,30 @@ class Chat(OpenAI):
 
     def buffered(self, ask):
         raw = client(ask.url).chat.completions.with_raw_response.create(**self.request(ask))
-        return self.read(raw.parse(), names(raw.headers.get("x-tollgate-dropped")))
+        return self.read(raw.parse(), dropped(raw.headers))
 
     def events(self, ask):
         stream = client(ask.url).chat.completions.create(stream=True, **self.request(ask))
-        return stream, stream.close
+        return stream, stream.close, stream.response.headers
 
     def streamed(self, ask):
         state, pieces = ChatCompletionStreamState(), []
         usages = []
-        for chunk in self.events(ask)[0]:
+        stream, _, headers = self.events(ask)
+        for chunk in stream:
             state.handle_chunk(chunk)
             pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
             usages += [chunk.usage] if chunk.usage else []
         assert usages, "no usage in the stream"
         completion = state.get_final_completion()
         completion.usage = usages[-1]
-        reply = self.read(completion)
+        reply = self.read(completion, dropped(headers))
         reply.pieces = pieces
         return reply
 
-    def read(self, completion, dropped=None):
+    def read(self, completion, lost):
         [choice] = completion.choices
-        assert completion.id and completion.model and completion.created
+        assert completion.object == "chat.completion"
         message, usage = choice.message, completion.usage
         assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
         calls = [Call(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []]
@@ -94,8 +96,8 @@ class Chat(OpenAI):
             content = "".join(chunk["text"] for chunk in content if chunk["type"] == "text")
         details = usage.completion_tokens_details
         return Reply(content, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens,
-                     [clean(message.model_dump(exclude_none=True))], calls, thoughts,
-                     details and details.reasoning_tokens or 0, dropped=dropped)
+                     [clean(message.model_dump(exclude_none=True, exclude={"annotations"}))], calls, thoughts,
+                     details and details.reasoning_tokens or 0, dropped=lost)
 
 
 def image_url(image):
@@ -103,11 +105,13 @@ def image_url(image):
 
 
 def clean(value):
-    """Without what the client's own helpers add to a message."""
+    """Without what the client's own helpers and its types of streams add to a message."""
     if isinstance(value, list):
         return [clean(item) for item in value]
     if isinstance(value, dict):
-        return {key: clean(item) for key, item in value.items() if key not in ("parsed", "parsed_arguments")}
+        calls = "function" in value and "index" in value
+        own = ("parsed", "parsed_arguments") + (("index",) if calls else ())
+        return {key: clean(item) for key, item in value.items() if key not in own}
     return value
 
 
@@ -141,11 +145,11 @@ class Responses(OpenAI):
 
     def buffered(self, ask):
         raw = client(ask.url).responses.with_raw_response.create(**self.request(ask))
-        return self.read(raw.parse(), names(raw.headers.get("x-tollgate-dropped")))
+        return self.read(raw.parse(), dropped(raw.headers))
 
     def events(self, ask):
         stream = client(ask.url).responses.create(stream=True, **self.request(ask))
-        return self.failing(stream), stream.close
+        return self.failing(stream), stream.close, stream.response.headers
 
     @staticmethod
     def failing(stream):
@@ -165,11 +169,11 @@ class Responses(OpenAI):
                 if event.type in ("error", "response.failed"):
                     raise openai.APIError(str(event), request=None, body=None)
             final = stream.get_final_response()
-        reply = self.read(final)
+        reply = self.read(final, dropped(stream._response.headers))
         reply.pieces = pieces
         return reply
 
-    def read(self, response, dropped=None):
+    def read(self, response, lost):
         assert response.id and response.model and response.created_at and response.object == "response"
         usage = response.usage
         calls = [Call(item.call_id, item.name, json.loads(item.arguments)) for item in response.output
@@ -177,4 +181,4 @@ class Responses(OpenAI):
         thoughts = "".join(part.text for item in response.output if item.type == "reasoning" for part in item.summary)
         return Reply(response.output_text, response.status, usage.input_tokens, usage.output_tokens,
                      [clean(item.model_dump(exclude_none=True)) for item in response.output], calls, thoughts,
-                     usage.output_tokens_details.reasoning_tokens, dropped=dropped)
+                     usage.output_tokens_details.reasoning_tokens, dropped=lost)

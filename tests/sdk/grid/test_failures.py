@@ -3,16 +3,19 @@
 import time
 
 import pytest
+from clients import Ask
 
 streaming = pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
 
 
 @streaming
 def test_unknown_model(row, column, stream):
-    with pytest.raises(row.not_found) as error:
+    with pytest.raises(row.not_found if column.unknown_status == 404 else row.any_error) as error:
         row.ask(column, row.user("Hello"), model=column.unknown, stream=stream)
     status, word, _ = row.error_says(error.value)
-    assert (status, word) == (404, row.unknown_word)
+    assert status == column.unknown_status
+    if status == 404 and row.dialect not in column.native:
+        assert word == row.unknown_word
 
 
 @streaming
@@ -21,19 +24,17 @@ def test_too_many_requests(row, column, stream):
         row.ask(column, row.user("Hello"), fault="status=429; retry-after=7", stream=stream)
     status, word, retry_after = row.error_says(error.value)
     assert (status, retry_after) == (429, "7")
-    assert word in (row.limited_word, *native_words(row, column))
-
-
-def native_words(row, column):
-    """What is forwarded as it came has the word of its provider."""
-    return ("429", "1300", None, "rate_limit_exceeded") if row.dialect in column.native and row.dialect in ("chat", "responses") else ()
+    if row.dialect not in column.native:
+        assert word == row.limited_word
 
 
 @pytest.mark.parametrize("status", [400, 500, 503])
 def test_other_errors(row, column, status):
     with pytest.raises(row.any_error) as error:
         row.ask(column, row.user("Hello"), fault=f"status={status}")
-    assert row.error_says(error.value)[0] == status
+    told = row.error_says(error.value)[0]
+    # Anthropic has a status of its own for overload.
+    assert told == status or (status, told, row.dialect) == (503, 529, "messages")
 
 
 def test_error_within_a_stream(row, column):
@@ -49,7 +50,7 @@ def test_a_stream_that_is_cut_is_no_clean_end(row, column):
 
 def test_the_client_leaves(row, column, exchanges, simulator_requests):
     before = simulator_requests()["cancelled"]
-    events, close = row.events(asked(row, column, "events=200; event-delay=100ms"))
+    events, close, _ = row.events(asked(row, column, "events=200; event-delay=100ms"))
     next(iter(events))
     close()
     deadline = time.monotonic() + 10
@@ -59,6 +60,4 @@ def test_the_client_leaves(row, column, exchanges, simulator_requests):
 
 
 def asked(row, column, fault):
-    from clients import Ask
-
     return Ask(column, row.user("Say: one two three four five six"), stream=True, fault=fault)

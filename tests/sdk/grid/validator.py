@@ -61,7 +61,7 @@ def judge(method, path, headers, body):
 
 async def own(writer, path):
     url = urllib.parse.urlsplit(path)
-    [test] = urllib.parse.parse_qs(url.query).get("test", [None])
+    [test] = urllib.parse.parse_qs(url.query, keep_blank_values=True).get("test", [None])
     kind = "application/json"
     if url.path == "/pixel.png":
         kind, content = "image/png", PIXEL

@@ -275,8 +275,8 @@ def google(request, kinds):
     verb = request.url_path.rpartition(":")[2]
     if verb not in kinds:
         raise ValueError(f"no verb of Google: {request.url_path}")
-    # From JSON, since images are base64 there; an integer is not a string there either.
-    kinds[verb].model_validate_json(json.dumps(request.body), by_name=False, by_alias=True)
+    # From JSON, since images are base64 there. Google takes both spellings of a name, and its client writes both.
+    kinds[verb].model_validate_json(json.dumps(request.body), by_name=True, by_alias=True)
 
 
 def gemini(request):
@@ -285,7 +285,7 @@ def gemini(request):
     counted = request.body.get("generateContentRequest")
     if counted is not None:
         inner = {key: value for key, value in counted.items() if key != "model"}
-        Generate.model_validate_json(json.dumps(inner), by_name=False, by_alias=True)
+        Generate.model_validate_json(json.dumps(inner), by_name=True, by_alias=True)
 
 
 def vertex(request):
@@ -294,7 +294,8 @@ def vertex(request):
                                 "countTokens": VertexCount, "predict": Predict, "embedContent": Embed})
     body = request.body
     if "/count-tokens:" in request.url_path:
-        return checker(message_count_tokens_params, "MessageCountTokensParams").validate_python(body)
+        return checker(message_count_tokens_params, "MessageCountTokensParams",
+                       more=(("anthropic_version", str),)).validate_python(body)
     if body.get("stream", False) is not request.url_path.endswith(":streamRawPredict"):
         raise ValueError(f"stream: {body.get('stream')} at {request.url_path}")
     return hosted_claude(body, "vertex", ())
