@@ -52,8 +52,9 @@ class Chat(OpenAI):
             request["response_format"] = {"type": "json_schema", "json_schema": shape}
         if ask.thinking:
             # Each has its own words, and who speaks to it directly must know them.
-            request |= {"mistral": {"reasoning_effort": "high"}, "deepseek": {"extra_body": {"thinking": {"type": "enabled"}}}}.get(
-                ask.column.name, {"reasoning_effort": "low"})
+            request |= {
+                "mistral": {"reasoning_effort": "high"}, "deepseek": {"extra_body": {"thinking": {"type": "enabled"}}},
+            }.get(ask.column.name, {"reasoning_effort": "low"})
         # Mistral refuses the option and sends its usage anyway.
         if ask.stream and ask.column.name != "mistral":
             request["stream_options"] = {"include_usage": True}

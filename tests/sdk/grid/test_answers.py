@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from columns import VALIDATOR
+from columns import VALIDATOR, only
 from rows import ROWS
 
 QUESTION = "Explain how AI works in a few words"
@@ -34,9 +34,9 @@ def test_stream(row, column):
     assert (reply.prompt_tokens, reply.output_tokens) == (PROMPT_TOKENS, REPLY_TOKENS)
 
 
-def answered(row, column, history, **wants):
+def answered(row, column, history, words="Use the tools in parallel", **wants):
     """Asks for two calls, answers them, and has the history with the model's last words."""
-    history = history + row.user("Use the tools in parallel")
+    history = history + row.user(words)
     reply = row.ask(column, history, tools=True, **wants)
     assert reply.stop == row.tool_stop
     assert [(call.name, call.arguments) for call in reply.calls] == [
@@ -93,7 +93,10 @@ def test_image(row, column):
     assert not reply.dropped
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.dialect in ("chat", "responses", "messages")], ids=lambda row: row.name)
+HAVE_URLS = [row for row in ROWS if row.dialect in ("chat", "responses", "messages")]
+
+
+@pytest.mark.parametrize("row", HAVE_URLS, ids=lambda row: row.name)
 def test_image_by_url(row, column):
     """Tollgate fetches it for those that don't; the ones that do fetch it themselves."""
     if spoke_natively(row, column) and column.name in ("vertexclaude", "bedrock"):
@@ -124,8 +127,19 @@ def test_thinking(row, column, stream, exchanges):
 
 @streaming
 def test_thinking_and_calling_twice_around(row, column, stream, exchanges):
+    if (row.name, column.name, stream) == ("chat", "mistral", True):
+        pytest.skip("forwarded as they are, and the client's own helper can't add up the lists that Mistral streams")
     first, history = answered(row, column, [], thinking=True, stream=stream)
     assert thought_of(row, column, first, exchanges()[0]["body"]), first
+    answered(row, column, history, thinking=True, stream=stream)
+
+
+@only("anthropic", "vertexclaude", "bedrock")
+@streaming
+def test_redacted_thoughts_go_back(row, column, stream, exchanges):
+    """Claude's hidden thoughts come back to it as they were, or the simulator refuses the call that follows from them."""
+    first, history = answered(row, column, [], words="Use the redacted tools in parallel", thinking=True, stream=stream)
+    assert "redacted" in json.dumps(exchanges()[1]["body"]["messages"][1]).lower()
     answered(row, column, history, thinking=True, stream=stream)
 
 

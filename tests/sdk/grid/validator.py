@@ -2,8 +2,9 @@
 
     validator.py PORT SIMULATOR_PORT
 
-`GET /violations?test=ID` lists what was wrong with the requests that carried `x-grid-test: ID` (without ID: with all requests), and
-`GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate left before its end.
+`GET /violations?test=ID` lists what was wrong with the requests that carried `x-grid-test: ID` (without `test`: with all
+requests), and `GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate left
+before its end.
 `GET /pixel.png` is an image.
 """
 

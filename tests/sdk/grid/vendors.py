@@ -1,7 +1,7 @@
 """What a request to a provider must look like, by the vendor's own SDK types.
 
-`complaints(request)` is the whole interface. The SDKs' types are for people who write requests, so they are made stricter here: a
-key that a type does not have is wrong, on every level, as it is to the vendors' servers, and nothing is converted.
+`complaints(request)` is the whole interface. The SDKs' types are for people who write requests, so they are made stricter
+here: a key that a type does not have is wrong, on every level, as it is to the vendors' servers, and nothing is converted.
 """
 
 import base64
@@ -129,7 +129,8 @@ class Closing:
                 continue
             needed = typing_extensions.get_origin(hint) is Required or (
                 name in kind.__required_keys__ and typing_extensions.get_origin(hint) is not NotRequired)
-            bare = typing_extensions.get_args(hint)[0] if typing_extensions.get_origin(hint) in (Required, NotRequired) else hint
+            inside = typing_extensions.get_origin(hint) in (Required, NotRequired)
+            bare = typing_extensions.get_args(hint)[0] if inside else hint
             inner = self.of(bare)
             if inner is not None:
                 fields[alias(bare) or name] = (Required if needed else NotRequired)[inner]
