@@ -48,7 +48,19 @@ pub struct ClientRequest<'a, 'b> {
     pub top: Option<&'a TopLevel<'b>>,
 }
 
+/// What of a client's request decides the headers of a target's.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    pub headers: &'a HeaderMap,
+    pub query: Option<&'a str>,
+}
+
 impl ClientRequest<'_, '_> {
+    /// Who asks.
+    pub const fn caller(&self) -> Caller<'_> {
+        Caller { headers: self.headers, query: self.query }
+    }
+
     /// Path and body for `target`.
     ///
     /// # Errors
@@ -141,7 +153,9 @@ impl ClientRequest<'_, '_> {
         let way = Way { translation: Some(Box::new(back)), ..Way::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
     }
+}
 
+impl Caller<'_> {
     /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
     /// is not yet: see [`sign`].
     ///

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, Encoded, Way, refused, sign},
+    encode::{Caller, ClientRequest, Encoded, Way, refused, sign},
     headers, lookup,
     relay::{Observer, Relay, RelayForm},
     translate::{self, Question, Reading, Translated, Translation},
@@ -33,6 +33,14 @@ pub enum Outcome {
     Reply(Response<upstream::ReplyBody>, Way),
     /// An answer of the gateway's, made of what targets replied.
     Known(lookup::Known),
+}
+
+/// How far the attempts came.
+enum Tried<'t> {
+    /// To their end.
+    Done(Outcome),
+    /// To the last target, which is still to be asked.
+    Last(Encoded, &'t Target),
 }
 
 /// What is sent to a target.
@@ -104,9 +112,28 @@ pub async fn exchange(
             None => attempts.await,
         }
     };
-    let answer = bounded.await;
+    let tried = bounded.await;
+    // Nobody else will be asked: while the last target works, the client's body need not be held beside its own.
     drop(top);
     body::recycle(body);
+    let answer = match tried {
+        Ok(Tried::Done(outcome)) => Ok(outcome),
+        Ok(Tried::Last(encoded, target)) => {
+            let caller = Caller { headers: &parts.headers, query: parts.uri.query() };
+            let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
+            let attempt = Attempt { caller, target, limit, resent: AtomicBool::new(false) };
+            let sent = attempt.run(&parts.method, &encoded);
+            let reply = match deadline {
+                Some(at) => tokio::time::timeout_at(at, sent).await.unwrap_or_else(|_| Err(too_slow())),
+                None => sent.await,
+            };
+            if attempt.resent.load(Ordering::Relaxed) {
+                account.resent();
+            }
+            reply.map(|reply| Outcome::Reply(reply, encoded.way))
+        }
+        Err(error) => Err(error),
+    };
     match answer {
         Ok(Outcome::Known(known)) => Ok(known.reply(&chosen, &parts.method, account)),
         Ok(Outcome::Reply(reply, way)) => {
@@ -149,15 +176,15 @@ fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Opt
     Ok((ask, top))
 }
 
-/// Tries targets in their order until one answers with something that is not worth another try.
-async fn attempts(
+/// Tries targets in their order until one answers with something that is not worth another try, or only one is left.
+async fn attempts<'t>(
     settings: &Settings,
     rule: &Rule,
-    ai: &AiUse,
+    ai: &'t AiUse,
     request: &ClientRequest<'_, '_>,
     parts: &Parts,
     account: &mut Account,
-) -> Result<Outcome, ProxyError> {
+) -> Result<Tried<'t>, ProxyError> {
     let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
     let mut last: Option<ProxyError> = None;
     // An answer that another target might better, until one does.
@@ -168,7 +195,9 @@ async fn attempts(
     let mut order = ai.backend.order().peekable();
     while let Some((group, index, target)) = order.next() {
         let planned = match prepare(settings, rule, ai, request, parts, (&mut question, target)).await {
-            Ok(Planned::Lookup(plan)) if plan.asks_nobody() => return plan.known().map(Outcome::Known),
+            Ok(Planned::Lookup(plan)) if plan.asks_nobody() => {
+                return plan.known().map(|known| Tried::Done(Outcome::Known(known)));
+            }
             Ok(planned) => planned,
             Err(error) => {
                 last.get_or_insert(error);
@@ -178,8 +207,9 @@ async fn attempts(
         tried += 1;
         account.attempt(group, index, crate::provider::settle_model(&*target.provider, request.ask));
         let more = order.peek().is_some() && tried < MAX_ATTEMPTS;
-        let attempt = Attempt { request, target, limit, resent: AtomicBool::new(false) };
+        let attempt = Attempt { caller: request.caller(), target, limit, resent: AtomicBool::new(false) };
         let outcome = match planned {
+            Planned::One(encoded) if !more => return Ok(Tried::Last(encoded, target)),
             Planned::One(encoded) => {
                 attempt.run(&parts.method, &encoded).await.map(|reply| Outcome::Reply(reply, encoded.way))
             }
@@ -203,7 +233,7 @@ async fn attempts(
                 );
                 kept = Some(Outcome::Reply(reply, way));
             }
-            Ok(outcome) => return Ok(outcome),
+            Ok(outcome) => return Ok(Tried::Done(outcome)),
             Err(error) => {
                 if more {
                     tracing::info!(
@@ -225,7 +255,8 @@ async fn attempts(
             break;
         }
     }
-    kept.ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
+    kept.map(Tried::Done)
+        .ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
 }
 
 /// What `target` is sent. `question` is read once, for the first target that needs it.
@@ -260,15 +291,15 @@ fn too_slow() -> ProxyError {
 }
 
 /// One target, and what it is sent.
-pub struct Attempt<'a, 'b> {
-    request: &'a ClientRequest<'a, 'b>,
+pub struct Attempt<'a> {
+    caller: Caller<'a>,
     target: &'a Target,
     limit: Duration,
     /// Set when a request had to be sent once more.
     resent: AtomicBool,
 }
 
-impl Attempt<'_, '_> {
+impl Attempt<'_> {
     /// Sends one request.
     ///
     /// # Errors
@@ -304,7 +335,7 @@ impl Attempt<'_, '_> {
         let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
         *out.method_mut() = method.clone();
         *out.uri_mut() = Uri::from(path.clone());
-        let mut headers = self.request.headers(self.target, encoded, token)?;
+        let mut headers = self.caller.headers(self.target, encoded, token)?;
         sign(self.target, method, path, body, token, &mut headers)?;
         *out.headers_mut() = headers;
         Ok(out)

@@ -191,7 +191,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the target can't be reached, or what it replies is no answer.
-    pub async fn run(self, attempt: &Attempt<'_, '_>, reading: &Reading) -> Result<Outcome, ProxyError> {
+    pub async fn run(self, attempt: &Attempt<'_>, reading: &Reading) -> Result<Outcome, ProxyError> {
         let Self { lookup, encoded, method } = self;
         let method = &method;
         let mut replies = Vec::with_capacity(encoded.len());
@@ -229,12 +229,7 @@ enum Asked {
     Refused(Box<(Response<upstream::ReplyBody>, Way)>),
 }
 
-async fn ask(
-    attempt: &Attempt<'_, '_>,
-    method: &Method,
-    encoded: Encoded,
-    reading: &Reading,
-) -> Result<Asked, ProxyError> {
+async fn ask(attempt: &Attempt<'_>, method: &Method, encoded: Encoded, reading: &Reading) -> Result<Asked, ProxyError> {
     let reply = attempt.run(method, &encoded).await?;
     if !reply.status().is_success() {
         return Ok(Asked::Refused(Box::new((reply, encoded.way))));
