@@ -49,6 +49,7 @@ fn embeddings_of_openai_are_asked_of_gemini() {
     let log = gateway.access("/x/v1/embeddings");
     assert_eq!((&log["prompt_tokens"], &log["tokens_estimated"]), (&json!(2), &json!(true)), "{log}");
     assert_eq!((&log["operation"], &log["target"].is_string()), (&json!("embeddings"), &true), "{log}");
+    assert_eq!(gateway.metrics().sum("tollgate_estimated_tokens_total", &[("llm", "gemini")]), 2.0);
 }
 
 #[test]
@@ -193,9 +194,12 @@ fn counts_that_nobody_makes_are_estimated_and_say_so() {
     let reply = count(&gateway);
     assert_eq!((reply.status, reply.header("x-tollgate-estimated")), (200, Some("tokens")), "{}", reply.text());
     drop(gateway);
-    let upstream = Upstream::fixed(403, JSON, br#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#);
+    let upstream =
+        Upstream::fixed(403, JSON, br#"{"error":{"code":403,"message":"not allowed","status":"PERMISSION_DENIED"}}"#);
     let gateway = start("gemini", &upstream, &json!({}));
-    assert_error(&count(&gateway), Dialect::Anthropic, 403, "what the provider refuses");
+    let reply = count(&gateway);
+    assert_eq!((reply.status, reply.header("x-tollgate-estimated")), (403, None), "{}", reply.text());
+    assert_shape(&reply.json(), Dialect::Anthropic, 403, "what the provider refuses");
 }
 
 #[test]
@@ -257,5 +261,6 @@ fn a_model_that_the_provider_does_not_have_is_missed_in_the_clients_dialect() {
     let gateway = start("anthropic", &upstream, &json!({}));
     let reply = get(&gateway, "/x/v1/models/nobody", &[("authorization", "Bearer k")]);
     assert_eq!(reply.status, 404);
-    assert_shape(&reply.json(), Dialect::OpenAi, 404, "no such model");
+    let error = &reply.json()["error"];
+    assert_eq!((&error["message"], &error["type"]), (&json!("model: nobody"), &json!("invalid_request_error")));
 }

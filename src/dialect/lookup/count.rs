@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Answer, BYTES_PER_TOKEN, Back as AnyBack, Lookup, Refused, Said, Sent, To, not_understood, sent};
 use crate::{
-    conversation::{Content, Dropped, Failure, Invalid, Names, Part, Request, Source},
+    conversation::{Content, Dropped, Failure, Invalid, Names, Part, Request, Source, Text},
     dialect::{BedrockVerb, Destination, Dialect, Endpoint, Family, GeminiVerb, ModelFacts, Server, Usage, codec},
     stream::{
         TopLevel,
@@ -198,7 +198,7 @@ fn estimate(request: &Request<'_>) -> u64 {
     let said: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
     let tools = request.tools.iter().map(|tool| {
         let schema = tool.schema.as_ref().map_or(0, |schema| schema.get().len());
-        tool.name.size() + tool.description.as_ref().map_or(0, |text| text.size()) + schema
+        tool.name.size() + tool.description.as_ref().map_or(0, Text::size) + schema
     });
     let bytes = said + tools.sum::<usize>();
     bytes.div_ceil(BYTES_PER_TOKEN) as u64 + media(request).count() as u64 * TOKENS_PER_MEDIUM

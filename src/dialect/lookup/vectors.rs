@@ -49,7 +49,7 @@ pub(super) fn asks(wanted: &mut Wanted<'_>, server: Server, model: &str) -> Resu
     }
 }
 
-/// Names the hints of what a text is for that can't be given: its title, and its task unless `title_only`.
+/// Names the hints of what a text is for that can't be given: its title, and with `task` its task.
 fn drop_hints(wanted: &mut Wanted<'_>, task: bool) {
     let met = |of: fn(&Input<'_>) -> bool| wanted.inputs.iter().any(of);
     let (has_task, has_title) = (met(|input| input.task.is_some()), met(|input| input.title.is_some()));
@@ -62,7 +62,9 @@ fn openai(wanted: &Wanted<'_>, server: Server, model: &str) -> Vec<u8> {
     let mut top = ObjectWriter::begin(&mut body);
     top.field("model", model);
     let mut input = top.array("input");
-    wanted.inputs.iter().for_each(|one| input.push(&one.text));
+    for one in &wanted.inputs {
+        input.push(&one.text);
+    }
     input.end();
     let name = if server == Server::Mistral { "output_dimension" } else { "dimensions" };
     top.maybe(name, wanted.dimensions.as_ref());
@@ -205,7 +207,9 @@ fn cohere(wanted: &mut Wanted<'_>, model: &str, lower: &str) -> Vec<Sent> {
         let mut body = Vec::new();
         let mut top = ObjectWriter::begin(&mut body);
         let mut texts = top.array("texts");
-        inputs.iter().for_each(|input| texts.push(&input.text));
+        for input in inputs {
+            texts.push(&input.text);
+        }
         texts.end();
         top.field("input_type", inputs.first().map_or(COHERE_DOCUMENT, purpose));
         let mut types = top.array("embedding_types");
