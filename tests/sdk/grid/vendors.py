@@ -24,7 +24,7 @@ from anthropic.types import message_count_tokens_params, message_create_params
 from google.genai import types as genai
 from openai.types import embedding_create_params, moderation_create_params
 from openai.types.chat import completion_create_params
-from openai.types.responses import response_create_params
+from openai.types.responses import input_token_count_params, response_create_params
 from typing_extensions import Annotated, Any, Literal, NotRequired, Required, TypedDict, Union
 
 CLOSED = pydantic.ConfigDict(extra="forbid", strict=True)
@@ -170,6 +170,8 @@ def openai(request, config="closed"):
         kind = streaming(completion_create_params, "CompletionCreateParams", body, config=config)
     elif path.endswith("/responses"):
         kind = streaming(response_create_params, "ResponseCreateParams", body, config=config)
+    elif path.endswith("/responses/input_tokens"):
+        kind = checker(input_token_count_params, "InputTokenCountParams", config=config)
     elif path.endswith("/embeddings"):
         kind = checker(embedding_create_params, "EmbeddingCreateParams", config=config)
     elif path.endswith("/moderations"):
