@@ -116,7 +116,12 @@ impl ClientRequest<'_, '_> {
     /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let family = target.provider.info().family;
-        let to = self.ask.endpoint.dialect().filter(|_| family != self.ask.family)?;
+        let to = self.ask.endpoint.dialect()?;
+        // Vertex AI says errors of its own about any publisher's models.
+        let google = || target.provider.info().system == "gcp.vertex_ai" && to == Dialect::Messages;
+        if family == self.ask.family && !google() {
+            return None;
+        }
         let head = translate::head(self.ask, model.unwrap_or_default(), false);
         Some(Box::new(Translation::of_errors(family, to, head)))
     }

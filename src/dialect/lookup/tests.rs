@@ -555,6 +555,7 @@ fn a_client_that_lists_models_is_known_by_its_key() {
             headers.insert(name, http::HeaderValue::from_static("Bearer k"));
         }
         let request = super::super::Understood {
+            listed: &[],
             method: &http::Method::GET,
             path,
             suffix: path,
