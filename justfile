@@ -27,6 +27,7 @@ crds:
 sdk:
     cargo build --bin tollgate
     tests/sdk/run
+    tests/sdk/run --grid
 
 # The chart, without a cluster; needs helm.
 chart:

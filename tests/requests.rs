@@ -13,6 +13,8 @@ mod connections;
 mod credentials;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/lookups.rs"]
+mod lookups;
 #[path = "requests/passthrough.rs"]
 mod passthrough;
 #[path = "requests/paths.rs"]

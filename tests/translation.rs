@@ -1,6 +1,12 @@
 //! Every dialect to every other: what is carried, what is named as lost, and that nothing breaks on what nobody expected.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 /// What a request or a reply holds, feature by feature.
 #[path = "translation/carried.rs"]

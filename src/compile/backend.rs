@@ -11,10 +11,10 @@ use super::{
 use crate::{
     api::{
         Kind, ObjectKey,
-        backend::{AppProtocol, Backend, Publisher},
+        backend::{AppProtocol, Backend, Publisher, RouteKind},
         condition::{ConditionType, Reason},
     },
-    dialect::Family,
+    dialect::{Endpoint, Family},
     provider::{Anthropic, AzureOpenAi, Bedrock, CredentialSlot, Gemini, OpenAi, Provider, VertexAi, VertexClaude},
     snapshot::{AiBackend, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
@@ -101,9 +101,11 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
             let mut compiled = Vec::new();
+            let mut routes: Vec<(String, Endpoint)> = Vec::new();
             for group in groups {
                 let mut targets = Vec::new();
                 for entry in group {
+                    routes.extend(entry.routes.iter().map(|(suffix, kind)| (suffix.clone(), endpoint(*kind))));
                     let entry_name = entry.name.clone();
                     match target(entry, key, objects, env) {
                         Ok(target) => targets.push(target),
@@ -121,7 +123,7 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
             }
             let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
-            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled, strict))))
+            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled, strict, routes))))
         }
     }
 }
@@ -210,6 +212,18 @@ fn slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<CredentialSl
         None => own.header,
     };
     Ok(CredentialSlot { header, prefix: prefix.unwrap_or(own.prefix) })
+}
+
+/// What a listed path asks for.
+const fn endpoint(kind: RouteKind) -> Endpoint {
+    match kind {
+        RouteKind::Completions => Endpoint::ChatCompletions,
+        RouteKind::Messages => Endpoint::Messages,
+        RouteKind::Models => Endpoint::Models(None),
+        RouteKind::Passthrough => Endpoint::Other(String::new()),
+        RouteKind::Responses => Endpoint::Responses,
+        RouteKind::AnthropicTokenCount => Endpoint::CountMessageTokens,
+    }
 }
 
 /// IPv6 addresses come in brackets, ready for a URL; connections and certificates want them bare.

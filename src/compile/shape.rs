@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, StaticBackend};
+use crate::api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend};
 
 /// The most priority groups, and the most entries in one, as the schema has it.
 const MAX_GROUPS: usize = 32;
@@ -65,6 +65,8 @@ pub struct ProviderEntry {
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
+    /// What requests mean by their path's end, which starts with `/`.
+    pub routes: Vec<(String, RouteKind)>,
 }
 
 /// Another place for the credential. At least one field is set.

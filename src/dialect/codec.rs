@@ -156,4 +156,9 @@ impl Server {
     pub const fn fetches_urls(self) -> bool {
         matches!(self, Self::OpenAi | Self::Azure | Self::Mistral | Self::DeepSeek | Self::Anthropic)
     }
+
+    /// Whether the server can be given this URL. Anthropic takes no `http:`.
+    pub fn fetches(self, url: &str) -> bool {
+        self.fetches_urls() && (self != Self::Anthropic || url.starts_with("https:"))
+    }
 }

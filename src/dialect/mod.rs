@@ -11,6 +11,7 @@ pub mod gemini;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod lookup;
 pub mod messages;
 pub mod models;
 pub mod openai;
@@ -169,6 +170,8 @@ pub enum Endpoint {
     Gemini(GeminiVerb, Option<String>),
     /// Bedrock `model/MODEL/verb`; the model is decoded.
     Bedrock(BedrockVerb, Option<String>),
+    /// An endpoint that Tollgate does not know and a Backend lists: its path behind the route's prefix.
+    Other(String),
 }
 
 impl Endpoint {
@@ -194,7 +197,7 @@ impl Endpoint {
             Self::Messages | Self::CountMessageTokens => Some(Family::Anthropic),
             Self::Gemini(..) => Some(Family::Gemini),
             Self::Bedrock(..) => Some(Family::Bedrock),
-            Self::Models(_) => None,
+            Self::Models(_) | Self::Other(_) => None,
         }
     }
 
@@ -207,6 +210,7 @@ impl Endpoint {
                 "embeddings"
             }
             Self::Moderations => "moderation",
+            Self::Other(_) => "passthrough",
             Self::Models(_) => "list_models",
             Self::CountMessageTokens
             | Self::Gemini(GeminiVerb::CountTokens, _)
@@ -251,6 +255,7 @@ impl Endpoint {
             (Self::ResponseResource(_), m) => {
                 matches!(*m, http::Method::GET | http::Method::POST | http::Method::DELETE)
             }
+            (Self::Other(_), _) => true,
             (_, m) => matches!(*m, http::Method::POST),
         }
     }
@@ -266,7 +271,7 @@ impl Endpoint {
 
     /// Whether the request has a JSON body.
     pub const fn has_body(&self) -> bool {
-        !matches!(self, Self::Models(_) | Self::ResponseResource(_))
+        !matches!(self, Self::Models(_) | Self::ResponseResource(_) | Self::Other(_))
     }
 }
 

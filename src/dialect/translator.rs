@@ -13,11 +13,20 @@ use crate::{
 /// Bytes of text that make a token, about: what is counted when a provider counts nothing.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// The status of an error in mid-stream that names none.
+const BAD_GATEWAY: u16 = 502;
+
 /// Translates one stream.
 pub struct Translator {
     frames: Frames,
     inner: Inner,
+    from: &'static dyn Codec,
+    /// An error without the form of an event, as Gemini says some in mid-stream: from its brace on.
+    bare: Vec<u8>,
 }
+
+/// Longest error without the form of an event that is read, in bytes.
+const MAX_BARE: usize = 64 * 1024;
 
 enum Frames {
     Sse(SseDecoder),
@@ -44,7 +53,7 @@ struct Sink {
 
 impl Translator {
     /// A translator from `from`, framed as `mode` says, to `to`.
-    pub fn new(from: &dyn Codec, mode: StreamMode, to: &dyn Codec, head: ReplyHead, names: Arc<Names>) -> Self {
+    pub fn new(from: &'static dyn Codec, mode: StreamMode, to: &dyn Codec, head: ReplyHead, names: Arc<Names>) -> Self {
         let frames = if mode == StreamMode::EventStream {
             Frames::Aws(AwsDecoder::default())
         } else {
@@ -59,7 +68,7 @@ impl Translator {
             text: 0,
             ended: false,
         };
-        Self { frames, inner: Inner { reader: from.read_events(), sink } }
+        Self { frames, inner: Inner { reader: from.read_events(), sink }, from, bare: Vec::new() }
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -71,7 +80,12 @@ impl Translator {
         // A translated event takes about the room of the original.
         inner.sink.out.reserve(frame.len() + frame.len() / 2);
         match &mut self.frames {
-            Frames::Sse(decoder) => decoder.push(frame, &mut |event| inner.event(event.name, event.data)),
+            Frames::Sse(decoder) => {
+                let (events, bare) = split_bare(frame, !self.bare.is_empty());
+                let room = MAX_BARE.saturating_sub(self.bare.len()).min(bare.len());
+                self.bare.extend_from_slice(bare.get(..room).unwrap_or_default());
+                decoder.push(events, &mut |event| inner.event(event.name, event.data));
+            }
             Frames::Aws(decoder) => decoder
                 .push(frame, &mut |frame| match frame.error {
                     Some(message) => inner.sink.fail(frame.name, message),
@@ -89,6 +103,9 @@ impl Translator {
             decoder.finish(&mut |event| inner.event(event.name, event.data));
         }
         let Inner { reader, sink } = inner;
+        if !sink.ended && !self.bare.is_empty() {
+            sink.event(Event::Error(self.from.read_error(BAD_GATEWAY, &self.bare)));
+        }
         if !sink.ended {
             reader.finish(&mut |event| sink.event(event));
         }
@@ -119,6 +136,17 @@ impl Translator {
         let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
         let usage = Usage { prompt: sink.usage.input, completion: sink.usage.output.or(estimated) };
         Totals { usage, model: sink.model.clone(), estimated: estimated.is_some(), events: 0 }
+    }
+}
+
+/// Splits a frame where a line begins with a brace: no line of an event stream does. `bare` says that one did before.
+fn split_bare(frame: &[u8], bare: bool) -> (&[u8], &[u8]) {
+    if bare || frame.starts_with(b"{") || frame.starts_with(b"[{") {
+        return (b"", frame);
+    }
+    match memchr::memmem::find(frame, b"\n{") {
+        Some(at) => frame.split_at(at + 1),
+        None => (frame, b""),
     }
 }
 
@@ -164,5 +192,44 @@ impl Sink {
 
     fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.out).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialect, codec};
+    use super::*;
+
+    fn translate(frames: &[&str]) -> String {
+        let head = ReplyHead {
+            id: "made1".into(),
+            model: "m".into(),
+            created: 0,
+            include_usage: false,
+            mode: StreamMode::Sse,
+        };
+        let from = codec(Dialect::Gemini);
+        let mut translator = Translator::new(from, StreamMode::Sse, codec(Dialect::Chat), head, Arc::default());
+        let mut out = Vec::new();
+        for frame in frames {
+            out.extend_from_slice(&translator.frame(frame.as_bytes()).unwrap());
+        }
+        out.extend_from_slice(&translator.finish());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_error_without_the_form_of_an_event_is_told() {
+        let chunk = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]}}]}\r\n\r\n";
+        let error =
+            "{\n  \"error\": {\"code\": 429, \"message\": \"slow down\", \"status\": \"RESOURCE_EXHAUSTED\"}\n}";
+        let (a, b) = error.split_at(20);
+        for frames in [vec![chunk, error], vec![chunk, a, b], vec![&*format!("{chunk}{error}")]] {
+            let seen = translate(&frames);
+            assert!(seen.contains("\"hi\"") && seen.contains("slow down"), "{frames:?}: {seen}");
+            assert!(!seen.contains("finish_reason\":\"stop"), "{seen}");
+        }
+        let fine = chunk.replace("}]}}]", "}]},\"finishReason\":\"STOP\"}]");
+        assert!(translate(&[&fine]).ends_with("data: [DONE]\n\n"));
     }
 }

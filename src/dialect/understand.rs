@@ -48,6 +48,8 @@ pub struct Understood<'a> {
     pub headers: &'a HeaderMap,
     /// The family the chosen backend speaks: settles what the body's shape leaves open.
     pub backend: Family,
+    /// What the backend says that paths mean, by their end.
+    pub listed: &'a [(String, Endpoint)],
     /// The route asks for streaming (`routeType: CHAT_STREAMING`), which only Gemini's URLs need to be told.
     pub route_streams: bool,
 }
@@ -91,7 +93,14 @@ impl Understood<'_> {
     /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
     /// route may match `/v1/chat/completions` itself).
     pub fn endpoint_from_path(&self) -> Option<Endpoint> {
-        Endpoint::from_path(self.suffix).or_else(|| Endpoint::from_path(self.path))
+        let listed = || self.listed.iter().filter(|(end, _)| self.path.ends_with(end.as_str()));
+        let found = listed().max_by_key(|(end, _)| end.len()).map(|(_, endpoint)| match endpoint {
+            Endpoint::Other(_) => {
+                Endpoint::Other(if self.suffix.is_empty() { self.path } else { self.suffix }.to_owned())
+            }
+            endpoint => endpoint.clone(),
+        });
+        found.or_else(|| Endpoint::from_path(self.suffix)).or_else(|| Endpoint::from_path(self.path))
     }
 
     /// The family whose errors the client can read, before or without its body: from the path, the headers, and last
@@ -117,7 +126,7 @@ impl Understood<'_> {
         if !endpoint.allows(self.method) {
             return Err(Misunderstood::Method(endpoint.allow_header()));
         }
-        let family = endpoint.family().unwrap_or_else(|| self.family_hint());
+        let family = endpoint.family().unwrap_or_else(|| super::lookup::models::family(self));
         let (endpoint, model, stream) = match endpoint {
             Endpoint::Gemini(verb, model) => {
                 let (verb, stream) = self.gemini_stream(verb, by_path);
@@ -240,6 +249,7 @@ mod tests {
             query: case.query,
             headers: &headers,
             backend: case.backend,
+            listed: &[],
             route_streams: case.route_streams,
         }
         .ask(Some(&top))

@@ -84,6 +84,15 @@ impl Provider for AzureOpenAi {
         Some((Dialect::Chat, Server::Azure))
     }
 
+    /// Below the deployment, unless the path is Azure's own.
+    fn other(&self, path: &str) -> String {
+        if path.starts_with("/openai/") {
+            return path.to_owned();
+        }
+        let path = path.strip_prefix("/v1").unwrap_or(path);
+        format!("/openai/deployments/{}{path}?api-version={}", self.deployment, self.api_version)
+    }
+
     fn asks_for_usage(&self) -> bool {
         true
     }

@@ -155,6 +155,11 @@ pub trait Provider: Send + Sync {
         Framing::of(ask.stream)
     }
 
+    /// The path of an endpoint that Tollgate does not know, given what follows the route's prefix.
+    fn other(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
     /// Headers that this provider needs beside the credential. Overwrites what the client said only where that is no
     /// header of this provider's, or not the client's to say.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
@@ -162,6 +167,22 @@ pub trait Provider: Send + Sync {
     /// Whether streams are asked to end with a usage chunk (`stream_options.include_usage`).
     fn asks_for_usage(&self) -> bool {
         false
+    }
+}
+
+/// Path and query for `ask`, whose model has been settled as `model`, whether or not the endpoint is known.
+///
+/// # Errors
+/// When this provider can't be asked that without translation, or has no such endpoint.
+pub fn path_of(
+    provider: &dyn Provider,
+    ask: &Ask,
+    model: Option<&str>,
+    client: Option<&str>,
+) -> Result<PathAndQuery, Refusal> {
+    match &ask.endpoint {
+        Endpoint::Other(path) => path_and_query(query::join(&provider.other(path), client, &[])),
+        _ => provider.path(ask, model, client),
     }
 }
 

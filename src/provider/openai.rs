@@ -1,9 +1,12 @@
 //! OpenAI, and everything that speaks its API under another host.
 
-use http::{header, uri::PathAndQuery};
+use http::{HeaderMap, header, uri::PathAndQuery};
 
-use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, openai};
+use super::{BodyEdit, CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
+use crate::{
+    dialect::{Ask, Dialect, Endpoint, Family, Server, openai},
+    stream::TopLevel,
+};
 
 pub(super) const INFO: Info = Info {
     name: "openai",
@@ -90,7 +93,17 @@ impl Provider for OpenAi {
         Some((Dialect::Chat, self.server))
     }
 
-    /// Mistral answers 422 to `stream_options`, and sends usage with the last chunk anyway.
+    fn other(&self, path: &str) -> String {
+        if path.starts_with("/v1/") { path.to_owned() } else { format!("{BASE}{path}") }
+    }
+
+    /// Mistral answers 422 to `stream_options`, which agents always send.
+    fn body_edits(&self, _ask: &Ask, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+        let refused = self.server == Server::Mistral && top.contains("stream_options");
+        if refused { vec![("stream_options", None)] } else { Vec::new() }
+    }
+
+    /// Mistral sends usage with the last chunk, asked or not.
     fn asks_for_usage(&self) -> bool {
         self.server != Server::Mistral
     }

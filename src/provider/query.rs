@@ -15,7 +15,7 @@ fn name(pair: &str) -> Cow<'_, str> {
 pub(super) fn join(path: &str, query: Option<&str>, added: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(path.len() + query.map_or(0, str::len) + 32);
     out.push_str(path);
-    let mut separator = '?';
+    let mut separator = if path.contains('?') { '&' } else { '?' };
     let mut push = |pair: &str| {
         out.push(separator);
         out.push_str(pair);

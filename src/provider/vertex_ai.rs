@@ -85,6 +85,8 @@ impl Provider for VertexAi {
 
     fn path(&self, ask: &Ask, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         match &ask.endpoint {
+            // Vertex AI has another verb for it, or another body.
+            Endpoint::Gemini(GeminiVerb::BatchEmbed, _) => Err(Refusal::Translation),
             Endpoint::Gemini(verb, _) => {
                 let fixed =
                     self.verb.as_deref().filter(|_| matches!(verb, GeminiVerb::Generate | GeminiVerb::StreamGenerate));

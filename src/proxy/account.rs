@@ -186,7 +186,11 @@ impl Account {
     /// Fills in what the provider did not count: prompt and completion tokens, as estimated from their length. What it
     /// counted itself is left alone.
     fn estimate(&mut self) -> [Option<u64>; 2] {
-        let Some(ask) = self.ask.as_ref().filter(|ask| ask.endpoint.dialect().is_some()) else { return [None; 2] };
+        let Some(ask) = self.ask.as_ref().filter(|ask| ask.endpoint.dialect().is_some()) else {
+            // What is no conversation was estimated where its answer was made, if at all.
+            let Totals { usage, estimated, .. } = &self.reply.totals;
+            return [usage.prompt.filter(|_| *estimated), None];
+        };
         let streams = ask.stream != StreamMode::No;
         let Totals { usage, estimated, events, .. } = &mut self.reply.totals;
         let prompt = usage.prompt.is_none().then(|| self.request_bytes.div_ceil(BYTES_PER_TOKEN));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dialect::{Ask, Dialect, Endpoint, StreamMode},
-    provider::{Framing, Provider, Refusal, native_ask, settle_model},
+    provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -48,7 +48,19 @@ pub struct ClientRequest<'a, 'b> {
     pub top: Option<&'a TopLevel<'b>>,
 }
 
+/// What of a client's request decides the headers of a target's.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    pub headers: &'a HeaderMap,
+    pub query: Option<&'a str>,
+}
+
 impl ClientRequest<'_, '_> {
+    /// Who asks.
+    pub const fn caller(&self) -> Caller<'_> {
+        Caller { headers: self.headers, query: self.query }
+    }
+
     /// Path and body for `target`.
     ///
     /// # Errors
@@ -57,7 +69,7 @@ impl ClientRequest<'_, '_> {
         let provider = &*target.provider;
         let model = settle_model(provider, self.ask);
         // Asked first even when overridden: it refuses what the provider can't be asked.
-        let path = provider.path(self.ask, model, self.query)?;
+        let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), way: Way::default() }) };
         if self.ask.endpoint == Endpoint::Messages && names_url(top) && !fetches_urls(provider, model) {
@@ -104,7 +116,12 @@ impl ClientRequest<'_, '_> {
     /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let family = target.provider.info().family;
-        let to = self.ask.endpoint.dialect().filter(|_| family != self.ask.family)?;
+        let to = self.ask.endpoint.dialect()?;
+        // Vertex AI says errors of its own about any publisher's models.
+        let google = || target.provider.info().system == "gcp.vertex_ai" && to == Dialect::Messages;
+        if family == self.ask.family && !google() {
+            return None;
+        }
         let head = translate::head(self.ask, model.unwrap_or_default(), false);
         Some(Box::new(Translation::of_errors(family, to, head)))
     }
@@ -141,7 +158,9 @@ impl ClientRequest<'_, '_> {
         let way = Way { translation: Some(Box::new(back)), ..Way::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
     }
+}
 
+impl Caller<'_> {
     /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
     /// is not yet: see [`sign`].
     ///

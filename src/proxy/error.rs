@@ -29,6 +29,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// Neither the request nor the Backend names a model.
     NoModel,
+    /// No such model is served.
+    UnknownModel,
     /// The route passes the client's key on, and the client sent none.
     NoCredential,
     /// The rule or its backend can't be served as configured.
@@ -78,6 +80,7 @@ impl ErrorKind {
             Self::NoEndpoint => (404, C::NotFound, "no_endpoint"),
             Self::MethodNotAllowed => (405, C::InvalidRequest, "method_not_allowed"),
             Self::NoModel => (400, C::InvalidRequest, "no_model"),
+            Self::UnknownModel => (404, C::NotFound, "model_not_found"),
             Self::NoCredential => (401, C::Authentication, "no_credential"),
             Self::Misconfigured => (500, C::Internal, "misconfigured"),
             Self::NotCarried => (400, C::InvalidRequest, "not_carried"),

@@ -6,15 +6,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{ClientRequest, Encoded, Way, refused, sign},
-    headers,
+    encode::{Caller, ClientRequest, Encoded, Way, refused, sign},
+    headers, lookup,
     relay::{Observer, Relay, RelayForm},
-    translate::{self, Reading, Translated, Translation},
+    translate::{self, Question, Reading, Translated, Translation},
 };
 use crate::{
     dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
@@ -26,6 +26,30 @@ use crate::{
 
 /// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
 const MAX_ATTEMPTS: u32 = 8;
+
+/// What becomes of the attempts.
+pub enum Outcome {
+    /// A target's reply, and how it goes back.
+    Reply(Response<upstream::ReplyBody>, Way),
+    /// An answer of the gateway's, made of what targets replied.
+    Known(lookup::Known),
+}
+
+/// How far the attempts came.
+enum Tried<'t> {
+    /// To their end.
+    Done(Outcome),
+    /// To the last target, which is still to be asked.
+    Last(Encoded, &'t Target),
+}
+
+/// What is sent to a target.
+enum Planned {
+    /// One request.
+    One(Encoded),
+    /// As many as the answer takes.
+    Lookup(lookup::Plan),
+}
 
 /// A reply from a target, or why there is none.
 type Answer = Result<Response<upstream::ReplyBody>, ProxyError>;
@@ -63,6 +87,7 @@ pub async fn exchange(
         query: parts.uri.query(),
         headers: &parts.headers,
         backend: ai.backend.family,
+        listed: &ai.backend.routes,
         route_streams: rule.streams,
     };
     let family = understood.family_hint();
@@ -87,11 +112,31 @@ pub async fn exchange(
             None => attempts.await,
         }
     };
-    let answer = bounded.await;
+    let tried = bounded.await;
+    // Nobody else will be asked: while the last target works, the client's body need not be held beside its own.
     drop(top);
     body::recycle(body);
+    let answer = match tried {
+        Ok(Tried::Done(outcome)) => Ok(outcome),
+        Ok(Tried::Last(encoded, target)) => {
+            let caller = Caller { headers: &parts.headers, query: parts.uri.query() };
+            let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
+            let attempt = Attempt { caller, target, limit, resent: AtomicBool::new(false) };
+            let sent = attempt.run(&parts.method, &encoded);
+            let reply = match deadline {
+                Some(at) => tokio::time::timeout_at(at, sent).await.unwrap_or_else(|_| Err(too_slow())),
+                None => sent.await,
+            };
+            if attempt.resent.load(Ordering::Relaxed) {
+                account.resent();
+            }
+            reply.map(|reply| Outcome::Reply(reply, encoded.way))
+        }
+        Err(error) => Err(error),
+    };
     match answer {
-        Ok((reply, way)) => {
+        Ok(Outcome::Known(known)) => Ok(known.reply(&chosen, &parts.method, account)),
+        Ok(Outcome::Reply(reply, way)) => {
             let Way { hide_usage, unwrap, errors, translation } = way;
             let how = Reply { chosen, ask: &ask, hide_usage, unwrap, deadline };
             match translation.or(errors.filter(|_| !reply.status().is_success())) {
@@ -131,15 +176,15 @@ fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Opt
     Ok((ask, top))
 }
 
-/// Tries targets in their order until one answers with something that is not worth another try.
-async fn attempts(
+/// Tries targets in their order until one answers with something that is not worth another try, or only one is left.
+async fn attempts<'t>(
     settings: &Settings,
     rule: &Rule,
-    ai: &AiUse,
+    ai: &'t AiUse,
     request: &ClientRequest<'_, '_>,
     parts: &Parts,
     account: &mut Account,
-) -> Result<(Response<upstream::ReplyBody>, Way), ProxyError> {
+) -> Result<Tried<'t>, ProxyError> {
     let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
     let mut last: Option<ProxyError> = None;
     // An answer that another target might better, until one does.
@@ -149,15 +194,11 @@ async fn attempts(
     let mut question = None;
     let mut order = ai.backend.order().peekable();
     while let Some((group, index, target)) = order.next() {
-        let encoded = match request.encode(target) {
-            Err(Refusal::Translation) => {
-                // Boxed: most requests are not translated, and its state is large.
-                Box::pin(request.translate(&mut question, target, ai.backend.strict, &settings.fetcher)).await
+        let planned = match prepare(settings, rule, ai, request, parts, (&mut question, target)).await {
+            Ok(Planned::Lookup(plan)) if plan.asks_nobody() => {
+                return plan.known().map(|known| Tried::Done(Outcome::Known(known)));
             }
-            encoded => encoded.map_err(|refusal| refused(refusal, request.ask, target.provider.info().name)),
-        };
-        let encoded = match encoded {
-            Ok(encoded) => encoded,
+            Ok(planned) => planned,
             Err(error) => {
                 last.get_or_insert(error);
                 continue;
@@ -165,23 +206,34 @@ async fn attempts(
         };
         tried += 1;
         account.attempt(group, index, crate::provider::settle_model(&*target.provider, request.ask));
-        let attempt = Attempt { request, parts, target, encoded: &encoded, limit, resent: AtomicBool::new(false) };
         let more = order.peek().is_some() && tried < MAX_ATTEMPTS;
-        let answer = attempt.run().await;
+        let attempt = Attempt { caller: request.caller(), target, limit, resent: AtomicBool::new(false) };
+        let outcome = match planned {
+            Planned::One(encoded) if !more => return Ok(Tried::Last(encoded, target)),
+            Planned::One(encoded) => {
+                attempt.run(&parts.method, &encoded).await.map(|reply| Outcome::Reply(reply, encoded.way))
+            }
+            Planned::Lookup(plan) => {
+                let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
+                let reading = Reading { idle, deadline: None, request_id: account.trace_id().to_owned() };
+                // Boxed: it is rare, and holds several replies.
+                Box::pin(plan.run(&attempt, &reading)).await
+            }
+        };
         if attempt.resent.load(Ordering::Relaxed) {
             account.resent();
         }
-        match answer {
-            Ok(reply) if !(more && worth_another(reply.status())) => return Ok((reply, encoded.way)),
-            Ok(reply) => {
+        match outcome {
+            Ok(Outcome::Reply(reply, way)) if more && worth_another(reply.status()) => {
                 tracing::info!(
                     target = target.name,
                     status = reply.status().as_u16(),
                     trace_id = account.trace_id(),
                     "trying the next target"
                 );
-                kept = Some((reply, encoded.way));
+                kept = Some(Outcome::Reply(reply, way));
             }
+            Ok(outcome) => return Ok(Tried::Done(outcome)),
             Err(error) => {
                 if more {
                     tracing::info!(
@@ -203,7 +255,30 @@ async fn attempts(
             break;
         }
     }
-    kept.ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
+    kept.map(Tried::Done)
+        .ok_or_else(|| last.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target")))
+}
+
+/// What `target` is sent. `question` is read once, for the first target that needs it.
+async fn prepare<'q>(
+    settings: &Settings,
+    rule: &Rule,
+    ai: &AiUse,
+    request: &'q ClientRequest<'_, '_>,
+    parts: &Parts,
+    (question, target): (&mut Option<Question<'q>>, &Target),
+) -> Result<Planned, ProxyError> {
+    if let Some(plan) = lookup::plan(request, parts.uri.path(), target, rule, &ai.backend) {
+        return plan.map(Planned::Lookup);
+    }
+    let encoded = match request.encode(target) {
+        Err(Refusal::Translation) => {
+            // Boxed: most requests are not translated, and its state is large.
+            Box::pin(request.translate(question, target, ai.backend.strict, &settings.fetcher)).await
+        }
+        encoded => encoded.map_err(|refusal| refused(refusal, request.ask, target.provider.info().name)),
+    };
+    encoded.map(Planned::One)
 }
 
 /// Statuses after which another target may do better.
@@ -215,45 +290,53 @@ fn too_slow() -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
 }
 
-/// One request to one target.
-struct Attempt<'a, 'b> {
-    request: &'a ClientRequest<'a, 'b>,
-    parts: &'a Parts,
+/// One target, and what it is sent.
+pub struct Attempt<'a> {
+    caller: Caller<'a>,
     target: &'a Target,
-    encoded: &'a Encoded,
     limit: Duration,
-    /// Set when the request had to be sent once more.
+    /// Set when a request had to be sent once more.
     resent: AtomicBool,
 }
 
-impl Attempt<'_, '_> {
-    async fn run(&self) -> Answer {
-        match tokio::time::timeout(self.limit, self.send()).await {
+impl Attempt<'_> {
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// When the target gives no reply in time.
+    pub async fn run(&self, method: &Method, encoded: &Encoded) -> Answer {
+        match tokio::time::timeout(self.limit, self.send(method, encoded)).await {
             Ok(answer) => answer,
             Err(_) => Err(too_slow()),
         }
     }
 
     /// Sends; once more on a fresh connection when a kept one proved stale.
-    async fn send(&self) -> Answer {
+    async fn send(&self, method: &Method, encoded: &Encoded) -> Answer {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
-        match self.target.pool.send(self.build(token.as_deref())?, false).await {
+        let build = || self.build(method, encoded, token.as_deref());
+        match self.target.pool.send(build()?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_stale() => {
                 self.resent.store(true, Ordering::Relaxed);
-                self.target.pool.send(self.build(token.as_deref())?, true).await.map_err(|e| ProxyError::upstream(&e))
+                self.target.pool.send(build()?, true).await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }
     }
 
-    fn build(&self, token: Option<&Token>) -> Result<Request<UpstreamBody>, ProxyError> {
-        let Encoded { path, body, .. } = self.encoded;
+    fn build(
+        &self,
+        method: &Method,
+        encoded: &Encoded,
+        token: Option<&Token>,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        let Encoded { path, body, .. } = encoded;
         let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
-        *out.method_mut() = self.parts.method.clone();
+        *out.method_mut() = method.clone();
         *out.uri_mut() = Uri::from(path.clone());
-        let mut headers = self.request.headers(self.target, self.encoded, token)?;
-        sign(self.target, &self.parts.method, path, body, token, &mut headers)?;
+        let mut headers = self.caller.headers(self.target, encoded, token)?;
+        sign(self.target, method, path, body, token, &mut headers)?;
         *out.headers_mut() = headers;
         Ok(out)
     }

@@ -10,6 +10,7 @@ mod forward;
 mod handler;
 mod headers;
 mod listener;
+mod lookup;
 mod peer;
 mod relay;
 mod trace;

@@ -43,8 +43,6 @@ pub struct Question<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
-    /// Media behind URLs have been fetched.
-    inlined: bool,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
 }
@@ -59,7 +57,7 @@ impl<'a> Question<'a> {
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
-        Ok(Self { dialect, request, names, inlined: false, size: top.body().len() })
+        Ok(Self { dialect, request, names, size: top.body().len() })
     }
 
     /// Fetches media that stand at URLs, for servers that don't.
@@ -67,18 +65,15 @@ impl<'a> Question<'a> {
     /// # Errors
     /// When one can't be fetched, or there are too many.
     pub async fn inline(&mut self, server: Server, fetcher: &Fetcher) -> Result<(), ProxyError> {
-        if self.inlined || server.fetches_urls() {
-            return Ok(());
-        }
         let mut waiting = Vec::new();
         for (number, message) in self.request.messages.iter_mut().enumerate() {
             for part in &mut message.parts {
                 match &mut part.content {
-                    Content::Media(media) => waiting.extend(remote(media).map(|url| (number, url, media))),
+                    Content::Media(media) => waiting.extend(remote(media, server).map(|url| (number, url, media))),
                     Content::Result(result) => {
                         for part in &mut result.parts {
                             if let Content::Media(media) = &mut part.content {
-                                waiting.extend(remote(media).map(|url| (number, url, media)));
+                                waiting.extend(remote(media, server).map(|url| (number, url, media)));
                             }
                         }
                     }
@@ -99,7 +94,6 @@ impl<'a> Question<'a> {
             Ok::<_, ProxyError>(size)
         });
         self.size += try_join_all(fetches).await?.into_iter().sum::<usize>();
-        self.inlined = true;
         Ok(())
     }
 
@@ -151,11 +145,12 @@ fn refused(invalid: &Invalid) -> ProxyError {
     ProxyError::new(ErrorKind::BadBody, invalid.to_string())
 }
 
-/// The URL of media that a server without internet access can't have.
-fn remote(media: &Media<'_>) -> Option<String> {
+/// The URL of media that `server` can't be given.
+fn remote(media: &Media<'_>, server: Server) -> Option<String> {
     let Source::Url { url, .. } = &media.source else { return None };
     let url = url.decode();
-    (url.starts_with("http:") || url.starts_with("https:")).then(|| url.into_owned())
+    let fetched = url.starts_with("http:") || url.starts_with("https:");
+    (fetched && !server.fetches(&url)).then(|| url.into_owned())
 }
 
 /// Facts for a reply whose provider leaves them out.
@@ -341,7 +336,10 @@ fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
 }
 
 /// Reads a whole reply.
-async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
+///
+/// # Errors
+/// When it breaks off, falls silent, or is over `limit` bytes.
+pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
     let mut out = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
     let slow = || ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream fell silent in mid-reply");
     loop {

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{Fail, HeaderEdits};
 use crate::{
-    dialect::Family,
+    dialect::{Endpoint, Family},
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{AwsKeys, CredentialError, Pool, Token, credentials::Handle},
@@ -108,13 +108,21 @@ pub struct AiBackend {
     pub groups: Vec<Vec<Target>>,
     /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
     pub strict: bool,
+    /// What requests mean by their path's end, as the Backend lists it.
+    pub routes: Vec<(String, Endpoint)>,
     cursor: AtomicUsize,
 }
 
 impl AiBackend {
     /// A backend of these groups, none of them empty.
-    pub fn new(name: Arc<str>, family: Family, groups: Vec<Vec<Target>>, strict: bool) -> Self {
-        Self { name, family, groups, strict, cursor: AtomicUsize::new(0) }
+    pub fn new(
+        name: Arc<str>,
+        family: Family,
+        groups: Vec<Vec<Target>>,
+        strict: bool,
+        routes: Vec<(String, Endpoint)>,
+    ) -> Self {
+        Self { name, family, groups, strict, routes, cursor: AtomicUsize::new(0) }
     }
 
     /// The order in which targets are tried: group by group, each begun at the next target in turn. Gives group,

@@ -219,3 +219,25 @@ fn a_host_is_needed_once_and_whole() {
     assert_eq!(upstream.received().len(), 0);
     assert_eq!(gateway.post("/openai", CHAT).status, 200);
 }
+
+#[test]
+fn endpoints_that_a_backend_lists_are_forwarded_as_they_are() {
+    let upstream = Upstream::fixed(200, &[("content-type", "audio/mpeg")], b"\xff\xfbsound");
+    let fields = json!({"routes": {"/audio/speech": "passthrough", "/v1/ask": "completions"}});
+    let mut entry = llm("openai", "key", upstream.port, &json!({}));
+    entry["routes"] = fields["routes"].clone();
+    let documents = [secret("key", KEY), s1_of("a", "/x", &entry)];
+    let gateway = Start::new().manifest("a.yaml", &documents.concat()).run();
+    let body = b"--b\r\nno json\xff\r\n--b--";
+    let headers = [("content-type", "multipart/form-data; boundary=b"), ("authorization", "Bearer mine")];
+    let reply = gateway.connect().send(&request("POST", "/x/v1/audio/speech?a=1", &headers, body)).reply();
+    assert_eq!((reply.status, reply.body.as_slice()), (200, b"\xff\xfbsound".as_slice()));
+    let received = upstream.received().remove(0);
+    assert_eq!(received.path(), "/v1/audio/speech?a=1");
+    assert_eq!(received.body, body);
+    assert_eq!(received.header("content-type").as_deref(), Some("multipart/form-data; boundary=b"));
+    assert_eq!(received.header("authorization").as_deref(), Some(&*format!("Bearer {KEY}")));
+    assert_eq!(gateway.post("/x/v1/audio/translations", "{}").status, 404, "it is not listed");
+    gateway.post("/x/v1/ask", r#"{"model":"m","messages":[]}"#);
+    assert_eq!(upstream.received()[1].path(), "/v1/chat/completions");
+}

@@ -76,7 +76,8 @@ pub const FEATURES: &[Feature] = &[
     feature("document", &["document", "file_id"], Compare::Within, |r| media(r, MediaKind::Document)),
     feature("filename", &["filename", "document", "file_id", "image"], Compare::Equal, |r| {
         // What is elsewhere has its name there.
-        let inline = |m: &&Media<'_>| m.kind == MediaKind::Document && matches!(m.source, Source::Data { .. } | Source::Text(_));
+        let inline =
+            |m: &&Media<'_>| m.kind == MediaKind::Document && matches!(m.source, Source::Data { .. } | Source::Text(_));
         lines(all_media(r).filter(inline).filter_map(|m| m.name.as_ref().map(flat)))
     }),
     feature("audio", &["audio", "file_id"], Compare::Equal, |r| media(r, MediaKind::Audio)),
@@ -92,7 +93,11 @@ pub const FEATURES: &[Feature] = &[
     feature("calls", &[], Compare::Equal, |r| lines(calls(r))),
     feature("results", &[], Compare::Within, |r| lines(results(r, |result| Some(texts(&result.parts))))),
     feature("is_error", &["is_error"], Compare::Within, |r| {
-        lines(results(r, |result| result.failed.then(|| "failed".into())).into_iter().filter(|l| !l.contains("no result")))
+        lines(
+            results(r, |result| result.failed.then(|| "failed".into()))
+                .into_iter()
+                .filter(|l| !l.contains("no result")),
+        )
     }),
     feature("result media", &["image", "document", "audio", "video", "file_id"], Compare::Equal, |r| {
         lines(results(r, |result| {
@@ -156,15 +161,20 @@ pub const FEATURES: &[Feature] = &[
         // What everybody gets who says nothing.
         (tier != "auto").then(|| tier.replace("standard_only", "default"))
     }),
-    feature("cache_control", &["cache_control", "image", "document", "audio", "video", "file_id"], Compare::Within, |r| {
-        let inner = |part: &Part<'_>| match &part.content {
-            Content::Result(result) => result.parts.iter().filter(|p| p.cache.is_some()).count(),
-            _ => 0,
-        };
-        let parts = r.messages.iter().flat_map(|m| &m.parts).map(|p| usize::from(p.cache.is_some()) + inner(p));
-        let marks = parts.sum::<usize>() + offered(r).filter(|t| t.cache.is_some()).count();
-        lines((0..marks).map(|_| "mark".to_owned()))
-    }),
+    feature(
+        "cache_control",
+        &["cache_control", "image", "document", "audio", "video", "file_id"],
+        Compare::Within,
+        |r| {
+            let inner = |part: &Part<'_>| match &part.content {
+                Content::Result(result) => result.parts.iter().filter(|p| p.cache.is_some()).count(),
+                _ => 0,
+            };
+            let parts = r.messages.iter().flat_map(|m| &m.parts).map(|p| usize::from(p.cache.is_some()) + inner(p));
+            let marks = parts.sum::<usize>() + offered(r).filter(|t| t.cache.is_some()).count();
+            lines((0..marks).map(|_| "mark".to_owned()))
+        },
+    ),
 ];
 
 /// The feature of this name.
@@ -246,7 +256,12 @@ fn inline(request: &mut Request<'_>) -> bool {
 }
 
 /// Other forms in which a feature reaches a target, proven one by one.
-fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, server, model): To) -> Option<&'static str> {
+fn adapted(
+    feature: &Feature,
+    asked: &Request<'_>,
+    got: &Request<'_>,
+    (dialect, server, model): To,
+) -> Option<&'static str> {
     let facts = ModelFacts::of(model);
     let all = |of: &Feature| (of.of)(got).unwrap_or_default();
     let wanted = (feature.of)(asked)?;
@@ -269,7 +284,8 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
         "filename" => {
             let words = |c: char| !c.is_ascii_alphanumeric();
             let found = all(feature);
-            let kept = wanted.split(words).filter(|w| !w.is_empty()).all(|w| found.contains(w) || everything().contains(w));
+            let kept =
+                wanted.split(words).filter(|w| !w.is_empty()).all(|w| found.contains(w) || everything().contains(w));
             kept.then_some("in the letters that the API takes, or in the text")
         }
         "tools" => {
@@ -294,20 +310,24 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
             wanted.lines().all(moved).then_some("behind the result, in the user's turn")
         }
         "results" => {
-            let said = wanted.lines().all(|line| everything().contains(line.split_once(' ').map_or("", |(_, text)| text)));
+            let said =
+                wanted.lines().all(|line| everything().contains(line.split_once(' ').map_or("", |(_, text)| text)));
             said.then_some("as text")
         }
         "json_schema" if !facts.json_schema && got.format.is_some() => Some(OPENAPI),
         "json_schema" if answered_by_tool(&wanted) => Some("as a tool that must be called"),
-        "json_schema" if server == Server::DeepSeek => {
-            system(got).iter().any(|s| s.contains("JSON Schema")).then_some("`json_object`, with the schema as an instruction")
-        }
+        "json_schema" if server == Server::DeepSeek => system(got)
+            .iter()
+            .any(|s| s.contains("JSON Schema"))
+            .then_some("`json_object`, with the schema as an instruction"),
         "json_object" => system(got).iter().any(|s| s.contains("JSON")).then_some("as an instruction"),
         "effort" => match (on(got), asked.reasoning?.effort?) {
             (Some(Reasoning { budget: Some(_), effort: None, .. }), _) => Some("as a budget of tokens"),
             // Words that some models have not got.
             (Some(Reasoning { effort: Some(got), .. }), asked) => {
-                let near = |a: Effort, b: Effort| a == b || (a <= Effort::Low && b <= Effort::Low) || (a >= Effort::High && b >= Effort::High);
+                let near = |a: Effort, b: Effort| {
+                    a == b || (a <= Effort::Low && b <= Effort::Low) || (a >= Effort::High && b >= Effort::High)
+                };
                 near(asked, got).then_some("as the nearest word")
             }
             _ => None,
@@ -318,7 +338,9 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
                 Reasoning { effort, .. } if effort.is_some() && dialect == Dialect::Converse => Some("as an effort"),
                 Reasoning { effort, .. } if effort == near => Some("as an effort"),
                 Reasoning { effort: Some(Effort::High), .. } if near >= Some(Effort::High) => Some("as an effort"),
-                Reasoning { effort: None, budget: Some(_), .. } if asked.max_tokens.is_some() => Some("within the limit of tokens"),
+                Reasoning { effort: None, budget: Some(_), .. } if asked.max_tokens.is_some() => {
+                    Some("within the limit of tokens")
+                }
                 _ => None,
             }
         }
@@ -329,14 +351,17 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
             (silent && got.reasoning.is_none()).then_some("by saying nothing: the model does not think unasked")
         }
         "thoughts shown" => match dialect {
-            Dialect::Chat if facts.thinking != Thinking::Never => Some("the API has no switch: they are shown when the server sends them"),
+            Dialect::Chat if facts.thinking != Thinking::Never => {
+                Some("the API has no switch: they are shown when the server sends them")
+            }
             Dialect::Converse if on(got).is_some() => Some("always shown by this model"),
             _ => None,
         },
         "refusal" => wanted.lines().all(|line| everything().contains(line)).then_some("as text"),
         "begun answer" => {
             let last = got.messages.last().filter(|m| m.role == Role::User)?;
-            (texts(&last.parts) == "(continue)" && everything().contains(&wanted)).then_some("as a finished turn, with a request to go on")
+            (texts(&last.parts) == "(continue)" && everything().contains(&wanted))
+                .then_some("as a finished turn, with a request to go on")
         }
         "max_tokens" => {
             let (wanted, got) = (asked.max_tokens?, got.max_tokens?);
@@ -347,13 +372,20 @@ fn adapted(feature: &Feature, asked: &Request<'_>, got: &Request<'_>, (dialect, 
         "metadata" => {
             let found = all(feature);
             let with_user = serde_json::from_str::<Value>(&found).ok().is_some_and(|mut value| {
-                value.as_object_mut().is_some_and(|object| object.remove("user").is_some()) && canon(&value.to_string()) == wanted
+                value.as_object_mut().is_some_and(|object| object.remove("user").is_some())
+                    && canon(&value.to_string()) == wanted
             });
             with_user.then_some("beside the user")
         }
-        "service_tier" => (server == Server::Bedrock && wanted == "default").then_some("by saying nothing: it is the default"),
+        "service_tier" => {
+            (server == Server::Bedrock && wanted == "default").then_some("by saying nothing: it is the default")
+        }
         "cache_control" => {
-            let inner = |m: &tollgate::conversation::Message<'_>| m.parts.iter().any(|p| matches!(&p.content, Content::Result(r) if r.parts.iter().any(|p| p.cache.is_some())));
+            let inner = |m: &tollgate::conversation::Message<'_>| {
+                m.parts
+                    .iter()
+                    .any(|p| matches!(&p.content, Content::Result(r) if r.parts.iter().any(|p| p.cache.is_some())))
+            };
             (dialect == Dialect::Converse && asked.messages.iter().any(inner)).then_some("behind the result")
         }
         _ => None,

@@ -24,9 +24,30 @@ const MAX_INPUT: usize = 64 * 1024;
 
 /// Pieces that mean something to some dialect.
 const WORDS: [&str; 24] = [
-    "null", "true", "-1", "1e999", "\"\"", "{}", "[]", "\"\\ud800\"", "\\u0000", "\"type\":", "\"text\"", "\"tool_use\"",
-    "\"function\"", "\"index\":0", "\"delta\":{}", "\"thought\":true", "\"cachePoint\":{}", "data: ", "event: error\n", "\n\n",
-    "[DONE]", "\r", "\u{feff}", "}{",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "\"\"",
+    "{}",
+    "[]",
+    "\"\\ud800\"",
+    "\\u0000",
+    "\"type\":",
+    "\"text\"",
+    "\"tool_use\"",
+    "\"function\"",
+    "\"index\":0",
+    "\"delta\":{}",
+    "\"thought\":true",
+    "\"cachePoint\":{}",
+    "data: ",
+    "event: error\n",
+    "\n\n",
+    "[DONE]",
+    "\r",
+    "\u{feff}",
+    "}{",
 ];
 
 /// A generator of numbers that needs no crate: xorshift.

@@ -83,7 +83,8 @@ fn media(dice: &mut Dice) -> Media<'static> {
         _ => Source::File(dice.pick(&["file-abc", "file_abc", "files/abc"]).into()),
     };
     let name = if kind == MediaKind::Document { dice.maybe(2, |_| Text::from("a b.pdf")) } else { None };
-    let detail = if kind == MediaKind::Image { dice.maybe(3, |dice| dice.pick(&["auto", "low", "high"]).into()) } else { None };
+    let detail =
+        if kind == MediaKind::Image { dice.maybe(3, |dice| dice.pick(&["auto", "low", "high"]).into()) } else { None };
     Media { kind, source, name, detail }
 }
 
@@ -144,12 +145,15 @@ fn results(dice: &mut Dice, ids: Vec<Text<'static>>) -> Message<'static> {
         }
         let mut inner: Vec<Part<'static>> = vec![Content::text(dice.text()).into()];
         if dice.once_in(5) {
-            inner.push(Content::Media(Media {
-                kind: MediaKind::Image,
-                source: Source::Data { mime: "image/png".into(), data: "iVBORw0KGgo=".into() },
-                name: None,
-                detail: None,
-            }).into());
+            inner.push(
+                Content::Media(Media {
+                    kind: MediaKind::Image,
+                    source: Source::Data { mime: "image/png".into(), data: "iVBORw0KGgo=".into() },
+                    name: None,
+                    detail: None,
+                })
+                .into(),
+            );
         }
         let result = ToolResult { id, name: None, parts: inner, failed: dice.once_in(5) };
         let part = Part { content: Content::Result(result), cache: cache(dice) };
@@ -240,12 +244,25 @@ fn settings(dice: &mut Dice, request: &mut Request<'static>) {
         false => Format::Json,
         true => {
             let schema = Json::parse(dice.pick(&SCHEMAS)).unwrap();
-            Format::Schema { name: dice.maybe(2, |_| "n".into()), description: None, schema, strict: dice.maybe(2, |_| true) }
+            Format::Schema {
+                name: dice.maybe(2, |_| "n".into()),
+                description: None,
+                schema,
+                strict: dice.maybe(2, |_| true),
+            }
         }
     });
     request.reasoning = dice.maybe(3, |dice| {
         let effort = dice.maybe(2, |dice| {
-            dice.pick(&[Effort::High, Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::XHigh, Effort::Max])
+            dice.pick(&[
+                Effort::High,
+                Effort::None,
+                Effort::Minimal,
+                Effort::Low,
+                Effort::Medium,
+                Effort::XHigh,
+                Effort::Max,
+            ])
         });
         Reasoning {
             effort,
@@ -254,7 +271,8 @@ fn settings(dice: &mut Dice, request: &mut Request<'static>) {
         }
     });
     request.user = dice.maybe(6, |dice| dice.pick(&["u-1", "Ann Other", "a@b.c"]).into());
-    request.service_tier = dice.maybe(6, |dice| dice.pick(&["auto", "flex", "default", "standard_only", "astral"]).into());
+    request.service_tier =
+        dice.maybe(6, |dice| dice.pick(&["auto", "flex", "default", "standard_only", "astral"]).into());
     request.metadata = dice.maybe(6, |_| Json::parse(r#"{"k":"v"}"#).unwrap());
     request.stream = dice.once_in(3);
 }
@@ -360,7 +378,8 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
 
 /// Calls at the end of an answer, told in turns: all opened, then all deltas by halves, then all closed.
 fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'static>> {
-    let is_call = |event: &Event<'_>| matches!(event, Event::Open { opened: tollgate::conversation::Opened::Call { .. }, .. });
+    let is_call =
+        |event: &Event<'_>| matches!(event, Event::Open { opened: tollgate::conversation::Opened::Call { .. }, .. });
     let Some(first) = lane.iter().position(is_call).filter(|_| dice.once_in(2)) else { return lane };
     let (mut before, rest) = (lane[..first].to_vec(), &lane[first..]);
     let (mut halves, mut closes, mut finish) = (Vec::new(), Vec::new(), Vec::new());
@@ -391,15 +410,18 @@ fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> V
         let wanted = (feature.of)(reply)?;
         let found = (feature.of)(got);
         // Signatures are for the next request, which reads them otherwise than a reply: compatibility.rs does that.
-        let skipped = feature.name.contains("signature") || feature.name.contains("encrypted") || feature.name.contains("redacted");
+        let skipped = feature.name.contains("signature")
+            || feature.name.contains("encrypted")
+            || feature.name.contains("redacted");
         // A refusal that becomes text is one.
         let refused = matches!(feature.name, "text" | "answers")
             && excuse(to, "refusal").is_some()
             && reply.choices.iter().flat_map(|c| &c.parts).any(|p| matches!(p.content, Content::Refusal(_)));
         // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are places.
-        let untold = streamed
-            && (feature.name == "service tier" || (feature.name == "places" && to == Dialect::Gemini));
-        let right = found.as_ref() == Some(&wanted) || skipped || refused || untold || excuse(to, feature.name).is_some();
+        let untold =
+            streamed && (feature.name == "service tier" || (feature.name == "places" && to == Dialect::Gemini));
+        let right =
+            found.as_ref() == Some(&wanted) || skipped || refused || untold || excuse(to, feature.name).is_some();
         (!right).then(|| format!("{}: wanted {wanted:?}, found {found:?}", feature.name))
     });
     lost.collect()

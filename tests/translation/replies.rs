@@ -66,54 +66,77 @@ pub const NO_PLACES: &[NoPlace] = &[
 pub const REPLY_FEATURES: &[ReplyFeature] = &[
     ReplyFeature { name: "text", of: |r| joined(texts(r.choices.first()?)) },
     ReplyFeature { name: "answers", of: |r| (r.choices.len() > 1).then(|| joined(r.choices.iter().flat_map(texts)))? },
-    ReplyFeature { name: "refusal", of: |r| {
-        lines(contents(r).filter_map(|c| if let Content::Refusal(text) = c { Some(text.decode().into_owned()) } else { None }))
-    } },
-    ReplyFeature { name: "thoughts", of: |r| {
-        joined(contents(r).filter_map(|c| match c {
-            Content::Thinking { text, .. } if !text.is_empty() => Some(text.decode().into_owned()),
-            _ => None,
-        }))
-    } },
+    ReplyFeature {
+        name: "refusal",
+        of: |r| {
+            lines(
+                contents(r).filter_map(|c| {
+                    if let Content::Refusal(text) = c { Some(text.decode().into_owned()) } else { None }
+                }),
+            )
+        },
+    },
+    ReplyFeature {
+        name: "thoughts",
+        of: |r| {
+            joined(contents(r).filter_map(|c| match c {
+                Content::Thinking { text, .. } if !text.is_empty() => Some(text.decode().into_owned()),
+                _ => None,
+            }))
+        },
+    },
     ReplyFeature { name: "Claude's signatures", of: |r| signatures(r, Maker::Anthropic) },
     ReplyFeature { name: "OpenAI's encrypted reasoning", of: |r| signatures(r, Maker::OpenAi) },
     ReplyFeature { name: "Gemini's signatures", of: |r| signatures(r, Maker::Google) },
-    ReplyFeature { name: "redacted thoughts", of: |r| {
-        lines(contents(r).filter_map(|c| if let Content::Redacted(s) = c { Some(proof(s)) } else { None }))
-    } },
-    ReplyFeature { name: "calls", of: |r| {
-        lines(contents(r).filter_map(|c| match c {
-            Content::Call(call) => Some(format!("{} {} {}", call.id.decode(), call.name.decode(), canon(&call.arguments))),
-            _ => None,
-        }))
-    } },
+    ReplyFeature {
+        name: "redacted thoughts",
+        of: |r| lines(contents(r).filter_map(|c| if let Content::Redacted(s) = c { Some(proof(s)) } else { None })),
+    },
+    ReplyFeature {
+        name: "calls",
+        of: |r| {
+            lines(contents(r).filter_map(|c| match c {
+                Content::Call(call) => {
+                    Some(format!("{} {} {}", call.id.decode(), call.name.decode(), canon(&call.arguments)))
+                }
+                _ => None,
+            }))
+        },
+    },
     ReplyFeature { name: "finish", of: |r| Some(format!("{:?}", r.choices.first()?.finish)) },
-    ReplyFeature { name: "stop text", of: |r| r.choices.first()?.stop_sequence.as_ref().map(|t| t.decode().into_owned()) },
-    ReplyFeature { name: "logprobs", of: |r| {
-        let logprobs = &r.choices.first()?.logprobs;
-        (!logprobs.is_empty()).then(|| format!("{logprobs:?}"))
-    } },
+    ReplyFeature {
+        name: "stop text",
+        of: |r| r.choices.first()?.stop_sequence.as_ref().map(|t| t.decode().into_owned()),
+    },
+    ReplyFeature {
+        name: "logprobs",
+        of: |r| {
+            let logprobs = &r.choices.first()?.logprobs;
+            (!logprobs.is_empty()).then(|| format!("{logprobs:?}"))
+        },
+    },
     ReplyFeature { name: "citations", of: |r| cited(r, |c| Some(format!("{:?} {:?}", c.url.as_ref()?, c.title))) },
     ReplyFeature { name: "places", of: |r| cited(r, |c| Some(format!("{} to {}", c.start?, c.end?))) },
     ReplyFeature { name: "quotes", of: |r| cited(r, |c| c.quote.as_ref().map(|q| q.decode().into_owned())) },
-    ReplyFeature { name: "tokens", of: |r| {
-        Some(format!("{} {}", r.usage.input.filter(|n| *n > 0)?, r.usage.output?))
-    } },
+    ReplyFeature { name: "tokens", of: |r| Some(format!("{} {}", r.usage.input.filter(|n| *n > 0)?, r.usage.output?)) },
     ReplyFeature { name: "cached tokens", of: |r| count(r.usage.cached) },
     ReplyFeature { name: "cache writes", of: |r| count(r.usage.cache_write) },
     ReplyFeature { name: "reasoning tokens", of: |r| count(r.usage.reasoning) },
     ReplyFeature { name: "model", of: |r| r.model.as_ref().map(|t| t.decode().into_owned()) },
     ReplyFeature { name: "id", of: |r| r.id.as_ref().map(|t| t.decode().into_owned()) },
     ReplyFeature { name: "service tier", of: |r| r.service_tier.as_ref().map(|t| t.decode().into_owned()) },
-    ReplyFeature { name: "image", of: |r| {
-        lines(contents(r).filter_map(|c| match c {
-            Content::Media(media) => match &media.source {
-                Source::Data { mime, data } => Some(format!("{mime}:{}", data.decode())),
+    ReplyFeature {
+        name: "image",
+        of: |r| {
+            lines(contents(r).filter_map(|c| match c {
+                Content::Media(media) => match &media.source {
+                    Source::Data { mime, data } => Some(format!("{mime}:{}", data.decode())),
+                    _ => None,
+                },
                 _ => None,
-            },
-            _ => None,
-        }))
-    } },
+            }))
+        },
+    },
 ];
 
 /// The feature of this name.
@@ -156,8 +179,12 @@ pub fn echoed(to: Dialect, reply: &Reply<'_>) -> Reply<'static> {
         }
         Dialect::Messages => json!({"max_tokens": 9, "messages": [
             {"role": "user", "content": "Go"}, {"role": "assistant", "content": written["content"]}]}),
-        Dialect::Gemini => json!({"contents": [{"role": "user", "parts": [{"text": "Go"}]}, written["candidates"][0]["content"]]}),
-        Dialect::Converse => json!({"messages": [{"role": "user", "content": [{"text": "Go"}]}, written["output"]["message"]]}),
+        Dialect::Gemini => {
+            json!({"contents": [{"role": "user", "parts": [{"text": "Go"}]}, written["candidates"][0]["content"]]})
+        }
+        Dialect::Converse => {
+            json!({"messages": [{"role": "user", "content": [{"text": "Go"}]}, written["output"]["message"]]})
+        }
     }
     .to_string();
     let top = TopLevel::scan(next.as_bytes()).unwrap();
@@ -183,7 +210,8 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
                 _ => None,
             };
             let tagged = lent.as_ref().map(|s| s.value.decode().into_owned()).unwrap_or_default();
-            let untagged = |mark| tagged.strip_prefix(mark).map(|s| Signature::untagged(s.to_owned().into(), Maker::OpenAi));
+            let untagged =
+                |mark| tagged.strip_prefix(mark).map(|s| Signature::untagged(s.to_owned().into(), Maker::OpenAi));
             match (lent, &mut part.content) {
                 (Some(_), _) if untagged("TGca").is_some() => waiting = untagged("TGca"),
                 (Some(_), _) if untagged("TGre").is_some() => {
@@ -191,7 +219,11 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
                 }
                 (Some(lent), _) if lent.maker == Maker::Google => waiting = Some(lent),
                 (Some(lent), _) if lent.maker == Maker::Anthropic => parts.push(Content::Redacted(lent).into()),
-                (_, Content::Call(Call { signature: signature @ None, .. }) | Content::Text { signature: signature @ None, .. }) => {
+                (
+                    _,
+                    Content::Call(Call { signature: signature @ None, .. })
+                    | Content::Text { signature: signature @ None, .. },
+                ) => {
                     *signature = waiting.take();
                     parts.push(part);
                 }
@@ -307,132 +339,204 @@ pub const PLAIN: [&str; 5] = [
 /// All of them, in the order of the documentation.
 pub const REPLY_FIXTURES: &[ReplyFixture] = &[
     ReplyFixture { title: "text", feature: "text", changes: ["=", "=", "=", "=", "="] },
-    ReplyFixture { title: "two answers", feature: "answers", changes: [
-        r#"/choices [{"index":0,"message":{"role":"assistant","content":"Heads"},"finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"Tails"},"finish_reason":"length"}]"#,
-        "",
-        "",
-        r#"/candidates [{"index":0,"content":{"role":"model","parts":[{"text":"Heads"}]},"finishReason":"STOP"},{"index":1,"content":{"role":"model","parts":[{"text":"Tails"}]},"finishReason":"STOP"}]"#,
-        "",
-    ] },
-    ReplyFixture { title: "refusal in words", feature: "refusal", changes: [
-        "/choices/0/message/content null\n/choices/0/message/refusal \"I won't\"",
-        r#"/output/0/content/0 {"type":"refusal","refusal":"I won't"}"#,
-        "",
-        "",
-        "",
-    ] },
-    ReplyFixture { title: "thoughts", feature: "thoughts", changes: [
-        r#"/choices/0/message/reasoning_content "Hm""#,
-        r#"/output [{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Hm"}]},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
-        r#"/content [{"type":"thinking","thinking":"Hm","signature":"c2ln"},{"type":"text","text":"Hello"}]"#,
-        r#"/candidates/0/content/parts [{"text":"Hm","thought":true},{"text":"Hello"}]"#,
-        r#"/output/message/content [{"reasoningContent":{"reasoningText":{"text":"Hm"}}},{"text":"Hello"}]"#,
-    ] },
-    ReplyFixture { title: "thoughts: Claude's signature", feature: "Claude's signatures", changes: [
-        "",
-        "",
-        r#"/content [{"type":"thinking","thinking":"Hm","signature":"c2ln"},{"type":"text","text":"Hello"}]"#,
-        "",
-        r#"/output/message/content [{"reasoningContent":{"reasoningText":{"text":"Hm","signature":"c2ln"}}},{"text":"Hello"}]"#,
-    ] },
-    ReplyFixture { title: "thoughts: redacted", feature: "redacted thoughts", changes: [
-        "",
-        "",
-        r#"/content [{"type":"redacted_thinking","data":"c2ln"},{"type":"text","text":"Hello"}]"#,
-        "",
-        r#"/output/message/content [{"reasoningContent":{"redactedContent":"c2ln"}},{"text":"Hello"}]"#,
-    ] },
-    ReplyFixture { title: "thoughts: OpenAI's encrypted content", feature: "OpenAI's encrypted reasoning", changes: [
-        "",
-        r#"/output [{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Hm"}],"encrypted_content":"c2ln"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
-        "",
-        "",
-        "",
-    ] },
-    ReplyFixture { title: "Gemini's signature of a call", feature: "Gemini's signatures", changes: [
-        r#"/choices/0/message/tool_calls [{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"c2ln"}}}]"#,
-        "",
-        "",
-        r#"/candidates/0/content/parts [{"functionCall":{"id":"c1","name":"f","args":{}},"thoughtSignature":"c2ln"}]"#,
-        "",
-    ] },
-    ReplyFixture { title: "parallel calls", feature: "calls", changes: [
-        "/choices/0/message/content null\n/choices/0/finish_reason \"tool_calls\"\n/choices/0/message/tool_calls [{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1.50}\"}},{\"id\":\"c2\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]",
-        r#"/output [{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1.50}"},{"type":"function_call","id":"fc_2","call_id":"c2","name":"g","arguments":"{}"}]"#,
-        "/stop_reason \"tool_use\"\n/content [{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":{\"a\":1.50}},{\"type\":\"tool_use\",\"id\":\"c2\",\"name\":\"g\",\"input\":{}}]",
-        r#"/candidates/0/content/parts [{"functionCall":{"id":"c1","name":"f","args":{"a":1.50}}},{"functionCall":{"id":"c2","name":"g","args":{}}}]"#,
-        "/stopReason \"tool_use\"\n/output/message/content [{\"toolUse\":{\"toolUseId\":\"c1\",\"name\":\"f\",\"input\":{\"a\":1.50}}},{\"toolUse\":{\"toolUseId\":\"c2\",\"name\":\"g\",\"input\":{}}}]",
-    ] },
+    ReplyFixture {
+        title: "two answers",
+        feature: "answers",
+        changes: [
+            r#"/choices [{"index":0,"message":{"role":"assistant","content":"Heads"},"finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"Tails"},"finish_reason":"length"}]"#,
+            "",
+            "",
+            r#"/candidates [{"index":0,"content":{"role":"model","parts":[{"text":"Heads"}]},"finishReason":"STOP"},{"index":1,"content":{"role":"model","parts":[{"text":"Tails"}]},"finishReason":"STOP"}]"#,
+            "",
+        ],
+    },
+    ReplyFixture {
+        title: "refusal in words",
+        feature: "refusal",
+        changes: [
+            "/choices/0/message/content null\n/choices/0/message/refusal \"I won't\"",
+            r#"/output/0/content/0 {"type":"refusal","refusal":"I won't"}"#,
+            "",
+            "",
+            "",
+        ],
+    },
+    ReplyFixture {
+        title: "thoughts",
+        feature: "thoughts",
+        changes: [
+            r#"/choices/0/message/reasoning_content "Hm""#,
+            r#"/output [{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Hm"}]},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
+            r#"/content [{"type":"thinking","thinking":"Hm","signature":"c2ln"},{"type":"text","text":"Hello"}]"#,
+            r#"/candidates/0/content/parts [{"text":"Hm","thought":true},{"text":"Hello"}]"#,
+            r#"/output/message/content [{"reasoningContent":{"reasoningText":{"text":"Hm"}}},{"text":"Hello"}]"#,
+        ],
+    },
+    ReplyFixture {
+        title: "thoughts: Claude's signature",
+        feature: "Claude's signatures",
+        changes: [
+            "",
+            "",
+            r#"/content [{"type":"thinking","thinking":"Hm","signature":"c2ln"},{"type":"text","text":"Hello"}]"#,
+            "",
+            r#"/output/message/content [{"reasoningContent":{"reasoningText":{"text":"Hm","signature":"c2ln"}}},{"text":"Hello"}]"#,
+        ],
+    },
+    ReplyFixture {
+        title: "thoughts: redacted",
+        feature: "redacted thoughts",
+        changes: [
+            "",
+            "",
+            r#"/content [{"type":"redacted_thinking","data":"c2ln"},{"type":"text","text":"Hello"}]"#,
+            "",
+            r#"/output/message/content [{"reasoningContent":{"redactedContent":"c2ln"}},{"text":"Hello"}]"#,
+        ],
+    },
+    ReplyFixture {
+        title: "thoughts: OpenAI's encrypted content",
+        feature: "OpenAI's encrypted reasoning",
+        changes: [
+            "",
+            r#"/output [{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Hm"}],"encrypted_content":"c2ln"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
+            "",
+            "",
+            "",
+        ],
+    },
+    ReplyFixture {
+        title: "Gemini's signature of a call",
+        feature: "Gemini's signatures",
+        changes: [
+            r#"/choices/0/message/tool_calls [{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"c2ln"}}}]"#,
+            "",
+            "",
+            r#"/candidates/0/content/parts [{"functionCall":{"id":"c1","name":"f","args":{}},"thoughtSignature":"c2ln"}]"#,
+            "",
+        ],
+    },
+    ReplyFixture {
+        title: "parallel calls",
+        feature: "calls",
+        changes: [
+            "/choices/0/message/content null\n/choices/0/finish_reason \"tool_calls\"\n/choices/0/message/tool_calls [{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1.50}\"}},{\"id\":\"c2\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]",
+            r#"/output [{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1.50}"},{"type":"function_call","id":"fc_2","call_id":"c2","name":"g","arguments":"{}"}]"#,
+            "/stop_reason \"tool_use\"\n/content [{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":{\"a\":1.50}},{\"type\":\"tool_use\",\"id\":\"c2\",\"name\":\"g\",\"input\":{}}]",
+            r#"/candidates/0/content/parts [{"functionCall":{"id":"c1","name":"f","args":{"a":1.50}}},{"functionCall":{"id":"c2","name":"g","args":{}}}]"#,
+            "/stopReason \"tool_use\"\n/output/message/content [{\"toolUse\":{\"toolUseId\":\"c1\",\"name\":\"f\",\"input\":{\"a\":1.50}}},{\"toolUse\":{\"toolUseId\":\"c2\",\"name\":\"g\",\"input\":{}}}]",
+        ],
+    },
     ReplyFixture { title: "end: done", feature: "finish", changes: ["=", "=", "=", "=", "="] },
-    ReplyFixture { title: "end: limit of tokens", feature: "finish", changes: [
-        r#"/choices/0/finish_reason "length""#,
-        "/status \"incomplete\"\n/incomplete_details {\"reason\":\"max_output_tokens\"}",
-        r#"/stop_reason "max_tokens""#,
-        r#"/candidates/0/finishReason "MAX_TOKENS""#,
-        r#"/stopReason "max_tokens""#,
-    ] },
-    ReplyFixture { title: "end: filtered", feature: "finish", changes: [
-        r#"/choices/0/finish_reason "content_filter""#,
-        "/status \"incomplete\"\n/incomplete_details {\"reason\":\"content_filter\"}",
-        r#"/stop_reason "refusal""#,
-        r#"/candidates/0/finishReason "SAFETY""#,
-        r#"/stopReason "content_filtered""#,
-    ] },
-    ReplyFixture { title: "end: a stop text, which one", feature: "stop text", changes: [
-        r#"/choices/0/stop_reason "END""#,
-        "",
-        "/stop_reason \"stop_sequence\"\n/stop_sequence \"END\"",
-        "",
-        "/stopReason \"stop_sequence\"\n/additionalModelResponseFields {\"stop_sequence\":\"END\"}",
-    ] },
-    ReplyFixture { title: "log-probabilities", feature: "logprobs", changes: [
-        r#"/choices/0/logprobs {"content":[{"token":"Hello","logprob":-0.5,"bytes":null,"top_logprobs":[{"token":"Hello","logprob":-0.5},{"token":"Hi","logprob":-1.5}]}]}"#,
-        r#"/output/0/content/0/logprobs [{"token":"Hello","logprob":-0.5,"top_logprobs":[{"token":"Hello","logprob":-0.5},{"token":"Hi","logprob":-1.5}]}]"#,
-        "",
-        r#"/candidates/0/logprobsResult {"chosenCandidates":[{"token":"Hello","logProbability":-0.5}],"topCandidates":[{"candidates":[{"token":"Hello","logProbability":-0.5},{"token":"Hi","logProbability":-1.5}]}]}"#,
-        "",
-    ] },
+    ReplyFixture {
+        title: "end: limit of tokens",
+        feature: "finish",
+        changes: [
+            r#"/choices/0/finish_reason "length""#,
+            "/status \"incomplete\"\n/incomplete_details {\"reason\":\"max_output_tokens\"}",
+            r#"/stop_reason "max_tokens""#,
+            r#"/candidates/0/finishReason "MAX_TOKENS""#,
+            r#"/stopReason "max_tokens""#,
+        ],
+    },
+    ReplyFixture {
+        title: "end: filtered",
+        feature: "finish",
+        changes: [
+            r#"/choices/0/finish_reason "content_filter""#,
+            "/status \"incomplete\"\n/incomplete_details {\"reason\":\"content_filter\"}",
+            r#"/stop_reason "refusal""#,
+            r#"/candidates/0/finishReason "SAFETY""#,
+            r#"/stopReason "content_filtered""#,
+        ],
+    },
+    ReplyFixture {
+        title: "end: a stop text, which one",
+        feature: "stop text",
+        changes: [
+            r#"/choices/0/stop_reason "END""#,
+            "",
+            "/stop_reason \"stop_sequence\"\n/stop_sequence \"END\"",
+            "",
+            "/stopReason \"stop_sequence\"\n/additionalModelResponseFields {\"stop_sequence\":\"END\"}",
+        ],
+    },
+    ReplyFixture {
+        title: "log-probabilities",
+        feature: "logprobs",
+        changes: [
+            r#"/choices/0/logprobs {"content":[{"token":"Hello","logprob":-0.5,"bytes":null,"top_logprobs":[{"token":"Hello","logprob":-0.5},{"token":"Hi","logprob":-1.5}]}]}"#,
+            r#"/output/0/content/0/logprobs [{"token":"Hello","logprob":-0.5,"top_logprobs":[{"token":"Hello","logprob":-0.5},{"token":"Hi","logprob":-1.5}]}]"#,
+            "",
+            r#"/candidates/0/logprobsResult {"chosenCandidates":[{"token":"Hello","logProbability":-0.5}],"topCandidates":[{"candidates":[{"token":"Hello","logProbability":-0.5},{"token":"Hi","logProbability":-1.5}]}]}"#,
+            "",
+        ],
+    },
     ReplyFixture { title: "citations: URL and title", feature: "citations", changes: CITED },
-    ReplyFixture { title: "citations: place in the text", feature: "places", changes: [CITED[0], CITED[1], "", CITED[3], ""] },
+    ReplyFixture {
+        title: "citations: place in the text",
+        feature: "places",
+        changes: [CITED[0], CITED[1], "", CITED[3], ""],
+    },
     ReplyFixture { title: "citations: quote", feature: "quotes", changes: ["", "", CITED[2], "", CITED[4]] },
-    ReplyFixture { title: "an image", feature: "image", changes: [
-        "",
-        "",
-        "",
-        r#"/candidates/0/content/parts [{"text":"See"},{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}]"#,
-        r#"/output/message/content [{"text":"See"},{"image":{"format":"png","source":{"bytes":"iVBORw0KGgo="}}}]"#,
-    ] },
+    ReplyFixture {
+        title: "an image",
+        feature: "image",
+        changes: [
+            "",
+            "",
+            "",
+            r#"/candidates/0/content/parts [{"text":"See"},{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}]"#,
+            r#"/output/message/content [{"text":"See"},{"image":{"format":"png","source":{"bytes":"iVBORw0KGgo="}}}]"#,
+        ],
+    },
     ReplyFixture { title: "tokens", feature: "tokens", changes: ["=", "=", "=", "=", "="] },
-    ReplyFixture { title: "tokens: from the cache", feature: "cached tokens", changes: [
-        "/usage/prompt_tokens_details {\"cached_tokens\":4}",
-        "/usage/input_tokens_details {\"cached_tokens\":4}",
-        "/usage/cache_read_input_tokens 4",
-        "/usageMetadata/cachedContentTokenCount 4",
-        "/usage/cacheReadInputTokens 4",
-    ] },
-    ReplyFixture { title: "tokens: to the cache", feature: "cache writes", changes: [
-        "/usage/prompt_tokens_details {\"cache_write_tokens\":3}",
-        "/usage/input_tokens_details {\"cache_write_tokens\":3}",
-        "/usage/cache_creation_input_tokens 3",
-        "",
-        "/usage/cacheWriteInputTokens 3",
-    ] },
-    ReplyFixture { title: "tokens: reasoning", feature: "reasoning tokens", changes: [
-        "/usage/completion_tokens_details {\"reasoning_tokens\":2}",
-        "/usage/output_tokens_details {\"reasoning_tokens\":2}",
-        "/usage/output_tokens_details {\"thinking_tokens\":2}",
-        "/usageMetadata/thoughtsTokenCount 2",
-        "",
-    ] },
+    ReplyFixture {
+        title: "tokens: from the cache",
+        feature: "cached tokens",
+        changes: [
+            "/usage/prompt_tokens_details {\"cached_tokens\":4}",
+            "/usage/input_tokens_details {\"cached_tokens\":4}",
+            "/usage/cache_read_input_tokens 4",
+            "/usageMetadata/cachedContentTokenCount 4",
+            "/usage/cacheReadInputTokens 4",
+        ],
+    },
+    ReplyFixture {
+        title: "tokens: to the cache",
+        feature: "cache writes",
+        changes: [
+            "/usage/prompt_tokens_details {\"cache_write_tokens\":3}",
+            "/usage/input_tokens_details {\"cache_write_tokens\":3}",
+            "/usage/cache_creation_input_tokens 3",
+            "",
+            "/usage/cacheWriteInputTokens 3",
+        ],
+    },
+    ReplyFixture {
+        title: "tokens: reasoning",
+        feature: "reasoning tokens",
+        changes: [
+            "/usage/completion_tokens_details {\"reasoning_tokens\":2}",
+            "/usage/output_tokens_details {\"reasoning_tokens\":2}",
+            "/usage/output_tokens_details {\"thinking_tokens\":2}",
+            "/usageMetadata/thoughtsTokenCount 2",
+            "",
+        ],
+    },
     ReplyFixture { title: "model that answered", feature: "model", changes: ["=", "=", "=", "=", ""] },
     ReplyFixture { title: "id", feature: "id", changes: ["=", "=", "=", "=", ""] },
-    ReplyFixture { title: "class of service", feature: "service tier", changes: [
-        r#"/service_tier "priority""#,
-        r#"/service_tier "priority""#,
-        r#"/usage/service_tier "priority""#,
-        "",
-        r#"/serviceTier {"type":"priority"}"#,
-    ] },
+    ReplyFixture {
+        title: "class of service",
+        feature: "service tier",
+        changes: [
+            r#"/service_tier "priority""#,
+            r#"/service_tier "priority""#,
+            r#"/usage/service_tier "priority""#,
+            "",
+            r#"/serviceTier {"type":"priority"}"#,
+        ],
+    },
 ];
 
 const CITED: [&str; 5] = [

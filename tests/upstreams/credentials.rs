@@ -69,7 +69,7 @@ fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
     assert_eq!(reply.status, 503, "{}", reply.text());
     let error: Value = serde_json::from_str(&reply.text()).unwrap();
     assert_eq!(error["error"]["message"], "the gateway has no valid credential for the upstream at the moment");
-    assert_eq!(gateway.access("/vertex")["error"], "credential_unavailable");
+    assert_eq!(gateway.access(PATH)["error"], "credential_unavailable");
     let is = |expected: &str| reason(&gateway).filter(|r| r == expected);
     wait_until("the condition", PATIENCE, || is("CredentialsUnavailable"));
     let warning = gateway.wait_for_log("the failure", |l| l["msg"] == "can't fetch a credential");

@@ -110,8 +110,29 @@ fn a_provider_of_another_dialect_does_not_hide_the_answer() {
     let before = gateway(&groups(&[anthropic.clone(), entry(second.port)]));
     assert_eq!(before.post("/both", CHAT).text(), "{\"ok\":true}");
     let alone = gateway(&groups(&[anthropic.clone(), anthropic]));
-    assert_error(&alone.post("/both", CHAT), Dialect::OpenAi, 501, "nobody speaks it");
+    assert_error(&alone.post("/both", CHAT), Dialect::OpenAi, 400, "there is nothing to translate");
     assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn targets_of_other_dialects_stand_in_for_each_other() {
+    let claude = Upstream::json(
+        r#"{"type":"message","model":"claude-x","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn",
+            "usage":{"input_tokens":3,"output_tokens":4}}"#,
+    );
+    let hello = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
+    let (first, anthropic) = (failing(503), llm("anthropic", "key", claude.port, &json!({"model": "claude-x"})));
+    let behind = gateway(&groups(&[entry(first.port), anthropic.clone()]));
+    let reply = behind.post("/both", hello);
+    assert_eq!(reply.json()["choices"][0]["message"]["content"], "hi", "{}", reply.text());
+    assert_eq!(claude.only().json()["model"], "claude-x");
+    let line = behind.access("/both");
+    assert_eq!((&line["provider"], &line["upstream_attempts"]), (&json!("anthropic"), &json!(2)), "{line}");
+    let (tired, second) = (failing(529), Upstream::json("{\"ok\":true}"));
+    let anthropic = llm("anthropic", "key", tired.port, &json!({}));
+    let before = gateway(&groups(&[anthropic, entry(second.port)]));
+    assert_eq!(before.post("/both", hello).text(), "{\"ok\":true}");
+    assert_eq!(tired.received().len(), 1, "it was asked, in its own dialect");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! LLM providers as Backends write them: every provider's fields, and what may be overridden.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,12 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
     pub path: Option<PathOverride>,
+    /// What requests to other paths mean, by the path's end: an endpoint that Tollgate knows under another path, or
+    /// `passthrough` for one it does not know (audio, images, rerank), which is forwarded as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self.all(path, path.startsWith('/'))", "routes: each path must begin with '/'"))]
+    pub routes: Option<BTreeMap<String, RouteKind>>,
     /// Another header or prefix for the credential, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_header_override: Option<AuthHeader>,
@@ -76,6 +84,24 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.headerName) || has(self.prefix)", "authHeader needs headerName or prefix"))]
     pub auth_header: Option<AuthHeader>,
+}
+
+/// What a request to a path means, as kgateway 2.2 spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// OpenAI Chat Completions.
+    Completions,
+    /// Anthropic Messages.
+    Messages,
+    /// A list of models.
+    Models,
+    /// Forwarded as it is.
+    Passthrough,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic's token count.
+    AnthropicTokenCount,
 }
 
 /// The provider, as kgateway 2.0 writes it.

@@ -4,7 +4,7 @@ mod llm;
 
 pub use llm::{
     Anthropic, AuthHeader, AwsAuth, AwsAuthKind, AzureOpenAi, Bedrock, Gemini, Guardrail, HostOverride, LlmProvider,
-    OpenAi, PathOverride, ProviderRef, Providers, Publisher, VertexAi,
+    OpenAi, PathOverride, ProviderRef, Providers, Publisher, RouteKind, VertexAi,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -37,6 +37,10 @@ pub(super) fn entry(
     let (host, port, insecure_skip_verify) = address(written, path, problems);
     let replaced = replaced_path(written, path, problems);
     let auth_header = auth_header(written, path, problems);
+    let routes = written.routes.iter().flatten().map(|(suffix, kind)| (suffix.clone(), *kind)).collect::<Vec<_>>();
+    if routes.iter().any(|(suffix, _)| !suffix.starts_with('/')) {
+        problems.push(format!("{path}.routes"), "each path must begin with '/'");
+    }
     let provider = provider?;
     Some(ProviderEntry {
         name: written.name.clone().unwrap_or_else(|| generated(provider.key())),
@@ -46,6 +50,7 @@ pub(super) fn entry(
         insecure_skip_verify,
         path: replaced,
         auth_header,
+        routes,
     })
 }
 

@@ -203,6 +203,7 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
         ErrorClass::TooLarge => Some("request_too_large"),
         ErrorClass::Timeout => Some("timeout"),
         ErrorClass::Unavailable => Some("overloaded"),
+        ErrorClass::NotFound => Some("model_not_found"),
         _ => None,
     };
     error.field("code", &failure.code.as_deref().or(usual));

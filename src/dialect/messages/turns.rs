@@ -87,42 +87,50 @@ impl<'d> Encoder<'d> {
         let mut list = top.array("messages");
         let final_turn = turns.len().saturating_sub(1);
         for (index, turn) in turns.iter().enumerate() {
-            let mut content = Vec::with_capacity(turn.parts.len() * 64);
-            let mut blocks = ArrayWriter::begin(&mut content);
-            let end = turn.parts.len().saturating_sub(1);
-            for (at, part) in turn.parts.iter().enumerate() {
-                // Gemini's proofs of what it said and called.
-                let signed = matches!(
-                    part.content,
-                    Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
-                );
-                self.dropped.add_if(signed, "thinking");
-                // What the model is to continue must not end in white space.
-                let begun = index == final_turn && at == end && turn.role == Role::Assistant;
-                match &part.content {
-                    Content::Text { text, .. } if begun => {
-                        self.text(&Text::from(text.decode().trim_end()), part.cache.as_ref(), &mut blocks);
-                    }
-                    _ => self.block(part, turn.role, &mut blocks)?,
-                }
-            }
-            if blocks.is_empty() {
-                if index == final_turn {
-                    return Err(Invalid::new("messages", "the model can read nothing of the last message"));
-                }
-                if turn.role == Role::Assistant {
-                    continue;
-                }
-                self.text(&Text::from(EMPTY), None, &mut blocks);
-            }
-            blocks.end();
-            let mut message = list.object();
-            message.field("role", if turn.role == Role::Assistant { "assistant" } else { "user" });
-            message.key("content").append(&mut content);
-            message.end();
+            let is_final = index == final_turn;
+            list.object_if(|message| self.message(turn, is_final, message))?;
         }
         list.end();
         Ok(())
+    }
+
+    /// Writes one message; false when nothing of it can be carried and it is not needed.
+    fn message(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        is_final: bool,
+        message: &mut ObjectWriter<'_>,
+    ) -> Result<bool, Invalid> {
+        let assistant = turn.role == Role::Assistant;
+        message.field("role", if assistant { "assistant" } else { "user" });
+        let mut blocks = message.array("content");
+        let end = turn.parts.len().saturating_sub(1);
+        for (at, part) in turn.parts.iter().enumerate() {
+            // Gemini's proofs of what it said and called.
+            let signed = matches!(
+                part.content,
+                Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
+            );
+            self.dropped.add_if(signed, "thinking");
+            match &part.content {
+                // What the model is to continue must not end in white space.
+                Content::Text { text, .. } if is_final && at == end && assistant => {
+                    self.text(&Text::from(text.decode().trim_end()), part.cache.as_ref(), &mut blocks);
+                }
+                _ => self.block(part, turn.role, &mut blocks)?,
+            }
+        }
+        if blocks.is_empty() {
+            if is_final {
+                return Err(Invalid::new("messages", "the model can read nothing of the last message"));
+            }
+            if assistant {
+                return Ok(false);
+            }
+            self.text(&Text::from(EMPTY), None, &mut blocks);
+        }
+        blocks.end();
+        Ok(true)
     }
 
     fn block(&mut self, part: &Part<'_>, role: Role, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
@@ -255,7 +263,9 @@ impl<'d> Encoder<'d> {
                 (self.server.fetches_urls() && url.decode().starts_with("https://")).then_some(Place::Url(url))
             }
             // Only an id that Anthropic has given can be one of its files.
-            Source::File(id) if self.server == Server::Anthropic && id.decode().starts_with("file_") => Some(Place::File(id)),
+            Source::File(id) if self.server == Server::Anthropic && id.decode().starts_with("file_") => {
+                Some(Place::File(id))
+            }
             Source::File(_) => {
                 self.dropped.add("file_id");
                 return None;

@@ -152,6 +152,7 @@ pub(super) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
         ErrorClass::Timeout => Some("timeout"),
         ErrorClass::Unavailable => Some("overloaded"),
         ErrorClass::TooLarge => Some("request_too_large"),
+        ErrorClass::NotFound => failure.code.as_deref().or(Some("model_not_found")),
         _ => failure.code.as_deref(),
     }
 }

@@ -106,6 +106,22 @@ impl<'o> ArrayWriter<'o> {
         ObjectWriter::begin(self.next())
     }
 
+    /// Writes an element that is an object, unless `write` says that it is none after all: then nothing of it stays.
+    ///
+    /// # Errors
+    /// What `write` says; the text is then useless.
+    pub fn object_if<E>(&mut self, write: impl FnOnce(&mut ObjectWriter<'_>) -> Result<bool, E>) -> Result<(), E> {
+        let (length, begun) = (self.out.len(), self.begun);
+        let mut object = self.object();
+        if write(&mut object)? {
+            object.end();
+        } else {
+            self.out.truncate(length);
+            self.begun = begun;
+        }
+        Ok(())
+    }
+
     /// Whether nothing has been written yet.
     pub const fn is_empty(&self) -> bool {
         !self.begun
@@ -132,9 +148,19 @@ mod tests {
         let mut list = top.array("d");
         list.push(&1);
         list.object().end();
+        for keep in [false, true] {
+            let written: Result<(), ()> = list.object_if(|object| {
+                object.field("keep", &keep);
+                Ok(keep)
+            });
+            written.unwrap();
+        }
         list.end();
         top.object("e").end();
         top.end();
-        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x\"\n","b":0.7,"c":[1, 2],"d":[1,{}],"e":{}}"#);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"a":"x\"\n","b":0.7,"c":[1, 2],"d":[1,{},{"keep":true}],"e":{}}"#
+        );
     }
 }

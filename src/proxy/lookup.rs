@@ -1,0 +1,276 @@
+//! Embeddings, token counts and lists of models for targets of another dialect: what is sent, and the one answer that
+//! is made of the replies.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery};
+
+use super::{
+    Account, ErrorKind, ProxyError, ReplyBody,
+    encode::{ClientRequest, Encoded, Way, refused},
+    exchange::{Attempt, Chosen, Outcome},
+    translate::{self, DROPPED, Reading, Translation},
+};
+use crate::{
+    conversation::Dropped,
+    dialect::{
+        Dialect, Endpoint, Family,
+        lookup::{
+            Answer, Lookup, Refused, Said, To,
+            models::{self, Model, Shape, Source},
+        },
+        reply::Totals,
+    },
+    provider::{Refusal, settle_model},
+    snapshot::{Action, AiBackend, Backend, Rule, Target},
+    upstream,
+};
+
+/// Says what of the answer is estimated.
+const ESTIMATED: HeaderName = HeaderName::from_static("x-tollgate-estimated");
+/// Where Bedrock counts what a model's own reply does not tell.
+const COUNTED: &str = "x-amzn-bedrock-input-token-count";
+
+/// Requests of one lookup that are under way at a time.
+const AT_ONCE: usize = 4;
+/// Largest replies of one lookup together: 2048 embeddings of 3072 numbers take some fifty megabytes.
+const MAX_REPLIES: usize = 64 * 1024 * 1024;
+
+/// What a target is sent for one lookup.
+pub struct Plan {
+    lookup: Lookup,
+    encoded: Vec<Encoded>,
+    method: Method,
+}
+
+/// An answer that is complete.
+pub struct Known {
+    answer: Answer,
+    dropped: Dropped,
+}
+
+/// What is to be sent to `target`, if this is no conversation and the target is not asked as the client wrote it. `path`
+/// is the client's.
+pub fn plan(
+    request: &ClientRequest<'_, '_>,
+    path: &str,
+    target: &Target,
+    rule: &Rule,
+    backend: &AiBackend,
+) -> Option<Result<Plan, ProxyError>> {
+    let (ask, provider) = (request.ask, &*target.provider);
+    let name = provider.info().name;
+    let lookup = match (&ask.endpoint, request.top) {
+        (Endpoint::Models(one), _) => {
+            let source = match source(target, rule, backend, ask.family)? {
+                Ok(source) => source,
+                Err(error) => return Some(Err(error)),
+            };
+            models::lookup(one.as_deref(), Shape::of(ask.family, path), named(rule), source)
+        }
+        (endpoint, Some(top)) if Lookup::is_for(endpoint) => {
+            let model = settle_model(provider, ask);
+            if provider.speaks(ask, model) {
+                return None;
+            }
+            // Any dialect does: it is not spoken here.
+            match provider.translation(Dialect::Chat, model) {
+                Some((_, server)) => Lookup::read(ask, top, &To { server, model, has_paths: target.path.is_none() }),
+                None => return Some(Err(refused(Refusal::Translation, ask, name))),
+            }
+        }
+        _ => return None,
+    };
+    let lookup = lookup.map_err(|why| match why {
+        Refused::Invalid(invalid) => ProxyError::new(ErrorKind::BadBody, invalid.to_string()),
+        Refused::Missing(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
+        Refused::NoModel => refused(Refusal::ModelMissing, ask, name),
+        Refused::UnknownModel(id) => {
+            ProxyError::new(ErrorKind::UnknownModel, format!("this route serves no model '{id}'"))
+        }
+    });
+    Some(lookup.and_then(|lookup| encode(lookup, request, target, backend.strict)))
+}
+
+fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, strict: bool) -> Result<Plan, ProxyError> {
+    let (ask, provider) = (request.ask, &*target.provider);
+    let info = provider.info();
+    // A count is the same without what does not count.
+    if strict && !lookup.dropped.is_empty() && ask.endpoint.operation() == "embeddings" {
+        let message = format!("{} can't be carried to this route's provider", lookup.dropped);
+        return Err(ProxyError::new(ErrorKind::NotCarried, message));
+    }
+    let encoded = lookup.asks.iter().map(|sent| {
+        let model = sent.ask.model.as_deref();
+        let path = provider.path(&sent.ask, model, sent.query).map_err(|refusal| refused(refusal, ask, info.name))?;
+        let head = translate::head(ask, model.unwrap_or_default(), false);
+        let errors = Translation::of_errors(info.family, conversation_of(ask.family), head);
+        let way = Way { translation: Some(Box::new(errors)), ..Way::default() };
+        let path: PathAndQuery = target.path.clone().unwrap_or(path);
+        Ok(Encoded { path, body: sent.body.clone(), way })
+    });
+    let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
+    let method = if ask.endpoint.has_body() { Method::POST } else { Method::GET };
+    Ok(Plan { lookup, encoded, method })
+}
+
+/// The dialect in which a family's errors are said.
+const fn conversation_of(family: Family) -> Dialect {
+    match family {
+        Family::OpenAi => Dialect::Chat,
+        Family::Anthropic => Dialect::Messages,
+        Family::Gemini => Dialect::Gemini,
+        Family::Bedrock => Dialect::Converse,
+    }
+}
+
+/// All targets of a rule, whatever backend they belong to.
+fn targets(rule: &Rule) -> impl Iterator<Item = &Target> {
+    let backends = match &rule.action {
+        Action::Forward(split) => split.backends(),
+        Action::Redirect(_) | Action::Fail(_) => &[],
+    };
+    backends
+        .iter()
+        .flat_map(|weighted| match &weighted.backend {
+            Backend::Ai(ai) => ai.backend.groups.as_slice(),
+            Backend::Http(_) | Backend::Unavailable(_) => &[],
+        })
+        .flatten()
+}
+
+/// The models that a rule's Backends name, each once.
+fn named(rule: &Rule) -> Vec<Model> {
+    let mut models: Vec<Model> = Vec::new();
+    for target in targets(rule) {
+        if let Some(id) = target.provider.model()
+            && !models.iter().any(|model| model.id == id)
+        {
+            models.push(Model { id: id.to_owned(), owner: target.provider.info().name });
+        }
+    }
+    models
+}
+
+/// Who knows the models when `target` is asked by a client of `family`; nothing when the target itself answers.
+fn source(target: &Target, rule: &Rule, backend: &AiBackend, family: Family) -> Option<Result<Source, ProxyError>> {
+    let is_open = |target: &Target| target.provider.model().is_none();
+    let info = target.provider.info();
+    if !targets(rule).any(is_open) || !backend.groups.iter().flatten().any(is_open) {
+        return Some(Ok(Source::Known));
+    }
+    if !is_open(target) {
+        let message = "another provider of this route lists the models";
+        return Some(Err(ProxyError::new(ErrorKind::NoEndpoint, message)));
+    }
+    match info.family {
+        // It lists none where it is asked for the rest.
+        Family::Bedrock => Some(Ok(Source::Known)),
+        own if own == family => None,
+        _ if target.path.is_some() => Some(Ok(Source::Known)),
+        own => Some(Ok(Source::Provider(own, info.name))),
+    }
+}
+
+impl Plan {
+    /// Whether the answer is known without the target.
+    pub fn asks_nobody(&self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    /// The answer of a plan that [asks nobody](Self::asks_nobody).
+    ///
+    /// # Errors
+    /// When it asks somebody.
+    pub fn known(self) -> Result<Known, ProxyError> {
+        known(self.lookup, &[])
+    }
+
+    /// Asks the target, several times if need be, and makes one answer of its replies. The first reply that is an error
+    /// is what the client gets.
+    ///
+    /// # Errors
+    /// When the target can't be reached, or what it replies is no answer.
+    pub async fn run(self, attempt: &Attempt<'_>, reading: &Reading) -> Result<Outcome, ProxyError> {
+        let Self { lookup, encoded, method } = self;
+        let method = &method;
+        let mut replies = Vec::with_capacity(encoded.len());
+        let mut room = MAX_REPLIES;
+        let mut waiting = stream::iter(encoded).map(|encoded| ask(attempt, method, encoded, reading)).buffered(AT_ONCE);
+        while let Some(reply) = waiting.next().await {
+            match reply? {
+                Asked::Said(said) => {
+                    let Some(left) = room.checked_sub(said.body.len()) else {
+                        let message = format!("the upstream's replies are larger than {MAX_REPLIES} bytes");
+                        return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+                    };
+                    room = left;
+                    replies.push(said);
+                }
+                Asked::Refused(refused) => {
+                    let (reply, way) = *refused;
+                    return Ok(match lookup.without(reply.status().as_u16()) {
+                        Some(answer) => Outcome::Known(Known { answer, dropped: lookup.dropped }),
+                        None => Outcome::Reply(reply, way),
+                    });
+                }
+            }
+        }
+        drop(waiting);
+        known(lookup, &replies).map(Outcome::Known)
+    }
+}
+
+/// What one request came to.
+enum Asked {
+    /// A whole reply.
+    Said(Said),
+    /// An error of the provider's.
+    Refused(Box<(Response<upstream::ReplyBody>, Way)>),
+}
+
+async fn ask(attempt: &Attempt<'_>, method: &Method, encoded: Encoded, reading: &Reading) -> Result<Asked, ProxyError> {
+    let reply = attempt.run(method, &encoded).await?;
+    if !reply.status().is_success() {
+        return Ok(Asked::Refused(Box::new((reply, encoded.way))));
+    }
+    let tokens = reply.headers().get(COUNTED).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = translate::collect(reply.into_body(), MAX_REPLIES, reading).await?;
+    Ok(Asked::Said(Said { body, tokens }))
+}
+
+fn known(mut lookup: Lookup, replies: &[Said]) -> Result<Known, ProxyError> {
+    let dropped = std::mem::take(&mut lookup.dropped);
+    let answer = lookup
+        .answer(replies)
+        .map_err(|failure| ProxyError::new(ErrorKind::UpstreamProtocol, failure.message.into_owned()))?;
+    Ok(Known { answer, dropped })
+}
+
+impl Known {
+    /// The reply to the client.
+    pub fn reply(self, chosen: &Chosen<'_>, method: &Method, mut account: Account) -> Response<ReplyBody> {
+        let Self { answer: Answer { body, usage, model, estimated }, dropped } = self;
+        let head = *method == Method::HEAD;
+        account.dropped(&dropped);
+        account.status(200);
+        account.passed(if head { 0 } else { body.len() });
+        let told = usage.prompt.is_some();
+        account.counted(Totals { usage, model, estimated: estimated && told, events: 0 });
+        account.complete();
+        let mut reply = Response::new(if head { ReplyBody::empty() } else { ReplyBody::full(Bytes::from(body)) });
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if estimated {
+            headers.insert(ESTIMATED, HeaderValue::from_static("tokens"));
+        }
+        if !dropped.is_empty()
+            && let Ok(names) = HeaderValue::try_from(dropped.to_string())
+        {
+            headers.insert(DROPPED, names);
+        }
+        chosen.rule.response_headers.apply(headers);
+        chosen.weighted.response_headers.apply(headers);
+        reply
+    }
+}
