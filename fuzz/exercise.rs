@@ -53,9 +53,9 @@ pub fn request(from: Dialect, body: &[u8]) {
     let Ok(top) = TopLevel::scan(body) else { return };
     let Ok(mut request) = codec(from).read_request(&top) else { return };
     let _ = Names::fit(&mut request);
-    DESTINATIONS.iter().for_each(|to| {
-        let _ = rewrite(&request, *to, |_, _, _| ());
-    });
+    for to in DESTINATIONS {
+        let _ = rewrite(&request, to, |_, _, _| ());
+    }
 }
 
 /// Writes `request` for `to` and reads it again: lends what was written, what was read and what was dropped to `look`.
@@ -167,7 +167,9 @@ pub fn events(from: Dialect, length: usize, wire: &[u8]) {
 pub fn write_stream(to: Dialect, events: &[Event<'_>]) -> Vec<u8> {
     let mut writer = codec(to).write_events(head(mode(to)));
     let mut out = Vec::new();
-    events.iter().for_each(|event| writer.event(event, &mut out));
+    for event in events {
+        writer.event(event, &mut out);
+    }
     out
 }
 

@@ -86,7 +86,7 @@ pub const FEATURES: &[Feature] = &[
     feature("strict", &["strict"], Compare::Equal, |r| {
         lines(offered(r).filter(|t| t.strict == Some(true)).map(|t| flat(&t.name)))
     }),
-    feature("tool_choice", &["tool_choice"], Compare::Equal, choice),
+    feature("tool_choice", &["tool_choice"], Compare::Equal, |r| Some(choice(r))),
     feature("parallel_tool_calls", &["parallel_tool_calls"], Compare::Equal, |r| {
         (r.parallel_tool_calls == Some(false) && offered(r).next().is_some()).then(|| "one at a time".into())
     }),
@@ -256,6 +256,7 @@ fn inline(request: &mut Request<'_>) -> bool {
 }
 
 /// Other forms in which a feature reaches a target, proven one by one.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn adapted(
     feature: &Feature,
     asked: &Request<'_>,
@@ -293,8 +294,10 @@ fn adapted(
             let heads = wanted.lines().map(|line| line.split(" {").next().unwrap_or_default());
             (!facts.json_schema && heads.into_iter().all(|head| found.contains(head))).then_some(OPENAPI)
         }
-        "image" | "audio" | "video" if wanted.starts_with("file:") => {
-            wanted.lines().all(|line| all(named("document")).contains(line)).then_some("as a file")
+        // Google knows the kind of what was uploaded, and is not told.
+        "image" | "audio" | "video" => {
+            let there = format!("{}\n{}", all(feature), all(named("document")));
+            wanted.lines().all(|line| there.contains(line)).then_some("as a file")
         }
         "tool_choice" => {
             let by_tool = matches!(asked.format, Some(Format::Schema { .. })) && !facts.structured;
@@ -520,11 +523,11 @@ fn tool(tool: &Tool<'_>) -> String {
 }
 
 /// Which tools may be called, and whether one must.
-fn choice(request: &Request<'_>) -> Option<String> {
+fn choice(request: &Request<'_>) -> String {
     let offered = || request.tools.iter().map(|tool| flat(&tool.name)).collect::<Vec<_>>();
     let (mode, mut names) = match &request.tool_choice {
-        _ if request.tools.is_empty() => return Some("none".into()),
-        Some(ToolChoice::None) => return Some("none".into()),
+        _ if request.tools.is_empty() => return "none".into(),
+        Some(ToolChoice::None) => return "none".into(),
         None | Some(ToolChoice::Auto) => ("any", offered()),
         Some(ToolChoice::Required) => ("one", offered()),
         Some(ToolChoice::Named(name)) => ("one", vec![flat(name)]),
@@ -533,7 +536,7 @@ fn choice(request: &Request<'_>) -> Option<String> {
         }
     };
     names.sort();
-    Some(format!("{mode} of {}", names.join(" ")))
+    format!("{mode} of {}", names.join(" "))
 }
 
 /// Calls with their number, tool and arguments.

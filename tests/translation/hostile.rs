@@ -189,7 +189,7 @@ fn large(dialect: Dialect, messages: usize, tools: usize, depth: usize) -> Strin
         "}}".repeat(depth)
     );
     let list = |of: &dyn Fn(usize) -> String, count: usize| (0..count).map(of).collect::<Vec<_>>().join(",");
-    let role = |at: usize, other: &'static str| if at % 2 == 0 { "user" } else { other };
+    let role = |at: usize, other: &'static str| if at.is_multiple_of(2) { "user" } else { other };
     match dialect {
         Dialect::Chat => format!(
             r#"{{"messages":[{}],"tools":[{}]}}"#,

@@ -1,6 +1,6 @@
 //! Arbitrary requests, replies and streams: nothing is lost silently, whatever comes together.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use tollgate::{
     conversation::{
         Cache, Call, Choice, Citation, Content, Effort, Event, Finish, Format, Json, Maker, Media, MediaKind, Message,
@@ -12,7 +12,7 @@ use tollgate::{
 
 use super::{
     carried::{FEATURES, Verdict, judge},
-    exercise::{self, DESTINATIONS, assemble, check_order, owned, read_stream, write_stream},
+    exercise::{DESTINATIONS, assemble, check_order, owned, read_stream, write_stream},
     replies::{REPLY_FEATURES, both_ways, excuse, lent_back},
 };
 
@@ -240,17 +240,13 @@ fn settings(dice: &mut Dice, request: &mut Request<'static>) {
         sampling.logprobs = Some(true);
         sampling.top_logprobs = dice.maybe(2, |dice| dice.pick(&[3, 20]));
     }
-    request.format = dice.maybe(5, |dice| match dice.pick(&[false, true]) {
-        false => Format::Json,
-        true => {
-            let schema = Json::parse(dice.pick(&SCHEMAS)).unwrap();
-            Format::Schema {
-                name: dice.maybe(2, |_| "n".into()),
-                description: None,
-                schema,
-                strict: dice.maybe(2, |_| true),
-            }
+    request.format = dice.maybe(5, |dice| {
+        if dice.once_in(2) {
+            return Format::Json;
         }
+        let schema = Json::parse(dice.pick(&SCHEMAS)).unwrap();
+        let (name, strict) = (dice.maybe(2, |_| "n".into()), dice.maybe(2, |_| true));
+        Format::Schema { name, description: None, schema, strict }
     });
     request.reasoning = dice.maybe(3, |dice| {
         let effort = dice.maybe(2, |dice| {
@@ -463,8 +459,9 @@ pub fn lost_of_stream(told: &[Event<'static>]) -> Vec<String> {
     lost
 }
 
+// The same cases each time: `fuzz/run` tries others.
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_request_loses_anything_silently(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
@@ -538,6 +535,5 @@ fn interleaved_streams_are_legal() {
         let reply = reply(&mut dice);
         let told = events(&mut dice, &reply);
         check_order(Dialect::Chat, &told);
-        let _ = exercise::head(exercise::mode(Dialect::Chat));
     }
 }

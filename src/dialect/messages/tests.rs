@@ -85,7 +85,7 @@ fn thinking_is_said_in_the_models_way() {
     let adaptive = json!({"type": "adaptive"});
     for (with, model, thinking, effort, max_tokens, lost) in [
         (enabled(2000), "claude-sonnet-4-5", budget(2000), Value::Null, 3000, "temperature"),
-        (enabled(10), "claude-sonnet-4-5", budget(1024), Value::Null, 2024, "temperature"),
+        (enabled(10), "claude-sonnet-4-5", budget(1024), Value::Null, 2024, "reasoning, temperature"),
         (effort("medium"), "claude-sonnet-4-5", budget(8192), Value::Null, 9192, ""),
         (enabled(2000), "claude-3-5-haiku-latest", Value::Null, Value::Null, 1000, "reasoning"),
         (effort("xhigh"), "claude-sonnet-4-6", adaptive.clone(), json!("high"), 1000, ""),
