@@ -64,20 +64,27 @@ impl std::error::Error for Invalid {}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     names: Vec<Cow<'static, str>>,
+    /// How many more there were.
+    more: usize,
 }
 
 impl Dropped {
     /// Most names that are kept: they go into one header. A request with more has made them up.
     pub const MAX: usize = 32;
-    /// Longest name that is kept, in bytes; unknown fields are named by the client.
+    /// Longest name that is kept whole, in bytes; unknown fields are named by the client.
     pub const MAX_NAME: usize = 64;
 
-    /// Adds `name` unless it is there.
+    /// Adds `name` unless it is there; cut if it is too long, and only counted if there are too many.
     pub fn add(&mut self, name: impl Into<Cow<'static, str>>) {
-        let name = name.into();
-        if self.names.len() < Self::MAX && name.len() <= Self::MAX_NAME && !self.names.contains(&name) {
-            self.names.push(name);
+        let mut name = name.into();
+        if name.len() > Self::MAX_NAME {
+            let kept = name.get(..name.floor_char_boundary(Self::MAX_NAME)).unwrap_or_default();
+            name = Cow::Owned(format!("{kept}..."));
         }
+        if self.names.contains(&name) {
+            return;
+        }
+        if self.names.len() < Self::MAX { self.names.push(name) } else { self.more += 1 }
     }
 
     /// Adds `name` when `met`.
@@ -92,6 +99,7 @@ impl Dropped {
         for name in &others.names {
             self.add(name.clone());
         }
+        self.more += others.more;
     }
 
     /// Whether everything was carried.
@@ -106,9 +114,12 @@ impl Dropped {
 }
 
 impl std::fmt::Display for Dropped {
-    /// The names, separated by `, `.
+    /// The names, separated by `, `, and how many more there were. A name that no header could hold has `?` for what it
+    /// could not.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.names.join(", "))
+        let names = self.names.join(", ");
+        f.write_str(&names.replace(|c: char| !c.is_ascii_graphic() && c != ' ', "?"))?;
+        if self.more > 0 { write!(f, ", and {} more", self.more) } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,9 @@ use std::{borrow::Cow, collections::HashMap};
 
 use super::{Content, Request, Text, ToolChoice};
 
+/// The tool that a model without structured output is made to call for it.
+const OURS: &str = "json_output";
+
 /// Longest name of a tool: OpenAI's, Anthropic's and Bedrock's limit.
 const MAX_NAME: usize = 64;
 
@@ -60,7 +63,16 @@ impl Names {
         let fitting = {
             let written = name.decode();
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-            match safe_id(&written, MAX_NAME, fits) {
+            // Gemini wants a letter in front. The tool that stands for a schema is ours.
+            let begins = written.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && written != OURS;
+            let fitting = if begins {
+                safe_id(&written, MAX_NAME, fits)
+            } else {
+                let hash = fnv(written.as_bytes());
+                let kept: String = written.chars().filter(|c| c.is_ascii_alphanumeric()).take(MAX_NAME - 19).collect();
+                Cow::Owned(format!("f_{kept}_{hash:016x}"))
+            };
+            match fitting {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(fitting) => Some((fitting, written.into_owned())),
             }

@@ -130,6 +130,21 @@ fn names_that_no_provider_takes_are_changed_and_restored() {
 }
 
 #[test]
+fn names_begin_with_a_letter_and_are_never_ours() {
+    for name in ["1password", "@scope/tool", "-x", "json_output"] {
+        let tool = Tool { name: name.into(), description: None, schema: None, strict: None, cache: None };
+        let mut request = Request { tools: vec![tool], ..Request::default() };
+        let names = Names::fit(&mut request);
+        let mut fitted = request.tools.remove(0).name;
+        let text = fitted.decode().into_owned();
+        assert!(text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.len() <= 64, "{text}");
+        assert_ne!(text, "json_output");
+        names.restore(&mut fitted);
+        assert_eq!(fitted, name.into());
+    }
+}
+
+#[test]
 fn ids_that_fit_stay_and_others_stay_apart() {
     let alnum = |b: u8| b.is_ascii_alphanumeric();
     assert_eq!(safe_id("abcdefghi", 9, alnum), "abcdefghi");
@@ -155,7 +170,11 @@ fn dropped_names_are_kept_once_and_bounded() {
     for n in 0..100 {
         dropped.add(format!("field{}", n / 2));
     }
-    dropped.add("x".repeat(65));
     assert_eq!(dropped.names().len(), Dropped::MAX);
-    assert!(dropped.to_string().starts_with("field0, field1, "));
+    let told = dropped.to_string();
+    assert!(told.starts_with("field0, field1, ") && told.ends_with(", and 36 more"), "{told}");
+    let mut long = Dropped::default();
+    long.add("é".repeat(65));
+    assert!(!long.is_empty());
+    assert!(long.to_string().ends_with("??...") && long.to_string().is_ascii(), "{long}");
 }

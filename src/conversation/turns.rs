@@ -1,6 +1,9 @@
 //! Messages as strict alternation: what Anthropic, Gemini and Bedrock ask of a history, and OpenAI does not.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{Call, Content, Invalid, Message, Part, Role, Text, ToolResult};
 
@@ -104,14 +107,14 @@ fn pair(turns: &mut Vec<Turn<'_, '_>>) -> Result<(), Invalid> {
 }
 
 fn calls_of(parts: &[Cow<'_, Part<'_>>]) -> Result<Vec<(String, Cow<'static, str>)>, Invalid> {
-    let mut calls: Vec<(String, Cow<'static, str>)> = Vec::new();
+    let (mut calls, mut seen) = (Vec::new(), HashSet::new());
     for part in parts {
         if let Content::Call(Call { id, name, .. }) = &part.content {
             let id = id.decode().into_owned();
-            if calls.iter().any(|(known, _)| *known == id) {
+            if !seen.insert(id.clone()) {
                 return Err(Invalid::new("messages", format!("two calls of one message have the id '{id}'")));
             }
-            calls.push((id, name.decode().into_owned().into()));
+            calls.push((id, Cow::Owned(name.decode().into_owned())));
         }
     }
     Ok(calls)
@@ -119,6 +122,8 @@ fn calls_of(parts: &[Cow<'_, Part<'_>>]) -> Result<Vec<(String, Cow<'static, str
 
 /// Results first, in the order of `calls`; then the rest.
 fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)]) {
+    // By place: a history may have as many calls as a body has room for.
+    let places: HashMap<&str, usize> = calls.iter().enumerate().map(|(at, (id, _))| (id.as_str(), at)).collect();
     let mut results: Vec<Option<Cow<'_, Part<'a>>>> = calls.iter().map(|_| None).collect();
     let mut rest = Vec::new();
     for part in parts.drain(..) {
@@ -126,8 +131,7 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
             rest.push(part);
             continue;
         };
-        let id = result.id.decode();
-        let place = calls.iter().position(|(call, _)| *call == *id).and_then(|at| results.get_mut(at));
+        let place = places.get(&*result.id.decode()).and_then(|at| results.get_mut(*at));
         match place {
             Some(place @ None) => *place = Some(part),
             // Answered twice, or never asked.

@@ -1,6 +1,7 @@
 //! A request in another dialect than the target's, and its reply on the way back.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,7 @@ use crate::{
         reply::Totals,
     },
     stream::TopLevel,
-    upstream::{self, Fetcher},
+    upstream::{self, Allowance, Fetched, Fetcher},
 };
 
 /// Names what the target's dialect could not carry.
@@ -37,12 +38,19 @@ const MAX_REPLY: usize = 64 * 1024 * 1024;
 const MAX_ERROR: usize = 1024 * 1024;
 /// Most media that are fetched for one request: the most images that a provider takes.
 const MAX_FETCHES: usize = 20;
+/// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a few hundred
+/// bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
+const MAX_VALUES: usize = 250_000;
+/// Replies from here on are counted before they are read. Smaller ones can't hold too many values.
+const COUNTED: usize = 512 * 1024;
 
 /// What the client asks, read once for all targets that need it translated.
 pub struct Question<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
+    /// What was fetched counts as held until the request is done.
+    held: Vec<Allowance>,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
 }
@@ -53,11 +61,15 @@ impl<'a> Question<'a> {
     /// # Errors
     /// When a field can't be understood; the error names it.
     pub fn read(dialect: Dialect, ask: &Ask, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+        if top.values() > MAX_VALUES {
+            let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
+            return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
+        }
         let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(&invalid))?;
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
-        Ok(Self { dialect, request, names, size: top.body().len() })
+        Ok(Self { dialect, request, names, held: Vec::new(), size: top.body().len() })
     }
 
     /// Fetches media that stand at URLs, for servers that don't.
@@ -82,18 +94,35 @@ impl<'a> Question<'a> {
             }
         }
         let bad = |number: usize, why: &str| {
-            ProxyError::new(ErrorKind::BadBody, format!("messages[{number}]: the media URL {why}"))
+            let message = format!("messages[{number}]: the file at the media URL can't be had: {why}");
+            ProxyError::new(ErrorKind::BadBody, message)
         };
         if let Some((number, ..)) = waiting.get(MAX_FETCHES) {
-            return Err(bad(*number, "is one too many to fetch"));
+            return Err(bad(*number, "it is one too many to fetch"));
         }
-        let fetches = waiting.into_iter().map(|(number, url, media)| async move {
-            let fetched = fetcher.get(&url).await.map_err(|why| bad(number, &why))?;
-            let size = fetched.base64.len();
-            media.source = Source::Data { mime: fetched.mime.into(), data: Text::from(fetched.base64) };
-            Ok::<_, ProxyError>(size)
+        // Each URL once, however often it stands there.
+        let mut urls: Vec<(usize, &str)> = Vec::new();
+        for (number, url, _) in &waiting {
+            if !urls.iter().any(|(_, known)| known == url) {
+                urls.push((*number, url));
+            }
+        }
+        let allowance = fetcher.allowance();
+        let fetches = urls.iter().map(|(number, url)| {
+            let allowance = &allowance;
+            async move { fetcher.get(url, allowance).await.map_err(|why| bad(*number, &why)) }
         });
-        self.size += try_join_all(fetches).await?.into_iter().sum::<usize>();
+        let files = try_join_all(fetches).await?;
+        let found: HashMap<String, Fetched> = urls.iter().map(|(_, url)| (*url).to_owned()).zip(files).collect();
+        for (number, url, media) in waiting {
+            let Some(file) = found.get(&url) else { continue };
+            self.size += file.base64.len();
+            if self.size > MAX_REPLY {
+                return Err(bad(number, "with it the request becomes too large"));
+            }
+            media.source = Source::Data { mime: file.mime.clone().into(), data: Text::from(file.base64.clone()) };
+        }
+        self.held.push(allowance);
         Ok(())
     }
 
@@ -149,8 +178,10 @@ fn refused(invalid: &Invalid) -> ProxyError {
 fn remote(media: &Media<'_>, server: Server) -> Option<String> {
     let Source::Url { url, .. } = &media.source else { return None };
     let url = url.decode();
-    let fetched = url.starts_with("http:") || url.starts_with("https:");
-    (fetched && !server.fetches(&url)).then(|| url.into_owned())
+    // Schemes have no case.
+    let scheme = url.trim_start().split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())?;
+    let fetched = scheme == "http" || scheme == "https";
+    (fetched && !server.fetches(&url)).then(|| url.trim().to_owned())
 }
 
 /// Facts for a reply whose provider leaves them out.
@@ -239,6 +270,10 @@ impl Translation {
             let bytes = with_error_type(bytes, error_type.as_deref());
             let failure = self.source().read_error(parts.status.as_u16(), &bytes);
             return Ok(self.failed(parts, &failure, reading));
+        }
+        if bytes.len() > COUNTED && TopLevel::scan(&bytes).is_ok_and(|top| top.values() > MAX_VALUES) {
+            let message = format!("the upstream's reply has more than {MAX_VALUES} values");
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
         let mut answer = match self.source().read_reply(&bytes) {
             Ok(answer) => answer,

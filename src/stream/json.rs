@@ -126,6 +126,7 @@ pub struct TopLevel<'a> {
     members: SmallVec<[Member<'a>; 8]>,
     open: usize,
     close: usize,
+    values: usize,
 }
 
 impl<'a> TopLevel<'a> {
@@ -162,6 +163,11 @@ impl<'a> TopLevel<'a> {
     /// The body that was scanned.
     pub fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// How many values the object holds, at any depth: what a tree of it would have to hold.
+    pub fn values(&self) -> usize {
+        self.values
     }
 
     /// Where the object's `{` stands in the body.

@@ -6,7 +6,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,17 +18,30 @@ use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_rustls::TlsConnector;
 
 use super::tls;
 
 /// Largest file that is fetched: the largest that any provider takes inline.
 pub const MAX_MEDIA_BYTES: usize = 20 * 1024 * 1024;
+/// Largest sum of the files of one request: the largest body that any provider takes.
+pub const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
+/// Most that is held at a time, over all requests.
+const MAX_HELD: usize = 256 * 1024 * 1024;
+/// The step in which that is counted.
+const UNIT: usize = 1024 * 1024;
 /// How long one file may take, redirects included. A model's answer takes longer than a sound image server.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Redirects that are followed: image hosts send to a mirror, and that to a CDN.
 const MAX_REDIRECTS: usize = 3;
+
+/// Said of names without an address, too: a client must not learn which names there are inside.
+const NOT_PUBLIC: &str = "its host is not on the public internet";
 
 /// A file that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,16 +53,37 @@ pub struct Fetched {
 }
 
 /// Fetches media.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fetcher {
     /// Connect to private and local addresses too.
     allow_private: bool,
+    /// What may be held at a time, over all requests, in [`UNIT`]s.
+    room: Arc<Semaphore>,
+}
+
+/// What one request may fetch, and holds of what all requests may.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    /// Bytes fetched for the request.
+    used: AtomicUsize,
+    held: Mutex<Vec<OwnedSemaphorePermit>>,
+}
+
+impl Default for Fetcher {
+    fn default() -> Self {
+        Self::new(false)
+    }
 }
 
 impl Fetcher {
     /// A fetcher; `allow_private` lifts the ban on addresses that are not public.
-    pub const fn new(allow_private: bool) -> Self {
-        Self { allow_private }
+    pub fn new(allow_private: bool) -> Self {
+        Self { allow_private, room: Arc::new(Semaphore::new(MAX_HELD / UNIT)) }
+    }
+
+    /// What one more request may fetch: [`MAX_REQUEST_BYTES`]. To be kept for as long as the files are.
+    pub fn allowance(&self) -> Allowance {
+        Allowance::default()
     }
 
     /// The file at `url`.
@@ -54,36 +91,35 @@ impl Fetcher {
     /// # Errors
     /// Why there is none, for the client: the URL or the address is not allowed, the server can't be reached or refuses,
     /// or the file is too large.
-    pub async fn get(&self, url: &str) -> Result<Fetched, String> {
-        tokio::time::timeout(TIMEOUT, self.follow(url))
-            .await
-            .unwrap_or_else(|_| Err("it took too long to fetch".into()))
+    pub async fn get(&self, url: &str, allowance: &Allowance) -> Result<Fetched, String> {
+        let fetch = self.follow(url, allowance);
+        tokio::time::timeout(TIMEOUT, fetch).await.unwrap_or_else(|_| Err("it took too long to fetch".into()))
     }
 
-    async fn follow(&self, url: &str) -> Result<Fetched, String> {
-        let mut url: Uri = url.parse().map_err(|_| "is not a URL")?;
+    async fn follow(&self, url: &str, allowance: &Allowance) -> Result<Fetched, String> {
+        let mut url: Uri = url.parse().map_err(|_| "it is not a URL")?;
         for _ in 0..=MAX_REDIRECTS {
             let reply = self.request(&url).await?;
             let status = reply.status();
             if status.is_redirection() {
                 let to = reply.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
-                url = redirected(&url, to.ok_or("redirects to nowhere")?)?;
+                url = redirected(&url, to.ok_or("it redirects to nowhere")?)?;
             } else if status.is_success() {
-                return read(reply).await;
+                return self.read(reply, allowance).await;
             } else {
                 return Err(format!("its server answered {}", status.as_u16()));
             }
         }
-        Err("redirects too often".into())
+        Err("it redirects too often".into())
     }
 
     async fn request(&self, url: &Uri) -> Result<Response<Incoming>, String> {
         let secure = match url.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err("is neither an http: nor an https: URL".into()),
+            _ => return Err("it is neither an http: nor an https: URL".into()),
         };
-        let host = url.host().ok_or("names no host")?.trim_start_matches('[').trim_end_matches(']');
+        let host = url.host().ok_or("it names no host")?.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let address = self.resolve(host, port).await?;
         let failed = |_| "its server can't be reached".to_owned();
@@ -93,7 +129,7 @@ impl Fetcher {
             .header(header::USER_AGENT, "tollgate")
             .header(header::ACCEPT, "*/*")
             .body(Empty::<bytes::Bytes>::new())
-            .map_err(|_| "is not a URL")?;
+            .map_err(|_| "it is not a URL")?;
         if !secure {
             return exchange(TokioIo::new(tcp), request).await;
         }
@@ -107,15 +143,43 @@ impl Fetcher {
         exchange(TokioIo::new(stream), request).await
     }
 
+    async fn read(&self, reply: Response<Incoming>, allowance: &Allowance) -> Result<Fetched, String> {
+        let said = reply.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let said = said.map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let mut body = reply.into_body();
+        let mut bytes = Vec::new();
+        let mut room = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| "its server broke off")?;
+            let Some(data) = frame.data_ref() else { continue };
+            if bytes.len() + data.len() > MAX_MEDIA_BYTES {
+                return Err(format!("it is larger than {MAX_MEDIA_BYTES} bytes"));
+            }
+            if allowance.used.fetch_add(data.len(), Ordering::Relaxed) + data.len() > MAX_REQUEST_BYTES {
+                return Err(format!("the files of one request may have {MAX_REQUEST_BYTES} bytes together"));
+            }
+            bytes.extend_from_slice(data);
+            while room < bytes.len() {
+                // Waits for others to end; the time for the whole fetch bounds that.
+                let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| "nothing is fetched any more")?;
+                allowance.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+                room += UNIT;
+            }
+        }
+        let mime = sniff(&bytes).map(str::to_owned).or(said.filter(|said| is_media(said)));
+        let mime = mime.ok_or("it is neither an image nor a document nor a sound")?;
+        Ok(Fetched { mime, base64: BASE64_STANDARD.encode(bytes) })
+    }
+
     /// An address of `host` that may be connected to. One that may not spoils them all: a name that mixes both is no
     /// honest image server's.
     async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, String> {
-        let found = tokio::net::lookup_host((host, port)).await.map_err(|_| "its host has no address")?;
+        let found = tokio::net::lookup_host((host, port)).await.map_err(|_| NOT_PUBLIC)?;
         let found: Vec<SocketAddr> = found.collect();
         if !self.allow_private && found.iter().any(|address| !is_public(address.ip())) {
-            return Err("its host is not on the public internet".into());
+            return Err(NOT_PUBLIC.into());
         }
-        found.first().copied().ok_or_else(|| "its host has no address".into())
+        found.first().copied().ok_or_else(|| NOT_PUBLIC.into())
     }
 }
 
@@ -131,35 +195,16 @@ where
 }
 
 fn redirected(from: &Uri, to: &str) -> Result<Uri, String> {
-    let invalid = || "redirects to what is no URL".to_owned();
+    let invalid = || "it redirects to what is no URL".to_owned();
     let to: Uri = to.parse().map_err(|_| invalid())?;
     if to.scheme().is_some() {
         // The client asked for a secure answer.
         let downgrade = from.scheme_str() == Some("https") && to.scheme_str() != Some("https");
-        return if downgrade { Err("redirects to an insecure place".into()) } else { Ok(to) };
+        return if downgrade { Err("it redirects to an insecure place".into()) } else { Ok(to) };
     }
     let mut parts = from.clone().into_parts();
     parts.path_and_query = to.path_and_query().cloned();
     Uri::from_parts(parts).map_err(|_| invalid())
-}
-
-async fn read(reply: Response<Incoming>) -> Result<Fetched, String> {
-    let said = reply.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let said = said.map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let mut body = reply.into_body();
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| "its server broke off")?;
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > MAX_MEDIA_BYTES {
-                return Err(format!("is larger than {MAX_MEDIA_BYTES} bytes"));
-            }
-            bytes.extend_from_slice(data);
-        }
-    }
-    let mime = sniff(&bytes).map(str::to_owned).or(said.filter(|said| is_media(said)));
-    let mime = mime.ok_or("is neither an image nor a document nor a sound")?;
-    Ok(Fetched { mime, base64: BASE64_STANDARD.encode(bytes) })
 }
 
 /// The media type that the first bytes tell. Servers say `application/octet-stream` of images.
@@ -262,7 +307,7 @@ mod tests {
             ("nothing", "URL"),
             ("", "URL"),
         ] {
-            let refused = fetcher.get(url).await.unwrap_err();
+            let refused = fetcher.get(url, &fetcher.allowance()).await.unwrap_err();
             assert!(refused.contains(why), "{url}: {refused}");
         }
     }

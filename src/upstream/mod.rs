@@ -14,7 +14,7 @@ pub use body::{ReplyBody, UpstreamBody};
 pub use credentials::{CredentialError, Credentials, Token};
 pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
-pub use fetch::{Fetched, Fetcher, MAX_MEDIA_BYTES};
+pub use fetch::{Allowance, Fetched, Fetcher, MAX_MEDIA_BYTES, MAX_REQUEST_BYTES};
 pub use http1::BodyError;
 pub use pool::{Pool, Pools};
 pub use sign::{AwsKeys, Unsigned, sign};

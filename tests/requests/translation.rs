@@ -337,3 +337,42 @@ fn a_client_that_leaves_cancels_what_it_asked() {
         assert_eq!(gateway.access(CHAT)["error"], "client_closed", "stream: {stream}");
     }
 }
+
+#[test]
+fn files_of_one_request_are_bounded_together_and_fetched_once() {
+    let upstream = Upstream::json(r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#);
+    let mut image = b"\x89PNG\r\n\x1a\n".to_vec();
+    image.resize(17 * 1024 * 1024, 0);
+    let images = Upstream::fixed(200, &[("content-type", "image/png")], &image);
+    let fields = json!({"model": "gemini-2.5-flash", "apiVersion": "v1beta"});
+    let manifest = s1_with("gemini", "/x", upstream.port, &fields);
+    let gateway = Start::new().manifest("x.yaml", &manifest).arg("--fetch-private-addresses").run();
+    let with = |names: &[&str]| {
+        let image = |name: &&str| {
+            let url = format!("http://127.0.0.1:{}/{name}", images.port);
+            json!({"type": "image_url", "image_url": {"url": url}})
+        };
+        let parts: Vec<Value> = names.iter().map(image).collect();
+        json!({"model": "m", "messages": [{"role": "user", "content": parts}]})
+    };
+    let reply = ask(&gateway, &with(&["a", "b"]));
+    assert_error(&reply, Dialect::OpenAi, 400, "two are too much");
+    assert!(reply.text().contains("together"), "{}", reply.text());
+    assert!(upstream.received().is_empty());
+    let before = images.received().len();
+    assert_eq!(ask(&gateway, &with(&["c", "c"])).status, 200);
+    assert_eq!(images.received().len() - before, 1, "the same file is fetched once");
+    let sent = upstream.only().json();
+    assert_eq!(sent["contents"][0]["parts"][0], sent["contents"][0]["parts"][1]);
+}
+
+#[test]
+fn a_body_of_too_many_values_is_refused_before_it_is_read() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let parts = vec!["{}"; 300_000].join(",");
+    let reply = gateway.post(CHAT, format!(r#"{{"model":"m","messages":[{{"role":"user","content":[{parts}]}}]}}"#));
+    assert_error(&reply, Dialect::OpenAi, 413, "values");
+    assert!(reply.text().contains("values"), "{}", reply.text());
+    assert!(upstream.received().is_empty());
+}

@@ -10,7 +10,7 @@ use crate::stream::skip;
 /// Validates a body and collects the members of its object.
 pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
     let Ok(text) = simdutf8::basic::from_utf8(body) else { return Err(not_utf8(body)) };
-    let mut scanner = Scanner { bytes: body, at: 0, stack: Stack::default() };
+    let mut scanner = Scanner { bytes: body, at: 0, values: 0, stack: Stack::default() };
     scanner.skip_space();
     let open = scanner.at;
     match scanner.peek() {
@@ -39,7 +39,8 @@ pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
     scanner.at += 1;
     scanner.skip_space();
     if scanner.at == body.len() {
-        Ok(TopLevel { body, members, open, close })
+        let values = scanner.values + members.len();
+        Ok(TopLevel { body, members, open, close, values })
     } else {
         Err(scanner.error(JsonErrorKind::TrailingData))
     }
@@ -61,6 +62,8 @@ struct Text {
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Values inside the members' values, so far.
+    values: usize,
     stack: Stack,
 }
 
@@ -103,6 +106,7 @@ impl<'a> Scanner<'a> {
     fn container(&mut self, kind: ValueKind) -> Result<ValueKind, JsonError> {
         loop {
             // A value starts here.
+            self.values += 1;
             match self.peek() {
                 b'{' => {
                     self.open(true)?;
