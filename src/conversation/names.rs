@@ -12,7 +12,7 @@ const MAX_NAME: usize = 64;
 
 /// An id that fits a target: `fits` says which bytes it may have, `max` how long it may be. The same id always becomes the
 /// same, so that calls and results still find each other.
-pub fn safe_id<'i>(id: &'i str, max: usize, fits: impl Fn(u8) -> bool) -> Cow<'i, str> {
+pub fn safe_id(id: &str, max: usize, fits: impl Fn(u8) -> bool) -> Cow<'_, str> {
     if !id.is_empty() && id.len() <= max && id.bytes().all(&fits) {
         return Cow::Borrowed(id);
     }
@@ -69,7 +69,7 @@ impl Names {
                 safe_id(&written, MAX_NAME, fits)
             } else {
                 let hash = fnv(written.as_bytes());
-                let kept: String = written.chars().filter(|c| c.is_ascii_alphanumeric()).take(MAX_NAME - 19).collect();
+                let kept: String = written.chars().filter(char::is_ascii_alphanumeric).take(MAX_NAME - 19).collect();
                 Cow::Owned(format!("f_{kept}_{hash:016x}"))
             };
             match fitting {

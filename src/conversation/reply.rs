@@ -50,6 +50,7 @@ pub enum Finish {
 
 impl Finish {
     /// The reason that counts: some servers say `stop` although the answer ends in calls.
+    #[must_use]
     pub const fn with_calls(self, calls: bool) -> Self {
         match self {
             Self::Stop if calls => Self::ToolCalls,

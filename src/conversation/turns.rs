@@ -35,7 +35,6 @@ pub struct Turn<'r, 'a> {
 ///
 /// # Errors
 /// When there is nothing to answer, or one message has the same call id twice.
-#[expect(clippy::type_complexity, reason = "instructions and turns, each once")]
 pub fn turns<'r, 'a>(
     messages: &'r [Message<'a>],
     rules: TurnRules,

@@ -135,7 +135,7 @@ pub enum Server {
     Azure,
     /// Mistral: ids of nine letters and digits, `random_seed`, refuses what it does not know.
     Mistral,
-    /// DeepSeek: wants its `reasoning_content` back.
+    /// `DeepSeek`: wants its `reasoning_content` back.
     DeepSeek,
     /// Any other server that speaks OpenAI's API (vLLM, Ollama, ...): knows `system` and `max_tokens` only.
     Compatible,

@@ -204,7 +204,11 @@ impl Endpoint {
     /// `gen_ai.operation.name` of the OpenTelemetry semantic conventions.
     pub const fn operation(&self) -> &'static str {
         match self {
-            Self::ChatCompletions | Self::Responses | Self::ResponseResource(_) | Self::Messages => "chat",
+            Self::ChatCompletions
+            | Self::Responses
+            | Self::ResponseResource(_)
+            | Self::Messages
+            | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => "chat",
             Self::Completions => "text_completion",
             Self::Embeddings | Self::Gemini(GeminiVerb::Embed | GeminiVerb::BatchEmbed | GeminiVerb::Predict, _) => {
                 "embeddings"
@@ -217,7 +221,6 @@ impl Endpoint {
             | Self::Bedrock(BedrockVerb::CountTokens, _) => "count_tokens",
             Self::Gemini(_, _) => "generate_content",
             Self::Bedrock(BedrockVerb::Invoke | BedrockVerb::InvokeStream, _) => "invoke_model",
-            Self::Bedrock(..) => "chat",
         }
     }
 

@@ -108,11 +108,11 @@ impl<'a> Question<'a> {
             }
         }
         let allowance = fetcher.allowance();
-        let fetches = urls.iter().map(|(number, url)| {
+        let running = urls.iter().map(|(number, url)| {
             let allowance = &allowance;
             async move { fetcher.get(url, allowance).await.map_err(|why| bad(*number, &why)) }
         });
-        let files = try_join_all(fetches).await?;
+        let files = try_join_all(running).await?;
         let found: HashMap<String, Fetched> = urls.iter().map(|(_, url)| (*url).to_owned()).zip(files).collect();
         for (number, url, media) in waiting {
             let Some(file) = found.get(&url) else { continue };
@@ -166,7 +166,7 @@ impl<'a> Question<'a> {
     /// Whether the client asked for a chunk with usage (Chat Completions).
     pub fn wants_usage(top: &TopLevel<'_>) -> bool {
         let options = top.get("stream_options").and_then(|member| TopLevel::scan(member.value).ok());
-        options.is_some_and(|o| o.get("include_usage").and_then(|m| m.as_bool()) == Some(true))
+        options.is_some_and(|o| o.get("include_usage").and_then(crate::stream::Member::as_bool) == Some(true))
     }
 }
 

@@ -173,7 +173,7 @@ impl Writer<'_> {
         let mut texts = stop.iter().filter(|text| !text.is_empty());
         if most > 0 && texts.clone().next().is_some() {
             let mut list = top.array("stop");
-            texts.by_ref().take(most).for_each(|text| text.write(list.next()));
+            texts.by_ref().take(most).for_each(|text| text.write(list.element()));
             list.end();
         }
         self.dropped.add_if(texts.next().is_some(), "stop");

@@ -185,7 +185,7 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
                 let known = content::write_file(&mut block, media.kind, mime, data);
                 block.end();
                 if known {
-                    list.next().extend_from_slice(&written);
+                    list.element().extend_from_slice(&written);
                 }
             }
         }

@@ -117,7 +117,7 @@ fn keyword(member: &Member<'_>, depth: usize, lost: &mut bool, notes: &mut Strin
             let Ok(choices) = serde_json::from_slice::<Vec<&RawValue>>(value) else { return };
             let mut array = ArrayWriter::begin(object.key(if name == "allOf" { "allOf" } else { "anyOf" }));
             for choice in choices {
-                close(choice.get().as_bytes(), depth, lost, array.next());
+                close(choice.get().as_bytes(), depth, lost, array.element());
             }
             array.end();
         }

@@ -35,7 +35,7 @@ pub(super) struct Blocks<'w> {
 pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
     let hour = cache.ttl.as_ref().is_some_and(|ttl| ttl.is("1h"));
     let ttl: &[u8] = if hour { br#","ttl":"1h""# } else { b"" };
-    let out = list.next();
+    let out = list.element();
     out.extend_from_slice(br#"{"cachePoint":{"type":"default""#);
     out.extend_from_slice(ttl);
     out.extend_from_slice(b"}}");

@@ -206,7 +206,7 @@ impl Writer {
         let mut parts = ArrayWriter::begin(&mut part);
         if arguments.len() <= MAX_ARGUMENTS && write_call(&id, &name, &arguments, signature.as_ref(), &mut parts) {
             let part = part.get(1..).unwrap_or_default();
-            self.chunk(choice, out, |parts| parts.next().extend_from_slice(part));
+            self.chunk(choice, out, |parts| parts.element().extend_from_slice(part));
         } else if let Some(answer) = self.answer(choice) {
             answer.malformed = Some(name.decode().into_owned());
         }

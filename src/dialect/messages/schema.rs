@@ -210,7 +210,7 @@ fn listed(raw: &str, depth: usize, dropped: &mut Dropped, out: &mut Vec<u8>) -> 
     let schemas: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     let mut array = ArrayWriter::begin(out);
     for schema in schemas {
-        constrained(schema.get(), depth + 1, dropped, array.next())?;
+        constrained(schema.get(), depth + 1, dropped, array.element())?;
     }
     array.end();
     Ok(())

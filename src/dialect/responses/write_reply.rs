@@ -48,7 +48,7 @@ fn write_content(
     output: &mut ArrayWriter<'_>,
 ) {
     let mut item = |made: &Made<'_>| {
-        write_item(output.next(), &item_id(core, made, *number), made, true);
+        write_item(output.element(), &item_id(core, made, *number), made, true);
         *number += 1;
     };
     match &part.content {
@@ -138,7 +138,7 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             item.field("role", "assistant");
             let mut content = item.array("content");
             if done {
-                write_part(content.next(), made, true);
+                write_part(content.element(), made, true);
             }
             content.end();
         }
@@ -146,7 +146,7 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             item.field("type", "reasoning");
             let mut summary = item.array("summary");
             if let Some(text) = text.filter(|_| done) {
-                write_summary(summary.next(), Some(text));
+                write_summary(summary.element(), Some(text));
             }
             summary.end();
             item.maybe("encrypted_content", proof.filter(|_| done));

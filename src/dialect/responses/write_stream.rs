@@ -114,7 +114,7 @@ impl Writer {
         self.wire.send(out, name, |event| {
             envelope.write(event.key("response"), |output| {
                 for item in items.iter().filter(|item| !item.whole.is_empty()) {
-                    output.next().extend_from_slice(&item.whole);
+                    output.element().extend_from_slice(&item.whole);
                 }
             });
         });

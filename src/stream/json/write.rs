@@ -89,7 +89,7 @@ impl<'o> ArrayWriter<'o> {
     }
 
     /// Begins an element; the caller then writes exactly one value.
-    pub fn next(&mut self) -> &mut Vec<u8> {
+    pub fn element(&mut self) -> &mut Vec<u8> {
         if std::mem::replace(&mut self.begun, true) {
             self.out.push(b',');
         }
@@ -98,12 +98,12 @@ impl<'o> ArrayWriter<'o> {
 
     /// Writes an element.
     pub fn push(&mut self, value: &(impl Serialize + ?Sized)) {
-        write_value(self.next(), value);
+        write_value(self.element(), value);
     }
 
     /// Begins an element that is an object.
     pub fn object(&mut self) -> ObjectWriter<'_> {
-        ObjectWriter::begin(self.next())
+        ObjectWriter::begin(self.element())
     }
 
     /// Writes an element that is an object, unless `write` says that it is none after all: then nothing of it stays.
