@@ -9,7 +9,7 @@ use crate::{
         Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult,
         safe_id,
     },
-    dialect::{Destination, Server, Thinking},
+    dialect::{Destination, Server, Thinking, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -176,8 +176,8 @@ impl<'o> Messages<'o> {
                     (None, None) => pieces.push(Piece::Media(found)),
                     (None, Some(name)) => self.dropped.add(name),
                 },
-                Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
-                Content::Call(_) | Content::Result(_) => {}
+                // The assistant's are written apart, and nobody else thinks.
+                Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
             }
         }
         pieces
@@ -251,7 +251,17 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// The thoughts that the server wants back; names those that it does not.
+    /// Whose proofs the model can read, where anybody's.
+    fn maker(&self) -> Option<Maker> {
+        match self.to.server {
+            Server::OpenAi | Server::Azure => Some(Maker::OpenAi),
+            Server::Compatible if self.to.facts.vendor == Vendor::Anthropic => Some(Maker::Anthropic),
+            _ => is_gemini(self.to).then_some(Maker::Google),
+        }
+    }
+
+    /// The thoughts that the server wants back. Of the others only proofs that its own model could have read are a loss,
+    /// and named.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
         let server = self.to.server;
         let wanted = server == Server::Compatible || (server == Server::DeepSeek && calls);
@@ -259,13 +269,22 @@ impl<'o> Messages<'o> {
         for part in parts {
             match &part.content {
                 Content::Thinking { text, signature: None } if wanted => thoughts.push(Piece::Text(text.reborrow())),
-                Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
+                Content::Thinking { signature: Some(proof), .. } | Content::Redacted(proof) => {
+                    self.dropped.add_if(self.maker() == Some(proof.maker), "thinking");
+                }
                 _ => {}
             }
         }
         // DeepSeek refuses a turn with calls that has none, be they empty.
         (!thoughts.is_empty() || (server == Server::DeepSeek && calls)).then_some(thoughts)
     }
+}
+
+/// Whether Google's own server of this dialect is asked.
+fn is_gemini(to: &Destination<'_>) -> bool {
+    to.server == Server::Compatible
+        && to.facts.vendor != Vendor::Anthropic
+        && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. })
 }
 
 /// An id that `server` takes.
@@ -286,9 +305,7 @@ fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>
     function.field("arguments", &*call.arguments);
     function.end();
     // Google's own server of this dialect wants Gemini's proofs back; nobody else can read them.
-    let gemini =
-        to.server == Server::Compatible && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
-    if let Some(signature) = call.signature.as_ref().filter(|s| gemini && s.maker == Maker::Google) {
+    if let Some(signature) = call.signature.as_ref().filter(|s| s.maker == Maker::Google && is_gemini(to)) {
         let mut extra = entry.object("extra_content");
         let mut google = extra.object("google");
         signature.value.write(google.key("thought_signature"));

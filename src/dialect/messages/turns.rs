@@ -175,7 +175,7 @@ impl<'d> Encoder<'d> {
         object.field("type", "tool_use");
         object.field("id", &id(&call.id.decode()));
         object.field("name", &call.name);
-        object.raw("input", arguments);
+        object.raw("input", &arguments);
         self.mark(cache, &mut object);
         object.end();
         Ok(())
@@ -256,7 +256,10 @@ impl<'d> Encoder<'d> {
             Source::Url { url, .. } => {
                 (self.server.fetches_urls() && url.decode().starts_with("https://")).then_some(Place::Url(url))
             }
-            Source::File(id) if self.server == Server::Anthropic => Some(Place::File(id)),
+            // Only an id that Anthropic has given can be one of its files.
+            Source::File(id) if self.server == Server::Anthropic && id.decode().starts_with("file_") => {
+                Some(Place::File(id))
+            }
             Source::File(_) => {
                 self.dropped.add("file_id");
                 return None;
