@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
-/// A JSON value: a slice of the document it came in, or one made here. Numbers, order and white space stay.
+/// A JSON value: a slice of the document it came in, or one made here. Numbers, order and white space stay; half a surrogate
+/// pair, which strict parsers refuse, becomes U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Json<'a>(Cow<'a, RawValue>);
 
@@ -27,7 +28,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// When it is no JSON.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str::<&RawValue>(text).map(|raw| Self(Cow::Borrowed(raw)))
+        serde_json::from_str::<&RawValue>(text).map(Self::from)
     }
 
     /// The value as a tree.
@@ -56,7 +57,10 @@ impl<'a> Json<'a> {
 
 impl<'a> From<&'a RawValue> for Json<'a> {
     fn from(raw: &'a RawValue) -> Self {
-        Self(Cow::Borrowed(raw))
+        match without_lone_surrogates(raw.get()) {
+            Cow::Borrowed(_) => Self(Cow::Borrowed(raw)),
+            Cow::Owned(text) => Self(RawValue::from_string(text).map_or(Cow::Borrowed(raw), Cow::Owned)),
+        }
     }
 }
 
@@ -83,4 +87,64 @@ impl PartialEq for Json<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get() || matches!((self.value(), other.value()), (Ok(a), Ok(b)) if a == b)
     }
+}
+
+/// Deepest nesting of a [call's arguments](object_text), in levels: as deep as common parsers go.
+const MAX_DEPTH: usize = 128;
+
+/// The text of a JSON object that every parser takes, without white space around it: nested at most 128 levels deep, and
+/// with U+FFFD in the place of half a surrogate pair. `None` when it is no such object.
+pub fn object_text(text: &str) -> Option<Cow<'_, str>> {
+    let text = text.trim();
+    let is_object = text.starts_with('{') && !is_deep(text) && serde_json::from_str::<&RawValue>(text).is_ok();
+    is_object.then(|| without_lone_surrogates(text))
+}
+
+/// Whether a JSON text is nested deeper than [`MAX_DEPTH`].
+fn is_deep(json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+/// A JSON text with `\ufffd` in the place of escapes that are half a surrogate pair, which strict parsers refuse. Both are of
+/// one length, so that nothing moves.
+fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let bytes = json.as_bytes();
+    let (mut made, mut at): (Option<Vec<u8>>, usize) = (None, 0);
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        at += match (unit(bytes, at), unit(bytes, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                if let Some(digits) = made.get_or_insert_with(|| bytes.to_vec()).get_mut(at + 2..at + 6) {
+                    digits.copy_from_slice(b"fffd");
+                }
+                6
+            }
+            (Some(_), _) => 6,
+            (None, _) => 2,
+        };
+    }
+    // Only letters took the place of letters.
+    made.and_then(|made| String::from_utf8(made).ok()).map_or(Cow::Borrowed(json), Cow::Owned)
+}
+
+/// The UTF-16 code unit that is written as `\uXXXX` at this place.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }

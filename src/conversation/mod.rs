@@ -23,7 +23,7 @@ mod usage;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{Event, Opened};
-pub use json::Json;
+pub use json::{Json, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
@@ -31,7 +31,7 @@ pub use request::{
     Sampling, Signature, Source, Tool, ToolChoice, ToolResult,
 };
 pub use text::Text;
-pub use turns::{Turn, TurnRules, turns};
+pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
 pub use usage::TokenUsage;
 
 use std::borrow::Cow;

@@ -178,3 +178,59 @@ fn dropped_names_are_kept_once_and_bounded() {
     assert!(!long.is_empty());
     assert!(long.to_string().ends_with("??...") && long.to_string().is_ascii(), "{long}");
 }
+
+#[test]
+fn arguments_are_what_every_parser_takes() {
+    let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let brackets = format!(r#"{{"a":"{}\"["}}"#, "[".repeat(500));
+    for (text, expected) in [
+        (r#" {"a":1.0} "#, Some(r#"{"a":1.0}"#)),
+        ("", None),
+        ("[1]", None),
+        (r#"{"a":"#, None),
+        (nested(128).as_str(), Some(nested(128).as_str())),
+        (nested(129).as_str(), None),
+        (brackets.as_str(), Some(brackets.as_str())),
+        (r#"{"a":"\ud83d\ude00 \\ud83d"}"#, Some(r#"{"a":"\ud83d\ude00 \\ud83d"}"#)),
+        (r#"{"\uDC00":"\ud83d\u0041\ud83d\ud83d\ude00"}"#, Some(r#"{"\ufffd":"\ufffd\u0041\ufffd\ud83d\ude00"}"#)),
+        (r#"{"a":"\ud83d"}"#, Some(r#"{"a":"\ufffd"}"#)),
+    ] {
+        assert_eq!(object_text(text).as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn values_hold_no_half_characters() {
+    let schema: Json<'_> = serde_json::from_str(r#"{"\udc00": "\ud83d\ude00"}"#).unwrap();
+    assert_eq!(schema.get(), r#"{"\ufffd": "\ud83d\ude00"}"#);
+    assert_eq!(Json::parse(r#""\udc00""#).unwrap().get(), r#""\ufffd""#);
+}
+
+#[test]
+fn a_prefill_is_words_of_the_assistant_at_the_end() {
+    let system = || Message { role: Role::System, parts: vec![Content::text("be brief").into()] };
+    let thought = || Content::Thinking { text: "hm".into(), signature: None };
+    let call = || Call { id: "a".into(), name: "f".into(), arguments: "{}".into(), signature: None };
+    for (messages, expected) in [
+        (vec![user(vec![Content::text("q")])], false),
+        (vec![user(vec![Content::text("q")]), assistant(vec![Content::text("a")])], true),
+        (
+            vec![
+                user(vec![Content::text("q")]),
+                assistant(vec![Content::text("a")]),
+                system(),
+                user(vec![Content::text(" ")]),
+            ],
+            true,
+        ),
+        (
+            vec![user(vec![Content::text("q")]), assistant(vec![Content::text("a")]), user(vec![Content::text("r")])],
+            false,
+        ),
+        (vec![user(vec![Content::text("q")]), assistant(vec![Content::text("a"), Content::Call(call())])], false),
+        (vec![user(vec![Content::text("q")]), assistant(vec![thought()])], false),
+        (vec![], false),
+    ] {
+        assert_eq!(ends_in_prefill(&messages), expected, "{messages:?}");
+    }
+}

@@ -64,6 +64,20 @@ pub fn turns<'r, 'a>(
     Ok((system, turns))
 }
 
+/// Whether the last turn is the assistant's, and is words: the beginning of an answer that the model is to continue.
+pub fn ends_in_prefill(messages: &[Message<'_>]) -> bool {
+    let said = messages.iter().rev().filter(|m| m.role != Role::System && !m.parts.iter().all(is_blank));
+    let mut has_words = false;
+    for part in said.take_while(|m| m.role == Role::Assistant).flat_map(|m| &m.parts) {
+        match part.content {
+            Content::Call(_) => return false,
+            Content::Text { .. } | Content::Refusal(_) => has_words = true,
+            _ => {}
+        }
+    }
+    has_words
+}
+
 fn placeholder<'r, 'a>() -> Turn<'r, 'a> {
     Turn { role: Role::User, parts: vec![Cow::Owned(Content::text(PLACEHOLDER).into())] }
 }

@@ -113,6 +113,8 @@ pub struct ReplyHead {
     pub include_usage: bool,
     /// How the stream is framed.
     pub mode: StreamMode,
+    /// Tokens of the prompt, about: for dialects that must say a number before the provider has counted.
+    pub estimated_input: u64,
 }
 
 /// Who will read a request.

@@ -152,5 +152,12 @@ fn read(codec: &dyn Codec, mode: StreamMode, pieces: &[&[u8]]) -> (Vec<String>, 
 }
 
 fn head(mode: StreamMode) -> ReplyHead {
-    ReplyHead { id: "made1".into(), model: "asked-model".into(), created: 1_700_000_000, include_usage: true, mode }
+    ReplyHead {
+        id: "made1".into(),
+        model: "asked-model".into(),
+        created: 1_700_000_000,
+        include_usage: true,
+        mode,
+        estimated_input: 9,
+    }
 }

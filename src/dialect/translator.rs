@@ -207,6 +207,7 @@ mod tests {
             created: 0,
             include_usage: false,
             mode: StreamMode::Sse,
+            estimated_input: 9,
         };
         let from = codec(Dialect::Gemini);
         let mut translator = Translator::new(from, StreamMode::Sse, codec(Dialect::Chat), head, Arc::default());

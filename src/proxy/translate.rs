@@ -23,7 +23,7 @@ use crate::{
     conversation::{Content, Dropped, Failure, Invalid, Media, Names, Request, Source, Text},
     dialect::{
         Ask, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage, codec,
-        reply::Totals,
+        lookup, reply::Totals,
     },
     stream::TopLevel,
     upstream::{self, Allowance, Fetched, Fetcher},
@@ -160,6 +160,7 @@ impl<'a> Question<'a> {
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
     pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Dropped, head: ReplyHead) -> Translation {
+        let head = ReplyHead { estimated_input: lookup::estimate(&self.request), ..head };
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), dropped, head }
     }
 
@@ -190,7 +191,14 @@ pub fn head(ask: &Ask, model: &str, include_usage: bool) -> ReplyHead {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let number = REPLIES.fetch_add(1, Ordering::Relaxed);
     let id = format!("{:x}{:06x}{:04x}", now.as_secs(), now.subsec_micros(), number & 0xffff);
-    ReplyHead { id, model: model.to_owned(), created: now.as_secs(), include_usage, mode: ask.stream }
+    ReplyHead {
+        id,
+        model: model.to_owned(),
+        created: now.as_secs(),
+        include_usage,
+        mode: ask.stream,
+        estimated_input: 0,
+    }
 }
 
 /// How a target's reply goes back to the client.

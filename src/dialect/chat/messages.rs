@@ -128,8 +128,9 @@ impl MessageReader<'_> {
             let id = format!("call_{}", self.index);
             let name =
                 called.name.clone().ok_or_else(|| Invalid::new(self.field("function_call.name"), "is missing"))?;
-            let arguments = wire::arguments(called.arguments)
-                .ok_or_else(|| Invalid::new(self.field("function_call.arguments"), "must be a JSON object"))?;
+            let arguments = wire::arguments(called.arguments).ok_or_else(|| {
+                Invalid::new(self.field("function_call.arguments"), "must be a JSON object, at most 128 levels deep")
+            })?;
             *function = Some(id.clone());
             parts.push(Content::Call(Call { id: id.into(), name, arguments, signature: None }).into());
         }
@@ -148,7 +149,10 @@ impl MessageReader<'_> {
         };
         let Some(name) = function.name else { return Err(Invalid::new(field("function.name"), "is missing")) };
         let Some(arguments) = wire::arguments(function.arguments) else {
-            return Err(Invalid::new(field("function.arguments"), "must be the text of a JSON object"));
+            return Err(Invalid::new(
+                field("function.arguments"),
+                "must be the text of a JSON object, at most 128 levels deep",
+            ));
         };
         let id = match call.id {
             Some(id) if !id.is_empty() => id,

@@ -117,7 +117,11 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         return Err(Invalid::new("messages", "there must be at least one message"));
     }
     request.max_tokens = later.max_completion_tokens.or(request.max_tokens);
-    request.user = request.user.take().or(later.safety_identifier);
+    // One place for both: where they differ, one is lost.
+    if let Some(other) = later.safety_identifier {
+        let user = request.user.get_or_insert_with(|| other.clone());
+        request.dropped.add_if(*user != other, "safety_identifier");
+    }
     request.tools.extend(later.functions);
     request.tool_choice = request.tool_choice.take().or(later.function_call);
     Ok(request)

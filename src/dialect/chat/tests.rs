@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    conversation::{Call, Citation, Content, Event, Finish, Maker, Opened, Signature, TokenUsage},
+    conversation::{Call, Citation, Content, Event, Finish, Maker, Message, Opened, Role, Signature, TokenUsage},
     dialect::{ModelFacts, Server, StreamMode, golden},
 };
 
@@ -116,7 +116,7 @@ fn calls_are_told_apart_however_badly_they_are_numbered() {
 
 fn head(include_usage: bool) -> ReplyHead {
     let mode = StreamMode::Sse;
-    ReplyHead { id: "x".into(), model: "asked".into(), created: 1, include_usage, mode }
+    ReplyHead { id: "x".into(), model: "asked".into(), created: 1, include_usage, mode, estimated_input: 9 }
 }
 
 /// What is written for `events`, a chunk a line, without what every chunk has.
@@ -293,4 +293,44 @@ fn large_and_deep_requests_are_read_and_written() {
     Chat.write_request(&request, &to(Server::Compatible, "m"), &mut dropped, &mut out).unwrap();
     let written = TopLevel::scan(&out).unwrap();
     assert!(written.get("tools").unwrap().value.len() > 1000 * deep.len());
+}
+
+#[test]
+fn thoughts_are_a_loss_only_to_who_could_read_them() {
+    let thought = |maker: Option<Maker>| Content::Thinking {
+        text: "hm".into(),
+        signature: maker.map(|maker| Signature { maker, value: "c2ln".into() }),
+    };
+    for (server, model, maker, lost) in [
+        (Server::OpenAi, "gpt-5", None, ""),
+        (Server::OpenAi, "gpt-5", Some(Maker::Anthropic), ""),
+        (Server::Azure, "gpt-5", Some(Maker::OpenAi), "thinking"),
+        (Server::DeepSeek, "deepseek-reasoner", None, ""),
+        (Server::DeepSeek, "deepseek-reasoner", Some(Maker::Google), ""),
+        (Server::Compatible, "gemini-3-pro", Some(Maker::Google), "thinking"),
+        (Server::Compatible, "qwen3", Some(Maker::Google), ""),
+    ] {
+        let parts = vec![thought(maker).into(), Content::text("a").into()];
+        let user = |text| Message { role: Role::User, parts: vec![Content::text(text).into()] };
+        let messages = vec![user("q"), Message { role: Role::Assistant, parts }, user("r")];
+        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let request = Request { messages, ..Request::default() };
+        Chat.write_request(&request, &to(server, model), &mut dropped, &mut out).unwrap();
+        assert_eq!(dropped.to_string(), lost, "{server:?} {model} {maker:?}");
+    }
+}
+
+#[test]
+fn of_two_names_of_the_user_one_is_lost() {
+    for (fields, user, lost) in [
+        (r#""user":"a""#, "a", ""),
+        (r#""safety_identifier":"b""#, "b", ""),
+        (r#""safety_identifier":"b","user":"a""#, "a", "safety_identifier"),
+        (r#""user":"a","safety_identifier":"a""#, "a", ""),
+    ] {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"q"}}],{fields}}}"#);
+        let top = TopLevel::scan(body.as_bytes()).unwrap();
+        let request = Chat.read_request(&top).unwrap();
+        assert_eq!((request.user, request.dropped.to_string().as_str()), (Some(user.into()), lost), "{fields}");
+    }
 }

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::conversation::{Cache, Citation, Content, Invalid, Maker, Part, Signature, Text, TokenLogprob, TokenUsage};
+use crate::conversation::{
+    Cache, Citation, Content, Invalid, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+};
 
 /// Whose signatures stand as they are in the dialect's own fields.
 pub(super) const HOME: Maker = Maker::OpenAi;
@@ -187,7 +189,7 @@ impl<'a> WireCall<'a> {
 }
 
 /// The arguments of a call as the text of a JSON object; a string with that text or the object itself on the wire.
-/// `None` when it is something else.
+/// `None` when it is something else, or too deep for common parsers.
 pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
     let arguments = match text(raw) {
@@ -198,14 +200,10 @@ pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     if trimmed.is_empty() || trimmed == "null" {
         return Some(Cow::Borrowed("{}"));
     }
-    if !trimmed.starts_with('{') || serde_json::from_str::<&RawValue>(trimmed).is_err() {
-        return None;
+    match arguments {
+        Cow::Borrowed(text) => object_text(text),
+        Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
     }
-    Some(match arguments {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(ref text) if trimmed.len() < text.len() => Cow::Owned(trimmed.to_owned()),
-        whole @ Cow::Owned(_) => whole,
-    })
 }
 
 /// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).

@@ -9,7 +9,7 @@ use crate::{
         Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Message, Part, Role, Signature, Source, Text,
         ToolResult, safe_id,
     },
-    dialect::{Destination, Server, Thinking},
+    dialect::{Destination, Server, Thinking, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -176,8 +176,8 @@ impl<'o> Messages<'o> {
                     (None, None) => pieces.push(Piece::Media(found)),
                     (None, Some(name)) => self.dropped.add(name),
                 },
-                Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
-                Content::Call(_) | Content::Result(_) => {}
+                // The assistant's are written apart, and nobody else thinks.
+                Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
             }
         }
         pieces
@@ -252,7 +252,8 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// The thoughts that the server wants back; names those that it does not.
+    /// The thoughts that the server wants back. Of the others only proofs that its own model could have read are a loss,
+    /// and named.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
         let server = self.to.server;
         let wanted = server == Server::Compatible || (server == Server::DeepSeek && calls);
@@ -260,7 +261,9 @@ impl<'o> Messages<'o> {
         for part in parts {
             match &part.content {
                 Content::Thinking { text, signature: None } if wanted => thoughts.push(Piece::Text(text.reborrow())),
-                Content::Thinking { .. } | Content::Redacted(_) | Content::Text { signature: Some(_), .. } => {
+                Content::Thinking { signature: Some(_), .. }
+                | Content::Redacted(_)
+                | Content::Text { signature: Some(_), .. } => {
                     self.dropped.add("thinking");
                 }
                 Content::Call(call) => {
@@ -286,8 +289,9 @@ fn fit_id(id: &str, server: Server) -> std::borrow::Cow<'_, str> {
 
 /// The proof of a call, where it is read: Google's own server of this dialect wants Gemini's back.
 fn proof<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
-    let gemini =
-        to.server == Server::Compatible && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
+    let gemini = to.server == Server::Compatible
+        && to.facts.vendor != Vendor::Anthropic
+        && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
     call.signature.as_ref().filter(|signature| gemini && signature.maker == Maker::Google)
 }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     conversation::{
         Cache, Call, Citation, Content, Dropped, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
+        object_text,
     },
     stream::json::ObjectWriter,
 };
@@ -153,14 +154,13 @@ fn call<'a>(wire: wire::ToolUse<'a>, dropped: &mut Dropped) -> Result<Option<Cal
     }
     let input = wire.input.map_or("{}", |raw| raw.get());
     let arguments = match input {
-        object if object.starts_with('{') => object,
-        "null" | "\"\"" => "{}",
-        _ => return Err(("toolUse.input", "expected an object")),
+        "null" | "\"\"" => Cow::Borrowed("{}"),
+        object => object_text(object).ok_or(("toolUse.input", "expected an object, at most 128 levels deep"))?,
     };
     Ok(Some(Call {
         id: wire.tool_use_id.ok_or(("toolUse.toolUseId", "an id is required"))?,
         name: wire.name.ok_or(("toolUse.name", "a name is required"))?,
-        arguments: Cow::Borrowed(arguments),
+        arguments,
         signature: None,
     }))
 }
@@ -279,6 +279,6 @@ pub(super) fn write_call(block: &mut ObjectWriter<'_>, id: &Text<'_>, name: &Tex
     id.write(call.key("toolUseId"));
     name.write(call.key("name"));
     // Servers that stream arguments leave them empty for none.
-    call.raw("input", if input.trim_ascii_start().starts_with('{') { input } else { "{}" });
+    call.raw("input", &object_text(input).unwrap_or(Cow::Borrowed("{}")));
     call.end();
 }

@@ -76,6 +76,12 @@ impl<'r, 'a> Plan<'r, 'a> {
         };
         // There is no word for it: the model may call what it has called before.
         dropped.add_if(forbidden && choice == Choice::Auto && !called.is_empty(), "tool_choice");
+        // Answering is a call, too: the model may answer where the client wants a tool of its own to be called.
+        let required = matches!(
+            request.tool_choice,
+            Some(ToolChoice::Named(_) | ToolChoice::Required | ToolChoice::Allowed { required: true, .. })
+        );
+        dropped.add_if(required && given && form == Form::Tool, "tool_choice");
         let has_tools = given || !called.is_empty();
         let alone = request.parallel_tool_calls == Some(false) && has_tools;
         let one_call = alone && choice == Choice::Auto && to.facts.vendor == Vendor::Anthropic;

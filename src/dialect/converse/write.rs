@@ -6,7 +6,7 @@ use super::{
     write_content::Blocks,
 };
 use crate::{
-    conversation::{Dropped, Invalid, Json, Request, Text, TurnRules, turns},
+    conversation::{Dropped, Invalid, Json, Request, Text, TurnRules, ends_in_prefill, turns},
     dialect::Destination,
     stream::{
         TopLevel,
@@ -27,6 +27,7 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
+    dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);
     let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
     name_what_has_no_place(request, dropped);

@@ -146,10 +146,10 @@ impl<'w> Blocks<'w> {
         }
     }
 
-    /// Claude wants its thoughts back as it signed them; nobody else takes any.
+    /// Claude wants its thoughts back as it signed them. Nobody else takes any, or misses them.
     fn thinking(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) -> bool {
         let Some(signature) = signature.filter(|s| self.reads(s)) else {
-            self.dropped.add("thinking");
+            self.dropped.add_if(self.vendor == Vendor::Anthropic, "thinking");
             return false;
         };
         let mut block = list.object();
@@ -165,7 +165,7 @@ impl<'w> Blocks<'w> {
             content::write_redacted(&mut block, &signature.value);
             block.end();
         } else {
-            self.dropped.add("thinking");
+            self.dropped.add_if(self.vendor == Vendor::Anthropic, "thinking");
         }
         false
     }

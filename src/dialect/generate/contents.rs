@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use super::{signature, wire};
 use crate::{
-    conversation::{Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult},
+    conversation::{
+        Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, object_text,
+    },
     stream::{TopLevel, ValueKind},
 };
 
@@ -122,8 +124,9 @@ impl<'a> Contents<'a> {
         let name = call.name.ok_or_else(|| Invalid::new(format!("{}.functionCall.name", at()), "is required"))?;
         let arguments = match call.args {
             None => Cow::Borrowed("{}"),
-            Some(args) if args.get().starts_with('{') => Cow::Borrowed(args.get()),
-            Some(_) => return Err(Invalid::new(format!("{}.functionCall.args", at()), "must be an object")),
+            Some(args) => object_text(args.get()).ok_or_else(|| {
+                Invalid::new(format!("{}.functionCall.args", at()), "must be an object, at most 128 levels deep")
+            })?,
         };
         self.calls += 1;
         let id = given(call.id).unwrap_or_else(|| format!("call_{}", self.calls).into());

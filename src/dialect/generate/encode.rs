@@ -2,7 +2,7 @@
 
 use super::{encode_contents, encode_tools, schema};
 use crate::{
-    conversation::{Dropped, Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, turns},
+    conversation::{Dropped, Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, ends_in_prefill, turns},
     dialect::{Destination, ModelFacts, Thinking},
     stream::json::ObjectWriter,
 };
@@ -23,6 +23,7 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
+    dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let mut top = ObjectWriter::begin(out);
     encode_contents::write_system(&system, &mut top, dropped);
     encode_contents::write(&turns, to, &mut top, dropped);

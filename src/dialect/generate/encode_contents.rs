@@ -2,12 +2,11 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use serde_json::value::RawValue;
-
 use super::contents::{is_upload, is_youtube};
 use crate::{
     conversation::{
-        Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn, safe_id,
+        Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
+        object_text, safe_id,
     },
     dialect::{Destination, Server, Thinking},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -102,17 +101,17 @@ impl TurnWriter<'_, '_> {
             }
             Content::Refusal(text) => write_text(text, parts),
             Content::Media(media) => self.media(media, parts),
-            Content::Thinking { text, signature } => match own(signature.as_ref()) {
-                Some(signature) => {
+            Content::Thinking { text, signature } => {
+                // Google wants its proofs back, not the thoughts: without one, leaving them out loses nothing.
+                if let Some(signature) = own(signature.as_ref()) {
                     let mut part = parts.object();
                     text.write(part.key("text"));
                     part.field("thought", &true);
                     part.field("thoughtSignature", signature);
                     part.end();
                 }
-                None => self.dropped.add("thinking"),
-            },
-            Content::Redacted(_) => self.dropped.add("thinking"),
+            }
+            Content::Redacted(signature) => self.dropped.add_if(signature.maker == Maker::Google, "thinking"),
             Content::Call(call) => self.call(call, parts),
             Content::Result(result) => self.result(result, parts),
         }
@@ -125,7 +124,7 @@ impl TurnWriter<'_, '_> {
         let mut written = part.object("functionCall");
         self.id(&call.id, &mut written);
         written.field("name", &call.name);
-        written.raw("args", object(&call.arguments).unwrap_or("{}"));
+        written.raw("args", &object_text(&call.arguments).unwrap_or(Cow::Borrowed("{}")));
         written.end();
         match own(call.signature.as_ref()) {
             Some(signature) => part.field("thoughtSignature", signature),
@@ -179,6 +178,8 @@ impl TurnWriter<'_, '_> {
 
     fn media(&mut self, media: &Media<'_>, parts: &mut ArrayWriter<'_>) {
         self.dropped.add_if(media.detail.as_ref().is_some_and(|detail| !detail.is("auto")), "detail");
+        let has_name = media.name.as_ref().is_some_and(|name| !name.is_blank());
+        self.dropped.add_if(has_name && media.kind == MediaKind::Document, "filename");
         match &media.source {
             Source::Text(text) => write_text(text, parts),
             Source::Data { mime, data } => {
@@ -245,7 +246,7 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
         }
     };
     if !result.failed
-        && let Some(object) = object(&text.decode())
+        && let Some(object) = object_text(&text.decode())
     {
         out.extend_from_slice(object.as_bytes());
         return;
@@ -253,12 +254,6 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     let mut response = ObjectWriter::begin(out);
     text.write(response.key(if result.failed { "error" } else { "output" }));
     response.end();
-}
-
-/// The text, if it is that of a JSON object.
-pub(super) fn object(text: &str) -> Option<&str> {
-    let text = text.trim();
-    (text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()).then_some(text)
 }
 
 const fn kind_name(kind: MediaKind) -> &'static str {

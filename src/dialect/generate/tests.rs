@@ -114,9 +114,10 @@ fn only_google_s_signatures_reach_google() {
         (vec![call("a", None), call("b", None)], vec![Some(lost.as_str()), None], ""),
         (vec![call("a", Some(proof(Maker::OpenAi, "x")))], vec![Some(lost.as_str())], ""),
         (vec![call("a", Some(proof(Maker::Google, "c2ln"))), call("b", None)], vec![Some("c2ln"), None], ""),
-        (vec![claude.into(), call("a", Some(proof(Maker::Google, "c2ln")))], vec![Some("c2ln")], "thinking"),
+        (vec![claude.into(), call("a", Some(proof(Maker::Google, "c2ln")))], vec![Some("c2ln")], ""),
         (vec![own.into()], vec![Some("AA==")], ""),
-        (vec![Content::Redacted(proof(Maker::Anthropic, "x")).into()], vec![None], "thinking"),
+        (vec![Content::Redacted(proof(Maker::Anthropic, "x")).into()], vec![None], ""),
+        (vec![Content::Redacted(proof(Maker::Google, "x")).into()], vec![None], "thinking"),
     ];
     for (parts, signatures, lost) in cases {
         let (body, dropped) = write(&asking(parts), &to("gemini-3-pro", Server::Vertex));
@@ -187,7 +188,7 @@ fn choices_go_both_ways() {
 }
 
 fn head(mode: StreamMode) -> ReplyHead {
-    ReplyHead { id: "made".into(), model: "asked".into(), created: 0, include_usage: false, mode }
+    ReplyHead { id: "made".into(), model: "asked".into(), created: 0, include_usage: false, mode, estimated_input: 9 }
 }
 
 fn stream(mode: StreamMode, events: &[Event<'_>]) -> String {
@@ -325,7 +326,7 @@ fn hostile_bodies_cost_little() {
     let tools = tools.collect::<Vec<_>>().join(",");
     let bodies = [
         (
-            true,
+            false,
             format!(
                 r#"{{"contents":[{{"role":"model","parts":[{{"functionCall":{{"name":"f","args":{{"a":{deep}}}}}}}]}}]}}"#
             ),

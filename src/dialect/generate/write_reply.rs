@@ -2,12 +2,13 @@
 
 use super::{
     citations::{self, Cited},
-    encode_contents::object,
     names::finish_reason,
     signature,
 };
 use crate::{
-    conversation::{Call, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        Call, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage, object_text,
+    },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -116,12 +117,12 @@ pub(super) fn write_call(
     parts: &mut ArrayWriter<'_>,
 ) -> bool {
     let blank = arguments.trim().is_empty();
-    let Some(arguments) = object(if blank { "{}" } else { arguments }) else { return false };
+    let Some(arguments) = object_text(if blank { "{}" } else { arguments }) else { return false };
     let mut part = parts.object();
     let mut call = part.object("functionCall");
     call.field("id", id);
     call.field("name", name);
-    call.raw("args", arguments);
+    call.raw("args", &arguments);
     call.end();
     part.maybe("thoughtSignature", proof.map(|proof| signature::write(proof, false)).as_ref());
     part.end();

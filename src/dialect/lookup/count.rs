@@ -194,7 +194,7 @@ fn copy(top: &TopLevel<'_>, wanted: impl Fn(&str) -> bool, out: &mut ObjectWrite
 }
 
 /// Tokens of a conversation, about.
-fn estimate(request: &Request<'_>) -> u64 {
+pub fn estimate(request: &Request<'_>) -> u64 {
     let said: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
     let tools = request.tools.iter().map(|tool| {
         let schema = tool.schema.as_ref().map_or(0, |schema| schema.get().len());

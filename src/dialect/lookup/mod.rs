@@ -9,6 +9,8 @@ mod embeddings;
 pub mod models;
 mod vectors;
 
+pub use count::estimate;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;

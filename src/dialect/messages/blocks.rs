@@ -1,7 +1,5 @@
 //! Reads what messages hold.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,6 +9,7 @@ use super::{
 };
 use crate::conversation::{
     Cache, Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
+    object_text,
 };
 
 /// Levels of blocks: what a message holds, and what its results and documents hold. A search result in a result is the
@@ -108,11 +107,9 @@ fn text<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) 
 fn call<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Call<'a>, Invalid> {
     let id = block.id.ok_or_else(|| missing("id"))?;
     let name = block.name.ok_or_else(|| missing("name"))?;
-    let arguments = block.input.map_or("{}", RawValue::get);
-    if !arguments.starts_with('{') {
-        return Err(Invalid::new("input", "must be an object"));
-    }
-    Ok(Call { id, name, arguments: Cow::Borrowed(arguments), signature: google_signature(parts, true) })
+    let arguments = object_text(block.input.map_or("{}", RawValue::get))
+        .ok_or_else(|| Invalid::new("input", "must be an object, at most 128 levels deep"))?;
+    Ok(Call { id, name, arguments, signature: google_signature(parts, true) })
 }
 
 #[derive(Deserialize)]

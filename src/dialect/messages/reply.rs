@@ -129,7 +129,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     let calls = choice.is_some_and(|c| c.parts.iter().any(|part| matches!(part.content, Content::Call(_))));
     let finish = choice.map_or(Finish::Stop, |choice| choice.finish.with_calls(calls));
     write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
-    write_usage(&reply.usage, true, top.object("usage"));
+    write_usage(&reply.usage, Some(head.estimated_input), top.object("usage"));
     top.end();
 }
 
@@ -209,13 +209,13 @@ fn write_call(call: &Call<'_>, mut object: ObjectWriter<'_>) {
     object.field("id", &call.id);
     object.field("name", &call.name);
     if let Some(arguments) = arguments(&call.arguments) {
-        object.raw("input", arguments);
+        object.raw("input", &arguments);
     } else {
         // A model may write what is no object. The client sees what it wrote, and the reply stays JSON.
         let mut input = object.object("input");
         match Json::parse(&call.arguments) {
-            Ok(json) => input.field("arguments", &json),
-            Err(_) => write_string(input.key("arguments"), &call.arguments),
+            Ok(json) if json.value().is_ok() => input.field("arguments", &json),
+            _ => write_string(input.key("arguments"), &call.arguments),
         }
         input.end();
     }

@@ -197,7 +197,9 @@ fn media_are_sent_as_far_as_the_server_reads_them() {
         (media(MediaKind::Document, url("https://e.com/a")), Server::Anthropic, Ok("/document/url/")),
         (media(MediaKind::Image, url("https://e.com/a")), Server::VertexClaude, Err("image")),
         (media(MediaKind::Image, url("gs://b/a")), Server::Anthropic, Err("image")),
-        (media(MediaKind::Image, Source::File("f".into())), Server::VertexClaude, Err("file_id")),
+        (media(MediaKind::Image, Source::File("file_a".into())), Server::VertexClaude, Err("file_id")),
+        (media(MediaKind::Image, Source::File("file_a".into())), Server::Anthropic, Ok("/image/file/")),
+        (media(MediaKind::Document, Source::File("file-a".into())), Server::Anthropic, Err("file_id")),
     ] {
         let message = Message { role: Role::User, parts: vec![Content::text("look").into(), content.into()] };
         let request = Request { messages: vec![message], ..Request::default() };
@@ -265,6 +267,7 @@ fn streamed(events: &[Event<'_>]) -> Vec<String> {
         created: 0,
         include_usage: false,
         mode: StreamMode::Sse,
+        estimated_input: 9,
     });
     let mut out = Vec::new();
     for event in events {
@@ -346,6 +349,46 @@ fn blocks_stand_one_behind_the_other() {
 }
 
 #[test]
+fn streams_begin_with_the_count_or_an_estimate() {
+    let counted = TokenUsage { input: Some(30), cached: Some(10), ..TokenUsage::default() };
+    for (usage, input, last) in [(TokenUsage::default(), 9, Value::Null), (counted, 20, json!(20))] {
+        let head = ReplyHead {
+            id: "made".into(),
+            model: "m".into(),
+            created: 0,
+            include_usage: false,
+            mode: StreamMode::Sse,
+            estimated_input: 9,
+        };
+        let (mut writer, mut out) = (Messages.write_events(head), Vec::new());
+        writer.event(&Event::Start { id: None, model: None, usage }, &mut out);
+        writer.event(&Event::End, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let data: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+        let seen = (&data[0]["message"]["usage"]["input_tokens"], &data[1]["usage"]["input_tokens"]);
+        assert_eq!(seen, (&json!(input), &last));
+    }
+}
+
+#[test]
+fn tools_that_need_not_be_called_are_named() {
+    let asked = |choice: Value| {
+        json!({"max_tokens": 9, "messages": [{"role": "user", "content": "go"}], "tool_choice": choice,
+            "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+            "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}})
+    };
+    for (choice, model, lost) in [
+        (json!({"type": "any"}), "claude-sonnet-4-0", "tool_choice"),
+        (json!({"type": "any"}), "claude-sonnet-4-5", ""),
+        (json!({"type": "auto"}), "claude-sonnet-4-0", ""),
+        (json!({"type": "tool", "name": "f"}), "claude-sonnet-4-0", ""),
+    ] {
+        assert_eq!(translated(&asked(choice.clone()), model).1, lost, "{choice} {model}");
+    }
+}
+
+#[test]
 fn sloppy_streams_are_completed() {
     let end = Event::Finish { choice: 0, reason: Finish::Filtered, stop_sequence: None };
     assert_eq!(
@@ -372,7 +415,14 @@ fn proofs_of_gemini_return_to_what_they_belong_to() {
     ];
     let choice = Choice { parts: parts.clone(), finish: Finish::ToolCalls, stop_sequence: None, logprobs: Vec::new() };
     let reply = Reply { choices: vec![choice], ..Reply::default() };
-    let head = ReplyHead { id: "x".into(), model: "m".into(), created: 0, include_usage: false, mode: StreamMode::No };
+    let head = ReplyHead {
+        id: "x".into(),
+        model: "m".into(),
+        created: 0,
+        include_usage: false,
+        mode: StreamMode::No,
+        estimated_input: 9,
+    };
     let mut out = Vec::new();
     Messages.write_reply(&reply, &head, &mut out);
     let reply: Value = serde_json::from_slice(&out).unwrap();
@@ -392,8 +442,14 @@ fn arguments_that_are_no_object_leave_the_reply_whole() {
         let call = Call { id: "a".into(), name: "f".into(), arguments: arguments.into(), signature: None };
         let parts = vec![Content::Call(call).into()];
         let choice = Choice { parts, finish: Finish::Stop, stop_sequence: None, logprobs: Vec::new() };
-        let head =
-            ReplyHead { id: "x".into(), model: "m".into(), created: 0, include_usage: false, mode: StreamMode::No };
+        let head = ReplyHead {
+            id: "x".into(),
+            model: "m".into(),
+            created: 0,
+            include_usage: false,
+            mode: StreamMode::No,
+            estimated_input: 9,
+        };
         let mut out = Vec::new();
         Messages.write_reply(&Reply { choices: vec![choice], ..Reply::default() }, &head, &mut out);
         let reply: Value = serde_json::from_slice(&out).unwrap();

@@ -23,6 +23,8 @@ pub(super) struct Tools<'r, 'a> {
     json: Option<&'r Json<'a>>,
     choice: Choice<'r, 'a>,
     single: bool,
+    /// Whether the client wants one of its tools to be called.
+    required: bool,
 }
 
 /// What `tool_choice` says.
@@ -59,6 +61,7 @@ impl<'r, 'a> Tools<'r, 'a> {
             }
             _ => None,
         };
+        let required = choice == Choice::Any && !offered.is_empty();
         if json.is_some() {
             choice = if offered.is_empty() || choice == Choice::None { Choice::Json } else { Choice::Any };
         }
@@ -67,7 +70,7 @@ impl<'r, 'a> Tools<'r, 'a> {
             choice = Choice::None;
         }
         let single = request.parallel_tool_calls == Some(false) || choice == Choice::Json;
-        Self { offered, gone, json, choice, single }
+        Self { offered, gone, json, choice, single, required }
     }
 
     /// Whether the answer is given by calling [`JSON_TOOL`].
@@ -78,6 +81,12 @@ impl<'r, 'a> Tools<'r, 'a> {
     /// Whether the model must call a tool.
     pub fn is_forced(&self) -> bool {
         matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)
+    }
+
+    /// Whether the client wants a tool of its own to be called, and the model may answer all the same, since answering is
+    /// a call, too.
+    pub fn may_answer(&self) -> bool {
+        self.json.is_some() && self.required
     }
 
     /// Writes `tools` and `tool_choice`.

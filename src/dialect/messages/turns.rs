@@ -181,7 +181,7 @@ impl<'d> Encoder<'d> {
         object.field("type", "tool_use");
         object.field("id", &id(&call.id.decode()));
         object.field("name", &call.name);
-        object.raw("input", arguments);
+        object.raw("input", &arguments);
         self.mark(cache, &mut object);
         object.end();
         Ok(())

@@ -1,12 +1,12 @@
 //! What requests, replies and streams have in common on the wire.
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Cache, Citation, Finish, Invalid, Json, Text, TokenUsage},
+    conversation::{Cache, Citation, Finish, Invalid, Text, TokenUsage, object_text},
     stream::json::ObjectWriter,
 };
 
@@ -151,11 +151,12 @@ impl From<WireUsage> for TokenUsage {
     }
 }
 
-/// Writes `usage`. Clients add the counts up without asking whether they are there, so in a whole message (`whole`)
-/// those that nobody knows are zero.
-pub(super) fn write_usage(usage: &TokenUsage, whole: bool, mut object: ObjectWriter<'_>) {
-    if whole || usage.input.is_some() {
-        object.field("input_tokens", &usage.fresh_input());
+/// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an `estimate`
+/// of its prompt to say where nobody has counted; other counts that nobody knows are zero.
+pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {
+    let counted = usage.input.map(|_| usage.fresh_input());
+    if let Some(input) = counted.or(estimate) {
+        object.field("input_tokens", &input);
         object.field("cache_creation_input_tokens", &usage.cache_write.unwrap_or(0));
         object.field("cache_read_input_tokens", &usage.cached.unwrap_or(0));
     }
@@ -193,12 +194,8 @@ pub(super) fn write_stop(finish: Finish, stop_sequence: Option<&Text<'_>>, objec
 }
 
 /// Arguments of a call as the object that this dialect wants: as they stand, `{}` for none. `None` if they are no object.
-pub(super) fn arguments(text: &str) -> Option<&str> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Some("{}");
-    }
-    Json::parse(text).is_ok_and(|json| json.is_object()).then_some(text)
+pub(super) fn arguments(text: &str) -> Option<Cow<'_, str>> {
+    if text.trim().is_empty() { Some(Cow::Borrowed("{}")) } else { object_text(text) }
 }
 
 /// Parses a value quickly; only if that fails, again to find out which field is wrong.

@@ -6,7 +6,7 @@ use super::{
     turns::Encoder,
 };
 use crate::{
-    conversation::{Dropped, Format, Invalid, Request, Text, TurnRules, turns},
+    conversation::{Dropped, Format, Invalid, Request, Text, TurnRules, ends_in_prefill, turns},
     dialect::{Destination, SamplingFacts, Server},
     stream::json::ObjectWriter,
 };
@@ -29,10 +29,13 @@ pub(super) fn write(
     let tools = Tools::plan(request, to);
     let by_tool = matches!(request.format, Some(Format::Schema { .. })) && !to.facts.structured;
     dropped.add_if(by_tool && !tools.answer(), "response_format");
+    // It may give the answer instead.
+    dropped.add_if(tools.may_answer(), "tool_choice");
     let thought = Thought::plan(request, to, tools.is_forced(), dropped);
     // Neither thinking nor a schema goes with an answer that has begun.
     let prefill = to.facts.prefill && !thought.is_on() && request.format.is_none();
     let (system, turns) = turns(&request.messages, TurnRules { prefill })?;
+    dropped.add_if(!prefill && ends_in_prefill(&request.messages), "prefill");
     let structured = request.format.as_ref().filter(|f| to.facts.structured && matches!(f, Format::Schema { .. }));
     let mut top = ObjectWriter::begin(out);
     if to.server == Server::VertexClaude {

@@ -125,7 +125,7 @@ impl Writer {
         message.raw("content", "[]");
         message.raw("stop_reason", "null");
         message.raw("stop_sequence", "null");
-        write_usage(&self.usage, true, message.object("usage"));
+        write_usage(&self.usage, Some(self.head.estimated_input), message.object("usage"));
         message.end();
         out.extend_from_slice(b"}\n\n");
     }
@@ -283,7 +283,8 @@ impl Writer {
         write_stop(finish, self.stop_sequence.as_ref(), &mut object);
         object.end();
         out.extend_from_slice(b",\"usage\":");
-        write_usage(&self.usage, false, ObjectWriter::begin(out));
+        // Where nobody counted, the beginning has said all there is.
+        write_usage(&self.usage, None, ObjectWriter::begin(out));
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 }

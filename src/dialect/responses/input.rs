@@ -101,8 +101,9 @@ impl<'a> History<'a, '_> {
         let id = text(item.call_id, || field("call_id"))?.ok_or_else(|| required("call_id"))?;
         let name = text(item.name, || field("name"))?.ok_or_else(|| required("name"))?;
         let written = text(item.arguments, || field("arguments"))?.unwrap_or_else(|| "".into());
-        let arguments =
-            arguments(written).ok_or_else(|| Invalid::new(field("arguments"), "must be the text of a JSON object"))?;
+        let arguments = arguments(written).ok_or_else(|| {
+            Invalid::new(field("arguments"), "must be the text of a JSON object, at most 128 levels deep")
+        })?;
         let signature = self.signature.take();
         self.answer(Content::Call(Call { id, name, arguments, signature }).into());
         Ok(())

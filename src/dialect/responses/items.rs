@@ -139,12 +139,10 @@ impl Items<'_, '_> {
         item.end();
     }
 
-    /// Thoughts go to their maker only, who can't use them without the proof.
+    /// Thoughts go to their maker only, who can't use them without the proof. Others' are of no use here, so that leaving
+    /// them out loses nothing.
     fn thoughts(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>) {
-        let Some(signature) = signature.filter(|signature| signature.maker == HOME) else {
-            self.dropped.add("thinking");
-            return;
-        };
+        let Some(signature) = signature.filter(|signature| signature.maker == HOME) else { return };
         // Without an id: OpenAI checks it against the one in the encrypted content.
         let mut item = self.list.object();
         item.field("type", "reasoning");

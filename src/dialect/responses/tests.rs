@@ -15,7 +15,14 @@ fn to(model: &str) -> Destination<'_> {
 }
 
 fn head() -> ReplyHead {
-    ReplyHead { id: "made1".into(), model: "asked".into(), created: 7, include_usage: false, mode: StreamMode::Sse }
+    ReplyHead {
+        id: "made1".into(),
+        model: "asked".into(),
+        created: 7,
+        include_usage: false,
+        mode: StreamMode::Sse,
+        estimated_input: 9,
+    }
 }
 
 #[test]
@@ -170,7 +177,7 @@ fn thoughts_reach_their_maker_only() {
         },
     ];
     let (body, dropped) = written(&Request { messages, ..Request::default() }, &to("gpt-4o"));
-    assert_eq!(dropped, "thinking");
+    assert_eq!(dropped, "");
     assert_eq!(
         body["input"],
         json!([

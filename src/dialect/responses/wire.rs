@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::conversation::{Invalid, Text};
+use crate::conversation::{Invalid, Text, object_text};
 
 /// An item of `input` or `output`. Only the kind is read before it is known what the other fields must be: items of
 /// hosted tools use the same names for other things.
@@ -92,7 +92,9 @@ pub(super) fn arguments(text: Text<'_>) -> Option<Cow<'_, str>> {
     let decoded = text.into_decoded();
     match decoded.trim() {
         "" | "null" => Some(Cow::Borrowed("{}")),
-        trimmed if trimmed.starts_with('{') && serde_json::from_str::<&RawValue>(trimmed).is_ok() => Some(decoded),
-        _ => None,
+        _ => match decoded {
+            Cow::Borrowed(text) => object_text(text),
+            Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
+        },
     }
 }
