@@ -296,19 +296,19 @@ fn large_and_deep_requests_are_read_and_written() {
 }
 
 #[test]
-fn thoughts_are_a_loss_only_to_who_could_read_them() {
+fn thoughts_are_a_loss_where_their_proof_is_lost() {
     let thought = |maker: Option<Maker>| Content::Thinking {
         text: "hm".into(),
         signature: maker.map(|maker| Signature { maker, value: "c2ln".into() }),
     };
     for (server, model, maker, lost) in [
         (Server::OpenAi, "gpt-5", None, ""),
-        (Server::OpenAi, "gpt-5", Some(Maker::Anthropic), ""),
+        (Server::OpenAi, "gpt-5", Some(Maker::Anthropic), "thinking"),
         (Server::Azure, "gpt-5", Some(Maker::OpenAi), "thinking"),
         (Server::DeepSeek, "deepseek-reasoner", None, ""),
-        (Server::DeepSeek, "deepseek-reasoner", Some(Maker::Google), ""),
+        (Server::DeepSeek, "deepseek-reasoner", Some(Maker::Google), "thinking"),
         (Server::Compatible, "gemini-3-pro", Some(Maker::Google), "thinking"),
-        (Server::Compatible, "qwen3", Some(Maker::Google), ""),
+        (Server::Compatible, "qwen3", Some(Maker::Google), "thinking"),
     ] {
         let parts = vec![thought(maker).into(), Content::text("a").into()];
         let user = |text| Message { role: Role::User, parts: vec![Content::text(text).into()] };

@@ -252,8 +252,8 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// The thoughts that the server wants back. Of the others only proofs that its own model could have read are a loss,
-    /// and named.
+    /// The thoughts that the server wants back. Of the others those with a proof are a loss, and named: what was said
+    /// without one nobody needs again.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
         let server = self.to.server;
         let wanted = server == Server::Compatible || (server == Server::DeepSeek && calls);

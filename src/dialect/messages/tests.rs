@@ -382,7 +382,7 @@ fn tools_that_need_not_be_called_are_named() {
         (json!({"type": "any"}), "claude-sonnet-4-0", "tool_choice"),
         (json!({"type": "any"}), "claude-sonnet-4-5", ""),
         (json!({"type": "auto"}), "claude-sonnet-4-0", ""),
-        (json!({"type": "tool", "name": "f"}), "claude-sonnet-4-0", ""),
+        (json!({"type": "tool", "name": "f"}), "claude-sonnet-4-0", "response_format"),
     ] {
         assert_eq!(translated(&asked(choice.clone()), model).1, lost, "{choice} {model}");
     }
