@@ -158,7 +158,7 @@ impl<'a> Candidate<'a> {
 
 /// Arguments of a call, as the model wrote them.
 pub(super) fn arguments(args: Option<&RawValue>) -> &str {
-    args.map(RawValue::get).filter(|args| args.starts_with('{')).unwrap_or("{}")
+    args.map(RawValue::get).filter(|args| *args != "null").unwrap_or("{}")
 }
 
 /// Reads a reply.
