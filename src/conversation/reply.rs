@@ -1,6 +1,6 @@
 //! What a model answers, in one piece.
 
-use super::{Part, Text, TokenUsage};
+use super::{Content, Part, Text, TokenUsage};
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +32,19 @@ pub struct Choice<'a> {
     pub logprobs: Vec<TokenLogprob<'a>>,
 }
 
+impl Choice<'_> {
+    /// Why the answer ended, for a dialect in which arguments are objects, which leaves calls without one out, and in which
+    /// a refusal is no content but a reason.
+    pub fn strict_finish(&self) -> Finish {
+        let has = |test: &dyn Fn(&Content<'_>) -> bool| self.parts.iter().any(|part| test(&part.content));
+        if has(&|content| matches!(content, Content::Call(call) if call.object().is_none())) {
+            return self.finish.with_broken_call();
+        }
+        let refused = has(&|content| matches!(content, Content::Refusal(_)));
+        self.finish.with_calls(has(&|content| matches!(content, Content::Call(_)))).with_refusal(refused)
+    }
+}
+
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Finish {
@@ -54,6 +67,24 @@ impl Finish {
     pub const fn with_calls(self, calls: bool) -> Self {
         match self {
             Self::Stop if calls => Self::ToolCalls,
+            other => other,
+        }
+    }
+
+    /// The reason where a refusal in words is one: OpenAI says `stop` of it.
+    #[must_use]
+    pub const fn with_refusal(self, refused: bool) -> Self {
+        match self {
+            Self::Stop if refused => Self::Filtered,
+            other => other,
+        }
+    }
+
+    /// The reason where a call had to be left out: the answer is not what the model meant to say.
+    #[must_use]
+    pub const fn with_broken_call(self) -> Self {
+        match self {
+            Self::Stop | Self::ToolCalls => Self::Failed,
             other => other,
         }
     }

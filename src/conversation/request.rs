@@ -220,10 +220,22 @@ pub struct Call<'a> {
     pub id: Text<'a>,
     /// The tool.
     pub name: Text<'a>,
-    /// The arguments: the text of a JSON object, numbers and order as the model wrote them.
+    /// The arguments: the text of a JSON object, numbers and order as the model wrote them. In replies it may be anything,
+    /// since models write what is no JSON, and one that is cut short does: see [`object`](Self::object).
     pub arguments: Cow<'a, str>,
     /// A proof that the model made the call (Gemini).
     pub signature: Option<Signature<'a>>,
+}
+
+impl Call<'_> {
+    /// The arguments as the text of a JSON object, `{}` for none at all; `None` if they are no object.
+    pub fn object(&self) -> Option<&str> {
+        let text = self.arguments.trim();
+        if text.is_empty() {
+            return Some("{}");
+        }
+        Json::parse(text).is_ok_and(|json| json.is_object()).then_some(text)
+    }
 }
 
 /// What a tool gave back.

@@ -1,8 +1,10 @@
 //! What a dialect must be able to do to be translated: read and write requests, replies, streams and errors.
 
+use serde::de::IgnoredAny;
+
 use super::{ModelFacts, StreamMode};
 use crate::{
-    conversation::{Dropped, Event, Failure, Invalid, Reply, Request},
+    conversation::{Dropped, ErrorClass, Event, Failure, Invalid, Reply, Request},
     stream::TopLevel,
 };
 
@@ -85,12 +87,34 @@ pub trait Codec: Sync {
 /// Reads one stream, event by event.
 pub trait ReadEvents: Send {
     /// Reads one event: the `data` of a server-sent event, or the payload of an event-stream frame, with its name
-    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known say nothing.
+    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known say
+    /// nothing; one that is no JSON ends the stream with an error ([`unreadable`]). `data` is UTF-8.
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>));
 
     /// The provider's stream ended. Says what was held back: for dialects without a mark of the end, [`Event::End`] if
     /// the answer was complete; nothing if it was cut.
     fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>));
+}
+
+/// The end of a stream whose event can't be read: what was in it is lost, so the rest is no whole answer. `None` for what is
+/// JSON but not what was expected, and for events that are none of the dialect's: empty, `[DONE]`, named and no object.
+pub(super) fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
+    let data = data.trim_ascii();
+    let foreign = name.is_some() && !data.starts_with(b"{");
+    if data.is_empty() || foreign || data.starts_with(b"[DONE]") {
+        return None;
+    }
+    if serde_json::from_slice::<IgnoredAny>(data).is_ok() {
+        return None;
+    }
+    Some(Failure {
+        status: 502,
+        class: ErrorClass::BadGateway,
+        code: None,
+        message: "the upstream's stream can't be read".into(),
+        param: None,
+        retry_after: None,
+    })
 }
 
 /// Writes one stream.

@@ -153,9 +153,18 @@ fn split_bare(frame: &[u8], bare: bool) -> (&[u8], &[u8]) {
 impl Inner {
     fn event(&mut self, name: Option<&[u8]>, data: &[u8]) {
         let Self { reader, sink } = self;
-        if !sink.ended {
-            reader.event(name, data, &mut |event| sink.event(event));
+        if sink.ended {
+            return;
         }
+        // Nearly always UTF-8. Where it is not, a character is lost, but not the event.
+        let replaced;
+        let data = if simdutf8::basic::from_utf8(data).is_ok() {
+            data
+        } else {
+            replaced = String::from_utf8_lossy(data);
+            replaced.as_bytes()
+        };
+        reader.event(name, data, &mut |event| sink.event(event));
     }
 }
 
@@ -201,6 +210,11 @@ mod tests {
     use super::*;
 
     fn translate(frames: &[&str]) -> String {
+        let frames: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes()).collect();
+        translate_from(Dialect::Gemini, Dialect::Chat, &frames)
+    }
+
+    fn translate_from(from: Dialect, to: Dialect, frames: &[&[u8]]) -> String {
         let head = ReplyHead {
             id: "made1".into(),
             model: "m".into(),
@@ -209,11 +223,10 @@ mod tests {
             mode: StreamMode::Sse,
             estimated_input: 9,
         };
-        let from = codec(Dialect::Gemini);
-        let mut translator = Translator::new(from, StreamMode::Sse, codec(Dialect::Chat), head, Arc::default());
+        let mut translator = Translator::new(codec(from), StreamMode::Sse, codec(to), head, Arc::default());
         let mut out = Vec::new();
         for frame in frames {
-            out.extend_from_slice(&translator.frame(frame.as_bytes()).unwrap());
+            out.extend_from_slice(&translator.frame(frame).unwrap());
         }
         out.extend_from_slice(&translator.finish());
         String::from_utf8(out).unwrap()
@@ -232,5 +245,35 @@ mod tests {
         }
         let fine = chunk.replace("}]}}]", "}]},\"finishReason\":\"STOP\"}]");
         assert!(translate(&[&fine]).ends_with("data: [DONE]\n\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_stream_with_an_error() {
+        let good = br#"data: {"id":"a","choices":[{"index":0,"delta":{"content":"one"}}]}"#;
+        let done = b"data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        let end: &[u8] = b"\n\n";
+        let broken: &[u8] = b"data: {bad json\n\n";
+        for (middle, failed) in [
+            (broken, true),
+            (b"data: hello\n\n", true),
+            (b"data: {\"id\":5}\n\n", false),
+            (b"event: ping\ndata: now\n\n", false),
+            (b"data:\n\n", false),
+        ] {
+            let seen = translate_from(Dialect::Chat, Dialect::Messages, &[good, end, middle, done]);
+            assert_eq!(seen.contains("the upstream's stream can't be read"), failed, "{seen}");
+            assert_eq!(seen.contains("message_stop"), !failed, "{seen}");
+        }
+        for from in [Dialect::Messages, Dialect::Responses, Dialect::Gemini] {
+            let seen = translate_from(from, Dialect::Chat, &[broken]);
+            assert!(seen.contains("the upstream's stream can't be read"), "{from:?}: {seen}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_replaced() {
+        let event = b"data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xff\xfeb\"}}]}\n\n";
+        let seen = translate_from(Dialect::Chat, Dialect::Messages, &[event, b"data: [DONE]\n\n"]);
+        assert!(seen.contains("a\u{fffd}\u{fffd}b") && seen.contains("message_stop"), "{seen}");
     }
 }

@@ -20,7 +20,7 @@ use super::{
     relay::{Observer, RelayForm},
 };
 use crate::{
-    conversation::{Content, Dropped, Failure, Invalid, Media, Names, Request, Source, Text},
+    conversation::{Content, Dropped, ErrorClass, Failure, Invalid, Media, Names, Request, Source, Text},
     dialect::{
         Ask, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage, codec,
         lookup, reply::Totals,
@@ -276,7 +276,12 @@ impl Translation {
         let bytes = collect(body, limit, reading).await?;
         if !parts.status.is_success() {
             let bytes = with_error_type(bytes, error_type.as_deref());
-            let failure = self.source().read_error(parts.status.as_u16(), &bytes);
+            let mut failure = self.source().read_error(parts.status.as_u16(), &bytes);
+            if parts.status.is_redirection() {
+                // It leads to the provider's place, in the provider's dialect.
+                failure.message = format!("the upstream redirects, with status {}", parts.status.as_u16()).into();
+                (failure.status, failure.class, failure.code) = (502, ErrorClass::BadGateway, None);
+            }
             return Ok(self.failed(parts, &failure, reading));
         }
         if bytes.len() > COUNTED && TopLevel::scan(&bytes).is_ok_and(|top| top.values() > MAX_VALUES) {
@@ -331,6 +336,7 @@ impl Translation {
     fn settle_headers(&self, headers: &mut HeaderMap) {
         headers::from_provider(headers);
         headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::LOCATION);
         headers.remove("x-amzn-errortype");
         let (from, to) = (request_id_header(self.from), request_id_header(self.to));
         if from != to

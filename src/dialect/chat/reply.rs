@@ -163,11 +163,11 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     }
 }
 
-/// A call; arguments that are no object, which a model cut short can leave, are none.
+/// A call; arguments that are no object, which a model cut short can leave, stay as they are.
 fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Part<'_>> {
     let signature = call.signature();
     let function = call.function?;
-    let arguments = wire::arguments(function.arguments).unwrap_or(Cow::Borrowed("{}"));
+    let arguments = wire::arguments(function.arguments).or_else(|| function.arguments.map(wire::written));
     let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| made().into());
-    Some(Content::Call(Call { id, name: function.name?, arguments, signature }).into())
+    Some(Content::Call(Call { id, name: function.name?, arguments: arguments?, signature }).into())
 }

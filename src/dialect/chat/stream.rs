@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Content, Event, Finish, Opened, Signature, Text, TokenUsage},
-    dialect::ReadEvents,
+    dialect::{ReadEvents, codec::unreadable},
 };
 
 /// Most answers and most calls of one answer that are read; what is beyond is no answer to anybody's question.
@@ -77,6 +77,9 @@ impl ReadEvents for Reader {
         }
         if let Ok(wire) = wire {
             self.chunk(wire, sink);
+        } else if let Some(failure) = unreadable(name, data) {
+            self.ended = true;
+            sink(Event::Error(failure));
         }
     }
 

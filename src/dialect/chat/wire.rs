@@ -192,10 +192,7 @@ impl<'a> WireCall<'a> {
 /// `None` when it is something else, or too deep for common parsers.
 pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
-    let arguments = match text(raw) {
-        Some(text) => text.into_decoded(),
-        None => Cow::Borrowed(raw.get()),
-    };
+    let arguments = written(raw);
     let trimmed = arguments.trim();
     if trimmed.is_empty() || trimmed == "null" {
         return Some(Cow::Borrowed("{}"));
@@ -204,6 +201,11 @@ pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
         Cow::Borrowed(text) => object_text(text),
         Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
     }
+}
+
+/// The arguments of a call, whatever they are.
+pub(super) fn written(raw: &RawValue) -> Cow<'_, str> {
+    text(raw).map_or(Cow::Borrowed(raw.get()), Text::into_decoded)
 }
 
 /// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).

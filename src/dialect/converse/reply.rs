@@ -104,8 +104,7 @@ pub(super) fn end_of(finish: Finish, answer: bool, calls: bool) -> Finish {
 pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
     let choice = reply.choices.first();
     let parts = choice.map(|choice| choice.parts.as_slice()).unwrap_or_default();
-    let calls = parts.iter().any(|part| matches!(part.content, Content::Call(_)));
-    let finish = choice.map_or(Finish::Stop, |choice| choice.finish).with_calls(calls);
+    let finish = choice.map_or(Finish::Stop, Choice::strict_finish);
     let stop_text = choice.and_then(|choice| choice.stop_sequence.as_ref());
 
     let mut body = ObjectWriter::begin(out);
@@ -119,7 +118,9 @@ pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
     list.end();
     message.end();
     output.end();
-    body.field("stopReason", formats::stop_reason(finish, stop_text.is_some()));
+    let left_out = finish == Finish::Failed && choice.is_some_and(|choice| choice.finish != Finish::Failed);
+    let reason = if left_out { "malformed_tool_use" } else { formats::stop_reason(finish, stop_text.is_some()) };
+    body.field("stopReason", reason);
     write_stop_text(&mut body, stop_text.filter(|_| finish == Finish::Stop));
     write_usage(&mut body, &reply.usage);
     body.raw("metrics", r#"{"latencyMs":0}"#);
@@ -196,12 +197,14 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
             block.end();
         }
         Content::Call(call) => {
+            // What a model wrote that is no object is no input: a client would run the tool with something else.
+            let Some(input) = call.object() else { return };
             // Converse has no place for the signature of a call: it stands in front, as thoughts without text.
             if call.signature.is_some() {
                 write_thinking(&"".into(), call.signature.as_ref(), list);
             }
             let mut block = list.object();
-            content::write_call(&mut block, &call.id, &call.name, &call.arguments);
+            content::write_call(&mut block, &call.id, &call.name, input);
             block.end();
         }
         Content::Result(_) => {}

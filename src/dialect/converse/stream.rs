@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Maker, Opened, Signature, Text, TokenUsage},
-    dialect::ReadEvents,
+    dialect::{ReadEvents, codec::unreadable},
 };
 
 /// Blocks that are remembered as open. Bedrock opens one at a time; more are closed, so that no stream grows the list.
@@ -133,40 +133,11 @@ impl ReadEvents for Reader {
             sink(Event::Error(failure));
             return;
         }
-        match name {
-            b"messageStart" => self.start(sink),
-            // What comes behind the end of an answer is none of it.
-            b"contentBlockDelta" | b"contentBlockStart" | b"messageStop" if self.finished => {}
-            b"contentBlockDelta" => {
-                if let Ok(BlockDelta { content_block_index, delta: Some(delta) }) = serde_json::from_slice(data) {
-                    self.delta(content_block_index.unwrap_or(0), delta, sink);
-                }
-            }
-            b"contentBlockStart" => {
-                if let Ok(BlockStart { content_block_index, start: Some(Start { tool_use: Some(call) }) }) =
-                    serde_json::from_slice(data)
-                {
-                    self.call(content_block_index.unwrap_or(0), call, sink);
-                }
-            }
-            b"contentBlockStop" => {
-                if let Ok(BlockStop { content_block_index }) = serde_json::from_slice(data) {
-                    self.close(content_block_index.unwrap_or(0), sink);
-                }
-            }
-            b"messageStop" => {
-                if let Ok(stop) = serde_json::from_slice(data) {
-                    self.stop(&stop, sink);
-                }
-            }
-            b"metadata" => {
-                self.start(sink);
-                if let Ok(Metadata { usage: Some(usage) }) = serde_json::from_slice(data) {
-                    sink(Event::Usage(usage.read()));
-                }
-                self.finish(sink);
-            }
-            _ => {}
+        if self.read(name, data, sink).is_err()
+            && let Some(failure) = unreadable(None, data)
+        {
+            self.over = true;
+            sink(Event::Error(failure));
         }
     }
 
@@ -180,6 +151,41 @@ impl ReadEvents for Reader {
 }
 
 impl Reader {
+    fn read(&mut self, name: &[u8], data: &[u8], sink: Sink<'_>) -> serde_json::Result<()> {
+        match name {
+            b"messageStart" => self.start(sink),
+            // What comes behind the end of an answer is none of it.
+            b"contentBlockDelta" | b"contentBlockStart" | b"messageStop" if self.finished => {}
+            b"contentBlockDelta" => {
+                if let BlockDelta { content_block_index, delta: Some(delta) } = serde_json::from_slice(data)? {
+                    self.delta(content_block_index.unwrap_or(0), delta, sink);
+                }
+            }
+            b"contentBlockStart" => {
+                if let BlockStart { content_block_index, start: Some(Start { tool_use: Some(call) }) } =
+                    serde_json::from_slice(data)?
+                {
+                    self.call(content_block_index.unwrap_or(0), call, sink);
+                }
+            }
+            b"contentBlockStop" => {
+                let BlockStop { content_block_index } = serde_json::from_slice(data)?;
+                self.close(content_block_index.unwrap_or(0), sink);
+            }
+            b"messageStop" => self.stop(&serde_json::from_slice(data)?, sink),
+            b"metadata" => {
+                self.start(sink);
+                // The answer is whole without its cost.
+                if let Ok(Metadata { usage: Some(usage) }) = serde_json::from_slice(data) {
+                    sink(Event::Usage(usage.read()));
+                }
+                self.finish(sink);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn start(&mut self, sink: Sink<'_>) {
         if !std::mem::replace(&mut self.started, true) {
             sink(Event::Start { id: None, model: None, usage: TokenUsage::default() });

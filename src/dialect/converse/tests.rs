@@ -499,3 +499,14 @@ fn a_stream_that_was_cut_has_no_end() {
     reader.finish(&mut sink);
     assert!(seen.last().unwrap().starts_with("Delta"), "{seen:?}");
 }
+
+#[test]
+fn an_event_that_is_no_json_ends_the_stream() {
+    let mut reader = Converse.read_events();
+    let mut seen = Vec::new();
+    let mut sink = |event: Event<'_>| seen.push(format!("{event:?}"));
+    reader.event(Some(b"contentBlockDelta"), br#"{"contentBlockIndex":0,"delta":{"text":"a"#, &mut sink);
+    reader.event(Some(b"messageStop"), br#"{"stopReason":"end_turn"}"#, &mut sink);
+    reader.finish(&mut sink);
+    assert!(seen.len() == 1 && seen.iter().all(|event| event.starts_with("Error")), "{seen:?}");
+}

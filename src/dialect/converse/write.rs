@@ -33,7 +33,7 @@ pub(super) fn write(
     name_what_has_no_place(request, dropped);
 
     let mut body = ObjectWriter::begin(out);
-    let mut blocks = Blocks::new(&to.facts, dropped);
+    let mut blocks = Blocks::new(to, dropped);
     blocks.messages(&turns, &mut body);
     blocks.system(&system, (plan.form == Form::Instructed).then_some(ANSWER_IN_JSON), &mut body);
     thinking::write_inference(&mut body, &settings, &request.sampling.stop, to, dropped);

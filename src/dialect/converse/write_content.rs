@@ -10,7 +10,7 @@ use crate::{
         Cache, Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
         safe_id,
     },
-    dialect::{ModelFacts, Vendor},
+    dialect::{Destination, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -26,6 +26,8 @@ const MAX_DOCUMENT_NAME: usize = 180;
 /// Writes content blocks for one model.
 pub(super) struct Blocks<'w> {
     vendor: Vendor,
+    /// Whether the model takes sounds.
+    hears: bool,
     dropped: &'w mut Dropped,
     /// Names of documents, which must differ.
     documents: HashSet<String>,
@@ -42,8 +44,8 @@ pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
 }
 
 impl<'w> Blocks<'w> {
-    pub(super) fn new(facts: &ModelFacts, dropped: &'w mut Dropped) -> Self {
-        Self { vendor: facts.vendor, dropped, documents: HashSet::new() }
+    pub(super) fn new(to: &Destination<'_>, dropped: &'w mut Dropped) -> Self {
+        Self { vendor: to.facts.vendor, hears: hears(to), dropped, documents: HashSet::new() }
     }
 
     /// Writes `messages`.
@@ -206,6 +208,15 @@ impl<'w> Blocks<'w> {
     fn media(&mut self, media: &Media<'_>, list: &mut ArrayWriter<'_>) -> bool {
         let kind = media.kind;
         let member = formats::member(kind);
+        let refused = match kind {
+            MediaKind::Audio => !self.hears,
+            MediaKind::Video => self.vendor == Vendor::Anthropic,
+            MediaKind::Image | MediaKind::Document => false,
+        };
+        if refused {
+            self.dropped.add(member);
+            return false;
+        }
         self.dropped.add_if(media.detail.as_ref().is_some_and(|detail| !detail.is("auto")), "detail");
         let (format, place, value) = match &media.source {
             Source::Data { mime, data } => (formats::format(kind, mime), "bytes", data.reborrow()),
@@ -262,6 +273,15 @@ impl<'w> Blocks<'w> {
             unique = format!("{name} {count}");
         }
         unique
+    }
+}
+
+/// Whether a model takes sounds: Claude and Nova don't, but for Nova's models that are made for them.
+fn hears(to: &Destination<'_>) -> bool {
+    match to.facts.vendor {
+        Vendor::Anthropic => false,
+        Vendor::Amazon => ["omni", "sonic"].iter().any(|made| to.model.contains(made)),
+        Vendor::Other => true,
     }
 }
 

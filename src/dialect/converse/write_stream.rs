@@ -26,6 +26,7 @@ pub(super) struct Writer {
     /// Converse's number of the next block.
     next: u64,
     calls: bool,
+    refused: bool,
     usage: TokenUsage,
     /// `messageStop` is written.
     stopped: bool,
@@ -124,7 +125,10 @@ impl Writer {
         }
         let index = self.take_index();
         let kind = match opened {
-            Opened::Text | Opened::Refusal => Kind::Text,
+            Opened::Text | Opened::Refusal => {
+                self.refused |= *opened == Opened::Refusal;
+                Kind::Text
+            }
             Opened::Thinking => Kind::Thinking,
             Opened::Redacted(signature) => {
                 let blob = content::redacted_blob(signature);
@@ -271,7 +275,7 @@ impl Writer {
         self.end_current(out);
         self.waiting.iter_mut().for_each(|waiting| waiting.closed = true);
         self.write_waiting(out);
-        let reason = reason.with_calls(self.calls);
+        let reason = reason.with_calls(self.calls).with_refusal(self.refused);
         aws::write_event(out, "messageStop", |out| {
             let mut event = ObjectWriter::begin(out);
             event.field("stopReason", formats::stop_reason(reason, stop_text.is_some()));

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    conversation::{ErrorClass, Failure},
+    conversation::{ErrorClass, Failure, Text},
     stream::json::ObjectWriter,
 };
 
@@ -33,6 +33,20 @@ pub(super) fn find(body: &[u8]) -> Option<Failure<'static>> {
     let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     let status = code.filter(|code| (400..600).contains(code)).unwrap_or(502);
     Some(of_value(status, inside))
+}
+
+/// The error of an answer that failed with nothing said: Google's message, or its word.
+pub(super) fn nothing_said<'a>(reason: Option<Text<'a>>, message: Option<Text<'a>>) -> Failure<'a> {
+    let reason = reason.map(Text::into_decoded);
+    let message = message.filter(|message| !message.is_blank()).map(Text::into_decoded).or_else(|| reason.clone());
+    Failure {
+        status: 502,
+        class: ErrorClass::BadGateway,
+        code: reason,
+        message: message.unwrap_or(Cow::Borrowed("the provider gave no answer")),
+        param: None,
+        retry_after: None,
+    }
 }
 
 fn of_value(status: u16, value: &Value) -> Failure<'static> {

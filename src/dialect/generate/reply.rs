@@ -40,6 +40,8 @@ pub(super) struct Candidate<'a> {
     #[serde(borrow)]
     pub(super) finish_reason: Option<Text<'a>>,
     #[serde(borrow)]
+    pub(super) finish_message: Option<Text<'a>>,
+    #[serde(borrow)]
     pub(super) citation_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) grounding_metadata: Option<&'a RawValue>,
@@ -158,7 +160,7 @@ impl<'a> Candidate<'a> {
 
 /// Arguments of a call, as the model wrote them.
 pub(super) fn arguments(args: Option<&RawValue>) -> &str {
-    args.map(RawValue::get).filter(|args| args.starts_with('{')).unwrap_or("{}")
+    args.map(RawValue::get).filter(|args| *args != "null").unwrap_or("{}")
 }
 
 /// Reads a reply.
@@ -172,11 +174,16 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let mut calls = 0;
     let mut candidates = wire.candidates.unwrap_or_default();
     candidates.sort_by_key(|candidate| candidate.index.unwrap_or(0));
+    let told = candidates.first_mut().map(|first| (first.finish_reason.clone(), first.finish_message.take()));
     let mut choices: Vec<Choice<'_>> =
         candidates.into_iter().map(|candidate| choice(candidate, wire.response_id.as_ref(), &mut calls)).collect();
-    if choices.is_empty() {
-        let finish = if blocked { Finish::Filtered } else { Finish::Failed };
+    if choices.is_empty() && blocked {
+        let finish = Finish::Filtered;
         choices.push(Choice { parts: Vec::new(), finish, stop_sequence: None, logprobs: Vec::new() });
+    }
+    if choices.iter().all(|choice| choice.finish == Finish::Failed && !says(&choice.parts)) {
+        let (reason, message) = told.unwrap_or_default();
+        return Err(error::nothing_said(reason, message));
     }
     Ok(Reply {
         id: wire.response_id,
@@ -186,6 +193,11 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         usage: wire.usage_metadata.map(|usage| usage.read()).unwrap_or_default(),
         service_tier: None,
     })
+}
+
+/// Whether there is anything but thoughts.
+fn says(parts: &[Part<'_>]) -> bool {
+    parts.iter().any(|part| !matches!(part.content, Content::Thinking { .. } | Content::Redacted(_)))
 }
 
 fn no_reply() -> Failure<'static> {

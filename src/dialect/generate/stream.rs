@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
-    dialect::ReadEvents,
+    dialect::{ReadEvents, codec::unreadable},
 };
 
 /// Most answers at once; Google allows eight.
@@ -41,23 +41,27 @@ struct Answer {
     /// The open block, and whether it holds thoughts.
     open: Option<(u32, bool)>,
     called: bool,
+    /// Something other than thoughts has come.
+    said: bool,
     /// A character that takes several bytes has come: places in bytes are no places in characters any more.
     wide: bool,
     /// Sources that have been named.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
     /// Why it ended, if it has: older models say so in every chunk, so only the end of the stream makes it true.
     reason: Option<String>,
+    /// What Google says of it.
+    message: Option<String>,
 }
 
 impl ReadEvents for Reader {
-    fn event(&mut self, _name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
         if self.ended {
             return;
         }
         let chunk = match Wire::parse(data) {
             Some(chunk) if chunk.error.is_none() => chunk,
             _ => {
-                if let Some(failure) = error::find(data) {
+                if let Some(failure) = error::find(data).or_else(|| unreadable(name, data)) {
                     self.start(None, None, sink);
                     self.ended = true;
                     sink(Event::Error(failure));
@@ -88,10 +92,16 @@ impl ReadEvents for Reader {
             sink(Event::Finish { choice: 0, reason: Finish::Filtered, stop_sequence: None });
             sink(Event::End);
         } else if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.reason.is_some()) {
+            if self.choices.iter().all(|answer| !answer.said && answer.end() == Finish::Failed)
+                && let Some(answer) = self.choices.first_mut()
+            {
+                let (reason, message) = (answer.reason.take(), answer.message.take());
+                sink(Event::Error(error::nothing_said(reason.map(Text::from), message.map(Text::from)).into_owned()));
+                return;
+            }
             for answer in &mut self.choices {
                 answer.close(sink);
-                let reason = answer.reason.take().map(Text::from);
-                let reason = names::finish(reason.as_ref(), answer.called, answer.blocks > 0);
+                let reason = answer.end();
                 sink(Event::Finish { choice: answer.choice, reason, stop_sequence: None });
             }
             sink(Event::End);
@@ -134,6 +144,9 @@ impl Reader {
         if !tokens.is_empty() {
             sink(Event::Logprobs { choice: answer.choice, tokens });
         }
+        if let Some(message) = candidate.finish_message {
+            answer.message = Some(message.decode().into_owned());
+        }
         if let Some(reason) = candidate.finish_reason {
             answer.reason = Some(reason.decode().into_owned());
         }
@@ -141,6 +154,12 @@ impl Reader {
 }
 
 impl Answer {
+    /// Why it ended.
+    fn end(&self) -> Finish {
+        let reason = self.reason.as_deref().map(Text::from);
+        names::finish(reason.as_ref(), self.called, self.blocks > 0)
+    }
+
     /// The block that text or thoughts go into, opened if another kind is open.
     fn block(&mut self, thought: bool, sink: Sink<'_>) -> u32 {
         if let Some((block, kind)) = self.open
@@ -171,6 +190,7 @@ impl Answer {
         let thought = part.thought == Some(true);
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.wide |= !thought && !is_ascii(&text);
+            self.said |= !thought;
             let block = self.block(thought, sink);
             sink(Event::Delta { choice: self.choice, block, text });
         }
@@ -190,7 +210,7 @@ impl Answer {
     ) {
         let Some(name) = call.name else { return };
         self.close(sink);
-        self.called = true;
+        (self.called, self.said) = (true, true);
         let (choice, block) = (self.choice, self.next());
         let arguments = arguments(call.args);
         let id = call

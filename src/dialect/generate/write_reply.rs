@@ -43,7 +43,8 @@ fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'
     parts.end();
     content.field("role", "model");
     content.end();
-    write_finish(finish_reason(choice.finish), malformed, &mut candidate);
+    let refused = choice.parts.iter().any(|part| matches!(part.content, Content::Refusal(_)));
+    write_finish(finish_reason(choice.finish.with_refusal(refused)), malformed, &mut candidate);
     candidate.field("index", &index);
     let cited: Vec<Cited<'_, '_>> = choice.parts.iter().flat_map(cited).collect();
     citations::write(&cited, &mut candidate);

@@ -50,6 +50,7 @@ struct Answer {
     finish: Finish,
     /// The tool whose arguments are no object.
     malformed: Option<String>,
+    refused: bool,
     citations: Vec<Citation<'static>>,
     /// A character that takes several bytes has come.
     wide: bool,
@@ -148,7 +149,13 @@ impl Writer {
             return;
         }
         let kind = match opened {
-            Opened::Text | Opened::Refusal => Kind::Text,
+            Opened::Text => Kind::Text,
+            Opened::Refusal => {
+                if let Some(answer) = self.answer(choice) {
+                    answer.refused = true;
+                }
+                Kind::Text
+            }
             Opened::Thinking => Kind::Thinking,
             Opened::Redacted(signature) => {
                 self.chunk(choice, out, |parts| write_redacted(signature, parts.object()));
@@ -252,7 +259,7 @@ impl Answer {
     fn write(&self, index: usize, mut candidate: ObjectWriter<'_>) {
         // Google's own last event has an empty text, and some clients read it without asking.
         candidate.raw("content", r#"{"parts":[{"text":""}],"role":"model"}"#);
-        write_finish(finish_reason(self.finish), self.malformed.as_deref(), &mut candidate);
+        write_finish(finish_reason(self.finish.with_refusal(self.refused)), self.malformed.as_deref(), &mut candidate);
         candidate.field("index", &index);
         let bytes = |citation: &Citation<'_>| if self.wide { None } else { Some((citation.start?, citation.end?)) };
         let cited: Vec<_> = self.citations.iter().map(|citation| Cited { citation, bytes: bytes(citation) }).collect();

@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    wire::{Block, WireCitation, WireUsage, arguments, finish_of, write_citation, write_stop, write_usage},
+    wire::{Block, WireCitation, WireUsage, finish_of, write_citation, write_stop, write_usage},
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Json, Part, Reply, Signature, Text, TokenUsage,
+        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
     },
     dialect::ReplyHead,
-    stream::json::{ArrayWriter, ObjectWriter, write_string},
+    stream::json::{ArrayWriter, ObjectWriter},
 };
 
 #[derive(Deserialize)]
@@ -126,8 +126,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         write_part(part, &mut content);
     }
     content.end();
-    let calls = choice.is_some_and(|c| c.parts.iter().any(|part| matches!(part.content, Content::Call(_))));
-    let finish = choice.map_or(Finish::Stop, |choice| choice.finish.with_calls(calls));
+    let finish = choice.map_or(Finish::Stop, Choice::strict_finish);
     write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
     write_usage(&reply.usage, Some(head.estimated_input), top.object("usage"));
     top.end();
@@ -170,10 +169,12 @@ fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
         }
         Content::Redacted(signature) => write_redacted(signature, list.object()),
         Content::Call(call) => {
+            // What a model wrote that is no object is no input: a client would run the tool with something else.
+            let Some(input) = call.object() else { return };
             if let Some(signature) = &call.signature {
                 write_redacted(signature, list.object());
             }
-            write_call(call, list.object());
+            write_call(call, input, list.object());
         }
         // A message of this dialect has no place for media, and results are the client's.
         Content::Media(_) | Content::Result(_) => {}
@@ -204,20 +205,10 @@ pub(super) fn write_redacted(signature: &Signature<'_>, mut object: ObjectWriter
     object.end();
 }
 
-fn write_call(call: &Call<'_>, mut object: ObjectWriter<'_>) {
+fn write_call(call: &Call<'_>, input: &str, mut object: ObjectWriter<'_>) {
     object.field("type", "tool_use");
     object.field("id", &call.id);
     object.field("name", &call.name);
-    if let Some(arguments) = arguments(&call.arguments) {
-        object.raw("input", &arguments);
-    } else {
-        // A model may write what is no object. The client sees what it wrote, and the reply stays JSON.
-        let mut input = object.object("input");
-        match Json::parse(&call.arguments) {
-            Ok(json) if json.value().is_ok() => input.field("arguments", &json),
-            _ => write_string(input.key("arguments"), &call.arguments),
-        }
-        input.end();
-    }
+    object.raw("input", input);
     object.end();
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Opened, Signature, Text},
-    dialect::ReadEvents,
+    dialect::{ReadEvents, codec::unreadable},
 };
 
 #[derive(Deserialize)]
@@ -98,7 +98,13 @@ impl ReadEvents for Reader {
             self.stage = Stage::Ended;
             return sink(Event::Error(error::read(200, data)));
         }
-        let Ok(event) = event else { return };
+        let Ok(event) = event else {
+            if let Some(failure) = unreadable(name, data) {
+                self.stage = Stage::Ended;
+                sink(Event::Error(failure));
+            }
+            return;
+        };
         match &*event.kind {
             "message_start" => self.start(event.message, sink),
             "content_block_start" => self.open(event.index, event.content_block, sink),

@@ -435,13 +435,17 @@ fn proofs_of_gemini_return_to_what_they_belong_to() {
 }
 
 #[test]
-fn arguments_that_are_no_object_leave_the_reply_whole() {
-    for (arguments, input) in
-        [("", json!({})), ("{\"a\":1", json!({"arguments": "{\"a\":1"})), ("[1]", json!({"arguments": [1]}))]
-    {
+fn calls_whose_arguments_are_no_object_are_left_out() {
+    let call = json!([{"type": "tool_use", "id": "a", "name": "f", "input": {}}]);
+    for (arguments, finish, content, stop_reason) in [
+        ("", Finish::Stop, call, "tool_use"),
+        ("{\"a\":1", Finish::ToolCalls, json!([]), "end_turn"),
+        ("{\"a\":1", Finish::Length, json!([]), "max_tokens"),
+        ("[1]", Finish::Stop, json!([]), "end_turn"),
+    ] {
         let call = Call { id: "a".into(), name: "f".into(), arguments: arguments.into(), signature: None };
         let parts = vec![Content::Call(call).into()];
-        let choice = Choice { parts, finish: Finish::Stop, stop_sequence: None, logprobs: Vec::new() };
+        let choice = Choice { parts, finish, stop_sequence: None, logprobs: Vec::new() };
         let head = ReplyHead {
             id: "x".into(),
             model: "m".into(),
@@ -453,7 +457,7 @@ fn arguments_that_are_no_object_leave_the_reply_whole() {
         let mut out = Vec::new();
         Messages.write_reply(&Reply { choices: vec![choice], ..Reply::default() }, &head, &mut out);
         let reply: Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!((&reply["content"][0]["input"], &reply["stop_reason"]), (&input, &json!("tool_use")));
+        assert_eq!((&reply["content"], &reply["stop_reason"]), (&content, &json!(stop_reason)), "{arguments}");
     }
 }
 

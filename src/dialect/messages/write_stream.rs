@@ -44,6 +44,7 @@ pub(super) struct Writer {
     finish: Option<Finish>,
     stop_sequence: Option<Text<'static>>,
     calls: bool,
+    refused: bool,
     /// The block that is being written: its number in the conversation.
     current: Option<(u32, Kind)>,
     /// Its index on the wire, or that of the next one.
@@ -108,6 +109,7 @@ impl Writer {
             finish: None,
             stop_sequence: None,
             calls: false,
+            refused: false,
             current: None,
             index: 0,
             waiting: VecDeque::new(),
@@ -138,6 +140,7 @@ impl Writer {
         self.begin(out);
         match opened {
             Opened::Text | Opened::Refusal => {
+                self.refused |= *opened == Opened::Refusal;
                 self.add(block, Kind::Text, |out| out.extend_from_slice(br#"{"type":"text","text":""}"#), out);
             }
             Opened::Thinking => {
@@ -279,7 +282,7 @@ impl Writer {
         self.done = true;
         out.extend_from_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":");
         let mut object = ObjectWriter::begin(out);
-        let finish = self.finish.unwrap_or_default().with_calls(self.calls);
+        let finish = self.finish.unwrap_or_default().with_calls(self.calls).with_refusal(self.refused);
         write_stop(finish, self.stop_sequence.as_ref(), &mut object);
         object.end();
         out.extend_from_slice(b",\"usage\":");

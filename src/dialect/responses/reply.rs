@@ -188,7 +188,8 @@ pub(super) fn read_item<'a>(item: &Item<'a>, parts: &mut Vec<Part<'a>>, logprobs
                 return false;
             };
             let written = lenient(item.arguments).unwrap_or_else(|| "".into());
-            let Some(arguments) = arguments(written) else { return false };
+            // What is no object stays as it is; the writers know what to do with it.
+            let arguments = arguments(written.clone()).unwrap_or_else(|| written.into_decoded());
             parts.push(Content::Call(Call { id, name, arguments, signature: None }).into());
         }
         "reasoning" => {

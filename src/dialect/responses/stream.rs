@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     conversation::{Call, Content, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
-    dialect::ReadEvents,
+    dialect::{ReadEvents, codec::unreadable},
 };
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
@@ -82,8 +82,15 @@ impl ReadEvents for Reader {
         if self.ended {
             return;
         }
-        // What can't be read is an event of another kind; `[DONE]` is none.
-        let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else { return };
+        // What is JSON of another form is an event of another kind; `[DONE]` is none.
+        let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
+            if let Some(failure) = unreadable(name, data) {
+                self.start(None, sink);
+                self.ended = true;
+                sink(Event::Error(failure));
+            }
+            return;
+        };
         let named = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
         let kind = wire.kind.as_ref().map_or(named.into(), Text::decode);
         match &*kind {

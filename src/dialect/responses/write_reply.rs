@@ -76,7 +76,8 @@ fn write_content(
                 item(&Made::Thinking { text: None, proof: Some(&marked(SIGNS_CALL, signature)) });
             }
             let arguments = |out: &mut Vec<u8>| write_value(out, &*call.arguments);
-            item(&Made::Call { id: &call.id, name: &call.name, arguments: &arguments });
+            let cut = call.object().is_none();
+            item(&Made::Call { id: &call.id, name: &call.name, arguments: &arguments, cut });
         }
         // Models don't answer with these; a picture has no place in a message here.
         Content::Media(_) | Content::Result(_) => {}
@@ -122,8 +123,8 @@ pub(super) enum Made<'p> {
     Refusal { text: Put<'p> },
     /// Thoughts, or their proof alone.
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
-    /// A call.
-    Call { id: &'p Text<'p>, name: &'p Text<'p>, arguments: Put<'p> },
+    /// A call; `cut` if its arguments are no JSON object, as those of an answer that was cut short.
+    Call { id: &'p Text<'p>, name: &'p Text<'p>, arguments: Put<'p>, cut: bool },
 }
 
 /// Appends an item: whole, or as it is announced, with nothing in it.
@@ -151,9 +152,9 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             summary.end();
             item.maybe("encrypted_content", proof.filter(|_| done));
         }
-        Made::Call { id, name, arguments } => {
+        Made::Call { id, name, arguments, cut } => {
             item.field("type", "function_call");
-            item.field("status", status);
+            item.field("status", if done && *cut { "incomplete" } else { status });
             item.field("call_id", id);
             item.field("name", name);
             let out = item.key("arguments");

@@ -3,6 +3,8 @@
 //! Every block becomes an item of its own, so that blocks which alternate need no waiting. The text of an item is said up to
 //! five times; it is kept as it was written, in quotes and escaped, and copied.
 
+use serde_json::value::RawValue;
+
 use super::{
     HOME, REDACTED, SIGNS_CALL, error,
     write_reply::{
@@ -384,13 +386,20 @@ impl Item {
                 let text = if self.is_blank() { None } else { Some(&text as super::write_reply::Put<'_>) };
                 show(&Made::Thinking { text, proof: proof.as_ref() })
             }
-            Kind::Call(id, name) => show(&Made::Call { id, name, arguments: &text }),
+            Kind::Call(id, name) => show(&Made::Call { id, name, arguments: &text, cut: self.is_cut() }),
         }
     }
 
     /// Whether nothing has come.
     fn is_blank(&self) -> bool {
         self.text.len() <= 1
+    }
+
+    /// Whether what has come is no JSON object, as the arguments of a call are.
+    fn is_cut(&self) -> bool {
+        let string = [&self.text, &b"\""[..]].concat();
+        let object = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get().starts_with('{'));
+        !serde_json::from_slice::<Text<'_>>(&string).is_ok_and(|text| object(text.decode().trim()))
     }
 
     /// The name of the index that counts parts of such an item.
