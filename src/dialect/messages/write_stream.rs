@@ -36,6 +36,7 @@ struct Waiting {
 }
 
 /// Writes one stream. Only the first of several answers: the dialect has one.
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other: each is one thing that has happened")]
 pub(super) struct Writer {
     head: ReplyHead,
     begun: bool,
