@@ -45,7 +45,14 @@ pub fn mode(dialect: Dialect) -> StreamMode {
 
 /// What replies say about themselves here.
 pub fn head(mode: StreamMode) -> ReplyHead {
-    ReplyHead { id: "made1".into(), model: "asked-model".into(), created: 1_700_000_000, include_usage: true, mode, estimated_input: 9 }
+    ReplyHead {
+        id: "made1".into(),
+        model: "asked-model".into(),
+        created: 1_700_000_000,
+        include_usage: true,
+        mode,
+        estimated_input: 9,
+    }
 }
 
 /// Reads a request, and writes it for everybody. What is written must be JSON that its own dialect reads.

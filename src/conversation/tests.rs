@@ -79,16 +79,17 @@ fn results_stand_behind_their_calls_in_order() {
     assert_eq!(short(&[assistant(vec![call("a"), call("a")])], false).unwrap_err().field, "messages");
 }
 
+#[derive(serde::Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    a: Text<'a>,
+    #[serde(borrow)]
+    b: Text<'a>,
+}
+
 #[test]
 fn text_travels_as_it_was_written() {
     let document = r#"{"a":"tab\t é 😀 \ud83d\ude00","b":"lone \ud83d","c":7}"#;
-    #[derive(serde::Deserialize)]
-    struct Wire<'a> {
-        #[serde(borrow)]
-        a: Text<'a>,
-        #[serde(borrow)]
-        b: Text<'a>,
-    }
     let wire: Wire<'_> = serde_json::from_str(document).unwrap();
     assert!(matches!(wire.a, Text::Json(_)));
     let mut out = Vec::new();

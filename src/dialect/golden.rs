@@ -22,14 +22,14 @@ fn run(folder: &str, make: impl Fn(&str) -> Vec<(&'static str, String)>) {
         let text = fs::read_to_string(&file).unwrap();
         let input = text.strip_prefix("=== input\n").expect("a golden file begins with its input");
         let input = input.split("\n=== ").next().unwrap_or_default().trim_end_matches('\n');
-        let mut made = format!("=== input\n{input}\n");
+        let mut whole = format!("=== input\n{input}\n");
         for (name, section) in make(input) {
-            let _ = write!(made, "\n=== {name}\n{}\n", section.trim_end());
+            let _ = write!(whole, "\n=== {name}\n{}\n", section.trim_end());
         }
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&file, &made).unwrap();
+            fs::write(&file, &whole).unwrap();
         } else {
-            assert!(text == made, "{}: expected\n{text}\nmade\n{made}", file.display());
+            assert!(text == whole, "{}: expected\n{text}\nmade\n{whole}", file.display());
         }
     }
 }

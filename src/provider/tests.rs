@@ -169,6 +169,8 @@ fn sent(provider: &dyn Provider, ask: &Ask, body: &str, headers: &[(&str, &str)]
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const CLAUDE_PATH: &str = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0";
 
+type Case<'a> = (Option<&'a str>, Ask, Option<&'a str>, Result<String, Refusal>);
+
 #[test]
 fn bedrock_paths_hold_the_model_as_one_segment() {
     let entry = |model: Option<&str>| Bedrock::new("eu-west-1".into(), model.map(str::to_owned));
@@ -179,7 +181,7 @@ fn bedrock_paths_hold_the_model_as_one_segment() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
     assert_eq!(entry(None).host(), "bedrock-runtime.eu-west-1.amazonaws.com");
     let profile = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc123";
-    let cases: [(Option<&str>, Ask, Option<&str>, Result<String, Refusal>); 14] = [
+    let cases: [Case<'_>; 14] = [
         (None, asked(BedrockVerb::Converse, Some(CLAUDE)), None, ok(&format!("{CLAUDE_PATH}/converse"))),
         (None, asked(BedrockVerb::ConverseStream, Some(arn)), None, ok(&format!("{profile}/converse-stream"))),
         (
@@ -294,6 +296,7 @@ fn claude_on_vertex_is_asked_in_messages() {
 }
 
 /// Every provider, with the dialects that it is asked in as they are.
+#[expect(clippy::type_complexity, clippy::many_single_char_names, reason = "a table")]
 fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [Dialect], Dialect, Server)> {
     let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
     let vertex = ["g", "v1", "p", "l"].map(str::to_owned);

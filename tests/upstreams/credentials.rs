@@ -21,9 +21,10 @@ fn metadata_server(works: &Arc<AtomicBool>) -> Upstream {
     let works = Arc::clone(works);
     Upstream::new(move |exchange| {
         let token = json!({"access_token": KEY, "expires_in": 3599, "token_type": "Bearer"}).to_string();
-        match works.load(Ordering::SeqCst) {
-            true => exchange.reply(200, &[("content-type", "application/json")], token.as_bytes()),
-            false => exchange.reply(404, &[], b"no service account"),
+        if works.load(Ordering::SeqCst) {
+            exchange.reply(200, &[("content-type", "application/json")], token.as_bytes())
+        } else {
+            exchange.reply(404, &[], b"no service account")
         };
     })
 }

@@ -122,7 +122,9 @@ fn head(include_usage: bool) -> ReplyHead {
 /// What is written for `events`, a chunk a line, without what every chunk has.
 fn written(events: &[Event<'_>], include_usage: bool) -> Vec<String> {
     let (mut writer, mut out) = (Chat.write_events(head(include_usage)), Vec::new());
-    events.iter().for_each(|event| writer.event(event, &mut out));
+    for event in events {
+        writer.event(event, &mut out);
+    }
     let text = String::from_utf8(out).unwrap();
     let chunks = text.split_terminator("\n\n").map(|chunk| chunk.strip_prefix("data: ").unwrap());
     let short = |chunk: &str| {
@@ -132,7 +134,7 @@ fn written(events: &[Event<'_>], include_usage: bool) -> Vec<String> {
     chunks.map(short).collect()
 }
 
-fn open<'a>(block: u32, opened: Opened<'a>) -> Event<'a> {
+fn open(block: u32, opened: Opened<'_>) -> Event<'_> {
     Event::Open { choice: 0, block, opened }
 }
 
@@ -274,7 +276,7 @@ fn only_googles_server_gets_geminis_proofs() {
 #[test]
 fn large_and_deep_requests_are_read_and_written() {
     let messages = vec![r#"{"role":"user","content":[{"type":"text","text":"x"}]}"#; 10_000].join(",");
-    let deep = format!(r#"{}1{}"#, r#"{"a":["#.repeat(400), "]}".repeat(400));
+    let deep = format!(r"{}1{}", r#"{"a":["#.repeat(400), "]}".repeat(400));
     let tool = |n: usize| format!(r#"{{"type":"function","function":{{"name":"f{n}","parameters":{deep}}}}}"#);
     let tools = (0..1000).map(tool).collect::<Vec<_>>().join(",");
     let allowed = (0..1000).map(|n| format!(r#"{{"type":"function","function":{{"name":"f{n}"}}}}"#));

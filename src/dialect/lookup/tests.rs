@@ -36,10 +36,12 @@ fn told(lookup: Lookup, replies: &[Value]) -> (Value, Answer) {
     (serde_json::from_slice(&answer.body).unwrap(), answer)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "stands beside absent ones in tables")]
 fn gemini(verb: GeminiVerb, model: &str) -> Option<Endpoint> {
     Some(Endpoint::Gemini(verb, Some(model.into())))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "stands beside absent ones in tables")]
 fn invoke(model: &str) -> Option<Endpoint> {
     Some(Endpoint::Bedrock(BedrockVerb::Invoke, Some(model.into())))
 }

@@ -25,6 +25,7 @@ fn claude(model: &str) -> Value {
 }
 
 /// A conversation with a call and what follows it.
+#[expect(clippy::needless_pass_by_value, reason = "callers write values in place")]
 fn loop_with(content: Value, answer: Value) -> Value {
     json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content},
                         {"role": "user", "content": answer}]})

@@ -289,7 +289,10 @@ mod tests {
             let longest = Duration::from_secs(longest);
             assert_eq!(backoff(failures, 0), longest, "{failures}");
             let shortest = backoff(failures, 255);
-            assert!(shortest < longest && shortest > longest / 4 * 3 - Duration::from_millis(1), "{shortest:?}");
+            assert!(
+                shortest < longest && shortest > (longest / 4 * 3).checked_sub(Duration::from_millis(1)).unwrap(),
+                "{shortest:?}"
+            );
         }
     }
 }

@@ -242,7 +242,7 @@ async fn simulated_credentials_are_placeholders() {
     let running = Arc::clone(&credentials);
     tokio::spawn(async move { running.run(CancellationToken::new()).await });
     let aws = credentials.get(&Source::AwsInstance { endpoint: "http://127.0.0.1:1".into() });
-    assert_eq!(describe(&*aws.current().await.unwrap()), "aws simulated-key simulated-key -");
+    assert_eq!(describe(&aws.current().await.unwrap()), "aws simulated-key simulated-key -");
     let google = credentials.get(&Source::GoogleFile("/nowhere".into()));
-    assert_eq!(describe(&*google.current().await.unwrap()), "bearer simulated-key");
+    assert_eq!(describe(&google.current().await.unwrap()), "bearer simulated-key");
 }
