@@ -360,6 +360,8 @@ fn adapted(
             Dialect::Converse if on(got).is_some() => Some("always shown by this model"),
             _ => None,
         },
+        // Models want their own proofs back; what has none is left out where it would be read as text, and missed by nobody.
+        "plain thoughts" => all(feature).is_empty().then_some("left out: the model needs none back"),
         "refusal" => wanted.lines().all(|line| everything().contains(line)).then_some("as text"),
         "begun answer" => {
             let last = got.messages.last().filter(|m| m.role == Role::User)?;

@@ -409,8 +409,8 @@ fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> V
         let skipped = feature.name.contains("signature")
             || feature.name.contains("encrypted")
             || feature.name.contains("redacted");
-        // A refusal that becomes text is one.
-        let refused = matches!(feature.name, "text" | "answers")
+        // A refusal that becomes text is one, and ends as a refusal does there.
+        let refused = matches!(feature.name, "text" | "answers" | "finish")
             && excuse(to, "refusal").is_some()
             && reply.choices.iter().flat_map(|c| &c.parts).any(|p| matches!(p.content, Content::Refusal(_)));
         // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are places.

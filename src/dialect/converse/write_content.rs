@@ -148,14 +148,14 @@ impl<'w> Blocks<'w> {
         }
     }
 
-    /// Claude wants its thoughts back as it signed them. Nobody else takes any, or misses them.
+    /// Claude wants its thoughts back as it signed them. Nobody else takes any; what nobody signed, nobody misses.
     fn thinking(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) -> bool {
-        let Some(signature) = signature.filter(|s| self.reads(s)) else {
-            self.dropped.add_if(self.vendor == Vendor::Anthropic, "thinking");
+        let Some(own) = signature.filter(|s| self.reads(s)) else {
+            self.dropped.add_if(self.vendor == Vendor::Anthropic || signature.is_some(), "thinking");
             return false;
         };
         let mut block = list.object();
-        content::write_thinking(&mut block, text, Some(&signature.value));
+        content::write_thinking(&mut block, text, Some(&own.value));
         block.end();
         // A cache can't end in thoughts.
         false
@@ -167,7 +167,7 @@ impl<'w> Blocks<'w> {
             content::write_redacted(&mut block, &signature.value);
             block.end();
         } else {
-            self.dropped.add_if(self.vendor == Vendor::Anthropic, "thinking");
+            self.dropped.add("thinking");
         }
         false
     }

@@ -109,9 +109,11 @@ impl TurnWriter<'_, '_> {
                     part.field("thought", &true);
                     part.field("thoughtSignature", signature);
                     part.end();
+                } else {
+                    self.dropped.add_if(signature.is_some(), "thinking");
                 }
             }
-            Content::Redacted(signature) => self.dropped.add_if(signature.maker == Maker::Google, "thinking"),
+            Content::Redacted(_) => self.dropped.add("thinking"),
             Content::Call(call) => self.call(call, parts),
             Content::Result(result) => self.result(result, parts),
         }

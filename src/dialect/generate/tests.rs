@@ -114,9 +114,9 @@ fn only_google_s_signatures_reach_google() {
         (vec![call("a", None), call("b", None)], vec![Some(lost.as_str()), None], ""),
         (vec![call("a", Some(proof(Maker::OpenAi, "x")))], vec![Some(lost.as_str())], ""),
         (vec![call("a", Some(proof(Maker::Google, "c2ln"))), call("b", None)], vec![Some("c2ln"), None], ""),
-        (vec![claude.into(), call("a", Some(proof(Maker::Google, "c2ln")))], vec![Some("c2ln")], ""),
+        (vec![claude.into(), call("a", Some(proof(Maker::Google, "c2ln")))], vec![Some("c2ln")], "thinking"),
         (vec![own.into()], vec![Some("AA==")], ""),
-        (vec![Content::Redacted(proof(Maker::Anthropic, "x")).into()], vec![None], ""),
+        (vec![Content::Redacted(proof(Maker::Anthropic, "x")).into()], vec![None], "thinking"),
         (vec![Content::Redacted(proof(Maker::Google, "x")).into()], vec![None], "thinking"),
     ];
     for (parts, signatures, lost) in cases {

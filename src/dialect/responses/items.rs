@@ -142,7 +142,10 @@ impl Items<'_, '_> {
     /// Thoughts go to their maker only, who can't use them without the proof. Others' are of no use here, so that leaving
     /// them out loses nothing.
     fn thoughts(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>) {
-        let Some(signature) = signature.filter(|signature| signature.maker == HOME) else { return };
+        let Some(own) = signature.filter(|signature| signature.maker == HOME) else {
+            self.dropped.add_if(signature.is_some(), "thinking");
+            return;
+        };
         // Without an id: OpenAI checks it against the one in the encrypted content.
         let mut item = self.list.object();
         item.field("type", "reasoning");
@@ -154,7 +157,7 @@ impl Items<'_, '_> {
             part.end();
         }
         summary.end();
-        item.field("encrypted_content", &signature.value);
+        item.field("encrypted_content", &own.value);
         item.end();
     }
 
