@@ -88,7 +88,7 @@ pub trait Codec: Sync {
 pub trait ReadEvents: Send {
     /// Reads one event: the `data` of a server-sent event, or the payload of an event-stream frame, with its name
     /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known say
-    /// nothing; one that is no JSON ends the stream with an error ([`unreadable`]). `data` is UTF-8.
+    /// nothing; one that is no JSON ends the stream with an error (`unreadable`). `data` is UTF-8.
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>));
 
     /// The provider's stream ended. Says what was held back: for dialects without a mark of the end, [`Event::End`] if

@@ -61,11 +61,8 @@ fn what_is_incomplete_or_unsafe_is_refused() {
 fn google_and_azure_are_found() {
     for (variables, expected) in [
         (&[("GOOGLE_APPLICATION_CREDENTIALS", "/key.json"), ("GCE_METADATA_HOST", "h")][..], "/key.json"),
-        (
-            &[("GCE_METADATA_HOST", "h:1"), ("HOME", "/root")],
-            "h:1 /root/.config/gcloud/application_default_credentials.json",
-        ),
-        (&[("CLOUDSDK_CONFIG", "/c"), ("HOME", "/root")], "169.254.169.254 /c/application_default_credentials.json"),
+        (&[("GCE_METADATA_HOST", "h:1"), ("HOME", "/u")], "h:1 /u/.config/gcloud/application_default_credentials.json"),
+        (&[("CLOUDSDK_CONFIG", "/c"), ("HOME", "/u")], "169.254.169.254 /c/application_default_credentials.json"),
         (&[], "169.254.169.254 -"),
     ] {
         let found = match google::chain(&environment(variables)) {
