@@ -74,8 +74,6 @@ pub struct LlmProvider {
     /// What requests to other paths mean, by the path's end: an endpoint that Tollgate knows under another path, or
     /// `passthrough` for one it does not know (audio, images, rerank), which is forwarded as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    #[x_kube(validation = ("self.all(path, path.startsWith('/'))", "routes: each path must begin with '/'"))]
     pub routes: Option<BTreeMap<String, RouteKind>>,
     /// Another header or prefix for the credential, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
