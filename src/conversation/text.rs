@@ -19,6 +19,11 @@ pub enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// The value as text, if it is a string.
+    pub fn of(raw: &'a RawValue) -> Option<Self> {
+        raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+    }
+
     /// The text, unescaped; copied only if it has escapes.
     pub fn decode(&self) -> Cow<'_, str> {
         match self {

@@ -1,5 +1,7 @@
 //! Errors of the gateway in the caller's dialect.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use super::{Family, StreamMode};
@@ -7,7 +9,47 @@ use crate::stream::aws::write_exception;
 
 pub use crate::conversation::ErrorClass;
 
+/// Longest text that is taken for a message where an error's body is no JSON, in bytes: what is longer is a page.
+const MAX_PLAIN: usize = 1000;
+
+/// What a body that is no JSON says, if it is a message and not a page for browsers.
+pub(super) fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
+    let body = body.trim_ascii();
+    if body.is_empty()
+        || body.len() > MAX_PLAIN
+        || body.starts_with(b"<")
+        || body.starts_with(b"{")
+        || body.starts_with(b"[")
+    {
+        return None;
+    }
+    Some(String::from_utf8_lossy(body))
+}
+
+/// The words for an error that has none of its own.
+pub(super) fn reason(status: u16) -> &'static str {
+    let known = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    known.unwrap_or(if status == 529 { "Overloaded" } else { "the provider failed without saying why" })
+}
+
 impl ErrorClass {
+    /// The status that most APIs have for it.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest => 400,
+            Self::Authentication => 401,
+            Self::Permission => 403,
+            Self::NotFound => 404,
+            Self::TooLarge => 413,
+            Self::RateLimit | Self::Quota => 429,
+            Self::Internal => 500,
+            Self::NotImplemented => 501,
+            Self::BadGateway => 502,
+            Self::Unavailable => 503,
+            Self::Timeout => 504,
+        }
+    }
+
     /// OpenAI's `error.type`.
     pub(super) const fn openai(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! OpenAI's dialects: Chat Completions, Completions, Responses, embeddings, moderations.
 
+pub(super) mod error;
+
 use serde::Deserialize;
 
 use super::{Endpoint, Usage};

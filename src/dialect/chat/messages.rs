@@ -231,7 +231,7 @@ impl MessageReader<'_> {
 
 /// An image or film: an object with a URL, or the URL alone.
 fn url(kind: MediaKind, raw: &RawValue, field: impl Fn() -> String) -> Result<Media<'_>, Invalid> {
-    let wire = match wire::text(raw) {
+    let wire = match Text::of(raw) {
         Some(url) => WireUrl { url, detail: None },
         None => parse(raw.get(), &field)?,
     };

@@ -7,7 +7,6 @@
 //! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. A proof that Gemini made a
 //! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
 
-mod error;
 mod messages;
 mod reply;
 mod request;
@@ -18,7 +17,7 @@ mod write_messages;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, openai::error};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Reply, Request},
     stream::TopLevel,

@@ -69,7 +69,7 @@ impl<'a> WireChoice<'a> {
 
     /// vLLM's stop text; a number is the id of a token.
     pub fn stop_sequence(&self) -> Option<Text<'a>> {
-        self.stop_reason.and_then(wire::text)
+        self.stop_reason.and_then(Text::of)
     }
 }
 
@@ -147,7 +147,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String) -> Ch
 
 /// `content`: a string, or Mistral's list of chunks. Empty texts say nothing.
 fn content(raw: &RawValue) -> Vec<Part<'_>> {
-    if let Some(text) = wire::text(raw) {
+    if let Some(text) = Text::of(raw) {
         return if text.is_empty() { Vec::new() } else { vec![Content::text(text).into()] };
     }
     let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();

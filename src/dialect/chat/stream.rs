@@ -191,7 +191,7 @@ impl Answer {
 
     /// `content`: a string, or Mistral's list of chunks.
     fn content(&mut self, raw: &serde_json::value::RawValue, sink: Sink<'_>) {
-        if let Some(text) = wire::text(raw) {
+        if let Some(text) = Text::of(raw) {
             if !text.is_empty() {
                 self.say(Kind::Text, text, sink);
             }
@@ -286,7 +286,7 @@ impl Answer {
             None => return,
         };
         let arguments = function.arguments.filter(|raw| !matches!(raw.get(), "null" | "\"\""));
-        let text = arguments.map(|raw| wire::text(raw).unwrap_or_else(|| Text::from(raw.get())));
+        let text = arguments.map(|raw| Text::of(raw).unwrap_or_else(|| Text::from(raw.get())));
         self.say_call(place, name, text, signature, sink);
     }
 

@@ -107,7 +107,7 @@ impl<'a> WirePart<'a> {
     /// The thoughts in the part: Anthropic's string, or Mistral's list of texts.
     pub fn thoughts(&self) -> Text<'a> {
         let Some(raw) = self.thinking else { return Text::from("") };
-        text(raw).unwrap_or_else(|| {
+        Text::of(raw).unwrap_or_else(|| {
             let chunks: Vec<WirePart<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
             let mut texts = chunks.into_iter().filter_map(|chunk| chunk.text);
             let first = texts.next().unwrap_or_else(|| Text::from(""));
@@ -141,7 +141,7 @@ impl<'a> WireMessage<'a> {
 
     /// The plain text of the thoughts, unless there is none.
     pub fn thoughts(&self) -> Option<Text<'a>> {
-        let some = |raw: Option<&'a RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
+        let some = |raw: Option<&'a RawValue>| raw.and_then(Text::of).filter(|text| !text.is_empty());
         some(self.reasoning_content).or_else(|| some(self.reasoning))
     }
 
@@ -205,7 +205,7 @@ pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
 
 /// The arguments of a call, whatever they are.
 pub(super) fn written(raw: &RawValue) -> Cow<'_, str> {
-    text(raw).map_or(Cow::Borrowed(raw.get()), Text::into_decoded)
+    Text::of(raw).map_or(Cow::Borrowed(raw.get()), Text::into_decoded)
 }
 
 /// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).
@@ -216,20 +216,6 @@ pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
         ttl: Option<Text<'a>>,
     }
     Cache { ttl: serde_json::from_str::<Mark<'_>>(raw.get()).ok().and_then(|mark| mark.ttl) }
-}
-
-/// The value as text, if it is a string.
-pub(super) fn text(raw: &RawValue) -> Option<Text<'_>> {
-    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
-}
-
-/// The value of a string or number as text.
-pub(super) fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
-    match raw.get().as_bytes().first()? {
-        b'"' => text(raw).map(Text::into_decoded),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw.get())),
-        _ => None,
-    }
 }
 
 /// `usage`, with `DeepSeek`'s words for the cache. What can't be read is not stated.

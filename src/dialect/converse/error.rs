@@ -7,14 +7,12 @@ use serde_json::value::RawValue;
 
 use crate::{
     conversation::{ErrorClass, Failure},
+    dialect::error::{readable, reason},
     stream::{
         Member, TopLevel, aws,
         json::{ObjectWriter, write_string},
     },
 };
-
-/// Longest text that is taken for a message, in bytes: what is longer is a page.
-const MAX_PLAIN: usize = 1000;
 
 /// What Bedrock and the services in front of it call their errors, with the status that Bedrock gives them.
 const TYPES: &[(&str, ErrorClass, u16)] = &[
@@ -64,10 +62,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let body = body.trim_ascii();
     let (message, kind) = match body.first() {
         Some(b'{' | b'[' | b'"') => found(body, MAX_NESTING),
-        // A page is nothing to read out.
-        None | Some(b'<') => (None, None),
-        Some(_) if body.len() <= MAX_PLAIN => (std::str::from_utf8(body).ok().map(Cow::Borrowed), None),
-        Some(_) => (None, None),
+        _ => (readable(body), None),
     };
     let class = kind.and_then(|kind| known(&kind)).map_or_else(|| ErrorClass::of_status(status), |(class, _)| class);
     failure(status, class, message)
@@ -81,10 +76,7 @@ pub(super) fn in_reply(body: &[u8]) -> Failure<'_> {
 }
 
 fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Failure<'_> {
-    let message = message.filter(|message| !message.trim().is_empty()).unwrap_or_else(|| {
-        let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        Cow::Borrowed(reason.unwrap_or("the provider failed without saying why"))
-    });
+    let message = message.filter(|message| !message.trim().is_empty()).unwrap_or(Cow::Borrowed(reason(status)));
     let code = code(class, &message).map(Cow::Borrowed);
     Failure { status, class, code, message, param: None, retry_after: None }
 }

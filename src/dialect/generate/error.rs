@@ -2,26 +2,19 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
     conversation::{ErrorClass, Failure, Text},
+    dialect::error::{readable, reason as words},
     stream::json::ObjectWriter,
 };
 
-/// Longest text that is taken for a message where a body is no JSON: beyond, it is a page.
-const MAX_TEXT: usize = 1000;
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// Reads the body of an error of any form.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
-    let value = serde_json::from_slice(body).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(body);
-        let text = text.trim();
-        let readable = !text.starts_with('<') && text.len() <= MAX_TEXT;
-        if readable { Value::from(text) } else { Value::Null }
-    });
+    let value = serde_json::from_slice(body).unwrap_or_else(|_| readable(body).map_or(Value::Null, Value::from));
     of_value(status, &value)
 }
 
@@ -67,7 +60,6 @@ fn of_value(status: u16, value: &Value) -> Failure<'static> {
         _ if too_long => ErrorClass::InvalidRequest,
         _ => class(status, word),
     };
-    let fallback = || StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let violation = detail("fieldViolations").and_then(|violations| violations.get(0)?.get("field")?.as_str());
     let delay = detail("retryDelay").and_then(Value::as_str).and_then(seconds);
     let code = if too_long { Some("context_length_exceeded") } else { reason };
@@ -75,7 +67,7 @@ fn of_value(status: u16, value: &Value) -> Failure<'static> {
         status,
         class,
         code: code.map(|code| Cow::Owned(code.to_owned())),
-        message: message.unwrap_or_else(|| fallback().unwrap_or("error without a message").to_owned()).into(),
+        message: message.map_or(Cow::Borrowed(words(status)), Cow::Owned),
         param: violation.filter(|field| !field.is_empty()).map(|field| Cow::Owned(field.to_owned())),
         retry_after: delay,
     }

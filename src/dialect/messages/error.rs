@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     conversation::{ErrorClass, Failure},
+    dialect::error::{readable, reason},
     stream::json::ObjectWriter,
 };
 
@@ -13,8 +14,6 @@ use crate::{
 const TOO_LONG: &str = "prompt is too long";
 /// The stable word for it.
 const TOO_LONG_CODE: &str = "context_length_exceeded";
-/// Longest text that is taken for a message when a body is no JSON, in bytes.
-const MAX_TEXT: usize = 1000;
 
 /// Reads an error's body: Anthropic's, Google's (Vertex AI), or whatever stands before them.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
@@ -24,7 +23,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
         other => other,
     };
     if value.is_null() {
-        return of(status, &Value::Null, plain(body));
+        return of(status, &Value::Null, readable(body).map(Cow::into_owned));
     }
     of_value(status, outer)
 }
@@ -79,13 +78,6 @@ fn message_of(value: &Value) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// A body that is no JSON, unless it is a page for browsers.
-fn plain(body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(body.get(..MAX_TEXT).unwrap_or(body));
-    let text = text.trim();
-    (!text.is_empty() && !text.starts_with('<') && text != "null").then(|| text.to_owned())
-}
-
 /// Google says in its details when to come back: `{"retryDelay":"12s"}`.
 fn retry_delay(inner: &Value) -> Option<u64> {
     let details = inner.get("details")?.as_array()?;
@@ -115,27 +107,12 @@ fn class_of(kind: &str) -> Option<ErrorClass> {
     })
 }
 
-/// The words of a status, for bodies that have none.
-fn reason(status: u16) -> &'static str {
-    let known = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    known.unwrap_or(if status == 529 { "Overloaded" } else { "The provider failed without saying why" })
-}
-
 /// The status that Anthropic has for an error.
 const fn status_of(class: ErrorClass) -> u16 {
     match class {
-        ErrorClass::InvalidRequest => 400,
-        ErrorClass::Authentication => 401,
         ErrorClass::Quota => 402,
-        ErrorClass::Permission => 403,
-        ErrorClass::NotFound => 404,
-        ErrorClass::TooLarge => 413,
-        ErrorClass::RateLimit => 429,
-        ErrorClass::Internal => 500,
-        ErrorClass::NotImplemented => 501,
-        ErrorClass::BadGateway => 502,
-        ErrorClass::Timeout => 504,
         ErrorClass::Unavailable => 529,
+        other => other.status(),
     }
 }
 

@@ -6,10 +6,8 @@
 //! | `encode`, `items` | a request for a provider, and the items of its `input` |
 //! | `reply`, `stream` | a provider's reply, in one piece and as events |
 //! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
-//! | `error` | errors, both ways |
 
 mod encode;
-mod error;
 mod input;
 mod items;
 mod reply;
@@ -19,7 +17,7 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, openai::error};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
     stream::TopLevel,

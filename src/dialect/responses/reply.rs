@@ -7,9 +7,12 @@ use super::{
     HOME, error,
     wire::{Item, Paragraph, arguments, joined, lenient},
 };
-use crate::conversation::{
-    Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
-    TokenUsage,
+use crate::{
+    conversation::{
+        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
+        TokenUsage,
+    },
+    stream::TopLevel,
 };
 
 /// A `response` object.
@@ -123,14 +126,10 @@ impl WireResponse<'_> {
 
     /// The error in it, or that of a response which failed without saying why.
     pub(super) fn failure(&self) -> Option<Failure<'static>> {
-        let said = self.error.map(|raw| serde_json::from_str(raw.get()).unwrap_or_default());
-        match said {
-            Some(value) => Some(error::of_value(200, &value)),
-            None if self.status.as_ref().is_some_and(|status| status.is("failed")) => {
-                let value = serde_json::json!({"code": "server_error", "message": "the response failed"});
-                Some(error::of_value(200, &value))
-            }
-            None => None,
+        let failed = self.status.as_ref().is_some_and(|status| status.is("failed"));
+        match self.error {
+            Some(raw) => Some(error::read(200, raw.get().as_bytes()).into_owned()),
+            None => failed.then(|| error::read(200, br#"{"code":"server_error","message":"the response failed"}"#)),
         }
     }
 }
@@ -158,8 +157,8 @@ pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
 
 /// The failure of a body that is no response: the error it holds instead, if any.
 fn unreadable(body: &[u8]) -> Failure<'static> {
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(value) if value.get("error").is_some_and(|error| !error.is_null()) => error::of_value(200, &value),
+    match TopLevel::scan(body) {
+        Ok(top) if top.get("error").is_some_and(|error| !error.is_null()) => error::read(200, body).into_owned(),
         _ => Failure {
             status: 502,
             class: ErrorClass::BadGateway,

@@ -126,8 +126,7 @@ impl Reader {
     fn fail(&mut self, data: &[u8], sink: Sink<'_>) {
         self.start(None, sink);
         self.ended = true;
-        let value = serde_json::from_slice(data).unwrap_or_default();
-        sink(Event::Error(error::of_value(200, &value)));
+        sink(Event::Error(error::read(200, data)));
     }
 
     fn end(&mut self, response: Option<&RawValue>, sink: Sink<'_>) {

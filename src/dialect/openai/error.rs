@@ -1,18 +1,16 @@
-//! Errors: OpenAI's form, and the many that servers of its API have.
+//! Errors of Chat Completions and Responses: OpenAI's form, and the many that servers of its API have.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{text, word};
 use crate::{
-    conversation::{ErrorClass, Failure},
+    conversation::{ErrorClass, Failure, Text},
+    dialect::error::{readable, reason},
     stream::json::ObjectWriter,
 };
 
-/// Longest message taken from a body that is no JSON, in bytes.
-const MAX_PLAIN: usize = 500;
 const TOO_LONG: &str = "context_length_exceeded";
 
 /// An error object, nested or not.
@@ -45,13 +43,12 @@ struct WireDetail<'a> {
 
 /// Reads the body of an error. `status` 200 stands for an error in a reply or a stream that had begun well: the body then
 /// says the status, if anything does.
-pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
-    let plain = String::from_utf8_lossy(body);
+pub(in crate::dialect) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let wire = std::str::from_utf8(body).ok().and_then(parse);
     let found = wire.as_ref().map(Found::of).unwrap_or_default();
     let status = if (400..600).contains(&status) { status } else { found.status() };
     let class = found.class(status);
-    let message = found.message.clone().or_else(|| readable(plain)).filter(|message| !message.trim().is_empty());
+    let message = found.message.clone().or_else(|| readable(body)).filter(|message| !message.trim().is_empty());
     let message = message.unwrap_or_else(|| Cow::Borrowed(reason(status)));
     let too_long = class == ErrorClass::InvalidRequest
         && (message.contains("maximum context length") || message.contains("context window"));
@@ -85,7 +82,7 @@ impl<'a> Found<'a> {
         let inner = nested.as_ref().unwrap_or(outer);
         let some = |raw: Option<&'a RawValue>| raw.and_then(word).filter(|word| !word.is_empty());
         let message = some(inner.message)
-            .or_else(|| outer.error.and_then(text).map(crate::conversation::Text::into_decoded))
+            .or_else(|| outer.error.and_then(Text::of).map(Text::into_decoded))
             .or_else(|| inner.detail.or(inner.message).and_then(complaint))
             .or_else(|| some(outer.message));
         let (code, kind) = (some(inner.code), some(inner.kind));
@@ -104,9 +101,14 @@ impl<'a> Found<'a> {
                 "permission_error" => ErrorClass::Permission,
                 "model_not_found" | "DeploymentNotFound" | "not_found_error" => ErrorClass::NotFound,
                 "request_too_large" => ErrorClass::TooLarge,
-                "timeout" => ErrorClass::Timeout,
-                "overloaded" | "overloaded_error" | "service_unavailable" => ErrorClass::Unavailable,
-                "content_filter" | TOO_LONG | "invalid_request_error" | "BadRequestError" => ErrorClass::InvalidRequest,
+                "overloaded" | "overloaded_error" | "server_is_overloaded" | "service_unavailable" | "slow_down" => {
+                    ErrorClass::Unavailable
+                }
+                "content_filter" | TOO_LONG | "invalid_prompt" | "invalid_request_error" | "BadRequestError" => {
+                    ErrorClass::InvalidRequest
+                }
+                word if word.contains("timeout") => ErrorClass::Timeout,
+                word if word.starts_with("invalid_") || word.starts_with("image_") => ErrorClass::InvalidRequest,
                 _ => return None,
             })
         })
@@ -114,7 +116,7 @@ impl<'a> Found<'a> {
 
     /// The status of an error that came without one.
     fn status(&self) -> u16 {
-        self.number.or_else(|| self.named().map(status_of)).unwrap_or(500)
+        self.number.or_else(|| self.named().map(ErrorClass::status)).unwrap_or(500)
     }
 
     fn class(&self, status: u16) -> ErrorClass {
@@ -139,7 +141,7 @@ fn complaint(raw: &RawValue) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         detail: Option<Vec<WireDetail<'a>>>,
     }
-    if let Some(text) = text(raw) {
+    if let Some(text) = Text::of(raw) {
         return Some(text.into_decoded());
     }
     let list: Vec<WireDetail<'_>> = match raw.get().as_bytes().first()? {
@@ -155,59 +157,42 @@ fn complaint(raw: &RawValue) -> Option<Cow<'_, str>> {
     (!told.is_empty()).then(|| Cow::Owned(told.join("; ")))
 }
 
-/// A body that is no error object, if a human would read it.
-fn readable(body: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let start = body.trim_start();
-    if start.starts_with(['<', '{', '[']) || start.is_empty() {
-        return None;
-    }
-    let end = body.floor_char_boundary(MAX_PLAIN);
-    match body {
-        Cow::Borrowed(text) => text.get(..end).map(|text| Cow::Borrowed(text.trim())),
-        Cow::Owned(text) => text.get(..end).map(|text| Cow::Owned(text.trim().to_owned())),
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("unknown error")
-}
-
-/// OpenAI's status for a class.
-const fn status_of(class: ErrorClass) -> u16 {
-    match class {
-        ErrorClass::InvalidRequest => 400,
-        ErrorClass::Authentication => 401,
-        ErrorClass::Permission => 403,
-        ErrorClass::NotFound => 404,
-        ErrorClass::TooLarge => 413,
-        ErrorClass::RateLimit | ErrorClass::Quota => 429,
-        ErrorClass::Internal => 500,
-        ErrorClass::NotImplemented => 501,
-        ErrorClass::BadGateway => 502,
-        ErrorClass::Unavailable => 503,
-        ErrorClass::Timeout => 504,
+/// The value of a string or number as text.
+fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get().as_bytes().first()? {
+        b'"' => Text::of(raw).map(Text::into_decoded),
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw.get())),
+        _ => None,
     }
 }
 
 /// Appends `{"error": ...}`; the status that belongs to it.
-pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
+pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut top = ObjectWriter::begin(out);
     let mut error = top.object("error");
     error.field("message", &failure.message);
     error.field("type", failure.class.openai());
     error.field("param", &failure.param);
-    let usual = match failure.class {
+    error.field("code", &code(failure));
+    error.end();
+    top.end();
+    match (failure.class, failure.status) {
+        // OpenAI's clients know these apart.
+        (ErrorClass::InvalidRequest, status @ (405 | 409 | 415 | 422)) | (ErrorClass::Timeout, status @ 408) => status,
+        (class, _) => class.status(),
+    }
+}
+
+/// The stable word: OpenAI's own where clients act on it, else what the provider said.
+pub(in crate::dialect) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
+    match failure.class {
         ErrorClass::Authentication => Some("invalid_api_key"),
         ErrorClass::Quota => Some("insufficient_quota"),
         ErrorClass::RateLimit => Some("rate_limit_exceeded"),
-        ErrorClass::TooLarge => Some("request_too_large"),
         ErrorClass::Timeout => Some("timeout"),
         ErrorClass::Unavailable => Some("overloaded"),
-        ErrorClass::NotFound => Some("model_not_found"),
-        _ => None,
-    };
-    error.field("code", &failure.code.as_deref().or(usual));
-    error.end();
-    top.end();
-    status_of(failure.class)
+        ErrorClass::TooLarge => Some("request_too_large"),
+        ErrorClass::NotFound => failure.code.as_deref().or(Some("model_not_found")),
+        _ => failure.code.as_deref(),
+    }
 }
