@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -64,10 +64,10 @@ pub fn linger(mut body: Incoming) {
 /// The body in one piece; `None` when it is over `limit`. A body that comes in one frame is not copied.
 async fn collect(body: &mut Incoming, limit: usize, announced: usize) -> Result<Option<Bytes>, hyper::Error> {
     let mut first: Option<Bytes> = None;
-    let mut whole: Option<BytesMut> = None;
+    let mut whole: Option<Vec<u8>> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        let have = whole.as_ref().map_or(first.as_ref().map_or(0, Bytes::len), BytesMut::len);
+        let have = whole.as_ref().map_or(first.as_ref().map_or(0, Bytes::len), Vec::len);
         if have + data.len() > limit {
             return Ok(None);
         }
@@ -75,30 +75,32 @@ async fn collect(body: &mut Incoming, limit: usize, announced: usize) -> Result<
             (Some(whole), _) => whole.extend_from_slice(&data),
             (None, None) => first = Some(data),
             (None, Some(start)) => {
-                let mut buffer = take_buffer(announced.min(RESERVE).max(start.len() + data.len()));
+                let mut buffer = buffer(announced.min(RESERVE).max(start.len() + data.len()));
                 buffer.extend_from_slice(&start);
                 buffer.extend_from_slice(&data);
                 whole = Some(buffer);
             }
         }
     }
-    Ok(Some(whole.map(BytesMut::freeze).or(first).unwrap_or_default()))
+    Ok(Some(whole.map(Bytes::from).or(first).unwrap_or_default()))
 }
 
 /// Buffers that held large request bodies, to be used again: fresh memory of this size comes from the kernel page by
-/// page, which costs more than everything else that is done with a body.
-static BUFFERS: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
+/// page, which costs more than everything else that is done with a body. Translated bodies share them with the clients':
+/// a request holds one, then the other, and both only while it is translated.
+static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 /// Buffers kept at most, and so [`RESERVE`] times as many bytes.
 const MAX_BUFFERS: usize = 32;
 /// Smaller bodies are cheap to allocate.
 const MIN_KEPT: usize = 32 * 1024;
 
-fn take_buffer(capacity: usize) -> BytesMut {
-    let kept = if capacity < MIN_KEPT { None } else { BUFFERS.lock().unwrap_or_else(PoisonError::into_inner).pop() };
-    let mut buffer = kept.unwrap_or_default();
-    // A kept buffer has this much room already, unless the body is larger than usual.
-    buffer.reserve(if capacity < MIN_KEPT { capacity } else { capacity.max(RESERVE) });
-    buffer
+/// An empty buffer for a body of about `capacity` bytes. [`recycle`] takes it back when the body was sent.
+pub fn buffer(capacity: usize) -> Vec<u8> {
+    if !(MIN_KEPT..=RESERVE).contains(&capacity) {
+        return Vec::with_capacity(capacity);
+    }
+    let kept = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    kept.unwrap_or_else(|| Vec::with_capacity(RESERVE))
 }
 
 /// Takes back the memory of a body that nobody needs any more.
@@ -106,7 +108,8 @@ pub fn recycle(body: Bytes) {
     if body.len() < MIN_KEPT || body.len() > RESERVE {
         return;
     }
-    let Ok(mut buffer) = body.try_into_mut() else { return };
+    let Ok(buffer) = body.try_into_mut() else { return };
+    let mut buffer = Vec::from(buffer);
     buffer.clear();
     if buffer.capacity() < RESERVE || buffer.capacity() > 2 * RESERVE {
         return;

@@ -130,7 +130,9 @@ pub async fn exchange(
             if attempt.resent.load(Ordering::Relaxed) {
                 account.resent();
             }
-            reply.map(|reply| Outcome::Reply(reply, encoded.way))
+            let Encoded { body, way, .. } = encoded;
+            body::recycle(body);
+            reply.map(|reply| Outcome::Reply(reply, way))
         }
         Err(error) => Err(error),
     };

@@ -16,7 +16,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::{
-    ErrorKind, ProxyError, headers,
+    ErrorKind, ProxyError, body, headers,
     relay::{Observer, RelayForm},
 };
 use crate::{
@@ -140,7 +140,7 @@ impl<'a> Question<'a> {
     ) -> Result<(Bytes, Dropped), ProxyError> {
         let destination = Destination { model, facts: ModelFacts::of(model), server };
         let mut dropped = self.request.dropped.clone();
-        let mut out = Vec::with_capacity(self.size + self.size / 16 + 512);
+        let mut out = body::buffer(self.size + self.size / 16 + 512);
         codec(to)
             .write_request(&self.request, &destination, &mut dropped, &mut out)
             .map_err(|invalid| refused(&invalid))?;
