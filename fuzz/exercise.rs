@@ -129,8 +129,13 @@ pub fn reply(from: Dialect, body: &[u8]) {
     let Ok(reply) = codec(from).read_reply(body) else { return };
     for to in Dialect::ALL {
         let written = write_reply(to, &reply);
-        // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer.
-        let failed = reply.choices.is_empty() || reply.choices.iter().any(|choice| choice.finish == Finish::Failed);
+        // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer, and
+        // that it has none of a call whose arguments are no object.
+        let failed = reply.choices.is_empty()
+            || reply
+                .choices
+                .iter()
+                .any(|choice| Finish::Failed == choice.finish || Finish::Failed == choice.strict_finish());
         if let Err(failure) = codec(to).read_reply(&written)
             && !failed
         {

@@ -303,7 +303,9 @@ pub fn reply(dice: &mut Dice) -> Reply<'static> {
         } else {
             Vec::new()
         };
-        let stop_sequence = if finish == Finish::Stop { dice.maybe(4, |_| "END".into()) } else { None };
+        // A refusal in words is the reason of the end, and no stop text is one beside it.
+        let refused = message.parts.iter().any(|p| matches!(p.content, Content::Refusal(_)));
+        let stop_sequence = if finish == Finish::Stop && !refused { dice.maybe(4, |_| "END".into()) } else { None };
         Choice { parts: message.parts, finish, stop_sequence, logprobs }
     });
     let choices = choices.collect();
