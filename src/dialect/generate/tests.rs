@@ -263,6 +263,14 @@ fn a_call_without_an_object_is_malformed() {
 }
 
 #[test]
+fn arguments_over_several_lines_stay_in_their_event() {
+    let told = [opened(0, "c1"), delta(0, "{\"a\":\r\n 1,\n\"b\":\"\\n\"\r}"), finish(Finish::ToolCalls), Event::End];
+    let chunks = chunks(&stream(StreamMode::Sse, &told));
+    let args = chunks.iter().find_map(|chunk| chunk.pointer("/candidates/0/content/parts/0/functionCall/args"));
+    assert_eq!(args, Some(&json!({"a": 1, "b": "\n"})));
+}
+
+#[test]
 fn arrays_are_json_at_their_end() {
     let failure = || Generate.read_error(503, b"");
     let open = Event::Open { choice: 0, block: 0, opened: Opened::Text };

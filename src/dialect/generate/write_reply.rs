@@ -1,5 +1,7 @@
 //! Writes replies in one piece, and what streams share with them.
 
+use std::borrow::Cow;
+
 use super::{
     citations::{self, Cited},
     names::finish_reason,
@@ -119,6 +121,12 @@ pub(super) fn write_call(
 ) -> bool {
     let blank = arguments.trim().is_empty();
     let Some(arguments) = object_text(if blank { "{}" } else { arguments }) else { return false };
+    // An event is one line. Between the tokens of JSON a line's end is a space like any other, and inside there is none.
+    let arguments = if memchr::memchr2(b'\r', b'\n', arguments.as_bytes()).is_some() {
+        Cow::Owned(arguments.replace(['\r', '\n'], " "))
+    } else {
+        arguments
+    };
     let mut part = parts.object();
     let mut call = part.object("functionCall");
     call.field("id", id);
