@@ -249,6 +249,7 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
         Event::Finish { choice, reason, stop_sequence } => {
             Event::Finish { choice, reason, stop_sequence: stop_sequence.map(Text::into_owned) }
         }
+        Event::Lost(name) => Event::Lost(name.into_owned().into()),
         Event::Usage(usage) => Event::Usage(usage),
         Event::Error(failure) => Event::Error(failure.into_owned()),
         Event::End => Event::End,
@@ -272,7 +273,7 @@ pub fn check_order(of: Dialect, events: &[Event<'_>]) {
             Event::Finish { choice, .. } => finished.insert(*choice) && !open.iter().any(|(of, _)| of == choice),
             Event::End => at == last && open.is_empty() && !finished.is_empty(),
             Event::Error(_) => at == last,
-            Event::Logprobs { .. } | Event::Usage(_) => true,
+            Event::Logprobs { .. } | Event::Lost(_) | Event::Usage(_) => true,
         };
         assert!(legal, "{of:?}: {event:?} at {at} of {events:#?}");
     }
@@ -340,6 +341,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                 let answer = &mut reply.choices[choice as usize];
                 (answer.finish, answer.stop_sequence) = (reason, stop_sequence);
             }
+            Event::Lost(name) => reply.lost.add(name),
             Event::Usage(usage) => reply.usage.update(usage),
             Event::Close { .. } | Event::Error(_) | Event::End => {}
         }

@@ -1,5 +1,7 @@
 //! What a model answers, as it comes.
 
+use std::borrow::Cow;
+
 use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage};
 
 /// What a stream says next.
@@ -77,6 +79,8 @@ pub enum Event<'a> {
         /// The stop text that ended it.
         stop_sequence: Option<Text<'a>>,
     },
+    /// Something was said that the conversation has no word for; its name in the provider's dialect.
+    Lost(Cow<'a, str>),
     /// What it has cost so far; the last one counts.
     Usage(TokenUsage),
     /// The provider failed in mid-stream. Nothing follows.

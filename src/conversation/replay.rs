@@ -7,6 +7,9 @@ impl Reply<'_> {
     pub fn replay(&self, sink: &mut dyn FnMut(Event<'_>)) {
         let again = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.clone().into_owned());
         sink(Event::Start { id: again(&self.id), model: again(&self.model), usage: self.usage });
+        for name in self.lost.names() {
+            sink(Event::Lost(name.clone()));
+        }
         for (choice, answer) in (0..).zip(&self.choices) {
             // In front of the text they belong to, as providers that stream them do.
             if !answer.logprobs.is_empty() {
@@ -59,8 +62,9 @@ fn replay_part(part: &Part<'_>, choice: u32, block: u32, sink: &mut dyn FnMut(Ev
             sink(Event::Open { choice, block, opened });
             delta(Text::from(&*call.arguments), sink);
         }
-        // No model answers with these.
-        Content::Media(_) | Content::Result(_) => return,
+        // Streams have no word for media, and no model answers with results.
+        Content::Media(media) => return sink(Event::Lost(media.kind.as_str().into())),
+        Content::Result(_) => return,
     }
     sink(Event::Close { choice, block });
 }

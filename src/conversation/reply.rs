@@ -1,6 +1,6 @@
 //! What a model answers, in one piece.
 
-use super::{Content, Part, Text, TokenUsage};
+use super::{Content, Dropped, Part, Text, TokenUsage};
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Reply<'a> {
     pub usage: TokenUsage,
     /// The class of service it was given.
     pub service_tier: Option<Text<'a>>,
+    /// What was said that the conversation has no word for; names in the provider's dialect.
+    pub lost: Dropped,
 }
 
 /// One answer of several.

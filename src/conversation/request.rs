@@ -190,6 +190,18 @@ pub enum MediaKind {
     Video,
 }
 
+impl MediaKind {
+    /// The kind's name among what is dropped; Converse's member for it, too.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Document => "document",
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
 /// Where media are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source<'a> {

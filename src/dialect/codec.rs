@@ -67,6 +67,11 @@ pub trait Codec: Sync {
     /// body is no reply of this dialect at all.
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
 
+    /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
+    fn failure_of(&self, _reply: &Reply<'_>) -> Option<Failure<'static>> {
+        None
+    }
+
     /// Appends a reply in one piece.
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>);
 

@@ -7,11 +7,13 @@ pub mod chat;
 pub mod codec;
 pub mod converse;
 pub mod error;
+mod fields;
 pub mod gemini;
 pub mod generate;
 #[cfg(test)]
 mod golden;
 pub mod lookup;
+pub mod lost;
 pub mod messages;
 pub mod models;
 pub mod openai;
@@ -23,6 +25,7 @@ pub mod usage;
 
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
+pub use lost::Lost;
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use reply::ReplyObserver;
 pub use translator::Translator;

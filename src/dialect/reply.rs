@@ -12,7 +12,10 @@ use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Family, Usage, anthropic, gemini, openai, understand::StreamMode};
-use crate::stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES};
+use crate::{
+    conversation::Dropped,
+    stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
+};
 
 /// How many last events are kept to tell whether a stream ended. A closing chunk may be followed by a usage chunk,
 /// an annotation and `[DONE]`.
@@ -37,6 +40,8 @@ pub struct Totals {
     pub model: Option<String>,
     /// The provider counted nothing: the counts are ours, from the length of the text.
     pub estimated: bool,
+    /// What of a translated reply the client was not told.
+    pub lost: Dropped,
     /// Events of a stream that have passed, about one a token; zero for replies in one piece.
     pub events: u64,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Codec, ReadEvents, ReplyHead, StreamMode, Usage, WriteEvents, reply::Totals};
+use super::{Dialect, Lost, ReadEvents, ReplyHead, StreamMode, Usage, WriteEvents, codec, reply::Totals};
 use crate::{
     conversation::{ErrorClass, Event, Failure, Names, Opened, TokenUsage},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
@@ -20,7 +20,7 @@ const BAD_GATEWAY: u16 = 502;
 pub struct Translator {
     frames: Frames,
     inner: Inner,
-    from: &'static dyn Codec,
+    from: Dialect,
     /// An error without the form of an event, as Gemini says some in mid-stream: from its brace on.
     bare: Vec<u8>,
 }
@@ -48,27 +48,29 @@ struct Sink {
     model: Option<String>,
     /// Bytes of text and arguments that have come.
     text: u64,
+    lost: Lost,
     ended: bool,
 }
 
 impl Translator {
     /// A translator from `from`, framed as `mode` says, to `to`.
-    pub fn new(from: &'static dyn Codec, mode: StreamMode, to: &dyn Codec, head: ReplyHead, names: Arc<Names>) -> Self {
+    pub fn new(from: Dialect, mode: StreamMode, to: Dialect, head: ReplyHead, names: Arc<Names>) -> Self {
         let frames = if mode == StreamMode::EventStream {
             Frames::Aws(AwsDecoder::default())
         } else {
             Frames::Sse(SseDecoder::new(MAX_EVENT_BYTES))
         };
         let sink = Sink {
-            writer: to.write_events(head),
+            writer: codec(to).write_events(head),
             names,
             out: Vec::new(),
             usage: TokenUsage::default(),
             model: None,
             text: 0,
+            lost: Lost::new(to),
             ended: false,
         };
-        Self { frames, inner: Inner { reader: from.read_events(), sink }, from, bare: Vec::new() }
+        Self { frames, inner: Inner { reader: codec(from).read_events(), sink }, from, bare: Vec::new() }
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -104,7 +106,7 @@ impl Translator {
         }
         let Inner { reader, sink } = inner;
         if !sink.ended && !self.bare.is_empty() {
-            sink.event(Event::Error(self.from.read_error(BAD_GATEWAY, &self.bare)));
+            sink.event(Event::Error(codec(self.from).read_error(BAD_GATEWAY, &self.bare)));
         }
         if !sink.ended {
             reader.finish(&mut |event| sink.event(event));
@@ -135,7 +137,13 @@ impl Translator {
         let sink = &self.inner.sink;
         let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
         let usage = Usage { prompt: sink.usage.input, completion: sink.usage.output.or(estimated) };
-        Totals { usage, model: sink.model.clone(), estimated: estimated.is_some(), events: 0 }
+        Totals {
+            usage,
+            model: sink.model.clone(),
+            estimated: estimated.is_some(),
+            lost: sink.lost.names().clone(),
+            events: 0,
+        }
     }
 }
 
@@ -184,6 +192,7 @@ impl Sink {
             Event::Error(_) | Event::End => self.ended = true,
             _ => {}
         }
+        self.lost.event(&event);
         self.writer.event(&event, &mut self.out);
     }
 
@@ -206,7 +215,6 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dialect, codec};
     use super::*;
 
     fn translate(frames: &[&str]) -> String {
@@ -223,7 +231,7 @@ mod tests {
             mode: StreamMode::Sse,
             estimated_input: 9,
         };
-        let mut translator = Translator::new(codec(from), StreamMode::Sse, codec(to), head, Arc::default());
+        let mut translator = Translator::new(from, StreamMode::Sse, to, head, Arc::default());
         let mut out = Vec::new();
         for frame in frames {
             out.extend_from_slice(&translator.frame(frame).unwrap());

@@ -44,8 +44,8 @@ pub struct Account {
     reply: Reply,
     request_bytes: u64,
     attempts: u32,
-    /// What could not be carried to the target.
-    dropped: Option<String>,
+    /// What could not be carried, to the target and back.
+    dropped: Dropped,
 }
 
 /// What became of it.
@@ -81,7 +81,7 @@ impl Account {
             reply: Reply::default(),
             request_bytes: 0,
             attempts: 0,
-            dropped: None,
+            dropped: Dropped::default(),
         }
     }
 
@@ -170,12 +170,13 @@ impl Account {
 
     /// What the provider said of tokens and model.
     pub fn counted(&mut self, totals: Totals) {
+        self.dropped.extend(&totals.lost);
         self.reply.totals = totals;
     }
 
     /// What could not be carried to the target.
     pub fn dropped(&mut self, dropped: &Dropped) {
-        self.dropped = (!dropped.is_empty()).then(|| dropped.to_string());
+        self.dropped = dropped.clone();
     }
 
     /// The reply has been handed over to its end.
@@ -261,6 +262,7 @@ impl Drop for Account {
             }
         }
         let usage = self.reply.totals.usage;
+        let dropped = (!self.dropped.is_empty()).then(|| self.dropped.to_string());
         AccessLog {
             trace_id: self.trace.as_str(),
             method: self.method.as_str(),
@@ -283,7 +285,7 @@ impl Drop for Account {
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
             tokens_estimated: self.reply.totals.estimated,
-            dropped: self.dropped.as_deref(),
+            dropped: dropped.as_deref(),
             request_bytes: self.request_bytes,
             response_bytes: self.reply.bytes,
             upstream_attempts: self.attempts,

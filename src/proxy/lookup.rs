@@ -256,7 +256,7 @@ impl Known {
         account.status(200);
         account.passed(if head { 0 } else { body.len() });
         let told = usage.prompt.is_some();
-        account.counted(Totals { usage, model, estimated: estimated && told, events: 0 });
+        account.counted(Totals { usage, model, estimated: estimated && told, ..Totals::default() });
         account.complete();
         let mut reply = Response::new(if head { ReplyBody::empty() } else { ReplyBody::full(Bytes::from(body)) });
         let headers = reply.headers_mut();

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     conversation::{Content, Dropped, ErrorClass, Failure, Invalid, Media, Names, Request, Source, Text},
     dialect::{
-        Ask, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage, codec,
-        lookup, reply::Totals,
+        Ask, Codec, Destination, Dialect, Family, Lost, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage,
+        codec, lookup, reply::Totals,
     },
     stream::TopLevel,
     upstream::{self, Allowance, Fetched, Fetcher},
@@ -265,7 +265,7 @@ impl Translation {
         let wants_stream = self.head.mode != StreamMode::No;
         if parts.status.is_success() && streams && wants_stream {
             let mode = self.head.mode;
-            let translator = Translator::new(self.source(), self.mode, codec(self.to), self.head, self.names);
+            let translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
             return Ok(Translated::Stream(
                 Response::from_parts(parts, body),
                 Observer::Translate(Box::new(translator)),
@@ -292,6 +292,9 @@ impl Translation {
             Ok(answer) => answer,
             Err(failure) => return Ok(self.failed(parts, &failure, reading)),
         };
+        if !wants_stream && let Some(failure) = codec(self.to).failure_of(&answer) {
+            return Ok(self.failed(parts, &failure, reading));
+        }
         for part in answer.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
             if let Content::Call(call) = &mut part.content {
                 self.names.restore(&mut call.name);
@@ -299,14 +302,22 @@ impl Translation {
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
         let model = answer.model.as_ref().map(|m| m.decode().into_owned());
-        let totals = Totals { usage, model, ..Totals::default() };
-        let out = if wants_stream {
-            Translator::new(self.source(), self.mode, codec(self.to), self.head, self.names).replay(&answer)
+        let (out, lost) = if wants_stream {
+            let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
+            (translator.replay(&answer), translator.totals().lost)
         } else {
+            let mut lost = Lost::new(self.to);
+            lost.reply(&answer);
             let mut out = Vec::with_capacity(bytes.len() + 256);
             codec(self.to).write_reply(&answer, &self.head, &mut out);
-            Bytes::from(out)
+            (Bytes::from(out), lost.names().clone())
         };
+        if !lost.is_empty() {
+            let mut all = self.dropped;
+            all.extend(&lost);
+            name_dropped(&all, &mut parts.headers);
+        }
+        let totals = Totals { usage, model, lost, ..Totals::default() };
         Ok(Translated::Whole(Response::from_parts(parts, out), totals))
     }
 
@@ -353,11 +364,15 @@ impl Translation {
         if self.head.mode != StreamMode::No {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        if !self.dropped.is_empty()
-            && let Ok(names) = HeaderValue::try_from(self.dropped.to_string())
-        {
-            headers.insert(DROPPED, names);
-        }
+        name_dropped(&self.dropped, headers);
+    }
+}
+
+fn name_dropped(dropped: &Dropped, headers: &mut HeaderMap) {
+    if !dropped.is_empty()
+        && let Ok(names) = HeaderValue::try_from(dropped.to_string())
+    {
+        headers.insert(DROPPED, names);
     }
 }
 

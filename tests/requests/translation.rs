@@ -101,6 +101,59 @@ fn what_cant_be_carried_is_named() {
 }
 
 #[test]
+fn what_stands_deep_in_a_request_and_cant_be_carried_is_named() {
+    let upstream = Upstream::json(MESSAGE);
+    let gateway = claude(&upstream);
+    let mut body = hello();
+    body["messages"] =
+        json!([{"role": "user", "content": [{"type": "text", "text": "hello", "emphasis": "strong"}], "seen": null}]);
+    body["tools"] = json!([{"type": "function", "function": {"name": "f", "timeout_ms": 5}}]);
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-tollgate-dropped"), Some("emphasis, timeout_ms"));
+}
+
+#[test]
+fn what_the_client_is_not_told_of_a_reply_is_named() {
+    let answer = MESSAGE
+        .replace(r#""content":["#, r#""content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},"#);
+    let upstream = Upstream::json(&answer);
+    let gateway = claude(&upstream);
+    let mut body = hello();
+    body["seed"] = json!(7);
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.json()["choices"][0]["message"]["content"], "hi é");
+    assert_eq!(reply.header("x-tollgate-dropped"), Some("seed, reply.server_tool_use"));
+    assert_eq!(gateway.access(CHAT)["dropped"], "seed, reply.server_tool_use");
+}
+
+#[test]
+fn what_the_client_is_not_told_of_a_stream_is_in_the_log() {
+    let block = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":9,\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"s\",\"name\":\"web_search\"}}\n\n";
+    let stream = [&STREAM[..1], &[block], &STREAM[1..]].concat().concat();
+    let upstream = Upstream::fixed(200, &[("content-type", "text/event-stream")], stream.as_bytes());
+    let gateway = claude(&upstream);
+    let reply = ask(&gateway, &streaming());
+    assert_eq!(chat_text(&reply.text()), ("hi é".to_owned(), true));
+    assert_eq!(reply.header("x-tollgate-dropped"), None, "the head is sent before it is known");
+    assert_eq!(gateway.access(CHAT)["dropped"], "reply.server_tool_use");
+}
+
+#[test]
+fn an_answer_that_failed_is_no_empty_one() {
+    let answer = json!({"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0,
+        "message": {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\": "}}]},
+        "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}});
+    let upstream = Upstream::json(&answer.to_string());
+    let gateway = start("openai", &upstream, &json!({"model": "gpt-4.1"}));
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]});
+    let reply = gateway.post("/x/v1/messages", body.to_string());
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    assert_shape(&reply.json(), Dialect::Anthropic, 502, "no JSON object");
+}
+
+#[test]
 fn a_strict_backend_refuses_what_cant_be_carried() {
     let upstream = Upstream::json(MESSAGE);
     let manifest = s1_with("anthropic", "/x", upstream.port, &json!({"model": "claude-sonnet-4-5"}));

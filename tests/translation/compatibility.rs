@@ -210,7 +210,17 @@ fn reply_cell(
         (true, true, _) => "●".into(),
         (false, false, Some(excuse)) => {
             used.push(excuse.why);
-            format!("{}{}", excuse.mark, notes.mark(excuse.why))
+            let note = notes.mark(excuse.why);
+            if excuse.name.is_empty() {
+                return format!("{}{note}", excuse.mark);
+            }
+            let name = format!("reply.{}", excuse.name);
+            for told in replies::lost(client, reply) {
+                if !told.split(", ").any(|told| told == name) {
+                    lost.push(format!("{from:?} to {client:?}: {feature}: not named: {told}"));
+                }
+            }
+            format!("{} `{name}`{note}", excuse.mark)
         }
         // Events have no word for these: they are carried in one piece only.
         (true, false, _) if matches!(feature, "image" | "service tier") => {
@@ -237,7 +247,7 @@ the body is then read again in the provider's dialect, and the two are compared.
 | = | the provider speaks this dialect: the request and the reply pass as they are, whatever is in them |
 | ● | carried: the provider is told the same |
 | ◐ | carried in another form, or as near as the provider gets; the number names a note below the table |
-| ○ | not carried; the name is the one in `x-tollgate-dropped` and in the log. With `strict` the answer is 400 |
+| ○ | not carried; the name is the one in `x-tollgate-dropped` and in the log. With `strict` a request is answered with 400 |
 | 400 | refused, with the words of the note |
 | – | the client's dialect has no word for it |
 

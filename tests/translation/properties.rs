@@ -3,9 +3,9 @@
 use proptest::{prelude::*, test_runner::RngSeed};
 use tollgate::{
     conversation::{
-        Cache, Call, Choice, Citation, Content, Effort, Event, Finish, Format, Json, Maker, Media, MediaKind, Message,
-        Part, Reasoning, Reply, Request, Role, Signature, Source, Text, TokenLogprob, TokenUsage, Tool, ToolChoice,
-        ToolResult,
+        Cache, Call, Choice, Citation, Content, Dropped, Effort, Event, Finish, Format, Json, Maker, Media, MediaKind,
+        Message, Part, Reasoning, Reply, Request, Role, Signature, Source, Text, TokenLogprob, TokenUsage, Tool,
+        ToolChoice, ToolResult,
     },
     dialect::{Dialect, codec},
 };
@@ -13,7 +13,7 @@ use tollgate::{
 use super::{
     carried::{FEATURES, Verdict, judge},
     exercise::{DESTINATIONS, assemble, check_order, owned, read_stream, write_stream},
-    replies::{REPLY_FEATURES, both_ways, excuse, lent_back},
+    replies::{REPLY_FEATURES, both_ways, excuse, lent_back, lost},
 };
 
 /// Chooses by the bytes it is given; when they are used up, always the first, which is the simplest.
@@ -323,6 +323,7 @@ pub fn reply(dice: &mut Dice) -> Reply<'static> {
         choices,
         usage,
         service_tier: dice.maybe(3, |_| "default".into()),
+        lost: Dropped::default(),
     }
 }
 
@@ -404,7 +405,7 @@ fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'st
 
 /// What of `reply` a client of `to` does not get, and should.
 fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> Vec<String> {
-    let lost = REPLY_FEATURES.iter().filter_map(|feature| {
+    let missing = REPLY_FEATURES.iter().filter_map(|feature| {
         let wanted = (feature.of)(reply)?;
         let found = (feature.of)(got);
         // Signatures are for the next request, which reads them otherwise than a reply: compatibility.rs does that.
@@ -418,11 +419,12 @@ fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> V
         // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are places.
         let untold =
             streamed && (feature.name == "service tier" || (feature.name == "places" && to == Dialect::Gemini));
-        let right =
-            found.as_ref() == Some(&wanted) || skipped || refused || untold || excuse(to, feature.name).is_some();
+        let told = |name: &str| name.is_empty() || lost(to, reply)[usize::from(streamed)].contains(name);
+        let excused = || excuse(to, feature.name).is_some_and(|excuse| told(excuse.name));
+        let right = found.as_ref() == Some(&wanted) || skipped || refused || untold || excused();
         (!right).then(|| format!("{}: wanted {wanted:?}, found {found:?}", feature.name))
     });
-    lost.collect()
+    missing.collect()
 }
 
 /// What is lost silently of an arbitrary request.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate::{
     conversation::{Call, Choice, Content, Event, Finish, Maker, Media, Part, Reply, Role, Signature, Source},
-    dialect::{Dialect, codec},
+    dialect::{Dialect, Lost, codec},
     stream::TopLevel,
 };
 
@@ -32,34 +32,64 @@ pub struct ReplyFixture {
 }
 
 /// Why a client does not see something: what its dialect has no place for. The mark is ◐ where it comes in another form.
+#[derive(Clone, Copy)]
 pub struct NoPlace {
     to: &'static [Dialect],
     feature: &'static str,
     pub mark: char,
     pub why: &'static str,
+    /// The name by which it is told, if it is: `reply.NAME`.
+    pub name: &'static str,
 }
 
 const fn no_place(to: &'static [Dialect], feature: &'static str, mark: char, why: &'static str) -> NoPlace {
-    NoPlace { to, feature, mark, why }
+    NoPlace { to, feature, mark, why, name: "" }
+}
+
+const fn named_as(name: &'static str, place: NoPlace) -> NoPlace {
+    NoPlace { name, ..place }
+}
+
+/// The names of what clients of `to` are not told of `reply`, in one piece and as a stream.
+pub fn lost(to: Dialect, reply: &Reply<'_>) -> [String; 2] {
+    let (mut whole, mut streamed) = (Lost::new(to), Lost::new(to));
+    whole.reply(reply);
+    reply.replay(&mut |event| streamed.event(&event));
+    [whole, streamed].map(|lost| lost.names().to_string())
 }
 
 use Dialect::{Chat, Converse, Gemini, Messages, Responses};
 
 /// All that is not carried. What is not here and not carried either is lost silently, and fails.
 pub const NO_PLACES: &[NoPlace] = &[
-    no_place(&[Responses, Messages, Converse], "answers", '○', "the dialect has one answer: the first"),
+    named_as(
+        "choices",
+        no_place(&[Responses, Messages, Converse], "answers", '○', "the dialect has one answer: the first"),
+    ),
     no_place(&[Messages, Gemini, Converse], "refusal", '◐', "as text"),
-    no_place(&[Messages, Converse], "logprobs", '○', "the dialect has none"),
-    no_place(&[Responses, Gemini], "stop text", '○', "the dialect does not say which"),
+    named_as("logprobs", no_place(&[Messages, Converse], "logprobs", '○', "the dialect has none")),
+    named_as("stop_sequence", no_place(&[Responses, Gemini], "stop text", '○', "the dialect does not say which")),
     no_place(&[Converse], "model", '○', "the dialect does not name it"),
     no_place(&[Converse], "id", '○', "the dialect has none: it is the request id in the headers"),
     no_place(&[Responses, Converse], "id", '◐', "under a prefix of the dialect"),
     no_place(&[Messages, Gemini], "service tier", '○', "the dialect has no such word"),
-    no_place(&[Chat, Responses, Messages], "image", '○', "a message of the dialect has no place for media"),
-    no_place(&[Gemini], "cache writes", '○', "the dialect does not count them apart"),
-    no_place(&[Messages, Converse], "reasoning tokens", '○', "the dialect does not count them apart"),
-    no_place(&[Chat, Responses, Gemini], "quotes", '○', "the dialect names the place, not the quote"),
-    no_place(&[Messages, Converse], "places", '○', "the dialect cites by quote, not by place"),
+    named_as(
+        "image",
+        no_place(&[Chat, Responses, Messages], "image", '○', "a message of the dialect has no place for media"),
+    ),
+    named_as("usage.cache_write", no_place(&[Gemini], "cache writes", '○', "the dialect does not count them apart")),
+    named_as(
+        "usage.reasoning",
+        no_place(&[Messages, Converse], "reasoning tokens", '○', "the dialect does not count them apart"),
+    ),
+    named_as(
+        "citations.quote",
+        no_place(&[Chat, Responses, Gemini], "quotes", '○', "the dialect names the place, not the quote"),
+    ),
+    named_as(
+        "citations.place",
+        no_place(&[Messages, Converse], "places", '○', "the dialect cites by quote, not by place"),
+    ),
 ];
 
 /// All features of replies.

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{self, WireCall, WireMessage, WirePart, parse};
-use crate::conversation::{
-    Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult,
+use super::wire::{self, PASSED, WireCall, WireMessage, WirePart};
+use crate::{
+    conversation::{Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult},
+    dialect::fields::{parse, parse_all, parse_noting},
 };
 
 #[derive(Deserialize)]
@@ -41,7 +42,7 @@ struct WireFile<'a> {
 /// # Errors
 /// When a message can't be understood.
 pub(super) fn read<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
-    let wire: Vec<WireMessage<'a>> = parse(json, || "messages".to_owned())?;
+    let wire: Vec<WireMessage<'a>> = parse_all(json, || "messages".to_owned(), PASSED, dropped)?;
     let mut messages: Vec<Message<'a>> = Vec::with_capacity(wire.len());
     let (mut function, mut in_results) = (None, false);
     for (index, mut message) in wire.into_iter().enumerate() {
@@ -180,16 +181,25 @@ impl MessageReader<'_> {
         match raw.get().as_bytes().first() {
             Some(b'"') => Ok(vec![Content::text(parse::<Text<'a>>(raw.get(), || self.field("content"))?).into()]),
             Some(b'[') => {
-                let wire: Vec<WirePart<'a>> = parse(raw.get(), || self.field("content"))?;
-                let parts = wire.into_iter().enumerate();
-                parts.filter_map(|(at, part)| self.part(at, part).transpose()).collect()
+                let field = || format!("messages[{}].content", self.index);
+                let (wire, mut unknown) = parse_noting::<Vec<WirePart<'a>>>(raw.get(), field, PASSED)?;
+                let mut parts = Vec::with_capacity(wire.len());
+                for (at, part) in wire.into_iter().enumerate() {
+                    match self.part(at, part)? {
+                        Some(part) => parts.push(part),
+                        None => unknown.forget(at),
+                    }
+                }
+                unknown.name(self.dropped);
+                Ok(parts)
             }
             _ => Err(Invalid::new(self.field("content"), "must be a string or a list of parts")),
         }
     }
 
     fn part<'a>(&mut self, at: usize, part: WirePart<'a>) -> Result<Option<Part<'a>>, Invalid> {
-        let field = |rest: &str| format!("messages[{}].content[{at}]{rest}", self.index);
+        let index = self.index;
+        let field = |rest: &str| format!("messages[{index}].content[{at}]{rest}");
         let missing = |rest: &str| Invalid::new(field(rest), "is missing");
         let cache = part.cache();
         let Some(kind) = part.kind.clone() else { return Err(missing(".type")) };
@@ -199,19 +209,19 @@ impl MessageReader<'_> {
             "refusal" => Content::Refusal(part.refusal.ok_or_else(|| missing(".refusal"))?),
             "image_url" => {
                 let raw = part.image_url.ok_or_else(|| missing(".image_url"))?;
-                Content::Media(url(MediaKind::Image, raw, || field(".image_url"))?)
+                Content::Media(url(MediaKind::Image, raw, || field(".image_url"), self.dropped)?)
             }
             "video_url" => {
                 let raw = part.video_url.ok_or_else(|| missing(".video_url"))?;
-                Content::Media(url(MediaKind::Video, raw, || field(".video_url"))?)
+                Content::Media(url(MediaKind::Video, raw, || field(".video_url"), self.dropped)?)
             }
             "input_audio" => {
                 let raw = part.input_audio.ok_or_else(|| missing(".input_audio"))?;
-                Content::Media(audio(parse(raw.get(), || field(".input_audio"))?))
+                Content::Media(audio(parse_all(raw.get(), || field(".input_audio"), PASSED, self.dropped)?))
             }
             "file" => {
                 let raw = part.file.ok_or_else(|| missing(".file"))?;
-                let wire: WireFile<'a> = parse(raw.get(), || field(".file"))?;
+                let wire: WireFile<'a> = parse_all(raw.get(), || field(".file"), PASSED, self.dropped)?;
                 Content::Media(file(wire).ok_or_else(|| {
                     Invalid::new(field(".file"), "must hold file_data, a data URL in base64, or file_id")
                 })?)
@@ -230,10 +240,15 @@ impl MessageReader<'_> {
 }
 
 /// An image or film: an object with a URL, or the URL alone.
-fn url(kind: MediaKind, raw: &RawValue, field: impl Fn() -> String) -> Result<Media<'_>, Invalid> {
+fn url<'a>(
+    kind: MediaKind,
+    raw: &'a RawValue,
+    field: impl Fn() -> String,
+    dropped: &mut Dropped,
+) -> Result<Media<'a>, Invalid> {
     let wire = match Text::of(raw) {
         Some(url) => WireUrl { url, detail: None },
-        None => parse(raw.get(), &field)?,
+        None => parse_all(raw.get(), &field, PASSED, dropped)?,
     };
     let source = if is_data(&wire.url) {
         data_url(wire.url).ok_or_else(|| Invalid::new(field(), "the data URL must be in base64"))?

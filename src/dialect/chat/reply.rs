@@ -9,7 +9,7 @@ use super::{
     error,
     wire::{self, WireCall, WireMessage, WirePart},
 };
-use crate::conversation::{Call, Choice, Content, ErrorClass, Failure, Finish, Part, Reply, Text};
+use crate::conversation::{Call, Choice, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Text};
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
@@ -94,8 +94,10 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let Some(choices) = wire.choices else { return Err(broken()) };
     let id = wire.id.filter(|id| !id.is_empty());
     let made = |at: usize| made_up_id(id.as_ref(), at);
+    let mut lost = Dropped::default();
     Ok(Reply {
-        choices: choices.into_iter().map(|choice| read_choice(choice, &made)).collect(),
+        choices: choices.into_iter().map(|choice| read_choice(choice, &made, &mut lost)).collect(),
+        lost,
         model: wire.model.filter(|model| !model.is_empty()),
         created: wire.created.and_then(|raw| raw.get().split('.').next()?.parse().ok()),
         usage: wire.usage.map(wire::usage).unwrap_or_default(),
@@ -112,7 +114,7 @@ pub(super) fn made_up_id(reply: Option<&Text<'_>>, at: usize) -> String {
     }
 }
 
-fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String) -> Choice<'a> {
+fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost: &mut Dropped) -> Choice<'a> {
     let (finish, stop_sequence) = (choice.finish().unwrap_or_default(), choice.stop_sequence());
     let logprobs = choice.logprobs.map(wire::logprobs).unwrap_or_default();
     let Some(message) = choice.message else {
@@ -120,7 +122,8 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String) -> Ch
     };
     let mut parts = message.thinking();
     let first = parts.len();
-    parts.extend(message.content.map(content).unwrap_or_default());
+    parts.extend(message.content.map(|raw| content(raw, lost)).unwrap_or_default());
+    lost.add_if(message.audio.is_some(), "audio");
     let cited = message.citations();
     // Places count from the start of the text, which is almost always one part.
     if let Some(Content::Text { citations, .. }) =
@@ -140,17 +143,21 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String) -> Ch
         extra_content: None,
     });
     let calls = message.tool_calls.into_iter().flatten().chain(older);
-    parts.extend(calls.enumerate().filter_map(|(at, call)| read_call(call, || made(at))));
+    for (at, call) in calls.enumerate() {
+        lost.add_if(call.custom.is_some(), "custom");
+        parts.extend(read_call(call, || made(at)));
+    }
     let finish = finish.with_calls(parts.len() > before);
     Choice { parts, finish, stop_sequence, logprobs }
 }
 
 /// `content`: a string, or Mistral's list of chunks. Empty texts say nothing.
-fn content(raw: &RawValue) -> Vec<Part<'_>> {
+fn content<'a>(raw: &'a RawValue, lost: &mut Dropped) -> Vec<Part<'a>> {
     if let Some(text) = Text::of(raw) {
         return if text.is_empty() { Vec::new() } else { vec![Content::text(text).into()] };
     }
     let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+    chunks.iter().filter_map(WirePart::unknown_kind).for_each(|kind| lost.add(kind));
     chunks.into_iter().filter_map(chunk).map(Part::from).collect()
 }
 

@@ -5,10 +5,11 @@ use serde_json::value::RawValue;
 
 use super::{
     messages,
-    wire::{self, parse},
+    wire::{self, PASSED},
 };
 use crate::{
-    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice},
+    conversation::{Dropped, Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice},
+    dialect::fields::{parse, parse_all, parse_noting},
     stream::{TopLevel, json::Member},
 };
 
@@ -108,7 +109,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             }
             "max_completion_tokens" => later.max_completion_tokens = Some(value(member)?),
             "safety_identifier" => later.safety_identifier = Some(value(member)?),
-            "functions" => later.functions = functions(member)?,
+            "functions" => later.functions = functions(member, &mut request.dropped)?,
             "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
             _ => request.dropped.add(name.into_owned()),
         }
@@ -134,6 +135,11 @@ fn json<'a>(member: &Member<'a>) -> &'a str {
 
 fn value<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
     parse(json(member), || member.name().into_owned())
+}
+
+/// A member's value, of which nothing is passed over without a name.
+fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Dropped) -> Result<T, Invalid> {
+    parse_all(json(member), || member.name().into_owned(), PASSED, dropped)
 }
 
 /// Reads one of the sampling settings; whether it was one.
@@ -167,7 +173,7 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         "tools" => request.tools = tools(request, member)?,
         "tool_choice" => request.tool_choice = tool_choice(request, name, member)?,
         "parallel_tool_calls" => request.parallel_tool_calls = Some(value(member)?),
-        "response_format" => request.format = format(member)?,
+        "response_format" => request.format = format(member, &mut request.dropped)?,
         "reasoning_effort" => {
             let word: Text<'_> = value(member)?;
             request.reasoning.get_or_insert_default().effort = Some(effort(&word, name)?);
@@ -207,7 +213,7 @@ fn reasoning(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Inval
         enabled: Option<bool>,
         exclude: Option<bool>,
     }
-    let wire: Wire<'_> = value(member)?;
+    let wire: Wire<'_> = whole(member, &mut request.dropped)?;
     let reasoning = request.reasoning.get_or_insert_default();
     if let Some(word) = &wire.effort {
         reasoning.effort = Some(effort(word, "reasoning.effort")?);
@@ -228,7 +234,7 @@ fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invali
         kind: Option<Text<'a>>,
         budget_tokens: Option<u64>,
     }
-    let wire: Wire<'_> = value(member)?;
+    let wire: Wire<'_> = whole(member, &mut request.dropped)?;
     let reasoning = request.reasoning.get_or_insert_default();
     if wire.kind.is_some_and(|kind| kind.is("disabled")) {
         *reasoning = Reasoning { effort: Some(Effort::None), ..*reasoning };
@@ -239,11 +245,14 @@ fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invali
 }
 
 fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<'a>>, Invalid> {
-    let wire: Vec<WireTool<'a>> = value(member)?;
+    let (wire, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(json(member), || member.name().into_owned(), PASSED)?;
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
         match (tool.kind, tool.function) {
-            (Some(kind), _) if !kind.is("function") => request.dropped.add(kind.decode().into_owned()),
+            (Some(kind), _) if !kind.is("function") => {
+                request.dropped.add(kind.decode().into_owned());
+                unknown.forget(index);
+            }
             (_, Some(definition)) => {
                 let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;
                 made.cache = tool.cache_control.map(wire::cache);
@@ -252,12 +261,13 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
             (_, None) => return Err(Invalid::new(format!("tools[{index}].function"), "is missing")),
         }
     }
+    unknown.name(&mut request.dropped);
     Ok(tools)
 }
 
 /// `functions`, the older form of tools.
-fn functions<'a>(member: &Member<'a>) -> Result<Vec<Tool<'a>>, Invalid> {
-    let wire: Vec<WireDefinition<'a>> = value(member)?;
+fn functions<'a>(member: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+    let wire: Vec<WireDefinition<'a>> = whole(member, dropped)?;
     let tool = |(index, definition): (usize, WireDefinition<'a>)| {
         definition.into_tool(|field| format!("functions[{index}].{field}"))
     };
@@ -292,7 +302,7 @@ fn tool_choice<'a>(
             other => Err(Invalid::new(field, format!("'{other}' is none of auto, none and required"))),
         };
     }
-    let wire: WireChoice<'a> = value(member)?;
+    let wire: WireChoice<'a> = whole(member, &mut request.dropped)?;
     if let Some(allowed) = wire.allowed_tools {
         let names = allowed.tools.into_iter().flatten().filter_map(WireChoice::into_name).collect();
         let required = allowed.mode.is_some_and(|mode| mode.is("required"));
@@ -314,8 +324,8 @@ impl<'a> WireChoice<'a> {
     }
 }
 
-fn format<'a>(member: &Member<'a>) -> Result<Option<Format<'a>>, Invalid> {
-    let wire: WireFormat<'a> = value(member)?;
+fn format<'a>(member: &Member<'a>, dropped: &mut Dropped) -> Result<Option<Format<'a>>, Invalid> {
+    let wire: WireFormat<'a> = whole(member, dropped)?;
     let kind = wire.kind.as_ref().map(Text::decode).unwrap_or_default();
     match (&*kind, wire.json_schema) {
         ("text", _) => Ok(None),

@@ -184,7 +184,13 @@ impl Answer {
             custom: None,
             extra_content: None,
         });
+        if delta.audio.is_some() {
+            sink(Event::Lost("audio".into()));
+        }
         for (at, call) in delta.tool_calls.into_iter().flatten().chain(older).enumerate() {
+            if call.custom.is_some() {
+                sink(Event::Lost("custom".into()));
+            }
             self.call(at, call, reply, sink);
         }
     }
@@ -198,6 +204,7 @@ impl Answer {
             return;
         }
         let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        chunks.iter().filter_map(WirePart::unknown_kind).for_each(|kind| sink(Event::Lost(kind.into())));
         for content in chunks.into_iter().filter_map(chunk) {
             match content {
                 Content::Text { text, .. } => self.say(Kind::Text, text, sink),

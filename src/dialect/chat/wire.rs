@@ -9,8 +9,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conversation::{
-    Cache, Citation, Content, Invalid, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+    Cache, Citation, Content, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
 };
+
+/// Members of a request that lose nothing when they are passed over: tags, and what OpenAI's client adds to messages that it
+/// has parsed.
+pub(super) const PASSED: &[&str] = &["type", "parsed", "parsed_arguments"];
 
 /// Whose signatures stand as they are in the dialect's own fields.
 pub(super) const HOME: Maker = Maker::OpenAi;
@@ -113,6 +117,13 @@ impl<'a> WirePart<'a> {
             let first = texts.next().unwrap_or_else(|| Text::from(""));
             texts.fold(first, |all, more| Text::from(format!("{}{}", all.decode(), more.decode())))
         })
+    }
+
+    /// The kind of a part of a reply that the conversation has no word for.
+    pub fn unknown_kind(&self) -> Option<String> {
+        const KNOWN: [&str; 5] = ["text", "output_text", "refusal", "thinking", "redacted_thinking"];
+        let kind = self.kind.as_ref()?.decode();
+        (!KNOWN.contains(&&*kind)).then(|| kind.into_owned())
     }
 
     /// An element of `thinking_blocks`, or Mistral's chunk of thoughts.
@@ -277,28 +288,4 @@ pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
             top: token.top_logprobs.into_iter().flatten().map(top).collect(),
         })
         .collect()
-}
-
-/// Parses `json`, which stands at `field`.
-///
-/// # Errors
-/// When it is of another type; names the innermost field that is wrong. The place is looked for only then.
-pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() -> String) -> Result<T, Invalid> {
-    serde_json::from_str(json).map_err(|_| locate::<T>(json, field()))
-}
-
-#[cold]
-fn locate<'a, T: Deserialize<'a>>(json: &'a str, mut field: String) -> Invalid {
-    let mut source = serde_json::Deserializer::from_str(json);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut source) else {
-        return Invalid::new(field, "is not understood");
-    };
-    let path = error.path().to_string();
-    if path.starts_with('[') {
-        field.push_str(&path);
-    } else if path != "." {
-        field = format!("{field}.{path}");
-    }
-    let message = error.inner().to_string();
-    Invalid::new(field, message.split(" at line ").next().unwrap_or_default())
 }

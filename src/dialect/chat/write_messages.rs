@@ -186,12 +186,7 @@ impl<'o> Messages<'o> {
     /// Why `media` can't be sent, if it can't.
     fn refused(&self, media: &Media<'_>, here: bool) -> Option<&'static str> {
         let server = self.to.server;
-        let name = match media.kind {
-            MediaKind::Image => "image",
-            MediaKind::Document => "document",
-            MediaKind::Audio => "audio",
-            MediaKind::Video => "video",
-        };
+        let name = media.kind.as_str();
         let file_id = matches!(media.source, Source::File(_));
         let takes = here
             && server != Server::DeepSeek

@@ -100,6 +100,7 @@ impl WriteEvents for Writer {
                 return;
             }
             Event::Usage(usage) => return self.usage.update(*usage),
+            Event::Lost(_) => return,
             Event::Error(failure) => {
                 self.ended = true;
                 out.extend_from_slice(b"data: ");

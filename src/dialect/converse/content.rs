@@ -132,7 +132,7 @@ fn media<'a>(
             let mime = match (mime, kind) {
                 (Some(mime), _) => mime,
                 (None, MediaKind::Document) => "application/pdf".into(),
-                (None, _) => return Err((formats::member(kind), "a format is required")),
+                (None, _) => return Err((kind.as_str(), "a format is required")),
             };
             Source::Data { mime, data }
         }
@@ -142,7 +142,7 @@ fn media<'a>(
         }
         Some(wire::Source { text: Some(text), .. }) => Source::Text(text),
         Some(wire::Source { content: Some(texts), .. }) => Source::Text(joined(texts)),
-        _ => return Err((formats::member(kind), "a source with bytes or a location is required")),
+        _ => return Err((kind.as_str(), "a source with bytes or a location is required")),
     };
     Ok(Content::Media(Media { kind, source, name: file.name, detail: None }))
 }
@@ -264,7 +264,7 @@ pub(super) fn write_citation(object: &mut ObjectWriter<'_>, citation: &Citation<
 /// Writes the one member of a block: media that are here. `false`, and nothing, when Converse has no word for them.
 pub(super) fn write_file(block: &mut ObjectWriter<'_>, kind: MediaKind, mime: &str, data: &Text<'_>) -> bool {
     let Some(format) = formats::format(kind, mime) else { return false };
-    let mut file = block.object(formats::member(kind));
+    let mut file = block.object(kind.as_str());
     file.field("format", format);
     let mut source = file.object("source");
     data.write(source.key("bytes"));

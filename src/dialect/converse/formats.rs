@@ -65,22 +65,12 @@ const fn table(kind: MediaKind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// The member that holds media of this kind; also their name among what is dropped.
-pub(super) const fn member(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Document => "document",
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
-    }
-}
-
 /// The media type of a format. Formats that are not known are taken at their word.
 pub(super) fn mime(kind: MediaKind, format: &str) -> Cow<'static, str> {
     match table(kind).iter().find(|(known, _)| *known == format) {
         Some((_, mime)) => Cow::Borrowed(mime),
         None if kind == MediaKind::Document => Cow::Borrowed("application/octet-stream"),
-        None => Cow::Owned(format!("{}/{format}", member(kind))),
+        None => Cow::Owned(format!("{}/{format}", kind.as_str())),
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let wire: WireReply<'_> = serde_json::from_slice(body).map_err(|_| bad())?;
     let Some(message) = wire.output.and_then(|output| output.message) else { return Err(bad()) };
     // What is not known is passed over.
-    let parts = content::parts(message.content.unwrap_or_default(), &mut Dropped::default()).map_err(|_| bad())?;
+    let mut lost = Dropped::default();
+    let parts = content::parts(message.content.unwrap_or_default(), &mut lost).map_err(|_| bad())?;
     let reason = wire.stop_reason.as_ref().map(Text::decode);
     let (parts, finish) = answered(parts, reason.map_or(Finish::Stop, |reason| formats::finish(&reason)));
     let stop_sequence = optional::<AdditionalReply<'_>>(wire.additional_model_response_fields)
@@ -68,6 +69,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         choices: vec![Choice { parts, finish, stop_sequence, logprobs: Vec::new() }],
         usage: optional::<Usage>(wire.usage).map(|usage| usage.read()).unwrap_or_default(),
         service_tier: optional::<ServiceTier<'_>>(wire.service_tier).and_then(|tier| tier.kind),
+        lost,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Reading requests.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
@@ -26,12 +26,15 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         match &*name {
             "messages" => messages = self::messages(member.value, &mut request.dropped)?,
             "system" => system = Some(self::system(member.value, &mut request.dropped)?),
-            "inferenceConfig" => inference(parse(&name, member.value)?, &mut request),
-            "toolConfig" => tools(parse(&name, member.value)?, &mut request)?,
+            "inferenceConfig" => inference(parse(&name, member.value, &mut request.dropped)?, &mut request),
+            "toolConfig" => tools(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
             ADDITIONAL => additional(member.value, &mut request)?,
-            "outputConfig" => output(parse(&name, member.value)?, &mut request)?,
-            "requestMetadata" => request.metadata = Some(object(&name, member.value)?),
-            "serviceTier" => request.service_tier = parse::<ServiceTier<'_>>(&name, member.value)?.kind,
+            "outputConfig" => output(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
+            "requestMetadata" => request.metadata = Some(object(&name, member.value, &mut request.dropped)?),
+            "serviceTier" => {
+                let tier: ServiceTier<'_> = parse(&name, member.value, &mut request.dropped)?;
+                request.service_tier = tier.kind;
+            }
             // Given by the URL; some clients repeat it.
             "modelId" => {}
             _ => request.dropped.add(name.into_owned()),
@@ -41,13 +44,13 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-fn object<'a>(field: &str, value: &'a [u8]) -> Result<Json<'a>, Invalid> {
-    let json: Json<'a> = parse(field, value)?;
+fn object<'a>(field: &str, value: &'a [u8], dropped: &mut Dropped) -> Result<Json<'a>, Invalid> {
+    let json: Json<'a> = parse(field, value, dropped)?;
     if json.is_object() { Ok(json) } else { Err(Invalid::new(field, "expected an object")) }
 }
 
 fn messages<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
-    let wire: Vec<WireMessage<'a>> = parse("messages", value)?;
+    let wire: Vec<WireMessage<'a>> = parse("messages", value, dropped)?;
     let mut messages = Vec::with_capacity(wire.len());
     for (index, message) in wire.into_iter().enumerate() {
         let role = match message.role.as_ref().map(Text::decode).as_deref() {
@@ -63,7 +66,7 @@ fn messages<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Vec<Message<'a
 }
 
 fn system<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Message<'a>, Invalid> {
-    let parts = parts(&"system", parse("system", value)?, dropped)?;
+    let parts = parts(&"system", parse("system", value, dropped)?, dropped)?;
     Ok(Message { role: Role::System, parts })
 }
 
@@ -117,6 +120,7 @@ struct ToolEntry<'a> {
     tool_spec: Option<ToolSpec<'a>>,
     #[serde(borrow)]
     cache_point: Option<super::wire::CachePoint<'a>>,
+    system_tool: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -170,8 +174,8 @@ fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Inva
                 None => request.dropped.add("cachePoint"),
             }
         } else {
-            // A tool that Bedrock runs itself.
-            request.dropped.add("systemTool");
+            // A tool that Bedrock runs itself, or one that is not known.
+            request.dropped.add(if entry.system_tool.is_some() { "systemTool" } else { "tool" });
         }
     }
     request.tools = tools;
@@ -292,17 +296,21 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
         let name = member.name();
         let field = format!("{ADDITIONAL}.{name}");
         match &*name {
-            "top_k" => request.sampling.top_k = Some(parse(&field, member.value)?),
-            "inferenceConfig" => request.sampling.top_k = parse::<NovaInference>(&field, member.value)?.top_k,
-            "thinking" | "reasoningConfig" => thinking(&parse(&field, member.value)?, request),
-            "reasoning_effort" => effort(&parse(&field, member.value)?, "reasoning_effort", request),
+            "top_k" => request.sampling.top_k = Some(parse(&field, member.value, &mut request.dropped)?),
+            "inferenceConfig" => {
+                request.sampling.top_k = parse::<NovaInference>(&field, member.value, &mut request.dropped)?.top_k;
+            }
+            "thinking" | "reasoningConfig" => thinking(&parse(&field, member.value, &mut request.dropped)?, request),
+            "reasoning_effort" => {
+                effort(&parse(&field, member.value, &mut request.dropped)?, "reasoning_effort", request);
+            }
             "reasoning" => {
-                if let Some(word) = parse::<OutputConfig<'_>>(&field, member.value)?.effort {
+                if let Some(word) = parse::<OutputConfig<'_>>(&field, member.value, &mut request.dropped)?.effort {
                     effort(&word, "reasoning", request);
                 }
             }
             "output_config" => {
-                let config: OutputConfig<'_> = parse(&field, member.value)?;
+                let config: OutputConfig<'_> = parse(&field, member.value, &mut request.dropped)?;
                 if let Some(word) = config.effort {
                     effort(&word, "output_config", request);
                 }
@@ -311,7 +319,8 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
                 }
             }
             "tool_choice" => {
-                let alone = parse::<ClaudeChoice>(&field, member.value)?.disable_parallel_tool_use;
+                let alone =
+                    parse::<ClaudeChoice>(&field, member.value, &mut request.dropped)?.disable_parallel_tool_use;
                 request.parallel_tool_calls = alone.map(|alone| !alone).or(request.parallel_tool_calls);
             }
             "anthropic_beta" => request.dropped.add("anthropic_beta"),

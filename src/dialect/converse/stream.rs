@@ -1,6 +1,6 @@
 //! Reading streams.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
@@ -60,6 +60,8 @@ struct BlockStart<'a> {
 struct Start<'a> {
     #[serde(borrow)]
     tool_use: Option<wire::ToolUse<'a>>,
+    tool_result: Option<IgnoredAny>,
+    image: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -162,10 +164,13 @@ impl Reader {
                 }
             }
             b"contentBlockStart" => {
-                if let BlockStart { content_block_index, start: Some(Start { tool_use: Some(call) }) } =
-                    serde_json::from_slice(data)?
-                {
-                    self.call(content_block_index.unwrap_or(0), call, sink);
+                let BlockStart { content_block_index, start } = serde_json::from_slice(data)?;
+                match start {
+                    Some(Start { tool_use: Some(call), .. }) => self.call(content_block_index.unwrap_or(0), call, sink),
+                    Some(Start { tool_result: Some(_), .. }) => self.lost("toolResult", sink),
+                    Some(Start { image: Some(_), .. }) => self.lost("image", sink),
+                    Some(_) => self.lost("contentBlock", sink),
+                    None => {}
                 }
             }
             b"contentBlockStop" => {
@@ -190,6 +195,11 @@ impl Reader {
         if !std::mem::replace(&mut self.started, true) {
             sink(Event::Start { id: None, model: None, usage: TokenUsage::default() });
         }
+    }
+
+    fn lost(&mut self, name: &'static str, sink: Sink<'_>) {
+        self.start(sink);
+        sink(Event::Lost(name.into()));
     }
 
     /// Opens a block under Bedrock's `index`, in place of one that is still open there.
@@ -217,7 +227,11 @@ impl Reader {
 
     fn call(&mut self, index: u64, call: wire::ToolUse<'_>, sink: Sink<'_>) {
         // Of tools that Bedrock calls itself the client knows nothing; their input finds no open call.
-        let (Some(id), Some(name), None) = (call.tool_use_id, call.name, call.kind) else { return };
+        if let Some(kind) = call.kind {
+            self.start(sink);
+            return sink(Event::Lost(kind.decode()));
+        }
+        let (Some(id), Some(name)) = (call.tool_use_id, call.name) else { return };
         if name.is(ANSWER_TOOL) {
             self.answer = true;
             self.open(index, Kind::Call, Opened::Text, sink);

@@ -7,21 +7,20 @@ use serde::{
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::conversation::{Invalid, Json, Text, TokenUsage};
+use crate::{
+    conversation::{Dropped, Invalid, Json, Text, TokenUsage},
+    dialect::fields,
+};
 
-/// Parses `value`; when that fails, once more, to find the path of what is wrong.
-pub(super) fn parse<'a, T: Deserialize<'a>>(field: &str, value: &'a [u8]) -> Result<T, Invalid> {
-    serde_json::from_slice(value).or_else(|_| {
-        let mut again = serde_json::Deserializer::from_slice(value);
-        serde_path_to_error::deserialize(&mut again).map_err(|error| {
-            let path = error.path().to_string();
-            let separator = if path.starts_with('[') { "" } else { "." };
-            let field = if path == "." { field.to_owned() } else { format!("{field}{separator}{path}") };
-            let message = error.inner().to_string();
-            // The place is that in the value, not that in the client's body.
-            Invalid::new(field, message.split(" at line ").next().unwrap_or_default())
-        })
-    })
+/// Members of a request that lose nothing when they are passed over: tags, and what is part of `guardContent`, which is
+/// named itself.
+const PASSED: &[&str] = &["type", "qualifiers"];
+
+/// Parses `value`, of which nothing is passed over without a name.
+pub(super) fn parse<'a, T: Deserialize<'a>>(field: &str, value: &'a [u8], dropped: &mut Dropped) -> Result<T, Invalid> {
+    // The scan has checked the body's encoding.
+    let json = std::str::from_utf8(value).unwrap_or("null");
+    fields::parse_all(json, || field.to_owned(), PASSED, dropped)
 }
 
 #[derive(Deserialize)]

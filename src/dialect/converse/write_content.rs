@@ -74,7 +74,7 @@ impl<'w> Blocks<'w> {
                     write_text(&mut list, text);
                     self.cache(part.cache.as_ref(), &mut list);
                 }
-                Content::Media(media) => self.dropped.add(formats::member(media.kind)),
+                Content::Media(media) => self.dropped.add(media.kind.as_str()),
                 _ => self.dropped.add("system"),
             }
         }
@@ -109,7 +109,7 @@ impl<'w> Blocks<'w> {
                 }
                 // Models are shown pictures, they are not said to have made them.
                 Content::Media(media) => {
-                    self.dropped.add(formats::member(media.kind));
+                    self.dropped.add(media.kind.as_str());
                     false
                 }
                 Content::Thinking { text, signature } => self.thinking(text, signature.as_ref(), list),
@@ -188,7 +188,7 @@ impl<'w> Blocks<'w> {
                 Content::Media(media) if media.kind != MediaKind::Audio => {
                     self.media(media, &mut inner);
                 }
-                Content::Media(media) => self.dropped.add(formats::member(media.kind)),
+                Content::Media(media) => self.dropped.add(media.kind.as_str()),
                 _ => {}
             }
         }
@@ -207,7 +207,7 @@ impl<'w> Blocks<'w> {
     /// Whether the media could be written; what could not is named.
     fn media(&mut self, media: &Media<'_>, list: &mut ArrayWriter<'_>) -> bool {
         let kind = media.kind;
-        let member = formats::member(kind);
+        let member = kind.as_str();
         let refused = match kind {
             MediaKind::Audio => !self.hears,
             MediaKind::Video => self.vendor == Vendor::Anthropic,

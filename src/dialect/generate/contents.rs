@@ -79,6 +79,7 @@ impl<'a> Contents<'a> {
     fn part(&mut self, part: wire::Part<'a>, at: &dyn Fn() -> String) -> Result<Option<Content<'a>>, Invalid> {
         self.dropped.add_if(part.video_metadata.is_some(), "videoMetadata");
         self.dropped.add_if(part.media_resolution.is_some(), "mediaResolution");
+        let of_googles_tools = part.of_googles_tools();
         let signature = part.thought_signature.filter(|text| !text.is_empty()).map(signature::read);
         if let Some(call) = part.function_call {
             return self.call(call, signature.map(|(signature, _)| signature), at).map(Some);
@@ -92,15 +93,9 @@ impl<'a> Contents<'a> {
         if let Some(file) = part.file_data {
             return linked(file, at).map(|media| Some(Content::Media(media)));
         }
-        let known = [
-            (part.executable_code.is_some(), "executableCode"),
-            (part.code_execution_result.is_some(), "codeExecutionResult"),
-            (part.tool_call.is_some(), "toolCall"),
-            (part.tool_response.is_some(), "toolResponse"),
-            (part.text.is_none() && signature.is_none(), "part"),
-        ];
-        if let Some((_, name)) = known.iter().find(|(there, _)| *there) {
-            self.dropped.add(*name);
+        let empty = (part.text.is_none() && signature.is_none()).then_some("part");
+        if let Some(name) = of_googles_tools.or(empty) {
+            self.dropped.add(name);
             return Ok(None);
         }
         let text = part.text.unwrap_or_else(|| Text::from(""));

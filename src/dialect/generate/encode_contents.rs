@@ -32,7 +32,7 @@ pub(super) fn write_system(system: &[&Part<'_>], top: &mut ObjectWriter<'_>, dro
         dropped.add_if(part.cache.is_some(), "cache_control");
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => write_text(text, &mut parts),
-            Content::Media(media) => dropped.add(kind_name(media.kind)),
+            Content::Media(media) => dropped.add(media.kind.as_str()),
             _ => {}
         }
     }
@@ -200,7 +200,7 @@ impl TurnWriter<'_, '_> {
                 let mime = mime.as_deref().unwrap_or_else(|| guess_mime(media.kind, &url.decode()));
                 write_file(url, Some(mime), parts);
             }
-            Source::Url { .. } => self.dropped.add(kind_name(media.kind)),
+            Source::Url { .. } => self.dropped.add(media.kind.as_str()),
             Source::File(id) if self.to.server == Server::AiStudio && is_upload(&id.decode()) => {
                 // Google knows the type of what was uploaded.
                 write_file(id, None, parts);
@@ -256,15 +256,6 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     let mut response = ObjectWriter::begin(out);
     text.write(response.key(if result.failed { "error" } else { "output" }));
     response.end();
-}
-
-const fn kind_name(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Document => "document",
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
-    }
 }
 
 /// A media type, which Google wants to be told: by the URL's ending, else the usual one.

@@ -11,7 +11,7 @@ use super::{
     wire::{self, Int},
 };
 use crate::conversation::{
-    Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Text, TokenLogprob, TokenUsage,
+    Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Text, TokenLogprob, TokenUsage,
 };
 
 /// A reply, or a chunk of one.
@@ -171,12 +171,14 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let wire = Wire::parse(body).filter(|wire| wire.error.is_none() && wire.is_reply());
     let Some(wire) = wire else { return Err(error::find(body).unwrap_or_else(no_reply)) };
     let blocked = wire.is_blocked();
-    let mut calls = 0;
+    let (mut calls, mut lost) = (0, Dropped::default());
     let mut candidates = wire.candidates.unwrap_or_default();
     candidates.sort_by_key(|candidate| candidate.index.unwrap_or(0));
     let told = candidates.first_mut().map(|first| (first.finish_reason.clone(), first.finish_message.take()));
-    let mut choices: Vec<Choice<'_>> =
-        candidates.into_iter().map(|candidate| choice(candidate, wire.response_id.as_ref(), &mut calls)).collect();
+    let mut choices: Vec<Choice<'_>> = candidates
+        .into_iter()
+        .map(|candidate| choice(candidate, wire.response_id.as_ref(), &mut calls, &mut lost))
+        .collect();
     if choices.is_empty() && blocked {
         let finish = Finish::Filtered;
         choices.push(Choice { parts: Vec::new(), finish, stop_sequence: None, logprobs: Vec::new() });
@@ -192,6 +194,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         choices,
         usage: wire.usage_metadata.map(|usage| usage.read()).unwrap_or_default(),
         service_tier: None,
+        lost,
     })
 }
 
@@ -211,14 +214,19 @@ fn no_reply() -> Failure<'static> {
     }
 }
 
-fn choice<'a>(mut candidate: Candidate<'a>, reply: Option<&Text<'a>>, calls: &mut u64) -> Choice<'a> {
+fn choice<'a>(
+    mut candidate: Candidate<'a>,
+    reply: Option<&Text<'a>>,
+    calls: &mut u64,
+    lost: &mut Dropped,
+) -> Choice<'a> {
     let content = candidate.content.take().and_then(|content| content.parts);
     let mut parts: Vec<Part<'a>> = Vec::new();
     let mut called = false;
     for part in content.into_iter().flat_map(|parts| parts.0) {
         let call = part.function_call.is_some();
         called |= call;
-        if let Some(content) = read_part(part, reply, *calls) {
+        if let Some(content) = read_part(part, reply, *calls, lost) {
             contents::push(&mut parts, content, true);
         }
         *calls += u64::from(call);
@@ -232,8 +240,18 @@ fn choice<'a>(mut candidate: Candidate<'a>, reply: Option<&Text<'a>>, calls: &mu
     }
 }
 
-/// The content of a part; `None` for what an answer has no place for.
-fn read_part<'a>(part: wire::Part<'a>, reply: Option<&Text<'a>>, index: u64) -> Option<Content<'a>> {
+/// The content of a part; `None` for what an answer has no place for, which is named in `lost`.
+fn read_part<'a>(
+    part: wire::Part<'a>,
+    reply: Option<&Text<'a>>,
+    index: u64,
+    lost: &mut Dropped,
+) -> Option<Content<'a>> {
+    let of_googles_tools = part.of_googles_tools();
+    if let Some(name) = of_googles_tools {
+        lost.add(name);
+    }
+    lost.add_if(part.file_data.is_some(), "fileData");
     let signature = part.thought_signature.filter(|text| !text.is_empty()).map(|text| signature::read(text).0);
     if let Some(call) = part.function_call {
         let (name, arguments) = (call.name?, arguments(call.args));
@@ -245,6 +263,7 @@ fn read_part<'a>(part: wire::Part<'a>, reply: Option<&Text<'a>>, index: u64) -> 
         return contents::blob(blob).map(Content::Media);
     }
     if part.text.is_none() && signature.is_none() {
+        lost.add_if(of_googles_tools.is_none() && part.file_data.is_none(), "part");
         return None;
     }
     let text = part.text.unwrap_or_else(|| Text::from(""));

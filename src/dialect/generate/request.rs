@@ -8,7 +8,7 @@ use super::{
     wire::{self, Many},
 };
 use crate::{
-    conversation::{Content, Invalid, Message, Request, Role, Text},
+    conversation::{Content, Dropped, Invalid, Message, Request, Role, Text},
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -25,7 +25,10 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         }
         let name = member.name();
         match &*camel(&name) {
-            "contents" => contents = Some(wire::value::<Many<wire::Content<'a>>>("", member)?.0),
+            "contents" => {
+                let list: Many<wire::Content<'a>> = wire::whole("", member, &mut request.dropped)?;
+                contents = Some(list.0);
+            }
             "systemInstruction" => system = Some(member),
             "tools" => request.tools = tools::read(member, &mut request.dropped)?,
             "toolConfig" => request.tool_choice = tools::read_choice(member, &mut request.dropped)?,
@@ -38,7 +41,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     }
     let contents = contents.ok_or_else(|| Invalid::new("contents", "is required"))?;
     let mut reader = Contents::default();
-    let instructions = system.map(|member| read_system(member, &mut reader)).transpose()?;
+    let instructions = system.map(|member| read_system(member, &mut reader, &mut request.dropped)).transpose()?;
     request.messages = reader.messages(contents)?;
     if let Some(instructions) = instructions {
         request.messages.insert(0, instructions);
@@ -48,10 +51,14 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
 }
 
 /// Instructions: a text, or a message whose role does not matter.
-fn read_system<'a>(member: &Member<'a>, reader: &mut Contents<'a>) -> Result<Message<'a>, Invalid> {
+fn read_system<'a>(
+    member: &Member<'a>,
+    reader: &mut Contents<'a>,
+    dropped: &mut Dropped,
+) -> Result<Message<'a>, Invalid> {
     if member.kind == ValueKind::String {
         let text: Text<'a> = wire::value("", member)?;
         return Ok(Message { role: Role::System, parts: vec![Content::text(text).into()] });
     }
-    reader.system(wire::value("", member)?)
+    reader.system(wire::whole("", member, dropped)?)
 }

@@ -1,7 +1,7 @@
 //! Reads streams: every event is a part of a reply, and the end of the stream is the end of the answer.
 
 use super::{
-    error, names,
+    contents, error, names,
     reply::{Candidate, Wire, arguments},
     signature, wire,
 };
@@ -188,6 +188,15 @@ impl Answer {
 
     fn text(&mut self, part: wire::Part<'_>, sink: Sink<'_>) {
         let thought = part.thought == Some(true);
+        let file = part.file_data.is_some().then_some("fileData");
+        let says = part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
+        if let Some(name) = part.of_googles_tools().or(file).or((!says).then_some("part")) {
+            sink(Event::Lost(name.into()));
+        }
+        if let Some(media) = part.inline_data.and_then(contents::blob) {
+            // Streams have no word for media.
+            sink(Event::Lost(media.kind.as_str().into()));
+        }
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.wide |= !thought && !is_ascii(&text);
             self.said |= !thought;

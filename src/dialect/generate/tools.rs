@@ -50,7 +50,7 @@ pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<
                 dropped.add(name.into_owned());
                 continue;
             }
-            let declarations: Many<Declaration<'a>> = wire::value(&path, member)?;
+            let declarations: Many<Declaration<'a>> = wire::whole(&path, member, dropped)?;
             for (index, declaration) in declarations.0.into_iter().enumerate() {
                 let at = || format!("{path}.functionDeclarations[{index}]");
                 found.push(declaration.read(&at, dropped)?);
@@ -105,7 +105,7 @@ pub(super) fn read_choice<'a>(config: &Member<'a>, dropped: &mut Dropped) -> Res
             dropped.add(name.into_owned());
             continue;
         }
-        let config: CallingConfig<'a> = wire::value("toolConfig", member)?;
+        let config: CallingConfig<'a> = wire::whole("toolConfig", member, dropped)?;
         dropped.add_if(config.stream_function_call_arguments == Some(true), "streamFunctionCallArguments");
         choice = config.read()?;
     }

@@ -12,35 +12,36 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Invalid, Text},
+    conversation::{Dropped, Invalid, Text},
+    dialect::fields,
     stream::{JsonErrorKind, Member, TopLevel},
 };
 
+/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces.
+const PASSED: &[&str] = &["willContinue", "will_continue"];
+
 /// The value of `member`, which stands in the object at `path` (empty for the body itself).
 pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> Result<T, Invalid> {
-    let text = std::str::from_utf8(member.value).unwrap_or_default();
-    serde_json::from_str(text).map_err(|_| {
-        let name = member.name();
-        let field = if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") };
-        explain::<T>(field, text)
-    })
+    fields::parse(text(member), || field(path, member))
 }
 
-/// Parses again, now to learn which field is wrong: only what fails pays for it.
-fn explain<'a, T: Deserialize<'a>>(field: String, text: &'a str) -> Invalid {
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut parser) else {
-        return Invalid::new(field, "can't be read");
-    };
-    let path = error.path().to_string();
-    let field = match path.as_str() {
-        "." => field,
-        inside if inside.starts_with('[') => format!("{field}{inside}"),
-        inside => format!("{field}.{inside}"),
-    };
-    let message = error.inner().to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
-    Invalid::new(field, message)
+/// The same, of which nothing is passed over without a name.
+pub(super) fn whole<'a, T: Deserialize<'a>>(
+    path: &str,
+    member: &Member<'a>,
+    dropped: &mut Dropped,
+) -> Result<T, Invalid> {
+    fields::parse_all(text(member), || field(path, member), PASSED, dropped)
+}
+
+/// The scan has checked the body's encoding.
+fn text<'a>(member: &Member<'a>) -> &'a str {
+    std::str::from_utf8(member.value).unwrap_or_default()
+}
+
+fn field(path: &str, member: &Member<'_>) -> String {
+    let name = member.name();
+    if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") }
 }
 
 /// The members of the object at `path`.
@@ -192,6 +193,19 @@ pub(super) struct Part<'a> {
     pub(super) video_metadata: Option<IgnoredAny>,
     #[serde(alias = "media_resolution")]
     pub(super) media_resolution: Option<IgnoredAny>,
+}
+
+impl Part<'_> {
+    /// The name of what only Google's own tools say and hear.
+    pub(super) fn of_googles_tools(&self) -> Option<&'static str> {
+        let kinds = [
+            (self.executable_code.is_some(), "executableCode"),
+            (self.code_execution_result.is_some(), "codeExecutionResult"),
+            (self.tool_call.is_some(), "toolCall"),
+            (self.tool_response.is_some(), "toolResponse"),
+        ];
+        kinds.into_iter().find(|(there, _)| *there).map(|(_, name)| name)
+    }
 }
 
 /// Bytes in place.

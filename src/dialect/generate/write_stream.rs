@@ -317,6 +317,7 @@ impl WriteEvents for Writer {
             }
             Event::Finish { choice, reason, .. } => self.finish(*choice, *reason, out),
             Event::Usage(usage) => self.usage.update(*usage),
+            Event::Lost(_) => {}
             Event::Error(failure) => self.error(failure, out),
             Event::End => self.last(out),
         }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME,
-    wire::{Block, parse, within},
+    wire::{Block, parse, parse_all, parse_noting, within},
 };
 use crate::conversation::{
     Cache, Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
@@ -28,11 +28,15 @@ fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Dropped) -> Result<Vec<
     if raw.get().starts_with('"') {
         return Ok(vec![Content::text(parse::<Text<'a>>(raw.get())?).into()]);
     }
-    let blocks: Vec<Block<'a>> = parse(raw.get())?;
+    let (blocks, mut unknown) = parse_noting::<Block<'a>>(raw.get())?;
     let mut parts = Vec::with_capacity(blocks.len());
     for (index, block) in blocks.into_iter().enumerate() {
-        read(block, depth, &mut parts, dropped).map_err(|invalid| within(format_args!("[{index}]"))(invalid))?;
+        let read = read(block, depth, &mut parts, dropped);
+        if !read.map_err(|invalid| within(format_args!("[{index}]"))(invalid))? {
+            unknown.forget(index);
+        }
     }
+    unknown.name(dropped);
     Ok(parts)
 }
 
@@ -40,7 +44,8 @@ fn missing(field: &str) -> Invalid {
     Invalid::new(field, "is required")
 }
 
-fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Invalid> {
+/// Reads a block; `false` if it is left out and named.
+fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<bool, Invalid> {
     let Some(kind) = &block.kind else { return Err(missing("type")) };
     let kind = kind.reborrow().into_decoded().into_owned();
     let mut block = block;
@@ -49,12 +54,12 @@ fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mu
         "text" => text(block, parts, dropped)?,
         "image" => {
             let source = block.source.ok_or_else(|| missing("source"))?;
-            let source = source_of(source).map_err(within("source"))?;
+            let source = parse_all(source.get(), dropped).and_then(source_of).map_err(within("source"))?;
             Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
         }
         "document" => match document(block, depth, parts, dropped)? {
             Some(content) => content,
-            None => return Ok(()),
+            None => return Ok(true),
         },
         "search_result" => search_result(&block, depth, dropped)?,
         "thinking" => {
@@ -75,11 +80,11 @@ fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mu
         }
         _ => {
             dropped.add(kind);
-            return Ok(());
+            return Ok(false);
         }
     };
     parts.push(Part { content, cache });
-    Ok(())
+    Ok(true)
 }
 
 /// Gemini's proofs come to us as blocks in front of what they belong to: takes one back from there.
@@ -128,11 +133,7 @@ struct WireSource<'a> {
     content: Option<&'a RawValue>,
 }
 
-fn source_of(raw: &RawValue) -> Result<Source<'_>, Invalid> {
-    from_wire(parse(raw.get())?)
-}
-
-fn from_wire(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
+fn source_of(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
     let kind = wire.kind.ok_or_else(|| missing("type"))?;
     Ok(match &*kind.decode() {
         "base64" => Source::Data {
@@ -161,13 +162,13 @@ fn document<'a>(
     dropped.add_if(block.citations.is_some_and(cites), "citations");
     dropped.add_if(block.context.is_some(), "context");
     let raw = block.source.ok_or_else(|| missing("source"))?;
-    let mut wire: WireSource<'a> = parse(raw.get()).map_err(within("source"))?;
+    let mut wire: WireSource<'a> = parse_all(raw.get(), dropped).map_err(within("source"))?;
     if wire.kind.as_ref().is_some_and(|kind| kind.is("content")) {
         let content = wire.content.take().ok_or_else(|| missing("source.content"))?;
         parts.extend(level(content, depth + 1, dropped).map_err(within("source.content"))?);
         return Ok(None);
     }
-    let source = from_wire(wire).map_err(within("source"))?;
+    let source = source_of(wire).map_err(within("source"))?;
     Ok(Some(Content::Media(Media { kind: MediaKind::Document, source, name: block.title, detail: None })))
 }
 

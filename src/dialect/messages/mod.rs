@@ -59,6 +59,10 @@ impl Codec for Messages {
         reply::read(body)
     }
 
+    fn failure_of(&self, reply: &Reply<'_>) -> Option<Failure<'static>> {
+        reply::failure_of(reply)
+    }
+
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         reply::write(reply, head, out);
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
+        Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -48,9 +48,9 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         return Err(refused(body));
     };
     let mut parts = Vec::with_capacity(content.len());
-    let (mut calls, mut answered) = (false, false);
+    let (mut calls, mut answered, mut lost) = (false, false, Dropped::default());
     for block in content {
-        let Some(content) = content_of(block, &mut answered) else { continue };
+        let Some(content) = content_of(block, &mut answered, &mut lost) else { continue };
         calls |= matches!(content, Content::Call(_));
         parts.push(content.into());
     }
@@ -65,6 +65,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         choices: vec![Choice { parts, finish, stop_sequence, logprobs: Vec::new() }],
         usage: usage.as_ref().map_or_else(TokenUsage::default, |usage| usage.counts.into()),
         service_tier: usage.and_then(|usage| usage.service_tier).map(Text::from),
+        lost,
     })
 }
 
@@ -85,8 +86,9 @@ fn refused(body: &[u8]) -> Failure<'static> {
     }
 }
 
-/// What a block says; `None` for those that only the provider knows. `answered` is set by an answer that comes as a call.
-fn content_of<'a>(block: Block<'a>, answered: &mut bool) -> Option<Content<'a>> {
+/// What a block says; `None` for those that only the provider knows, which are named in `lost`. `answered` is set by an
+/// answer that comes as a call.
+fn content_of<'a>(block: Block<'a>, answered: &mut bool, lost: &mut Dropped) -> Option<Content<'a>> {
     Some(match &*block.kind.as_ref()?.decode() {
         "text" => {
             let citations = block.citations.and_then(citations).unwrap_or_default();
@@ -107,13 +109,41 @@ fn content_of<'a>(block: Block<'a>, answered: &mut bool) -> Option<Content<'a>> 
             }
             Content::Call(Call { id: block.id?, name, arguments: arguments.into(), signature: None })
         }
-        _ => return None,
+        kind => {
+            lost.add(kind.to_owned());
+            return None;
+        }
     })
 }
 
 fn citations(raw: &RawValue) -> Option<Vec<Citation<'_>>> {
     let wire: Vec<WireCitation<'_>> = serde_json::from_str(raw.get()).ok()?;
     Some(wire.into_iter().map(Citation::from).collect())
+}
+
+/// The error of an answer that failed with nothing said: `stop_reason` has no word for it, and an empty answer that ended
+/// well is another thing.
+pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
+    let choice = reply.choices.first()?;
+    let says = |part: &Part<'_>| match &part.content {
+        Content::Text { text, .. } | Content::Refusal(text) => !text.is_empty(),
+        Content::Call(call) => call.object().is_some(),
+        _ => false,
+    };
+    (choice.strict_finish() == Finish::Failed && !choice.parts.iter().any(says)).then(failed)
+}
+
+/// The model went wrong before it said anything.
+pub(super) fn failed() -> Failure<'static> {
+    Failure {
+        status: 502,
+        class: ErrorClass::BadGateway,
+        code: None,
+        message: "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object"
+            .into(),
+        param: None,
+        retry_after: None,
+    }
 }
 
 /// Writes a reply.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     blocks,
-    wire::{CacheControl, parse, within},
+    wire::{CacheControl, parse, parse_all, parse_noting, within},
 };
 use crate::{
     conversation::{
@@ -88,10 +88,15 @@ fn read_member<'a>(
         "thinking" => pending.thinking = thinking(json, &mut request.dropped)?,
         "output_config" => output_config(json, request, pending)?,
         // The name that `output_config.format` had in beta.
-        "output_format" => request.format = format(parse(json)?, &mut request.dropped)?,
+        "output_format" => {
+            let wire = parse_all(json, &mut request.dropped)?;
+            request.format = format(wire, &mut request.dropped)?;
+        }
         "metadata" => metadata(json, request)?,
         "service_tier" => request.service_tier = parse(json)?,
-        "cache_control" => pending.cache = parse::<Option<CacheControl<'a>>>(json)?.map(Cache::from),
+        "cache_control" => {
+            pending.cache = parse_all::<Option<CacheControl<'a>>>(json, &mut request.dropped)?.map(Cache::from);
+        }
         other => request.dropped.add(Cow::Owned(other.to_owned())),
     }
     Ok(())
@@ -106,7 +111,7 @@ struct WireMessage<'a> {
 }
 
 fn messages<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
-    let wire: Vec<WireMessage<'a>> = parse(json)?;
+    let wire: Vec<WireMessage<'a>> = parse_all(json, dropped)?;
     let mut messages = Vec::with_capacity(wire.len());
     for (index, message) in wire.into_iter().enumerate() {
         let read = message_of(message, dropped);
@@ -146,12 +151,13 @@ struct WireTool<'a> {
 }
 
 fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
-    let wire: Vec<WireTool<'a>> = parse(json)?;
+    let (wire, mut unknown) = parse_noting::<WireTool<'a>>(json)?;
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
         if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
             // The provider's own tools have a meaning only there.
             dropped.add(kind.into_decoded().into_owned());
+            unknown.forget(index);
             continue;
         }
         let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;
@@ -168,6 +174,7 @@ fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Inva
             cache: tool.cache_control.map(Cache::from),
         });
     }
+    unknown.name(dropped);
     Ok(tools)
 }
 
@@ -180,7 +187,7 @@ fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Inval
         name: Option<Text<'a>>,
         disable_parallel_tool_use: Option<bool>,
     }
-    let wire: Wire<'a> = parse(json)?;
+    let wire: Wire<'a> = parse_all(json, &mut request.dropped)?;
     let kind = wire.kind.ok_or_else(|| Invalid::new("type", "is required"))?;
     request.tool_choice = Some(match &*kind.decode() {
         "auto" => ToolChoice::Auto,
@@ -204,7 +211,7 @@ fn thinking(json: &str, dropped: &mut Dropped) -> Result<Option<Reasoning>, Inva
         #[serde(borrow)]
         display: Option<Text<'a>>,
     }
-    let wire: Wire<'_> = parse(json)?;
+    let wire: Wire<'_> = parse_all(json, dropped)?;
     let kind = wire.kind.ok_or_else(|| Invalid::new("type", "is required"))?;
     // Thoughts are shown unless the client says otherwise.
     let visible = Some(wire.display.is_none_or(|display| !display.is("omitted")));
@@ -249,7 +256,7 @@ fn output_config<'a>(json: &'a str, request: &mut Request<'a>, pending: &mut Pen
         #[serde(borrow)]
         format: Option<WireFormat<'a>>,
     }
-    let wire: Wire<'a> = parse(json)?;
+    let wire: Wire<'a> = parse_all(json, &mut request.dropped)?;
     if let Some(word) = wire.effort {
         pending.effort = Effort::parse(&word.decode());
         request.dropped.add_if(pending.effort.is_none(), "reasoning");
@@ -266,6 +273,6 @@ fn metadata<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Invalid>
         #[serde(borrow)]
         user_id: Option<Text<'a>>,
     }
-    request.user = parse::<Wire<'a>>(json)?.user_id;
+    request.user = parse_all::<Wire<'a>>(json, &mut request.dropped)?.user_id;
     Ok(())
 }

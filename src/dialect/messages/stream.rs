@@ -156,7 +156,10 @@ impl Reader {
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());
         // Compatible servers may send the whole input at once.
         let input = wire.input.map(RawValue::get).filter(|input| input.len() > 2 && input.starts_with('{'));
-        let Some(opened) = self.opened(wire) else { return };
+        let kind = wire.kind.as_ref().map(|kind| kind.decode().into_owned());
+        let Some(opened) = self.opened(wire) else {
+            return sink(Event::Lost(kind.map_or("content_block".into(), Cow::Owned)));
+        };
         let first = match &opened {
             Opened::Text if self.answered && input.is_some() => input.map(Text::from),
             Opened::Text => text,

@@ -69,7 +69,7 @@ impl<'d> Encoder<'d> {
         for part in parts {
             match &part.content {
                 Content::Text { text, .. } | Content::Refusal(text) => self.text(text, part.cache.as_ref(), &mut list),
-                Content::Media(media) => self.dropped.add(name(media.kind)),
+                Content::Media(media) => self.dropped.add(media.kind.as_str()),
                 _ => {}
             }
         }
@@ -138,7 +138,7 @@ impl<'d> Encoder<'d> {
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => self.text(text, cache, list),
             // The model says no media, so it can't have said them.
-            Content::Media(media) if role == Role::Assistant => self.dropped.add(name(media.kind)),
+            Content::Media(media) if role == Role::Assistant => self.dropped.add(media.kind.as_str()),
             Content::Media(media) => self.media(media, cache, list),
             Content::Thinking { text, signature: Some(signature) } if signature.maker == HOME => {
                 let mut object = list.object();
@@ -272,7 +272,7 @@ impl<'d> Encoder<'d> {
             }
         };
         if place.is_none() {
-            self.dropped.add(name(media.kind));
+            self.dropped.add(media.kind.as_str());
         }
         place
     }
@@ -303,13 +303,4 @@ fn base64(mime: &str, data: &Text<'_>, source: &mut ObjectWriter<'_>) {
 
 fn id(id: &str) -> Cow<'_, str> {
     safe_id(id, MAX_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-const fn name(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Document => "document",
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
-    }
 }

@@ -6,9 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Cache, Citation, Finish, Invalid, Text, TokenUsage, object_text},
+    conversation::{Cache, Citation, Dropped, Finish, Invalid, Text, TokenUsage, object_text},
+    dialect::fields::{self, Unknown},
     stream::json::ObjectWriter,
 };
+
+/// Members of a request that lose nothing when they are passed over: tags, who called a tool in an earlier answer, and a
+/// wish for speed.
+const PASSED: &[&str] = &["type", "caller", "eager_input_streaming"];
 
 /// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
 #[derive(Deserialize, Default)]
@@ -198,17 +203,19 @@ pub(super) fn arguments(text: &str) -> Option<Cow<'_, str>> {
     if text.trim().is_empty() { Some(Cow::Borrowed("{}")) } else { object_text(text) }
 }
 
-/// Parses a value quickly; only if that fails, again to find out which field is wrong.
+/// Parses a value; the field of an error is below it.
 pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Invalid> {
-    serde_json::from_str(json).or_else(|_| {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.inner().to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            Invalid::new(if path == "." { "" } else { &path }, message)
-        })
-    })
+    fields::parse(json, String::new)
+}
+
+/// Parses a value, of which nothing is passed over without a name.
+pub(super) fn parse_all<'a, T: Deserialize<'a>>(json: &'a str, dropped: &mut Dropped) -> Result<T, Invalid> {
+    fields::parse_all(json, String::new, PASSED, dropped)
+}
+
+/// Parses a list whose elements may be left out as a whole.
+pub(super) fn parse_noting<'a, T: Deserialize<'a>>(json: &'a str) -> Result<(Vec<T>, Unknown<'a>), Invalid> {
+    fields::parse_noting(json, String::new, PASSED)
 }
 
 /// Puts `outer` in front of the field that is wrong.

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 
 use super::{
     HOME, error,
-    reply::{write_head, write_redacted},
+    reply::{failed, write_head, write_redacted},
     wire::{write_citation, write_stop, write_usage},
 };
 use crate::{
-    conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{Event, Failure, Finish, Opened, Signature, Text, TokenUsage},
     dialect::{ReplyHead, WriteEvents},
     stream::json::{ObjectWriter, write_value},
 };
@@ -86,12 +86,7 @@ impl WriteEvents for Writer {
                 self.stop_sequence = stop_sequence.clone().map(Text::into_owned);
             }
             Event::Usage(usage) => self.usage.update(*usage),
-            Event::Error(failure) => {
-                self.done = true;
-                out.extend_from_slice(b"event: error\ndata: ");
-                error::write_body(failure, None, out);
-                out.extend_from_slice(b"\n\n");
-            }
+            Event::Error(failure) => self.fail(failure, out),
             Event::End => self.end(out),
             // Other answers, and probabilities.
             _ => {}
@@ -277,9 +272,19 @@ impl Writer {
         self.current = None;
     }
 
+    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        self.done = true;
+        out.extend_from_slice(b"event: error\ndata: ");
+        error::write_body(failure, None, out);
+        out.extend_from_slice(b"\n\n");
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
         self.close_all(out);
+        if self.finish == Some(Finish::Failed) && self.index == 0 {
+            return self.fail(&failed(), out);
+        }
         self.done = true;
         out.extend_from_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":");
         let mut object = ObjectWriter::begin(out);

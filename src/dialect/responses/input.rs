@@ -8,13 +8,14 @@ use serde_json::value::RawValue;
 use super::{
     HOME, REDACTED, SIGNS_CALL,
     request::STORED,
-    wire::{Item, arguments, joined, parse, text},
+    wire::{Item, PASSED, arguments, joined, text},
 };
 use crate::{
     conversation::{
         Cache, Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text,
         ToolResult,
     },
+    dialect::fields::{parse, parse_noting},
     stream::ValueKind,
 };
 
@@ -26,11 +27,14 @@ pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Dropped) ->
             Ok(vec![Message { role: Role::User, parts: vec![Content::text(text).into()] }])
         }
         ValueKind::Array => {
-            let items: Vec<Item<'a>> = parse(json, || "input".to_owned())?;
+            let (items, mut unknown) = parse_noting::<Vec<Item<'a>>>(json, || "input".to_owned(), PASSED)?;
             let mut history = History { messages: Vec::with_capacity(items.len()), signature: None, dropped };
             for (at, item) in items.into_iter().enumerate() {
-                history.item(&item, at)?;
+                if !history.item(&item, at)? {
+                    unknown.forget(at);
+                }
             }
+            unknown.name(history.dropped);
             Ok(history.messages)
         }
         _ => Err(Invalid::new("input", "must be a string or a list of items")),
@@ -45,7 +49,8 @@ struct History<'a, 'd> {
 }
 
 impl<'a> History<'a, '_> {
-    fn item(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
+    /// Reads an item; `false` if it is left out and named.
+    fn item(&mut self, item: &Item<'a>, at: usize) -> Result<bool, Invalid> {
         let kind = match &item.kind {
             Some(kind) => kind.decode(),
             None if item.role.is_some() => "message".into(),
@@ -53,16 +58,17 @@ impl<'a> History<'a, '_> {
             None => return Err(Invalid::new(format!("input[{at}].type"), "is required")),
         };
         match &*kind {
-            "message" => self.message(item, at),
-            "function_call" => self.call(item, at),
-            "function_call_output" => self.result(item, at),
-            "reasoning" => self.reasoning(item, at),
-            "item_reference" => Err(Invalid::new(format!("input[{at}]"), STORED)),
+            "message" => self.message(item, at)?,
+            "function_call" => self.call(item, at)?,
+            "function_call_output" => self.result(item, at)?,
+            "reasoning" => self.reasoning(item, at)?,
+            "item_reference" => return Err(Invalid::new(format!("input[{at}]"), STORED)),
             other => {
                 self.dropped.add(other.to_owned());
-                Ok(())
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
     fn message(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
@@ -160,13 +166,16 @@ impl<'a> History<'a, '_> {
         if json.starts_with('"') {
             return Ok(vec![Content::text(parse::<Text<'a>>(json, field)?).into()]);
         }
-        let wire: Vec<WirePart<'a>> = parse(json, &field)?;
+        let (wire, mut unknown) = parse_noting::<Vec<WirePart<'a>>>(json, &field, PASSED)?;
         let mut parts = Vec::with_capacity(wire.len());
         for (at, part) in wire.into_iter().enumerate() {
             let cache = part.prompt_cache_breakpoint.as_ref().map(|mark| Cache { ttl: mark.ttl.clone() });
-            let content = self.part(part, || format!("{}[{at}]", field()))?;
-            parts.extend(content.map(|content| Part { content, cache }));
+            match self.part(part, || format!("{}[{at}]", field()))? {
+                Some(content) => parts.push(Part { content, cache }),
+                None => unknown.forget(at),
+            }
         }
+        unknown.name(self.dropped);
         Ok(parts)
     }
 

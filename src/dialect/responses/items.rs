@@ -166,7 +166,7 @@ impl Items<'_, '_> {
         match content {
             Content::Text { text, .. } | Content::Refusal(text) => !text.is_empty(),
             Content::Media(media) => {
-                let missing = if role == Role::Assistant { Some(kind_name(media.kind)) } else { self.refuses(media) };
+                let missing = if role == Role::Assistant { Some(media.kind.as_str()) } else { self.refuses(media) };
                 if let Some(name) = missing {
                     self.dropped.add(name);
                 }
@@ -181,7 +181,7 @@ impl Items<'_, '_> {
 
     /// What to call a medium that the target does not take.
     fn refuses(&self, media: &Media<'_>) -> Option<&'static str> {
-        let name = kind_name(media.kind);
+        let name = media.kind.as_str();
         if matches!(media.kind, MediaKind::Audio | MediaKind::Video) {
             return Some(name);
         }
@@ -198,15 +198,6 @@ impl Items<'_, '_> {
                 (!id.starts_with("file-") && !id.starts_with("assistant-")).then_some("file_id")
             }
         }
-    }
-}
-
-const fn kind_name(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Document => "document",
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
     }
 }
 

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
-        TokenUsage,
+        Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Signature, Text,
+        TokenLogprob, TokenUsage,
     },
     stream::TopLevel,
 };
@@ -143,16 +143,16 @@ pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
     let (finish, usage) = (response.finish(false), response.usage());
     let Some(output) = response.output else { return Err(unreadable(body)) };
     let mut choice = Choice { parts: Vec::new(), finish, stop_sequence: None, logprobs: Vec::new() };
-    let mut broken = false;
+    let (mut broken, mut lost) = (false, Dropped::default());
     for item in output.into_iter().filter_map(|raw| serde_json::from_str::<Item<'a>>(raw.get()).ok()) {
-        broken |= !read_item(&item, &mut choice.parts, &mut choice.logprobs);
+        broken |= !read_item(&item, &mut choice.parts, &mut choice.logprobs, &mut lost);
     }
     let calls = choice.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
     choice.finish = if broken && finish == Finish::Stop { Finish::Failed } else { finish.with_calls(calls) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; it is a date")]
     let created = response.created_at.map(|seconds| seconds as u64);
     let (id, model, service_tier) = (response.id, response.model, response.service_tier);
-    Ok(Reply { id, model, created, choices: vec![choice], usage, service_tier })
+    Ok(Reply { id, model, created, choices: vec![choice], usage, service_tier, lost })
 }
 
 /// The failure of a body that is no response: the error it holds instead, if any.
@@ -170,8 +170,14 @@ fn unreadable(body: &[u8]) -> Failure<'static> {
     }
 }
 
-/// Reads what an item says; items of hosted tools say nothing here. False if it is a call that nobody can understand.
-pub(super) fn read_item<'a>(item: &Item<'a>, parts: &mut Vec<Part<'a>>, logprobs: &mut Vec<TokenLogprob<'a>>) -> bool {
+/// Reads what an item says; what says nothing here, as items of hosted tools, is named in `lost`. False if it is a call that
+/// nobody can understand.
+pub(super) fn read_item<'a>(
+    item: &Item<'a>,
+    parts: &mut Vec<Part<'a>>,
+    logprobs: &mut Vec<TokenLogprob<'a>>,
+    lost: &mut Dropped,
+) -> bool {
     let kind = item.kind.as_ref().map_or("".into(), Text::decode);
     match &*kind {
         "message" => {
@@ -179,7 +185,7 @@ pub(super) fn read_item<'a>(item: &Item<'a>, parts: &mut Vec<Part<'a>>, logprobs
             for raw in wire.into_iter().flatten() {
                 let Ok(part) = serde_json::from_str::<WirePart<'a>>(raw.get()) else { continue };
                 logprobs.extend(read_logprobs(part.logprobs));
-                parts.extend(read_part(part).map(Part::from));
+                parts.extend(read_part(part, lost).map(Part::from));
             }
         }
         "function_call" => {
@@ -197,7 +203,7 @@ pub(super) fn read_item<'a>(item: &Item<'a>, parts: &mut Vec<Part<'a>>, logprobs
                 parts.push(Content::Thinking { text, signature }.into());
             }
         }
-        _ => {}
+        kind => lost.add(kind.to_owned()),
     }
     true
 }
@@ -216,10 +222,12 @@ pub(super) fn read_thoughts<'a>(item: &Item<'a>) -> (Text<'a>, Option<Signature<
     (text, proof.map(|text| Signature::untagged(text, HOME)))
 }
 
-fn read_part(part: WirePart<'_>) -> Option<Content<'_>> {
-    let refusal = part.kind.is_some_and(|kind| kind.is("refusal"));
-    if refusal {
-        return part.refusal.map(Content::Refusal);
+fn read_part<'a>(part: WirePart<'a>, lost: &mut Dropped) -> Option<Content<'a>> {
+    let kind = part.kind.as_ref().map(Text::decode).unwrap_or_default();
+    match &*kind {
+        "refusal" => return part.refusal.map(Content::Refusal),
+        kind if part.text.is_none() => lost.add(kind.to_owned()),
+        _ => {}
     }
     let citations = part.annotations.into_iter().flatten().filter_map(read_citation).collect();
     part.text.map(|text| Content::Text { text, citations, signature: None })

@@ -3,9 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{input, wire::parse};
+use super::{input, wire::PASSED};
 use crate::{
-    conversation::{Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice},
+    conversation::{
+        Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
+    },
+    dialect::fields::{parse, parse_all, parse_noting},
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -91,12 +94,14 @@ impl<'a> Reader<'a> {
     }
 
     fn tools(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let tools: Vec<WireTool<'a>> = read_value(member)?;
+        let field = || member.name().into_owned();
+        let (tools, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(value(member)?, field, PASSED)?;
         self.request.tools.clear();
         for (at, tool) in tools.into_iter().enumerate() {
             let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
             if kind != "function" {
                 self.request.dropped.add(kind.into_owned());
+                unknown.forget(at);
                 continue;
             }
             let field = |name: &str| format!("tools[{at}].{name}");
@@ -115,6 +120,7 @@ impl<'a> Reader<'a> {
                 cache: None,
             });
         }
+        unknown.name(&mut self.request.dropped);
         Ok(())
     }
 
@@ -129,7 +135,7 @@ impl<'a> Reader<'a> {
             });
             return Ok(());
         }
-        let choice: WireChoice<'a> = read_value(member)?;
+        let choice: WireChoice<'a> = read_whole(member, &mut request.dropped)?;
         let kind = choice.kind.as_ref().map_or("".into(), Text::decode);
         match (&*kind, choice.name) {
             ("function", Some(name)) => request.tool_choice = Some(ToolChoice::Named(name)),
@@ -148,7 +154,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let text: WireText<'a> = read_value(member)?;
+        let text: WireText<'a> = read_whole(member, &mut self.request.dropped)?;
         self.request.dropped.add_if(text.verbosity.is_some(), "verbosity");
         let Some(format) = text.format else { return Ok(()) };
         let kind = format.kind.as_ref().map_or("text".into(), Text::decode);
@@ -167,7 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     fn reasoning(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let wire: WireReasoning<'a> = read_value(member)?;
+        let wire: WireReasoning<'a> = read_whole(member, &mut self.request.dropped)?;
         let effort = wire.effort.as_ref().and_then(|word| Effort::parse(&word.decode()));
         let odd = effort.is_none() && wire.effort.is_some();
         self.request.dropped.add_if(odd || wire.mode.is_some() || wire.context.is_some(), "reasoning");
@@ -199,6 +205,11 @@ fn value<'a>(member: &'a Member<'a>) -> Result<&'a str, Invalid> {
 
 fn read_value<'a, T: Deserialize<'a>>(member: &'a Member<'a>) -> Result<T, Invalid> {
     parse(value(member)?, || member.name().into_owned())
+}
+
+/// A member's value, of which nothing is passed over without a name.
+fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Dropped) -> Result<T, Invalid> {
+    parse_all(value(member)?, || member.name().into_owned(), PASSED, dropped)
 }
 
 /// A tool. Hosted ones have fields of the same names and other types.

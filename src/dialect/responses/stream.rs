@@ -9,7 +9,7 @@ use super::{
     wire::{Item, lenient},
 };
 use crate::{
-    conversation::{Call, Content, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
+    conversation::{Call, Content, Dropped, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
     dialect::{ReadEvents, codec::unreadable},
 };
 
@@ -187,8 +187,8 @@ impl Reader {
                 }
             }
             "response.output_item.added" => {
-                if let Some(item) = wire.item.as_ref().filter(|item| is(item, "function_call")) {
-                    self.call(output, item, sink);
+                if let Some(item) = &wire.item {
+                    self.added(output, item, sink);
                 }
             }
             "response.output_item.done" => {
@@ -260,6 +260,15 @@ impl Reader {
         }
     }
 
+    fn added(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
+        match item.kind.as_ref().map(Text::decode).as_deref() {
+            Some("function_call") => self.call(output, item, sink),
+            // What they say comes in events of its own.
+            None | Some("message" | "reasoning") => {}
+            Some(other) => sink(Event::Lost(other.into())),
+        }
+    }
+
     fn call(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
         let Some((id, name)) = lenient(item.call_id).or_else(|| lenient(item.id)).zip(lenient(item.name)) else {
             return;
@@ -296,8 +305,11 @@ impl Reader {
 
     /// An item that came in one piece.
     fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
-        let (mut parts, mut tokens) = (Vec::new(), Vec::new());
-        read_item(item, &mut parts, &mut tokens);
+        let (mut parts, mut tokens, mut lost) = (Vec::new(), Vec::new(), Dropped::default());
+        read_item(item, &mut parts, &mut tokens, &mut lost);
+        for name in lost.names() {
+            sink(Event::Lost(name.clone()));
+        }
         if !tokens.is_empty() {
             sink(Event::Logprobs { choice: 0, tokens });
         }

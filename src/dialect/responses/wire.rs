@@ -5,7 +5,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::conversation::{Invalid, Text, object_text};
+use crate::{
+    conversation::{Invalid, Text, object_text},
+    dialect::fields::parse,
+};
+
+/// Members of a request that lose nothing when they are passed over: tags, and what items of earlier answers say of
+/// themselves.
+pub(super) const PASSED: &[&str] = &["type", "id", "status", "annotations", "logprobs", "caller", "created_by", "mode"];
 
 /// An item of `input` or `output`. Only the kind is read before it is known what the other fields must be: items of
 /// hosted tools use the same names for other things.
@@ -53,28 +60,6 @@ pub(super) fn joined(paragraphs: Vec<Paragraph<'_>>) -> Text<'_> {
         whole.push_str(&text.decode());
     }
     whole.into()
-}
-
-/// Reads `json`; where it is not what it must be, the error names the place below `field`.
-pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() -> String) -> Result<T, Invalid> {
-    serde_json::from_str(json).or_else(|_| locate(json, field()))
-}
-
-/// Reads `json` once more, slowly, to say where it is wrong.
-#[cold]
-fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Invalid> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.inner().to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        let field = match path.as_str() {
-            "." => field,
-            path if path.starts_with('[') => format!("{field}{path}"),
-            path => format!("{field}.{path}"),
-        };
-        Invalid::new(field, message)
-    })
 }
 
 /// The text of a field that must be a string; `None` if it is absent.
