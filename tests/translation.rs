@@ -14,6 +14,9 @@ mod carried;
 /// Writes `docs/compatibility.md`.
 #[path = "translation/compatibility.rs"]
 mod compatibility;
+/// What clients send back of earlier answers.
+#[path = "translation/echoes.rs"]
+mod echoes;
 #[path = "../fuzz/exercise.rs"]
 mod exercise;
 /// One request a feature and client dialect.

@@ -2,8 +2,12 @@
 
 use serde::Deserialize;
 use serde_ignored::Path;
+use serde_json::value::RawValue;
 
-use crate::conversation::{Dropped, Invalid};
+use crate::{
+    conversation::{Dropped, Invalid},
+    stream::{Member, TopLevel},
+};
 
 /// Reads `json`, which stands at `field`.
 ///
@@ -14,8 +18,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() 
 }
 
 /// Reads `json` as [`parse`] does. Members below it that `T` has no place for are named in `dropped`, but for `passed`,
-/// which lose nothing: tags, and what clients send back of replies. Members that say nothing (`null`, `""`, `[]`, `{}`,
-/// `false`) are no loss either.
+/// which lose nothing: tags, and what clients send back of replies. Members that [say nothing](says_nothing) are no loss
+/// either.
 ///
 /// # Errors
 /// As [`parse`].
@@ -40,18 +44,17 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
     field: impl FnOnce() -> String,
     passed: &[&str],
 ) -> Result<(T, Unknown<'a>), Invalid> {
-    let mut members: Vec<(usize, String)> = Vec::new();
+    let mut members: Vec<Place> = Vec::new();
     let mut source = serde_json::Deserializer::from_str(json);
     let read = serde_ignored::deserialize(&mut source, |path| {
         // Members of type `IgnoredAny` are known, and optional.
-        if let Path::Map { parent, key } = path
+        if let Path::Map { key, .. } = &path
             && members.len() < MAX_UNKNOWN
             && !passed.contains(&key.as_str())
+            // Half the room is for names that were not met before.
+            && (members.len() < MAX_UNKNOWN / 2 || !members.iter().any(|known| known.name() == key))
         {
-            let member = (element(parent), key);
-            if !members.contains(&member) {
-                members.push(member);
-            }
+            members.push(Place::of(&path));
         }
     });
     match read {
@@ -62,57 +65,99 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
 
 /// Most members that are looked at to be named. Far fewer names are told.
 const MAX_UNKNOWN: usize = 256;
+/// Most members whose values are looked up, each at the cost of a scan of the document. Others are taken to mean something.
+const MAX_LOOKUPS: usize = 32;
 
-/// The index of the outermost list's element that `path` leads through; 0 where there is no list.
-fn element(path: &Path<'_>) -> usize {
-    match path {
-        Path::Root => 0,
-        Path::Seq { parent: Path::Root, index } => *index,
-        Path::Seq { parent, .. }
-        | Path::Map { parent, .. }
-        | Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => element(parent),
+/// Whether a value means no more than its absence. An empty object may be a switch, as in `{"google_search": {}}`.
+pub(super) fn says_nothing(json: &str) -> bool {
+    matches!(json, "null" | "false" | "\"\"" | "[]")
+}
+
+/// Names a member that no decoder reads, unless it [says nothing](says_nothing).
+pub(super) fn name(member: &Member<'_>, dropped: &mut Dropped) {
+    if !std::str::from_utf8(member.value).is_ok_and(says_nothing) {
+        dropped.add(member.name().into_owned());
+    }
+}
+
+/// Where a member stands: the way down to it.
+struct Place(Vec<Step>);
+
+enum Step {
+    Member(String),
+    Element(usize),
+}
+
+impl Place {
+    fn of(path: &Path<'_>) -> Self {
+        let mut steps = Vec::new();
+        let mut at = path;
+        loop {
+            at = match at {
+                Path::Root => break,
+                Path::Seq { parent, index } => {
+                    steps.push(Step::Element(*index));
+                    parent
+                }
+                Path::Map { parent, key } => {
+                    steps.push(Step::Member(key.clone()));
+                    parent
+                }
+                Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => parent,
+            };
+        }
+        steps.reverse();
+        Self(steps)
+    }
+
+    fn name(&self) -> &str {
+        match self.0.last() {
+            Some(Step::Member(name)) => name,
+            _ => "",
+        }
+    }
+
+    /// The value there.
+    fn find<'a>(&self, mut json: &'a str) -> Option<&'a str> {
+        for step in &self.0 {
+            json = match step {
+                Step::Element(index) => serde_json::from_str::<Vec<&RawValue>>(json).ok()?.get(*index)?.get(),
+                Step::Member(name) => {
+                    let span = TopLevel::scan(json.as_bytes()).ok()?.get(name)?.span.clone();
+                    json.get(span)?
+                }
+            };
+        }
+        Some(json)
     }
 }
 
 /// Members that were not read.
 pub(super) struct Unknown<'a> {
     json: &'a str,
-    /// With the element of the list that they stand in.
-    members: Vec<(usize, String)>,
+    members: Vec<Place>,
 }
 
 impl Unknown<'_> {
-    /// An element was left out and named: what it holds needs no name.
+    /// An element of the list was left out and named: what it holds needs no name.
     pub(super) fn forget(&mut self, element: usize) {
-        self.members.retain(|(of, _)| *of != element);
+        self.members.retain(|place| !matches!(place.0.first(), Some(Step::Element(index)) if *index == element));
     }
 
     /// Names those that say something.
     pub(super) fn name(self, dropped: &mut Dropped) {
-        for (_, name) in self.members {
-            if !dropped.names().contains(&name.as_str().into()) && says_something(self.json, &name) {
-                dropped.add(name);
+        let mut lookups = 0;
+        for place in self.members {
+            let name = place.name();
+            if dropped.names().iter().any(|known| known == name) {
+                continue;
+            }
+            lookups += 1;
+            if lookups > MAX_LOOKUPS || !place.find(self.json).is_some_and(says_nothing) {
+                dropped.add(name.to_owned());
             }
         }
     }
-}
-
-/// Whether a member of this name, anywhere in `json`, has a value that means something. A name with escapes in it does.
-fn says_something(json: &str, name: &str) -> bool {
-    const NOTHING: [&str; 5] = ["null", "\"\"", "[]", "{}", "false"];
-    let (quoted, mut met) = (format!("\"{name}\""), false);
-    for at in memchr::memmem::find_iter(json.as_bytes(), quoted.as_bytes()) {
-        let behind = json.get(at + quoted.len()..).unwrap_or_default().trim_start();
-        let Some(value) = behind.strip_prefix(':') else { continue };
-        met = true;
-        let value = value.trim_start();
-        if !NOTHING.iter().any(|nothing| value.starts_with(nothing)) {
-            return true;
-        }
-    }
-    !met
 }
 
 /// Reads `json` once more, slowly, to say where it is wrong.
@@ -135,7 +180,6 @@ fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Inv
 #[cfg(test)]
 mod tests {
     use serde::de::IgnoredAny;
-    use serde_json::value::RawValue;
 
     use super::*;
     use crate::conversation::Text;
@@ -164,10 +208,17 @@ mod tests {
             unknown(r#"{"new":1,"list":[{"newer":{"a":1}},{"newer":2,"list":[{"newest":"x"}]}]}"#),
             "new, newer, newest"
         );
-        assert_eq!(unknown(r#"{"a":null,"b":"","c":[],"d":{},"e":false,"f": 0}"#), "f");
+        assert_eq!(unknown(r#"{"a":null,"b":"","c":[],"d":{},"e":false,"f": 0}"#), "d, f");
         assert_eq!(unknown(r#"{"list":[{"a":null},{"a" : 1}]}"#), "a");
-        assert_eq!(unknown(r#"{"\u0061":1}"#), "a", "a name with escapes is one");
-        assert_eq!(unknown(r#"{"name":"\"a\":1","a":null}"#), "", "a text is no member");
+        assert_eq!(unknown(r#"{"\u0061":1,"\u0062":null}"#), "a", "a name with escapes is one");
+        assert_eq!(unknown(r#"{"raw":{"a":1},"a":null}"#), "", "what is read as it stands has members of its own");
+    }
+
+    #[test]
+    fn many_members_are_looked_at_for_a_while_only() {
+        let nulls = |count: usize| (0..count).map(|n| format!(r#""n{n}":null"#)).collect::<Vec<_>>().join(",");
+        assert_eq!(unknown(&format!("{{{}}}", nulls(MAX_LOOKUPS))), "");
+        assert_eq!(unknown(&format!("{{{}}}", nulls(MAX_LOOKUPS + 1))), format!("n{MAX_LOOKUPS}"));
     }
 
     #[test]

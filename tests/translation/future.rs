@@ -55,7 +55,7 @@ const REQUESTS: [(Dialect, &str, &[&str]); 5] = [
         r#"{"quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"text":"Hi"},{"smell":{"source":{"bytes":"x"}}}]}],
         "toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}},"price":1}},{"telepathy":{}}]},
         "inferenceConfig":{"temperature":0.5,"flavour":"sweet"},"additionalModelRequestFields":{"depth":3}}"#,
-        &["quantum", "mood", "smell", "price", "tool", "flavour", "additionalModelRequestFields.depth"],
+        &["quantum", "mood", "smell", "price", "telepathy", "flavour", "additionalModelRequestFields.depth"],
     ),
 ];
 

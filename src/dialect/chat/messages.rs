@@ -49,6 +49,7 @@ pub(super) fn read<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Messa
         let reader = MessageReader { index, dropped: &mut *dropped };
         let role = message.role.take();
         let role = role.as_ref().map(Text::decode).unwrap_or_default();
+        let cache = message.cache_control.map(wire::cache);
         let result = match &*role {
             "tool" => reader.tool(message)?,
             "function" => reader.function(message, function.take())?,
@@ -58,7 +59,7 @@ pub(super) fn read<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Messa
                 continue;
             }
         };
-        let part = Part::from(Content::Result(result));
+        let part = Part { content: Content::Result(result), cache };
         // The results of one turn are one message of the user's.
         match messages.last_mut().filter(|_| in_results) {
             Some(last) => last.parts.push(part),
@@ -115,7 +116,7 @@ impl MessageReader<'_> {
         message: &WireMessage<'a>,
         function: &mut Option<String>,
     ) -> Result<Vec<Part<'a>>, Invalid> {
-        let mut parts = message.thinking();
+        let mut parts = message.thinking(self.dropped);
         // Beside calls an empty text says nothing.
         let calls = message.tool_calls.is_some() || message.function_call.is_some();
         let said = self.content(message.content)?;
@@ -141,6 +142,7 @@ impl MessageReader<'_> {
     fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Option<Part<'a>>, Invalid> {
         let field = |rest: &str| format!("messages[{}].tool_calls[{at}].{rest}", self.index);
         let signature = call.signature();
+        self.dropped.add_if(signature.is_none() && call.extra_content.is_some(), "extra_content");
         let Some(function) = call.function else {
             if call.custom.is_none() {
                 return Err(Invalid::new(field("function"), "is missing"));

@@ -120,7 +120,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
     let Some(message) = choice.message else {
         return Choice { parts: Vec::new(), finish, stop_sequence, logprobs };
     };
-    let mut parts = message.thinking();
+    let mut parts = message.thinking(lost);
     let first = parts.len();
     parts.extend(message.content.map(|raw| content(raw, lost)).unwrap_or_default());
     lost.add_if(message.audio.is_some(), "audio");

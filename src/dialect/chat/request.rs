@@ -1,6 +1,6 @@
 //! Reads a request: everything but its messages.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Dropped, Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice},
-    dialect::fields::{parse, parse_all, parse_noting},
+    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
     stream::{TopLevel, json::Member},
 };
 
@@ -80,6 +80,14 @@ struct WireSchema<'a> {
     strict: Option<bool>,
 }
 
+/// What is known of `stream_options`.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "looked at elsewhere; here they are known")]
+struct StreamOptions {
+    include_usage: Option<IgnoredAny>,
+    include_obfuscation: Option<IgnoredAny>,
+}
+
 /// What is put together only when every member has been seen.
 #[derive(Default)]
 struct Later<'a> {
@@ -111,7 +119,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "safety_identifier" => later.safety_identifier = Some(value(member)?),
             "functions" => later.functions = functions(member, &mut request.dropped)?,
             "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
-            _ => request.dropped.add(name.into_owned()),
+            _ => name_unread(member, &mut request.dropped),
         }
     }
     if !later.messages || request.messages.is_empty() {
@@ -166,8 +174,12 @@ fn sampling<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> R
 /// Reads one of the other settings; whether it was one.
 fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
     match name {
-        // Read by whoever chooses the provider and writes the reply.
-        "model" | "stream_options" => {}
+        // Read by whoever chooses the provider.
+        "model" => {}
+        "stream_options" => {
+            // Read by whoever writes the reply.
+            whole::<StreamOptions>(member, &mut request.dropped)?;
+        }
         "stream" => request.stream = value(member)?,
         "max_tokens" => request.max_tokens = Some(value(member)?),
         "tools" => request.tools = tools(request, member)?,

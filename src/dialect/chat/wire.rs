@@ -9,12 +9,26 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conversation::{
-    Cache, Citation, Content, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+    Cache, Citation, Content, Dropped, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, and what OpenAI's client adds to messages that it
-/// has parsed.
-pub(super) const PASSED: &[&str] = &["type", "parsed", "parsed_arguments"];
+/// Members of a request that lose nothing when they are passed over: tags, and what earlier answers say of themselves.
+pub(super) const PASSED: &[&str] = &[
+    "type",
+    "id",
+    "index",
+    "annotations",
+    "timestamp",
+    // What OpenAI's client adds to what it has parsed.
+    "parsed",
+    "parsed_arguments",
+    // Azure's filters and sources, the end of Mistral's thoughts.
+    "content_filter_results",
+    "context",
+    "closed",
+    // Wishes for speed.
+    "eager_input_streaming",
+];
 
 /// Whose signatures stand as they are in the dialect's own fields.
 pub(super) const HOME: Maker = Maker::OpenAi;
@@ -138,10 +152,18 @@ impl<'a> WirePart<'a> {
 }
 
 impl<'a> WireMessage<'a> {
-    /// The thoughts: signed ones, or else the plain text of them.
-    pub fn thinking(&self) -> Vec<Part<'a>> {
-        let blocks: Vec<WirePart<'a>> =
-            self.thinking_blocks.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    /// The thoughts: signed ones, or else the plain text of them. What nobody knows is named in `lost`.
+    pub fn thinking(&self, lost: &mut Dropped) -> Vec<Part<'a>> {
+        let blocks: Option<Vec<WirePart<'a>>> = match self.thinking_blocks.map(RawValue::get) {
+            None | Some("null") => None,
+            Some(json) => serde_json::from_str(json).ok().or_else(|| {
+                lost.add("thinking_blocks");
+                None
+            }),
+        };
+        let blocks = blocks.unwrap_or_default();
+        let unknown = blocks.iter().filter_map(|block| block.kind.as_ref().map(Text::decode));
+        unknown.filter(|kind| !kind.ends_with("thinking")).for_each(|kind| lost.add(kind.into_owned()));
         let blocks: Vec<_> = blocks.into_iter().filter_map(WirePart::into_thinking).map(Part::from).collect();
         if !blocks.is_empty() {
             return blocks;
@@ -182,11 +204,11 @@ impl<'a> WireMessage<'a> {
 }
 
 impl<'a> WireCall<'a> {
-    /// Gemini's proof that it made the call.
+    /// Gemini's proof that it made the call, in the name of either of its clouds.
     pub fn signature(&self) -> Option<Signature<'a>> {
         #[derive(Deserialize)]
         struct Extra<'a> {
-            #[serde(borrow)]
+            #[serde(borrow, alias = "vertex")]
             google: Option<Google<'a>>,
         }
         #[derive(Deserialize)]

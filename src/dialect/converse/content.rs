@@ -60,16 +60,16 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Dropped) -> Result<Option<Content<'
     Ok(Some(match block {
         Block::Text(text) => Content::text(text),
         Block::Json(json) => Content::text(json.get().to_owned()),
-        Block::Image(file) => media(MediaKind::Image, file, dropped)?,
-        Block::Document(file) => media(MediaKind::Document, file, dropped)?,
-        Block::Video(file) => media(MediaKind::Video, file, dropped)?,
-        Block::Audio(file) => media(MediaKind::Audio, file, dropped)?,
+        Block::Image(file) => return media(MediaKind::Image, file, dropped),
+        Block::Document(file) => return media(MediaKind::Document, file, dropped),
+        Block::Video(file) => return media(MediaKind::Video, file, dropped),
+        Block::Audio(file) => return media(MediaKind::Audio, file, dropped),
         Block::Guard(guard) => {
             // What it says stays; that guards look at it does not.
             dropped.add("guardContent");
             match (guard.text.and_then(|t| t.text), guard.image) {
                 (Some(text), _) => Content::text(text),
-                (None, Some(image)) => media(MediaKind::Image, image, dropped)?,
+                (None, Some(image)) => return media(MediaKind::Image, image, dropped),
                 (None, None) => return Ok(None),
             }
         }
@@ -83,12 +83,20 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Dropped) -> Result<Option<Content<'
             citations: cited.citations.unwrap_or_default().into_iter().map(citation).collect(),
             signature: None,
         },
-        Block::SearchResult(found) => Content::Media(Media {
-            kind: MediaKind::Document,
-            source: Source::Text(joined(found.content.unwrap_or_default())),
-            name: found.title,
-            detail: None,
-        }),
+        Block::SearchResult(found) => {
+            dropped.add_if(found.citations.is_some_and(|c| c.enabled == Some(true)), "citations");
+            let text = joined(found.content.unwrap_or_default());
+            let text = match found.source {
+                Some(source) => Text::from(format!("{}\n\n{}", source.decode(), text.decode())),
+                None => text,
+            };
+            Content::Media(Media {
+                kind: MediaKind::Document,
+                source: Source::Text(text),
+                name: found.title,
+                detail: None,
+            })
+        }
         Block::Unknown(name) => {
             dropped.add(name);
             return Ok(None);
@@ -118,11 +126,12 @@ pub(super) fn citation(wire: wire::Citation<'_>) -> Citation<'_> {
     Citation { url: url.or(source), title: wire.title, quote, start: None, end: None }
 }
 
+/// `None` for media that were to be made by an earlier answer and failed, which are named.
 fn media<'a>(
     kind: MediaKind,
     file: wire::File<'a>,
     dropped: &mut Dropped,
-) -> Result<Content<'a>, (&'static str, &'static str)> {
+) -> Result<Option<Content<'a>>, (&'static str, &'static str)> {
     dropped.add_if(file.context.is_some(), "context");
     dropped.add_if(file.citations.is_some_and(|c| c.enabled == Some(true)), "citations");
     let format = file.format.as_ref().map(Text::decode);
@@ -142,9 +151,13 @@ fn media<'a>(
         }
         Some(wire::Source { text: Some(text), .. }) => Source::Text(text),
         Some(wire::Source { content: Some(texts), .. }) => Source::Text(joined(texts)),
+        _ if file.error.is_some() => {
+            dropped.add(kind.as_str());
+            return Ok(None);
+        }
         _ => return Err((kind.as_str(), "a source with bytes or a location is required")),
     };
-    Ok(Content::Media(Media { kind, source, name: file.name, detail: None }))
+    Ok(Some(Content::Media(Media { kind, source, name: file.name, detail: None })))
 }
 
 fn call<'a>(wire: wire::ToolUse<'a>, dropped: &mut Dropped) -> Result<Option<Call<'a>>, (&'static str, &'static str)> {

@@ -1,6 +1,6 @@
 //! Reading requests.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -12,6 +12,7 @@ use crate::{
         Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool,
         ToolChoice,
     },
+    dialect::fields,
     stream::TopLevel,
 };
 
@@ -37,7 +38,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             }
             // Given by the URL; some clients repeat it.
             "modelId" => {}
-            _ => request.dropped.add(name.into_owned()),
+            _ => fields::name(member, &mut request.dropped),
         }
     }
     request.messages = system.into_iter().filter(|s| !s.parts.is_empty()).chain(messages).collect();
@@ -80,7 +81,6 @@ fn parts<'a>(
     for part in &mut parts {
         // Where an earlier answer took its text from is nothing that a model is told.
         if let Content::Text { citations, .. } = &mut part.content {
-            dropped.add_if(!citations.is_empty(), "citations");
             citations.clear();
         }
     }
@@ -120,7 +120,6 @@ struct ToolEntry<'a> {
     tool_spec: Option<ToolSpec<'a>>,
     #[serde(borrow)]
     cache_point: Option<super::wire::CachePoint<'a>>,
-    system_tool: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -173,18 +172,19 @@ fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Inva
                 Some(last) => last.cache = Some(Cache { ttl: point.ttl }),
                 None => request.dropped.add("cachePoint"),
             }
-        } else {
-            // A tool that Bedrock runs itself, or one that is not known.
-            request.dropped.add(if entry.system_tool.is_some() { "systemTool" } else { "tool" });
         }
+        // Any other kind of tool is run by Bedrock itself, and was named when it was read.
     }
     request.tools = tools;
-    request.tool_choice = wire.tool_choice.and_then(|choice| match choice {
+    // What Converse has no word for was said elsewhere, and counts.
+    let said = request.tool_choice.take();
+    request.tool_choice = said.or(wire.tool_choice.and_then(|choice| match choice {
         Choice { tool: Some(tool), .. } => Some(ToolChoice::Named(tool.name)),
         Choice { any: Some(_), .. } => Some(ToolChoice::Required),
         Choice { auto: Some(_), .. } => Some(ToolChoice::Auto),
+        // What it is instead was named when it was read.
         Choice { .. } => None,
-    });
+    }));
     Ok(())
 }
 
@@ -274,12 +274,16 @@ struct OutputConfig<'a> {
 
 #[derive(Deserialize)]
 struct ClaudeFormat<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     schema: Option<Json<'a>>,
 }
 
 #[derive(Deserialize)]
-struct ClaudeChoice {
+struct ClaudeChoice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
     disable_parallel_tool_use: Option<bool>,
 }
 
@@ -314,14 +318,23 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
                 if let Some(word) = config.effort {
                     effort(&word, "output_config", request);
                 }
+                let other =
+                    |format: &ClaudeFormat<'_>| format.kind.as_ref().is_some_and(|kind| !kind.is("json_schema"));
+                request.dropped.add_if(config.format.as_ref().is_some_and(other), "output_config");
                 if let Some(schema) = config.format.and_then(|f| f.schema).filter(Json::is_object) {
                     request.format = Some(Format::Schema { name: None, description: None, schema, strict: Some(true) });
                 }
             }
             "tool_choice" => {
-                let alone =
-                    parse::<ClaudeChoice>(&field, member.value, &mut request.dropped)?.disable_parallel_tool_use;
+                let choice: ClaudeChoice<'_> = parse(&field, member.value, &mut request.dropped)?;
+                let alone = choice.disable_parallel_tool_use;
                 request.parallel_tool_calls = alone.map(|alone| !alone).or(request.parallel_tool_calls);
+                // Converse has no word for `none`; the others stand in `toolConfig`, too.
+                match choice.kind.as_ref().map(Text::decode).as_deref() {
+                    Some("none") => request.tool_choice = Some(ToolChoice::None),
+                    None | Some("auto") => {}
+                    Some(_) => request.dropped.add(field),
+                }
             }
             "anthropic_beta" => request.dropped.add("anthropic_beta"),
             _ => request.dropped.add(field),

@@ -14,7 +14,16 @@ use crate::{
 
 /// Members of a request that lose nothing when they are passed over: tags, and what is part of `guardContent`, which is
 /// named itself.
-const PASSED: &[&str] = &["type", "qualifiers"];
+const PASSED: &[&str] = &[
+    "type",
+    "qualifiers",
+    // Of citations, which are nothing that a model is told, and of images in earlier answers.
+    "domain",
+    "documentChar",
+    "documentPage",
+    "documentChunk",
+    "searchResultLocation",
+];
 
 /// Parses `value`, of which nothing is passed over without a name.
 pub(super) fn parse<'a, T: Deserialize<'a>>(field: &str, value: &'a [u8], dropped: &mut Dropped) -> Result<T, Invalid> {
@@ -130,6 +139,7 @@ pub(super) struct File<'a> {
     pub source: Option<Source<'a>>,
     pub context: Option<IgnoredAny>,
     pub citations: Option<CitationsConfig>,
+    pub error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -258,6 +268,9 @@ pub(super) struct Web<'a> {
 
 #[derive(Deserialize)]
 pub(super) struct SearchResult<'a> {
+    #[serde(borrow)]
+    pub source: Option<Text<'a>>,
+    pub citations: Option<CitationsConfig>,
     #[serde(borrow)]
     pub title: Option<Text<'a>>,
     #[serde(borrow)]

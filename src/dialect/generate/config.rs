@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text},
+    dialect::fields,
     stream::Member,
 };
 
@@ -53,7 +54,7 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
                 let only_text = modalities.0.iter().all(|word| word.decode().eq_ignore_ascii_case("text"));
                 request.dropped.add_if(!only_text, "responseModalities");
             }
-            _ => request.dropped.add(name.into_owned()),
+            _ => fields::name(member, &mut request.dropped),
         }
     }
     request.format = format(mime.as_ref(), schema, request);

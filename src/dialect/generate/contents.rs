@@ -87,6 +87,9 @@ impl<'a> Contents<'a> {
         if let Some(response) = part.function_response {
             return self.result(response, at).map(Some);
         }
+        // A proof is of what a model said or called.
+        self.dropped
+            .add_if(signature.is_some() && (part.inline_data.is_some() || part.file_data.is_some()), "thinking");
         if let Some(blob) = part.inline_data {
             return inline(blob, at).map(|media| Some(Content::Media(media)));
         }

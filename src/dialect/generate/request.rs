@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Content, Dropped, Invalid, Message, Request, Role, Text},
+    dialect::fields,
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -36,7 +37,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "serviceTier" => request.service_tier = Some(wire::value("", member)?),
             // The URL says it.
             "model" => {}
-            _ => request.dropped.add(name.into_owned()),
+            _ => fields::name(member, &mut request.dropped),
         }
     }
     let contents = contents.ok_or_else(|| Invalid::new("contents", "is required"))?;

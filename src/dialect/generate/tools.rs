@@ -25,7 +25,7 @@ struct Declaration<'a> {
     #[serde(borrow, alias = "parameters_json_schema")]
     parameters_json_schema: Option<&'a RawValue>,
     #[serde(borrow)]
-    behavior: Option<&'a RawValue>,
+    behavior: Option<Text<'a>>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow, alias = "response_json_schema")]
@@ -62,7 +62,8 @@ pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<
 
 impl<'a> Declaration<'a> {
     fn read(self, at: &dyn Fn() -> String, dropped: &mut Dropped) -> Result<Tool<'a>, Invalid> {
-        dropped.add_if(self.behavior.is_some(), "behavior");
+        let blocking = |word: &Text<'_>| matches!(&*word.decode(), "BLOCKING" | "UNSPECIFIED");
+        dropped.add_if(self.behavior.is_some_and(|word| !blocking(&word)), "behavior");
         dropped.add_if(self.response.is_some() || self.response_json_schema.is_some(), "response");
         let schema = match (self.parameters_json_schema, self.parameters) {
             (Some(schema), _) if !schema.get().starts_with('{') => {

@@ -17,8 +17,17 @@ use crate::{
     stream::{JsonErrorKind, Member, TopLevel},
 };
 
-/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces.
-const PASSED: &[&str] = &["willContinue", "will_continue"];
+/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces, when a result is
+/// to be looked at, and what earlier answers and agents say of parts.
+const PASSED: &[&str] = &[
+    "willContinue",
+    "will_continue",
+    "scheduling",
+    "partMetadata",
+    "part_metadata",
+    "audioTranscription",
+    "audio_transcription",
+];
 
 /// The value of `member`, which stands in the object at `path` (empty for the body itself).
 pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> Result<T, Invalid> {

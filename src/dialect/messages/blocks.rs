@@ -14,7 +14,7 @@ use crate::conversation::{
 
 /// Levels of blocks: what a message holds, and what its results and documents hold. A search result in a result is the
 /// deepest that there is.
-const MAX_LEVELS: u8 = 3;
+pub(super) const MAX_LEVELS: u8 = 3;
 
 /// Reads a string or an array of blocks; the field of an error is below it.
 pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
@@ -51,16 +51,21 @@ fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mu
     let mut block = block;
     let cache = block.cache_control.take().map(Cache::from);
     let content = match kind.as_str() {
-        "text" => text(block, parts, dropped)?,
+        "text" => text(block, parts)?,
         "image" => {
             let source = block.source.ok_or_else(|| missing("source"))?;
             let source = parse_all(source.get(), dropped).and_then(source_of).map_err(within("source"))?;
             Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
         }
-        "document" => match document(block, depth, parts, dropped)? {
-            Some(content) => content,
-            None => return Ok(true),
-        },
+        "document" => {
+            let Some(content) = document(block, depth, parts, dropped)? else {
+                if let Some(last) = parts.last_mut() {
+                    last.cache = last.cache.take().or(cache);
+                }
+                return Ok(true);
+            };
+            content
+        }
         "search_result" => search_result(&block, depth, dropped)?,
         "thinking" => {
             // Those without a signature have come from models that don't sign.
@@ -103,8 +108,8 @@ fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option
     }
 }
 
-fn text<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
-    dropped.add_if(block.citations.is_some_and(|raw| !matches!(raw.get(), "[]" | "null")), "citations");
+/// A text. Where an earlier answer took it from is nothing that a model is told.
+fn text<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Content<'a>, Invalid> {
     let text = block.text.ok_or_else(|| missing("text"))?;
     Ok(Content::Text { text, citations: Vec::new(), signature: google_signature(parts, false) })
 }
@@ -147,6 +152,15 @@ fn source_of(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
     })
 }
 
+/// Whether citations are asked for.
+fn enabled(citations: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Enabled {
+        enabled: Option<bool>,
+    }
+    serde_json::from_str::<Enabled>(citations.get()).is_ok_and(|citations| citations.enabled == Some(true))
+}
+
 /// A document; one that is made of blocks becomes these blocks.
 fn document<'a>(
     block: Block<'a>,
@@ -154,17 +168,13 @@ fn document<'a>(
     parts: &mut Vec<Part<'a>>,
     dropped: &mut Dropped,
 ) -> Result<Option<Content<'a>>, Invalid> {
-    #[derive(Deserialize)]
-    struct Enabled {
-        enabled: Option<bool>,
-    }
-    let cites = |raw: &RawValue| serde_json::from_str::<Enabled>(raw.get()).is_ok_and(|c| c.enabled == Some(true));
-    dropped.add_if(block.citations.is_some_and(cites), "citations");
+    dropped.add_if(block.citations.is_some_and(enabled), "citations");
     dropped.add_if(block.context.is_some(), "context");
     let raw = block.source.ok_or_else(|| missing("source"))?;
     let mut wire: WireSource<'a> = parse_all(raw.get(), dropped).map_err(within("source"))?;
     if wire.kind.as_ref().is_some_and(|kind| kind.is("content")) {
         let content = wire.content.take().ok_or_else(|| missing("source.content"))?;
+        dropped.add_if(block.title.is_some_and(|title| !title.is_empty()), "title");
         parts.extend(level(content, depth + 1, dropped).map_err(within("source.content"))?);
         return Ok(None);
     }
@@ -178,6 +188,7 @@ fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Dropped) -> Res
         Some(raw) => parse(raw.get()).map_err(within("source"))?,
         None => None,
     };
+    dropped.add_if(block.citations.is_some_and(enabled), "citations");
     let mut text = String::new();
     for line in [block.title.as_ref(), source.as_ref()].into_iter().flatten() {
         text.push_str(&line.decode());
@@ -185,9 +196,12 @@ fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Dropped) -> Res
     }
     if let Some(content) = block.content {
         for part in level(content, depth + 1, dropped).map_err(within("content"))? {
+            dropped.add_if(part.cache.is_some(), "cache_control");
             if let Content::Text { text: part, .. } = part.content {
                 text.push('\n');
                 text.push_str(&part.decode());
+            } else {
+                dropped.add("search_result");
             }
         }
     }

@@ -1,7 +1,5 @@
 //! Reads requests.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,6 +12,7 @@ use crate::{
         Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool,
         ToolChoice,
     },
+    dialect::fields,
     stream::{Member, TopLevel},
 };
 
@@ -97,7 +96,7 @@ fn read_member<'a>(
         "cache_control" => {
             pending.cache = parse_all::<Option<CacheControl<'a>>>(json, &mut request.dropped)?.map(Cache::from);
         }
-        other => request.dropped.add(Cow::Owned(other.to_owned())),
+        _ => fields::name(member, &mut request.dropped),
     }
     Ok(())
 }
@@ -148,6 +147,8 @@ struct WireTool<'a> {
     #[serde(borrow)]
     input_examples: Option<&'a RawValue>,
     defer_loading: Option<bool>,
+    #[serde(borrow)]
+    allowed_callers: Option<Vec<Text<'a>>>,
 }
 
 fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
@@ -166,6 +167,8 @@ fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Inva
         }
         dropped.add_if(tool.input_examples.is_some(), "input_examples");
         dropped.add_if(tool.defer_loading == Some(true), "defer_loading");
+        let others = tool.allowed_callers.is_some_and(|by| by.iter().any(|by| !by.is("direct")));
+        dropped.add_if(others, "allowed_callers");
         tools.push(Tool {
             name,
             description: tool.description,

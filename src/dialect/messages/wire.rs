@@ -11,9 +11,9 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, who called a tool in an earlier answer, and a
-/// wish for speed.
-const PASSED: &[&str] = &["type", "caller", "eager_input_streaming"];
+/// Members of a request that lose nothing when they are passed over: tags, what earlier answers say of themselves, wishes for
+/// speed, and who shares a cache.
+const PASSED: &[&str] = &["type", "index", "caller", "parsed_output", "partial_json", "eager_input_streaming", "scope"];
 
 /// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
 #[derive(Deserialize, Default)]

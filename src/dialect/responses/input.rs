@@ -80,7 +80,6 @@ impl<'a> History<'a, '_> {
             "system" | "developer" => Role::System,
             _ => return Err(Invalid::new(field("role"), "must be user, assistant, system or developer")),
         };
-        self.dropped.add_if(item.phase.is_some(), "phase");
         let Some(content) = item.content else { return Err(Invalid::new(field("content"), "is required")) };
         let parts = self.content(content, || field("content"))?;
         if role == Role::Assistant {
@@ -123,7 +122,12 @@ impl<'a> History<'a, '_> {
             Some(output) => self.content(output, || field("output"))?,
             None => Vec::new(),
         };
-        let part = Part::from(Content::Result(ToolResult { id, name: None, parts, failed: false }));
+        let part = Part::from(Content::Result(ToolResult {
+            id,
+            name: text(item.name, || field("name"))?,
+            parts,
+            failed: false,
+        }));
         // Results of parallel calls belong together.
         match self.messages.last_mut() {
             Some(last) if last.parts.last().is_some_and(|last| matches!(last.content, Content::Result(_))) => {
@@ -202,6 +206,7 @@ impl<'a> History<'a, '_> {
                     (None, None, Some(id)) => Source::File(id),
                     (None, None, None) => return Err(required("file_data")),
                 };
+                self.dropped.add_if(part.detail.is_some_and(|word| !word.is("auto")), "detail");
                 Content::Media(Media { kind: kind_of(&source), source, name: part.filename, detail: None })
             }
             "input_audio" => {

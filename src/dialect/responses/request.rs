@@ -8,7 +8,7 @@ use crate::{
     conversation::{
         Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
     },
-    dialect::fields::{parse, parse_all, parse_noting},
+    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -82,13 +82,13 @@ impl<'a> Reader<'a> {
             }
             "service_tier" => request.service_tier = Some(read_value(member)?),
             // What is the default elsewhere too needs no name.
-            "store" | "background" if member.kind == ValueKind::False => {}
+            "background" if member.kind == ValueKind::False => {}
             "truncation" if member.as_str().as_deref() == Some("disabled") => {}
             "previous_response_id" | "conversation" | "prompt" => return Err(Invalid::new(name, STORED)),
             "background" => {
                 return Err(Invalid::new(name, "this route's provider answers at once only: leave it out"));
             }
-            _ => request.dropped.add(name.into_owned()),
+            _ => name_unread(member, &mut request.dropped),
         }
         Ok(())
     }
@@ -110,6 +110,9 @@ impl<'a> Reader<'a> {
             if schema.as_ref().is_some_and(|schema| !schema.is_object()) {
                 return Err(Invalid::new(field("parameters"), "must be an object"));
             }
+            self.request
+                .dropped
+                .add_if(tool.allowed_callers.is_some_and(|by| by.iter().any(|by| !by.is("direct"))), "allowed_callers");
             let typed = |raw: Option<&'a RawValue>| raw.map(RawValue::get);
             let parse_strict = |json| parse(json, || field("strict"));
             self.request.tools.push(Tool {
@@ -155,7 +158,8 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
         let text: WireText<'a> = read_whole(member, &mut self.request.dropped)?;
-        self.request.dropped.add_if(text.verbosity.is_some(), "verbosity");
+        // `medium` is the default, which others have no word for.
+        self.request.dropped.add_if(text.verbosity.is_some_and(|word| !word.is("medium")), "verbosity");
         let Some(format) = text.format else { return Ok(()) };
         let kind = format.kind.as_ref().map_or("text".into(), Text::decode);
         match &*kind {
@@ -176,7 +180,9 @@ impl<'a> Reader<'a> {
         let wire: WireReasoning<'a> = read_whole(member, &mut self.request.dropped)?;
         let effort = wire.effort.as_ref().and_then(|word| Effort::parse(&word.decode()));
         let odd = effort.is_none() && wire.effort.is_some();
-        self.request.dropped.add_if(odd || wire.mode.is_some() || wire.context.is_some(), "reasoning");
+        let special = |word: Option<Text<'_>>, usual: &str| word.is_some_and(|word| !word.is(usual));
+        let special = special(wire.mode, "standard") || special(wire.context, "auto");
+        self.request.dropped.add_if(odd || special, "reasoning");
         let visible = (wire.summary.is_some() || wire.generate_summary.is_some()).then_some(true);
         if effort.is_some() || visible.is_some() {
             self.request.reasoning = Some(Reasoning { effort, budget: None, visible });
@@ -225,6 +231,8 @@ struct WireTool<'a> {
     parameters: Option<&'a RawValue>,
     #[serde(borrow)]
     strict: Option<&'a RawValue>,
+    #[serde(borrow)]
+    allowed_callers: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -252,7 +260,7 @@ struct WireText<'a> {
     #[serde(borrow)]
     format: Option<WireFormat<'a>>,
     #[serde(borrow)]
-    verbosity: Option<&'a RawValue>,
+    verbosity: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -277,7 +285,7 @@ struct WireReasoning<'a> {
     #[serde(borrow)]
     generate_summary: Option<&'a RawValue>,
     #[serde(borrow)]
-    mode: Option<&'a RawValue>,
+    mode: Option<Text<'a>>,
     #[serde(borrow)]
-    context: Option<&'a RawValue>,
+    context: Option<Text<'a>>,
 }

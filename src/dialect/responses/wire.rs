@@ -12,7 +12,26 @@ use crate::{
 
 /// Members of a request that lose nothing when they are passed over: tags, and what items of earlier answers say of
 /// themselves.
-pub(super) const PASSED: &[&str] = &["type", "id", "status", "annotations", "logprobs", "caller", "created_by", "mode"];
+pub(super) const PASSED: &[&str] = &[
+    "type",
+    "id",
+    "status",
+    "index",
+    "phase",
+    "end_turn",
+    "recipient",
+    "caller",
+    "created_by",
+    "annotations",
+    "logprobs",
+    // What OpenAI's client adds to what it has parsed.
+    "parsed",
+    "parsed_arguments",
+    // Codex.
+    "internal_chat_message_metadata_passthrough",
+    // `explicit`, the only mode of a cache mark.
+    "mode",
+];
 
 /// An item of `input` or `output`. Only the kind is read before it is known what the other fields must be: items of
 /// hosted tools use the same names for other things.
@@ -26,8 +45,6 @@ pub(super) struct Item<'a> {
     pub role: Option<&'a RawValue>,
     #[serde(borrow)]
     pub content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub phase: Option<&'a RawValue>,
     #[serde(borrow)]
     pub call_id: Option<&'a RawValue>,
     #[serde(borrow)]
