@@ -110,7 +110,9 @@ fn inner(raw: &RawValue) -> &str {
 
 /// Whether a JSON string's inside holds half a surrogate pair, which no strict parser takes.
 fn has_lone_surrogate(inner: &str) -> bool {
-    let Some(first) = memchr::memmem::find(inner.as_bytes(), b"\\u") else { return false };
+    // Most texts hold no backslash at all.
+    let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else { return false };
+    let Some(first) = inner.get(first..).and_then(|rest| rest.find("\\u")).map(|at| first + at) else { return false };
     // Decoded, a lone surrogate is U+FFFD; one that was written as such is rare enough to be copied for nothing.
     inner.get(first..).is_some_and(|rest| {
         let may = rest
