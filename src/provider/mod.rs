@@ -164,6 +164,11 @@ pub trait Provider: Send + Sync {
     /// header of this provider's, or not the client's to say.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
 
+    /// Whether its errors may come in another dialect than its replies, so that they are always written anew.
+    fn has_foreign_errors(&self) -> bool {
+        false
+    }
+
     /// Whether streams are asked to end with a usage chunk (`stream_options.include_usage`).
     fn asks_for_usage(&self) -> bool {
         false

@@ -85,6 +85,11 @@ impl Provider for VertexClaude {
         edits
     }
 
+    /// Google's own, of the service in front of the model.
+    fn has_foreign_errors(&self) -> bool {
+        true
+    }
+
     /// The version is in the body. `anthropic-beta` travels.
     fn complete_headers(&self, headers: &mut HeaderMap) {
         headers.remove(claude::VERSION_HEADER);

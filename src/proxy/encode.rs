@@ -8,10 +8,11 @@ use secrecy::ExposeSecret;
 
 use super::{
     ErrorKind, ProxyError, headers,
+    media::{self, Held, Wanted},
     translate::{self, Question, Translation, is_of_a_dialect},
 };
 use crate::{
-    dialect::{Ask, Dialect, Endpoint, StreamMode},
+    dialect::{Ask, Dialect, Endpoint, StreamMode, messages::linked},
     provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
@@ -22,6 +23,9 @@ use crate::{
 pub struct Encoded {
     pub path: PathAndQuery,
     pub body: Bytes,
+    /// Keeps files that are in the body counted as held until it was sent.
+    #[expect(dead_code, reason = "held, not read")]
+    pub held: Vec<Held>,
     /// How the reply goes back.
     pub way: Way,
 }
@@ -46,6 +50,8 @@ pub struct ClientRequest<'a, 'b> {
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
     pub top: Option<&'a TopLevel<'b>>,
+    /// Files that the client named by URL are in the body.
+    pub inlined: bool,
 }
 
 /// What of a client's request decides the headers of a target's.
@@ -71,9 +77,13 @@ impl ClientRequest<'_, '_> {
         // Asked first even when overridden: it refuses what the provider can't be asked.
         let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
-        let Some(top) = self.top else { return Ok(Encoded { path, body: self.body.clone(), way: Way::default() }) };
-        if self.ask.endpoint == Endpoint::Messages && names_url(top) && !fetches_urls(provider, model) {
-            // What stands at the URL must be fetched and written into the body.
+        let held = Vec::new();
+        let Some(top) = self.top else {
+            return Ok(Encoded { path, body: self.body.clone(), held, way: Way::default() });
+        };
+        if self.ask.endpoint == Endpoint::Messages && !self.inlined && names_url(top) && !fetches_urls(provider, model)
+        {
+            // What stands at the URL must be fetched and written into the body: see `translate`.
             return Err(Refusal::Translation);
         }
         let mut splice = Splice::new(top);
@@ -109,6 +119,7 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded {
             path,
             body: splice.apply(self.body),
+            held,
             way: Way { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
         })
     }
@@ -117,9 +128,7 @@ impl ClientRequest<'_, '_> {
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let family = target.provider.info().family;
         let to = self.ask.endpoint.dialect()?;
-        // Vertex AI says errors of its own about any publisher's models.
-        let google = || target.provider.info().system == "gcp.vertex_ai" && to == Dialect::Messages;
-        if family == self.ask.family && !google() {
+        if family == self.ask.family && !target.provider.has_foreign_errors() {
             return None;
         }
         let head = translate::head(self.ask, model.unwrap_or_default(), false);
@@ -144,6 +153,9 @@ impl ClientRequest<'_, '_> {
             return Err(refused(Refusal::Translation));
         };
         let (to, server) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
+        if to == dialect {
+            return self.inline(top, target, fetcher).await;
+        }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
         let native = native_ask(to, self.ask.stream != StreamMode::No, model);
         let path = provider.path(&native, Some(model), None).map_err(refused)?;
@@ -156,7 +168,37 @@ impl ClientRequest<'_, '_> {
         let head = translate::head(self.ask, model, Question::wants_usage(top));
         let back = question.back(to, native.stream, dropped, head);
         let way = Way { translation: Some(Box::new(back)), ..Way::default() };
-        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, way })
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: question.held(), way })
+    }
+
+    /// Path and body for a target that speaks Messages and fetches nothing: files that the client names by URL are written into the
+    /// body, which stays as it is otherwise.
+    async fn inline(&self, top: &TopLevel<'_>, target: &Target, fetcher: &Fetcher) -> Result<Encoded, ProxyError> {
+        let messages = top.get("messages").map_or(&[][..], |member| member.value);
+        // The scan has checked the body's encoding.
+        let links = linked::linked(std::str::from_utf8(messages).unwrap_or_default());
+        let wanted: Vec<Wanted> =
+            links.iter().map(|link| Wanted { message: link.message, url: link.url.clone() }).collect();
+        let mut size = self.body.len();
+        let files = media::fetch(&wanted, &mut size, fetcher).await?;
+        let (mut out, mut done) = (Vec::with_capacity(size), 0);
+        for link in links {
+            let Some(file) = files.get(&link.url) else { continue };
+            out.extend_from_slice(messages.get(done..link.place.start).unwrap_or_default());
+            if !linked::write_source(&file.mime, &file.base64, &mut out) {
+                return Err(media::bad(link.message, "its type is none that the provider takes"));
+            }
+            done = link.place.end;
+        }
+        out.extend_from_slice(messages.get(done..).unwrap_or_default());
+        let mut splice = Splice::new(top);
+        splice.set("messages", out);
+        let body = splice.apply(self.body);
+        let top = TopLevel::scan(&body).map_err(|error| ProxyError::new(ErrorKind::BadBody, error.to_string()))?;
+        let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
+        let encoded = request.encode(target);
+        let encoded = encoded.map_err(|refusal| refused(refusal, self.ask, target.provider.info().name))?;
+        Ok(Encoded { held: vec![files.held], ..encoded })
     }
 }
 

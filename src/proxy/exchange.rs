@@ -102,8 +102,14 @@ pub async fn exchange(
     account.understood(&ask, body.len());
     rule.request_headers.apply(&mut parts.headers);
     weighted.request_headers.apply(&mut parts.headers);
-    let request =
-        ClientRequest { ask: &ask, query: parts.uri.query(), headers: &parts.headers, body: &body, top: top.as_ref() };
+    let request = ClientRequest {
+        ask: &ask,
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        body: &body,
+        top: top.as_ref(),
+        inlined: false,
+    };
     let attempts = attempts(settings, rule, ai, &request, &parts, &mut account);
     let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
     let bounded = async {

@@ -107,7 +107,7 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
         let errors = Translation::of_errors(info.family, conversation_of(ask.family), head);
         let way = Way { translation: Some(Box::new(errors)), ..Way::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
-        Ok(Encoded { path, body: sent.body.clone(), way })
+        Ok(Encoded { path, body: sent.body.clone(), held: Vec::new(), way })
     });
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if ask.endpoint.has_body() { Method::POST } else { Method::GET };

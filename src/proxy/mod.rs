@@ -11,6 +11,7 @@ mod handler;
 mod headers;
 mod listener;
 mod lookup;
+mod media;
 mod peer;
 mod relay;
 mod trace;

@@ -1,7 +1,6 @@
 //! A request in another dialect than the target's, and its reply on the way back.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,13 +9,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::{
     ErrorKind, ProxyError, body, headers,
+    media::{self, Held, Wanted},
     relay::{Observer, RelayForm},
 };
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
         codec, lookup, reply::Totals,
     },
     stream::TopLevel,
-    upstream::{self, Allowance, Fetched, Fetcher},
+    upstream::{self, Fetcher},
 };
 
 /// Names what the target's dialect could not carry.
@@ -36,8 +35,6 @@ pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// Largest error that is read. More is no error message.
 const MAX_ERROR: usize = 1024 * 1024;
-/// Most media that are fetched for one request: the most images that a provider takes.
-const MAX_FETCHES: usize = 20;
 /// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a few hundred
 /// bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
 const MAX_VALUES: usize = 250_000;
@@ -49,8 +46,7 @@ pub struct Question<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
-    /// What was fetched counts as held until the request is done.
-    held: Vec<Allowance>,
+    held: Vec<Held>,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
 }
@@ -77,53 +73,38 @@ impl<'a> Question<'a> {
     /// # Errors
     /// When one can't be fetched, or there are too many.
     pub async fn inline(&mut self, server: Server, fetcher: &Fetcher) -> Result<(), ProxyError> {
-        let mut waiting = Vec::new();
-        for (number, message) in self.request.messages.iter_mut().enumerate() {
-            for part in &mut message.parts {
-                match &mut part.content {
-                    Content::Media(media) => waiting.extend(remote(media, server).map(|url| (number, url, media))),
-                    Content::Result(result) => {
-                        for part in &mut result.parts {
-                            if let Content::Media(media) = &mut part.content {
-                                waiting.extend(remote(media, server).map(|url| (number, url, media)));
-                            }
-                        }
+        let (mut wanted, mut places) = (Vec::new(), Vec::new());
+        for (message, parts) in self.request.messages.iter_mut().map(|message| &mut message.parts).enumerate() {
+            for part in parts {
+                let inside = match &mut part.content {
+                    Content::Result(result) => result.parts.iter_mut().map(|part| &mut part.content).collect(),
+                    content => vec![content],
+                };
+                for content in inside {
+                    if let Content::Media(media) = content
+                        && let Some(url) = remote(media, server)
+                    {
+                        wanted.push(Wanted { message, url });
+                        places.push(media);
                     }
-                    _ => {}
                 }
             }
         }
-        let bad = |number: usize, why: &str| {
-            let message = format!("messages[{number}]: the file at the media URL can't be had: {why}");
-            ProxyError::new(ErrorKind::BadBody, message)
-        };
-        if let Some((number, ..)) = waiting.get(MAX_FETCHES) {
-            return Err(bad(*number, "it is one too many to fetch"));
+        if wanted.is_empty() {
+            return Ok(());
         }
-        // Each URL once, however often it stands there.
-        let mut urls: Vec<(usize, &str)> = Vec::new();
-        for (number, url, _) in &waiting {
-            if !urls.iter().any(|(_, known)| known == url) {
-                urls.push((*number, url));
-            }
-        }
-        let allowance = fetcher.allowance();
-        let running = urls.iter().map(|(number, url)| {
-            let allowance = &allowance;
-            async move { fetcher.get(url, allowance).await.map_err(|why| bad(*number, &why)) }
-        });
-        let files = try_join_all(running).await?;
-        let found: HashMap<String, Fetched> = urls.iter().map(|(_, url)| (*url).to_owned()).zip(files).collect();
-        for (number, url, media) in waiting {
-            let Some(file) = found.get(&url) else { continue };
-            self.size += file.base64.len();
-            if self.size > MAX_REPLY {
-                return Err(bad(number, "with it the request becomes too large"));
-            }
+        let files = media::fetch(&wanted, &mut self.size, fetcher).await?;
+        for (one, media) in wanted.iter().zip(places) {
+            let Some(file) = files.get(&one.url) else { continue };
             media.source = Source::Data { mime: file.mime.clone().into(), data: Text::from(file.base64.clone()) };
         }
-        self.held.push(allowance);
+        self.held.push(files.held);
         Ok(())
+    }
+
+    /// What was fetched counts as held until the last body with it was sent.
+    pub fn held(&self) -> Vec<Held> {
+        self.held.clone()
     }
 
     /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`, nothing

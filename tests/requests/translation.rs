@@ -371,6 +371,45 @@ fn media_at_private_addresses_are_refused_and_never_fetched() {
 }
 
 #[test]
+fn files_that_claude_in_a_cloud_does_not_fetch_are_written_into_a_body_that_stays_as_it_is() {
+    let upstream = Upstream::json(MESSAGE);
+    let images = Upstream::new(|exchange| {
+        let (kind, body): (_, &[u8]) = if exchange.request().path() == "/i.png" {
+            ("image/png", b"\x89PNG\r\n\x1a\nimage")
+        } else {
+            ("text/plain", b"notes")
+        };
+        exchange.reply(200, &[("content-type", kind)], body);
+    });
+    let fields = json!({"publisher": "ANTHROPIC", "model": "claude-sonnet-4-5", "projectId": "p", "location": "l", "apiVersion": "v1"});
+    let gateway = Start::new()
+        .manifest("x.yaml", &s1_with("vertexai", "/x", upstream.port, &fields))
+        .arg("--fetch-private-addresses")
+        .run();
+    let link = |name: &str| json!({"type": "url", "url": format!("http://127.0.0.1:{}/{name}", images.port)});
+    let body = json!({"model": "any", "max_tokens": 9, "future": {"a": 1.50}, "messages": [{"role": "user", "content": [
+        {"type": "image", "source": link("i.png"), "mood": "calm"},
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": link("i.png")}]},
+        {"type": "document", "source": link("a.txt"), "title": "T"},
+    ]}]});
+    let reply = gateway.post("/x/v1/messages", body.to_string());
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-tollgate-dropped"), None);
+    assert_eq!(reply.text(), MESSAGE, "the reply passes as it is");
+    let sent = upstream.only().json();
+    let image = json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgppbWFnZQ=="});
+    let mut expected = body;
+    expected["messages"][0]["content"][0]["source"] = image.clone();
+    expected["messages"][0]["content"][1]["content"][0]["source"] = image;
+    expected["messages"][0]["content"][2]["source"] =
+        json!({"type": "text", "media_type": "text/plain", "data": "notes"});
+    expected.as_object_mut().unwrap().remove("model");
+    expected["anthropic_version"] = json!("vertex-2023-10-16");
+    assert_eq!(sent, expected);
+    assert_eq!(images.received().len(), 2, "each URL once");
+}
+
+#[test]
 fn a_client_that_leaves_cancels_what_it_asked() {
     for stream in [false, true] {
         let upstream = Upstream::new(move |exchange| {

@@ -11,6 +11,7 @@
 
 mod blocks;
 mod error;
+pub mod linked;
 mod reply;
 mod request;
 mod schema;

@@ -20,7 +20,8 @@ const MAX_ID: usize = 64;
 /// Stands for a user's turn of which nothing can be carried.
 const EMPTY: &str = "(empty)";
 /// Images that Claude sees.
-const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+/// Images that Claude takes.
+pub(super) const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// Writes parts, and counts what may stand only a few times.
 pub(super) struct Encoder<'d> {

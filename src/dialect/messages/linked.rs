@@ -1,0 +1,145 @@
+//! Files that a request names by URL, for servers that fetch nothing: where they stand, so that they can be written into a body
+//! that otherwise stays as it is.
+
+use std::ops::Range;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{blocks::MAX_LEVELS, turns::IMAGES};
+use crate::{conversation::Text, stream::json::ObjectWriter};
+
+/// A source of type `url`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// The message that it is in.
+    pub message: usize,
+    /// Where the source stands in the value of `messages`.
+    pub place: Range<usize>,
+    /// The URL.
+    pub url: String,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    url: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+/// The sources of type `url` in the value of `messages`, in order. What can't be understood has none: it is the provider's to
+/// refuse.
+pub fn linked(messages: &str) -> Vec<Linked> {
+    let mut found = Vec::new();
+    let list: Vec<Message<'_>> = serde_json::from_str(messages).unwrap_or_default();
+    for (message, content) in list.iter().enumerate().filter_map(|(at, message)| Some((at, message.content?))) {
+        walk(content, 1, &mut |place: &RawValue, url| {
+            let start = place.get().as_ptr().addr() - messages.as_ptr().addr();
+            found.push(Linked { message, place: start..start + place.get().len(), url });
+        });
+    }
+    found
+}
+
+fn walk<'a>(content: &'a RawValue, level: u8, found: &mut dyn FnMut(&'a RawValue, String)) {
+    if level > MAX_LEVELS || !content.get().starts_with('[') {
+        return;
+    }
+    let blocks: Vec<Block<'a>> = serde_json::from_str(content.get()).unwrap_or_default();
+    for block in blocks {
+        if let Some(raw) = block.source.filter(|raw| raw.get().starts_with('{'))
+            && let Ok(source) = serde_json::from_str::<Source<'a>>(raw.get())
+        {
+            match source {
+                Source { kind: Some(kind), url: Some(url), .. } if kind.is("url") => {
+                    found(raw, url.into_decoded().into_owned());
+                }
+                Source { content: Some(inner), .. } => walk(inner, level + 1, found),
+                Source { .. } => {}
+            }
+        }
+        if let Some(inner) = block.content {
+            walk(inner, level + 1, found);
+        }
+    }
+}
+
+/// Appends the source for a file that is here, in base64. `false`, and nothing, for types that Messages has no place for.
+pub fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
+    let kind = mime.split(';').next().unwrap_or_default().trim();
+    let kind = if kind == "image/jpg" { "image/jpeg" } else { kind };
+    let text = (kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml"))
+        .then(|| String::from_utf8(BASE64_STANDARD.decode(data).ok()?).ok())
+        .flatten();
+    if text.is_none() && !IMAGES.contains(&kind) && kind != "application/pdf" {
+        return false;
+    }
+    let mut source = ObjectWriter::begin(out);
+    source.field("type", if text.is_some() { "text" } else { "base64" });
+    source.field("media_type", if text.is_some() { "text/plain" } else { kind });
+    source.field("data", text.as_deref().unwrap_or(data));
+    source.end();
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_found_where_blocks_have_them() {
+        let messages = r#"[{"role":"user","content":"\"type\":\"url\""},{"role":"user","content":[
+            {"type":"image","source":{"type":"url","url":"https://e.com/a\u002fb"}},
+            {"type":"tool_result","tool_use_id":"t","content":[{"type":"image","source":{"url":"https://e.com/2","type":"url"}}]},
+            {"type":"document","source":{"type":"content","content":[{"type":"image","source":{"type":"url","url":"https://e.com/3"}}]}},
+            {"type":"tool_use","id":"u","name":"f","input":{"source":{"type":"url","url":"https://e.com/no"}}},
+            {"type":"search_result","source":"https://e.com/no","content":[]},
+            {"type":"image","source":{"type":"base64","media_type":"image/png","data":"eA=="}}]}]"#;
+        let found = linked(messages);
+        let urls: Vec<&str> = found.iter().map(|one| &*one.url).collect();
+        assert_eq!(urls, ["https://e.com/a/b", "https://e.com/2", "https://e.com/3"]);
+        assert!(found.iter().all(|one| one.message == 1));
+        assert_eq!(&messages[found[1].place.clone()], r#"{"url":"https://e.com/2","type":"url"}"#);
+        assert_eq!(linked("[7"), []);
+        assert_eq!(linked(r#"[{"content":[7]},{"content":{}}]"#), []);
+    }
+
+    #[test]
+    fn files_become_sources_of_their_type() {
+        let made = |mime: &str, data: &str| {
+            let mut out = Vec::new();
+            let written = write_source(mime, data, &mut out);
+            assert_eq!(written, !out.is_empty());
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(made("image/jpg", "eA=="), r#"{"type":"base64","media_type":"image/jpeg","data":"eA=="}"#);
+        assert_eq!(
+            made("application/pdf", "eA=="),
+            r#"{"type":"base64","media_type":"application/pdf","data":"eA=="}"#
+        );
+        assert_eq!(
+            made("text/markdown; charset=utf-8", "IyBo"),
+            r##"{"type":"text","media_type":"text/plain","data":"# h"}"##
+        );
+        assert_eq!(made("text/plain", "/w=="), "", "no UTF-8");
+        assert_eq!(made("audio/wav", "eA=="), "");
+    }
+}

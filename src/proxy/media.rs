@@ -1,0 +1,75 @@
+//! Files that a request names by URL, fetched for providers that don't.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::try_join_all;
+
+use super::{ErrorKind, ProxyError};
+use crate::upstream::{Allowance, Fetched, Fetcher};
+
+/// Most files that are fetched for one request: the most images that a provider takes.
+const MAX_FETCHES: usize = 20;
+/// Largest request with all its files in it, in bytes. Providers take less.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// A file to be fetched.
+pub struct Wanted {
+    /// The message that names it.
+    pub message: usize,
+    /// Where it is.
+    pub url: String,
+}
+
+/// What was fetched for one request.
+pub struct Files {
+    found: HashMap<String, Fetched>,
+    /// Keeps the bytes counted as held, for as long as somebody has it.
+    pub held: Held,
+}
+
+/// A share of what all requests may hold of fetched files.
+pub type Held = Arc<Allowance>;
+
+impl Files {
+    /// The file from `url`.
+    pub fn get(&self, url: &str) -> Option<&Fetched> {
+        self.found.get(url)
+    }
+}
+
+/// Fetches each URL of `wanted` once, however often it stands there. `size` is that of the request without the files, and
+/// becomes that with them.
+///
+/// # Errors
+/// When one can't be fetched, or they are too many or too large.
+pub async fn fetch(wanted: &[Wanted], size: &mut usize, fetcher: &Fetcher) -> Result<Files, ProxyError> {
+    if let Some(one) = wanted.get(MAX_FETCHES) {
+        return Err(bad(one.message, "it is one too many to fetch"));
+    }
+    let mut once: Vec<&Wanted> = Vec::new();
+    for one in wanted {
+        if !once.iter().any(|known| known.url == one.url) {
+            once.push(one);
+        }
+    }
+    let allowance = fetcher.allowance();
+    let running = once.iter().map(|one| {
+        let allowance = &allowance;
+        async move { fetcher.get(&one.url, allowance).await.map_err(|why| bad(one.message, &why)) }
+    });
+    let files = try_join_all(running).await?;
+    let found: HashMap<String, Fetched> = once.iter().map(|one| one.url.clone()).zip(files).collect();
+    for one in wanted {
+        *size += found.get(&one.url).map_or(0, |file| file.base64.len());
+        if *size > MAX_BODY {
+            return Err(bad(one.message, "with it the request becomes too large"));
+        }
+    }
+    Ok(Files { found, held: Arc::new(allowance) })
+}
+
+/// The error for a file of a message that can't be had.
+pub fn bad(message: usize, why: &str) -> ProxyError {
+    let message = format!("messages[{message}]: the file at the media URL can't be had: {why}");
+    ProxyError::new(ErrorKind::BadBody, message)
+}
