@@ -3,7 +3,7 @@
 
 use tollgate::{
     conversation::{Content, Dropped, Event, Finish, Names, Reply, Request},
-    dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, codec},
+    dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, Translator, codec},
     stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 
@@ -163,6 +163,12 @@ pub fn events(from: Dialect, length: usize, wire: &[u8]) {
     let pieces: Vec<&[u8]> = wire.chunks(length.max(1)).collect();
     assert_eq!(read_stream(from, &pieces), whole, "{from:?}: in pieces of {length}");
     check_order(from, &whole);
+    let to = Dialect::Messages;
+    assert_eq!(
+        translate(from, to, &pieces),
+        translate(from, to, &[wire]),
+        "{from:?}: translated in pieces of {length}"
+    );
     for to in Dialect::ALL {
         let bytes = write_stream(to, &whole);
         let again = read_stream(to, &[&bytes]);
@@ -173,6 +179,20 @@ pub fn events(from: Dialect, length: usize, wire: &[u8]) {
         let right = if ends(&whole) { ends(&again) } else { finished || !ends(&again) };
         assert!(right, "{from:?} to {to:?}: {whole:#?} became {}", String::from_utf8_lossy(&bytes));
     }
+}
+
+/// What a client of `to` gets of a stream that comes in these pieces, to its end or until its framing is broken.
+pub fn translate(from: Dialect, to: Dialect, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut translator = Translator::new(from, mode(from), to, head(mode(to)), std::sync::Arc::default());
+    let mut out = Vec::new();
+    for piece in pieces {
+        match translator.frame(piece) {
+            Ok(bytes) => out.extend_from_slice(&bytes),
+            Err(_) => break,
+        }
+    }
+    out.extend_from_slice(&translator.finish());
+    out
 }
 
 /// The stream that `to` makes of `events`.

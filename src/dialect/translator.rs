@@ -23,6 +23,8 @@ pub struct Translator {
     from: Dialect,
     /// An error without the form of an event, as Gemini says some in mid-stream: from its brace on.
     bare: Vec<u8>,
+    /// The next byte begins a line.
+    line_start: bool,
 }
 
 /// Longest error without the form of an event that is read, in bytes.
@@ -70,7 +72,13 @@ impl Translator {
             lost: Lost::new(to),
             ended: false,
         };
-        Self { frames, inner: Inner { reader: codec(from).read_events(), sink }, from, bare: Vec::new() }
+        Self {
+            frames,
+            inner: Inner { reader: codec(from).read_events(), sink },
+            from,
+            bare: Vec::new(),
+            line_start: true,
+        }
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -83,7 +91,9 @@ impl Translator {
         inner.sink.out.reserve(frame.len() + frame.len() / 2);
         match &mut self.frames {
             Frames::Sse(decoder) => {
-                let (events, bare) = split_bare(frame, !self.bare.is_empty());
+                let begun = !self.bare.is_empty();
+                let (events, bare) = if begun { (&[][..], frame) } else { split_bare(frame, self.line_start) };
+                self.line_start = frame.last().map_or(self.line_start, |last| matches!(last, b'\n' | b'\r'));
                 let room = MAX_BARE.saturating_sub(self.bare.len()).min(bare.len());
                 self.bare.extend_from_slice(bare.get(..room).unwrap_or_default());
                 decoder.push(events, &mut |event| inner.event(event.name, event.data));
@@ -147,12 +157,14 @@ impl Translator {
     }
 }
 
-/// Splits a frame where a line begins with a brace: no line of an event stream does. `bare` says that one did before.
-fn split_bare(frame: &[u8], bare: bool) -> (&[u8], &[u8]) {
-    if bare || frame.starts_with(b"{") || frame.starts_with(b"[{") {
+/// Splits a frame where a line begins with a brace or a bracket: no line of an event stream does. `line_start` says that the frame
+/// begins a line.
+fn split_bare(frame: &[u8], line_start: bool) -> (&[u8], &[u8]) {
+    let opens = |at: usize| matches!(frame.get(at), Some(b'{' | b'['));
+    if line_start && opens(0) {
         return (b"", frame);
     }
-    match memchr::memmem::find(frame, b"\n{") {
+    match memchr::memchr2_iter(b'\n', b'\r', frame).find(|at| opens(at + 1)) {
         Some(at) => frame.split_at(at + 1),
         None => (frame, b""),
     }
@@ -253,6 +265,25 @@ mod tests {
         }
         let fine = chunk.replace("}]}}]", "}]},\"finishReason\":\"STOP\"}]");
         assert!(translate(&[&fine]).ends_with("data: [DONE]\n\n"));
+    }
+
+    #[test]
+    fn where_the_network_cuts_a_stream_means_nothing() {
+        let stream =
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]},\"finishReason\":\"STOP\"}]}\r\n\r\n";
+        let errors = [
+            "",
+            "{\"error\":{\"code\":500,\"message\":\"late\"}}",
+            "[{\n\"error\":{\"code\":500,\"message\":\"late\"}}]",
+        ];
+        for whole in errors.map(|error| format!("{stream}{error}")) {
+            let expected = translate(&[&whole]);
+            assert_eq!(expected.contains("late"), whole.contains("late"), "{expected}");
+            for at in 0..=whole.len() {
+                let (a, b) = whole.split_at(at);
+                assert_eq!(translate(&[a, b]), expected, "cut at {at}: {a:?} | {b:?}");
+            }
+        }
     }
 
     #[test]
