@@ -21,6 +21,20 @@ pub struct Reply<'a> {
     pub lost: Dropped,
 }
 
+impl Reply<'_> {
+    /// Bytes of what was thought, said and called, about: of all answers.
+    pub fn text_bytes(&self) -> u64 {
+        let said = |part: &Part<'_>| match &part.content {
+            Content::Text { text, .. } | Content::Refusal(text) | Content::Thinking { text, .. } => {
+                text.size().saturating_sub(2)
+            }
+            Content::Call(call) => call.arguments.len(),
+            _ => 0,
+        };
+        self.choices.iter().flat_map(|choice| &choice.parts).map(|part| said(part) as u64).sum()
+    }
+}
+
 /// One answer of several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice<'a> {

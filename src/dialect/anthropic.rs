@@ -71,10 +71,12 @@ impl Event<'_> {
         serde_json::from_slice(data).ok()
     }
 
-    /// Usage and model of this event: `message_start` has both, `message_delta` the final counts, which overwrite.
+    /// Usage and model of this event: `message_start` has the model and counts the prompt, `message_delta` has the final counts,
+    /// which overwrite. What `message_start` says of the answer is about its first token.
     pub(super) fn read(self) -> (Option<String>, Option<Usage>) {
         let (model, first) = self.message.map_or((None, None), |m| (m.model.map(Cow::into_owned), m.usage));
-        (model, self.usage.or(first).map(Usage::from))
+        let first = first.map(|first| Usage { completion: None, ..Usage::from(first) });
+        (model, self.usage.map(Usage::from).or(first))
     }
 
     /// Whether this is an event of ours at all, and not just some JSON.
@@ -106,7 +108,7 @@ mod tests {
             br#"{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":3,"output_tokens":1}}}"#;
         let (model, usage) = Event::parse(start).unwrap().read();
         assert_eq!(model.as_deref(), Some("claude-x"));
-        assert_eq!(usage, Some(Usage { prompt: Some(3), completion: Some(1) }));
+        assert_eq!(usage, Some(Usage { prompt: Some(3), completion: None }));
         assert!(Event::parse(br#"{"type":"message_stop"}"#).unwrap().is_terminal());
         assert!(!Event::parse(br#"{"type":"message_delta","usage":{"output_tokens":4}}"#).unwrap().is_terminal());
     }

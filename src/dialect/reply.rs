@@ -4,6 +4,7 @@
 //! hold usage and the last few are kept, in buffers that are used again.
 
 mod aws;
+mod text;
 
 use std::sync::LazyLock;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
+use self::text::TextMeter;
 use super::{Family, Usage, anthropic, gemini, openai, understand::StreamMode};
 use crate::{
     conversation::Dropped,
@@ -42,8 +44,8 @@ pub struct Totals {
     pub estimated: bool,
     /// What of a translated reply the client was not told.
     pub lost: Dropped,
-    /// Events of a stream that have passed, about one a token; zero for replies in one piece.
-    pub events: u64,
+    /// Bytes of text that have passed, about; absent where nobody looked.
+    pub text: Option<u64>,
 }
 
 /// Watches one reply.
@@ -76,6 +78,7 @@ struct Seen {
     totals: Totals,
     /// The last event that may hold usage, not read yet; empty if there is none.
     usage: Vec<u8>,
+    text: TextMeter,
     /// The last events, written round and round.
     tail: [Kept; TAIL_EVENTS],
     events: usize,
@@ -132,6 +135,7 @@ impl ReplyObserver {
                 family: form.family,
                 totals: Totals::default(),
                 usage: Vec::new(),
+                text: TextMeter::default(),
                 tail: Default::default(),
                 events: 0,
                 begun: false,
@@ -230,6 +234,7 @@ impl Seen {
         if data.is_empty() {
             return false;
         }
+        self.text.event(data);
         let usage = has_usage(data);
         if usage {
             // Anthropic's usage comes in two halves, in the first event and near the end; elsewhere the last counts.
@@ -292,7 +297,7 @@ impl Seen {
             });
             (self.totals.model, self.tail) = (named, tail);
         }
-        self.totals.events = self.events as u64;
+        self.totals.text = Some(self.text.bytes());
         self.totals.clone()
     }
 

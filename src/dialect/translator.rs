@@ -152,7 +152,7 @@ impl Translator {
             model: sink.model.clone(),
             estimated: estimated.is_some(),
             lost: sink.lost.names().clone(),
-            events: 0,
+            text: Some(sink.text),
         }
     }
 }
@@ -196,7 +196,8 @@ impl Sink {
         match &mut event {
             Event::Start { model, usage, .. } => {
                 self.model = model.as_ref().map(|m| m.decode().into_owned());
-                self.usage.update(*usage);
+                // What is said of the answer before there is one is no count of it.
+                self.usage.update(TokenUsage { output: None, ..*usage });
             }
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Delta { text, .. } => self.text += text.size().saturating_sub(2) as u64,

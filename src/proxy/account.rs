@@ -187,18 +187,18 @@ impl Account {
     /// Fills in what the provider did not count: prompt and completion tokens, as estimated from their length. What it
     /// counted itself is left alone.
     fn estimate(&mut self) -> [Option<u64>; 2] {
-        let Some(ask) = self.ask.as_ref().filter(|ask| ask.endpoint.dialect().is_some()) else {
+        if self.ask.as_ref().is_none_or(|ask| ask.endpoint.dialect().is_none()) {
             // What is no conversation was estimated where its answer was made, if at all.
             let Totals { usage, estimated, .. } = &self.reply.totals;
             return [usage.prompt.filter(|_| *estimated), None];
-        };
-        let streams = ask.stream != StreamMode::No;
-        let Totals { usage, estimated, events, .. } = &mut self.reply.totals;
+        }
+        let Totals { usage, estimated, text, .. } = &mut self.reply.totals;
         let prompt = usage.prompt.is_none().then(|| self.request_bytes.div_ceil(BYTES_PER_TOKEN));
         let completion = if *estimated {
             usage.completion
         } else {
-            let length = if streams { *events } else { self.reply.bytes.div_ceil(BYTES_PER_TOKEN) };
+            // Of a reply in one piece the text was not looked for.
+            let length = text.unwrap_or(self.reply.bytes).div_ceil(BYTES_PER_TOKEN);
             usage.completion.is_none().then_some(length)
         };
         usage.prompt = usage.prompt.or(prompt);

@@ -298,7 +298,7 @@ impl Translation {
             all.extend(&lost);
             name_dropped(&all, &mut parts.headers);
         }
-        let totals = Totals { usage, model, lost, ..Totals::default() };
+        let totals = Totals { usage, model, lost, text: Some(answer.text_bytes()), ..Totals::default() };
         Ok(Translated::Whole(Response::from_parts(parts, out), totals))
     }
 

@@ -1,6 +1,6 @@
 //! Watches an AWS event stream of Converse on its way past.
 
-use super::{super::Usage, Totals};
+use super::{super::Usage, Totals, text::TextMeter};
 use crate::stream::AwsDecoder;
 
 /// Counts and end of one stream.
@@ -10,6 +10,7 @@ pub(super) struct AwsStream {
     /// The stream is not what it claims to be: nothing more is read of it.
     failed: bool,
     totals: Totals,
+    text: TextMeter,
     /// `messageStop` or a failure came: nothing but counts may follow.
     closed: bool,
     begun: bool,
@@ -17,7 +18,7 @@ pub(super) struct AwsStream {
 
 impl AwsStream {
     pub(super) fn push(&mut self, frame: &[u8]) {
-        let Self { frames, totals, closed, begun, .. } = self;
+        let Self { frames, totals, text, closed, begun, .. } = self;
         *begun |= !frame.is_empty();
         let read = frames.push(frame, &mut |frame| match frame.name {
             b"messageStop" => *closed = true,
@@ -26,6 +27,7 @@ impl AwsStream {
                     totals.usage.update(usage);
                 }
             }
+            b"contentBlockDelta" => text.event(frame.payload),
             _ => *closed |= frame.is_failure(),
         });
         self.failed |= read.is_err();
@@ -37,7 +39,7 @@ impl AwsStream {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        self.totals.clone()
+        Totals { text: Some(self.text.bytes()), ..self.totals.clone() }
     }
 }
 

@@ -39,7 +39,7 @@ fn streams_are_counted_at_every_split() {
             let mut observer = observer(family, "text/event-stream; charset=utf-8", false);
             assert_eq!(feed(&mut observer, text, step), text, "{family:?}/{step}: forwarded as it came");
             assert_eq!(
-                Totals { events: 0, ..observer.totals() },
+                Totals { text: None, ..observer.totals() },
                 Totals { usage: Usage { prompt, completion }, model: Some(model.into()), ..Totals::default() },
                 "{family:?}/{step}"
             );
@@ -76,7 +76,7 @@ fn shapes_nobody_knows_may_end_anywhere() {
         let mut observer = observer(Family::OpenAi, "text/event-stream", false);
         assert_eq!(feed(&mut observer, text, 3), text);
         assert!(observer.may_end(StreamMode::Sse), "{text:?}");
-        assert_eq!(Totals { events: 0, ..observer.totals() }, Totals::default());
+        assert_eq!(Totals { text: None, ..observer.totals() }, Totals::default());
     }
 }
 
