@@ -27,6 +27,7 @@ mod request;
 mod text;
 mod turns;
 mod usage;
+mod wrap;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{Event, Opened};
@@ -40,6 +41,7 @@ pub use request::{
 pub use text::Text;
 pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
 pub use usage::TokenUsage;
+pub use wrap::{Unwrap, wrap};
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Dialect, Lost, ReadEvents, ReplyHead, StreamMode, Usage, WriteEvents, codec, reply::Totals};
 use crate::{
-    conversation::{ErrorClass, Event, Failure, Names, Opened, TokenUsage},
+    conversation::{ErrorClass, Event, Failure, Names, Opened, TokenUsage, Unwrap},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
 };
 
@@ -51,6 +51,8 @@ struct Sink {
     /// Bytes of text and arguments that have come.
     text: u64,
     lost: Lost,
+    /// The texts that are being told, by answer and block, where answers come in an object.
+    wrapped: Option<Vec<(u32, u32, Unwrap)>>,
     ended: bool,
 }
 
@@ -70,6 +72,7 @@ impl Translator {
             model: None,
             text: 0,
             lost: Lost::new(to),
+            wrapped: None,
             ended: false,
         };
         Self {
@@ -79,6 +82,11 @@ impl Translator {
             bare: Vec::new(),
             line_start: true,
         }
+    }
+
+    /// Answers come in an object, and are taken out of it.
+    pub fn unwrap(&mut self) {
+        self.inner.sink.wrapped = Some(Vec::new());
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -205,6 +213,11 @@ impl Sink {
             Event::Error(_) | Event::End => self.ended = true,
             _ => {}
         }
+        if let Some(texts) = &mut self.wrapped
+            && !unwrapped(texts, &mut event, &mut |held| self.writer.event(held, &mut self.out))
+        {
+            return;
+        }
         self.lost.event(&event);
         self.writer.event(&event, &mut self.out);
     }
@@ -224,6 +237,34 @@ impl Sink {
     fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.out).into()
     }
+}
+
+/// Takes the text of `event` out of its object; what was held back of a text that ends is told by `tell`. `false` when nothing is
+/// left of the event.
+fn unwrapped(texts: &mut Vec<(u32, u32, Unwrap)>, event: &mut Event<'_>, tell: &mut dyn FnMut(&Event<'_>)) -> bool {
+    let at = |texts: &[(u32, u32, Unwrap)], choice, block| texts.iter().position(|t| (t.0, t.1) == (choice, block));
+    match event {
+        Event::Open { choice, block, opened: Opened::Text } => texts.push((*choice, *block, Unwrap::default())),
+        Event::Delta { choice, block, text } => {
+            if let Some((.., unwrap)) = at(texts, *choice, *block).and_then(|at| texts.get_mut(at)) {
+                let answer = unwrap.push(&text.decode());
+                if answer.is_empty() {
+                    return false;
+                }
+                *text = answer.into();
+            }
+        }
+        Event::Close { choice, block } => {
+            if let Some(at) = at(texts, *choice, *block) {
+                let held = texts.swap_remove(at).2.finish();
+                if !held.is_empty() {
+                    tell(&Event::Delta { choice: *choice, block: *block, text: held.into() });
+                }
+            }
+        }
+        _ => {}
+    }
+    true
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ use super::{
     relay::{Observer, RelayForm},
 };
 use crate::{
-    conversation::{Content, Dropped, ErrorClass, Failure, Invalid, Media, Names, Request, Source, Text},
+    conversation::{
+        Content, Dropped, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text, Unwrap, wrap,
+    },
     dialect::{
         Ask, Codec, Destination, Dialect, Family, Lost, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage,
         codec, lookup, reply::Totals,
@@ -46,6 +48,8 @@ pub struct Question<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
+    /// The schema of the answer in an object's, for those that take no other.
+    wrapped: Option<Json<'static>>,
     held: Vec<Held>,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
@@ -61,11 +65,15 @@ impl<'a> Question<'a> {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
-        let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(&invalid))?;
+        let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(dialect, invalid))?;
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
-        Ok(Self { dialect, request, names, held: Vec::new(), size: top.body().len() })
+        let wrapped = match &request.format {
+            Some(Format::Schema { schema, .. }) => wrap(schema),
+            _ => None,
+        };
+        Ok(Self { dialect, request, names, wrapped, held: Vec::new(), size: top.body().len() })
     }
 
     /// Fetches media that stand at URLs, for servers that don't.
@@ -121,10 +129,21 @@ impl<'a> Question<'a> {
     ) -> Result<(Bytes, Dropped), ProxyError> {
         let destination = Destination { model, facts: ModelFacts::of(model), server };
         let mut dropped = self.request.dropped.clone();
+        let mut changed;
+        let request = match &self.wrapped {
+            Some(schema) if wraps(to) => {
+                changed = self.request.clone();
+                if let Some(Format::Schema { schema: inner, .. }) = &mut changed.format {
+                    *inner = schema.reborrow();
+                }
+                &changed
+            }
+            _ => &self.request,
+        };
         let mut out = body::buffer(self.size + self.size / 16 + 512);
         codec(to)
-            .write_request(&self.request, &destination, &mut dropped, &mut out)
-            .map_err(|invalid| refused(&invalid))?;
+            .write_request(request, &destination, &mut dropped, &mut out)
+            .map_err(|invalid| refused(self.dialect, invalid))?;
         if let Some(members) = standing {
             // The body is an object with at least its messages.
             out.pop();
@@ -142,7 +161,8 @@ impl<'a> Question<'a> {
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
     pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Dropped, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: lookup::estimate(&self.request), ..head };
-        Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), dropped, head }
+        let unwrap = self.wrapped.is_some() && wraps(from);
+        Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
     }
 
     /// Whether the client asked for a chunk with usage (Chat Completions).
@@ -152,8 +172,19 @@ impl<'a> Question<'a> {
     }
 }
 
-fn refused(invalid: &Invalid) -> ProxyError {
-    ProxyError::new(ErrorKind::BadBody, invalid.to_string())
+/// Whether providers of `dialect` take schemas of objects only.
+const fn wraps(dialect: Dialect) -> bool {
+    !matches!(dialect, Dialect::Gemini)
+}
+
+/// The error for what can't be read or written. Encoders speak of `messages`, whatever the client calls them.
+fn refused(dialect: Dialect, invalid: Invalid) -> ProxyError {
+    let named = match dialect {
+        Dialect::Responses if invalid.field == "messages" => Invalid { field: "input".into(), ..invalid },
+        Dialect::Gemini if invalid.field == "messages" => Invalid { field: "contents".into(), ..invalid },
+        _ => invalid,
+    };
+    ProxyError::new(ErrorKind::BadBody, named.to_string())
 }
 
 /// The URL of media that `server` can't be given.
@@ -188,6 +219,8 @@ pub struct Translation {
     to: Dialect,
     mode: StreamMode,
     names: Arc<Names>,
+    /// The answer comes in an object.
+    unwrap: bool,
     /// What the target was not told.
     pub dropped: Dropped,
     head: ReplyHead,
@@ -221,7 +254,7 @@ impl Translation {
             Family::Bedrock => Dialect::Converse,
         };
         let (names, dropped) = (Arc::default(), Dropped::default());
-        Self { from, to, mode: StreamMode::No, names, dropped, head }
+        Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
     }
 
     /// Translates a target's reply: at once, or as it comes.
@@ -246,7 +279,10 @@ impl Translation {
         let wants_stream = self.head.mode != StreamMode::No;
         if parts.status.is_success() && streams && wants_stream {
             let mode = self.head.mode;
-            let translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
+            let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
+            if self.unwrap {
+                translator.unwrap();
+            }
             return Ok(Translated::Stream(
                 Response::from_parts(parts, body),
                 Observer::Translate(Box::new(translator)),
@@ -277,8 +313,14 @@ impl Translation {
             return Ok(self.failed(parts, &failure, reading));
         }
         for part in answer.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
-            if let Content::Call(call) = &mut part.content {
-                self.names.restore(&mut call.name);
+            match &mut part.content {
+                Content::Call(call) => self.names.restore(&mut call.name),
+                Content::Text { text, .. } if self.unwrap => {
+                    let mut unwrap = Unwrap::default();
+                    let answer = unwrap.push(&text.decode());
+                    *text = Text::from(answer + &unwrap.finish());
+                }
+                _ => {}
             }
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
