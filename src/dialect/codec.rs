@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::{ModelFacts, StreamMode};
+use super::{ModelFacts, StreamMode, fields};
 use crate::{
     conversation::{Dropped, ErrorClass, Event, Failure, Invalid, Reply, Request},
     stream::TopLevel,
@@ -67,6 +67,10 @@ pub trait Codec: Sync {
     /// body is no reply of this dialect at all.
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
 
+    /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected: without them, and
+    /// their names. `None` if that does not help.
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)>;
+
     /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
     fn failure_of(&self, _reply: &Reply<'_>) -> Option<Failure<'static>> {
         None
@@ -120,6 +124,19 @@ pub(super) fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'st
         param: None,
         retry_after: None,
     })
+}
+
+/// An event that can't be read for members of types that nobody expected: without them, and their names. `None` if that does not help.
+pub(super) fn repaired(data: &[u8], wrong: &dyn Fn(&str) -> Option<fields::Place>) -> Option<(String, Dropped)> {
+    let text = std::str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'))?;
+    fields::repair(text, wrong)
+}
+
+/// Tells of what an event was read without.
+pub(super) fn tell_lost(names: &Dropped, sink: &mut dyn FnMut(Event<'_>)) {
+    for name in names.names() {
+        sink(Event::Lost(name.clone()));
+    }
 }
 
 /// Writes one stream.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_ignored::Path;
 use serde_json::value::RawValue;
+use serde_path_to_error::Segment;
 
 use crate::{
     conversation::{Dropped, Invalid},
@@ -80,8 +81,8 @@ pub(super) fn name(member: &Member<'_>, dropped: &mut Dropped) {
     }
 }
 
-/// Where a member stands: the way down to it.
-struct Place(Vec<Step>);
+/// Where a value stands: the way down to it.
+pub(super) struct Place(Vec<Step>);
 
 enum Step {
     Member(String),
@@ -110,8 +111,10 @@ impl Place {
         Self(steps)
     }
 
+    /// The innermost member's name.
     fn name(&self) -> &str {
-        match self.0.last() {
+        let name = |step: &'_ Step| matches!(step, Step::Member(_));
+        match self.0.iter().rfind(|step| name(step)) {
             Some(Step::Member(name)) => name,
             _ => "",
         }
@@ -158,6 +161,47 @@ impl Unknown<'_> {
             }
         }
     }
+}
+
+/// Most members of a document that are taken out of it to make the rest readable.
+const MAX_REPAIRS: usize = 16;
+
+/// A document that is readable but for members of a type that nobody expected: with `null` in their place, and their names. `wrong`
+/// says where the first one stands, as [`wrong`] does. `None` if it can't be made readable so.
+pub(super) fn repair(json: &str, wrong: &dyn Fn(&str) -> Option<Place>) -> Option<(String, Dropped)> {
+    serde_json::from_str::<&RawValue>(json).ok()?;
+    let (mut text, mut names) = (json.to_owned(), Dropped::default());
+    for _ in 0..MAX_REPAIRS {
+        let Some(mut place) = wrong(&text) else { return Some((text, names)) };
+        // What must not be absent takes along what it is in, but never the document itself.
+        loop {
+            if place.0.is_empty() {
+                return None;
+            }
+            let value = place.find(&text)?;
+            if value != "null" {
+                let start = value.as_ptr().addr() - text.as_ptr().addr();
+                let span = start..start + value.len();
+                names.add(place.name().to_owned());
+                text.replace_range(span, "null");
+                break;
+            }
+            place.0.pop();
+        }
+    }
+    None
+}
+
+/// Where `json` is no `T`, if it is none.
+pub(super) fn wrong<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Place> {
+    let mut source = serde_json::Deserializer::from_str(json);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut source).err()?;
+    let steps = error.path().iter().map_while(|segment| match segment {
+        Segment::Seq { index } => Some(Step::Element(*index)),
+        Segment::Map { key } => Some(Step::Member(key.clone())),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    Some(Place(steps.collect()))
 }
 
 /// Reads `json` once more, slowly, to say where it is wrong.
@@ -231,6 +275,22 @@ mod tests {
             unknown.name(&mut dropped);
             assert_eq!(dropped.to_string(), expected, "{forgotten}");
         }
+    }
+
+    #[test]
+    fn documents_are_read_without_what_is_of_no_known_type() {
+        let mended = |json: &str| {
+            let (text, names) = repair(json, &|json| wrong::<Wire<'_>>(json))?;
+            Some(format!("{text} {names}"))
+        };
+        assert_eq!(mended(r#"{"name":"a"}"#).unwrap(), r#"{"name":"a"} "#);
+        let odd = r#"{"name":7,"list":[{"name":{"x":1}},{"name":"b"}]}"#;
+        assert_eq!(mended(odd).unwrap(), r#"{"name":null,"list":[{"name":null},{"name":"b"}]} name"#);
+        assert_eq!(mended(r#"{"list":[7],"name":"a"}"#), None, "a list must not be absent");
+        assert_eq!(mended("7"), None);
+        assert_eq!(mended("{"), None);
+        let many = format!(r#"{{"list":[{}]}}"#, vec![r#"{"name":1}"#; MAX_REPAIRS + 1].join(","));
+        assert_eq!(mended(&many), None);
     }
 
     #[test]

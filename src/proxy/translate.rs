@@ -305,9 +305,20 @@ impl Translation {
             let message = format!("the upstream's reply has more than {MAX_VALUES} values");
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
+        let repaired;
         let mut answer = match self.source().read_reply(&bytes) {
             Ok(answer) => answer,
-            Err(failure) => return Ok(self.failed(parts, &failure, reading)),
+            Err(failure) => {
+                // A reply that is merely new is one without what is new in it.
+                repaired = self.source().repair_reply(&bytes);
+                match repaired.as_ref().map(|(text, names)| (self.source().read_reply(text.as_bytes()), names)) {
+                    Some((Ok(mut answer), names)) => {
+                        answer.lost.extend(names);
+                        answer
+                    }
+                    _ => return Ok(self.failed(parts, &failure, reading)),
+                }
+            }
         };
         if !wants_stream && let Some(failure) = codec(self.to).failure_of(&answer) {
             return Ok(self.failed(parts, &failure, reading));

@@ -80,7 +80,7 @@ fn requests_of_the_future_are_read_and_what_is_new_is_named() {
 /// What replies and streams of the future hold that a client is not told, by the dialect they come in.
 const LOST: [(Dialect, &str, &str); 5] = [
     (Dialect::Chat, "", ""),
-    (Dialect::Responses, "dream, output_smell", "dream"),
+    (Dialect::Responses, "dream, output_smell", "delta, dream"),
     (Dialect::Messages, "dream", "dream"),
     (Dialect::Gemini, "part", "part"),
     (Dialect::Converse, "smell", "contentBlock"),

@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     conversation::{Content, Event, Finish, Opened, Signature, Text, TokenUsage},
-    dialect::{ReadEvents, codec::unreadable},
+    dialect::{
+        ReadEvents,
+        codec::{repaired, tell_lost, unreadable},
+        fields::wrong,
+    },
 };
 
 /// Most answers and most calls of one answer that are read; what is beyond is no answer to anybody's question.
@@ -70,6 +74,15 @@ impl ReadEvents for Reader {
         }
         let Ok(text) = std::str::from_utf8(data) else { return };
         let wire = serde_json::from_str::<WireReply<'_>>(text);
+        if wire.is_err()
+            && let Some((text, names)) = repaired(data, &|json| wrong::<WireReply<'_>>(json))
+        {
+            self.event(name, text.as_bytes(), sink);
+            if self.started && !self.ended {
+                tell_lost(&names, sink);
+            }
+            return;
+        }
         if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
             self.ended = true;
             sink(Event::Error(error::read(200, data)));

@@ -8,8 +8,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::conversation::{
-    Cache, Citation, Content, Dropped, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+use crate::{
+    conversation::{
+        Cache, Citation, Content, Dropped, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+    },
+    dialect::fields,
 };
 
 /// Members of a request that lose nothing when they are passed over: tags, and what earlier answers say of themselves.
@@ -270,8 +273,10 @@ pub(super) fn usage(raw: &RawValue) -> TokenUsage {
         cache_write_tokens: Option<u64>,
         reasoning_tokens: Option<u64>,
     }
-    let Ok(wire) = serde_json::from_str::<Option<Usage>>(raw.get()) else { return TokenUsage::default() };
-    let wire = wire.unwrap_or_default();
+    // One count that is no number does not make the others wrong.
+    let repaired = || fields::repair(raw.get(), &|json| fields::wrong::<Option<Usage>>(json)).map(|(text, _)| text);
+    let read = |json: &str| serde_json::from_str::<Option<Usage>>(json).ok();
+    let wire = read(raw.get()).or_else(|| read(&repaired()?)).flatten().unwrap_or_default();
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     TokenUsage {
         input: wire.prompt_tokens,

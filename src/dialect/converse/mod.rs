@@ -25,7 +25,7 @@ mod write;
 mod write_content;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
     stream::TopLevel,
@@ -59,6 +59,10 @@ impl Codec for Converse {
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
         reply::read(body)
+    }
+
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::WireReply<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, _: &ReplyHead, out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireReply<'a> {
+pub(super) struct WireReply<'a> {
     #[serde(borrow)]
     output: Option<Output<'a>>,
     #[serde(borrow)]

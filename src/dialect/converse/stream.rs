@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Maker, Opened, Signature, Text, TokenUsage},
-    dialect::{ReadEvents, codec::unreadable},
+    dialect::{
+        ReadEvents,
+        codec::{repaired, tell_lost, unreadable},
+        fields::wrong,
+    },
 };
 
 /// Blocks that are remembered as open. Bedrock opens one at a time; more are closed, so that no stream grows the list.
@@ -135,9 +139,22 @@ impl ReadEvents for Reader {
             sink(Event::Error(failure));
             return;
         }
-        if self.read(name, data, sink).is_err()
-            && let Some(failure) = unreadable(None, data)
+        if self.read(name, data, sink).is_ok() {
+            return;
+        }
+        let wrong = |json: &str| match name {
+            b"contentBlockDelta" => wrong::<BlockDelta<'_>>(json),
+            b"contentBlockStart" => wrong::<BlockStart<'_>>(json),
+            b"contentBlockStop" => wrong::<BlockStop>(json),
+            _ => wrong::<MessageStop<'_>>(json),
+        };
+        if let Some((text, names)) = repaired(data, &wrong)
+            && self.read(name, text.as_bytes(), sink).is_ok()
         {
+            if self.started && !self.over {
+                tell_lost(&names, sink);
+            }
+        } else if let Some(failure) = unreadable(None, data) {
             self.over = true;
             sink(Event::Error(failure));
         }

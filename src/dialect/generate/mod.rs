@@ -21,7 +21,7 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Reply, Request},
     stream::TopLevel,
@@ -47,6 +47,10 @@ impl Codec for Generate {
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
         reply::read(body)
+    }
+
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::Wire<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

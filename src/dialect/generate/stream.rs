@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
-    dialect::{ReadEvents, codec::unreadable},
+    dialect::{
+        ReadEvents,
+        codec::{repaired, tell_lost, unreadable},
+        fields::wrong,
+    },
 };
 
 /// Most answers at once; Google allows eight.
@@ -60,7 +64,16 @@ impl ReadEvents for Reader {
         }
         let chunk = match Wire::parse(data) {
             Some(chunk) if chunk.error.is_none() => chunk,
-            _ => {
+            parsed => {
+                if parsed.is_none()
+                    && let Some((text, names)) = repaired(data, &|json| wrong::<Wire<'_>>(json))
+                {
+                    self.event(name, text.as_bytes(), sink);
+                    if self.started && !self.ended {
+                        tell_lost(&names, sink);
+                    }
+                    return;
+                }
                 if let Some(failure) = error::find(data).or_else(|| unreadable(name, data)) {
                     self.start(None, None, sink);
                     self.ended = true;

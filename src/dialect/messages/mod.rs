@@ -25,7 +25,7 @@ mod wire;
 mod write;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
     stream::TopLevel,
@@ -62,6 +62,10 @@ impl Codec for Messages {
 
     fn failure_of(&self, reply: &Reply<'_>) -> Option<Failure<'static>> {
         reply::failure_of(reply)
+    }
+
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::WireReply<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

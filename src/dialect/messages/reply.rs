@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct WireReply<'a> {
+pub(super) struct WireReply<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
     #[serde(borrow)]

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     conversation::{Event, Finish, Opened, Signature, Text},
-    dialect::{ReadEvents, codec::unreadable},
+    dialect::{
+        ReadEvents,
+        codec::{repaired, tell_lost, unreadable},
+        fields::wrong,
+    },
 };
 
 #[derive(Deserialize)]
@@ -90,6 +94,16 @@ impl ReadEvents for Reader {
             return;
         }
         let event = serde_json::from_slice::<WireEvent<'_>>(data);
+        if event.is_err()
+            && name != Some(b"error")
+            && let Some((text, names)) = repaired(data, &|json| wrong::<WireEvent<'_>>(json))
+        {
+            self.event(name, text.as_bytes(), sink);
+            if self.stage >= Stage::Begun && self.stage != Stage::Ended {
+                tell_lost(&names, sink);
+            }
+            return;
+        }
         // Whatever an error looks like, it must not pass for silence.
         let failed = event.as_ref().map_or(name == Some(b"error"), |event| {
             event.kind == "error" || (event.kind.is_empty() && event.error.is_some())

@@ -17,7 +17,7 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, openai::error};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
 use crate::{
     conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
     stream::TopLevel,
@@ -53,6 +53,10 @@ impl Codec for Responses {
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
         reply::read(body)
+    }
+
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::WireResponse<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     conversation::{Call, Content, Dropped, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
-    dialect::{ReadEvents, codec::unreadable},
+    dialect::{
+        ReadEvents,
+        codec::{repaired, tell_lost, unreadable},
+        fields::wrong,
+    },
 };
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
@@ -84,6 +88,13 @@ impl ReadEvents for Reader {
         }
         // What is JSON of another form is an event of another kind; `[DONE]` is none.
         let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
+            if let Some((text, names)) = repaired(data, &|json| wrong::<Wire<'_>>(json)) {
+                self.event(name, text.as_bytes(), sink);
+                if self.started && !self.ended {
+                    tell_lost(&names, sink);
+                }
+                return;
+            }
             if let Some(failure) = unreadable(name, data) {
                 self.start(None, sink);
                 self.ended = true;
