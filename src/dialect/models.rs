@@ -3,7 +3,7 @@
 //! Same-dialect traffic does not pass here: what a client writes for its own provider is the client's choice.
 //! A model that no row names gets the row of its family, and an unknown family gets [`ModelFacts::PLAIN`].
 
-use crate::conversation::Effort;
+use crate::conversation::{Effort, Reasoning};
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct ModelFacts {
     pub efforts: (Effort, Effort),
     /// Most tokens of an answer when the client does not say: only for APIs that must be told.
     pub max_tokens: u64,
+    /// Most tokens of an answer, thoughts included, that it takes at all; what is not known is not bounded.
+    pub most_tokens: u64,
     /// Whether it follows a JSON schema by itself (else it is made to call a tool).
     pub structured: bool,
     /// Whether an answer may be begun for it by a last assistant turn.
@@ -85,6 +87,7 @@ impl ModelFacts {
         thinking: Thinking::Never,
         efforts: (Effort::None, Effort::Max),
         max_tokens: 4096,
+        most_tokens: u64::MAX,
         structured: true,
         prefill: true,
         json_schema: true,
@@ -96,6 +99,32 @@ impl ModelFacts {
     pub fn of(model: &str) -> Self {
         let model = model.to_ascii_lowercase();
         ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
+    }
+}
+
+/// A budget of thoughts for Claude, whose limit of an answer includes them: they must stay below it. `limit` is the client's.
+/// `None` where the limit has no room for the smallest budget.
+pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max): (u64, u64)) -> Option<u64> {
+    let (wanted, most) = match reasoning.budget {
+        Some(exact) => (exact, limit.map(|n| n.saturating_sub(1))),
+        // A client that says how hard, not how long, wants an answer too.
+        None => (reasoning.effort.unwrap_or(Effort::Medium).budget(), limit.map(|n| n / 2)),
+    };
+    let room = limit.is_none_or(|n| n > min);
+    room.then(|| wanted.min(most.unwrap_or(u64::MAX)).clamp(min, max.max(min)))
+}
+
+/// The limit of an answer that Claude is told: the client's, or room for the thoughts and an answer of the usual length.
+pub(super) fn claude_limit(facts: &ModelFacts, budget: u64, limit: Option<u64>) -> u64 {
+    limit.unwrap_or(budget.saturating_add(facts.max_tokens).min(facts.most_tokens))
+}
+
+/// Claude's word for an effort: it has none below `low`, and `xhigh` since Opus 4.7, as is the end of sampling settings.
+pub(super) fn claude_effort(effort: Effort, facts: &ModelFacts) -> &'static str {
+    match effort {
+        Effort::None | Effort::Minimal | Effort::Low => "low",
+        Effort::XHigh if facts.sampling != SamplingFacts::None => "high",
+        other => other.as_str(),
     }
 }
 
@@ -134,6 +163,7 @@ const CLAUDE: ModelFacts = ModelFacts {
     sampling: SamplingFacts::One,
     thinking: Thinking::Budget { min: 1024, max: 60_000, off: true },
     max_tokens: 8192,
+    most_tokens: 64_000,
     structured: false,
     vendor: Vendor::Anthropic,
     ..ModelFacts::PLAIN
@@ -158,7 +188,7 @@ const ROWS: &[Row] = &[
     row(
         &["claude", "opus"],
         Some((4, 0)),
-        ModelFacts { thinking: Thinking::Budget { min: 1024, max: 16_384, off: true }, ..CLAUDE },
+        ModelFacts { thinking: Thinking::Budget { min: 1024, max: 31_000, off: true }, most_tokens: 32_000, ..CLAUDE },
     ),
     row(&["claude"], Some((4, 0)), CLAUDE),
     row(&["claude", "3-7"], None, CLAUDE),
@@ -232,7 +262,7 @@ mod tests {
         check("claude-sonnet-4-5@20250929", SamplingFacts::One, budget);
         check("anthropic.claude-sonnet-4-20250514-v1:0", SamplingFacts::One, budget);
         check("claude-opus-4-5", SamplingFacts::One, budget);
-        check("claude-opus-4-1", SamplingFacts::One, Thinking::Budget { min: 1024, max: 16_384, off: true });
+        check("claude-opus-4-1", SamplingFacts::One, Thinking::Budget { min: 1024, max: 31_000, off: true });
         check("claude-3-7-sonnet-latest", SamplingFacts::One, budget);
         check("claude-3-5-haiku-20241022", SamplingFacts::All, Thinking::Never);
         check("gemini-1.5-flash-latest", SamplingFacts::All, Thinking::Never);

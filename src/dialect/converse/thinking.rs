@@ -1,8 +1,11 @@
 //! How a model is told to think, how much it may say, and how its tokens are drawn: settings that depend on each other.
 
 use crate::{
-    conversation::{Content, Dropped, Effort, Maker, Reasoning, Request, Role, Text, Turn},
-    dialect::{Destination, SamplingFacts, Thinking, Vendor},
+    conversation::{Content, Dropped, Effort, Maker, Request, Role, Text, Turn},
+    dialect::{
+        Destination, SamplingFacts, Thinking, Vendor,
+        models::{claude_budget, claude_effort, claude_limit},
+    },
     stream::json::ObjectWriter,
 };
 
@@ -14,7 +17,7 @@ pub(super) enum Think {
     /// Claude, with so many tokens.
     Budget(u64),
     /// Claude, as it likes.
-    Adaptive { effort: Option<Effort>, visible: bool },
+    Adaptive { effort: Option<&'static str>, visible: bool },
     /// Nova.
     Nova(Effort),
     /// Models that know OpenAI's word.
@@ -51,12 +54,7 @@ pub(super) fn settings(
     let fixed = to.facts.sampling == SamplingFacts::None;
     match think {
         Think::Budget(budget) => {
-            settings.max_tokens = Some(match request.max_tokens {
-                None => budget.saturating_add(to.facts.max_tokens),
-                // Only a limit below the smallest budget ends here: the answer gets what was asked for it.
-                Some(most) if most <= budget => budget.saturating_add(most),
-                Some(most) => most,
-            });
+            settings.max_tokens = Some(claude_limit(&to.facts, budget, request.max_tokens));
             settings.drop_sampling(dropped);
         }
         Think::Adaptive { .. } => settings.drop_sampling(dropped),
@@ -120,8 +118,13 @@ fn think(
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call, or that has lost the thoughts that led to its calls, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced || lost_its_thoughts(turns) => Think::Off,
-        Thinking::Budget { min, max, .. } => Think::Budget(budget(reasoning, effort, request.max_tokens, min, max)),
-        Thinking::Adaptive { .. } => Think::Adaptive { effort, visible: reasoning.visible == Some(true) },
+        Thinking::Budget { min, max, .. } => {
+            claude_budget(reasoning, request.max_tokens, (min, max)).map_or(Think::Off, Think::Budget)
+        }
+        Thinking::Adaptive { .. } => {
+            let effort = effort.map(|effort| claude_effort(effort, &to.facts));
+            Think::Adaptive { effort, visible: reasoning.visible == Some(true) }
+        }
     };
     let exact = match think {
         Think::Off => false,
@@ -130,16 +133,6 @@ fn think(
     };
     dropped.add_if(!exact, "reasoning");
     think
-}
-
-/// The limit of an answer includes its thoughts, so they must stay below it.
-fn budget(reasoning: Reasoning, effort: Option<Effort>, limit: Option<u64>, min: u64, max: u64) -> u64 {
-    let (wanted, most) = match reasoning.budget {
-        Some(exact) => (exact, limit.map(|n| n.saturating_sub(1))),
-        // A client that says how hard, not how long, wants an answer too.
-        None => (effort.unwrap_or(Effort::Medium).budget(), limit.map(|n| n / 2)),
-    };
-    wanted.min(most.unwrap_or(u64::MAX)).clamp(min, max)
 }
 
 /// Nova knows three efforts.
@@ -238,7 +231,7 @@ fn write_think(fields: &mut ObjectWriter<'_>, think: Think, effort_elsewhere: bo
             thinking.end();
             if let Some(effort) = effort.filter(|_| !effort_elsewhere) {
                 let mut config = fields.object("output_config");
-                config.field("effort", claude_effort(effort));
+                config.field("effort", effort);
                 config.end();
             }
         }
@@ -250,9 +243,4 @@ fn write_think(fields: &mut ObjectWriter<'_>, think: Think, effort_elsewhere: bo
         }
         Think::Effort(effort) => fields.field("reasoning_effort", effort.as_str()),
     }
-}
-
-/// Claude's word for an effort: it has none below `low`.
-pub(super) fn claude_effort(effort: Effort) -> &'static str {
-    effort.max(Effort::Low).as_str()
 }

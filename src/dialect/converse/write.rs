@@ -1,7 +1,7 @@
 //! Writing requests.
 
 use super::{
-    thinking::{self, Think, claude_effort},
+    thinking::{self, Think},
     tools::{Form, Plan},
     write_content::Blocks,
 };
@@ -42,7 +42,7 @@ pub(super) fn write(
     let beside_format = plan.form == Form::Native;
     thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
     let effort = match settings.think {
-        Think::Adaptive { effort, .. } => effort.map(claude_effort),
+        Think::Adaptive { effort, .. } => effort,
         _ => None,
     };
     plan.write_output(&mut body, effort, to, dropped);

@@ -3,7 +3,10 @@
 use super::HOME;
 use crate::{
     conversation::{Content, Dropped, Effort, Message, Request, Role},
-    dialect::{Destination, SamplingFacts, Thinking},
+    dialect::{
+        Destination, Thinking,
+        models::{claude_budget, claude_effort, claude_limit},
+    },
     stream::json::ObjectWriter,
 };
 
@@ -31,10 +34,10 @@ impl Thought {
                 Self::Adaptive(reasoning.effort.or(reasoning.budget.map(Effort::of_budget)))
             }
             Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lacks_thoughts(request) => {
-                let effort = reasoning.effort.unwrap_or(Effort::Medium);
-                let budget = reasoning.budget.unwrap_or(effort.budget()).clamp(min, max.max(min));
-                dropped.add_if(reasoning.budget.is_some_and(|asked| asked != budget), "reasoning");
-                Self::Budget(budget)
+                let budget = claude_budget(reasoning, request.max_tokens, (min, max));
+                let exact = reasoning.budget.is_none_or(|asked| Some(asked) == budget);
+                dropped.add_if(budget.is_some() && !exact, "reasoning");
+                budget.map_or(Self::Unsaid, Self::Budget)
             }
             _ => Self::Unsaid,
         };
@@ -47,23 +50,16 @@ impl Thought {
         matches!(self, Self::Budget(_) | Self::Adaptive(_))
     }
 
-    /// The limit of tokens, which the budget must be below.
-    pub const fn limit(self, max_tokens: u64) -> u64 {
-        match self {
-            Self::Budget(budget) if budget >= max_tokens => budget.saturating_add(max_tokens),
-            _ => max_tokens,
-        }
+    /// The limit of tokens, which the budget is below. `asked` is the client's.
+    pub fn limit(self, asked: Option<u64>, to: &Destination<'_>) -> u64 {
+        let budget = if let Self::Budget(budget) = self { budget } else { 0 };
+        claude_limit(&to.facts, budget, asked)
     }
 
     /// The word for the effort, where one is said.
     pub fn effort(self, to: &Destination<'_>) -> Option<&'static str> {
         let Self::Adaptive(effort) = self else { return None };
-        Some(match effort? {
-            Effort::None | Effort::Minimal | Effort::Low => "low",
-            // Known since Opus 4.7, as is the end of sampling settings.
-            Effort::XHigh if to.facts.sampling != SamplingFacts::None => "high",
-            other => other.as_str(),
-        })
+        Some(claude_effort(effort?, &to.facts))
     }
 
     /// Writes `thinking`. `visible` is whether the client wants to see thoughts.

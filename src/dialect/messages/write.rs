@@ -43,7 +43,7 @@ pub(super) fn write(
     } else {
         top.field("model", to.model);
     }
-    top.field("max_tokens", &thought.limit(request.max_tokens.unwrap_or(to.facts.max_tokens)));
+    top.field("max_tokens", &thought.limit(request.max_tokens, to));
     let mut encoder = Encoder::new(to.server, dropped);
     // Before the turns, so that marks of the cache are counted in the API's order.
     tools.write(to, &mut encoder, &mut top)?;
