@@ -123,15 +123,21 @@ pub struct ErrorShape<'a> {
 }
 
 impl ErrorShape<'_> {
-    /// The JSON body.
-    pub fn body(&self, family: Family) -> Vec<u8> {
+    /// The JSON body. `request_id` is said in it by dialects that do so.
+    pub fn body(&self, family: Family, request_id: Option<&str>) -> Vec<u8> {
         let value = match family {
             Family::OpenAi => json!({"error": {
                 "message": self.message, "type": self.class.openai(), "param": null, "code": self.code,
             }}),
-            Family::Anthropic => json!({"type": "error", "error": {
-                "type": self.class.anthropic(), "message": self.message,
-            }}),
+            Family::Anthropic => {
+                let mut value = json!({"type": "error", "error": {
+                    "type": self.class.anthropic(), "message": self.message,
+                }});
+                if let (Some(id), Some(object)) = (request_id, value.as_object_mut()) {
+                    object.insert("request_id".into(), id.into());
+                }
+                value
+            }
             Family::Gemini => json!({"error": {
                 "code": self.status, "message": self.message, "status": self.class.gemini(),
             }}),
@@ -143,7 +149,7 @@ impl ErrorShape<'_> {
     /// The error as the last event of a stream that has begun. `elements` says how many elements of a JSON array have
     /// passed, for Gemini's array streams.
     pub fn event(&self, family: Family, mode: StreamMode, elements: u64) -> Vec<u8> {
-        let body = self.body(family);
+        let body = self.body(family, None);
         if mode == StreamMode::EventStream {
             let mut name = self.class.bedrock().to_owned();
             if let Some(first) = name.get_mut(..1) {
@@ -176,7 +182,7 @@ mod tests {
 
     #[test]
     fn each_family_has_its_shape() {
-        let read = |family| serde_json::from_slice::<serde_json::Value>(&ERROR.body(family)).unwrap();
+        let read = |family| serde_json::from_slice::<serde_json::Value>(&ERROR.body(family, None)).unwrap();
         assert_eq!(
             read(Family::OpenAi),
             json!({"error": {"message": "a \"b\"", "type": "timeout", "param": null, "code": "upstream_timeout"}})

@@ -12,7 +12,10 @@ use super::{
     translate::{self, Question, Translation, is_of_a_dialect},
 };
 use crate::{
-    dialect::{Ask, Dialect, Endpoint, StreamMode, messages::linked},
+    dialect::{
+        Ask, Dialect, Endpoint, StreamMode,
+        messages::linked::{self, Linked},
+    },
     provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
@@ -177,8 +180,9 @@ impl ClientRequest<'_, '_> {
         let messages = top.get("messages").map_or(&[][..], |member| member.value);
         // The scan has checked the body's encoding.
         let links = linked::linked(std::str::from_utf8(messages).unwrap_or_default());
+        let place = |link: &Linked| format!("messages[{}]", link.message);
         let wanted: Vec<Wanted> =
-            links.iter().map(|link| Wanted { message: link.message, url: link.url.clone() }).collect();
+            links.iter().map(|link| Wanted { place: place(link), url: link.url.clone() }).collect();
         let mut size = self.body.len();
         let files = media::fetch(&wanted, &mut size, fetcher).await?;
         let (mut out, mut done) = (Vec::with_capacity(size), 0);
@@ -186,7 +190,7 @@ impl ClientRequest<'_, '_> {
             let Some(file) = files.get(&link.url) else { continue };
             out.extend_from_slice(messages.get(done..link.place.start).unwrap_or_default());
             if !linked::write_source(&file.mime, &file.base64, &mut out) {
-                return Err(media::bad(link.message, "its type is none that the provider takes"));
+                return Err(media::bad(&place(&link), "its type is none that the provider takes"));
             }
             done = link.place.end;
         }

@@ -21,6 +21,8 @@ pub enum ErrorKind {
     BodyTimeout,
     /// The body is over the limit.
     BodyTooLarge,
+    /// The body is compressed.
+    BodyEncoded,
     /// No route matches.
     NoRoute,
     /// No endpoint has this path.
@@ -76,6 +78,7 @@ impl ErrorKind {
             Self::BodyIncomplete => (400, C::InvalidRequest, "body_incomplete"),
             Self::BodyTimeout => (408, C::Timeout, "body_timeout"),
             Self::BodyTooLarge => (413, C::TooLarge, "body_too_large"),
+            Self::BodyEncoded => (415, C::InvalidRequest, "body_encoded"),
             Self::NoRoute => (404, C::NotFound, "no_route"),
             Self::NoEndpoint => (404, C::NotFound, "no_endpoint"),
             Self::MethodNotAllowed => (405, C::InvalidRequest, "method_not_allowed"),
@@ -179,13 +182,22 @@ impl ProxyError {
 
     /// The reply in the client's dialect. `trace_id` lets the client's report find the log line.
     pub fn reply(self, family: Family, trace_id: &str) -> Response<ReplyBody> {
-        let body = self.shape().body(family);
+        let body = self.shape().body(family, Some(trace_id));
         let mut reply = Response::new(ReplyBody::full(body.into()));
         *reply.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::from_str(trace_id) {
+            // Where the family's clients look for it.
+            match family {
+                Family::Anthropic => drop(headers.insert("request-id", id.clone())),
+                Family::Bedrock => drop(headers.insert("x-amzn-requestid", id.clone())),
+                Family::OpenAi | Family::Gemini => {}
+            }
             headers.insert("x-request-id", id);
+        }
+        if family == Family::Bedrock {
+            headers.insert("x-amzn-errortype", HeaderValue::from_static(self.kind.row().class.bedrock()));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -164,7 +164,13 @@ fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Opt
     }
     let reads_body = by_path.as_ref().is_none_or(|e| e.has_body() && e.allows(request.method));
     let top = if reads_body && !(by_path.is_none() && body.is_empty()) {
-        let scanned = TopLevel::scan(body).map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
+        let scanned = TopLevel::scan(body).map_err(|error| match request.headers.get(header::CONTENT_ENCODING) {
+            Some(coding) if coding != "identity" => {
+                let message = "the request body is compressed, which is not understood: send it as it is";
+                ProxyError::new(ErrorKind::BodyEncoded, message)
+            }
+            _ => ProxyError::new(ErrorKind::BadBody, error.to_string()),
+        })?;
         Some(scanned)
     } else {
         None

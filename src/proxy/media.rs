@@ -14,8 +14,8 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// A file to be fetched.
 pub struct Wanted {
-    /// The message that names it.
-    pub message: usize,
+    /// What names it, for the client: a field, or its number among the request's URLs.
+    pub place: String,
     /// Where it is.
     pub url: String,
 }
@@ -44,7 +44,7 @@ impl Files {
 /// When one can't be fetched, or they are too many or too large.
 pub async fn fetch(wanted: &[Wanted], size: &mut usize, fetcher: &Fetcher) -> Result<Files, ProxyError> {
     if let Some(one) = wanted.get(MAX_FETCHES) {
-        return Err(bad(one.message, "it is one too many to fetch"));
+        return Err(bad(&one.place, "it is one too many to fetch"));
     }
     let mut once: Vec<&Wanted> = Vec::new();
     for one in wanted {
@@ -55,21 +55,21 @@ pub async fn fetch(wanted: &[Wanted], size: &mut usize, fetcher: &Fetcher) -> Re
     let allowance = fetcher.allowance();
     let running = once.iter().map(|one| {
         let allowance = &allowance;
-        async move { fetcher.get(&one.url, allowance).await.map_err(|why| bad(one.message, &why)) }
+        async move { fetcher.get(&one.url, allowance).await.map_err(|why| bad(&one.place, &why)) }
     });
     let files = try_join_all(running).await?;
     let found: HashMap<String, Fetched> = once.iter().map(|one| one.url.clone()).zip(files).collect();
     for one in wanted {
         *size += found.get(&one.url).map_or(0, |file| file.base64.len());
         if *size > MAX_BODY {
-            return Err(bad(one.message, "with it the request becomes too large"));
+            return Err(bad(&one.place, "with it the request becomes too large"));
         }
     }
     Ok(Files { found, held: Arc::new(allowance) })
 }
 
-/// The error for a file of a message that can't be had.
-pub fn bad(message: usize, why: &str) -> ProxyError {
-    let message = format!("messages[{message}]: the file at the media URL can't be had: {why}");
+/// The error for a file that can't be had.
+pub fn bad(place: &str, why: &str) -> ProxyError {
+    let message = format!("{place}: the file at this URL can't be had: {why}");
     ProxyError::new(ErrorKind::BadBody, message)
 }

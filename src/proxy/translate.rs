@@ -82,8 +82,8 @@ impl<'a> Question<'a> {
     /// When one can't be fetched, or there are too many.
     pub async fn inline(&mut self, server: Server, fetcher: &Fetcher) -> Result<(), ProxyError> {
         let (mut wanted, mut places) = (Vec::new(), Vec::new());
-        for (message, parts) in self.request.messages.iter_mut().map(|message| &mut message.parts).enumerate() {
-            for part in parts {
+        for message in &mut self.request.messages {
+            for part in &mut message.parts {
                 let inside = match &mut part.content {
                     Content::Result(result) => result.parts.iter_mut().map(|part| &mut part.content).collect(),
                     content => vec![content],
@@ -92,7 +92,7 @@ impl<'a> Question<'a> {
                     if let Content::Media(media) = content
                         && let Some(url) = remote(media, server)
                     {
-                        wanted.push(Wanted { message, url });
+                        wanted.push(Wanted { place: format!("media URL {}", wanted.len() + 1), url });
                         places.push(media);
                     }
                 }

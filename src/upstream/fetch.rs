@@ -151,6 +151,9 @@ impl Fetcher {
             return Err("it comes compressed, which was not asked for".into());
         }
         let mut body = reply.into_body();
+        if http_body::Body::size_hint(&body).lower() > MAX_MEDIA_BYTES as u64 {
+            return Err(format!("it is larger than {MAX_MEDIA_BYTES} bytes"));
+        }
         let mut bytes = Vec::new();
         let mut room = 0;
         while let Some(frame) = body.frame().await {

@@ -228,3 +228,28 @@ fn a_client_that_stalls_is_given_up() {
     assert_eq!(upstream.received().len(), 0);
     assert_eq!(gateway.post(PATH, CHAT).status, 200);
 }
+
+#[test]
+fn a_compressed_body_is_refused_and_says_so() {
+    let upstream = Upstream::json("{}");
+    let gateway = gateway(&upstream, &[]);
+    // "{}" in gzip.
+    let zipped = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
+    let reply = gateway.post_with(PATH, &[("content-encoding", "gzip")], zipped);
+    assert_error(&reply, Dialect::OpenAi, 415, "gzip");
+    assert_eq!(gateway.access(PATH)["error"], "body_encoded");
+    // Words alone don't make it so.
+    assert_eq!(gateway.post_with(PATH, &[("content-encoding", "identity")], CHAT).status, 200);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn errors_for_clients_of_bedrock_are_named_in_headers() {
+    let upstream = Upstream::json("{}");
+    let gateway = gateway(&upstream, &[]);
+    let reply = gateway.post("/openai/model/m/converse", "{");
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert_eq!(reply.header("x-amzn-errortype"), Some("ValidationException"));
+    assert_eq!(reply.header("x-amzn-requestid"), reply.header("x-request-id"));
+    assert!(reply.json()["message"].as_str().is_some_and(|message| message.len() > 5), "{}", reply.text());
+}

@@ -356,7 +356,7 @@ fn media_at_private_addresses_are_refused_and_never_fetched() {
     let gateway = Start::new().manifest("x.yaml", &manifest).run();
     let reply = ask(&gateway, &body);
     assert_error(&reply, Dialect::OpenAi, 400, "private");
-    assert!(reply.text().contains("messages[0]"), "{}", reply.text());
+    assert!(reply.text().contains("media URL 1"), "{}", reply.text());
     assert!(images.received().is_empty() && upstream.received().is_empty());
     drop(gateway);
     let gateway = Start::new().manifest("x.yaml", &manifest).arg("--fetch-private-addresses").run();

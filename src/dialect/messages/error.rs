@@ -119,7 +119,11 @@ const fn status_of(class: ErrorClass) -> u16 {
 /// Writes an error's body, and gives its status.
 pub(super) fn write(failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16 {
     write_body(failure, Some(request_id), out);
-    status_of(failure.class)
+    match (failure.class, failure.status) {
+        // Anthropic's clients know these apart, too.
+        (ErrorClass::InvalidRequest, status @ (409 | 422)) => status,
+        (class, _) => status_of(class),
+    }
 }
 
 /// Writes an error as it stands in a body or in a stream's last event.
