@@ -15,6 +15,8 @@ mod credentials;
 mod framing;
 #[path = "requests/lookups.rs"]
 mod lookups;
+#[path = "requests/odd_replies.rs"]
+mod odd_replies;
 #[path = "requests/passthrough.rs"]
 mod passthrough;
 #[path = "requests/paths.rs"]

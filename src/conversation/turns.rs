@@ -40,7 +40,7 @@ pub fn turns<'r, 'a>(
     rules: TurnRules,
 ) -> Result<(Vec<&'r Part<'a>>, Vec<Turn<'r, 'a>>), Invalid> {
     let (system, others): (Vec<_>, Vec<_>) = messages.iter().partition(|m| m.role == Role::System);
-    let system = system.into_iter().flat_map(|m| &m.parts).filter(|part| !is_blank(part)).collect();
+    let system: Vec<_> = system.into_iter().flat_map(|m| &m.parts).filter(|part| !is_blank(part)).collect();
     let mut turns: Vec<Turn<'r, 'a>> = Vec::new();
     for message in others {
         let parts = message.parts.iter().filter(|part| !is_blank(part)).map(Cow::Borrowed);
@@ -52,7 +52,11 @@ pub fn turns<'r, 'a>(
     turns.retain(|turn| !turn.parts.is_empty());
     merge(&mut turns);
     if turns.is_empty() {
-        return Err(Invalid::new("messages", "there is no message with anything in it"));
+        // Instructions alone are a request where they are messages like any other.
+        if Vec::is_empty(&system) {
+            return Err(Invalid::new("messages", "there is no message with anything in it"));
+        }
+        turns.push(placeholder());
     }
     pair(&mut turns)?;
     if turns.first().is_some_and(|first| first.role == Role::Assistant) {

@@ -1,6 +1,6 @@
 //! Reads a reply in one piece.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -143,9 +143,14 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
         extra_content: None,
     });
     let calls = message.tool_calls.into_iter().flatten().chain(older);
+    let mut ids = HashSet::new();
     for (at, call) in calls.enumerate() {
         lost.add_if(call.custom.is_some(), "custom");
-        parts.extend(read_call(call, || made(at)));
+        let Some(mut call) = read_call(call, || made(at)) else { continue };
+        if !ids.insert(call.id.decode().into_owned()) {
+            call.id = apart(&call.id.decode(), at, true).into();
+        }
+        parts.push(Content::Call(call).into());
     }
     let finish = finish.with_calls(parts.len() > before);
     Choice { parts, finish, stop_sequence, logprobs }
@@ -170,11 +175,16 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     }
 }
 
+/// The id of a call that some other has already (`taken`) made different, since results are told apart by it.
+pub(super) fn apart(id: &str, at: usize, taken: bool) -> String {
+    if taken { format!("{id}_{at}") } else { id.to_owned() }
+}
+
 /// A call; arguments that are no object, which a model cut short can leave, stay as they are.
-fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Part<'_>> {
+fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Call<'_>> {
     let signature = call.signature();
     let function = call.function?;
     let arguments = wire::arguments(function.arguments).or_else(|| function.arguments.map(wire::written));
     let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| made().into());
-    Some(Content::Call(Call { id, name: function.name?, arguments: arguments?, signature }).into())
+    Some(Call { id, name: function.name?, arguments: arguments?, signature })
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{
     error,
-    reply::{WireChoice, WireReply, chunk, made_up_id},
+    reply::{WireChoice, WireReply, apart, chunk, made_up_id},
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::{
@@ -56,6 +56,8 @@ enum Kind {
 /// A call that is being made.
 struct Calling {
     index: Option<i64>,
+    /// The id on the wire, and the one it is told under, which no other call has.
+    wire_id: String,
     id: String,
     /// Absent until the name is known.
     block: Option<u32>,
@@ -299,8 +301,9 @@ impl Answer {
             None if self.calls.len() < MAX_CALLS && (name.is_some() || id.is_some()) => {
                 let place = self.calls.len();
                 let reply = reply.map(Text::from);
-                let id = id.map_or_else(|| made_up_id(reply.as_ref(), place), |id| id.decode().into_owned());
-                self.calls.push(Calling { index: call.index, id, block: None, early: String::new() });
+                let wire_id = id.map_or_else(|| made_up_id(reply.as_ref(), place), |id| id.decode().into_owned());
+                let id = apart(&wire_id, place, self.calls.iter().any(|known| known.wire_id == wire_id));
+                self.calls.push(Calling { index: call.index, wire_id, id, block: None, early: String::new() });
                 place
             }
             None => return,
@@ -315,7 +318,9 @@ impl Answer {
     fn place(&self, at: usize, index: Option<i64>, id: Option<&Text<'_>>, named: bool) -> Option<usize> {
         let at_index = |index| self.calls.iter().rposition(|call| call.index == Some(index));
         if let Some(id) = id {
-            let known = self.calls.iter().rposition(|call| id.is(&call.id));
+            // With a name on a number of its own it is another call, whatever its id: some servers give all calls one.
+            let other = |call: &Calling| named && index.is_some() && call.index.is_some() && call.index != index;
+            let known = self.calls.iter().rposition(|call| id.is(&call.wire_id) && !other(call));
             // Without a name it can't be another call.
             return known.or_else(|| if named { None } else { index.and_then(at_index) });
         }
