@@ -44,6 +44,14 @@ impl<'a> Json<'a> {
         self.get().starts_with('{')
     }
 
+    /// Whether it is an object without members.
+    pub fn is_empty_object(&self) -> bool {
+        self.get()
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+            .is_some_and(|inside| inside.trim().is_empty())
+    }
+
     /// Whether it is `null`.
     pub fn is_null(&self) -> bool {
         self.get() == "null"

@@ -2,19 +2,21 @@
 //! it is named: in a header where the reply comes in one piece, and in the log.
 
 use super::Dialect;
-use crate::conversation::{Citation, Content, Dropped, Event, Finish, Part, Reply, Text, TokenUsage};
+use crate::conversation::{Citation, Content, Dropped, Event, Finish, Opened, Part, Reply, Text, TokenUsage};
 
 /// Collects the names of what clients of one dialect are not told.
 #[derive(Clone, Debug)]
 pub struct Lost {
     to: Dialect,
     names: Dropped,
+    /// Texts of a stream, by answer and block.
+    texts: Vec<(u32, u32)>,
 }
 
 impl Lost {
     /// Nothing is lost yet for a client of `to`.
     pub fn new(to: Dialect) -> Self {
-        Self { to, names: Dropped::default() }
+        Self { to, names: Dropped::default(), texts: Vec::new() }
     }
 
     /// The names, each behind `reply.`, which tells them from those of requests.
@@ -26,7 +28,15 @@ impl Lost {
     pub fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Lost(name) => self.add(name),
-            Event::Open { choice, .. } => self.choice(*choice),
+            Event::Open { choice, block, opened } => {
+                self.choice(*choice);
+                // Only a signature makes them worth knowing, and only Gemini's own dialect has a place for it.
+                if *opened == Opened::Text && self.to != Dialect::Gemini {
+                    self.texts.push((*choice, *block));
+                }
+            }
+            Event::Close { choice, block } => self.texts.retain(|text| *text != (*choice, *block)),
+            Event::Signed { choice, block, .. } if self.texts.contains(&(*choice, *block)) => self.add("signature"),
             Event::Cited { citation, .. } => self.citation(citation),
             Event::Logprobs { .. } => self.logprobs(),
             Event::Finish { choice, reason, stop_sequence } => {
@@ -34,7 +44,7 @@ impl Lost {
                 self.stop_sequence(*reason, stop_sequence.as_ref());
             }
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage(*usage),
-            Event::Delta { .. } | Event::Signed { .. } | Event::Close { .. } | Event::Error(_) | Event::End => {}
+            Event::Delta { .. } | Event::Signed { .. } | Event::Error(_) | Event::End => {}
         }
     }
 
@@ -56,7 +66,15 @@ impl Lost {
 
     fn part(&mut self, part: &Part<'_>) {
         match &part.content {
-            Content::Text { citations, .. } => citations.iter().for_each(|citation| self.citation(citation)),
+            Content::Text { citations, signature, .. } => {
+                for citation in citations {
+                    self.citation(citation);
+                }
+                // Messages has blocks that may hold it.
+                if signature.is_some() && !matches!(self.to, Dialect::Gemini | Dialect::Messages) {
+                    self.add("signature");
+                }
+            }
             Content::Media(media) if !matches!(self.to, Dialect::Gemini | Dialect::Converse) => {
                 self.add(media.kind.as_str());
             }
@@ -104,7 +122,7 @@ impl Lost {
     /// Counts that are parts of others, which are told.
     fn usage(&mut self, usage: TokenUsage) {
         let some = |count: Option<u64>| count.is_some_and(|count| count > 0);
-        if some(usage.reasoning) && matches!(self.to, Dialect::Messages | Dialect::Converse) {
+        if some(usage.reasoning) && self.to == Dialect::Converse {
             self.add("usage.reasoning");
         }
         if some(usage.cache_write) && self.to == Dialect::Gemini {

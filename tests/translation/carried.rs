@@ -190,6 +190,10 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     let judged = rewrite(&inlined, to, |body, got, dropped| {
         let found = (feature.of)(got);
         if found.as_ref().is_some_and(|found| same(feature.compare, &wanted, found)) {
+            // It is written as it was, and means something else there.
+            if feature.name == "begun answer" && dropped.names().iter().any(|name| name == "prefill") {
+                return Verdict::Changed("as a finished turn, named `prefill`".into());
+            }
             return Verdict::Carried;
         }
         let names = told(feature, dropped);
@@ -303,7 +307,10 @@ fn adapted(
             let by_tool = matches!(asked.format, Some(Format::Schema { .. })) && !facts.structured;
             by_tool.then_some("a tool must be called, be it the one that takes the answer")
         }
-        "temperature" | "top_p" if wanted == "1" && facts.sampling == SamplingFacts::None => {
+        // Beside thoughts, or beside each other, models take none.
+        "temperature" | "top_p"
+            if wanted == "1" && (facts.sampling != SamplingFacts::All || got.reasoning.is_some()) =>
+        {
             Some("by saying nothing: it is the default")
         }
         "is_error" => wanted.contains('?').then_some("as text"),

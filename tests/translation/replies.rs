@@ -80,7 +80,7 @@ pub const NO_PLACES: &[NoPlace] = &[
     named_as("usage.cache_write", no_place(&[Gemini], "cache writes", '○', "the dialect does not count them apart")),
     named_as(
         "usage.reasoning",
-        no_place(&[Messages, Converse], "reasoning tokens", '○', "the dialect does not count them apart"),
+        no_place(&[Converse], "reasoning tokens", '○', "the dialect does not count them apart"),
     ),
     named_as(
         "citations.quote",

@@ -199,7 +199,7 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
             if !metadata.is_object() {
                 return Err(Invalid::new(name, "must be an object"));
             }
-            request.metadata = Some(metadata);
+            request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
         }
         // Text alone is what everybody answers.
         "modalities" if value::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}

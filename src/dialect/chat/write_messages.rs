@@ -243,6 +243,9 @@ impl<'o> Messages<'o> {
         } else if continued && self.to.server == Server::Mistral {
             // What Mistral calls a last turn that it is to continue.
             message.field("prefix", &true);
+        } else if continued {
+            // To others it is a finished turn.
+            self.dropped.add("prefill");
         }
         message.end();
     }

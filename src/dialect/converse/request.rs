@@ -31,7 +31,10 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "toolConfig" => tools(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
             ADDITIONAL => additional(member.value, &mut request)?,
             "outputConfig" => output(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
-            "requestMetadata" => request.metadata = Some(object(&name, member.value, &mut request.dropped)?),
+            "requestMetadata" => {
+                let metadata = object(&name, member.value, &mut request.dropped)?;
+                request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
+            }
             "serviceTier" => {
                 let tier: ServiceTier<'_> = parse(&name, member.value, &mut request.dropped)?;
                 request.service_tier = tier.kind;

@@ -75,9 +75,11 @@ pub(super) fn settings(
 }
 
 impl Settings {
+    /// One is the default of temperature and `top_p`: without it nothing is lost.
     fn drop_sampling(&mut self, dropped: &mut Dropped) {
-        dropped.add_if(self.temperature.take().is_some(), "temperature");
-        dropped.add_if(self.top_p.take().is_some(), "top_p");
+        let lost = |value: Option<f64>| value.is_some_and(|value| (value - 1.0).abs() > f64::EPSILON);
+        dropped.add_if(lost(self.temperature.take()), "temperature");
+        dropped.add_if(lost(self.top_p.take()), "top_p");
         dropped.add_if(self.top_k.take().is_some(), "top_k");
     }
 }

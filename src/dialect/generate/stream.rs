@@ -217,6 +217,10 @@ impl Answer {
             sink(Event::Delta { choice: self.choice, block, text });
         }
         if let Some(text) = part.thought_signature.filter(|text| !text.is_empty()) {
+            // Of nothing that was said: it would begin an empty text.
+            if !thought && self.open.is_none_or(|(_, thought)| thought) {
+                return sink(Event::Lost("signature".into()));
+            }
             let block = self.block(thought, sink);
             sink(Event::Signed { choice: self.choice, block, signature: signature::read(text).0 });
         }

@@ -78,8 +78,10 @@ fn sampling(
     let facts = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
     let any = facts != SamplingFacts::None;
     let both = facts == SamplingFacts::All || sampling.temperature.is_none();
-    dropped.add_if(sampling.temperature.is_some_and(|t| !any || !(0.0..=1.0).contains(&t)), "temperature");
-    dropped.add_if(sampling.top_p.is_some_and(|p| !any || !both || !(0.0..=1.0).contains(&p)), "top_p");
+    // One is the default of both: without it nothing is lost.
+    let refused = |value: f64, has: bool| !(0.0..=1.0).contains(&value) || (!has && value < 1.0);
+    dropped.add_if(sampling.temperature.is_some_and(|t| refused(t, any)), "temperature");
+    dropped.add_if(sampling.top_p.is_some_and(|p| refused(p, any && both)), "top_p");
     dropped.add_if(sampling.top_k.is_some_and(|k| !any || k.fract() != 0.0 || k < 1.0), "top_k");
     top.maybe("temperature", sampling.temperature.filter(|_| any).map(|t| t.clamp(0.0, 1.0)).as_ref());
     top.maybe("top_p", sampling.top_p.filter(|_| any && both).map(|p| p.clamp(0.0, 1.0)).as_ref());

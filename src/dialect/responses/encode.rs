@@ -4,7 +4,7 @@ use super::{HOME, TIERS, items};
 use crate::{
     conversation::{
         Content, Dropped, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
-        safe_id,
+        ends_in_prefill, safe_id,
     },
     dialect::{Destination, SamplingFacts, Server, Thinking},
     stream::json::ObjectWriter,
@@ -30,6 +30,7 @@ pub(super) fn write(
     top.maybe("instructions", instructions);
     let mut input = top.array("input");
     items::write(messages, to, dropped, &mut input);
+    dropped.add_if(ends_in_prefill(messages), "prefill");
     if input.is_empty() {
         return Err(Invalid::new("messages", "there is no message with anything in it"));
     }

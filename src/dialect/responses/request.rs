@@ -73,7 +73,8 @@ impl<'a> Reader<'a> {
                 if member.kind != ValueKind::Object {
                     return Err(Invalid::new("metadata", "must be an object"));
                 }
-                request.metadata = Some(read_value(member)?);
+                let metadata: Json<'a> = read_value(member)?;
+                request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
             }
             "safety_identifier" => request.user = Some(read_value(member)?),
             "user" => {

@@ -177,7 +177,7 @@ fn thoughts_reach_their_maker_only() {
         },
     ];
     let (body, dropped) = written(&Request { messages, ..Request::default() }, &to("gpt-4o"));
-    assert_eq!(dropped, "thinking");
+    assert_eq!(dropped, "thinking, prefill");
     assert_eq!(
         body["input"],
         json!([
