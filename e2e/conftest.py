@@ -116,8 +116,13 @@ def pytest_runtest_makereport(item):
     report = (yield).get_result()
     # A test that failed tells what the program said meanwhile.
     if report.when == "call" and report.failed and "release" in item.fixturenames:
-        try:
-            lines = item.funcargs["release"].log(container_args=("--tail=400",))
-            report.sections.append(("Tollgate's log", "\n".join(lines[-25:])))
-        except Exception as error:  # noqa: BLE001: the failure itself must be told
-            report.sections.append(("Tollgate's log", f"can't be read: {error}"))
+        sections = {
+            "Tollgate's log": lambda: item.funcargs["release"].log(container_args=("--tail=5000",))[-80:],
+            "EndpointSlices": lambda: item.funcargs["kube"].kubectl("get", "endpointslices", "-A").splitlines(),
+            "neighbours": lambda: subprocess.run(["ip", "neighbour"], capture_output=True, text=True).stdout.splitlines(),
+        }
+        for title, lines in sections.items():
+            try:
+                report.sections.append((title, "\n".join(lines())))
+            except Exception as error:  # noqa: BLE001: the failure itself must be told
+                report.sections.append((title, f"can't be read: {error}"))

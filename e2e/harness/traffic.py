@@ -80,6 +80,7 @@ class Load:
             reused = connection is not None
             if connection is None:
                 connection = http.client.HTTPConnection(*self.target, timeout=20)
+            begun = time.monotonic() - self.started
             try:
                 connection.request("POST", self.path, self.body, self.headers)
                 reply = connection.getresponse()
@@ -99,7 +100,7 @@ class Load:
                     elapsed = time.monotonic() - self.started
                     self.failures[problem] += 1
                     if self.failures[problem] == 1:
-                        print(f"first after {elapsed:.2f} s: {problem}")
+                        print(f"first, begun after {begun:.2f} s, at {elapsed:.2f} s of the load: {problem}")
             self.stopping.wait(self.pause)
         if connection is not None:
             connection.close()
