@@ -29,6 +29,9 @@ pub struct Translator {
 
 /// Longest error without the form of an event that is read, in bytes.
 const MAX_BARE: usize = 64 * 1024;
+/// Most text and arguments of a stream, in bytes: several times what any model can say. Some dialects repeat them at the end, so that
+/// they are kept.
+const MAX_TEXT: u64 = 16 * 1024 * 1024;
 
 enum Frames {
     Sse(SseDecoder),
@@ -50,6 +53,8 @@ struct Sink {
     model: Option<String>,
     /// Bytes of text and arguments that have come.
     text: u64,
+    /// Bytes of signatures that have come.
+    signed: u64,
     lost: Lost,
     /// The texts that are being told, by answer and block, where answers come in an object.
     wrapped: Option<Vec<(u32, u32, Unwrap)>>,
@@ -71,6 +76,7 @@ impl Translator {
             usage: TokenUsage::default(),
             model: None,
             text: 0,
+            signed: 0,
             lost: Lost::new(to),
             wrapped: None,
             ended: false,
@@ -209,9 +215,13 @@ impl Sink {
             }
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Delta { text, .. } => self.text += text.size().saturating_sub(2) as u64,
+            Event::Signed { signature, .. } => self.signed += signature.value.size() as u64,
             Event::Open { opened: Opened::Call { name, .. }, .. } => self.names.restore(name),
             Event::Error(_) | Event::End => self.ended = true,
             _ => {}
+        }
+        if !self.ended && self.text + self.signed > MAX_TEXT {
+            return self.fail(b"", format!("the upstream's stream has more than {MAX_TEXT} bytes of text").as_bytes());
         }
         if let Some(texts) = &mut self.wrapped
             && !unwrapped(texts, &mut event, &mut |held| self.writer.event(held, &mut self.out))
@@ -326,6 +336,16 @@ mod tests {
                 assert_eq!(translate(&[a, b]), expected, "cut at {at}: {a:?} | {b:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_stream_that_goes_on_and_on_is_ended() {
+        let piece = "a".repeat(1024 * 1024);
+        let event = format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{piece}\"}}]}}}}]}}\n\n");
+        let seen = translate(&[&*event; 20]);
+        assert!((16 << 20..18 << 20).contains(&seen.len()), "{} bytes", seen.len());
+        let end = seen.get(seen.len() - 400..).unwrap();
+        assert!(end.contains("\"error\"") && end.contains("bytes of text"), "{end}");
     }
 
     #[test]

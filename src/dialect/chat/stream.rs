@@ -19,6 +19,8 @@ use crate::{
 /// Most answers and most calls of one answer that are read; what is beyond is no answer to anybody's question.
 const MAX_CHOICES: usize = 128;
 const MAX_CALLS: usize = 1024;
+/// Most arguments that wait for the name of their call, in bytes.
+const MAX_EARLY: usize = 64 * 1024;
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
@@ -365,7 +367,10 @@ impl Answer {
                 next
             }
             (None, None) => {
-                call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
+                // A call without a name is none in the end.
+                if call.early.len() < MAX_EARLY {
+                    call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
+                }
                 return;
             }
         };
