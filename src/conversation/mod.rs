@@ -41,7 +41,7 @@ pub use request::{
 pub use text::Text;
 pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
 pub use usage::TokenUsage;
-pub use wrap::{Unwrap, wrap};
+pub use wrap::{Unwrap, unwrap_parts, wrap};
 
 use std::borrow::Cow;
 

@@ -1,43 +1,125 @@
 //! Answers whose schema is no object's, for providers that take none but an object's: the schema is put into an object, and the answer
 //! is taken out of it again.
 
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
 
-use super::Json;
+use super::{Content, Json, Part, Text};
+use crate::stream::{TopLevel, json::ObjectWriter};
 
 /// The member of the object that holds the answer.
 const MEMBER: &str = "value";
 /// Definitions, to which references lead from the root.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+/// Where the schema stands in the object's, for references to it.
+const PLACE: &str = "/properties/value";
 /// Longest beginning of an answer that is kept while it may be that of the object, in bytes.
-const MAX_HEAD: usize = 64;
+const MAX_HEAD: usize = 1024;
+/// References that are followed to find out what a schema describes.
+const MAX_STEPS: u8 = 16;
 
-/// The schema of an object around what `schema` describes; `None` if that is an object already, or refers to itself.
+/// The schema of an object around what `schema` describes, all members in their order; `None` if that is an object already.
 pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
-    let Value::Object(mut inner) = schema.value().ok()? else { return None };
-    if is_object(&inner) || schema.get().contains(r##""#""##) {
+    let root = schema.value().ok()?;
+    if is_object(&root, &root, MAX_STEPS) {
         return None;
     }
-    let mut outer = Map::new();
-    for name in DEFINITIONS {
-        outer.extend(inner.remove(name).map(|definitions| (name.to_owned(), definitions)));
+    // Its text, because models answer in the order of a schema's members.
+    let text = moved(schema.get());
+    let top = TopLevel::scan(text.as_bytes()).ok()?;
+    let (definitions, own): (Vec<_>, Vec<_>) =
+        top.members().iter().partition(|member| DEFINITIONS.contains(&member.key));
+    let mut out = Vec::with_capacity(text.len() + 128);
+    let mut outer = ObjectWriter::begin(&mut out);
+    outer.field("type", "object");
+    let mut properties = outer.object("properties");
+    let mut inner = properties.object(MEMBER);
+    for member in own {
+        inner.raw(&member.name(), std::str::from_utf8(member.value).ok()?);
     }
-    outer.insert("type".into(), "object".into());
-    outer.insert("properties".into(), json!({ MEMBER: inner }));
-    outer.insert("required".into(), json!([MEMBER]));
-    outer.insert("additionalProperties".into(), false.into());
-    Some(Json::of(&Value::Object(outer)))
+    inner.end();
+    properties.end();
+    outer.field("required", &[MEMBER]);
+    outer.field("additionalProperties", &false);
+    for member in definitions {
+        outer.raw(member.key, std::str::from_utf8(member.value).ok()?);
+    }
+    outer.end();
+    let raw = RawValue::from_string(String::from_utf8(out).ok()?).ok()?;
+    Some(Json::from(raw))
 }
 
 /// Whether a schema describes an object, or says nothing against one.
-fn is_object(schema: &Map<String, Value>) -> bool {
-    match schema.get("type") {
-        Some(Value::String(kind)) => kind.eq_ignore_ascii_case("object"),
-        Some(_) => false,
-        None => {
-            !["enum", "const", "anyOf", "oneOf", "items", "prefixItems"].iter().any(|key| schema.contains_key(*key))
-        }
+fn is_object(schema: &Value, root: &Value, steps: u8) -> bool {
+    let Value::Object(schema) = schema else { return true };
+    let Some(steps) = steps.checked_sub(1) else { return true };
+    if let Some(kind) = schema.get("type") {
+        return kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("object"));
     }
+    let referred = schema.get("$ref").and_then(Value::as_str).and_then(|to| root.pointer(to.strip_prefix('#')?));
+    let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+    says_nothing_else(schema) && referred.into_iter().chain(all).all(|other| is_object(other, root, steps))
+}
+
+fn says_nothing_else(schema: &Map<String, Value>) -> bool {
+    !["enum", "const", "anyOf", "oneOf", "items", "prefixItems"].iter().any(|key| schema.contains_key(*key))
+}
+
+/// The text of a schema whose references lead to where it stands in the object's.
+fn moved(schema: &str) -> String {
+    let mut out = String::with_capacity(schema.len());
+    let mut rest = schema;
+    while let Some((before, behind)) = rest.split_once("\"$ref\"") {
+        let value = behind.trim_start().strip_prefix(':').and_then(|value| value.trim_start().strip_prefix("\"#"));
+        out.push_str(before);
+        out.push_str("\"$ref\"");
+        rest = behind;
+        let Some(pointer) = value else { continue };
+        let stays = DEFINITIONS.iter().any(|name| pointer.strip_prefix('/').is_some_and(|p| p.starts_with(name)));
+        out.push_str(behind.get(..behind.len() - pointer.len()).unwrap_or_default());
+        if !stays {
+            out.push_str(PLACE);
+        }
+        rest = pointer;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Takes an answer out of its object, over how many texts ever it is spread.
+pub fn unwrap_parts(parts: &mut [Part<'_>]) {
+    let text_of = |part| match part {
+        &mut Part { content: Content::Text { ref mut text, .. }, .. } => Some(text),
+        _ => None,
+    };
+    let mut texts: Vec<&mut Text<'_>> = parts.iter_mut().filter_map(text_of).collect();
+    if let [text] = &mut *texts {
+        **text = unwrapped(&text.decode()).into();
+        return;
+    }
+    let mut unwrap = Unwrap::default();
+    for text in texts {
+        let answer = unwrap.push(&text.decode());
+        *text = (answer + &unwrap.finish()).into();
+    }
+}
+
+/// The answer inside the object, of a text that is all of it; of one that is cut or something else, as much as there is.
+fn unwrapped(text: &str) -> String {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Whole<'a> {
+        #[serde(borrow)]
+        value: &'a RawValue,
+    }
+    if let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) {
+        return whole.value.get().to_owned();
+    }
+    if serde_json::from_str::<&RawValue>(text).is_ok() {
+        return text.to_owned();
+    }
+    let mut unwrap = Unwrap::default();
+    unwrap.push(text) + &unwrap.finish()
 }
 
 /// Takes the answer out of the object, as it comes.
@@ -74,7 +156,7 @@ impl Unwrap {
             State::Before => {
                 self.head.push_str(more);
                 match Head::of(&self.head) {
-                    Head::Object { answer: at } => {
+                    Head::Object { answer: at } if at <= MAX_HEAD => {
                         let head = std::mem::take(&mut self.head);
                         self.state = State::Inside { depth: 0, string: false, escaped: false, begun: false };
                         self.inside(head.get(at..).unwrap_or_default())
@@ -86,9 +168,9 @@ impl Unwrap {
         }
     }
 
-    /// What was held back and is not the beginning of such an object.
+    /// What was held back and is not the beginning of such an object: a text has ended. Another may follow.
     pub fn finish(&mut self) -> String {
-        if self.state == State::Before {
+        if self.state == State::Before && !self.head.trim().is_empty() {
             self.state = State::Bare;
         }
         std::mem::take(&mut self.head)
@@ -159,15 +241,19 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn schemas_of_anything_but_objects_are_wrapped() {
         let wrapped = |schema: &str| wrap(&Json::parse(schema).unwrap()).map(|json| json.value().unwrap());
-        for object in [r#"{"type":"object"}"#, r#"{"properties":{}}"#, "{}", r##"{"$ref":"#/$defs/A"}"##] {
+        let object_by_reference = r##"{"$ref":"#/$defs/A","$defs":{"A":{"type":"object"}}}"##;
+        for object in
+            [r#"{"type":"object"}"#, r#"{"properties":{}}"#, "{}", r##"{"$ref":"#/none"}"##, object_by_reference]
+        {
             assert_eq!(wrapped(object), None, "{object}");
         }
-        assert_eq!(wrapped(r##"{"type":"array","items":{"$ref":"#"}}"##), None, "it refers to itself");
         let schema = r##"{"type":"array","items":{"$ref":"#/$defs/A"},"$defs":{"A":{"type":"string"}}}"##;
         let expected = json!({
             "type": "object", "required": ["value"], "additionalProperties": false,
@@ -175,18 +261,48 @@ mod tests {
             "$defs": {"A": {"type": "string"}},
         });
         assert_eq!(wrapped(schema), Some(expected));
-        for other in [r#"{"enum":["a"]}"#, r#"{"type":"STRING"}"#, r#"{"type":["object","null"]}"#, r#"{"anyOf":[]}"#] {
+        let list_by_reference = r##"{"$ref":"#/$defs/A","$defs":{"A":{"type":"array"}}}"##;
+        let mixed = r#"{"allOf":[{"type":"array"}]}"#;
+        let number = r##"{"type":"array","items":{"enum":["#","*"]}}"##;
+        for other in [r#"{"enum":["a"]}"#, r#"{"type":"STRING"}"#, r#"{"type":["object","null"]}"#, r#"{"anyOf":[]}"#]
+            .into_iter()
+            .chain([list_by_reference, mixed, number])
+        {
             assert!(wrapped(other).is_some(), "{other}");
         }
     }
 
     #[test]
+    fn members_keep_their_order_and_references_their_aim() {
+        let schema = r##"{"type":"array","items":{"properties":{"b":{"$ref" : "#/items/properties/a"},"a":{"$ref":"#"},
+            "c":{"$ref":"#/definitions/C"}}},"definitions":{"C":{"$ref":"https://example.com/#"}}}"##;
+        let expected = r##"{"type":"object","properties":{"value":{"type":"array","items":{"properties":{"b":{"$ref" : "#/properties/value/items/properties/a"},"a":{"$ref":"#/properties/value"},
+            "c":{"$ref":"#/definitions/C"}}}}},"required":["value"],"additionalProperties":false,"definitions":{"C":{"$ref":"https://example.com/#"}}}"##;
+        assert_eq!(wrap(&Json::parse(schema).unwrap()).unwrap().get(), expected);
+    }
+
+    #[test]
+    fn whole_answers_are_taken_out_or_left_as_they_are() {
+        for (text, answer) in [
+            (" {\"value\": [1] }\n", "[1]"),
+            (r#"{"value":12,"unit":"cm"}"#, r#"{"value":12,"unit":"cm"}"#),
+            (r#"{"value":["a","b"#, r#"["a","b"#),
+            ("words", "words"),
+        ] {
+            assert_eq!(unwrapped(text), answer);
+        }
+    }
+
+    #[test]
     fn answers_are_taken_out_wherever_they_are_cut() {
+        let long = format!("{{{}\"value\":7}}", " ".repeat(MAX_HEAD));
         for (text, answer) in [
             (r#"{"value":["a","}]",{"b":[1]}]}"#, r#"["a","}]",{"b":[1]}]"#),
             (" {\n \"value\" : \"a \\\" } b\" \n}\n", "\"a \\\" } b\""),
             (r#"{"value": 12.5}"#, "12.5"),
             (r#"{"value":null ,"more":1}"#, "null"),
+            (&format!("{{{}\"value\":7}}", " ".repeat(100)), "7"),
+            (&long, &long),
             (r#"["not wrapped"]"#, r#"["not wrapped"]"#),
             (r#"{"other":1}"#, r#"{"other":1}"#),
             (r#"{"val"#, r#"{"val"#),
@@ -199,6 +315,9 @@ mod tests {
                 let got = [unwrap.push(a), unwrap.push(b), unwrap.finish()].concat();
                 assert_eq!(got.trim_start(), answer, "{text:?} cut at {at}");
             }
+            let mut unwrap = Unwrap::default();
+            let letters: String = text.chars().map(|letter| unwrap.push(&letter.to_string())).collect();
+            assert_eq!((letters + &unwrap.finish()).trim_start(), answer, "{text:?} letter by letter");
         }
     }
 }

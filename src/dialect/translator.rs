@@ -56,8 +56,8 @@ struct Sink {
     /// Bytes of signatures that have come.
     signed: u64,
     lost: Lost,
-    /// The texts that are being told, by answer and block, where answers come in an object.
-    wrapped: Option<Vec<(u32, u32, Unwrap)>>,
+    /// Where answers come in an object.
+    wrapped: Option<Wrapped>,
     ended: bool,
 }
 
@@ -92,7 +92,7 @@ impl Translator {
 
     /// Answers come in an object, and are taken out of it.
     pub fn unwrap(&mut self) {
-        self.inner.sink.wrapped = Some(Vec::new());
+        self.inner.sink.wrapped = Some(Wrapped::default());
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -223,8 +223,8 @@ impl Sink {
         if !self.ended && self.text + self.signed > MAX_TEXT {
             return self.fail(b"", format!("the upstream's stream has more than {MAX_TEXT} bytes of text").as_bytes());
         }
-        if let Some(texts) = &mut self.wrapped
-            && !unwrapped(texts, &mut event, &mut |held| self.writer.event(held, &mut self.out))
+        if let Some(wrapped) = &mut self.wrapped
+            && !wrapped.event(&mut event, &mut |held| self.writer.event(held, &mut self.out))
         {
             return;
         }
@@ -249,32 +249,46 @@ impl Sink {
     }
 }
 
-/// Takes the text of `event` out of its object; what was held back of a text that ends is told by `tell`. `false` when nothing is
-/// left of the event.
-fn unwrapped(texts: &mut Vec<(u32, u32, Unwrap)>, event: &mut Event<'_>, tell: &mut dyn FnMut(&Event<'_>)) -> bool {
-    let at = |texts: &[(u32, u32, Unwrap)], choice, block| texts.iter().position(|t| (t.0, t.1) == (choice, block));
-    match event {
-        Event::Open { choice, block, opened: Opened::Text } => texts.push((*choice, *block, Unwrap::default())),
-        Event::Delta { choice, block, text } => {
-            if let Some((.., unwrap)) = at(texts, *choice, *block).and_then(|at| texts.get_mut(at)) {
-                let answer = unwrap.push(&text.decode());
+/// Answers that come in an object.
+#[derive(Default)]
+struct Wrapped {
+    /// Texts that are open, by answer and block.
+    texts: Vec<(u32, u32)>,
+    /// How far each answer has come: thoughts and calls may stand between its texts.
+    answers: Vec<(u32, Unwrap)>,
+}
+
+impl Wrapped {
+    /// Takes the text of `event` out of its object; what was held back and is none is told by `tell`. `false` when nothing is left of
+    /// the event.
+    fn event(&mut self, event: &mut Event<'_>, tell: &mut dyn FnMut(&Event<'_>)) -> bool {
+        match event {
+            Event::Open { choice, block, opened: Opened::Text } => {
+                self.texts.push((*choice, *block));
+                if !self.answers.iter().any(|answer| answer.0 == *choice) {
+                    self.answers.push((*choice, Unwrap::default()));
+                }
+            }
+            Event::Delta { choice, block, text } if self.texts.contains(&(*choice, *block)) => {
+                let answer = self.answers.iter_mut().find(|answer| answer.0 == *choice);
+                let answer = answer.map(|(_, unwrap)| unwrap.push(&text.decode())).unwrap_or_default();
                 if answer.is_empty() {
                     return false;
                 }
                 *text = answer.into();
             }
-        }
-        Event::Close { choice, block } => {
-            if let Some(at) = at(texts, *choice, *block) {
-                let held = texts.swap_remove(at).2.finish();
+            Event::Close { choice, block } if self.texts.contains(&(*choice, *block)) => {
+                self.texts.retain(|text| *text != (*choice, *block));
+                let answer = self.answers.iter_mut().find(|answer| answer.0 == *choice);
+                let held = answer.map(|(_, unwrap)| unwrap.finish()).unwrap_or_default();
                 if !held.is_empty() {
                     tell(&Event::Delta { choice: *choice, block: *block, text: held.into() });
                 }
             }
+            _ => {}
         }
-        _ => {}
+        true
     }
-    true
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Content, Dropped, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text, Unwrap, wrap,
+        Content, Dropped, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text,
+        unwrap_parts, wrap,
     },
     dialect::{
         Ask, Codec, Destination, Dialect, Family, Lost, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage,
@@ -323,15 +324,14 @@ impl Translation {
         if !wants_stream && let Some(failure) = codec(self.to).failure_of(&answer) {
             return Ok(self.failed(parts, &failure, reading));
         }
-        for part in answer.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
-            match &mut part.content {
-                Content::Call(call) => self.names.restore(&mut call.name),
-                Content::Text { text, .. } if self.unwrap => {
-                    let mut unwrap = Unwrap::default();
-                    let answer = unwrap.push(&text.decode());
-                    *text = Text::from(answer + &unwrap.finish());
+        for choice in &mut answer.choices {
+            for part in &mut choice.parts {
+                if let Content::Call(call) = &mut part.content {
+                    self.names.restore(&mut call.name);
                 }
-                _ => {}
+            }
+            if self.unwrap {
+                unwrap_parts(&mut choice.parts);
             }
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
