@@ -143,13 +143,15 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
         extra_content: None,
     });
     let calls = message.tool_calls.into_iter().flatten().chain(older);
-    let mut ids = HashSet::new();
+    let mut ids: HashSet<String> = HashSet::new();
     for (at, call) in calls.enumerate() {
         lost.add_if(call.custom.is_some(), "custom");
         let Some(mut call) = read_call(call, || made(at)) else { continue };
-        if !ids.insert(call.id.decode().into_owned()) {
-            call.id = apart(&call.id.decode(), at, true).into();
+        let id = apart(&call.id.decode(), at, |id| ids.contains(id));
+        if !call.id.is(&id) {
+            call.id = id.clone().into();
         }
+        ids.insert(id);
         parts.push(Content::Call(call).into());
     }
     let finish = finish.with_calls(parts.len() > before);
@@ -175,9 +177,16 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     }
 }
 
-/// The id of a call that some other has already (`taken`) made different, since results are told apart by it.
-pub(super) fn apart(id: &str, at: usize, taken: bool) -> String {
-    if taken { format!("{id}_{at}") } else { id.to_owned() }
+/// The id of the call at this place, made different where another has it already, since results are told apart by it.
+pub(super) fn apart(id: &str, at: usize, taken: impl Fn(&str) -> bool) -> String {
+    let mut apart = id.to_owned();
+    for number in at.. {
+        if !taken(&apart) {
+            break;
+        }
+        apart = format!("{id}_{number}");
+    }
+    apart
 }
 
 /// A call; arguments that are no object, which a model cut short can leave, stay as they are.

@@ -304,7 +304,7 @@ impl Answer {
                 let place = self.calls.len();
                 let reply = reply.map(Text::from);
                 let wire_id = id.map_or_else(|| made_up_id(reply.as_ref(), place), |id| id.decode().into_owned());
-                let id = apart(&wire_id, place, self.calls.iter().any(|known| known.wire_id == wire_id));
+                let id = apart(&wire_id, place, |id| self.calls.iter().any(|known| known.id == id));
                 self.calls.push(Calling { index: call.index, wire_id, id, block: None, early: String::new() });
                 place
             }
@@ -322,7 +322,9 @@ impl Answer {
         if let Some(id) = id {
             // With a name on a number of its own it is another call, whatever its id: some servers give all calls one.
             let other = |call: &Calling| named && index.is_some() && call.index.is_some() && call.index != index;
-            let known = self.calls.iter().rposition(|call| id.is(&call.wire_id) && !other(call));
+            let same = |call: &Calling| id.is(&call.wire_id);
+            let exact = index.and_then(|_| self.calls.iter().rposition(|call| same(call) && call.index == index));
+            let known = exact.or_else(|| self.calls.iter().rposition(|call| same(call) && !other(call)));
             // Without a name it can't be another call.
             return known.or_else(|| if named { None } else { index.and_then(at_index) });
         }
