@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use memchr::{memchr2, memmem::Finder};
+use memchr::{
+    memchr2,
+    memmem::{self, Finder},
+};
 
 /// Events that are all looked at; of those behind them one in [`STRIDE`] is, and stands for the others. Few streams end uncounted,
 /// so that this may cost next to nothing.
@@ -10,8 +13,17 @@ const ALL: u64 = 16;
 const STRIDE: u64 = 8;
 
 /// Members whose text is the model's: of a delta, in any dialect.
-const KEYS: [&[u8]; 8] =
-    [b"content", b"text", b"delta", b"arguments", b"partial_json", b"thinking", b"reasoning_content", b"input"];
+const KEYS: [&[u8]; 9] = [
+    b"content",
+    b"text",
+    b"delta",
+    b"arguments",
+    b"partial_json",
+    b"thinking",
+    b"reasoning_content",
+    b"reasoning",
+    b"input",
+];
 
 static COLON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\":"));
 
@@ -41,6 +53,10 @@ impl TextMeter {
 
 /// Bytes of text in one event: of strings that are values of [`KEYS`].
 fn said(data: &[u8]) -> u64 {
+    // Responses says again what it has said when a part is done.
+    if memmem::find(data.get(..96).unwrap_or(data), b".done\"").is_some() {
+        return 0;
+    }
     let mut bytes = 0;
     for at in COLON.find_iter(data) {
         let (before, behind) = (data.get(..at).unwrap_or_default(), data.get(at + 2..).unwrap_or_default());
@@ -79,6 +95,8 @@ mod tests {
             (r#"{"type":"content_block_delta","delta":{"type":"input_json_delta","partial_json":"12"}}"#, 2),
             (r#"{"candidates": [{"content": {"parts": [{"text": "four"}], "role": "model"}}]}"#, 4),
             (r#"{"contentBlockIndex":0,"delta":{"text":"four"},"p":"abcdef"}"#, 4),
+            (r#"{"choices":[{"delta":{"reasoning":"four"}}]}"#, 4),
+            (r#"{"type":"response.output_text.done","item_id":"msg_1","text":"all of it again"}"#, 0),
             (r#"{"delta":{"content":"cut"#, 3),
             ("[DONE]", 0),
         ] {
