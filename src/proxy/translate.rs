@@ -363,11 +363,15 @@ impl Translation {
     fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &Reading) -> Translated {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-        let id = id_of(request_id_header(self.to)).unwrap_or(&reading.request_id).to_owned();
+        let name = request_id_header(self.to);
+        let id = id_of(name).unwrap_or(&reading.request_id).to_owned();
         let status = codec(self.to).write_error(failure, &id, &mut out);
         parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = &mut parts.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.entry(name).or_insert(id);
+        }
         if let Some(seconds) = failure.retry_after {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
         }
