@@ -2,7 +2,10 @@
 
 use serde::de::IgnoredAny;
 
-use super::{ModelFacts, StreamMode, fields};
+use super::{
+    ModelFacts, StreamMode,
+    fields::{self, Repair},
+};
 use crate::{
     conversation::{Dropped, ErrorClass, Event, Failure, Invalid, Reply, Request},
     stream::TopLevel,
@@ -116,20 +119,33 @@ pub(super) fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'st
     if serde_json::from_slice::<IgnoredAny>(data).is_ok() {
         return None;
     }
-    Some(Failure {
+    Some(cut("the upstream's stream can't be read".into()))
+}
+
+/// The end of a stream that can't be told any further.
+pub(super) fn cut(message: String) -> Failure<'static> {
+    Failure {
         status: 502,
         class: ErrorClass::BadGateway,
         code: None,
-        message: "the upstream's stream can't be read".into(),
+        message: message.into(),
         param: None,
         retry_after: None,
-    })
+    }
 }
 
-/// An event that can't be read for members of types that nobody expected: without them, and their names. `None` if that does not help.
-pub(super) fn repaired(data: &[u8], wrong: &dyn Fn(&str) -> Option<fields::Place>) -> Option<(String, Dropped)> {
+/// An event that can't be read for members of types that nobody expected: without them, and their names; the end of the stream if one
+/// of them is `vital`. `None` if nothing helps.
+pub(super) fn repaired(
+    data: &[u8],
+    vital: &[&str],
+    wrong: &dyn Fn(&str) -> Option<fields::Place>,
+) -> Option<Result<(String, Dropped), Failure<'static>>> {
     let text = std::str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'))?;
-    fields::repair(text, wrong)
+    Some(match fields::repair(text, vital, wrong)? {
+        Repair::Mended(text, names) => Ok((text, names)),
+        Repair::Vital(name) => Err(cut(format!("the upstream's stream can't be read: {name} is of another type"))),
+    })
 }
 
 /// Tells of what an event was read without.

@@ -166,19 +166,62 @@ impl Unknown<'_> {
 /// Most members of a document that are taken out of it to make the rest readable.
 const MAX_REPAIRS: usize = 16;
 
-/// A document that is readable but for members of a type that nobody expected: with `null` in their place, and their names. `wrong`
-/// says where the first one stands, as [`wrong`] does. `None` if it can't be made readable so, and if nothing is wrong with it.
-pub(super) fn repair(json: &str, wrong: &dyn Fn(&str) -> Option<Place>) -> Option<(String, Dropped)> {
+/// Members of replies and events that hold the answer itself, or say which answer it is of: without them it would be another.
+pub(super) const ANSWER: &[&str] = &[
+    "choices",
+    "candidates",
+    "output",
+    "message",
+    "delta",
+    "content",
+    "parts",
+    "text",
+    "tool_calls",
+    "function",
+    "functionCall",
+    "toolUse",
+    "name",
+    "arguments",
+    "args",
+    "input",
+    "partial_json",
+    "index",
+    "contentBlockIndex",
+];
+
+/// What became of a document that can't be read for members of types that nobody expected.
+pub(super) enum Repair {
+    /// It is readable with `null` in their place; their names.
+    Mended(String, Dropped),
+    /// This one must not be missing.
+    Vital(String),
+}
+
+impl Repair {
+    pub(super) fn mended(self) -> Option<(String, Dropped)> {
+        match self {
+            Self::Mended(text, names) => Some((text, names)),
+            Self::Vital(_) => None,
+        }
+    }
+}
+
+/// Repairs a document. `wrong` says where the first wrong member stands, as [`wrong`] does; `vital` are not taken out. `None` if it
+/// can't be made readable so, and if nothing is wrong with it.
+pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<Place>) -> Option<Repair> {
     serde_json::from_str::<&RawValue>(json).ok()?;
     let (mut text, mut names) = (json.to_owned(), Dropped::default());
     for _ in 0..MAX_REPAIRS {
-        let Some(mut place) = wrong(&text) else { return (text != json).then_some((text, names)) };
+        let Some(mut place) = wrong(&text) else { return (text != json).then_some(Repair::Mended(text, names)) };
         // What must not be absent takes along what it is in, but never the document itself.
         loop {
             if place.0.is_empty() {
                 return None;
             }
             let value = place.find(&text)?;
+            if vital.contains(&place.name()) {
+                return Some(Repair::Vital(place.name().to_owned()));
+            }
             if value != "null" {
                 let start = value.as_ptr().addr() - text.as_ptr().addr();
                 let span = start..start + value.len();
@@ -280,7 +323,7 @@ mod tests {
     #[test]
     fn documents_are_read_without_what_is_of_no_known_type() {
         let mended = |json: &str| {
-            let (text, names) = repair(json, &|json| wrong::<Wire<'_>>(json))?;
+            let (text, names) = repair(json, &["vital"], &|json| wrong::<Wire<'_>>(json))?.mended()?;
             Some(format!("{text} {names}"))
         };
         assert_eq!(mended(r#"{"name":"a"}"#), None, "nothing is wrong");

@@ -115,6 +115,32 @@ fn members_of_types_that_nobody_expected_are_left_out_and_named() {
 }
 
 #[test]
+fn an_answer_that_cant_be_read_is_no_empty_one() {
+    let choice = |message: Value| json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
+    for choices in [
+        choice(json!("hi there")),
+        choice(json!({"role": "assistant", "tool_calls": [{"id": "t", "function": "get_weather"}]})),
+        choice(
+            json!({"role": "assistant", "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": "{}"}}, "bad"]}),
+        ),
+        json!([{"index": "0", "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]),
+    ] {
+        let upstream = Upstream::json(&json!({"id": "c1", "model": "m", "choices": choices}).to_string());
+        let gateway = start("openai", &upstream, "m");
+        let reply = gateway.post(MESSAGES, message(false));
+        assert_eq!(reply.status, 502, "{choices}: {}", reply.text());
+
+        let mut events = choices.clone();
+        let message = events[0].as_object_mut().unwrap().remove("message").unwrap();
+        events[0]["delta"] = message;
+        let upstream = streaming(&[json!({"id": "c1", "model": "m", "choices": events})]);
+        let gateway = start("openai", &upstream, "m");
+        let stream = gateway.post(MESSAGES, self::message(true)).text();
+        assert!(stream.contains("event: error") && !stream.contains("message_stop"), "{choices}: {stream}");
+    }
+}
+
+#[test]
 fn calls_of_one_id_are_told_apart() {
     let call = |index: Option<u32>, name: &str| {
         let mut call = json!({"id": "call", "type": "function", "function": {"name": name, "arguments": "{}"}});
@@ -133,9 +159,18 @@ fn calls_of_one_id_are_told_apart() {
     assert_eq!((&content[0]["name"], &content[1]["name"]), (&json!("one"), &json!("two")), "{reply}");
     assert_ne!(content[0]["id"], content[1]["id"], "{reply}");
 
+    let more =
+        |index: u32, arguments: &str| json!({"index": index, "id": "call", "function": {"arguments": arguments}});
+    let begun = |index: u32, name: &str| {
+        let mut call = call(Some(index), name);
+        call["function"]["arguments"] = "".into();
+        call
+    };
     let upstream = streaming(&[
-        chunk(&json!({"tool_calls": [call(Some(0), "one")]}), &json!(null)),
-        chunk(&json!({"tool_calls": [call(Some(1), "two")]}), &json!(null)),
+        chunk(&json!({"tool_calls": [begun(0, "one")]}), &json!(null)),
+        chunk(&json!({"tool_calls": [begun(1, "two")]}), &json!(null)),
+        chunk(&json!({"tool_calls": [more(0, "{\"a\":1}")]}), &json!(null)),
+        chunk(&json!({"tool_calls": [more(1, "{\"b\":2}")]}), &json!(null)),
         chunk(&json!({}), &json!("tool_calls")),
     ]);
     let gateway = start("openai", &upstream, "m");
@@ -143,6 +178,10 @@ fn calls_of_one_id_are_told_apart() {
     let opened = |event: &Value| Some(event["content_block"]["id"].as_str()?.to_owned());
     let ids: Vec<String> = events(&stream).iter().filter_map(opened).collect();
     assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?} in {stream}");
+    let given = |event: &Value| Some((event["index"].as_u64()?, event["delta"]["partial_json"].as_str()?.to_owned()));
+    let given: Vec<(u64, String)> =
+        events(&stream).iter().filter_map(given).filter(|(_, json)| !json.is_empty()).collect();
+    assert_eq!(given, [(0, "{\"a\":1}".to_owned()), (1, "{\"b\":2}".to_owned())], "{stream}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost, unreadable},
-        fields::wrong,
+        fields::{ANSWER, wrong},
     },
 };
 
@@ -79,8 +79,15 @@ impl ReadEvents for Reader {
         let Ok(text) = std::str::from_utf8(data) else { return };
         let wire = serde_json::from_str::<WireReply<'_>>(text);
         if wire.is_err()
-            && let Some((text, names)) = repaired(data, &|json| wrong::<WireReply<'_>>(json))
+            && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<WireReply<'_>>(json))
         {
+            let (text, names) = match repaired {
+                Ok(repaired) => repaired,
+                Err(failure) => {
+                    self.ended = true;
+                    return sink(Event::Error(failure));
+                }
+            };
             self.event(name, text.as_bytes(), sink);
             if self.started && !self.ended {
                 tell_lost(&names, sink);
@@ -372,6 +379,8 @@ impl Answer {
                 // A call without a name is none in the end.
                 if call.early.len() < MAX_EARLY {
                     call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
+                } else {
+                    sink(Event::Lost("arguments".into()));
                 }
                 return;
             }

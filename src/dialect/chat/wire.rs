@@ -274,9 +274,9 @@ pub(super) fn usage(raw: &RawValue) -> TokenUsage {
         reasoning_tokens: Option<u64>,
     }
     // One count that is no number does not make the others wrong.
-    let repaired = || fields::repair(raw.get(), &|json| fields::wrong::<Option<Usage>>(json)).map(|(text, _)| text);
+    let repaired = || fields::repair(raw.get(), &[], &|json| fields::wrong::<Option<Usage>>(json))?.mended();
     let read = |json: &str| serde_json::from_str::<Option<Usage>>(json).ok();
-    let wire = read(raw.get()).or_else(|| read(&repaired()?)).flatten().unwrap_or_default();
+    let wire = read(raw.get()).or_else(|| read(&repaired()?.0)).flatten().unwrap_or_default();
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     TokenUsage {
         input: wire.prompt_tokens,

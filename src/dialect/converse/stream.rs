@@ -12,7 +12,7 @@ use crate::{
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost, unreadable},
-        fields::wrong,
+        fields::{ANSWER, wrong},
     },
 };
 
@@ -148,13 +148,17 @@ impl ReadEvents for Reader {
             b"contentBlockStop" => wrong::<BlockStop>(json),
             _ => wrong::<MessageStop<'_>>(json),
         };
-        if let Some((text, names)) = repaired(data, &wrong)
-            && self.read(name, text.as_bytes(), sink).is_ok()
-        {
-            if self.started && !self.over {
-                tell_lost(&names, sink);
+        let failure = match repaired(data, ANSWER, &wrong) {
+            Some(Ok((text, names))) if self.read(name, text.as_bytes(), sink).is_ok() => {
+                if self.started && !self.over {
+                    tell_lost(&names, sink);
+                }
+                return;
             }
-        } else if let Some(failure) = unreadable(None, data) {
+            Some(Err(failure)) => Some(failure),
+            _ => unreadable(None, data),
+        };
+        if let Some(failure) = failure {
             self.over = true;
             sink(Event::Error(failure));
         }

@@ -50,7 +50,8 @@ impl Codec for Generate {
     }
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
-        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::Wire<'_>>(json))
+        fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| fields::wrong::<reply::Wire<'_>>(json))?
+            .mended()
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

@@ -10,7 +10,7 @@ use crate::{
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost, unreadable},
-        fields::wrong,
+        fields::{ANSWER, wrong},
     },
 };
 
@@ -66,8 +66,16 @@ impl ReadEvents for Reader {
             Some(chunk) if chunk.error.is_none() => chunk,
             parsed => {
                 if parsed.is_none()
-                    && let Some((text, names)) = repaired(data, &|json| wrong::<Wire<'_>>(json))
+                    && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<Wire<'_>>(json))
                 {
+                    let (text, names) = match repaired {
+                        Ok(repaired) => repaired,
+                        Err(failure) => {
+                            self.start(None, None, sink);
+                            self.ended = true;
+                            return sink(Event::Error(failure));
+                        }
+                    };
                     self.event(name, text.as_bytes(), sink);
                     if self.started && !self.ended {
                         tell_lost(&names, sink);

@@ -65,7 +65,10 @@ impl Codec for Messages {
     }
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
-        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::WireReply<'_>>(json))
+        fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
+            fields::wrong::<reply::WireReply<'_>>(json)
+        })?
+        .mended()
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ use crate::{
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost, unreadable},
-        fields::wrong,
+        fields::{ANSWER, wrong},
     },
 };
 
@@ -63,6 +63,9 @@ struct WireDelta<'a> {
     stop_sequence: Option<Text<'a>>,
 }
 
+/// Blocks that are remembered as open. Anthropic opens one at a time; more are closed, so that no stream grows the list.
+const MAX_OPEN: usize = 64;
+
 /// How far a stream has come.
 #[derive(Clone, Copy, Default, PartialEq, PartialOrd)]
 enum Stage {
@@ -96,8 +99,15 @@ impl ReadEvents for Reader {
         let event = serde_json::from_slice::<WireEvent<'_>>(data);
         if event.is_err()
             && name != Some(b"error")
-            && let Some((text, names)) = repaired(data, &|json| wrong::<WireEvent<'_>>(json))
+            && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<WireEvent<'_>>(json))
         {
+            let (text, names) = match repaired {
+                Ok(repaired) => repaired,
+                Err(failure) => {
+                    self.stage = Stage::Ended;
+                    return sink(Event::Error(failure));
+                }
+            };
             self.event(name, text.as_bytes(), sink);
             if self.stage >= Stage::Begun && self.stage != Stage::Ended {
                 tell_lost(&names, sink);
@@ -183,6 +193,10 @@ impl Reader {
         };
         let signature = signature.filter(|text| opened == Opened::Thinking && !text.is_empty());
         self.next += 1;
+        if self.open.len() >= MAX_OPEN {
+            let (_, oldest) = self.open.remove(0);
+            sink(Event::Close { choice, block: oldest });
+        }
         self.open.push((index, block));
         sink(Event::Open { choice, block, opened });
         if let Some(text) = first.filter(|text| !text.is_empty()) {

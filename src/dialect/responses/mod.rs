@@ -56,7 +56,10 @@ impl Codec for Responses {
     }
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
-        fields::repair(std::str::from_utf8(body).ok()?, &|json| fields::wrong::<reply::WireResponse<'_>>(json))
+        fields::repair(std::str::from_utf8(body).ok()?, reply::VITAL, &|json| {
+            fields::wrong::<reply::WireResponse<'_>>(json)
+        })?
+        .mended()
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

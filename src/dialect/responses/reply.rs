@@ -15,6 +15,9 @@ use crate::{
     stream::TopLevel,
 };
 
+/// Members without which an answer would be another; `delta` is one of many events, some of them new.
+pub(super) const VITAL: &[&str] = &["output", "content", "text", "name", "arguments"];
+
 /// A `response` object.
 #[derive(Deserialize)]
 pub(super) struct WireResponse<'a> {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     error,
-    reply::{WireResponse, read_citation, read_item, read_logprobs, read_thoughts},
+    reply::{VITAL, WireResponse, read_citation, read_item, read_logprobs, read_thoughts},
     wire::{Item, lenient},
 };
 use crate::{
@@ -88,7 +88,15 @@ impl ReadEvents for Reader {
         }
         // What is JSON of another form is an event of another kind; `[DONE]` is none.
         let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
-            if let Some((text, names)) = repaired(data, &|json| wrong::<Wire<'_>>(json)) {
+            if let Some(repaired) = repaired(data, VITAL, &|json| wrong::<Wire<'_>>(json)) {
+                let (text, names) = match repaired {
+                    Ok(repaired) => repaired,
+                    Err(failure) => {
+                        self.start(None, sink);
+                        self.ended = true;
+                        return sink(Event::Error(failure));
+                    }
+                };
                 self.event(name, text.as_bytes(), sink);
                 if self.started && !self.ended {
                     tell_lost(&names, sink);
