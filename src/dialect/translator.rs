@@ -32,6 +32,8 @@ const MAX_BARE: usize = 64 * 1024;
 /// Most text and arguments of a stream, in bytes: several times what any model can say. Some dialects repeat them at the end, so that
 /// they are kept.
 const MAX_TEXT: u64 = 16 * 1024 * 1024;
+/// What a block costs beside its text, about, in bytes.
+const BLOCK: u64 = 1024;
 
 enum Frames {
     Sse(SseDecoder),
@@ -53,8 +55,10 @@ struct Sink {
     model: Option<String>,
     /// Bytes of text and arguments that have come.
     text: u64,
-    /// Bytes of signatures that have come.
-    signed: u64,
+    /// Bytes of what is kept beside text, about: of signatures, and of each block and source.
+    beside: u64,
+    /// What is told has come whole, so that it is bounded already.
+    whole: bool,
     lost: Lost,
     /// Where answers come in an object.
     wrapped: Option<Wrapped>,
@@ -76,7 +80,8 @@ impl Translator {
             usage: TokenUsage::default(),
             model: None,
             text: 0,
-            signed: 0,
+            beside: 0,
+            whole: false,
             lost: Lost::new(to),
             wrapped: None,
             ended: false,
@@ -111,6 +116,11 @@ impl Translator {
                 let room = MAX_BARE.saturating_sub(self.bare.len()).min(bare.len());
                 self.bare.extend_from_slice(bare.get(..room).unwrap_or_default());
                 decoder.push(events, &mut |event| inner.event(event.name, event.data));
+                if decoder.oversized() > 0 && !inner.sink.ended {
+                    inner
+                        .sink
+                        .refuse(format!("an event of the upstream's stream is larger than {MAX_EVENT_BYTES} bytes"));
+                }
             }
             Frames::Aws(decoder) => decoder
                 .push(frame, &mut |frame| match frame.error {
@@ -152,6 +162,7 @@ impl Translator {
     /// Tells a whole reply as a stream, to its end.
     pub fn replay(&mut self, reply: &crate::conversation::Reply<'_>) -> Bytes {
         let sink = &mut self.inner.sink;
+        sink.whole = true;
         reply.replay(&mut |event| sink.event(event));
         sink.take()
     }
@@ -215,13 +226,24 @@ impl Sink {
             }
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Delta { text, .. } => self.text += text.size().saturating_sub(2) as u64,
-            Event::Signed { signature, .. } => self.signed += signature.value.size() as u64,
-            Event::Open { opened: Opened::Call { name, .. }, .. } => self.names.restore(name),
+            Event::Signed { signature, .. } => self.beside += signature.value.size() as u64,
+            Event::Open { opened, .. } => {
+                self.beside += BLOCK;
+                match opened {
+                    Opened::Call { id, name, .. } => {
+                        self.beside += (id.size() + name.size()) as u64;
+                        self.names.restore(name);
+                    }
+                    Opened::Redacted(data) => self.beside += data.value.size() as u64,
+                    _ => {}
+                }
+            }
+            Event::Cited { .. } => self.beside += BLOCK,
             Event::Error(_) | Event::End => self.ended = true,
             _ => {}
         }
-        if !self.ended && self.text + self.signed > MAX_TEXT {
-            return self.fail(b"", format!("the upstream's stream has more than {MAX_TEXT} bytes of text").as_bytes());
+        if !self.ended && !self.whole && self.text + self.beside > MAX_TEXT {
+            return self.refuse(format!("the upstream's stream has more than {MAX_TEXT} bytes of text"));
         }
         if let Some(wrapped) = &mut self.wrapped
             && !wrapped.event(&mut event, &mut |held| self.writer.event(held, &mut self.out))
@@ -242,6 +264,11 @@ impl Sink {
             param: None,
             retry_after: None,
         }));
+    }
+
+    /// Ends the client's stream, because the provider's can't be told.
+    fn refuse(&mut self, message: String) {
+        self.event(Event::Error(codec::cut(message)));
     }
 
     fn take(&mut self) -> Bytes {
@@ -357,9 +384,18 @@ mod tests {
         let piece = "a".repeat(1024 * 1024);
         let event = format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{piece}\"}}]}}}}]}}\n\n");
         let seen = translate(&[&*event; 20]);
-        assert!((16 << 20..18 << 20).contains(&seen.len()), "{} bytes", seen.len());
+        assert!((15 << 20..18 << 20).contains(&seen.len()), "{} bytes", seen.len());
         let end = seen.get(seen.len() - 400..).unwrap();
         assert!(end.contains("\"error\"") && end.contains("bytes of text"), "{end}");
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_not_passed_over() {
+        let text = |text: &str| {
+            format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}}}]}}\n\n")
+        };
+        let seen = translate(&[&text("one"), &text(&"a".repeat(MAX_EVENT_BYTES + 1)), &text("two")]);
+        assert!(seen.contains("one") && seen.contains("larger than") && !seen.contains("two"), "{seen}");
     }
 
     #[test]
