@@ -15,13 +15,13 @@ const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 const PLACE: &str = "/properties/value";
 /// Longest beginning of an answer that is kept while it may be that of the object, in bytes.
 const MAX_HEAD: usize = 1024;
-/// References that are followed to find out what a schema describes.
-const MAX_STEPS: u8 = 16;
+/// Schemas that are looked at to find out what one describes: references may lead round and round, and each to many.
+const MAX_SCHEMAS: usize = 256;
 
 /// The schema of an object around what `schema` describes, all members in their order; `None` if that is an object already.
 pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
-    let root = schema.value().ok()?;
-    if is_object(&root, &root, MAX_STEPS) {
+    let (root, mut left) = (schema.value().ok()?, MAX_SCHEMAS);
+    if is_object(&root, &root, &mut left) {
         return None;
     }
     // Its text, because models answer in the order of a schema's members.
@@ -50,15 +50,17 @@ pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
 }
 
 /// Whether a schema describes an object, or says nothing against one.
-fn is_object(schema: &Value, root: &Value, steps: u8) -> bool {
+/// `left` is how many schemas may still be looked at.
+fn is_object(schema: &Value, root: &Value, left: &mut usize) -> bool {
     let Value::Object(schema) = schema else { return true };
-    let Some(steps) = steps.checked_sub(1) else { return true };
+    let Some(fewer) = left.checked_sub(1) else { return true };
+    *left = fewer;
     if let Some(kind) = schema.get("type") {
         return kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("object"));
     }
     let referred = schema.get("$ref").and_then(Value::as_str).and_then(|to| root.pointer(to.strip_prefix('#')?));
-    let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-    says_nothing_else(schema) && referred.into_iter().chain(all).all(|other| is_object(other, root, steps))
+    let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten().take(MAX_SCHEMAS);
+    says_nothing_else(schema) && referred.into_iter().chain(all).all(|other| is_object(other, root, left))
 }
 
 fn says_nothing_else(schema: &Map<String, Value>) -> bool {
@@ -254,6 +256,9 @@ mod tests {
         {
             assert_eq!(wrapped(object), None, "{object}");
         }
+        // References to itself, many at a time, are looked at once more and no further.
+        let round = format!(r#"{{"allOf":[{}]}}"#, vec![r##"{"$ref":"#"}"##; 1000].join(","));
+        assert_eq!(wrapped(&round), None);
         let schema = r##"{"type":"array","items":{"$ref":"#/$defs/A"},"$defs":{"A":{"type":"string"}}}"##;
         let expected = json!({
             "type": "object", "required": ["value"], "additionalProperties": false,
