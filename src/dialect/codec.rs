@@ -110,7 +110,7 @@ pub trait ReadEvents: Send {
 
 /// The end of a stream whose event can't be read: what was in it is lost, so the rest is no whole answer. `None` for what is
 /// JSON but not what was expected, and for events that are none of the dialect's: empty, `[DONE]`, named and no object.
-pub(super) fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
+fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
     let data = data.trim_ascii();
     let foreign = name.is_some() && !data.starts_with(b"{");
     if data.is_empty() || foreign || data.starts_with(b"[DONE]") {
@@ -134,18 +134,22 @@ pub(super) fn cut(message: String) -> Failure<'static> {
     }
 }
 
-/// An event that can't be read for members of types that nobody expected: without them, and their names; the end of the stream if one
-/// of them is `vital`. `None` if nothing helps.
+/// What to do about an event that can't be read: to read it without members of types that nobody expected, whose names are beside it;
+/// or to end the stream, if one of them is `vital` or it is no JSON. `None` for events that are none of the dialect's.
 pub(super) fn repaired(
+    name: Option<&[u8]>,
     data: &[u8],
     vital: &[&str],
     wrong: &dyn Fn(&str) -> Option<fields::Place>,
 ) -> Option<Result<(String, Dropped), Failure<'static>>> {
-    let text = std::str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'))?;
-    Some(match fields::repair(text, vital, wrong)? {
-        Repair::Mended(text, names) => Ok((text, names)),
-        Repair::Vital(name) => Err(cut(format!("the upstream's stream can't be read: {name} is of another type"))),
-    })
+    let text = std::str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'));
+    match text.and_then(|text| fields::repair(text, vital, wrong)) {
+        Some(Repair::Mended(text, names)) => Some(Ok((text, names))),
+        Some(Repair::Vital(name)) => {
+            Some(Err(cut(format!("the upstream's stream can't be read: {name} is of another type"))))
+        }
+        None => unreadable(name, data).map(Err),
+    }
 }
 
 /// Tells of what an event was read without.

@@ -96,7 +96,7 @@ impl Translator {
     }
 
     /// Answers come in an object, and are taken out of it.
-    pub fn unwrap(&mut self) {
+    pub fn take_out_of_object(&mut self) {
         self.inner.sink.wrapped = Some(Wrapped::default());
     }
 

@@ -282,7 +282,7 @@ impl Translation {
             let mode = self.head.mode;
             let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
             if self.unwrap {
-                translator.unwrap();
+                translator.take_out_of_object();
             }
             return Ok(Translated::Stream(
                 Response::from_parts(parts, body),

@@ -11,7 +11,7 @@ use crate::{
     conversation::{Content, Event, Finish, Opened, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost, unreadable},
+        codec::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };
@@ -78,32 +78,26 @@ impl ReadEvents for Reader {
         }
         let Ok(text) = std::str::from_utf8(data) else { return };
         let wire = serde_json::from_str::<WireReply<'_>>(text);
-        if wire.is_err()
-            && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<WireReply<'_>>(json))
-        {
-            let (text, names) = match repaired {
-                Ok(repaired) => repaired,
-                Err(failure) => {
-                    self.ended = true;
-                    return sink(Event::Error(failure));
-                }
-            };
-            self.event(name, text.as_bytes(), sink);
-            if self.started && !self.ended {
-                tell_lost(&names, sink);
-            }
-            return;
-        }
         if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
             self.ended = true;
             sink(Event::Error(error::read(200, data)));
             return;
         }
         if let Ok(wire) = wire {
-            self.chunk(wire, sink);
-        } else if let Some(failure) = unreadable(name, data) {
-            self.ended = true;
-            sink(Event::Error(failure));
+            return self.chunk(wire, sink);
+        }
+        match repaired(name, data, ANSWER, &|json| wrong::<WireReply<'_>>(json)) {
+            Some(Ok((text, names))) => {
+                self.event(name, text.as_bytes(), sink);
+                if self.started && !self.ended {
+                    tell_lost(&names, sink);
+                }
+            }
+            Some(Err(failure)) => {
+                self.ended = true;
+                sink(Event::Error(failure));
+            }
+            None => {}
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     conversation::{Event, Finish, Maker, Opened, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost, unreadable},
+        codec::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };
@@ -148,19 +148,18 @@ impl ReadEvents for Reader {
             b"contentBlockStop" => wrong::<BlockStop>(json),
             _ => wrong::<MessageStop<'_>>(json),
         };
-        let failure = match repaired(data, ANSWER, &wrong) {
-            Some(Ok((text, names))) if self.read(name, text.as_bytes(), sink).is_ok() => {
-                if self.started && !self.over {
+        match repaired(None, data, ANSWER, &wrong) {
+            Some(Ok((text, names))) => {
+                let read = self.read(name, text.as_bytes(), sink);
+                if read.is_ok() && self.started && !self.over {
                     tell_lost(&names, sink);
                 }
-                return;
             }
-            Some(Err(failure)) => Some(failure),
-            _ => unreadable(None, data),
-        };
-        if let Some(failure) = failure {
-            self.over = true;
-            sink(Event::Error(failure));
+            Some(Err(failure)) => {
+                self.over = true;
+                sink(Event::Error(failure));
+            }
+            None => {}
         }
     }
 

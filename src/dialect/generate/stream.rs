@@ -9,7 +9,7 @@ use crate::{
     conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost, unreadable},
+        codec::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };
@@ -64,28 +64,21 @@ impl ReadEvents for Reader {
         }
         let chunk = match Wire::parse(data) {
             Some(chunk) if chunk.error.is_none() => chunk,
-            parsed => {
-                if parsed.is_none()
-                    && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<Wire<'_>>(json))
-                {
-                    let (text, names) = match repaired {
-                        Ok(repaired) => repaired,
-                        Err(failure) => {
-                            self.start(None, None, sink);
-                            self.ended = true;
-                            return sink(Event::Error(failure));
+            _ => {
+                let again = || repaired(name, data, ANSWER, &|json| wrong::<Wire<'_>>(json));
+                match error::find(data).map(Err).or_else(again) {
+                    Some(Ok((text, names))) => {
+                        self.event(name, text.as_bytes(), sink);
+                        if self.started && !self.ended {
+                            tell_lost(&names, sink);
                         }
-                    };
-                    self.event(name, text.as_bytes(), sink);
-                    if self.started && !self.ended {
-                        tell_lost(&names, sink);
                     }
-                    return;
-                }
-                if let Some(failure) = error::find(data).or_else(|| unreadable(name, data)) {
-                    self.start(None, None, sink);
-                    self.ended = true;
-                    sink(Event::Error(failure));
+                    Some(Err(failure)) => {
+                        self.start(None, None, sink);
+                        self.ended = true;
+                        sink(Event::Error(failure));
+                    }
+                    None => {}
                 }
                 return;
             }

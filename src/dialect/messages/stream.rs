@@ -13,7 +13,7 @@ use crate::{
     conversation::{Event, Finish, Opened, Signature, Text},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost, unreadable},
+        codec::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };
@@ -97,23 +97,6 @@ impl ReadEvents for Reader {
             return;
         }
         let event = serde_json::from_slice::<WireEvent<'_>>(data);
-        if event.is_err()
-            && name != Some(b"error")
-            && let Some(repaired) = repaired(data, ANSWER, &|json| wrong::<WireEvent<'_>>(json))
-        {
-            let (text, names) = match repaired {
-                Ok(repaired) => repaired,
-                Err(failure) => {
-                    self.stage = Stage::Ended;
-                    return sink(Event::Error(failure));
-                }
-            };
-            self.event(name, text.as_bytes(), sink);
-            if self.stage >= Stage::Begun && self.stage != Stage::Ended {
-                tell_lost(&names, sink);
-            }
-            return;
-        }
         // Whatever an error looks like, it must not pass for silence.
         let failed = event.as_ref().map_or(name == Some(b"error"), |event| {
             event.kind == "error" || (event.kind.is_empty() && event.error.is_some())
@@ -123,9 +106,18 @@ impl ReadEvents for Reader {
             return sink(Event::Error(error::read(200, data)));
         }
         let Ok(event) = event else {
-            if let Some(failure) = unreadable(name, data) {
-                self.stage = Stage::Ended;
-                sink(Event::Error(failure));
+            match repaired(name, data, ANSWER, &|json| wrong::<WireEvent<'_>>(json)) {
+                Some(Ok((text, names))) => {
+                    self.event(name, text.as_bytes(), sink);
+                    if self.stage >= Stage::Begun && self.stage != Stage::Ended {
+                        tell_lost(&names, sink);
+                    }
+                }
+                Some(Err(failure)) => {
+                    self.stage = Stage::Ended;
+                    sink(Event::Error(failure));
+                }
+                None => {}
             }
             return;
         };

@@ -12,7 +12,7 @@ use crate::{
     conversation::{Call, Content, Dropped, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost, unreadable},
+        codec::{repaired, tell_lost},
         fields::wrong,
     },
 };
@@ -88,25 +88,19 @@ impl ReadEvents for Reader {
         }
         // What is JSON of another form is an event of another kind; `[DONE]` is none.
         let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
-            if let Some(repaired) = repaired(data, VITAL, &|json| wrong::<Wire<'_>>(json)) {
-                let (text, names) = match repaired {
-                    Ok(repaired) => repaired,
-                    Err(failure) => {
-                        self.start(None, sink);
-                        self.ended = true;
-                        return sink(Event::Error(failure));
+            match repaired(name, data, VITAL, &|json| wrong::<Wire<'_>>(json)) {
+                Some(Ok((text, names))) => {
+                    self.event(name, text.as_bytes(), sink);
+                    if self.started && !self.ended {
+                        tell_lost(&names, sink);
                     }
-                };
-                self.event(name, text.as_bytes(), sink);
-                if self.started && !self.ended {
-                    tell_lost(&names, sink);
                 }
-                return;
-            }
-            if let Some(failure) = unreadable(name, data) {
-                self.start(None, sink);
-                self.ended = true;
-                sink(Event::Error(failure));
+                Some(Err(failure)) => {
+                    self.start(None, sink);
+                    self.ended = true;
+                    sink(Event::Error(failure));
+                }
+                None => {}
             }
             return;
         };
