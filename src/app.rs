@@ -1,6 +1,7 @@
 //! Wiring, and the order of starting and stopping.
 
 mod publisher;
+mod tasks;
 
 use std::{
     net::Ipv4Addr,
@@ -20,11 +21,13 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::publisher::{Latest, Publisher};
+use self::{
+    publisher::{Latest, Publisher},
+    tasks::{Ended, Tasks},
+};
 use crate::{
     admin::{self, AdminState, DebugSource, Readiness},
     api::{self, ObjectKey},
@@ -46,6 +49,10 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(15);
 /// How long letting go of the Lease may hold up the drain.
 const LET_GO: Duration = Duration::from_secs(2);
+/// The task that serves Gateways' ports; it is waited for when the process stops.
+const LISTENERS: &str = "listeners";
+/// The task that writes to the cluster; it is waited for so that the Lease is free.
+const WRITER: &str = "cluster writer";
 /// Stands in for keys that are not set while providers are simulated.
 const SIMULATED_KEY: &str = "simulated-key";
 
@@ -145,7 +152,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
     let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::default();
 
     // First, because without a source there is no use in a port.
     let source = source(&args).await?;
@@ -166,7 +173,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let debug = Debug { snapshots: Arc::clone(&snapshots), latest: Arc::clone(&latest), ports: Arc::clone(&ports) };
     let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), debug: Arc::new(debug) };
     let closed = stop.clone();
-    tasks.spawn(async move { admin::serve(admin, admin::router(state), closed).await.context("admin port") });
+    tasks.spawn("admin port", async move { stopped(admin::serve(admin, admin::router(state), closed).await) });
 
     let shared = Arc::new(Shared {
         snapshots: Arc::clone(&snapshots),
@@ -180,8 +187,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (serving, mut served) = watch::channel(0);
     let drain = CancellationToken::new();
     let grace = Duration::from_secs(args.drain_seconds);
-    let listeners =
-        tokio::spawn(Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace));
+    let listeners = Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace);
+    tasks.spawn(LISTENERS, async move {
+        listeners.await;
+        Ok(Ended::Stopped)
+    });
 
     let install = source.install(&args);
     let credentials = credentials(&args, &pools, &metrics);
@@ -196,34 +206,30 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
     let (compiled, news) = watch::channel(None);
     let unpublish = CancellationToken::new();
-    let mut teller = tokio::spawn(tell(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
+    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
     let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
-    tasks.spawn(async move { publisher.run(updates).await });
+    tasks.spawn("publisher", async move { publisher.run(updates).await });
     let closed = stop.clone();
-    tasks.spawn(async move { source.watch(counted, objects, closed).await });
+    tasks.spawn("source", async move { stopped(source.watch(counted, objects, closed).await) });
     let closed = stop.clone();
-    tasks.spawn(async move { sweep(&pools, closed).await });
+    tasks.spawn("connection sweep", async move { sweep(&pools, closed).await });
     let closed = stop.clone();
-    tasks.spawn(async move {
-        credentials.run(closed).await;
-        Ok(())
-    });
+    tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
     let (told, closed) = (Arc::clone(&ready), stop.clone());
-    tasks.spawn(async move {
+    tasks.spawn("readiness", async move {
         // The first snapshot serves once its ports are bound.
         if served.wait_for(|generation| *generation > 0).await.is_ok() {
             told.set_ready();
             tracing::info!("ready");
         }
         closed.cancelled().await;
-        Ok(())
+        Ok(Ended::Stopped)
     });
 
     let outcome = tokio::select! {
         stopped = stop_signal() => stopped,
         // A task that ends has failed: a source that is gone must not look like a quiet one.
-        Some(ended) = tasks.join_next() => ended.context("a task panicked").and_then(|r| r),
-        ended = &mut teller => ended.context("a task panicked").and_then(|r| r),
+        failure = tasks.failure() => Err(failure),
     };
     ready.set_draining();
     shared.leaving.store(true, Ordering::Relaxed);
@@ -233,15 +239,18 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     // Another replica writes from here on.
     unpublish.cancel();
-    if !teller.is_finished() {
-        let _ = tokio::time::timeout(LET_GO, &mut teller).await;
-    }
+    let _ = tokio::time::timeout(LET_GO, tasks.ended(WRITER)).await;
     tracing::info!("stopping: no new connections; replies under way may end");
     drain.cancel();
-    let _ = listeners.await;
+    tasks.ended(LISTENERS).await;
     stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// The end of a task that goes on until it is stopped or fails.
+fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended> {
+    result.map(|()| Ended::Stopped).map_err(Into::into)
 }
 
 fn settings(args: &RunArgs) -> Settings {
@@ -263,16 +272,12 @@ fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Ar
     Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
 
-async fn start_simulator(
-    stop: &CancellationToken,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<std::net::SocketAddr> {
+async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow::Result<std::net::SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for simulated providers")?;
     let address = listener.local_addr()?;
     let closed = stop.clone().cancelled_owned();
-    tasks.spawn(async move {
-        simulator::serve(listener, simulator::Options::default(), closed).await.context("provider simulator")
-    });
+    let options = simulator::Options::default();
+    tasks.spawn("provider simulator", async move { stopped(simulator::serve(listener, options, closed).await) });
     Ok(address)
 }
 
@@ -327,15 +332,15 @@ impl Source {
     }
 }
 
-/// Tells the cluster what is published, where we are installed in one; else waits for `stop`.
-fn tell(
+/// Writes to the cluster what is published, where we are installed in one; else waits for `stop`.
+fn write_cluster(
     source: &Source,
     args: &RunArgs,
     install: Option<&Arc<Install>>,
     news: watch::Receiver<Option<Arc<Published>>>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) -> impl Future<Output = anyhow::Result<()>> + use<> {
+) -> impl Future<Output = anyhow::Result<Ended>> + use<> {
     let writer = match (source, install, &args.pod_name) {
         (Source::Cluster(client), Some(install), Some(pod)) => {
             let lease = ObjectKey::new(&install.namespace, &install.service);
@@ -346,17 +351,17 @@ fn tell(
     async move {
         let Some((client, replica)) = writer else {
             stop.cancelled().await;
-            return Ok(());
+            return Ok(Ended::Stopped);
         };
-        publish::run(client, news, replica, metrics, stop).await.context("publish")
+        stopped(publish::run(client, news, replica, metrics, stop).await)
     }
 }
 
-async fn sweep(pools: &Pools, stop: CancellationToken) -> anyhow::Result<()> {
+async fn sweep(pools: &Pools, stop: CancellationToken) -> anyhow::Result<Ended> {
     let mut timer = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(Ended::Stopped),
             now = timer.tick() => pools.sweep(now),
         }
     }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
+use super::tasks::Ended;
 use crate::{
     api::{Kind, condition::Reason},
     compile::{self, Compiled, Env, Objects, Rejected, Reports},
@@ -33,14 +34,18 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<()> {
+    /// Compiles each change of `updates` until their sender is gone.
+    ///
+    /// # Errors
+    /// When compile panics.
+    pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<Ended> {
         let mut generation = 0;
         let mut credentials = self.env.credentials.changes();
         loop {
             let anew = tokio::select! {
                 changed = updates.changed() => match changed {
                     Ok(()) => false,
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(Ended::InputClosed),
                 },
                 // What is said about Backends is out of date; objects are as they were. Ends no earlier than `env`.
                 Ok(()) = credentials.changed() => true,

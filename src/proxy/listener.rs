@@ -82,7 +82,11 @@ impl Listeners {
                 async { if complete { std::future::pending().await } else { tokio::time::sleep(REBIND).await } };
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                more = changed.changed() => if more.is_err() { break },
+                more = changed.changed() => if more.is_err() {
+                    // Whoever publishes has ended, and the process with it: what is bound serves until it is told to stop.
+                    shutdown.cancelled().await;
+                    break;
+                },
                 () = retry => {}
             }
         }

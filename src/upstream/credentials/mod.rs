@@ -30,7 +30,7 @@ use std::{
 use secrecy::SecretString;
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -162,16 +162,20 @@ impl Credentials {
 
     /// Keeps all credentials fresh until `stop`. Without it nothing is fetched, and requests that need a fetched
     /// credential fail.
-    pub async fn run(&self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// When the upkeep of a credential panicked: it would be refreshed no more.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut tasks = JoinSet::new();
         loop {
             for upkeep in lock(&self.waiting).drain(..) {
                 tasks.spawn(upkeep.run());
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 () = self.wake.notified() => {}
-                Some(_) = tasks.join_next() => {}
+                // An upkeep ends well when no target uses its credential any more.
+                Some(ended) = tasks.join_next() => ended?,
             }
         }
     }
