@@ -8,13 +8,14 @@ WORKDIR /src
 # Dependencies alone, so that a change of ours does not compile them again. The manifest names a benchmark, which need not
 # be ours.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 RUN mkdir src benches && echo 'fn main() {}' | tee src/main.rs > benches/compile.rs && touch src/lib.rs \
     && cargo build --release --locked --bin tollgate \
     && rm -r src
 
 COPY src src
 # Cargo compares times of files, and a copied file may be older than the stand-ins above.
-RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked --bin tollgate
+RUN find src crates -name '*.rs' -exec touch {} + && cargo build --release --locked --bin tollgate
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/tollgate /tollgate

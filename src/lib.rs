@@ -10,16 +10,13 @@
 //!
 //! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
 
+/// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
+pub use tollgate_dialects::{conversation, dialect, stream};
+
 /// What users write: custom resources, Gateway API types, conditions and reasons.
 pub mod api;
 /// What we measure: metric families and the log.
 pub mod telemetry;
-/// Incremental decoders without IO: JSON scan, server-sent events, AWS event streams.
-pub mod stream;
-/// The canonical form between dialects.
-pub mod conversation;
-/// Wire formats of LLM APIs: what a request asks, what a reply used, how an error looks.
-pub mod dialect;
 /// Who answers: one file a provider, with its host, paths, credentials and quirks.
 pub mod provider;
 /// IO to providers: connections, TLS, pools.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Lines a file of `src/` may have, its test modules not counted.
+/// Lines a source file may have, its test modules not counted.
 const MAX_LINES: usize = 500;
 
 /// Macros that mark unfinished work or leftover debugging.
@@ -47,10 +47,18 @@ fn file(path: &Path) -> Option<File> {
     Some(File { path: below, text: fs::read_to_string(path).ok()? })
 }
 
-/// The Rust files of `src/` that are not tests as a whole.
+/// The folders with the source of a package.
+const PACKAGES: [&str; 2] = ["src", "crates/dialects/src"];
+
+/// The Rust files of all packages that are not tests as a whole.
 fn sources() -> Vec<File> {
+    PACKAGES.iter().flat_map(|package| sources_of(package)).collect()
+}
+
+/// The Rust files of one package that are not tests as a whole.
+fn sources_of(package: &str) -> Vec<File> {
     let is_test = |path: &str| path.split('/').any(|part| part == "tests" || part == "tests.rs");
-    let sources: Vec<File> = files("src", "rs").into_iter().filter(|file| !is_test(&file.path)).collect();
+    let sources: Vec<File> = files(package, "rs").into_iter().filter(|file| !is_test(&file.path)).collect();
     assert!(sources.len() > 10, "the source was not found");
     sources
 }
@@ -215,22 +223,24 @@ fn group_names(group: &str) -> Vec<&str> {
 /// Complaints about uses of modules that stand below the file's own in `order`.
 fn downward_uses(path: &str, text: &str, order: &[String]) -> Vec<String> {
     let place = |module: &str| order.iter().position(|own| own == module);
-    let own = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let own = path.split_once("src/").map_or(path, |(_, below)| below).trim_end_matches(".rs");
     let own = own.split('/').next().unwrap_or(own);
     // lib.rs declares and main.rs starts: neither is part of the order.
     let Some(own_place) = place(own) else { return Vec::new() };
     let code = without_tests(&code_only(text));
     let below = crate_names(&code).into_iter().filter(|name| place(name).is_some_and(|at| at > own_place));
-    below.map(|name| format!("{path}: `{own}` uses `crate::{name}`, which stands below it in src/lib.rs")).collect()
+    below.map(|name| format!("{path}: `{own}` uses `crate::{name}`, which stands below it in lib.rs")).collect()
 }
 
 #[test]
 fn modules_use_only_modules_above_them() {
-    let lib = fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
-    let order = module_order(&lib);
-    assert!(order.len() > 5, "src/lib.rs: only the modules {order:?} were found");
-    let complaints: Vec<String> =
-        sources().iter().flat_map(|file| downward_uses(&file.path, &file.text, &order)).collect();
+    let mut complaints = Vec::new();
+    for package in PACKAGES {
+        let lib = fs::read_to_string(root().join(package).join("lib.rs")).expect("a package has a lib.rs");
+        let order = module_order(&lib);
+        assert!(order.len() > 2, "{package}: only the modules {order:?} were found");
+        complaints.extend(sources_of(package).iter().flat_map(|file| downward_uses(&file.path, &file.text, &order)));
+    }
     assert_none(&complaints);
 }
 
@@ -373,8 +383,7 @@ fn every_invariant_is_held_by_a_test() {
     let Ok(document) = fs::read_to_string(root().join("ARCHITECTURE.md")) else { return };
     let (tests, mut complaints) = held_by(&document);
     assert!(!tests.is_empty() || !complaints.is_empty(), "ARCHITECTURE.md: no numbered invariants were found");
-    let mut all = files("src", "rs");
-    all.extend(files("tests", "rs"));
+    let all: Vec<File> = ["src", "tests", "crates"].iter().flat_map(|folder| files(folder, "rs")).collect();
     complaints.extend(tests.iter().filter(|test| !has_test(test, &all)).map(|test| format!("no test `{test}`")));
     assert_none(&complaints);
 }

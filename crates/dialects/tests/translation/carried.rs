@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tollgate::{
+use tollgate_dialects::{
     conversation::{
         Content, Dropped, Effort, Format, Maker, Media, MediaKind, Part, Reasoning, Request, Role, Signature, Source,
         Text, Tool, ToolChoice, ToolResult,
@@ -211,7 +211,7 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     });
     judged.unwrap_or_else(|| {
         let (mut out, mut dropped) = (Vec::new(), Dropped::default());
-        let codec = tollgate::dialect::codec(to.0);
+        let codec = tollgate_dialects::dialect::codec(to.0);
         let refused = codec.write_request(&inlined, &super::exercise::destination(to), &mut dropped, &mut out);
         Verdict::Refused(refused.expect_err("refused before").to_string())
     })
@@ -393,7 +393,7 @@ fn adapted(
             (server == Server::Bedrock && wanted == "default").then_some("by saying nothing: it is the default")
         }
         "cache_control" => {
-            let inner = |m: &tollgate::conversation::Message<'_>| {
+            let inner = |m: &tollgate_dialects::conversation::Message<'_>| {
                 m.parts
                     .iter()
                     .any(|p| matches!(&p.content, Content::Result(r) if r.parts.iter().any(|p| p.cache.is_some())))

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tollgate::dialect::Dialect;
+use tollgate_dialects::dialect::Dialect;
 
 use super::{
     exercise::{self, DESTINATIONS},

@@ -1,7 +1,7 @@
 //! Arbitrary requests, replies and streams: nothing is lost silently, whatever comes together.
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use tollgate::{
+use tollgate_dialects::{
     conversation::{
         Cache, Call, Choice, Citation, Content, Dropped, Effort, Event, Finish, Format, Json, Maker, Media, MediaKind,
         Message, Part, Reasoning, Reply, Request, Role, Signature, Source, Text, TokenLogprob, TokenUsage, Tool,
@@ -377,8 +377,9 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
 
 /// Calls at the end of an answer, told in turns: all opened, then all deltas by halves, then all closed.
 fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'static>> {
-    let is_call =
-        |event: &Event<'_>| matches!(event, Event::Open { opened: tollgate::conversation::Opened::Call { .. }, .. });
+    let is_call = |event: &Event<'_>| {
+        matches!(event, Event::Open { opened: tollgate_dialects::conversation::Opened::Call { .. }, .. })
+    };
     let Some(first) = lane.iter().position(is_call).filter(|_| dice.once_in(2)) else { return lane };
     let (mut before, rest) = (lane[..first].to_vec(), &lane[first..]);
     let (mut halves, mut closes, mut finish) = (Vec::new(), Vec::new(), Vec::new());

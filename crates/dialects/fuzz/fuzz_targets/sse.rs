@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tollgate::stream::{Event, SseDecoder, SseFilter};
+use tollgate_dialects::stream::{Event, SseDecoder, SseFilter};
 
 type Seen = (Option<Vec<u8>>, Vec<u8>, bool);
 

@@ -1,7 +1,7 @@
 // What the fuzz targets and the tests do with bytes that a client or a provider may send: read them as a dialect, write
 // what was understood in every dialect, and read that again. Shared by path, so that both check the same.
 
-use tollgate::{
+use tollgate_dialects::{
     conversation::{Content, Dropped, Event, Finish, Names, Reply, Request},
     dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, Translator, codec},
     stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
@@ -232,7 +232,7 @@ pub fn read_stream(from: Dialect, pieces: &[&[u8]]) -> Vec<Event<'static>> {
 
 /// The same, borrowing nothing.
 pub fn owned(event: Event<'_>) -> Event<'static> {
-    use tollgate::conversation::{Citation, Opened, Signature, Text, TokenLogprob};
+    use tollgate_dialects::conversation::{Citation, Opened, Signature, Text, TokenLogprob};
     let proof = |s: Signature<'_>| Signature { maker: s.maker, value: s.value.into_owned() };
     match event {
         Event::Start { id, model, usage } => {
@@ -301,7 +301,7 @@ pub fn check_order(of: Dialect, events: &[Event<'_>]) {
 
 /// The reply that a stream tells.
 pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
-    use tollgate::conversation::{Call, Choice, Opened, Part, Text};
+    use tollgate_dialects::conversation::{Call, Choice, Opened, Part, Text};
     let mut reply = Reply::default();
     // The block of each part.
     let mut places: Vec<(u32, u32, usize)> = Vec::new();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use tollgate::{
+use tollgate_dialects::{
     dialect::{Dialect, codec},
     stream::TopLevel,
 };
@@ -28,7 +28,7 @@ pub fn golden(kind: &str) -> Vec<(Dialect, String)> {
 
 /// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` in front of an exception's name.
 pub fn wire(dialect: Dialect, input: &str) -> Vec<u8> {
-    use tollgate::stream::aws::{write_event, write_exception};
+    use tollgate_dialects::stream::aws::{write_event, write_exception};
     if dialect != Dialect::Converse {
         return format!("{input}\n\n").into_bytes();
     }
@@ -172,8 +172,8 @@ fn a_stream_that_is_cut_anywhere_has_no_end() {
         for at in 0..wire.len() {
             let told = exercise::read_stream(dialect, &[&wire[..at]]);
             exercise::check_order(dialect, &told);
-            let ends = |events: &[tollgate::conversation::Event<'_>]| {
-                events.iter().any(|e| matches!(e, tollgate::conversation::Event::End))
+            let ends = |events: &[tollgate_dialects::conversation::Event<'_>]| {
+                events.iter().any(|e| matches!(e, tollgate_dialects::conversation::Event::End))
             };
             // The order says that an end comes behind the finish of an answer; here it must be the same answer.
             assert!(!ends(&told) || ends(&whole), "{dialect:?} cut at {at}: {told:?}");
@@ -224,7 +224,7 @@ fn survives(dialect: Dialect, body: &str) -> usize {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     let Ok(request) = codec(dialect).read_request(&top) else { return 0 };
     let written = exercise::DESTINATIONS.iter().filter(|to| {
-        let (mut out, mut dropped) = (Vec::new(), tollgate::conversation::Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), tollgate_dialects::conversation::Dropped::default());
         codec(to.0).write_request(&request, &exercise::destination(**to), &mut dropped, &mut out).is_ok()
     });
     written.count()

@@ -1,7 +1,7 @@
 //! One reply a feature and provider dialect, and what of it a client sees.
 
 use serde_json::{Value, json};
-use tollgate::{
+use tollgate_dialects::{
     conversation::{Call, Choice, Content, Event, Finish, Maker, Media, Part, Reply, Role, Signature, Source},
     dialect::{Dialect, Lost, codec},
     stream::TopLevel,
@@ -314,7 +314,10 @@ fn signatures(reply: &Reply<'_>, maker: Maker) -> Option<String> {
     lines(found)
 }
 
-fn cited(reply: &Reply<'_>, of: impl Fn(&tollgate::conversation::Citation<'_>) -> Option<String>) -> Option<String> {
+fn cited(
+    reply: &Reply<'_>,
+    of: impl Fn(&tollgate_dialects::conversation::Citation<'_>) -> Option<String>,
+) -> Option<String> {
     let citations = contents(reply).filter_map(|c| match c {
         Content::Text { citations, .. } => Some(citations),
         _ => None,

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tollgate::dialect::Dialect;
+use tollgate_dialects::dialect::Dialect;
 
 /// What a client may ask, in the words of each dialect.
 pub struct Fixture {

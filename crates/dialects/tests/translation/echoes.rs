@@ -1,7 +1,7 @@
 //! What clients send back of earlier answers, and say without meaning anything by it: a loop of tools must not fail for it where
 //! a Backend is strict.
 
-use tollgate::{
+use tollgate_dialects::{
     conversation::{Content, ToolChoice},
     dialect::{Dialect, codec},
     stream::TopLevel,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use tollgate::stream::{JsonErrorKind, Splice, TopLevel};
+use tollgate_dialects::stream::{JsonErrorKind, Splice, TopLevel};
 
 fuzz_target!(|body: &[u8]| {
     let reference = std::str::from_utf8(body)

@@ -1,7 +1,7 @@
 //! What vendors have not invented yet: members, events, blocks and words that nobody knows are passed over, and what is
 //! known beside them is kept.
 
-use tollgate::{
+use tollgate_dialects::{
     conversation::{Content, Event},
     dialect::{Dialect, codec},
     stream::TopLevel,

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate::stream::tap::MAX_CAPTURE;
-use tollgate::stream::{JsonTap, TopLevel};
+use tollgate_dialects::stream::tap::MAX_CAPTURE;
+use tollgate_dialects::stream::{JsonTap, TopLevel};
 
 const KEYS: &[&str] = &["usage", "model", "\\"];
 
