@@ -21,8 +21,8 @@ use crate::{
         gateway::{BackendRef, HeaderMatchType, MethodMatch, PathMatchType, QueryMatchType, RouteMatch, RouteRule},
     },
     snapshot::{
-        Action, AiUse, Backend, Conditions, Fail, PathPattern, Rule, RuleLabels, Split, Timeouts, ValuePattern,
-        Weighted,
+        Action, AiUse, Backend, Conditions, PathPattern, Rule, RuleLabels, Split, Timeouts, UnavailableReason,
+        ValuePattern, WeightedBackend,
     },
 };
 
@@ -161,7 +161,7 @@ pub fn compile(
         let why = problems.join("; ");
         flaws.unsupported.append(&mut problems);
         flaws.incompatible |= filters.incompatible;
-        Action::Fail(Fail { status: 500, why })
+        Action::Unavailable(UnavailableReason { status: 500, why })
     } else if let Some(redirect) = filters.redirect {
         Action::Redirect(redirect)
     } else {
@@ -215,16 +215,16 @@ fn timeouts(written: &RouteRule, policy: &Merged, problems: &mut Vec<String>) ->
 
 fn forward(context: &Context<'_>, place: &Place<'_>, written: &RouteRule, flaws: &mut Flaws) -> Action {
     let references = written.backend_refs.as_deref().unwrap_or_default();
-    let backends: Vec<Weighted> =
+    let backends: Vec<WeightedBackend> =
         references.iter().map(|reference| weighted(context, place, reference, flaws)).collect();
     if backends.iter().all(|b| b.weight == 0) {
         let why = if references.is_empty() { "the rule has no backendRefs" } else { "every backendRef has weight 0" };
-        return Action::Fail(Fail { status: 500, why: why.into() });
+        return Action::Unavailable(UnavailableReason { status: 500, why: why.into() });
     }
     Action::Forward(Split::new(backends))
 }
 
-fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, flaws: &mut Flaws) -> Weighted {
+fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, flaws: &mut Flaws) -> WeightedBackend {
     let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default());
     let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(&place.route.namespace), &reference.name);
     let name: Arc<str> = key.to_string().into();
@@ -234,14 +234,14 @@ fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, fl
             flaws.unresolved.push((reason, message));
             // Not a mistake of the manifest's: it asks for what is not built.
             let status = if reason == Reason::Unsupported { 501 } else { 500 };
-            Backend::Unavailable(Fail { status, why })
+            Backend::Unavailable(UnavailableReason { status, why })
         })
     } else {
         let why = filters.problems.join("; ");
         flaws.unsupported.extend(filters.problems);
-        Backend::Unavailable(Fail { status: 500, why })
+        Backend::Unavailable(UnavailableReason { status: 500, why })
     };
-    Weighted {
+    WeightedBackend {
         weight: u32::try_from(reference.weight.unwrap_or(1)).unwrap_or(0),
         backend,
         request_headers: filters.request_headers,

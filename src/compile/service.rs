@@ -7,7 +7,7 @@ use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOr
 use super::{Env, Objects, Scope, features::Feature};
 use crate::{
     api::{ObjectKey, condition::Reason},
-    snapshot::{Backend, Fail, HttpBackend},
+    snapshot::{Backend, HttpBackend, UnavailableReason},
     upstream::{Origin, Pool, Transport},
 };
 
@@ -52,7 +52,10 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         .filter_map(|(host, port)| env.pools.get(&Origin { host, port, transport, provider: false }).ok())
         .collect();
     if pools.is_empty() {
-        return Ok(Backend::Unavailable(Fail { status: 503, why: format!("Service {key} has no ready endpoint") }));
+        return Ok(Backend::Unavailable(UnavailableReason {
+            status: 503,
+            why: format!("Service {key} has no ready endpoint"),
+        }));
     }
     Ok(Backend::Http(Arc::new(HttpBackend::new(key.to_string().into(), pools))))
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     api::Kind,
-    snapshot::{self, Action, Backend, RequestView, Routed, Rule, Weighted},
+    snapshot::{self, Action, Backend, RequestView, Routed, Rule, WeightedBackend},
     source::file::{self, LoadOptions},
     upstream::{Credentials, Dialer, DialerOptions},
 };
@@ -161,7 +161,7 @@ impl World {
 }
 
 fn landed(rule: &Rule) -> String {
-    let one = |backend: &Weighted| match &backend.backend {
+    let one = |backend: &WeightedBackend| match &backend.backend {
         Backend::Ai(_) => backend.name.to_string(),
         Backend::Http(http) => {
             let origins = http.endpoints.iter().map(|e| e.origin().to_string());
@@ -175,7 +175,7 @@ fn landed(rule: &Rule) -> String {
             all => all.iter().map(|b| format!("{}*{}", one(b), b.weight)).collect::<Vec<_>>().join(" "),
         },
         Action::Redirect(redirect) => format!("redirect {}", redirect.status.as_u16()),
-        Action::Fail(fail) => format!("{} {}", fail.status, fail.why),
+        Action::Unavailable(fail) => format!("{} {}", fail.status, fail.why),
     }
 }
 

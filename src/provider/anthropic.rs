@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, anthropic};
+use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, anthropic};
 
 pub(super) const INFO: Info = Info {
     name: "anthropic",
@@ -49,7 +49,7 @@ impl Provider for Anthropic {
         self.model.as_deref()
     }
 
-    fn path(&self, ask: &Ask, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let path = match &ask.endpoint {
             Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
             endpoint => anthropic::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),

@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Dialect, Endpoint, Family, Server, openai};
+use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai};
 
 pub(super) const INFO: Info = Info {
     name: "azureopenai",
@@ -63,7 +63,7 @@ impl Provider for AzureOpenAi {
         false
     }
 
-    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         match &ask.endpoint {
             Endpoint::ChatCompletions => self.chat.clone().ok_or(Refusal::ModelInvalid),
             Endpoint::Completions => self.deployed(&self.deployment, "/completions"),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{BodyEdit, CredentialSlot, Framing, Info, Provider, Refusal, claude, model_segment, path_and_query};
 use crate::{
-    dialect::{Ask, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -73,7 +73,7 @@ impl Bedrock {
 }
 
 /// A conversation in Bedrock's own dialect.
-const fn converses(ask: &Ask) -> bool {
+const fn converses(ask: &ApiRequest) -> bool {
     matches!(ask.endpoint, Endpoint::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _))
 }
 
@@ -100,7 +100,7 @@ impl Provider for Bedrock {
     }
 
     /// Bedrock has no queries: the client's does not travel.
-    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let verb = match &ask.endpoint {
             Endpoint::Bedrock(verb, _) => *verb,
             Endpoint::Messages if self.is_claude(model) => match ask.stream {
@@ -120,7 +120,7 @@ impl Provider for Bedrock {
         Some((Dialect::Converse, Server::Bedrock))
     }
 
-    fn body_edits(&self, ask: &Ask, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {
         if ask.endpoint == Endpoint::Messages {
             let mut edits = vec![("model", None), ("stream", None)];
             edits.extend(claude::version(top, ANTHROPIC_VERSION));
@@ -131,11 +131,11 @@ impl Provider for Bedrock {
         guardrail.map(|g| ("guardrailConfig", Some(Cow::Owned(g.config.clone().into_bytes())))).collect()
     }
 
-    fn standing_members(&self, ask: &Ask) -> Option<&str> {
+    fn extra_body_fields(&self, ask: &ApiRequest) -> Option<&str> {
         self.guardrail.as_ref().filter(|_| converses(ask)).map(|g| g.member.as_str())
     }
 
-    fn framing(&self, ask: &Ask) -> Framing {
+    fn framing(&self, ask: &ApiRequest) -> Framing {
         if ask.endpoint == Endpoint::Messages && ask.stream != StreamMode::No {
             Framing::WrappedEvents
         } else {

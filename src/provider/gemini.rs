@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "gemini",
@@ -77,7 +77,7 @@ impl Provider for Gemini {
         false
     }
 
-    fn path(&self, ask: &Ask, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         match &ask.endpoint {
             Endpoint::Gemini(verb, _) => {
                 let made = match (verb, ask.stream) {

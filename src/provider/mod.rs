@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{Ask, BedrockVerb, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -124,11 +124,11 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// When this provider can't be asked that without translation, or has no such endpoint.
-    fn path(&self, ask: &Ask, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
 
     /// Whether `ask`, whose model has been settled as `model`, can be sent as the client wrote it: what
     /// [`path`](Self::path) does not refuse for its dialect.
-    fn speaks(&self, ask: &Ask, model: Option<&str>) -> bool {
+    fn speaks(&self, ask: &ApiRequest, model: Option<&str>) -> bool {
         !matches!(self.path(ask, model, None), Err(Refusal::Translation))
     }
 
@@ -140,18 +140,18 @@ pub trait Provider: Send + Sync {
 
     /// What must change in a body that is otherwise sent as the client wrote it, beside the model and `stream_options`.
     /// `top` is the body, `headers` are the client's.
-    fn body_edits(&self, _ask: &Ask, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, _ask: &ApiRequest, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         Vec::new()
     }
 
     /// Members of the Backend's own, as JSON text without braces, for the body of a translated request; it has none of
     /// these names. A body of the client's gets them by [`body_edits`](Self::body_edits).
-    fn standing_members(&self, _ask: &Ask) -> Option<&str> {
+    fn extra_body_fields(&self, _ask: &ApiRequest) -> Option<&str> {
         None
     }
 
     /// How the reply to `ask` is framed.
-    fn framing(&self, ask: &Ask) -> Framing {
+    fn framing(&self, ask: &ApiRequest) -> Framing {
         Framing::of(ask.stream)
     }
 
@@ -181,7 +181,7 @@ pub trait Provider: Send + Sync {
 /// When this provider can't be asked that without translation, or has no such endpoint.
 pub fn path_of(
     provider: &dyn Provider,
-    ask: &Ask,
+    ask: &ApiRequest,
     model: Option<&str>,
     client: Option<&str>,
 ) -> Result<PathAndQuery, Refusal> {
@@ -192,14 +192,14 @@ pub fn path_of(
 }
 
 /// The model that serves `ask`: the Backend's for text generation, else the client's, else the Backend's.
-pub fn settle_model<'a>(provider: &'a dyn Provider, ask: &'a Ask) -> Option<&'a str> {
+pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Option<&'a str> {
     let (own, asked) = (provider.model(), ask.model.as_deref());
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
 }
 
 /// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
 /// is held, streaming in that dialect's own way.
-pub fn native_ask(dialect: Dialect, stream: bool, model: &str) -> Ask {
+pub fn native_request(dialect: Dialect, stream: bool, model: &str) -> ApiRequest {
     let named = || Some(model.to_owned());
     let (endpoint, family, mode) = match dialect {
         Dialect::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
@@ -214,7 +214,7 @@ pub fn native_ask(dialect: Dialect, stream: bool, model: &str) -> Ask {
             (Endpoint::Bedrock(verb, named()), Family::Bedrock, StreamMode::EventStream)
         }
     };
-    Ask { endpoint, family, model: named(), stream: if stream { mode } else { StreamMode::No } }
+    ApiRequest { endpoint, family, model: named(), stream: if stream { mode } else { StreamMode::No } }
 }
 
 /// A path made of configuration and a client's model name.

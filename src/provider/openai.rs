@@ -4,7 +4,7 @@ use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{BodyEdit, CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
 use crate::{
-    dialect::{Ask, Dialect, Endpoint, Family, Server, openai},
+    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai},
     stream::TopLevel,
 };
 
@@ -73,7 +73,7 @@ impl Provider for OpenAi {
         self.model.as_deref()
     }
 
-    fn path(&self, ask: &Ask, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         if ask.endpoint == Endpoint::ChatCompletions && client.is_none() {
             return Ok(PathAndQuery::from_static("/v1/chat/completions"));
         }
@@ -98,7 +98,7 @@ impl Provider for OpenAi {
     }
 
     /// Mistral answers 422 to `stream_options`, which agents always send.
-    fn body_edits(&self, _ask: &Ask, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, _ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let refused = self.server == Server::Mistral && top.contains("stream_options");
         if refused { vec![("stream_options", None)] } else { Vec::new() }
     }

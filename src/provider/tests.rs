@@ -1,13 +1,18 @@
 use super::*;
 use crate::stream::Splice;
 
-fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> Ask {
-    Ask { family: endpoint.family().unwrap_or(Family::OpenAi), endpoint, model: model.map(str::to_owned), stream }
+fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiRequest {
+    ApiRequest {
+        family: endpoint.family().unwrap_or(Family::OpenAi),
+        endpoint,
+        model: model.map(str::to_owned),
+        stream,
+    }
 }
 
 /// Path and query that `provider` makes of it, or the refusal.
-fn path(provider: &dyn Provider, ask: &Ask, query: Option<&str>) -> Result<String, Refusal> {
-    provider.path(ask, settle_model(provider, ask), query).map(|p| p.to_string())
+fn path(provider: &dyn Provider, ask: &ApiRequest, query: Option<&str>) -> Result<String, Refusal> {
+    provider.path(ask, resolve_model(provider, ask), query).map(|p| p.to_string())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "stands beside refusals in tables")]
@@ -15,11 +20,11 @@ fn ok(path: &str) -> Result<String, Refusal> {
     Ok(path.to_owned())
 }
 
-fn generate(model: Option<&str>) -> Ask {
+fn generate(model: Option<&str>) -> ApiRequest {
     ask(Endpoint::Gemini(GeminiVerb::Generate, model.map(str::to_owned)), model, StreamMode::No)
 }
 
-fn stream(model: Option<&str>, mode: StreamMode) -> Ask {
+fn stream(model: Option<&str>, mode: StreamMode) -> ApiRequest {
     ask(Endpoint::Gemini(GeminiVerb::StreamGenerate, model.map(str::to_owned)), model, mode)
 }
 
@@ -36,7 +41,7 @@ fn the_guides_backend_asks_the_guides_url() {
 
 #[test]
 fn gemini_paths() {
-    type Case<'a> = (&'a dyn Provider, Ask, Option<&'a str>, Result<String, Refusal>);
+    type Case<'a> = (&'a dyn Provider, ApiRequest, Option<&'a str>, Result<String, Refusal>);
     let fixed = Gemini::new(Some("own".into()), None);
     let open = Gemini::new(None, Some("v1".into()));
     let cases: [Case<'_>; 10] = [
@@ -137,17 +142,17 @@ fn anthropic_keeps_the_clients_version() {
 #[test]
 fn a_backends_model_wins_for_text_and_leaves_embeddings_alone() {
     let openai = OpenAi::new(Some("own".into()), None);
-    assert_eq!(settle_model(&openai, &ask(Endpoint::ChatCompletions, Some("theirs"), StreamMode::No)), Some("own"));
-    assert_eq!(settle_model(&openai, &ask(Endpoint::Embeddings, Some("theirs"), StreamMode::No)), Some("theirs"));
-    assert_eq!(settle_model(&openai, &ask(Endpoint::Embeddings, None, StreamMode::No)), Some("own"));
+    assert_eq!(resolve_model(&openai, &ask(Endpoint::ChatCompletions, Some("theirs"), StreamMode::No)), Some("own"));
+    assert_eq!(resolve_model(&openai, &ask(Endpoint::Embeddings, Some("theirs"), StreamMode::No)), Some("theirs"));
+    assert_eq!(resolve_model(&openai, &ask(Endpoint::Embeddings, None, StreamMode::No)), Some("own"));
 }
 
-fn messages(mode: StreamMode) -> Ask {
+fn messages(mode: StreamMode) -> ApiRequest {
     ask(Endpoint::Messages, Some("asked"), mode)
 }
 
 /// The body that `provider` gets for `ask`, and its headers, of a client that sends these headers.
-fn sent(provider: &dyn Provider, ask: &Ask, body: &str, headers: &[(&str, &str)]) -> (String, Vec<String>) {
+fn sent(provider: &dyn Provider, ask: &ApiRequest, body: &str, headers: &[(&str, &str)]) -> (String, Vec<String>) {
     let bytes = bytes::Bytes::copy_from_slice(body.as_bytes());
     let top = TopLevel::scan(&bytes).unwrap();
     let mut map = HeaderMap::new();
@@ -169,7 +174,7 @@ fn sent(provider: &dyn Provider, ask: &Ask, body: &str, headers: &[(&str, &str)]
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const CLAUDE_PATH: &str = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0";
 
-type Case<'a> = (Option<&'a str>, Ask, Option<&'a str>, Result<String, Refusal>);
+type Case<'a> = (Option<&'a str>, ApiRequest, Option<&'a str>, Result<String, Refusal>);
 
 #[test]
 fn bedrock_paths_hold_the_model_as_one_segment() {
@@ -240,7 +245,7 @@ fn messages_reach_claude_on_bedrock_as_bedrock_wants_them() {
 fn a_backends_guardrail_holds_for_every_way_to_ask() {
     let plain = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
     let guarded = Bedrock::new("us-east-1".into(), Some(CLAUDE.into())).with_guardrail("g\"1", "DRAFT").unwrap();
-    let converse = native_ask(Dialect::Converse, true, CLAUDE);
+    let converse = native_request(Dialect::Converse, true, CLAUDE);
     let theirs = r#"{"messages":[],"guardrailConfig":{"guardrailIdentifier":"mine"}}"#;
     let config = r#""guardrailConfig":{"guardrailIdentifier":"g\"1","guardrailVersion":"DRAFT"}"#;
     assert_eq!(sent(&plain, &converse, theirs, &[]), (theirs.into(), vec![]));
@@ -249,10 +254,10 @@ fn a_backends_guardrail_holds_for_every_way_to_ask() {
     assert_eq!(body, format!(r#"{{"messages":[],{config}}}"#));
     let expected = [format!("{identifier}: g\"1"), "x-amzn-bedrock-guardrailversion: DRAFT".into()];
     assert_eq!(headers, expected);
-    assert_eq!(guarded.standing_members(&converse), Some(config));
-    assert_eq!(plain.standing_members(&converse), None);
+    assert_eq!(guarded.extra_body_fields(&converse), Some(config));
+    assert_eq!(plain.extra_body_fields(&converse), None);
     // By InvokeModel the headers say it, and the body is Anthropic's.
-    assert_eq!(guarded.standing_members(&messages(StreamMode::No)), None);
+    assert_eq!(guarded.extra_body_fields(&messages(StreamMode::No)), None);
     assert_eq!(sent(&guarded, &messages(StreamMode::No), "{}", &[]).1, expected);
     assert!(Bedrock::new("r".into(), None).with_guardrail("a\nb", "1").is_err());
 }
@@ -348,13 +353,13 @@ fn every_provider_is_asked_in_every_dialect() {
         let model = provider.model().unwrap().to_owned();
         for dialect in Dialect::ALL {
             for stream in [false, true] {
-                let ask = native_ask(dialect, stream, "asked");
+                let ask = native_request(dialect, stream, "asked");
                 assert_eq!(ask.endpoint.dialect(), Some(dialect));
                 let speaks = provider.speaks(&ask, Some(&model));
                 assert_eq!(speaks, native.contains(&dialect), "{name} {dialect:?}");
                 assert_eq!(provider.translation(dialect, Some(&model)), Some((target, server)), "{name} {dialect:?}");
                 // What it is translated to can be asked.
-                let translated = native_ask(target, stream, &model);
+                let translated = native_request(target, stream, &model);
                 assert!(path(&*provider, &translated, None).is_ok(), "{name} {dialect:?}");
             }
         }
@@ -367,14 +372,14 @@ fn replies_are_framed_as_they_are_asked_for() {
     let bedrock = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
     let invoke = Endpoint::Bedrock(BedrockVerb::InvokeStream, Some(CLAUDE.into()));
     let gemini = Gemini::new(Some("m".into()), None);
-    let cases: [(&dyn Provider, Ask, Framing); 7] = [
+    let cases: [(&dyn Provider, ApiRequest, Framing); 7] = [
         (&bedrock, messages(StreamMode::Sse), Framing::WrappedEvents),
         (&bedrock, messages(StreamMode::No), Framing::Sse),
-        (&bedrock, native_ask(Dialect::Converse, true, CLAUDE), Framing::Frames),
+        (&bedrock, native_request(Dialect::Converse, true, CLAUDE), Framing::Frames),
         // A client of Bedrock's reads the frames itself.
         (&bedrock, ask(invoke, None, StreamMode::EventStream), Framing::Frames),
         (&gemini, stream(None, StreamMode::JsonArray), Framing::JsonArray),
-        (&gemini, native_ask(Dialect::Gemini, true, "m"), Framing::Sse),
+        (&gemini, native_request(Dialect::Gemini, true, "m"), Framing::Sse),
         (&Anthropic::new(None, None), messages(StreamMode::Sse), Framing::Sse),
     ];
     for (provider, ask, expected) in cases {

@@ -3,7 +3,7 @@
 use http::{header, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, gemini::with_alt, model_segment, path_and_query, query, tail};
-use crate::dialect::{Ask, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "vertexai",
@@ -83,7 +83,7 @@ impl Provider for VertexAi {
         false
     }
 
-    fn path(&self, ask: &Ask, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         match &ask.endpoint {
             // Vertex AI has another verb for it, or another body.
             Endpoint::Gemini(GeminiVerb::BatchEmbed, _) => Err(Refusal::Translation),

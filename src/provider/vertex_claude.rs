@@ -8,7 +8,7 @@ use super::{
     BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail, vertex_ai::Place,
 };
 use crate::{
-    dialect::{Ask, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -55,7 +55,7 @@ impl Provider for VertexClaude {
     }
 
     /// The client's query does not travel: Google refuses parameters it does not know, such as `beta=true`.
-    fn path(&self, ask: &Ask, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let models = self.place.models();
         path_and_query(match &ask.endpoint {
             Endpoint::Messages => {
@@ -73,7 +73,7 @@ impl Provider for VertexClaude {
         Some((Dialect::Messages, Server::VertexClaude))
     }
 
-    fn body_edits(&self, ask: &Ask, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let model = match &ask.endpoint {
             Endpoint::Messages => None,
             // The one endpoint that names the model in the body.

@@ -9,14 +9,14 @@ use secrecy::ExposeSecret;
 use super::{
     ErrorKind, ProxyError, headers,
     media::{self, Held, Wanted},
-    translate::{self, Question, Translation, is_of_a_dialect},
+    translate::{self, ParsedRequest, Translation, is_of_a_dialect},
 };
 use crate::{
     dialect::{
-        Ask, Dialect, Endpoint, StreamMode,
+        ApiRequest, Dialect, Endpoint, StreamMode,
         messages::linked::{self, Linked},
     },
-    provider::{Framing, Provider, Refusal, native_ask, path_of, settle_model},
+    provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -30,12 +30,12 @@ pub struct Encoded {
     #[expect(dead_code, reason = "held, not read")]
     pub held: Vec<Held>,
     /// How the reply goes back.
-    pub way: Way,
+    pub way: ReplyPlan,
 }
 
 /// How a reply goes back to the client.
 #[derive(Default)]
-pub struct Way {
+pub struct ReplyPlan {
     /// We asked for a usage chunk that the client did not ask for.
     pub hide_usage: bool,
     /// The target wraps its events in frames of another kind.
@@ -48,7 +48,7 @@ pub struct Way {
 
 /// A client's request, understood.
 pub struct ClientRequest<'a, 'b> {
-    pub ask: &'a Ask,
+    pub ask: &'a ApiRequest,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
@@ -76,13 +76,13 @@ impl ClientRequest<'_, '_> {
     /// When the target can't be asked this without translation, or has no such endpoint, or no model is named.
     pub fn encode(&self, target: &Target) -> Result<Encoded, Refusal> {
         let provider = &*target.provider;
-        let model = settle_model(provider, self.ask);
+        let model = resolve_model(provider, self.ask);
         // Asked first even when overridden: it refuses what the provider can't be asked.
         let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
         let held = Vec::new();
         let Some(top) = self.top else {
-            return Ok(Encoded { path, body: self.body.clone(), held, way: Way::default() });
+            return Ok(Encoded { path, body: self.body.clone(), held, way: ReplyPlan::default() });
         };
         if self.ask.endpoint == Endpoint::Messages && !self.inlined && names_url(top) && !fetches_urls(provider, model)
         {
@@ -123,7 +123,7 @@ impl ClientRequest<'_, '_> {
             path,
             body: splice.apply(self.body),
             held,
-            way: Way { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
+            way: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
         })
     }
 
@@ -144,14 +144,14 @@ impl ClientRequest<'_, '_> {
     /// When there is no such translation, or the target can't be asked this.
     pub async fn translate<'q>(
         &'q self,
-        question: &mut Option<Question<'q>>,
+        question: &mut Option<ParsedRequest<'q>>,
         target: &Target,
         strict: bool,
         fetcher: &Fetcher,
     ) -> Result<Encoded, ProxyError> {
         let provider = &*target.provider;
         let refused = |refusal| refused(refusal, self.ask, provider.info().name);
-        let model = settle_model(provider, self.ask);
+        let model = resolve_model(provider, self.ask);
         let (Some(dialect), Some(top)) = (self.ask.endpoint.dialect(), self.top) else {
             return Err(refused(Refusal::Translation));
         };
@@ -160,17 +160,17 @@ impl ClientRequest<'_, '_> {
             return self.inline(top, target, fetcher).await;
         }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
-        let native = native_ask(to, self.ask.stream != StreamMode::No, model);
+        let native = native_request(to, self.ask.stream != StreamMode::No, model);
         let path = provider.path(&native, Some(model), None).map_err(refused)?;
         let question = match question {
             Some(question) => question,
-            None => question.insert(Question::read(dialect, self.ask, top)?),
+            None => question.insert(ParsedRequest::read(dialect, self.ask, top)?),
         };
         question.inline(server, fetcher).await?;
-        let (body, dropped) = question.write((to, server), model, provider.standing_members(&native), strict)?;
-        let head = translate::head(self.ask, model, Question::wants_usage(top));
+        let (body, dropped) = question.write((to, server), model, provider.extra_body_fields(&native), strict)?;
+        let head = translate::head(self.ask, model, ParsedRequest::wants_usage(top));
         let back = question.back(to, native.stream, dropped, head);
-        let way = Way { translation: Some(Box::new(back)), ..Way::default() };
+        let way = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: question.held(), way })
     }
 
@@ -306,7 +306,7 @@ const fn needs_model(endpoint: &Endpoint) -> bool {
     )
 }
 
-fn streams_chunks(ask: &Ask) -> bool {
+fn streams_chunks(ask: &ApiRequest) -> bool {
     ask.stream == StreamMode::Sse && matches!(ask.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
 }
 
@@ -326,7 +326,7 @@ fn usage_option(top: &TopLevel<'_>) -> Option<Vec<u8>> {
 }
 
 /// The error for a target that can't be asked this.
-pub fn refused(refusal: Refusal, ask: &Ask, provider: &str) -> ProxyError {
+pub fn refused(refusal: Refusal, ask: &ApiRequest, provider: &str) -> ProxyError {
     match refusal {
         Refusal::Translation if matches!(ask.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
             ErrorKind::BadRequest,

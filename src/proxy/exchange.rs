@@ -10,16 +10,16 @@ use http::{Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
-    Account, ErrorKind, ProxyError, ReplyBody, Settings, body,
-    encode::{Caller, ClientRequest, Encoded, Way, refused, sign},
+    ErrorKind, ProxyError, ReplyBody, RequestRecord, Settings, body,
+    encode::{Caller, ClientRequest, Encoded, ReplyPlan, refused, sign},
     headers, lookup,
     relay::{Observer, Relay, RelayForm},
-    translate::{self, Question, Reading, Translated, Translation},
+    translate::{self, ParsedRequest, ReadLimits, Translated, Translation},
 };
 use crate::{
-    dialect::{Ask, Family, ReplyObserver, StreamMode, Understood, reply::ReplyForm, understand::Misunderstood},
+    dialect::{ApiRequest, Family, ReplyObserver, RequestHead, StreamMode, classify::ClassifyError, reply::ReplyForm},
     provider::Refusal,
-    snapshot::{AiUse, Rule, Target, Weighted},
+    snapshot::{AiUse, Rule, Target, WeightedBackend},
     stream::{InvokeFilter, TopLevel},
     upstream::{self, Token, UpstreamBody},
 };
@@ -30,7 +30,7 @@ const MAX_ATTEMPTS: u32 = 8;
 /// What becomes of the attempts.
 pub enum Outcome {
     /// A target's reply, and how it goes back.
-    Reply(Response<upstream::ReplyBody>, Way),
+    Reply(Response<upstream::ReplyBody>, ReplyPlan),
     /// An answer of the gateway's, made of what targets replied.
     Known(lookup::Known),
 }
@@ -55,11 +55,11 @@ enum Planned {
 type Answer = Result<Response<upstream::ReplyBody>, ProxyError>;
 
 /// An error with the dialect to say it in, and the account to close.
-pub type Failed = (ProxyError, Family, Account);
+pub type Failed = (ProxyError, Family, RequestRecord);
 
 /// What was chosen for a request.
 #[derive(Clone, Copy)]
-pub struct Chosen<'a> {
+pub struct RouteContext<'a> {
     /// Bounds.
     pub settings: &'a Settings,
     /// The rule that matched.
@@ -67,20 +67,20 @@ pub struct Chosen<'a> {
     /// Length of the path's part that matched.
     pub matched: usize,
     /// The backend.
-    pub weighted: &'a Weighted,
+    pub weighted: &'a WeightedBackend,
 }
 
 /// Serves one request from an AI backend.
 pub async fn exchange(
-    chosen: Chosen<'_>,
+    chosen: RouteContext<'_>,
     ai: &AiUse,
     mut parts: Parts,
     incoming: Incoming,
-    mut account: Account,
+    mut record: RequestRecord,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Chosen { settings, rule, matched, weighted } = chosen;
+    let RouteContext { settings, rule, matched, weighted } = chosen;
     let path = parts.uri.path();
-    let understood = Understood {
+    let understood = RequestHead {
         method: &parts.method,
         path,
         suffix: path.get(matched..).unwrap_or_default(),
@@ -93,13 +93,13 @@ pub async fn exchange(
     let family = understood.family_hint();
     let body = match body::read(incoming, settings.max_body, settings.body_timeout).await {
         Ok(body) => body,
-        Err(error) => return Err((error, family, account)),
+        Err(error) => return Err((error, family, record)),
     };
-    let (ask, top) = match understand(&understood, &body) {
+    let (ask, top) = match classify(&understood, &body) {
         Ok(understood) => understood,
-        Err(error) => return Err((error, family, account)),
+        Err(error) => return Err((error, family, record)),
     };
-    account.understood(&ask, body.len());
+    record.classified(&ask, body.len());
     rule.request_headers.apply(&mut parts.headers);
     weighted.request_headers.apply(&mut parts.headers);
     let request = ClientRequest {
@@ -110,7 +110,7 @@ pub async fn exchange(
         top: top.as_ref(),
         inlined: false,
     };
-    let attempts = attempts(settings, rule, ai, &request, &parts, &mut account);
+    let attempts = attempts(settings, rule, ai, &request, &parts, &mut record);
     let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
     let bounded = async {
         match deadline {
@@ -134,7 +134,7 @@ pub async fn exchange(
                 None => sent.await,
             };
             if attempt.resent.load(Ordering::Relaxed) {
-                account.resent();
+                record.resent();
             }
             let Encoded { body, way, .. } = encoded;
             body::recycle(body);
@@ -143,21 +143,21 @@ pub async fn exchange(
         Err(error) => Err(error),
     };
     match answer {
-        Ok(Outcome::Known(known)) => Ok(known.reply(&chosen, &parts.method, account)),
+        Ok(Outcome::Known(known)) => Ok(known.reply(&chosen, &parts.method, record)),
         Ok(Outcome::Reply(reply, way)) => {
-            let Way { hide_usage, unwrap, errors, translation } = way;
+            let ReplyPlan { hide_usage, unwrap, errors, translation } = way;
             let how = Reply { chosen, ask: &ask, hide_usage, unwrap, deadline };
             match translation.or(errors.filter(|_| !reply.status().is_success())) {
-                None => Ok(relay(&how, reply, account)),
-                Some(translation) => translated(&how, *translation, reply, account).await,
+                None => Ok(relay(&how, reply, record)),
+                Some(translation) => translated(&how, *translation, reply, record).await,
             }
         }
-        Err(error) => Err((error, ask.family, account)),
+        Err(error) => Err((error, ask.family, record)),
     }
 }
 
 /// What is asked, and the body's top level when there is a body to read.
-fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Option<TopLevel<'b>>), ProxyError> {
+fn classify<'b>(request: &RequestHead<'_>, body: &'b Bytes) -> Result<(ApiRequest, Option<TopLevel<'b>>), ProxyError> {
     let by_path = request.endpoint_from_path();
     if by_path.is_none() && body.is_empty() && request.method == http::Method::POST {
         return Err(ProxyError::new(ErrorKind::BadBody, "the request body is empty"));
@@ -176,16 +176,16 @@ fn understand<'b>(request: &Understood<'_>, body: &'b Bytes) -> Result<(Ask, Opt
         None
     };
     let ask = request.ask(top.as_ref()).map_err(|why| match why {
-        Misunderstood::NoEndpoint => ProxyError::new(
+        ClassifyError::NoEndpoint => ProxyError::new(
             ErrorKind::NoEndpoint,
             "no endpoint has this path, and the body is not that of a known one (messages, contents, prompt, input)",
         ),
-        Misunderstood::Method(allow) => {
+        ClassifyError::Method(allow) => {
             let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, format!("this endpoint allows {allow}"));
             error.allow = Some(allow);
             error
         }
-        Misunderstood::Field(message) => ProxyError::new(ErrorKind::BadBody, message),
+        ClassifyError::Field(message) => ProxyError::new(ErrorKind::BadBody, message),
     })?;
     Ok((ask, top))
 }
@@ -197,7 +197,7 @@ async fn attempts<'t>(
     ai: &'t AiUse,
     request: &ClientRequest<'_, '_>,
     parts: &Parts,
-    account: &mut Account,
+    record: &mut RequestRecord,
 ) -> Result<Tried<'t>, ProxyError> {
     let limit = rule.timeouts.backend.unwrap_or(settings.backend_timeout);
     let mut last: Option<ProxyError> = None;
@@ -219,7 +219,7 @@ async fn attempts<'t>(
             }
         };
         tried += 1;
-        account.attempt(group, index, crate::provider::settle_model(&*target.provider, request.ask));
+        record.attempt(group, index, crate::provider::resolve_model(&*target.provider, request.ask));
         let more = order.peek().is_some() && tried < MAX_ATTEMPTS;
         let attempt = Attempt { caller: request.caller(), target, limit, resent: AtomicBool::new(false) };
         let outcome = match planned {
@@ -229,20 +229,20 @@ async fn attempts<'t>(
             }
             Planned::Lookup(plan) => {
                 let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-                let reading = Reading { idle, deadline: None, request_id: account.trace_id().to_owned() };
+                let reading = ReadLimits { idle, deadline: None, request_id: record.trace_id().to_owned() };
                 // Boxed: it is rare, and holds several replies.
                 Box::pin(plan.run(&attempt, &reading)).await
             }
         };
         if attempt.resent.load(Ordering::Relaxed) {
-            account.resent();
+            record.resent();
         }
         match outcome {
             Ok(Outcome::Reply(reply, way)) if more && worth_another(reply.status()) => {
                 tracing::info!(
                     target = target.name,
                     status = reply.status().as_u16(),
-                    trace_id = account.trace_id(),
+                    trace_id = record.trace_id(),
                     "trying the next target"
                 );
                 kept = Some(Outcome::Reply(reply, way));
@@ -253,7 +253,7 @@ async fn attempts<'t>(
                     tracing::info!(
                         target = target.name,
                         cause = error.cause,
-                        trace_id = account.trace_id(),
+                        trace_id = record.trace_id(),
                         "trying the next target"
                     );
                 }
@@ -280,7 +280,7 @@ async fn prepare<'q>(
     ai: &AiUse,
     request: &'q ClientRequest<'_, '_>,
     parts: &Parts,
-    (question, target): (&mut Option<Question<'q>>, &Target),
+    (question, target): (&mut Option<ParsedRequest<'q>>, &Target),
 ) -> Result<Planned, ProxyError> {
     if let Some(plan) = lookup::plan(request, parts.uri.path(), target, rule, &ai.backend) {
         return plan.map(Planned::Lookup);
@@ -358,17 +358,17 @@ impl Attempt<'_> {
 
 /// What decides how a reply is relayed.
 struct Reply<'a> {
-    chosen: Chosen<'a>,
-    ask: &'a Ask,
+    chosen: RouteContext<'a>,
+    ask: &'a ApiRequest,
     hide_usage: bool,
     unwrap: bool,
     deadline: Option<tokio::time::Instant>,
 }
 
-fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut account: Account) -> Response<ReplyBody> {
-    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, hide_usage, unwrap, deadline } = *how;
+fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut record: RequestRecord) -> Response<ReplyBody> {
+    let Reply { chosen: RouteContext { settings, rule, weighted, .. }, ask, hide_usage, unwrap, deadline } = *how;
     let (mut parts, body) = reply.into_parts();
-    account.status(parts.status.as_u16());
+    record.status(parts.status.as_u16());
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let mode = match ask.stream {
         StreamMode::JsonArray if parts.status.is_success() => StreamMode::JsonArray,
@@ -395,7 +395,7 @@ fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut account: Acc
     let mode = if encoded { StreamMode::No } else { mode };
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
     let form = RelayForm { family: ask.family, mode, unwrap, idle, deadline };
-    let relay = Relay::new(body, Some(Observer::Watch(observer)), account, form);
+    let relay = Relay::new(body, Some(Observer::Watch(observer)), record, form);
     parts.version = http::Version::HTTP_11;
     Response::from_parts(parts, ReplyBody::Relay(Box::new(relay)))
 }
@@ -405,27 +405,27 @@ async fn translated(
     how: &Reply<'_>,
     translation: Translation,
     reply: Response<upstream::ReplyBody>,
-    mut account: Account,
+    mut record: RequestRecord,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Reply { chosen: Chosen { settings, rule, weighted, .. }, ask, deadline, .. } = *how;
-    account.dropped(&translation.dropped);
+    let Reply { chosen: RouteContext { settings, rule, weighted, .. }, ask, deadline, .. } = *how;
+    record.dropped(&translation.dropped);
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let reading = Reading { idle, deadline, request_id: account.trace_id().to_owned() };
+    let reading = ReadLimits { idle, deadline, request_id: record.trace_id().to_owned() };
     let (mut parts, body) = match translation.reply(reply, &reading).await {
-        Err(error) => return Err((error, ask.family, account)),
+        Err(error) => return Err((error, ask.family, record)),
         Ok(Translated::Whole(reply, totals)) => {
             let (parts, body) = reply.into_parts();
-            account.status(parts.status.as_u16());
-            account.passed(body.len());
-            account.counted(totals);
-            account.complete();
+            record.status(parts.status.as_u16());
+            record.passed(body.len());
+            record.counted(totals);
+            record.complete();
             (parts, ReplyBody::full(body))
         }
         Ok(Translated::Stream(reply, observer, mode)) => {
             let (parts, body) = reply.into_parts();
-            account.status(parts.status.as_u16());
+            record.status(parts.status.as_u16());
             let form = translate::form(ask.family, mode, &reading);
-            (parts, ReplyBody::Relay(Box::new(Relay::new(body, Some(observer), account, form))))
+            (parts, ReplyBody::Relay(Box::new(Relay::new(body, Some(observer), record, form))))
         }
     };
     rule.response_headers.apply(&mut parts.headers);

@@ -6,56 +6,56 @@ use http::{Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
-    Account, ErrorKind, ProxyError, ReplyBody,
-    exchange::{Chosen, Failed},
+    ErrorKind, ProxyError, ReplyBody, RequestRecord,
+    exchange::{Failed, RouteContext},
     headers,
     peer::Peer,
     relay::{Relay, RelayForm},
 };
 use crate::{
     dialect::{Family, StreamMode},
-    snapshot::{HttpBackend, Rule, Weighted},
+    snapshot::{HttpBackend, Rule, WeightedBackend},
     upstream::{self, Pool, SendError, Transport, UpstreamBody},
 };
 
 /// Serves one request from a plain server.
 pub async fn forward(
-    chosen: Chosen<'_>,
+    chosen: RouteContext<'_>,
     backend: &HttpBackend,
     parts: Parts,
     incoming: Incoming,
     peer: Peer,
-    mut account: Account,
+    mut record: RequestRecord,
 ) -> Result<Response<ReplyBody>, Failed> {
-    let Chosen { settings, rule, matched, weighted } = chosen;
+    let RouteContext { settings, rule, matched, weighted } = chosen;
     let Some(pool) = backend.next() else {
         let error = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
-        return Err((error, Family::OpenAi, account));
+        return Err((error, Family::OpenAi, record));
     };
     let request = match rewritten(rule, weighted, matched, parts, incoming, peer) {
         Ok(request) => request,
-        Err(error) => return Err((error, Family::OpenAi, account)),
+        Err(error) => return Err((error, Family::OpenAi, record)),
     };
     let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
     let limits = [rule.timeouts.request, rule.timeouts.backend];
     let limit = limits.into_iter().flatten().min().unwrap_or(settings.backend_timeout);
-    let reply = match tokio::time::timeout(limit, send(pool, request, &mut account)).await {
+    let reply = match tokio::time::timeout(limit, send(pool, request, &mut record)).await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => return Err((ProxyError::upstream(&error), Family::OpenAi, account)),
+        Ok(Err(error)) => return Err((ProxyError::upstream(&error), Family::OpenAi, record)),
         Err(_) => {
             let error = ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time");
-            return Err((error, Family::OpenAi, account));
+            return Err((error, Family::OpenAi, record));
         }
     };
     let (mut parts, body) = reply.into_parts();
-    account.status(parts.status.as_u16());
+    record.status(parts.status.as_u16());
     headers::from_server(&mut parts.headers);
     rule.response_headers.apply(&mut parts.headers);
     weighted.response_headers.apply(&mut parts.headers);
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
     let form = RelayForm { family: Family::OpenAi, mode: StreamMode::No, unwrap: None, idle, deadline };
     parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(parts, ReplyBody::Relay(Box::new(Relay::new(body, None, account, form)))))
+    Ok(Response::from_parts(parts, ReplyBody::Relay(Box::new(Relay::new(body, None, record, form)))))
 }
 
 /// Sends; a request that changes nothing and has no body goes once more on a fresh connection when a kept one proved
@@ -63,7 +63,7 @@ pub async fn forward(
 async fn send(
     pool: &Arc<Pool>,
     request: Request<UpstreamBody>,
-    account: &mut Account,
+    record: &mut RequestRecord,
 ) -> Result<Response<upstream::ReplyBody>, SendError> {
     let bodiless = http_body::Body::is_end_stream(request.body());
     let again = (bodiless && request.method().is_safe()).then(|| {
@@ -74,10 +74,10 @@ async fn send(
         copy
     });
     let multiplexed = pool.origin().transport == Transport::Http2;
-    account.attempt_plain();
+    record.attempt_plain();
     match (pool.send(request, !bodiless && !multiplexed).await, again) {
         (Err(error), Some(again)) if error.is_stale() => {
-            account.attempt_plain();
+            record.attempt_plain();
             pool.send(again, true).await
         }
         (result, _) => result,
@@ -86,7 +86,7 @@ async fn send(
 
 fn rewritten(
     rule: &Rule,
-    weighted: &Weighted,
+    weighted: &WeightedBackend,
     matched: usize,
     parts: Parts,
     incoming: Incoming,

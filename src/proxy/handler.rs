@@ -9,8 +9,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, 
 use hyper::body::Incoming;
 
 use super::{
-    Account, ErrorKind, ProxyError, ReplyBody, Shared, body,
-    exchange::{self, Chosen, Failed},
+    ErrorKind, ProxyError, ReplyBody, RequestRecord, Shared, body,
+    exchange::{self, Failed, RouteContext},
     forward,
     peer::Peer,
     trace::TraceId,
@@ -38,12 +38,12 @@ async fn answer(shared: Arc<Shared>, peer: Peer, parts: Parts, body: Incoming) -
     let trace = TraceId::of(&parts.headers);
     let path = parts.uri.path().to_owned();
     let head = parts.method == Method::HEAD;
-    let account = Account::begin(Arc::clone(&shared), peer.address, parts.method.clone(), path, trace);
-    match serve(&shared, peer, parts, body, account).await {
+    let record = RequestRecord::begin(Arc::clone(&shared), peer.address, parts.method.clone(), path, trace);
+    match serve(&shared, peer, parts, body, record).await {
         Ok(reply) => reply,
-        Err((error, family, mut account)) => {
-            account.failed(error.kind, &error.cause);
-            let mut reply = error.reply(family, account.trace_id());
+        Err((error, family, mut record)) => {
+            record.failed(error.kind, &error.cause);
+            let mut reply = error.reply(family, record.trace_id());
             if head {
                 // There is no body, so it has no type.
                 reply.headers_mut().remove(header::CONTENT_TYPE);
@@ -59,41 +59,41 @@ async fn serve(
     peer: Peer,
     mut parts: Parts,
     incoming: Incoming,
-    mut account: Account,
+    mut record: RequestRecord,
 ) -> Result<Response<ReplyBody>, Failed> {
     if let Err(error) = settle_host(&mut parts) {
-        return Err((error, family_of(&parts), account));
+        return Err((error, family_of(&parts), record));
     }
-    let matched = match route(shared, peer, &parts, &mut account) {
+    let matched = match route(shared, peer, &parts, &mut record) {
         Ok(matched) => matched,
         Err(error) => {
             body::linger(incoming);
-            return Err((error, family_of(&parts), account));
+            return Err((error, family_of(&parts), record));
         }
     };
     let split = match &matched.rule.action {
         Action::Forward(split) => split,
         Action::Redirect(to) => {
             body::linger(incoming);
-            return Ok(redirect(to, peer, &parts, matched.matched, account));
+            return Ok(redirect(to, peer, &parts, matched.matched, record));
         }
-        Action::Fail(fail) => {
+        Action::Unavailable(fail) => {
             body::linger(incoming);
-            return Err((misconfigured(fail.status, &fail.why), family_of(&parts), account));
+            return Err((misconfigured(fail.status, &fail.why), family_of(&parts), record));
         }
     };
     let Some((number, weighted)) = split.choose() else {
-        return Err((misconfigured(500, "no backend has any weight"), family_of(&parts), account));
+        return Err((misconfigured(500, "no backend has any weight"), family_of(&parts), record));
     };
-    account.chose(number);
-    let chosen = Chosen { settings: &shared.settings, rule: &matched.rule, matched: matched.matched, weighted };
+    record.chose(number);
+    let chosen = RouteContext { settings: &shared.settings, rule: &matched.rule, matched: matched.matched, weighted };
     match &weighted.backend {
         // Boxed: the exchange's state is large, and redirects and errors don't need it.
-        Backend::Ai(ai) => Box::pin(exchange::exchange(chosen, ai, parts, incoming, account)).await,
-        Backend::Http(http) => Box::pin(forward::forward(chosen, http, parts, incoming, peer, account)).await,
+        Backend::Ai(ai) => Box::pin(exchange::exchange(chosen, ai, parts, incoming, record)).await,
+        Backend::Http(http) => Box::pin(forward::forward(chosen, http, parts, incoming, peer, record)).await,
         Backend::Unavailable(fail) => {
             body::linger(incoming);
-            Err((misconfigured(fail.status, &fail.why), family_of(&parts), account))
+            Err((misconfigured(fail.status, &fail.why), family_of(&parts), record))
         }
     }
 }
@@ -131,7 +131,7 @@ fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
 }
 
 /// The rule for this request, of the one snapshot that this request reads.
-fn route(shared: &Shared, peer: Peer, parts: &Parts, account: &mut Account) -> Result<Matched, ProxyError> {
+fn route(shared: &Shared, peer: Peer, parts: &Parts, record: &mut RequestRecord) -> Result<Matched, ProxyError> {
     let bad = |message: &str| ProxyError::new(ErrorKind::BadRequest, message);
     let path = parts.uri.path();
     if path.len() > MAX_PATH {
@@ -143,12 +143,12 @@ fn route(shared: &Shared, peer: Peer, parts: &Parts, account: &mut Account) -> R
     }
     let host = host(parts).ok_or_else(|| bad("the request needs one valid Host"))?;
     let snapshot = shared.snapshots.load();
-    account.reads(snapshot.generation);
+    record.reads(snapshot.generation);
     let view =
         RequestView { host: &host, path, query: parts.uri.query(), method: &parts.method, headers: &parts.headers };
     match snapshot.route(peer.port, &view) {
         Routed::Rule(matched) => {
-            account.routed(&matched.rule);
+            record.routed(&matched.rule);
             Ok(matched)
         }
         Routed::NoRule(listener) => Err(ProxyError::with_cause(
@@ -195,7 +195,13 @@ fn has_dot_segments(path: &str) -> bool {
     })
 }
 
-fn redirect(to: &Redirect, peer: Peer, parts: &Parts, matched: usize, mut account: Account) -> Response<ReplyBody> {
+fn redirect(
+    to: &Redirect,
+    peer: Peer,
+    parts: &Parts,
+    matched: usize,
+    mut record: RequestRecord,
+) -> Response<ReplyBody> {
     let host = host(parts).unwrap_or_default();
     // Stripped for matching; a URL needs them.
     let host = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { host };
@@ -208,8 +214,8 @@ fn redirect(to: &Redirect, peer: Peer, parts: &Parts, matched: usize, mut accoun
         }
         Err(_) => *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
     }
-    account.status(reply.status().as_u16());
-    account.complete();
+    record.status(reply.status().as_u16());
+    record.complete();
     reply
 }
 

@@ -6,13 +6,13 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery};
 
 use super::{
-    Account, ErrorKind, ProxyError, ReplyBody,
-    encode::{ClientRequest, Encoded, Way, refused},
-    exchange::{Attempt, Chosen, Outcome},
-    translate::{self, DROPPED, Reading, Translation},
+    ErrorKind, ProxyError, ReplyBody, RequestRecord,
+    encode::{ClientRequest, Encoded, ReplyPlan, refused},
+    exchange::{Attempt, Outcome, RouteContext},
+    translate::{self, DROPPED, ReadLimits, Translation},
 };
 use crate::{
-    conversation::Dropped,
+    conversation::Unsupported,
     dialect::{
         Dialect, Endpoint, Family,
         lookup::{
@@ -21,7 +21,7 @@ use crate::{
         },
         reply::Totals,
     },
-    provider::{Refusal, settle_model},
+    provider::{Refusal, resolve_model},
     snapshot::{Action, AiBackend, Backend, Rule, Target},
     upstream,
 };
@@ -46,7 +46,7 @@ pub struct Plan {
 /// An answer that is complete.
 pub struct Known {
     answer: Answer,
-    dropped: Dropped,
+    dropped: Unsupported,
 }
 
 /// What is to be sent to `target`, if this is no conversation and the target is not asked as the client wrote it. `path`
@@ -69,7 +69,7 @@ pub fn plan(
             models::lookup(one.as_deref(), Shape::of(ask.family, path), named(rule), source)
         }
         (endpoint, Some(top)) if Lookup::is_for(endpoint) => {
-            let model = settle_model(provider, ask);
+            let model = resolve_model(provider, ask);
             if provider.speaks(ask, model) {
                 return None;
             }
@@ -105,7 +105,7 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
         let path = provider.path(&sent.ask, model, sent.query).map_err(|refusal| refused(refusal, ask, info.name))?;
         let head = translate::head(ask, model.unwrap_or_default(), false);
         let errors = Translation::of_errors(info.family, conversation_of(ask.family), head);
-        let way = Way { translation: Some(Box::new(errors)), ..Way::default() };
+        let way = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
         Ok(Encoded { path, body: sent.body.clone(), held: Vec::new(), way })
     });
@@ -128,7 +128,7 @@ const fn conversation_of(family: Family) -> Dialect {
 fn targets(rule: &Rule) -> impl Iterator<Item = &Target> {
     let backends = match &rule.action {
         Action::Forward(split) => split.backends(),
-        Action::Redirect(_) | Action::Fail(_) => &[],
+        Action::Redirect(_) | Action::Unavailable(_) => &[],
     };
     backends
         .iter()
@@ -191,7 +191,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the target can't be reached, or what it replies is no answer.
-    pub async fn run(self, attempt: &Attempt<'_>, reading: &Reading) -> Result<Outcome, ProxyError> {
+    pub async fn run(self, attempt: &Attempt<'_>, reading: &ReadLimits) -> Result<Outcome, ProxyError> {
         let Self { lookup, encoded, method } = self;
         let method = &method;
         let mut replies = Vec::with_capacity(encoded.len());
@@ -226,10 +226,15 @@ enum Asked {
     /// A whole reply.
     Said(Said),
     /// An error of the provider's.
-    Refused(Box<(Response<upstream::ReplyBody>, Way)>),
+    Refused(Box<(Response<upstream::ReplyBody>, ReplyPlan)>),
 }
 
-async fn ask(attempt: &Attempt<'_>, method: &Method, encoded: Encoded, reading: &Reading) -> Result<Asked, ProxyError> {
+async fn ask(
+    attempt: &Attempt<'_>,
+    method: &Method,
+    encoded: Encoded,
+    reading: &ReadLimits,
+) -> Result<Asked, ProxyError> {
     let reply = attempt.run(method, &encoded).await?;
     if !reply.status().is_success() {
         return Ok(Asked::Refused(Box::new((reply, encoded.way))));
@@ -249,15 +254,15 @@ fn known(mut lookup: Lookup, replies: &[Said]) -> Result<Known, ProxyError> {
 
 impl Known {
     /// The reply to the client.
-    pub fn reply(self, chosen: &Chosen<'_>, method: &Method, mut account: Account) -> Response<ReplyBody> {
+    pub fn reply(self, chosen: &RouteContext<'_>, method: &Method, mut record: RequestRecord) -> Response<ReplyBody> {
         let Self { answer: Answer { body, usage, model, estimated }, dropped } = self;
         let head = *method == Method::HEAD;
-        account.dropped(&dropped);
-        account.status(200);
-        account.passed(if head { 0 } else { body.len() });
+        record.dropped(&dropped);
+        record.status(200);
+        record.passed(if head { 0 } else { body.len() });
         let told = usage.prompt.is_some();
-        account.counted(Totals { usage, model, estimated: estimated && told, ..Totals::default() });
-        account.complete();
+        record.counted(Totals { usage, model, estimated: estimated && told, ..Totals::default() });
+        record.complete();
         let mut reply = Response::new(if head { ReplyBody::empty() } else { ReplyBody::full(Bytes::from(body)) });
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,7 +1,7 @@
 //! The request path, read from top to bottom: listener, handler, exchange with a provider or a plain server, relay,
 //! account.
 
-mod account;
+mod record;
 mod body;
 mod encode;
 mod error;
@@ -22,10 +22,10 @@ use std::{
     time::Duration,
 };
 
-pub use account::Account;
 pub use body::ReplyBody;
 pub use error::{ErrorKind, ProxyError};
 pub use listener::{BindStates, Listeners};
+pub use record::RequestRecord;
 
 use tokio_util::sync::CancellationToken;
 

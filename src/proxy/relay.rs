@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::{Account, ErrorKind, ProxyError};
+use super::{ErrorKind, ProxyError, RequestRecord};
 use crate::{
     conversation::Failure,
     dialect::{Family, ReplyObserver, StreamMode, Translator},
@@ -76,7 +76,7 @@ pub struct Relay {
     /// Frames of which a part was dropped or held back, in the order to send.
     pending: std::collections::VecDeque<Bytes>,
     observer: Option<Observer>,
-    account: Account,
+    record: RequestRecord,
     form: RelayForm,
     frames: u64,
     /// Absent for replies that don't stream.
@@ -138,7 +138,7 @@ struct Silence {
 
 impl Relay {
     /// Relays `body`. `observer` is absent for plain servers.
-    pub fn new(body: upstream::ReplyBody, observer: Option<Observer>, account: Account, form: RelayForm) -> Self {
+    pub fn new(body: upstream::ReplyBody, observer: Option<Observer>, record: RequestRecord, form: RelayForm) -> Self {
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
@@ -146,7 +146,7 @@ impl Relay {
             deadline,
             pending: std::collections::VecDeque::new(),
             observer,
-            account,
+            record,
             form,
             frames: 0,
             pace,
@@ -222,12 +222,12 @@ impl Relay {
             data = out.into();
         }
         let Some(observer) = &mut self.observer else {
-            self.account.passed(data.len());
+            self.record.passed(data.len());
             return Ok(Some(data));
         };
         // What a filter drops was still received in time; what a translator makes counts when it is made.
         if let Observer::Watch(_) = observer {
-            self.account.passed(data.len());
+            self.record.passed(data.len());
         }
         let out = match observer.frame(data) {
             Ok(out) => out,
@@ -238,7 +238,7 @@ impl Relay {
             }
         };
         if let Some(Observer::Translate(_)) = &self.observer {
-            self.account.passed(out.iter().map(Bytes::len).sum());
+            self.record.passed(out.iter().map(Bytes::len).sum());
         }
         let mut out = out.into_iter().filter(|b| !b.is_empty());
         let first = out.next();
@@ -264,14 +264,14 @@ impl Relay {
                 self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
             }
         }
-        self.account.complete();
+        self.record.complete();
     }
 
     /// The backend's reply broke: said inside a stream, and by closing the connection otherwise.
     fn cut(&mut self, error: ProxyError) -> Result<(), io::Error> {
         self.body = None;
         if self.form.mode == StreamMode::No || self.observer.is_none() {
-            self.account.failed(error.kind, &error.cause);
+            self.record.failed(error.kind, &error.cause);
             return Err(io::Error::other(error.message));
         }
         if let Some(observer) = &mut self.observer {
@@ -306,7 +306,7 @@ impl Relay {
             }
             self.pending.push_back(shape.event(self.form.family, self.form.mode, elements).into());
         }
-        self.account.failed(error.kind, &error.cause);
+        self.record.failed(error.kind, &error.cause);
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -346,7 +346,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(observer) = &mut self.observer {
-            self.account.counted(match observer {
+            self.record.counted(match observer {
                 Observer::Watch(observer) => observer.totals(),
                 Observer::Translate(translator) => translator.totals(),
             });

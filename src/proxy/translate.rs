@@ -20,12 +20,12 @@ use super::{
 };
 use crate::{
     conversation::{
-        Content, Dropped, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text,
+        Content, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text, Unsupported,
         unwrap_parts, wrap,
     },
     dialect::{
-        Ask, Codec, Destination, Dialect, Family, Lost, ModelFacts, ReplyHead, Server, StreamMode, Translator, Usage,
-        codec, lookup, reply::Totals,
+        ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
+        UnsupportedInReply, Usage, codec, lookup, reply::Totals,
     },
     stream::TopLevel,
     upstream::{self, Fetcher},
@@ -45,7 +45,7 @@ const MAX_VALUES: usize = 250_000;
 const COUNTED: usize = 512 * 1024;
 
 /// What the client asks, read once for all targets that need it translated.
-pub struct Question<'a> {
+pub struct ParsedRequest<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
@@ -56,12 +56,12 @@ pub struct Question<'a> {
     size: usize,
 }
 
-impl<'a> Question<'a> {
+impl<'a> ParsedRequest<'a> {
     /// Reads a request of `dialect`.
     ///
     /// # Errors
     /// When a field can't be understood; the error names it.
-    pub fn read(dialect: Dialect, ask: &Ask, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+    pub fn read(dialect: Dialect, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
         if top.values() > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
@@ -127,7 +127,7 @@ impl<'a> Question<'a> {
         model: &str,
         standing: Option<&str>,
         strict: bool,
-    ) -> Result<(Bytes, Dropped), ProxyError> {
+    ) -> Result<(Bytes, Unsupported), ProxyError> {
         let destination = Destination { model, facts: ModelFacts::of(model), server };
         let mut dropped = self.request.dropped.clone();
         let mut changed;
@@ -160,7 +160,7 @@ impl<'a> Question<'a> {
     }
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
-    pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Dropped, head: ReplyHead) -> Translation {
+    pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: lookup::estimate(&self.request), ..head };
         let unwrap = self.wrapped.is_some() && wraps(from);
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
@@ -199,7 +199,7 @@ fn remote(media: &Media<'_>, server: Server) -> Option<String> {
 }
 
 /// Facts for a reply whose provider leaves them out.
-pub fn head(ask: &Ask, model: &str, include_usage: bool) -> ReplyHead {
+pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
     static REPLIES: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let number = REPLIES.fetch_add(1, Ordering::Relaxed);
@@ -223,12 +223,12 @@ pub struct Translation {
     /// The answer comes in an object.
     unwrap: bool,
     /// What the target was not told.
-    pub dropped: Dropped,
+    pub dropped: Unsupported,
     head: ReplyHead,
 }
 
 /// How a reply is to be read.
-pub struct Reading {
+pub struct ReadLimits {
     /// How long the provider may be silent.
     pub idle: Duration,
     /// When the reply must have ended.
@@ -254,7 +254,7 @@ impl Translation {
             Family::Gemini => Dialect::Gemini,
             Family::Bedrock => Dialect::Converse,
         };
-        let (names, dropped) = (Arc::default(), Dropped::default());
+        let (names, dropped) = (Arc::default(), Unsupported::default());
         Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
     }
 
@@ -265,7 +265,7 @@ impl Translation {
     pub async fn reply(
         self,
         reply: Response<upstream::ReplyBody>,
-        reading: &Reading,
+        reading: &ReadLimits,
     ) -> Result<Translated, ProxyError> {
         let (mut parts, body) = reply.into_parts();
         let said = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_vec();
@@ -340,7 +340,7 @@ impl Translation {
             let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
             (translator.replay(&answer), translator.totals().lost)
         } else {
-            let mut lost = Lost::new(self.to);
+            let mut lost = UnsupportedInReply::new(self.to);
             lost.reply(&answer);
             let mut out = Vec::with_capacity(bytes.len() + 256);
             codec(self.to).write_reply(&answer, &self.head, &mut out);
@@ -360,7 +360,7 @@ impl Translation {
     }
 
     /// The provider's error in the client's dialect.
-    fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &Reading) -> Translated {
+    fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &ReadLimits) -> Translated {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let name = request_id_header(self.to);
@@ -406,7 +406,7 @@ impl Translation {
     }
 }
 
-fn name_dropped(dropped: &Dropped, headers: &mut HeaderMap) {
+fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
     if !dropped.is_empty()
         && let Ok(names) = HeaderValue::try_from(dropped.to_string())
     {
@@ -441,7 +441,7 @@ fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
 ///
 /// # Errors
 /// When it breaks off, falls silent, or is over `limit` bytes.
-pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Reading) -> Result<Bytes, ProxyError> {
+pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &ReadLimits) -> Result<Bytes, ProxyError> {
     let mut out = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit));
     let slow = || ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream fell silent in mid-reply");
     loop {
@@ -474,6 +474,6 @@ pub fn is_of_a_dialect(name: &HeaderName) -> bool {
 }
 
 /// The dialect family of a translated reply, for errors that are added to it.
-pub fn form(family: Family, mode: StreamMode, reading: &Reading) -> RelayForm {
+pub fn form(family: Family, mode: StreamMode, reading: &ReadLimits) -> RelayForm {
     RelayForm { family, mode, unwrap: None, idle: reading.idle, deadline: reading.deadline }
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
-use super::{Fail, HeaderEdits};
+use super::{HeaderEdits, UnavailableReason};
 use crate::{
     dialect::{Endpoint, Family},
     provider::Provider,
@@ -175,11 +175,11 @@ pub enum Backend {
     /// To a plain HTTP server.
     Http(Arc<HttpBackend>),
     /// Nowhere, for this reason.
-    Unavailable(Fail),
+    Unavailable(UnavailableReason),
 }
 
 /// A backend with its share of the traffic.
-pub struct Weighted {
+pub struct WeightedBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
     /// Its share, out of the sum of all.
@@ -196,21 +196,21 @@ pub struct Weighted {
 
 /// Backends that share a rule's traffic by weight.
 pub struct Split {
-    backends: Vec<Weighted>,
+    backends: Vec<WeightedBackend>,
     total: u32,
     cursor: AtomicU32,
 }
 
 impl Split {
     /// A split over `backends`; those with weight 0 get nothing.
-    pub fn new(backends: Vec<Weighted>) -> Self {
+    pub fn new(backends: Vec<WeightedBackend>) -> Self {
         let total = backends.iter().fold(0u32, |sum, b| sum.saturating_add(b.weight));
         Self { backends, total, cursor: AtomicU32::new(0) }
     }
 
     /// The next backend, with its number. Shares are met closely over any run of requests, not only on average: the turns are spread
     /// by the golden ratio.
-    pub fn choose(&self) -> Option<(usize, &Weighted)> {
+    pub fn choose(&self) -> Option<(usize, &WeightedBackend)> {
         if let [only] = self.backends.as_slice() {
             return (only.weight > 0).then_some((0, only));
         }
@@ -227,7 +227,7 @@ impl Split {
     }
 
     /// All backends.
-    pub fn backends(&self) -> &[Weighted] {
+    pub fn backends(&self) -> &[WeightedBackend] {
         &self.backends
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, Weighted};
+use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, WeightedBackend};
 
 /// What is served, port by port.
 pub fn to_json(snapshot: &Snapshot) -> Value {
@@ -43,12 +43,12 @@ fn rule(rule: &Rule) -> Value {
     let action = match &rule.action {
         Action::Forward(split) => json!({"forward": split.backends().iter().map(weighted).collect::<Vec<_>>()}),
         Action::Redirect(to) => json!({"redirect": to.status.as_u16()}),
-        Action::Fail(fail) => json!({"fail": {"status": fail.status, "why": fail.why}}),
+        Action::Unavailable(fail) => json!({"fail": {"status": fail.status, "why": fail.why}}),
     };
     json!({"route": &*rule.labels.route, "rule": rule.labels.rule, "action": action})
 }
 
-fn weighted(weighted: &Weighted) -> Value {
+fn weighted(weighted: &WeightedBackend) -> Value {
     let backend = match &weighted.backend {
         Backend::Ai(ai) => {
             json!({"groups": ai.backend.groups.iter().map(|g| g.iter().map(target).collect()).collect::<Vec<Vec<_>>>()})

@@ -10,11 +10,11 @@ mod tls;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, SigningKeys, Split, Target, Weighted};
+pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, SigningKeys, Split, Target, WeightedBackend};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
 pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
-pub use rule::{Action, Fail, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, Timeouts};
+pub use rule::{Action, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, Timeouts, UnavailableReason};
 use rustls::ServerConfig;
 pub use tls::TlsTable;
 

@@ -46,18 +46,18 @@ pub enum Action {
     /// Answered with a redirect.
     Redirect(Redirect),
     /// Answered with an error: the rule, or all its backends, can't be served.
-    Fail(Fail),
+    Unavailable(UnavailableReason),
 }
 
 impl Default for Action {
     fn default() -> Self {
-        Self::Fail(Fail { status: 500, why: "the rule has no backend".into() })
+        Self::Unavailable(UnavailableReason { status: 500, why: "the rule has no backend".into() })
     }
 }
 
 /// Why a rule or backend can't be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fail {
+pub struct UnavailableReason {
     /// HTTP status: 500 for bad references, 501 for what is not built, 503 for what is not there now.
     pub status: u16,
     /// For the log.

@@ -2,7 +2,7 @@
 // what was understood in every dialect, and read that again. Shared by path, so that both check the same.
 
 use tollgate_dialects::{
-    conversation::{Content, Dropped, Event, Finish, Names, Reply, Request},
+    conversation::{Content, Event, Finish, Names, Reply, Request, Unsupported},
     dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, Translator, codec},
     stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
@@ -70,9 +70,9 @@ pub fn request(from: Dialect, body: &[u8]) {
 pub fn rewrite<T>(
     request: &Request<'_>,
     to: (Dialect, Server, &'static str),
-    look: impl FnOnce(&str, &Request<'_>, &Dropped) -> T,
+    look: impl FnOnce(&str, &Request<'_>, &Unsupported) -> T,
 ) -> Option<T> {
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     codec(to.0).write_request(request, &destination(to), &mut dropped, &mut out).ok()?;
     let body = spelled(to.1, out);
     let top = TopLevel::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{to:?}: {error:?}: {body}"));
@@ -232,7 +232,7 @@ pub fn read_stream(from: Dialect, pieces: &[&[u8]]) -> Vec<Event<'static>> {
 
 /// The same, borrowing nothing.
 pub fn owned(event: Event<'_>) -> Event<'static> {
-    use tollgate_dialects::conversation::{Citation, Opened, Signature, Text, TokenLogprob};
+    use tollgate_dialects::conversation::{BlockStart, Citation, Signature, Text, TokenLogprob};
     let proof = |s: Signature<'_>| Signature { maker: s.maker, value: s.value.into_owned() };
     match event {
         Event::Start { id, model, usage } => {
@@ -240,22 +240,24 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
         }
         Event::Open { choice, block, opened } => {
             let opened = match opened {
-                Opened::Text => Opened::Text,
-                Opened::Refusal => Opened::Refusal,
-                Opened::Thinking => Opened::Thinking,
-                Opened::Redacted(signature) => Opened::Redacted(proof(signature)),
-                Opened::Call { id, name, signature } => {
-                    Opened::Call { id: id.into_owned(), name: name.into_owned(), signature: signature.map(proof) }
+                BlockStart::Text => BlockStart::Text,
+                BlockStart::Refusal => BlockStart::Refusal,
+                BlockStart::Thinking => BlockStart::Thinking,
+                BlockStart::Redacted(signature) => BlockStart::Redacted(proof(signature)),
+                BlockStart::Call { id, name, signature } => {
+                    BlockStart::Call { id: id.into_owned(), name: name.into_owned(), signature: signature.map(proof) }
                 }
             };
             Event::Open { choice, block, opened }
         }
         Event::Delta { choice, block, text } => Event::Delta { choice, block, text: text.into_owned() },
-        Event::Signed { choice, block, signature } => Event::Signed { choice, block, signature: proof(signature) },
-        Event::Cited { choice, block, citation } => {
+        Event::Signature { choice, block, signature } => {
+            Event::Signature { choice, block, signature: proof(signature) }
+        }
+        Event::Citation { choice, block, citation } => {
             let Citation { url, title, quote, start, end } = citation;
             let [url, title, quote] = [url, title, quote].map(|text| text.map(Text::into_owned));
-            Event::Cited { choice, block, citation: Citation { url, title, quote, start, end } }
+            Event::Citation { choice, block, citation: Citation { url, title, quote, start, end } }
         }
         Event::Logprobs { choice, tokens } => {
             let own = |one: TokenLogprob<'_>| TokenLogprob {
@@ -269,7 +271,7 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
         Event::Finish { choice, reason, stop_sequence } => {
             Event::Finish { choice, reason, stop_sequence: stop_sequence.map(Text::into_owned) }
         }
-        Event::Lost(name) => Event::Lost(name.into_owned().into()),
+        Event::Unsupported(name) => Event::Unsupported(name.into_owned().into()),
         Event::Usage(usage) => Event::Usage(usage),
         Event::Error(failure) => Event::Error(failure.into_owned()),
         Event::End => Event::End,
@@ -287,13 +289,13 @@ pub fn check_order(of: Dialect, events: &[Event<'_>]) {
             Event::Start { .. } => at == 0,
             Event::Open { choice, block, .. } => !finished.contains(choice) && open.insert((*choice, *block)),
             Event::Delta { choice, block, .. }
-            | Event::Signed { choice, block, .. }
-            | Event::Cited { choice, block, .. } => open.contains(&(*choice, *block)),
+            | Event::Signature { choice, block, .. }
+            | Event::Citation { choice, block, .. } => open.contains(&(*choice, *block)),
             Event::Close { choice, block } => open.remove(&(*choice, *block)),
             Event::Finish { choice, .. } => finished.insert(*choice) && !open.iter().any(|(of, _)| of == choice),
             Event::End => at == last && open.is_empty() && !finished.is_empty(),
             Event::Error(_) => at == last,
-            Event::Logprobs { .. } | Event::Lost(_) | Event::Usage(_) => true,
+            Event::Logprobs { .. } | Event::Unsupported(_) | Event::Usage(_) => true,
         };
         assert!(legal, "{of:?}: {event:?} at {at} of {events:#?}");
     }
@@ -301,7 +303,7 @@ pub fn check_order(of: Dialect, events: &[Event<'_>]) {
 
 /// The reply that a stream tells.
 pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
-    use tollgate_dialects::conversation::{Call, Choice, Opened, Part, Text};
+    use tollgate_dialects::conversation::{BlockStart, Call, Choice, Part, Text};
     let mut reply = Reply::default();
     // The block of each part.
     let mut places: Vec<(u32, u32, usize)> = Vec::new();
@@ -323,11 +325,11 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                 places.push((choice, block, parts.len()));
                 let empty = || Text::from("");
                 parts.push(Part::from(match opened {
-                    Opened::Text => Content::text(empty()),
-                    Opened::Refusal => Content::Refusal(empty()),
-                    Opened::Thinking => Content::Thinking { text: empty(), signature: None },
-                    Opened::Redacted(signature) => Content::Redacted(signature),
-                    Opened::Call { id, name, signature } => {
+                    BlockStart::Text => Content::text(empty()),
+                    BlockStart::Refusal => Content::Refusal(empty()),
+                    BlockStart::Thinking => Content::Thinking { text: empty(), signature: None },
+                    BlockStart::Redacted(signature) => Content::Redacted(signature),
+                    BlockStart::Call { id, name, signature } => {
                         Content::Call(Call { id, name, arguments: "".into(), signature })
                     }
                 }));
@@ -342,7 +344,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                     other => panic!("a delta of {other:?}"),
                 }
             }
-            Event::Signed { choice, block, signature: proof } => {
+            Event::Signature { choice, block, signature: proof } => {
                 let Some(at) = place(choice, block) else { continue };
                 match &mut reply.choices[choice as usize].parts[at].content {
                     Content::Text { signature, .. } | Content::Thinking { signature, .. } => *signature = Some(proof),
@@ -350,7 +352,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                     other => panic!("a signature of {other:?}"),
                 }
             }
-            Event::Cited { choice, block, citation } => {
+            Event::Citation { choice, block, citation } => {
                 let Some(at) = place(choice, block) else { continue };
                 if let Content::Text { citations, .. } = &mut reply.choices[choice as usize].parts[at].content {
                     citations.push(citation);
@@ -361,7 +363,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                 let answer = &mut reply.choices[choice as usize];
                 (answer.finish, answer.stop_sequence) = (reason, stop_sequence);
             }
-            Event::Lost(name) => reply.lost.add(name),
+            Event::Unsupported(name) => reply.lost.add(name),
             Event::Usage(usage) => reply.usage.update(usage),
             Event::Close { .. } | Event::Error(_) | Event::End => {}
         }

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{Action, Fail, RuleLabels};
+use crate::snapshot::{Action, RuleLabels, UnavailableReason};
 
 fn rule(name: &str) -> Arc<Rule> {
     Arc::new(Rule {
         labels: RuleLabels { gateway: "ns/gw".into(), route: "ns/r".into(), rule: name.into() },
-        action: Action::Fail(Fail { status: 500, why: String::new() }),
+        action: Action::Unavailable(UnavailableReason { status: 500, why: String::new() }),
         ..Rule::default()
     })
 }

@@ -27,7 +27,7 @@ pub enum Event<'a> {
         /// Which part of it.
         block: u32,
         /// What it is.
-        opened: Opened<'a>,
+        opened: BlockStart<'a>,
     },
     /// More text, refusal or thoughts; of a call, more of the text of its arguments.
     Delta {
@@ -39,7 +39,7 @@ pub enum Event<'a> {
         text: Text<'a>,
     },
     /// The signature of the thoughts or the text in this block.
-    Signed {
+    Signature {
         /// Which answer.
         choice: u32,
         /// Which part of it.
@@ -48,7 +48,7 @@ pub enum Event<'a> {
         signature: Signature<'a>,
     },
     /// Where the text in this block is taken from.
-    Cited {
+    Citation {
         /// Which answer.
         choice: u32,
         /// Which part of it.
@@ -80,7 +80,7 @@ pub enum Event<'a> {
         stop_sequence: Option<Text<'a>>,
     },
     /// Something was said that the conversation has no word for; its name in the provider's dialect.
-    Lost(Cow<'a, str>),
+    Unsupported(Cow<'a, str>),
     /// What it has cost so far; the last one counts.
     Usage(TokenUsage),
     /// The provider failed in mid-stream. Nothing follows.
@@ -91,7 +91,7 @@ pub enum Event<'a> {
 
 /// What a part of a streamed answer is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Opened<'a> {
+pub enum BlockStart<'a> {
     /// Text.
     Text,
     /// The model's refusal, in words.

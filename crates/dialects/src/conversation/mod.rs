@@ -27,21 +27,21 @@ mod request;
 mod text;
 mod turns;
 mod usage;
-mod wrap;
+mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
-pub use event::{Event, Opened};
+pub use event::{BlockStart, Event};
 pub use json::{Json, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
-    Cache, Call, Citation, Content, Effort, Format, Maker, Media, MediaKind, Message, Part, Reasoning, Request, Role,
-    Sampling, Signature, Source, Tool, ToolChoice, ToolResult,
+    Cache, Call, Citation, Content, Effort, Format, Media, MediaKind, Message, Part, Reasoning, Request, Role,
+    Sampling, Signature, SignatureOrigin, Source, Tool, ToolChoice, ToolResult,
 };
+pub use schema_envelope::{Unwrap, unwrap_parts, wrap};
 pub use text::Text;
 pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
 pub use usage::TokenUsage;
-pub use wrap::{Unwrap, unwrap_parts, wrap};
 
 use std::borrow::Cow;
 
@@ -71,13 +71,13 @@ impl std::error::Error for Invalid {}
 
 /// Names of what could not be carried, each once, in the order in which it was met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub struct Unsupported {
     names: Vec<Cow<'static, str>>,
     /// How many more there were.
     more: usize,
 }
 
-impl Dropped {
+impl Unsupported {
     /// Most names that are kept: they go into one header. A request with more has made them up.
     pub const MAX: usize = 32;
     /// Longest name that is kept whole, in bytes; unknown fields are named by the client.
@@ -122,7 +122,7 @@ impl Dropped {
     }
 }
 
-impl std::fmt::Display for Dropped {
+impl std::fmt::Display for Unsupported {
     /// The names, separated by `, `, and how many more there were. A name that no header could hold has `?` for what it
     /// could not.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,6 +1,6 @@
 //! What a model answers, in one piece.
 
-use super::{Content, Dropped, Part, Text, TokenUsage};
+use super::{Content, Part, Text, TokenUsage, Unsupported};
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Reply<'a> {
     /// The class of service it was given.
     pub service_tier: Option<Text<'a>>,
     /// What was said that the conversation has no word for; names in the provider's dialect.
-    pub lost: Dropped,
+    pub lost: Unsupported,
 }
 
 impl Reply<'_> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dropped, Json, Text};
+use super::{Json, Text, Unsupported};
 
 /// A request to a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Request<'a> {
     /// Whether the answer comes as a stream.
     pub stream: bool,
     /// What the client's dialect has and the conversation has not, in the client's words.
-    pub dropped: Dropped,
+    pub dropped: Unsupported,
 }
 
 /// Who speaks.
@@ -117,7 +117,7 @@ impl<'a> Content<'a> {
 
 /// Whose model can read a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker {
+pub enum SignatureOrigin {
     /// Claude, wherever it runs.
     Anthropic,
     /// Gemini, on AI Studio and Vertex AI.
@@ -133,17 +133,18 @@ pub enum Maker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
     /// Who can read it.
-    pub maker: Maker,
+    pub maker: SignatureOrigin,
     /// The proof.
     pub value: Text<'a>,
 }
 
 /// Tags of signatures in foreign dialects. Letters only: the text stays a valid base64 string of the same alphabet.
-const TAGS: [(Maker, &str); 3] = [(Maker::Anthropic, "TGan"), (Maker::Google, "TGgo"), (Maker::OpenAi, "TGoa")];
+const TAGS: [(SignatureOrigin, &str); 3] =
+    [(SignatureOrigin::Anthropic, "TGan"), (SignatureOrigin::Google, "TGgo"), (SignatureOrigin::OpenAi, "TGoa")];
 
 impl<'a> Signature<'a> {
     /// The text for a field whose dialect belongs to `home`: as it is, or tagged.
-    pub fn tagged(&self, home: Maker) -> Text<'_> {
+    pub fn tagged(&self, home: SignatureOrigin) -> Text<'_> {
         if self.maker == home {
             return self.value.reborrow();
         }
@@ -152,7 +153,7 @@ impl<'a> Signature<'a> {
     }
 
     /// The signature that stands in a field of a dialect that belongs to `home`.
-    pub fn untagged(text: Text<'a>, home: Maker) -> Self {
+    pub fn untagged(text: Text<'a>, home: SignatureOrigin) -> Self {
         let found = {
             let decoded = text.decode();
             TAGS.iter().find_map(|(maker, tag)| decoded.strip_prefix(tag).map(|rest| (*maker, rest.to_owned())))

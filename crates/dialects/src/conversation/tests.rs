@@ -157,24 +157,24 @@ fn ids_that_fit_stay_and_others_stay_apart() {
 
 #[test]
 fn signatures_find_their_way_back() {
-    let made = Signature { maker: Maker::Google, value: "c2ln".into() };
-    assert_eq!(made.tagged(Maker::Google), "c2ln".into());
-    let abroad = made.tagged(Maker::Anthropic).into_owned();
-    assert_eq!(Signature::untagged(abroad, Maker::Anthropic), made);
-    let own = Signature::untagged("c2ln".into(), Maker::Anthropic);
-    assert_eq!(own.maker, Maker::Anthropic);
+    let made = Signature { maker: SignatureOrigin::Google, value: "c2ln".into() };
+    assert_eq!(made.tagged(SignatureOrigin::Google), "c2ln".into());
+    let abroad = made.tagged(SignatureOrigin::Anthropic).into_owned();
+    assert_eq!(Signature::untagged(abroad, SignatureOrigin::Anthropic), made);
+    let own = Signature::untagged("c2ln".into(), SignatureOrigin::Anthropic);
+    assert_eq!(own.maker, SignatureOrigin::Anthropic);
 }
 
 #[test]
 fn dropped_names_are_kept_once_and_bounded() {
-    let mut dropped = Dropped::default();
+    let mut dropped = Unsupported::default();
     for n in 0..100 {
         dropped.add(format!("field{}", n / 2));
     }
-    assert_eq!(dropped.names().len(), Dropped::MAX);
+    assert_eq!(dropped.names().len(), Unsupported::MAX);
     let told = dropped.to_string();
     assert!(told.starts_with("field0, field1, ") && told.ends_with(", and 36 more"), "{told}");
-    let mut long = Dropped::default();
+    let mut long = Unsupported::default();
     long.add("é".repeat(65));
     assert!(!long.is_empty());
     assert!(long.to_string().ends_with("??...") && long.to_string().is_ascii(), "{long}");

@@ -7,7 +7,7 @@ use super::{
     fields::{self, Repair},
 };
 use crate::{
-    conversation::{Dropped, ErrorClass, Event, Failure, Invalid, Reply, Request},
+    conversation::{ErrorClass, Event, Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
 };
 
@@ -59,7 +59,7 @@ pub trait Codec: Sync {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid>;
 
@@ -72,7 +72,7 @@ pub trait Codec: Sync {
 
     /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected: without them, and
     /// their names. `None` if that does not help.
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)>;
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)>;
 
     /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
     fn failure_of(&self, _reply: &Reply<'_>) -> Option<Failure<'static>> {
@@ -141,7 +141,7 @@ pub(super) fn repaired(
     data: &[u8],
     vital: &[&str],
     wrong: &dyn Fn(&str) -> Option<fields::Place>,
-) -> Option<Result<(String, Dropped), Failure<'static>>> {
+) -> Option<Result<(String, Unsupported), Failure<'static>>> {
     let text = std::str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'));
     match text.and_then(|text| fields::repair(text, vital, wrong)) {
         Some(Repair::Mended(text, names)) => Some(Ok((text, names))),
@@ -153,9 +153,9 @@ pub(super) fn repaired(
 }
 
 /// Tells of what an event was read without.
-pub(super) fn tell_lost(names: &Dropped, sink: &mut dyn FnMut(Event<'_>)) {
+pub(super) fn tell_lost(names: &Unsupported, sink: &mut dyn FnMut(Event<'_>)) {
     for name in names.names() {
-        sink(Event::Lost(name.clone()));
+        sink(Event::Unsupported(name.clone()));
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
 
 use crate::{
-    conversation::{Dropped, Invalid},
+    conversation::{Invalid, Unsupported},
     stream::{Member, TopLevel},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn parse_all<'a, T: Deserialize<'a>>(
     json: &'a str,
     field: impl FnOnce() -> String,
     passed: &[&str],
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<T, Invalid> {
     let (value, unknown) = parse_noting(json, field, passed)?;
     unknown.name(dropped);
@@ -75,7 +75,7 @@ pub(super) fn says_nothing(json: &str) -> bool {
 }
 
 /// Names a member that no decoder reads, unless it [says nothing](says_nothing).
-pub(super) fn name(member: &Member<'_>, dropped: &mut Dropped) {
+pub(super) fn name(member: &Member<'_>, dropped: &mut Unsupported) {
     if !std::str::from_utf8(member.value).is_ok_and(says_nothing) {
         dropped.add(member.name().into_owned());
     }
@@ -148,7 +148,7 @@ impl Unknown<'_> {
     }
 
     /// Names those that say something.
-    pub(super) fn name(self, dropped: &mut Dropped) {
+    pub(super) fn name(self, dropped: &mut Unsupported) {
         let mut lookups = 0;
         for place in self.members {
             let name = place.name();
@@ -192,13 +192,13 @@ pub(super) const ANSWER: &[&str] = &[
 /// What became of a document that can't be read for members of types that nobody expected.
 pub(super) enum Repair {
     /// It is readable with `null` in their place; their names.
-    Mended(String, Dropped),
+    Mended(String, Unsupported),
     /// This one must not be missing.
     Vital(String),
 }
 
 impl Repair {
-    pub(super) fn mended(self) -> Option<(String, Dropped)> {
+    pub(super) fn mended(self) -> Option<(String, Unsupported)> {
         match self {
             Self::Mended(text, names) => Some((text, names)),
             Self::Vital(_) => None,
@@ -210,7 +210,7 @@ impl Repair {
 /// can't be made readable so, and if nothing is wrong with it.
 pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<Place>) -> Option<Repair> {
     serde_json::from_str::<&RawValue>(json).ok()?;
-    let (mut text, mut names) = (json.to_owned(), Dropped::default());
+    let (mut text, mut names) = (json.to_owned(), Unsupported::default());
     for _ in 0..MAX_REPAIRS {
         let Some(mut place) = wrong(&text) else { return (text != json).then_some(Repair::Mended(text, names)) };
         // What must not be absent takes along what it is in, but never the document itself.
@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn unknown(json: &str) -> String {
-        let mut dropped = Dropped::default();
+        let mut dropped = Unsupported::default();
         let read = parse_all::<Wire<'_>>(json, || "it".to_owned(), &["type"], &mut dropped);
         read.map_or_else(|invalid| invalid.to_string(), |_| dropped.to_string())
     }
@@ -313,7 +313,7 @@ mod tests {
         let json = r#"[{"a":1},{"b":1,"list":[{"c":1}]},{"b":2}]"#;
         for (forgotten, expected) in [(0, "b, c"), (1, "a, b"), (2, "a, b, c"), (3, "a, b, c")] {
             let (_, mut unknown) = parse_noting::<Vec<Wire<'_>>>(json, String::new, &[]).unwrap();
-            let mut dropped = Dropped::default();
+            let mut dropped = Unsupported::default();
             unknown.forget(forgotten);
             unknown.name(&mut dropped);
             assert_eq!(dropped.to_string(), expected, "{forgotten}");
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn values_are_read_as_they_are() {
         let json = r#"{"name":"a\n","raw":[1, 2]}"#;
-        let wire: Wire<'_> = parse_all(json, String::new, &[], &mut Dropped::default()).unwrap();
+        let wire: Wire<'_> = parse_all(json, String::new, &[], &mut Unsupported::default()).unwrap();
         assert_eq!(wire.name.unwrap().decode(), "a\n");
         assert_eq!(wire.raw.unwrap().get(), "[1, 2]");
         assert!(wire.looked_at.is_none() && wire.list.is_empty());

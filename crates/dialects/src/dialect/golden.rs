@@ -8,7 +8,7 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use super::{Codec, Destination, ReplyHead, StreamMode};
 use crate::{
-    conversation::{Dropped, Event},
+    conversation::{Event, Unsupported},
     stream::{AwsDecoder, SseDecoder, TopLevel, aws, sse::MAX_EVENT_BYTES},
 };
 
@@ -48,7 +48,7 @@ pub fn requests(folder: &str, codec: &dyn Codec, to: &Destination<'_>) {
         match codec.read_request(&top) {
             Err(invalid) => vec![("refused", invalid.to_string())],
             Ok(request) => {
-                let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+                let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
                 let written = codec.write_request(&request, to, &mut dropped, &mut out);
                 let output = written.map_or_else(|invalid| format!("refused: {invalid}"), |()| pretty(&out));
                 vec![("canonical", format!("{request:#?}")), ("output", output), ("dropped", dropped.to_string())]

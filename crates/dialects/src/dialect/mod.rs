@@ -13,23 +13,23 @@ pub mod generate;
 #[cfg(test)]
 mod golden;
 pub mod lookup;
-pub mod lost;
+pub mod unsupported;
 pub mod messages;
 pub mod models;
 pub mod openai;
 pub mod reply;
 pub mod responses;
 pub mod translator;
-pub mod understand;
+pub mod classify;
 pub mod usage;
 
+pub use classify::{ApiRequest, RequestHead, StreamMode};
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
-pub use lost::Lost;
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use reply::ReplyObserver;
 pub use translator::Translator;
-pub use understand::{Ask, StreamMode, Understood};
+pub use unsupported::UnsupportedInReply;
 pub use usage::Usage;
 
 /// Whose conventions a client speaks: decides how errors look and which provider can be answered without translation.

@@ -13,9 +13,9 @@ use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
 use self::text::TextMeter;
-use super::{Family, Usage, anthropic, gemini, openai, understand::StreamMode};
+use super::{Family, Usage, anthropic, classify::StreamMode, gemini, openai};
 use crate::{
-    conversation::Dropped,
+    conversation::Unsupported,
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
 };
 
@@ -43,7 +43,7 @@ pub struct Totals {
     /// The provider counted nothing: the counts are ours, from the length of the text.
     pub estimated: bool,
     /// What of a translated reply the client was not told.
-    pub lost: Dropped,
+    pub lost: Unsupported,
     /// Bytes of text that have passed, about; absent where nobody looked.
     pub text: Option<u64>,
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Dialect, Lost, ReadEvents, ReplyHead, StreamMode, Usage, WriteEvents, codec, reply::Totals};
+use super::{Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec, reply::Totals};
 use crate::{
-    conversation::{ErrorClass, Event, Failure, Names, Opened, TokenUsage, Unwrap},
+    conversation::{BlockStart, ErrorClass, Event, Failure, Names, TokenUsage, Unwrap},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
 };
 
@@ -59,7 +59,7 @@ struct Sink {
     beside: u64,
     /// What is told has come whole, so that it is bounded already.
     whole: bool,
-    lost: Lost,
+    lost: UnsupportedInReply,
     /// Where answers come in an object.
     wrapped: Option<Wrapped>,
     ended: bool,
@@ -82,7 +82,7 @@ impl Translator {
             text: 0,
             beside: 0,
             whole: false,
-            lost: Lost::new(to),
+            lost: UnsupportedInReply::new(to),
             wrapped: None,
             ended: false,
         };
@@ -226,19 +226,19 @@ impl Sink {
             }
             Event::Usage(usage) => self.usage.update(*usage),
             Event::Delta { text, .. } => self.text += text.size().saturating_sub(2) as u64,
-            Event::Signed { signature, .. } => self.beside += signature.value.size() as u64,
+            Event::Signature { signature, .. } => self.beside += signature.value.size() as u64,
             Event::Open { opened, .. } => {
                 self.beside += BLOCK;
                 match opened {
-                    Opened::Call { id, name, .. } => {
+                    BlockStart::Call { id, name, .. } => {
                         self.beside += (id.size() + name.size()) as u64;
                         self.names.restore(name);
                     }
-                    Opened::Redacted(data) => self.beside += data.value.size() as u64,
+                    BlockStart::Redacted(data) => self.beside += data.value.size() as u64,
                     _ => {}
                 }
             }
-            Event::Cited { .. } => self.beside += BLOCK,
+            Event::Citation { .. } => self.beside += BLOCK,
             Event::Error(_) | Event::End => self.ended = true,
             _ => {}
         }
@@ -290,7 +290,7 @@ impl Wrapped {
     /// the event.
     fn event(&mut self, event: &mut Event<'_>, tell: &mut dyn FnMut(&Event<'_>)) -> bool {
         match event {
-            Event::Open { choice, block, opened: Opened::Text } => {
+            Event::Open { choice, block, opened: BlockStart::Text } => {
                 self.texts.push((*choice, *block));
                 if !self.answers.iter().any(|answer| answer.0 == *choice) {
                     self.answers.push((*choice, Unwrap::default()));

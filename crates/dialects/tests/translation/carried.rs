@@ -10,8 +10,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tollgate_dialects::{
     conversation::{
-        Content, Dropped, Effort, Format, Maker, Media, MediaKind, Part, Reasoning, Request, Role, Signature, Source,
-        Text, Tool, ToolChoice, ToolResult,
+        Content, Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Signature, SignatureOrigin, Source,
+        Text, Tool, ToolChoice, ToolResult, Unsupported,
     },
     dialect::{Dialect, ModelFacts, SamplingFacts, Server, Thinking},
 };
@@ -47,11 +47,11 @@ pub enum Verdict {
     /// It is carried in another form, or only in part.
     Changed(String),
     /// It is left out under these names.
-    Dropped(String),
+    Unsupported(String),
     /// The request is refused with these words.
     Refused(String),
     /// It is neither found again nor named.
-    Lost(String),
+    UnsupportedInReply(String),
 }
 
 /// A server, the dialect it is written to, and a model.
@@ -122,9 +122,9 @@ pub const FEATURES: &[Feature] = &[
     feature("thoughts shown", &["reasoning"], Compare::Equal, |r| {
         on(r).filter(|r| r.visible == Some(true)).map(|_| "shown".into())
     }),
-    feature("Claude's thoughts", &["thinking"], Compare::Equal, |r| lines(signed(r, Maker::Anthropic))),
-    feature("OpenAI's reasoning", &["thinking"], Compare::Equal, |r| lines(signed(r, Maker::OpenAi))),
-    feature("Gemini's signatures", &["thinking"], Compare::Within, |r| lines(signed(r, Maker::Google))),
+    feature("Claude's thoughts", &["thinking"], Compare::Equal, |r| lines(signed(r, SignatureOrigin::Anthropic))),
+    feature("OpenAI's reasoning", &["thinking"], Compare::Equal, |r| lines(signed(r, SignatureOrigin::OpenAi))),
+    feature("Gemini's signatures", &["thinking"], Compare::Within, |r| lines(signed(r, SignatureOrigin::Google))),
     feature("redacted thoughts", &["thinking"], Compare::Equal, |r| {
         lines(contents(r).filter_map(|c| if let Content::Redacted(s) = c { Some(proof(s)) } else { None }))
     }),
@@ -205,12 +205,14 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
             (Some(note), None) => Verdict::Changed(note.into()),
             (Some(note), Some(names)) => Verdict::Changed(format!("{note}, named `{names}`")),
             (None, Some(names)) if found.is_some() => Verdict::Changed(format!("as near as it gets, named `{names}`")),
-            (None, Some(names)) => Verdict::Dropped(names),
-            (None, None) => Verdict::Lost(format!("wanted {wanted:?}, found {found:?}, named {dropped}: {body}")),
+            (None, Some(names)) => Verdict::Unsupported(names),
+            (None, None) => {
+                Verdict::UnsupportedInReply(format!("wanted {wanted:?}, found {found:?}, named {dropped}: {body}"))
+            }
         }
     });
     judged.unwrap_or_else(|| {
-        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         let codec = tollgate_dialects::dialect::codec(to.0);
         let refused = codec.write_request(&inlined, &super::exercise::destination(to), &mut dropped, &mut out);
         Verdict::Refused(refused.expect_err("refused before").to_string())
@@ -218,7 +220,7 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
 }
 
 /// The names of `dropped` that may mean `feature`.
-fn told(feature: &Feature, dropped: &Dropped) -> Option<String> {
+fn told(feature: &Feature, dropped: &Unsupported) -> Option<String> {
     let names: Vec<&str> = dropped.names().iter().map(|n| &**n).filter(|n| feature.names.contains(n)).collect();
     (!names.is_empty()).then(|| names.join("`, `"))
 }
@@ -583,7 +585,7 @@ fn proof(signature: &Signature<'_>) -> String {
 }
 
 /// Signatures of one maker with what they stand at.
-fn signed(request: &Request<'_>, maker: Maker) -> Vec<String> {
+fn signed(request: &Request<'_>, maker: SignatureOrigin) -> Vec<String> {
     let found = contents(request).filter_map(|content| {
         let (what, signature) = match content {
             Content::Thinking { text, signature: Some(signature) } => (format!("thoughts {}", flat(text)), signature),

@@ -98,13 +98,17 @@ fn verdict(client: Dialect, body: &str, feature: &str, to: To) -> Verdict {
     let _ = Names::fit(&mut asked);
     if feature == "unknown" {
         let named = asked.dropped.names().iter().any(|name| name == "new_setting");
-        return if named { Verdict::Dropped("new_setting".into()) } else { Verdict::Lost("it is not named".into()) };
+        return if named {
+            Verdict::Unsupported("new_setting".into())
+        } else {
+            Verdict::UnsupportedInReply("it is not named".into())
+        };
     }
     let feature = carried::named(feature);
     if (feature.of)(&asked).is_none() {
         let names = asked.dropped.to_string();
         assert!(!names.is_empty(), "{client:?}: the decoder does not find {}: {body}\n{asked:#?}", feature.name);
-        return Verdict::Dropped(names);
+        return Verdict::Unsupported(names);
     }
     assert!(asked.dropped.is_empty(), "{client:?}: {} drops {}: {body}", feature.name, asked.dropped);
     judge(feature, &asked, to)
@@ -142,7 +146,7 @@ fn requests(client: Dialect, lost: &mut Vec<String>) -> (String, Vec<Option<Coun
                     count.changed += 1;
                     format!("◐{}", notes.mark(&note))
                 }
-                Verdict::Dropped(names) => {
+                Verdict::Unsupported(names) => {
                     count.dropped += 1;
                     format!("○ `{names}`")
                 }
@@ -150,7 +154,7 @@ fn requests(client: Dialect, lost: &mut Vec<String>) -> (String, Vec<Option<Coun
                     count.refused += 1;
                     format!("400{}", notes.mark(&words))
                 }
-                Verdict::Lost(what) => {
+                Verdict::UnsupportedInReply(what) => {
                     lost.push(format!("{client:?} to {:?}: {}: {what}", column.to, fixture.title));
                     "LOST".into()
                 }

@@ -3,9 +3,9 @@
 use proptest::{prelude::*, test_runner::RngSeed};
 use tollgate_dialects::{
     conversation::{
-        Cache, Call, Choice, Citation, Content, Dropped, Effort, Event, Finish, Format, Json, Maker, Media, MediaKind,
-        Message, Part, Reasoning, Reply, Request, Role, Signature, Source, Text, TokenLogprob, TokenUsage, Tool,
-        ToolChoice, ToolResult,
+        Cache, Call, Choice, Citation, Content, Effort, Event, Finish, Format, Json, Media, MediaKind, Message, Part,
+        Reasoning, Reply, Request, Role, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool,
+        ToolChoice, ToolResult, Unsupported,
     },
     dialect::{Dialect, codec},
 };
@@ -61,12 +61,12 @@ impl Dice {
 }
 
 fn proof(dice: &mut Dice) -> Signature<'static> {
-    let maker = dice.pick(&[Maker::Anthropic, Maker::Google, Maker::OpenAi]);
+    let maker = dice.pick(&[SignatureOrigin::Anthropic, SignatureOrigin::Google, SignatureOrigin::OpenAi]);
     Signature { maker, value: dice.pick(&["c2ln", "c2lnMg==", "a+b/"]).into() }
 }
 
 fn google() -> Signature<'static> {
-    Signature { maker: Maker::Google, value: "c2ln".into() }
+    Signature { maker: SignatureOrigin::Google, value: "c2ln".into() }
 }
 
 fn media(dice: &mut Dice) -> Media<'static> {
@@ -117,7 +117,7 @@ fn assistant(dice: &mut Dice, number: &mut usize, last: bool) -> (Message<'stati
     }
     if dice.once_in(6) {
         // Only Claude has them.
-        parts.push(Content::Redacted(Signature { maker: Maker::Anthropic, value: "cmVk".into() }).into());
+        parts.push(Content::Redacted(Signature { maker: SignatureOrigin::Anthropic, value: "cmVk".into() }).into());
     }
     if dice.once_in(8) {
         parts.push(Content::Refusal(dice.text()).into());
@@ -323,7 +323,7 @@ pub fn reply(dice: &mut Dice) -> Reply<'static> {
         choices,
         usage,
         service_tier: dice.maybe(3, |_| "default".into()),
-        lost: Dropped::default(),
+        lost: Unsupported::default(),
     }
 }
 
@@ -336,8 +336,8 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
         event => {
             if let Event::Open { choice, .. }
             | Event::Delta { choice, .. }
-            | Event::Signed { choice, .. }
-            | Event::Cited { choice, .. }
+            | Event::Signature { choice, .. }
+            | Event::Citation { choice, .. }
             | Event::Logprobs { choice, .. }
             | Event::Close { choice, .. }
             | Event::Finish { choice, .. } = event
@@ -378,7 +378,7 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
 /// Calls at the end of an answer, told in turns: all opened, then all deltas by halves, then all closed.
 fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'static>> {
     let is_call = |event: &Event<'_>| {
-        matches!(event, Event::Open { opened: tollgate_dialects::conversation::Opened::Call { .. }, .. })
+        matches!(event, Event::Open { opened: tollgate_dialects::conversation::BlockStart::Call { .. }, .. })
     };
     let Some(first) = lane.iter().position(is_call).filter(|_| dice.once_in(2)) else { return lane };
     let (mut before, rest) = (lane[..first].to_vec(), &lane[first..]);
@@ -437,7 +437,7 @@ pub fn lost_of_request(request: &Request<'_>) -> Vec<String> {
                 continue;
             }
             match judge(feature, request, to) {
-                Verdict::Lost(what) => lost.push(format!("{to:?}: {}: {what}", feature.name)),
+                Verdict::UnsupportedInReply(what) => lost.push(format!("{to:?}: {}: {what}", feature.name)),
                 Verdict::Refused(words) => assert!(!words.is_empty(), "{to:?}: refused without a word"),
                 _ => {}
             }

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use tollgate_dialects::{
-    conversation::{Call, Choice, Content, Event, Finish, Maker, Media, Part, Reply, Role, Signature, Source},
-    dialect::{Dialect, Lost, codec},
+    conversation::{
+        Call, Choice, Content, Event, Finish, Media, Part, Reply, Role, Signature, SignatureOrigin, Source,
+    },
+    dialect::{Dialect, UnsupportedInReply, codec},
     stream::TopLevel,
 };
 
@@ -52,7 +54,7 @@ const fn named_as(name: &'static str, place: NoPlace) -> NoPlace {
 
 /// The names of what clients of `to` are not told of `reply`, in one piece and as a stream.
 pub fn lost(to: Dialect, reply: &Reply<'_>) -> [String; 2] {
-    let (mut whole, mut streamed) = (Lost::new(to), Lost::new(to));
+    let (mut whole, mut streamed) = (UnsupportedInReply::new(to), UnsupportedInReply::new(to));
     whole.reply(reply);
     reply.replay(&mut |event| streamed.event(&event));
     [whole, streamed].map(|lost| lost.names().to_string())
@@ -115,9 +117,9 @@ pub const REPLY_FEATURES: &[ReplyFeature] = &[
             }))
         },
     },
-    ReplyFeature { name: "Claude's signatures", of: |r| signatures(r, Maker::Anthropic) },
-    ReplyFeature { name: "OpenAI's encrypted reasoning", of: |r| signatures(r, Maker::OpenAi) },
-    ReplyFeature { name: "Gemini's signatures", of: |r| signatures(r, Maker::Google) },
+    ReplyFeature { name: "Claude's signatures", of: |r| signatures(r, SignatureOrigin::Anthropic) },
+    ReplyFeature { name: "OpenAI's encrypted reasoning", of: |r| signatures(r, SignatureOrigin::OpenAi) },
+    ReplyFeature { name: "Gemini's signatures", of: |r| signatures(r, SignatureOrigin::Google) },
     ReplyFeature {
         name: "redacted thoughts",
         of: |r| lines(contents(r).filter_map(|c| if let Content::Redacted(s) = c { Some(proof(s)) } else { None })),
@@ -240,15 +242,18 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
                 _ => None,
             };
             let tagged = lent.as_ref().map(|s| s.value.decode().into_owned()).unwrap_or_default();
-            let untagged =
-                |mark| tagged.strip_prefix(mark).map(|s| Signature::untagged(s.to_owned().into(), Maker::OpenAi));
+            let untagged = |mark| {
+                tagged.strip_prefix(mark).map(|s| Signature::untagged(s.to_owned().into(), SignatureOrigin::OpenAi))
+            };
             match (lent, &mut part.content) {
                 (Some(_), _) if untagged("TGca").is_some() => waiting = untagged("TGca"),
                 (Some(_), _) if untagged("TGre").is_some() => {
                     parts.push(Content::Redacted(untagged("TGre").unwrap()).into());
                 }
-                (Some(lent), _) if lent.maker == Maker::Google => waiting = Some(lent),
-                (Some(lent), _) if lent.maker == Maker::Anthropic => parts.push(Content::Redacted(lent).into()),
+                (Some(lent), _) if lent.maker == SignatureOrigin::Google => waiting = Some(lent),
+                (Some(lent), _) if lent.maker == SignatureOrigin::Anthropic => {
+                    parts.push(Content::Redacted(lent).into())
+                }
                 (
                     _,
                     Content::Call(Call { signature: signature @ None, .. })
@@ -300,7 +305,7 @@ fn proof(signature: &Signature<'_>) -> String {
     format!("{:?} {}", signature.maker, signature.value.decode())
 }
 
-fn signatures(reply: &Reply<'_>, maker: Maker) -> Option<String> {
+fn signatures(reply: &Reply<'_>, maker: SignatureOrigin) -> Option<String> {
     let found = contents(reply).filter_map(|content| {
         let (what, signature) = match content {
             Content::Thinking { signature, .. } => ("thoughts", signature),

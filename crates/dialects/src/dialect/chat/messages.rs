@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 
 use super::wire::{self, PASSED, WireCall, WireMessage, WirePart};
 use crate::{
-    conversation::{Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult},
+    conversation::{
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, Unsupported,
+    },
     dialect::fields::{parse, parse_all, parse_noting},
 };
 
@@ -41,7 +43,7 @@ struct WireFile<'a> {
 ///
 /// # Errors
 /// When a message can't be understood.
-pub(super) fn read<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+pub(super) fn read<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
     let wire: Vec<WireMessage<'a>> = parse_all(json, || "messages".to_owned(), PASSED, dropped)?;
     let mut messages: Vec<Message<'a>> = Vec::with_capacity(wire.len());
     let (mut function, mut in_results) = (None, false);
@@ -72,7 +74,7 @@ pub(super) fn read<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Messa
 
 struct MessageReader<'d> {
     index: usize,
-    dropped: &'d mut Dropped,
+    dropped: &'d mut Unsupported,
 }
 
 impl MessageReader<'_> {
@@ -246,7 +248,7 @@ fn url<'a>(
     kind: MediaKind,
     raw: &'a RawValue,
     field: impl Fn() -> String,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Media<'a>, Invalid> {
     let wire = match Text::of(raw) {
         Some(url) => WireUrl { url, detail: None },

@@ -19,7 +19,7 @@ mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Reply, Request},
+    conversation::{Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
 };
 
@@ -35,7 +35,7 @@ impl Codec for Chat {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
         write::write(request, to, dropped, out)
@@ -45,7 +45,7 @@ impl Codec for Chat {
         reply::read(body)
     }
 
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
             fields::wrong::<reply::WireReply<'_>>(json)
         })?

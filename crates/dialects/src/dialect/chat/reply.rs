@@ -9,7 +9,7 @@ use super::{
     error,
     wire::{self, WireCall, WireMessage, WirePart},
 };
-use crate::conversation::{Call, Choice, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Text};
+use crate::conversation::{Call, Choice, Content, ErrorClass, Failure, Finish, Part, Reply, Text, Unsupported};
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
@@ -94,7 +94,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let Some(choices) = wire.choices else { return Err(broken()) };
     let id = wire.id.filter(|id| !id.is_empty());
     let made = |at: usize| made_up_id(id.as_ref(), at);
-    let mut lost = Dropped::default();
+    let mut lost = Unsupported::default();
     Ok(Reply {
         choices: choices.into_iter().map(|choice| read_choice(choice, &made, &mut lost)).collect(),
         lost,
@@ -114,7 +114,7 @@ pub(super) fn made_up_id(reply: Option<&Text<'_>>, at: usize) -> String {
     }
 }
 
-fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost: &mut Dropped) -> Choice<'a> {
+fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost: &mut Unsupported) -> Choice<'a> {
     let (finish, stop_sequence) = (choice.finish().unwrap_or_default(), choice.stop_sequence());
     let logprobs = choice.logprobs.map(wire::logprobs).unwrap_or_default();
     let Some(message) = choice.message else {
@@ -159,7 +159,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
 }
 
 /// `content`: a string, or Mistral's list of chunks. Empty texts say nothing.
-fn content<'a>(raw: &'a RawValue, lost: &mut Dropped) -> Vec<Part<'a>> {
+fn content<'a>(raw: &'a RawValue, lost: &mut Unsupported) -> Vec<Part<'a>> {
     if let Some(text) = Text::of(raw) {
         return if text.is_empty() { Vec::new() } else { vec![Content::text(text).into()] };
     }

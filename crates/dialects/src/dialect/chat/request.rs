@@ -8,7 +8,7 @@ use super::{
     wire::{self, PASSED},
 };
 use crate::{
-    conversation::{Dropped, Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice},
+    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
     stream::{TopLevel, json::Member},
 };
@@ -146,7 +146,7 @@ fn value<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
 }
 
 /// A member's value, of which nothing is passed over without a name.
-fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Dropped) -> Result<T, Invalid> {
+fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
     parse_all(json(member), || member.name().into_owned(), PASSED, dropped)
 }
 
@@ -278,7 +278,7 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
 }
 
 /// `functions`, the older form of tools.
-fn functions<'a>(member: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+fn functions<'a>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
     let wire: Vec<WireDefinition<'a>> = whole(member, dropped)?;
     let tool = |(index, definition): (usize, WireDefinition<'a>)| {
         definition.into_tool(|field| format!("functions[{index}].{field}"))
@@ -336,7 +336,7 @@ impl<'a> WireChoice<'a> {
     }
 }
 
-fn format<'a>(member: &Member<'a>, dropped: &mut Dropped) -> Result<Option<Format<'a>>, Invalid> {
+fn format<'a>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<Option<Format<'a>>, Invalid> {
     let wire: WireFormat<'a> = whole(member, dropped)?;
     let kind = wire.kind.as_ref().map(Text::decode).unwrap_or_default();
     match (&*kind, wire.json_schema) {

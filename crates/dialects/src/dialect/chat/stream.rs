@@ -8,7 +8,7 @@ use super::{
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::{
-    conversation::{Content, Event, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost},
@@ -190,7 +190,7 @@ impl Answer {
         }
         for citation in delta.citations() {
             let block = self.block(Kind::Text, sink);
-            sink(Event::Cited { choice: self.choice, block, citation });
+            sink(Event::Citation { choice: self.choice, block, citation });
         }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             self.say(Kind::Refusal, text, sink);
@@ -203,11 +203,11 @@ impl Answer {
             extra_content: None,
         });
         if delta.audio.is_some() {
-            sink(Event::Lost("audio".into()));
+            sink(Event::Unsupported("audio".into()));
         }
         for (at, call) in delta.tool_calls.into_iter().flatten().chain(older).enumerate() {
             if call.custom.is_some() {
-                sink(Event::Lost("custom".into()));
+                sink(Event::Unsupported("custom".into()));
             }
             self.call(at, call, reply, sink);
         }
@@ -222,7 +222,7 @@ impl Answer {
             return;
         }
         let chunks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
-        chunks.iter().filter_map(WirePart::unknown_kind).for_each(|kind| sink(Event::Lost(kind.into())));
+        chunks.iter().filter_map(WirePart::unknown_kind).for_each(|kind| sink(Event::Unsupported(kind.into())));
         for content in chunks.into_iter().filter_map(chunk) {
             match content {
                 Content::Text { text, .. } => self.say(Kind::Text, text, sink),
@@ -238,7 +238,7 @@ impl Answer {
             Content::Redacted(data) => {
                 self.close(sink);
                 let block = self.next_block();
-                sink(Event::Open { choice: self.choice, block, opened: Opened::Redacted(data) });
+                sink(Event::Open { choice: self.choice, block, opened: BlockStart::Redacted(data) });
                 sink(Event::Close { choice: self.choice, block });
             }
             Content::Thinking { text, signature } => {
@@ -249,7 +249,7 @@ impl Answer {
                 }
                 if let Some(signature) = signature {
                     let block = self.block(Kind::Thinking(false), sink);
-                    sink(Event::Signed { choice: self.choice, block, signature });
+                    sink(Event::Signature { choice: self.choice, block, signature });
                     self.close(sink);
                 }
             }
@@ -280,9 +280,9 @@ impl Answer {
         let block = self.next_block();
         self.open = Some((block, kind));
         let opened = match kind {
-            Kind::Text => Opened::Text,
-            Kind::Refusal => Opened::Refusal,
-            Kind::Thinking(_) => Opened::Thinking,
+            Kind::Text => BlockStart::Text,
+            Kind::Refusal => BlockStart::Refusal,
+            Kind::Thinking(_) => BlockStart::Thinking,
         };
         sink(Event::Open { choice: self.choice, block, opened });
         block
@@ -355,14 +355,14 @@ impl Answer {
         let block = match (call.block, name) {
             (Some(block), _) => {
                 if let Some(signature) = signature {
-                    sink(Event::Signed { choice, block, signature });
+                    sink(Event::Signature { choice, block, signature });
                 }
                 block
             }
             (None, Some(name)) => {
                 call.block = Some(next);
                 self.blocks = next.saturating_add(1);
-                let opened = Opened::Call { id: Text::from(call.id.as_str()), name, signature };
+                let opened = BlockStart::Call { id: Text::from(call.id.as_str()), name, signature };
                 sink(Event::Open { choice, block: next, opened });
                 if !call.early.is_empty() {
                     sink(Event::Delta { choice, block: next, text: mem::take(&mut call.early).into() });
@@ -374,7 +374,7 @@ impl Answer {
                 if call.early.len() < MAX_EARLY {
                     call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
                 } else {
-                    sink(Event::Lost("arguments".into()));
+                    sink(Event::Unsupported("arguments".into()));
                 }
                 return;
             }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    conversation::{Call, Citation, Content, Event, Finish, Maker, Message, Opened, Role, Signature, TokenUsage},
+    conversation::{
+        BlockStart, Call, Citation, Content, Event, Finish, Message, Role, Signature, SignatureOrigin, TokenUsage,
+    },
     dialect::{ModelFacts, Server, StreamMode, golden},
 };
 
@@ -40,7 +42,7 @@ fn calls(deltas: &[&str]) -> Vec<(String, String, String)> {
     for delta in deltas {
         let data = format!(r#"{{"id":"r","choices":[{{"index":0,"delta":{{"tool_calls":[{delta}]}}}}]}}"#);
         reader.event(None, data.as_bytes(), &mut |event| match event {
-            Event::Open { block, opened: Opened::Call { id, name, .. }, .. } => {
+            Event::Open { block, opened: BlockStart::Call { id, name, .. }, .. } => {
                 calls.push((block, id.decode().into_owned(), name.decode().into_owned(), String::new()));
             }
             Event::Delta { block, text, .. } => {
@@ -134,7 +136,7 @@ fn written(events: &[Event<'_>], include_usage: bool) -> Vec<String> {
     chunks.map(short).collect()
 }
 
-fn open(block: u32, opened: Opened<'_>) -> Event<'_> {
+fn open(block: u32, opened: BlockStart<'_>) -> Event<'_> {
     Event::Open { choice: 0, block, opened }
 }
 
@@ -142,8 +144,8 @@ fn delta(block: u32, text: &str) -> Event<'_> {
     Event::Delta { choice: 0, block, text: text.into() }
 }
 
-fn called(id: &str) -> Opened<'_> {
-    Opened::Call { id: id.into(), name: "f".into(), signature: None }
+fn called(id: &str) -> BlockStart<'_> {
+    BlockStart::Call { id: id.into(), name: "f".into(), signature: None }
 }
 
 const START: Event<'static> = Event::Start {
@@ -221,14 +223,14 @@ fn an_error_ends_a_stream() {
 fn thoughts_and_their_proofs_come_back_from_the_client() {
     let sign = |maker| Signature { maker, value: "c2ln".into() };
     let parts = vec![
-        Content::Thinking { text: "hm".into(), signature: Some(sign(Maker::Anthropic)) },
-        Content::Redacted(sign(Maker::Anthropic)),
+        Content::Thinking { text: "hm".into(), signature: Some(sign(SignatureOrigin::Anthropic)) },
+        Content::Redacted(sign(SignatureOrigin::Anthropic)),
         Content::Text { text: "so".into(), citations: vec![Citation::default()], signature: None },
         Content::Call(Call {
             id: "a".into(),
             name: "f".into(),
             arguments: "{}".into(),
-            signature: Some(sign(Maker::Google)),
+            signature: Some(sign(SignatureOrigin::Google)),
         }),
     ];
     let choice = crate::conversation::Choice {
@@ -250,10 +252,10 @@ fn thoughts_and_their_proofs_come_back_from_the_client() {
     let read = Chat.read_request(&top).unwrap();
     let contents: Vec<_> = read.messages[0].parts.iter().map(|part| &part.content).collect();
     let Some(Content::Thinking { signature: Some(signature), text }) = contents.first() else { panic!("{contents:?}") };
-    assert_eq!((signature, text.decode().as_ref()), (&sign(Maker::Anthropic), "hm"));
-    assert_eq!(contents[1], &Content::Redacted(sign(Maker::Anthropic)));
+    assert_eq!((signature, text.decode().as_ref()), (&sign(SignatureOrigin::Anthropic), "hm"));
+    assert_eq!(contents[1], &Content::Redacted(sign(SignatureOrigin::Anthropic)));
     let Content::Call(call) = contents[3] else { panic!("{contents:?}") };
-    assert_eq!(call.signature, Some(sign(Maker::Google)));
+    assert_eq!(call.signature, Some(sign(SignatureOrigin::Google)));
 }
 
 #[test]
@@ -267,7 +269,7 @@ fn only_googles_server_gets_geminis_proofs() {
         (Server::Compatible, "qwen3", false),
         (Server::Compatible, "gemini-3-pro", true),
     ] {
-        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         Chat.write_request(&request, &to(server, model), &mut dropped, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap().contains("c2ln"), expected, "{model}");
     }
@@ -291,7 +293,7 @@ fn large_and_deep_requests_are_read_and_written() {
         (request.messages.len(), request.tools.len(), request.dropped.to_string().as_str()),
         (10_000, 1000, "x")
     );
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Chat.write_request(&request, &to(Server::Compatible, "m"), &mut dropped, &mut out).unwrap();
     let written = TopLevel::scan(&out).unwrap();
     assert!(written.get("tools").unwrap().value.len() > 1000 * deep.len());
@@ -299,23 +301,23 @@ fn large_and_deep_requests_are_read_and_written() {
 
 #[test]
 fn thoughts_are_a_loss_where_their_proof_is_lost() {
-    let thought = |maker: Option<Maker>| Content::Thinking {
+    let thought = |maker: Option<SignatureOrigin>| Content::Thinking {
         text: "hm".into(),
         signature: maker.map(|maker| Signature { maker, value: "c2ln".into() }),
     };
     for (server, model, maker, lost) in [
         (Server::OpenAi, "gpt-5", None, ""),
-        (Server::OpenAi, "gpt-5", Some(Maker::Anthropic), "thinking"),
-        (Server::Azure, "gpt-5", Some(Maker::OpenAi), "thinking"),
+        (Server::OpenAi, "gpt-5", Some(SignatureOrigin::Anthropic), "thinking"),
+        (Server::Azure, "gpt-5", Some(SignatureOrigin::OpenAi), "thinking"),
         (Server::DeepSeek, "deepseek-reasoner", None, ""),
-        (Server::DeepSeek, "deepseek-reasoner", Some(Maker::Google), "thinking"),
-        (Server::Compatible, "gemini-3-pro", Some(Maker::Google), "thinking"),
-        (Server::Compatible, "qwen3", Some(Maker::Google), "thinking"),
+        (Server::DeepSeek, "deepseek-reasoner", Some(SignatureOrigin::Google), "thinking"),
+        (Server::Compatible, "gemini-3-pro", Some(SignatureOrigin::Google), "thinking"),
+        (Server::Compatible, "qwen3", Some(SignatureOrigin::Google), "thinking"),
     ] {
         let parts = vec![thought(maker).into(), Content::text("a").into()];
         let user = |text| Message { role: Role::User, parts: vec![Content::text(text).into()] };
         let messages = vec![user("q"), Message { role: Role::Assistant, parts }, user("r")];
-        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         let request = Request { messages, ..Request::default() };
         Chat.write_request(&request, &to(server, model), &mut dropped, &mut out).unwrap();
         assert_eq!(dropped.to_string(), lost, "{server:?} {model} {maker:?}");

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     conversation::{
-        Cache, Citation, Content, Dropped, Maker, Part, Signature, Text, TokenLogprob, TokenUsage, object_text,
+        Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage, Unsupported,
+        object_text,
     },
     dialect::fields,
 };
@@ -34,7 +35,7 @@ pub(super) const PASSED: &[&str] = &[
 ];
 
 /// Whose signatures stand as they are in the dialect's own fields.
-pub(super) const HOME: Maker = Maker::OpenAi;
+pub(super) const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 
 /// A message of any role, or the delta of one.
 #[derive(Default, Deserialize)]
@@ -156,7 +157,7 @@ impl<'a> WirePart<'a> {
 
 impl<'a> WireMessage<'a> {
     /// The thoughts: signed ones, or else the plain text of them. What nobody knows is named in `lost`.
-    pub fn thinking(&self, lost: &mut Dropped) -> Vec<Part<'a>> {
+    pub fn thinking(&self, lost: &mut Unsupported) -> Vec<Part<'a>> {
         let blocks: Option<Vec<WirePart<'a>>> = match self.thinking_blocks.map(RawValue::get) {
             None | Some("null") => None,
             Some(json) => serde_json::from_str(json).ok().or_else(|| {
@@ -220,7 +221,7 @@ impl<'a> WireCall<'a> {
             thought_signature: Option<Text<'a>>,
         }
         let extra: Extra<'a> = serde_json::from_str(self.extra_content?.get()).ok()?;
-        Some(Signature::untagged(extra.google?.thought_signature?, Maker::Google))
+        Some(Signature::untagged(extra.google?.thought_signature?, SignatureOrigin::Google))
     }
 }
 

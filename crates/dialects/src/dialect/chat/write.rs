@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::write_messages::Messages;
 use crate::{
-    conversation::{Dropped, Effort, Format, Invalid, Json, Request, Sampling, Text, Tool, ToolChoice, safe_id},
+    conversation::{Effort, Format, Invalid, Json, Request, Sampling, Text, Tool, ToolChoice, Unsupported, safe_id},
     dialect::{Destination, SamplingFacts, Server, Thinking},
     stream::json::ObjectWriter,
 };
@@ -23,7 +23,7 @@ const ASK_FOR_SCHEMA: &str = "Answer with one JSON object and nothing else. It m
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let mut writer = Writer { to, dropped };
@@ -82,7 +82,7 @@ fn mentions_json(request: &Request<'_>) -> bool {
 
 struct Writer<'w> {
     to: &'w Destination<'w>,
-    dropped: &'w mut Dropped,
+    dropped: &'w mut Unsupported,
 }
 
 impl Writer<'_> {

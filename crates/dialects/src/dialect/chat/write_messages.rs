@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use super::write::official;
 use crate::{
     conversation::{
-        Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Message, Part, Role, Signature, Source, Text,
-        ToolResult, safe_id,
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,
+        ToolResult, Unsupported, safe_id,
     },
     dialect::{Destination, Server, Thinking, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -34,14 +34,14 @@ type Pieces<'p> = SmallVec<[Piece<'p>; 2]>;
 pub(super) struct Messages<'o> {
     list: ArrayWriter<'o>,
     to: &'o Destination<'o>,
-    dropped: &'o mut Dropped,
+    dropped: &'o mut Unsupported,
     /// The last message is a tool's.
     after_tool: bool,
 }
 
 impl<'o> Messages<'o> {
     /// Begins to write into `list`.
-    pub fn begin(list: ArrayWriter<'o>, to: &'o Destination<'o>, dropped: &'o mut Dropped) -> Self {
+    pub fn begin(list: ArrayWriter<'o>, to: &'o Destination<'o>, dropped: &'o mut Unsupported) -> Self {
         Self { list, to, dropped, after_tool: false }
     }
 
@@ -290,7 +290,7 @@ fn proof<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signatu
     let gemini = to.server == Server::Compatible
         && to.facts.vendor != Vendor::Anthropic
         && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
-    call.signature.as_ref().filter(|signature| gemini && signature.maker == Maker::Google)
+    call.signature.as_ref().filter(|signature| gemini && signature.maker == SignatureOrigin::Google)
 }
 
 fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {

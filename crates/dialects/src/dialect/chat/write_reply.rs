@@ -2,7 +2,9 @@
 
 use super::wire::HOME;
 use crate::{
-    conversation::{Choice, Citation, Content, Finish, Maker, Reply, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        Choice, Citation, Content, Finish, Reply, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage,
+    },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -185,7 +187,7 @@ pub(super) fn call_signature(signature: Option<&Signature<'_>>, call: &mut Objec
     let Some(signature) = signature else { return };
     let mut extra = call.object("extra_content");
     let mut google = extra.object("google");
-    signature.tagged(Maker::Google).write(google.key("thought_signature"));
+    signature.tagged(SignatureOrigin::Google).write(google.key("thought_signature"));
     google.end();
     extra.end();
 }

@@ -2,7 +2,7 @@
 
 use super::{error, write_reply};
 use crate::{
-    conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Event, Finish, Signature, Text, TokenUsage},
     dialect::{ReplyHead, WriteEvents},
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -100,7 +100,7 @@ impl WriteEvents for Writer {
                 return;
             }
             Event::Usage(usage) => return self.usage.update(*usage),
-            Event::Lost(_) => return,
+            Event::Unsupported(_) => return,
             Event::Error(failure) => {
                 self.ended = true;
                 out.extend_from_slice(b"data: ");
@@ -114,8 +114,8 @@ impl WriteEvents for Writer {
             }
             Event::Open { choice, .. }
             | Event::Delta { choice, .. }
-            | Event::Signed { choice, .. }
-            | Event::Cited { choice, .. }
+            | Event::Signature { choice, .. }
+            | Event::Citation { choice, .. }
             | Event::Logprobs { choice, .. }
             | Event::Close { choice, .. }
             | Event::Finish { choice, .. } => *choice,
@@ -131,8 +131,8 @@ impl Answer {
         match event {
             Event::Open { block, opened, .. } => self.open(prefix, *block, opened, out),
             Event::Delta { block, text, .. } => self.delta(prefix, *block, text, out),
-            Event::Signed { block, signature, .. } => self.signed(prefix, *block, signature, out),
-            Event::Cited { citation, .. } if citation.url.is_some() => {
+            Event::Signature { block, signature, .. } => self.signed(prefix, *block, signature, out),
+            Event::Citation { citation, .. } if citation.url.is_some() => {
                 let index = self.citations;
                 self.citations += 1;
                 element(prefix, self.choice, "annotations", out, |list| {
@@ -157,12 +157,12 @@ impl Answer {
         }
     }
 
-    fn open(&mut self, prefix: &[u8], block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, prefix: &[u8], block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
         let kept = match opened {
-            Opened::Text => Block::Text,
-            Opened::Refusal => Block::Refusal,
-            Opened::Thinking => Block::Thinking(String::new()),
-            Opened::Redacted(data) => {
+            BlockStart::Text => Block::Text,
+            BlockStart::Refusal => Block::Refusal,
+            BlockStart::Thinking => Block::Thinking(String::new()),
+            BlockStart::Redacted(data) => {
                 let index = self.next_thought();
                 element(prefix, self.choice, "thinking_blocks", out, |list| {
                     let mut entry = list.object();
@@ -171,7 +171,7 @@ impl Answer {
                 });
                 return;
             }
-            Opened::Call { id, name, signature } => {
+            BlockStart::Call { id, name, signature } => {
                 let index = self.calls;
                 self.calls += 1;
                 element(prefix, self.choice, "tool_calls", out, |list| {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Call, Citation, Content, Dropped, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
-        object_text,
+        Cache, Call, Citation, Content, Media, MediaKind, Part, Signature, SignatureOrigin, Source, Text, ToolResult,
+        Unsupported, object_text,
     },
     stream::json::ObjectWriter,
 };
@@ -24,7 +24,7 @@ pub(super) struct Wrong {
 }
 
 /// The parts that `blocks` are. What the conversation has no place for is named in `dropped`.
-pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Wrong> {
+pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Wrong> {
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(blocks.len());
     for (block, wire) in blocks.into_iter().enumerate() {
         let wrong = |(field, message)| Wrong { block, field, message };
@@ -56,7 +56,7 @@ pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Dropped) -> Result
 }
 
 /// Blocks that are neither calls, nor results, nor marks.
-fn plain<'a>(block: Block<'a>, dropped: &mut Dropped) -> Result<Option<Content<'a>>, (&'static str, &'static str)> {
+fn plain<'a>(block: Block<'a>, dropped: &mut Unsupported) -> Result<Option<Content<'a>>, (&'static str, &'static str)> {
     Ok(Some(match block {
         Block::Text(text) => Content::text(text),
         Block::Json(json) => Content::text(json.get().to_owned()),
@@ -130,7 +130,7 @@ pub(super) fn citation(wire: wire::Citation<'_>) -> Citation<'_> {
 fn media<'a>(
     kind: MediaKind,
     file: wire::File<'a>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Option<Content<'a>>, (&'static str, &'static str)> {
     dropped.add_if(file.context.is_some(), "context");
     dropped.add_if(file.citations.is_some_and(|c| c.enabled == Some(true)), "citations");
@@ -160,7 +160,10 @@ fn media<'a>(
     Ok(Some(Content::Media(Media { kind, source, name: file.name, detail: None })))
 }
 
-fn call<'a>(wire: wire::ToolUse<'a>, dropped: &mut Dropped) -> Result<Option<Call<'a>>, (&'static str, &'static str)> {
+fn call<'a>(
+    wire: wire::ToolUse<'a>,
+    dropped: &mut Unsupported,
+) -> Result<Option<Call<'a>>, (&'static str, &'static str)> {
     if let Some(kind) = wire.kind {
         dropped.add(kind.decode().into_owned());
         return Ok(None);
@@ -180,7 +183,7 @@ fn call<'a>(wire: wire::ToolUse<'a>, dropped: &mut Dropped) -> Result<Option<Cal
 
 fn result<'a>(
     wire: wire::ToolResult<'a>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Option<ToolResult<'a>>, (&'static str, &'static str)> {
     if let Some(kind) = wire.kind {
         dropped.add(kind.decode().into_owned());
@@ -205,7 +208,7 @@ fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     let last = parts.pop()?;
     match last.content {
         Content::Thinking { text, signature: Some(signature) }
-            if text.is_empty() && signature.maker == Maker::Google =>
+            if text.is_empty() && signature.maker == SignatureOrigin::Google =>
         {
             Some(signature)
         }

@@ -27,12 +27,12 @@ mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
 };
 
 /// Whose signatures stand in this dialect as they are: Claude is the one who signs on Bedrock.
-const HOME: Maker = Maker::Anthropic;
+const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
 /// Name of the tool that a model without structured output is made to call: its input is the answer.
 const ANSWER_TOOL: &str = "json_output";
@@ -51,7 +51,7 @@ impl Codec for Converse {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
         write::write(request, to, dropped, out)
@@ -61,7 +61,7 @@ impl Codec for Converse {
         reply::read(body)
     }
 
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
             fields::wrong::<reply::WireReply<'_>>(json)
         })?

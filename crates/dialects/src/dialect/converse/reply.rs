@@ -8,7 +8,9 @@ use super::{
     wire::{AdditionalReply, Message, ServiceTier, Usage},
 };
 use crate::{
-    conversation::{Call, Choice, Content, Dropped, Failure, Finish, Part, Reply, Signature, Source, Text, TokenUsage},
+    conversation::{
+        Call, Choice, Content, Failure, Finish, Part, Reply, Signature, Source, Text, TokenUsage, Unsupported,
+    },
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -55,7 +57,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let wire: WireReply<'_> = serde_json::from_slice(body).map_err(|_| bad())?;
     let Some(message) = wire.output.and_then(|output| output.message) else { return Err(bad()) };
     // What is not known is passed over.
-    let mut lost = Dropped::default();
+    let mut lost = Unsupported::default();
     let parts = content::parts(message.content.unwrap_or_default(), &mut lost).map_err(|_| bad())?;
     let reason = wire.stop_reason.as_ref().map(Text::decode);
     let (parts, finish) = answered(parts, reason.map_or(Finish::Stop, |reason| formats::finish(&reason)));

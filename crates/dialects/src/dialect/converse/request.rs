@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool,
-        ToolChoice,
+        Cache, Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
+        Unsupported,
     },
     dialect::fields,
     stream::TopLevel,
@@ -48,12 +48,12 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-fn object<'a>(field: &str, value: &'a [u8], dropped: &mut Dropped) -> Result<Json<'a>, Invalid> {
+fn object<'a>(field: &str, value: &'a [u8], dropped: &mut Unsupported) -> Result<Json<'a>, Invalid> {
     let json: Json<'a> = parse(field, value, dropped)?;
     if json.is_object() { Ok(json) } else { Err(Invalid::new(field, "expected an object")) }
 }
 
-fn messages<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+fn messages<'a>(value: &'a [u8], dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
     let wire: Vec<WireMessage<'a>> = parse("messages", value, dropped)?;
     let mut messages = Vec::with_capacity(wire.len());
     for (index, message) in wire.into_iter().enumerate() {
@@ -69,7 +69,7 @@ fn messages<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Vec<Message<'a
     Ok(messages)
 }
 
-fn system<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Message<'a>, Invalid> {
+fn system<'a>(value: &'a [u8], dropped: &mut Unsupported) -> Result<Message<'a>, Invalid> {
     let parts = parts(&"system", parse("system", value, dropped)?, dropped)?;
     Ok(Message { role: Role::System, parts })
 }
@@ -77,7 +77,7 @@ fn system<'a>(value: &'a [u8], dropped: &mut Dropped) -> Result<Message<'a>, Inv
 fn parts<'a>(
     list: &dyn std::fmt::Display,
     blocks: Vec<Block<'a>>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Vec<crate::conversation::Part<'a>>, Invalid> {
     let mut parts = content::parts(blocks, dropped)
         .map_err(|Wrong { block, field, message }| Invalid::new(format!("{list}[{block}].{field}"), message))?;

@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Dropped, Json},
+    conversation::{Json, Unsupported},
     stream::{
         Member, TopLevel,
         json::{ArrayWriter, ObjectWriter},
@@ -21,7 +21,7 @@ const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
 const FORMATS: [&str; 9] = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6"];
 
 /// Appends `schema` with the root that every model wants: an object. Claude moreover takes no alternatives there.
-pub(super) fn object(schema: Option<&Json<'_>>, claude: bool, dropped: &mut Dropped, out: &mut Vec<u8>) {
+pub(super) fn object(schema: Option<&Json<'_>>, claude: bool, dropped: &mut Unsupported, out: &mut Vec<u8>) {
     let scanned = schema.map(|schema| TopLevel::scan(schema.get().as_bytes()));
     let Some(Ok(top)) = scanned else {
         dropped.add_if(schema.is_some(), "schema keywords");

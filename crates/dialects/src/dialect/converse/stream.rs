@@ -8,7 +8,7 @@ use super::{
     wire::{self, AdditionalReply},
 };
 use crate::{
-    conversation::{Event, Finish, Maker, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Event, Finish, Signature, SignatureOrigin, Text, TokenUsage},
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost},
@@ -53,7 +53,7 @@ enum Kind {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct BlockStart<'a> {
+struct WireBlockStart<'a> {
     content_block_index: Option<u64>,
     #[serde(borrow)]
     start: Option<Start<'a>>,
@@ -144,7 +144,7 @@ impl ReadEvents for Reader {
         }
         let wrong = |json: &str| match name {
             b"contentBlockDelta" => wrong::<BlockDelta<'_>>(json),
-            b"contentBlockStart" => wrong::<BlockStart<'_>>(json),
+            b"contentBlockStart" => wrong::<WireBlockStart<'_>>(json),
             b"contentBlockStop" => wrong::<BlockStop>(json),
             _ => wrong::<MessageStop<'_>>(json),
         };
@@ -184,7 +184,7 @@ impl Reader {
                 }
             }
             b"contentBlockStart" => {
-                let BlockStart { content_block_index, start } = serde_json::from_slice(data)?;
+                let WireBlockStart { content_block_index, start } = serde_json::from_slice(data)?;
                 match start {
                     Some(Start { tool_use: Some(call), .. }) => self.call(content_block_index.unwrap_or(0), call, sink),
                     Some(Start { tool_result: Some(_), .. }) => self.lost("toolResult", sink),
@@ -219,11 +219,11 @@ impl Reader {
 
     fn lost(&mut self, name: &'static str, sink: Sink<'_>) {
         self.start(sink);
-        sink(Event::Lost(name.into()));
+        sink(Event::Unsupported(name.into()));
     }
 
     /// Opens a block under Bedrock's `index`, in place of one that is still open there.
-    fn open(&mut self, index: u64, kind: Kind, opened: Opened<'_>, sink: Sink<'_>) -> u32 {
+    fn open(&mut self, index: u64, kind: Kind, opened: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         self.start(sink);
         self.close(index, sink);
         if self.open.len() >= MAX_OPEN {
@@ -238,7 +238,7 @@ impl Reader {
     }
 
     /// The block under `index`; text and thoughts begin with their first piece.
-    fn block(&mut self, index: u64, kind: Kind, opened: Opened<'_>, sink: Sink<'_>) -> u32 {
+    fn block(&mut self, index: u64, kind: Kind, opened: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         match self.open.iter().find(|open| open.index == index) {
             Some(open) if open.kind == kind => open.block,
             _ => self.open(index, kind, opened, sink),
@@ -249,21 +249,21 @@ impl Reader {
         // Of tools that Bedrock calls itself the client knows nothing; their input finds no open call.
         if let Some(kind) = call.kind {
             self.start(sink);
-            return sink(Event::Lost(kind.decode()));
+            return sink(Event::Unsupported(kind.decode()));
         }
         let (Some(id), Some(name)) = (call.tool_use_id, call.name) else { return };
         if name.is(ANSWER_TOOL) {
             self.answer = true;
-            self.open(index, Kind::Call, Opened::Text, sink);
+            self.open(index, Kind::Call, BlockStart::Text, sink);
         } else {
             self.calls = true;
-            self.open(index, Kind::Call, Opened::Call { id, name, signature: None }, sink);
+            self.open(index, Kind::Call, BlockStart::Call { id, name, signature: None }, sink);
         }
     }
 
     fn delta(&mut self, index: u64, delta: Delta<'_>, sink: Sink<'_>) {
         if let Some(text) = delta.text {
-            let block = self.block(index, Kind::Text, Opened::Text, sink);
+            let block = self.block(index, Kind::Text, BlockStart::Text, sink);
             if !text.is_empty() {
                 sink(Event::Delta { choice: 0, block, text });
             }
@@ -277,25 +277,25 @@ impl Reader {
             self.reasoning(index, reasoning, sink);
         }
         if let Some(citation) = delta.citation {
-            let block = self.block(index, Kind::Text, Opened::Text, sink);
-            sink(Event::Cited { choice: 0, block, citation: content::citation(citation) });
+            let block = self.block(index, Kind::Text, BlockStart::Text, sink);
+            sink(Event::Citation { choice: 0, block, citation: content::citation(citation) });
         }
     }
 
     fn reasoning(&mut self, index: u64, reasoning: Reasoning<'_>, sink: Sink<'_>) {
         if let Some(text) = reasoning.text {
-            let block = self.block(index, Kind::Thinking, Opened::Thinking, sink);
+            let block = self.block(index, Kind::Thinking, BlockStart::Thinking, sink);
             if !text.is_empty() {
                 sink(Event::Delta { choice: 0, block, text });
             }
         }
         if let Some(signature) = reasoning.signature.filter(|signature| !signature.is_empty()) {
-            let block = self.block(index, Kind::Thinking, Opened::Thinking, sink);
-            sink(Event::Signed { choice: 0, block, signature: Signature::untagged(signature, HOME) });
+            let block = self.block(index, Kind::Thinking, BlockStart::Thinking, sink);
+            sink(Event::Signature { choice: 0, block, signature: Signature::untagged(signature, HOME) });
         }
         if let Some(value) = reasoning.redacted_content {
-            let signature = Signature { maker: Maker::Anthropic, value };
-            self.open(index, Kind::Redacted, Opened::Redacted(signature), sink);
+            let signature = Signature { maker: SignatureOrigin::Anthropic, value };
+            self.open(index, Kind::Redacted, BlockStart::Redacted(signature), sink);
         }
     }
 

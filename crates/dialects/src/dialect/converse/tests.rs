@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     conversation::{
-        Call, Content, Effort, Event, Finish, Format, Json, Maker, Message, Opened, Part, Reasoning, Role, Signature,
-        Text, TokenUsage, Tool, ToolChoice, ToolResult,
+        BlockStart, Call, Content, Effort, Event, Finish, Format, Json, Message, Part, Reasoning, Role, Signature,
+        SignatureOrigin, Text, TokenUsage, Tool, ToolChoice, ToolResult,
     },
     dialect::{ModelFacts, Server, StreamMode, golden},
     stream::AwsDecoder,
@@ -45,7 +45,7 @@ fn golden_errors() {
 
 /// What is written for `request`, and the names of what is not.
 fn written(request: &Request<'_>, model: &str) -> (Value, String) {
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Converse.write_request(request, &to(model), &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped.to_string())
 }
@@ -63,7 +63,7 @@ fn called(name: &'static str) -> Content<'static> {
 }
 
 /// A loop: the model has called `look`, and the tool has answered.
-fn in_loop(thoughts: Option<Maker>) -> Request<'static> {
+fn in_loop(thoughts: Option<SignatureOrigin>) -> Request<'static> {
     let mut request = asked();
     let mut answer = says(Role::Assistant, called("look"));
     if let Some(maker) = thoughts {
@@ -115,9 +115,9 @@ fn every_model_is_told_to_think_in_its_way() {
 fn claude_does_not_think_when_it_must_call_or_has_lost_its_thoughts() {
     let reasoning = Some(Reasoning::default());
     for (request, thinks, names) in [
-        (Request { reasoning, ..in_loop(Some(Maker::Anthropic)) }, true, ""),
+        (Request { reasoning, ..in_loop(Some(SignatureOrigin::Anthropic)) }, true, ""),
         (Request { reasoning, ..in_loop(None) }, false, "reasoning"),
-        (Request { reasoning, ..in_loop(Some(Maker::OpenAi)) }, false, "reasoning, thinking"),
+        (Request { reasoning, ..in_loop(Some(SignatureOrigin::OpenAi)) }, false, "reasoning, thinking"),
         (
             Request { reasoning, tools: vec![tool("f")], tool_choice: Some(ToolChoice::Required), ..asked() },
             false,
@@ -350,7 +350,7 @@ fn large_and_deep_requests_are_carried() {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     let request = Converse.read_request(&top).unwrap();
     assert_eq!((request.messages.len(), request.tools.len()), (10_000, 1000));
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Converse.write_request(&request, &to(CLAUDE_4_5), &mut dropped, &mut out).unwrap();
     assert!(TopLevel::scan(&out).is_ok());
 }
@@ -382,12 +382,12 @@ fn start() -> Event<'static> {
     Event::Start { id: None, model: None, usage: TokenUsage::default() }
 }
 
-fn open(block: u32, opened: Opened<'static>) -> Event<'static> {
+fn open(block: u32, opened: BlockStart<'static>) -> Event<'static> {
     Event::Open { choice: 0, block, opened }
 }
 
-fn call(id: &'static str) -> Opened<'static> {
-    Opened::Call { id: id.into(), name: "f".into(), signature: None }
+fn call(id: &'static str) -> BlockStart<'static> {
+    BlockStart::Call { id: id.into(), name: "f".into(), signature: None }
 }
 
 fn delta(block: u32, text: &'static str) -> Event<'static> {
@@ -405,7 +405,7 @@ const END: [&str; 1] =
 fn calls_that_interleave_come_one_after_the_other() {
     let events = [
         start(),
-        open(0, Opened::Text),
+        open(0, BlockStart::Text),
         delta(0, "I look"),
         open(1, call("a")),
         open(2, call("b")),
@@ -439,8 +439,8 @@ fn calls_that_interleave_come_one_after_the_other() {
 #[test]
 fn sloppy_streams_are_made_whole() {
     let events = [
-        open(0, Opened::Thinking),
-        open(1, Opened::Text),
+        open(0, BlockStart::Thinking),
+        open(1, BlockStart::Text),
         delta(1, "a"),
         Event::Delta { choice: 1, block: 0, text: "another answer".into() },
         open(2, call("a")),
@@ -467,13 +467,13 @@ fn sloppy_streams_are_made_whole() {
 fn foreign_signatures_come_back_to_their_maker() {
     let sign = |maker, value: &'static str| Signature { maker, value: Text::from(value) };
     // Of OpenAI's alphabet, which is not that of a blob.
-    let redacted = sign(Maker::OpenAi, "gAAA-_x");
-    let thoughts = Content::Thinking { text: "hm".into(), signature: Some(sign(Maker::OpenAi, "e-_")) };
+    let redacted = sign(SignatureOrigin::OpenAi, "gAAA-_x");
+    let thoughts = Content::Thinking { text: "hm".into(), signature: Some(sign(SignatureOrigin::OpenAi, "e-_")) };
     let signed = Content::Call(Call {
         id: "a".into(),
         name: "f".into(),
         arguments: "{}".into(),
-        signature: Some(sign(Maker::Google, "c2ln")),
+        signature: Some(sign(SignatureOrigin::Google, "c2ln")),
     });
     let parts: Vec<Part<'_>> = [Content::Redacted(redacted), thoughts, signed].map(Part::from).into();
     let choice = crate::conversation::Choice { parts, finish: Finish::Stop, stop_sequence: None, logprobs: Vec::new() };

@@ -1,7 +1,7 @@
 //! How a model is told to think, how much it may say, and how its tokens are drawn: settings that depend on each other.
 
 use crate::{
-    conversation::{Content, Dropped, Effort, Maker, Request, Role, Text, Turn},
+    conversation::{Content, Effort, Request, Role, SignatureOrigin, Text, Turn, Unsupported},
     dialect::{
         Destination, SamplingFacts, Thinking, Vendor,
         models::{claude_budget, claude_effort, claude_limit},
@@ -39,7 +39,7 @@ pub(super) fn settings(
     turns: &[Turn<'_, '_>],
     to: &Destination<'_>,
     forced: bool,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Settings {
     let think = think(request, turns, to, forced, dropped);
     let sampling = &request.sampling;
@@ -76,7 +76,7 @@ pub(super) fn settings(
 
 impl Settings {
     /// One is the default of temperature and `top_p`: without it nothing is lost.
-    fn drop_sampling(&mut self, dropped: &mut Dropped) {
+    fn drop_sampling(&mut self, dropped: &mut Unsupported) {
         let lost = |value: Option<f64>| value.is_some_and(|value| (value - 1.0).abs() > f64::EPSILON);
         dropped.add_if(lost(self.temperature.take()), "temperature");
         dropped.add_if(lost(self.top_p.take()), "top_p");
@@ -85,7 +85,7 @@ impl Settings {
 }
 
 /// Converse's range is 0 to 1.
-fn clamp(value: Option<f64>, name: &'static str, dropped: &mut Dropped) -> Option<f64> {
+fn clamp(value: Option<f64>, name: &'static str, dropped: &mut Unsupported) -> Option<f64> {
     let clamped = value.map(|v| v.clamp(0.0, 1.0));
     dropped.add_if(clamped != value, name);
     clamped
@@ -107,7 +107,7 @@ fn think(
     turns: &[Turn<'_, '_>],
     to: &Destination<'_>,
     forced: bool,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Think {
     let Some(reasoning) = request.reasoning.filter(|r| !r.is_off()) else { return Think::Off };
     let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
@@ -148,7 +148,7 @@ fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
     let calls = last.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
     let thought = last.parts.iter().any(|part| match &part.content {
         Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
-            signature.maker == Maker::Anthropic
+            signature.maker == SignatureOrigin::Anthropic
         }
         _ => false,
     });
@@ -161,7 +161,7 @@ pub(super) fn write_inference(
     settings: &Settings,
     stop: &[Text<'_>],
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) {
     // Claude refuses stop texts of white space, everybody refuses empty ones.
     let refused =

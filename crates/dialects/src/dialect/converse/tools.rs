@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{ANSWER_TOOL, schema, write_content::write_cache};
 use crate::{
-    conversation::{Content, Dropped, Format, Request, Text, Tool, ToolChoice, Turn},
+    conversation::{Content, Format, Request, Text, Tool, ToolChoice, Turn, Unsupported},
     dialect::{Destination, Vendor},
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
@@ -51,7 +51,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         request: &'r Request<'a>,
         turns: &'r [Turn<'r, 'a>],
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
     ) -> Self {
         let form = match &request.format {
             None => Form::Free,
@@ -96,7 +96,7 @@ impl<'r, 'a> Plan<'r, 'a> {
     }
 
     /// Writes `toolConfig` unless there is no tool.
-    pub(super) fn write(&self, body: &mut ObjectWriter<'_>, to: &Destination<'_>, dropped: &mut Dropped) {
+    pub(super) fn write(&self, body: &mut ObjectWriter<'_>, to: &Destination<'_>, dropped: &mut Unsupported) {
         if !self.given && self.stubs.is_empty() && self.form != Form::Tool {
             return;
         }
@@ -126,7 +126,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         config.end();
     }
 
-    fn write_answer_tool(&self, list: &mut ArrayWriter<'_>, dropped: &mut Dropped) {
+    fn write_answer_tool(&self, list: &mut ArrayWriter<'_>, dropped: &mut Unsupported) {
         let Some(Format::Schema { description, schema, .. }) = &self.request.format else { return };
         write_spec(list, |spec| {
             spec.field("name", ANSWER_TOOL);
@@ -146,7 +146,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         body: &mut ObjectWriter<'_>,
         effort: Option<&str>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
     ) {
         let Some(Format::Schema { name, description, schema, .. }) = &self.request.format else { return };
         if self.form != Form::Native {
@@ -204,7 +204,7 @@ fn write_named(config: &mut ObjectWriter<'_>, name: &Text<'_>) {
     choice.end();
 }
 
-fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>, dropped: &mut Dropped) {
+fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>, dropped: &mut Unsupported) {
     let claude = to.facts.vendor == Vendor::Anthropic;
     write_spec(list, |spec| {
         tool.name.write(spec.key("name"));

@@ -8,7 +8,7 @@ use serde::{
 };
 
 use crate::{
-    conversation::{Dropped, Invalid, Json, Text, TokenUsage},
+    conversation::{Invalid, Json, Text, TokenUsage, Unsupported},
     dialect::fields,
 };
 
@@ -26,7 +26,11 @@ const PASSED: &[&str] = &[
 ];
 
 /// Parses `value`, of which nothing is passed over without a name.
-pub(super) fn parse<'a, T: Deserialize<'a>>(field: &str, value: &'a [u8], dropped: &mut Dropped) -> Result<T, Invalid> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    field: &str,
+    value: &'a [u8],
+    dropped: &mut Unsupported,
+) -> Result<T, Invalid> {
     // The scan has checked the body's encoding.
     let json = std::str::from_utf8(value).unwrap_or("null");
     fields::parse_all(json, || field.to_owned(), PASSED, dropped)

@@ -6,7 +6,7 @@ use super::{
     write_content::Blocks,
 };
 use crate::{
-    conversation::{Dropped, Invalid, Json, Request, Text, TurnRules, ends_in_prefill, turns},
+    conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
     dialect::Destination,
     stream::{
         TopLevel,
@@ -23,7 +23,7 @@ const MAX_METADATA_TEXT: usize = 256;
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
@@ -52,7 +52,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn name_what_has_no_place(request: &Request<'_>, dropped: &mut Dropped) {
+fn name_what_has_no_place(request: &Request<'_>, dropped: &mut Unsupported) {
     let sampling = &request.sampling;
     dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
     dropped.add_if(sampling.seed.is_some(), "seed");
@@ -62,7 +62,7 @@ fn name_what_has_no_place(request: &Request<'_>, dropped: &mut Dropped) {
 }
 
 /// Writes `requestMetadata`: the client's, and who the user is.
-fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     let mut entries: Vec<(&str, Text<'_>)> = Vec::new();
     let scanned = request.metadata.as_ref().map(|m: &Json<'_>| TopLevel::scan(m.get().as_bytes()));
     if let Some(Ok(top)) = &scanned {
@@ -102,7 +102,7 @@ fn fits_metadata(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":_@$#=/+,-.".contains(&b))
 }
 
-fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     match tier.map(Text::decode).as_deref() {
         // What everybody gets who says nothing.
         None | Some("auto" | "standard" | "standard_only") => {}

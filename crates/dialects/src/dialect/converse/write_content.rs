@@ -7,8 +7,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{content, formats};
 use crate::{
     conversation::{
-        Cache, Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
-        safe_id,
+        Cache, Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
+        Unsupported, safe_id,
     },
     dialect::{Destination, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -28,7 +28,7 @@ pub(super) struct Blocks<'w> {
     vendor: Vendor,
     /// Whether the model takes sounds.
     hears: bool,
-    dropped: &'w mut Dropped,
+    dropped: &'w mut Unsupported,
     /// Names of documents, which must differ.
     documents: HashSet<String>,
 }
@@ -44,7 +44,7 @@ pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
 }
 
 impl<'w> Blocks<'w> {
-    pub(super) fn new(to: &Destination<'_>, dropped: &'w mut Dropped) -> Self {
+    pub(super) fn new(to: &Destination<'_>, dropped: &'w mut Unsupported) -> Self {
         Self { vendor: to.facts.vendor, hears: hears(to), dropped, documents: HashSet::new() }
     }
 
@@ -173,7 +173,7 @@ impl<'w> Blocks<'w> {
     }
 
     fn reads(&self, signature: &Signature<'_>) -> bool {
-        signature.maker == Maker::Anthropic && self.vendor == Vendor::Anthropic
+        signature.maker == SignatureOrigin::Anthropic && self.vendor == Vendor::Anthropic
     }
 
     fn result(&mut self, result: &ToolResult<'_>, list: &mut ArrayWriter<'_>) {

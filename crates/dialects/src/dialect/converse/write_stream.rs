@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::{HOME, content, error, formats, reply};
 use crate::{
-    conversation::{Event, Failure, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Event, Failure, Finish, Signature, Text, TokenUsage},
     dialect::WriteEvents,
     stream::{aws, json::ObjectWriter},
 };
@@ -53,7 +53,7 @@ enum Kind {
 /// A block that could not be written yet.
 struct Waiting {
     block: u32,
-    opened: Opened<'static>,
+    opened: BlockStart<'static>,
     text: String,
     signature: Option<Signature<'static>>,
     closed: bool,
@@ -75,8 +75,8 @@ impl WriteEvents for Writer {
             _ if self.stopped => {}
             Event::Open { choice: 0, block, opened } => self.open(*block, opened, out),
             Event::Delta { choice: 0, block, text } => self.delta(*block, text, out),
-            Event::Signed { choice: 0, block, signature } => self.signed(*block, signature, out),
-            Event::Cited { choice: 0, block, citation } => {
+            Event::Signature { choice: 0, block, signature } => self.signed(*block, signature, out),
+            Event::Citation { choice: 0, block, citation } => {
                 // Nobody cites while a call is open: a block that waits has no citations.
                 if let Some(index) = self.writable(*block, false, out) {
                     write_delta(out, index, |delta| {
@@ -101,7 +101,7 @@ impl Writer {
         }
     }
 
-    fn open(&mut self, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
         self.start(out);
         match &self.current {
             Some(current) if current.kind == Kind::Call || !self.waiting.is_empty() => {
@@ -116,8 +116,8 @@ impl Writer {
     }
 
     /// Begins the next block; nothing is being written.
-    fn begin(&mut self, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
-        if let Opened::Call { signature: Some(signature), .. } = opened {
+    fn begin(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
+        if let BlockStart::Call { signature: Some(signature), .. } = opened {
             // Converse has no place for the signature of a call: it stands in front, as thoughts without text.
             let index = self.take_index();
             write_signature(out, index, signature);
@@ -125,12 +125,12 @@ impl Writer {
         }
         let index = self.take_index();
         let kind = match opened {
-            Opened::Text | Opened::Refusal => {
-                self.refused |= *opened == Opened::Refusal;
+            BlockStart::Text | BlockStart::Refusal => {
+                self.refused |= *opened == BlockStart::Refusal;
                 Kind::Text
             }
-            Opened::Thinking => Kind::Thinking,
-            Opened::Redacted(signature) => {
+            BlockStart::Thinking => Kind::Thinking,
+            BlockStart::Redacted(signature) => {
                 let blob = content::redacted_blob(signature);
                 write_delta(out, index, |delta| {
                     let mut reasoning = delta.object("reasoningContent");
@@ -139,7 +139,7 @@ impl Writer {
                 });
                 Kind::Redacted
             }
-            Opened::Call { id, name, .. } => {
+            BlockStart::Call { id, name, .. } => {
                 self.calls = true;
                 aws::write_event(out, "contentBlockStart", |out| {
                     let mut event = ObjectWriter::begin(out);
@@ -207,7 +207,7 @@ impl Writer {
         if other && !self.ended.iter().any(|(ended, _)| *ended == block) {
             return None;
         }
-        self.open(block, if thinking { &Opened::Thinking } else { &Opened::Text }, out);
+        self.open(block, if thinking { &BlockStart::Thinking } else { &BlockStart::Text }, out);
         self.current.as_mut().filter(|current| current.block == block).map(|current| {
             current.begun = true;
             current.index
@@ -305,15 +305,15 @@ fn owned_text(text: &Text<'_>) -> Text<'static> {
     text.decode().into_owned().into()
 }
 
-fn owned(opened: &Opened<'_>) -> Opened<'static> {
+fn owned(opened: &BlockStart<'_>) -> BlockStart<'static> {
     let signature = |s: &Signature<'_>| Signature { maker: s.maker, value: owned_text(&s.value) };
     match opened {
-        Opened::Text => Opened::Text,
-        Opened::Refusal => Opened::Refusal,
-        Opened::Thinking => Opened::Thinking,
-        Opened::Redacted(data) => Opened::Redacted(signature(data)),
-        Opened::Call { id, name, signature: proof } => {
-            Opened::Call { id: owned_text(id), name: owned_text(name), signature: proof.as_ref().map(signature) }
+        BlockStart::Text => BlockStart::Text,
+        BlockStart::Refusal => BlockStart::Refusal,
+        BlockStart::Thinking => BlockStart::Thinking,
+        BlockStart::Redacted(data) => BlockStart::Redacted(signature(data)),
+        BlockStart::Call { id, name, signature: proof } => {
+            BlockStart::Call { id: owned_text(id), name: owned_text(name), signature: proof.as_ref().map(signature) }
         }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::{signature, wire};
 use crate::{
     conversation::{
-        Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, object_text,
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, Unsupported,
+        object_text,
     },
     stream::{TopLevel, ValueKind},
 };
@@ -22,12 +23,12 @@ pub(super) struct Contents<'a> {
     /// Ids of calls by the tool's name, first asked first.
     asked: HashMap<String, VecDeque<Text<'a>>>,
     answered: HashSet<String>,
-    dropped: Dropped,
+    dropped: Unsupported,
 }
 
 impl<'a> Contents<'a> {
     /// What had no place.
-    pub(super) fn into_dropped(self) -> Dropped {
+    pub(super) fn into_dropped(self) -> Unsupported {
         self.dropped
     }
 

@@ -2,7 +2,9 @@
 
 use super::{encode_contents, encode_tools, schema};
 use crate::{
-    conversation::{Dropped, Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, ends_in_prefill, turns},
+    conversation::{
+        Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, Unsupported, ends_in_prefill, turns,
+    },
     dialect::{Destination, ModelFacts, Thinking},
     stream::json::ObjectWriter,
 };
@@ -19,7 +21,7 @@ const MAX_LOGPROBS: u64 = 20;
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
@@ -46,7 +48,7 @@ fn write_config(
     request: &Request<'_>,
     facts: ModelFacts,
     top: &mut ObjectWriter<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
     let mut members = Vec::new();
     let mut config = ObjectWriter::begin(&mut members);
@@ -76,7 +78,7 @@ fn write_config(
     Ok(())
 }
 
-fn write_sampling(sampling: &Sampling<'_>, config: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+fn write_sampling(sampling: &Sampling<'_>, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     let mut clamped = |key: &str, name: &'static str, value: Option<f64>, min: f64, max: f64| {
         let Some(value) = value else { return };
         dropped.add_if(!(min..=max).contains(&value), name);
@@ -108,7 +110,7 @@ fn write_sampling(sampling: &Sampling<'_>, config: &mut ObjectWriter<'_>, droppe
     }
 }
 
-fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     let visible = !reasoning.is_off() && reasoning.visible != Some(false);
     match facts.thinking {
         Thinking::Budget { min, max, off } => {

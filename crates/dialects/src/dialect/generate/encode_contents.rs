@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashMap};
 use super::contents::{is_upload, is_youtube};
 use crate::{
     conversation::{
-        Call, Content, Dropped, Maker, Media, MediaKind, Part, Role, Signature, Source, Text, ToolResult, Turn,
-        object_text, safe_id,
+        Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
+        Unsupported, object_text, safe_id,
     },
     dialect::{Destination, Server, Thinking},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -22,7 +22,7 @@ const EMPTY: &str = "(empty)";
 const MAX_ID: usize = 64;
 
 /// Writes `systemInstruction`.
-pub(super) fn write_system(system: &[&Part<'_>], top: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+pub(super) fn write_system(system: &[&Part<'_>], top: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     if system.is_empty() {
         return;
     }
@@ -44,7 +44,12 @@ pub(super) fn write_system(system: &[&Part<'_>], top: &mut ObjectWriter<'_>, dro
 }
 
 /// Writes `contents`.
-pub(super) fn write(turns: &[Turn<'_, '_>], to: &Destination<'_>, top: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+pub(super) fn write(
+    turns: &[Turn<'_, '_>],
+    to: &Destination<'_>,
+    top: &mut ObjectWriter<'_>,
+    dropped: &mut Unsupported,
+) {
     let mut contents = top.array("contents");
     // Results need their tool's name, which is in the turn before.
     let mut names = HashMap::new();
@@ -79,12 +84,12 @@ fn write_text(text: &Text<'_>, parts: &mut ArrayWriter<'_>) {
 
 /// The signature, if Google's models can read it.
 fn own<'s, 'a>(signature: Option<&'s Signature<'a>>) -> Option<&'s Text<'a>> {
-    signature.filter(|signature| signature.maker == Maker::Google).map(|signature| &signature.value)
+    signature.filter(|signature| signature.maker == SignatureOrigin::Google).map(|signature| &signature.value)
 }
 
 struct TurnWriter<'w, 't> {
     to: &'w Destination<'w>,
-    dropped: &'w mut Dropped,
+    dropped: &'w mut Unsupported,
     names: &'w HashMap<Cow<'t, str>, Text<'t>>,
     calls: u32,
 }

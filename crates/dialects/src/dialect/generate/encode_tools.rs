@@ -2,7 +2,7 @@
 
 use super::schema;
 use crate::{
-    conversation::{Dropped, Invalid, Json, Request, Text, Tool, ToolChoice},
+    conversation::{Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::Destination,
     stream::{
         TopLevel, ValueKind,
@@ -18,7 +18,7 @@ pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
     top: &mut ObjectWriter<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
     if request.tools.is_empty() {
         return Ok(());
@@ -43,7 +43,7 @@ fn write_tool(
     tool: &Tool<'_>,
     to: &Destination<'_>,
     into: &mut ArrayWriter<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
     dropped.add_if(tool.strict == Some(true), "strict");
     dropped.add_if(tool.cache.is_some(), "cache_control");

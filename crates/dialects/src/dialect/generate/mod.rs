@@ -23,7 +23,7 @@ mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Reply, Request},
+    conversation::{Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
 };
 
@@ -39,7 +39,7 @@ impl Codec for Generate {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
         encode::write(request, to, dropped, out)
@@ -49,7 +49,7 @@ impl Codec for Generate {
         reply::read(body)
     }
 
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| fields::wrong::<reply::Wire<'_>>(json))?
             .mended()
     }

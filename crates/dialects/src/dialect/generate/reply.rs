@@ -11,7 +11,8 @@ use super::{
     wire::{self, Int},
 };
 use crate::conversation::{
-    Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Text, TokenLogprob, TokenUsage,
+    Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Text, TokenLogprob, TokenUsage,
+    Unsupported,
 };
 
 /// A reply, or a chunk of one.
@@ -171,7 +172,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let wire = Wire::parse(body).filter(|wire| wire.error.is_none() && wire.is_reply());
     let Some(wire) = wire else { return Err(error::find(body).unwrap_or_else(no_reply)) };
     let blocked = wire.is_blocked();
-    let (mut calls, mut lost) = (0, Dropped::default());
+    let (mut calls, mut lost) = (0, Unsupported::default());
     let mut candidates = wire.candidates.unwrap_or_default();
     candidates.sort_by_key(|candidate| candidate.index.unwrap_or(0));
     let told = candidates.first_mut().map(|first| (first.finish_reason.clone(), first.finish_message.take()));
@@ -218,7 +219,7 @@ fn choice<'a>(
     mut candidate: Candidate<'a>,
     reply: Option<&Text<'a>>,
     calls: &mut u64,
-    lost: &mut Dropped,
+    lost: &mut Unsupported,
 ) -> Choice<'a> {
     let content = candidate.content.take().and_then(|content| content.parts);
     let mut parts: Vec<Part<'a>> = Vec::new();
@@ -245,7 +246,7 @@ fn read_part<'a>(
     part: wire::Part<'a>,
     reply: Option<&Text<'a>>,
     index: u64,
-    lost: &mut Dropped,
+    lost: &mut Unsupported,
 ) -> Option<Content<'a>> {
     let of_googles_tools = part.of_googles_tools();
     if let Some(name) = of_googles_tools {

@@ -8,7 +8,7 @@ use super::{
     wire::{self, Many},
 };
 use crate::{
-    conversation::{Content, Dropped, Invalid, Message, Request, Role, Text},
+    conversation::{Content, Invalid, Message, Request, Role, Text, Unsupported},
     dialect::fields,
     stream::{Member, TopLevel, ValueKind},
 };
@@ -55,7 +55,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
 fn read_system<'a>(
     member: &Member<'a>,
     reader: &mut Contents<'a>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Message<'a>, Invalid> {
     if member.kind == ValueKind::String {
         let text: Text<'a> = wire::value("", member)?;

@@ -9,7 +9,7 @@ use base64::{
 };
 use memchr::memchr3;
 
-use crate::conversation::{Maker, Signature, Text};
+use crate::conversation::{Signature, SignatureOrigin, Text};
 
 /// Stands in front of thoughts that nobody but their model can read. Letters only, and begins as the makers' tags do.
 const REDACTED: &str = "TGrd";
@@ -30,10 +30,10 @@ pub(super) fn read(text: Text<'_>) -> (Signature<'_>, bool) {
         let written = text.decode();
         if written.starts_with(WRAPPED) { unwrap(&written) } else { None }
     };
-    let Some(tagged) = unwrapped else { return (Signature::untagged(text, Maker::Google), false) };
+    let Some(tagged) = unwrapped else { return (Signature::untagged(text, SignatureOrigin::Google), false) };
     match tagged.strip_prefix(REDACTED) {
-        Some(rest) => (Signature::untagged(Text::from(rest.to_owned()), Maker::Google), true),
-        None => (Signature::untagged(tagged.into(), Maker::Google), false),
+        Some(rest) => (Signature::untagged(Text::from(rest.to_owned()), SignatureOrigin::Google), true),
+        None => (Signature::untagged(tagged.into(), SignatureOrigin::Google), false),
     }
 }
 
@@ -41,17 +41,18 @@ pub(super) fn read(text: Text<'_>) -> (Signature<'_>, bool) {
 fn unwrap(written: &str) -> Option<String> {
     let standard = written.replace('-', "+").replace('_', "/");
     let tagged = String::from_utf8(LENIENT.decode(standard).ok()?).ok()?;
-    let foreign = Signature::untagged(Text::from(tagged.as_str()), Maker::Google).maker != Maker::Google;
+    let foreign =
+        Signature::untagged(Text::from(tagged.as_str()), SignatureOrigin::Google).maker != SignatureOrigin::Google;
     (foreign || tagged.starts_with(REDACTED)).then_some(tagged)
 }
 
 /// The `thoughtSignature` that a client gets.
 pub(super) fn write<'s>(signature: &'s Signature<'_>, redacted: bool) -> Text<'s> {
-    if signature.maker == Maker::Google && !redacted {
+    if signature.maker == SignatureOrigin::Google && !redacted {
         return signature.value.reborrow();
     }
     let mark = if redacted { REDACTED } else { "" };
-    Text::from(STANDARD.encode(format!("{mark}{}", signature.tagged(Maker::Google).decode())))
+    Text::from(STANDARD.encode(format!("{mark}{}", signature.tagged(SignatureOrigin::Google).decode())))
 }
 
 /// Bytes of a media part in the standard alphabet with padding; a copy only if they are written otherwise.

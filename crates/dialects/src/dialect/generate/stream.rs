@@ -6,7 +6,7 @@ use super::{
     signature, wire,
 };
 use crate::{
-    conversation::{Event, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost},
@@ -184,7 +184,7 @@ impl Answer {
         self.close(sink);
         let block = self.next();
         self.open = Some((block, thought));
-        let opened = if thought { Opened::Thinking } else { Opened::Text };
+        let opened = if thought { BlockStart::Thinking } else { BlockStart::Text };
         sink(Event::Open { choice: self.choice, block, opened });
         block
     }
@@ -205,11 +205,11 @@ impl Answer {
         let file = part.file_data.is_some().then_some("fileData");
         let says = part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
         if let Some(name) = part.of_googles_tools().or(file).or((!says).then_some("part")) {
-            sink(Event::Lost(name.into()));
+            sink(Event::Unsupported(name.into()));
         }
         if let Some(media) = part.inline_data.and_then(contents::blob) {
             // Streams have no word for media.
-            sink(Event::Lost(media.kind.as_str().into()));
+            sink(Event::Unsupported(media.kind.as_str().into()));
         }
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.wide |= !thought && !is_ascii(&text);
@@ -220,10 +220,10 @@ impl Answer {
         if let Some(text) = part.thought_signature.filter(|text| !text.is_empty()) {
             // Of nothing that was said: it would begin an empty text.
             if !thought && self.open.is_none_or(|(_, thought)| thought) {
-                return sink(Event::Lost("signature".into()));
+                return sink(Event::Unsupported("signature".into()));
             }
             let block = self.block(thought, sink);
-            sink(Event::Signed { choice: self.choice, block, signature: signature::read(text).0 });
+            sink(Event::Signature { choice: self.choice, block, signature: signature::read(text).0 });
         }
     }
 
@@ -244,7 +244,7 @@ impl Answer {
             .id
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| names::call_id(reply.map(Text::from).as_ref(), index, &name.decode(), arguments).into());
-        sink(Event::Open { choice, block, opened: Opened::Call { id, name, signature } });
+        sink(Event::Open { choice, block, opened: BlockStart::Call { id, name, signature } });
         sink(Event::Delta { choice, block, text: arguments.into() });
         sink(Event::Close { choice, block });
     }
@@ -260,7 +260,7 @@ impl Answer {
             if self.cited.len() < MAX_CITED && !self.cited.contains(&key) {
                 self.cited.push(key);
                 let block = self.block(false, sink);
-                sink(Event::Cited { choice: self.choice, block, citation });
+                sink(Event::Citation { choice: self.choice, block, citation });
             }
         });
     }

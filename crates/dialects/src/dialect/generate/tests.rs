@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     conversation::{
-        Call, Content, Effort, ErrorClass, Event, Finish, Maker, Message, Opened, Part, Reasoning, Role, Signature,
-        Text, TokenUsage, Tool, ToolChoice,
+        BlockStart, Call, Content, Effort, ErrorClass, Event, Finish, Message, Part, Reasoning, Role, Signature,
+        SignatureOrigin, Text, TokenUsage, Tool, ToolChoice,
     },
     dialect::{ModelFacts, Server, StreamMode, golden},
 };
@@ -34,8 +34,8 @@ fn golden_errors() {
     golden::errors("generate/errors", &Generate);
 }
 
-fn write(request: &Request<'_>, to: &Destination<'_>) -> (Value, Dropped) {
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+fn write(request: &Request<'_>, to: &Destination<'_>) -> (Value, Unsupported) {
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Generate.write_request(request, to, &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped)
 }
@@ -100,7 +100,7 @@ fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static
     Content::Call(Call { id: id.into(), name: "f".into(), arguments: "{}".into(), signature }).into()
 }
 
-fn proof(maker: Maker, value: &'static str) -> Signature<'static> {
+fn proof(maker: SignatureOrigin, value: &'static str) -> Signature<'static> {
     Signature { maker, value: value.into() }
 }
 
@@ -108,16 +108,16 @@ fn proof(maker: Maker, value: &'static str) -> Signature<'static> {
 fn only_google_s_signatures_reach_google() {
     use base64::Engine as _;
     let lost = base64::engine::general_purpose::STANDARD.encode("skip_thought_signature_validator");
-    let claude = Content::Thinking { text: "hm".into(), signature: Some(proof(Maker::Anthropic, "EqQB")) };
-    let own = Content::Thinking { text: "ha".into(), signature: Some(proof(Maker::Google, "AA==")) };
+    let claude = Content::Thinking { text: "hm".into(), signature: Some(proof(SignatureOrigin::Anthropic, "EqQB")) };
+    let own = Content::Thinking { text: "ha".into(), signature: Some(proof(SignatureOrigin::Google, "AA==")) };
     let cases = [
         (vec![call("a", None), call("b", None)], vec![Some(lost.as_str()), None], ""),
-        (vec![call("a", Some(proof(Maker::OpenAi, "x")))], vec![Some(lost.as_str())], ""),
-        (vec![call("a", Some(proof(Maker::Google, "c2ln"))), call("b", None)], vec![Some("c2ln"), None], ""),
-        (vec![claude.into(), call("a", Some(proof(Maker::Google, "c2ln")))], vec![Some("c2ln")], "thinking"),
+        (vec![call("a", Some(proof(SignatureOrigin::OpenAi, "x")))], vec![Some(lost.as_str())], ""),
+        (vec![call("a", Some(proof(SignatureOrigin::Google, "c2ln"))), call("b", None)], vec![Some("c2ln"), None], ""),
+        (vec![claude.into(), call("a", Some(proof(SignatureOrigin::Google, "c2ln")))], vec![Some("c2ln")], "thinking"),
         (vec![own.into()], vec![Some("AA==")], ""),
-        (vec![Content::Redacted(proof(Maker::Anthropic, "x")).into()], vec![None], "thinking"),
-        (vec![Content::Redacted(proof(Maker::Google, "x")).into()], vec![None], "thinking"),
+        (vec![Content::Redacted(proof(SignatureOrigin::Anthropic, "x")).into()], vec![None], "thinking"),
+        (vec![Content::Redacted(proof(SignatureOrigin::Google, "x")).into()], vec![None], "thinking"),
     ];
     for (parts, signatures, lost) in cases {
         let (body, dropped) = write(&asking(parts), &to("gemini-3-pro", Server::Vertex));
@@ -134,11 +134,11 @@ fn only_google_s_signatures_reach_google() {
 #[test]
 fn signatures_survive_clients_that_write_base64_in_their_own_way() {
     let cases = [
-        (proof(Maker::Google, "c2ln"), false),
-        (proof(Maker::Anthropic, "EqQB+a/b=="), false),
-        (proof(Maker::Anthropic, "EqQB+a/b=="), true),
-        (proof(Maker::OpenAi, "gAAAA_B-c="), false),
-        (proof(Maker::OpenAi, "no base64 at all: é"), false),
+        (proof(SignatureOrigin::Google, "c2ln"), false),
+        (proof(SignatureOrigin::Anthropic, "EqQB+a/b=="), false),
+        (proof(SignatureOrigin::Anthropic, "EqQB+a/b=="), true),
+        (proof(SignatureOrigin::OpenAi, "gAAAA_B-c="), false),
+        (proof(SignatureOrigin::OpenAi, "no base64 at all: é"), false),
     ];
     for (signature, redacted) in cases {
         let written = signature::write(&signature, redacted).into_owned();
@@ -155,7 +155,7 @@ fn signatures_survive_clients_that_write_base64_in_their_own_way() {
     }
     // One of Google's own that begins alike.
     let (read, redacted) = signature::read("VEdhAAAA".into());
-    assert_eq!((read, redacted), (proof(Maker::Google, "VEdhAAAA"), false));
+    assert_eq!((read, redacted), (proof(SignatureOrigin::Google, "VEdhAAAA"), false));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn chunks(stream: &str) -> Vec<Value> {
 }
 
 fn opened(block: u32, id: &'static str) -> Event<'static> {
-    let opened = Opened::Call { id: id.into(), name: "f".into(), signature: None };
+    let opened = BlockStart::Call { id: id.into(), name: "f".into(), signature: None };
     Event::Open { choice: 0, block, opened }
 }
 
@@ -273,7 +273,7 @@ fn arguments_over_several_lines_stay_in_their_event() {
 #[test]
 fn arrays_are_json_at_their_end() {
     let failure = || Generate.read_error(503, b"");
-    let open = Event::Open { choice: 0, block: 0, opened: Opened::Text };
+    let open = Event::Open { choice: 0, block: 0, opened: BlockStart::Text };
     let cases = [
         (vec![Event::End], 1),
         (vec![open.clone(), delta(0, "a"), delta(0, "b"), Event::End], 3),

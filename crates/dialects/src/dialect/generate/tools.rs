@@ -9,7 +9,7 @@ use super::{
     wire::{self, Many},
 };
 use crate::{
-    conversation::{Dropped, Invalid, Json, Text, Tool, ToolChoice},
+    conversation::{Invalid, Json, Text, Tool, ToolChoice, Unsupported},
     stream::{Member, ValueKind},
 };
 
@@ -33,7 +33,7 @@ struct Declaration<'a> {
 }
 
 /// The functions in `tools`. Tools that Google runs itself are dropped by their name.
-pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
     let entries: Vec<&'a RawValue> = match tools.kind {
         ValueKind::Object => vec![wire::value("", tools)?],
         _ => wire::value("", tools)?,
@@ -61,7 +61,7 @@ pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Dropped) -> Result<Vec<
 }
 
 impl<'a> Declaration<'a> {
-    fn read(self, at: &dyn Fn() -> String, dropped: &mut Dropped) -> Result<Tool<'a>, Invalid> {
+    fn read(self, at: &dyn Fn() -> String, dropped: &mut Unsupported) -> Result<Tool<'a>, Invalid> {
         let blocking = |word: &Text<'_>| matches!(&*word.decode(), "BLOCKING" | "UNSPECIFIED");
         dropped.add_if(self.behavior.is_some_and(|word| !blocking(&word)), "behavior");
         dropped.add_if(self.response.is_some() || self.response_json_schema.is_some(), "response");
@@ -95,7 +95,10 @@ struct CallingConfig<'a> {
 }
 
 /// Whether tools are called, from `toolConfig`.
-pub(super) fn read_choice<'a>(config: &Member<'a>, dropped: &mut Dropped) -> Result<Option<ToolChoice<'a>>, Invalid> {
+pub(super) fn read_choice<'a>(
+    config: &Member<'a>,
+    dropped: &mut Unsupported,
+) -> Result<Option<ToolChoice<'a>>, Invalid> {
     let mut choice = None;
     for member in wire::members("toolConfig", config.value)?.members() {
         let name = member.name();

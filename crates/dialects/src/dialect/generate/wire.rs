@@ -12,7 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Dropped, Invalid, Text},
+    conversation::{Invalid, Text, Unsupported},
     dialect::fields,
     stream::{JsonErrorKind, Member, TopLevel},
 };
@@ -38,7 +38,7 @@ pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> 
 pub(super) fn whole<'a, T: Deserialize<'a>>(
     path: &str,
     member: &Member<'a>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<T, Invalid> {
     fields::parse_all(text(member), || field(path, member), PASSED, dropped)
 }

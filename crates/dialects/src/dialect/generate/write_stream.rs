@@ -9,7 +9,7 @@ use super::{
     write_reply::{write_call, write_finish, write_logprobs, write_redacted, write_text, write_usage},
 };
 use crate::{
-    conversation::{Citation, Event, Failure, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Citation, Event, Failure, Finish, Signature, Text, TokenUsage},
     dialect::{ReplyHead, StreamMode, WriteEvents},
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
@@ -144,24 +144,24 @@ impl Writer {
         self.blocks.iter().rposition(|open| open.choice == choice && open.number == block)
     }
 
-    fn open(&mut self, choice: u32, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, choice: u32, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
         if self.answer(choice).is_none() {
             return;
         }
         let kind = match opened {
-            Opened::Text => Kind::Text,
-            Opened::Refusal => {
+            BlockStart::Text => Kind::Text,
+            BlockStart::Refusal => {
                 if let Some(answer) = self.answer(choice) {
                     answer.refused = true;
                 }
                 Kind::Text
             }
-            Opened::Thinking => Kind::Thinking,
-            Opened::Redacted(signature) => {
+            BlockStart::Thinking => Kind::Thinking,
+            BlockStart::Redacted(signature) => {
                 self.chunk(choice, out, |parts| write_redacted(signature, parts.object()));
                 Kind::Thinking
             }
-            Opened::Call { id, name, signature } => Kind::Call {
+            BlockStart::Call { id, name, signature } => Kind::Call {
                 id: id.clone().into_owned(),
                 name: name.clone().into_owned(),
                 signature: signature
@@ -291,8 +291,8 @@ impl WriteEvents for Writer {
             }
             Event::Open { choice, block, opened } => self.open(*choice, *block, opened, out),
             Event::Delta { choice, block, text } => self.delta(*choice, *block, text, out),
-            Event::Signed { choice, block, signature } => self.signed(*choice, *block, signature, out),
-            Event::Cited { choice, citation, .. } => {
+            Event::Signature { choice, block, signature } => self.signed(*choice, *block, signature, out),
+            Event::Citation { choice, citation, .. } => {
                 if let Some(answer) = self.answer(*choice) {
                     answer.citations.push(owned(citation));
                 }
@@ -317,7 +317,7 @@ impl WriteEvents for Writer {
             }
             Event::Finish { choice, reason, .. } => self.finish(*choice, *reason, out),
             Event::Usage(usage) => self.usage.update(*usage),
-            Event::Lost(_) => {}
+            Event::Unsupported(_) => {}
             Event::Error(failure) => self.error(failure, out),
             Event::End => self.last(out),
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Answer, BYTES_PER_TOKEN, Back as AnyBack, Lookup, Refused, Said, Sent, To, not_understood, sent};
 use crate::{
-    conversation::{Content, Dropped, Failure, Invalid, Names, Part, Request, Source, Text},
+    conversation::{Content, Failure, Invalid, Names, Part, Request, Source, Text, Unsupported},
     dialect::{BedrockVerb, Destination, Dialect, Endpoint, Family, GeminiVerb, ModelFacts, Server, Usage, codec},
     stream::{
         TopLevel,
@@ -139,7 +139,7 @@ fn ask(
     dialect: Dialect,
     server: Server,
     model: &str,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Sent, Invalid> {
     let destination = Destination { model, facts: ModelFacts::of(model), server };
     let mut written = Vec::new();

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Answer, BYTES_PER_TOKEN, Back as AnyBack, Lookup, Refused, Said, To, not_understood, vectors};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Text},
+    conversation::{Failure, Invalid, Text, Unsupported},
     dialect::{Endpoint, GeminiVerb, Usage},
     stream::{
         TopLevel,
@@ -36,7 +36,7 @@ pub(super) struct Wanted<'a> {
     /// How many numbers.
     pub dimensions: Option<u64>,
     pub form: Form,
-    pub dropped: Dropped,
+    pub dropped: Unsupported,
 }
 
 /// How the client asked, and is answered.
@@ -97,7 +97,7 @@ pub(super) fn read(endpoint: &Endpoint, top: &TopLevel<'_>, to: &To<'_>) -> Resu
 
 fn read_openai<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
     let (mut inputs, mut dimensions, mut base64) = (Vec::new(), None, false);
-    let mut dropped = Dropped::default();
+    let mut dropped = Unsupported::default();
     for member in top.members().iter().filter(|member| !member.is_null()) {
         let name = member.name();
         match &*name {
@@ -206,7 +206,7 @@ fn parse<'a, T: Deserialize<'a>>(top: &TopLevel<'a>) -> Result<T, Invalid> {
 
 fn read_one<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
     let (input, dimensions) = parse::<EmbedRequest<'a>>(top)?.input("")?;
-    Ok(Wanted { inputs: vec![input], dimensions, form: Form::One, dropped: Dropped::default() })
+    Ok(Wanted { inputs: vec![input], dimensions, form: Form::One, dropped: Unsupported::default() })
 }
 
 fn read_batch<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
@@ -227,7 +227,7 @@ fn read_batch<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
         dimensions = wanted;
         inputs.push(input);
     }
-    Ok(Wanted { inputs, dimensions, form: Form::Batch, dropped: Dropped::default() })
+    Ok(Wanted { inputs, dimensions, form: Form::Batch, dropped: Unsupported::default() })
 }
 
 fn read_predict<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
@@ -256,7 +256,7 @@ fn read_predict<'a>(top: &TopLevel<'a>) -> Result<Wanted<'a>, Invalid> {
     }
     let Predict { instances, parameters } = parse(top)?;
     let parameters = parameters.unwrap_or_default();
-    let mut dropped = Dropped::default();
+    let mut dropped = Unsupported::default();
     dropped.add_if(parameters.auto_truncate.is_some(), "autoTruncate");
     let inputs = instances.into_iter().enumerate().map(|(number, Instance { content, task_type, title })| {
         let only = || Invalid::new(format!("instances[{number}].content"), "only text can be embedded here");

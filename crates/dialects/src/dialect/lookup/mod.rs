@@ -15,9 +15,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Ask, BedrockVerb, Endpoint, Family, GeminiVerb, Server, StreamMode, Usage};
+use super::{ApiRequest, BedrockVerb, Endpoint, Family, GeminiVerb, Server, StreamMode, Usage};
 use crate::{
-    conversation::{Dropped, ErrorClass, Failure, Invalid},
+    conversation::{ErrorClass, Failure, Invalid, Unsupported},
     stream::TopLevel,
 };
 
@@ -30,7 +30,7 @@ pub struct Lookup {
     /// What is sent, in the order in which [`answer`](Self::answer) wants the replies. Empty when nobody need be asked.
     pub asks: Vec<Sent>,
     /// What the provider is not told.
-    pub dropped: Dropped,
+    pub dropped: Unsupported,
     back: Back,
 }
 
@@ -38,7 +38,7 @@ pub struct Lookup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// What is asked, as the provider's paths understand it. Its model is the provider's.
-    pub ask: Ask,
+    pub ask: ApiRequest,
     /// The query, without `?`.
     pub query: Option<&'static str>,
     /// JSON; empty for requests without a body.
@@ -126,7 +126,7 @@ impl Lookup {
     ///
     /// # Errors
     /// When the provider can't be asked this.
-    pub fn read(ask: &Ask, top: &TopLevel<'_>, to: &To<'_>) -> Result<Self, Refused> {
+    pub fn read(ask: &ApiRequest, top: &TopLevel<'_>, to: &To<'_>) -> Result<Self, Refused> {
         match &ask.endpoint {
             Endpoint::CountMessageTokens
             | Endpoint::Gemini(GeminiVerb::CountTokens, _)
@@ -158,7 +158,7 @@ impl Lookup {
 
 /// A request with a body, of which the reply comes in one piece.
 fn sent(endpoint: Endpoint, family: Family, model: &str, body: Vec<u8>) -> Sent {
-    let ask = Ask { endpoint, family, model: Some(model.to_owned()), stream: StreamMode::No };
+    let ask = ApiRequest { endpoint, family, model: Some(model.to_owned()), stream: StreamMode::No };
     Sent { ask, query: None, body: body.into() }
 }
 

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{Answer, Back as AnyBack, Lookup, Refused, Said, Sent, not_understood};
 use crate::{
-    conversation::{Dropped, Failure, Text},
-    dialect::{Ask, Endpoint, Family, StreamMode, Understood, Usage},
+    conversation::{Failure, Text, Unsupported},
+    dialect::{ApiRequest, Endpoint, Family, RequestHead, StreamMode, Usage},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -59,7 +59,7 @@ impl Shape {
 
 /// The family of a client that asks for models: every family does it at a path that ends alike, so the way in which the
 /// client shows its key tells, and last the backend.
-pub fn family(request: &Understood<'_>) -> Family {
+pub fn family(request: &RequestHead<'_>) -> Family {
     let has = |name| request.headers.contains_key(name);
     let bearer =
         |value: &http::HeaderValue| value.as_bytes().get(..7).is_some_and(|b| b.eq_ignore_ascii_case(b"bearer "));
@@ -108,7 +108,7 @@ pub fn lookup(one: Option<&str>, shape: Shape, mut known: Vec<Model>, source: So
                 Family::OpenAi | Family::Bedrock => None,
             };
             let endpoint = Endpoint::Models(one.map(str::to_owned));
-            let ask = Ask { endpoint, family, model: None, stream: StreamMode::No };
+            let ask = ApiRequest { endpoint, family, model: None, stream: StreamMode::No };
             asks.push(Sent { ask, query, body: bytes::Bytes::new() });
         }
         _ => {
@@ -118,7 +118,7 @@ pub fn lookup(one: Option<&str>, shape: Shape, mut known: Vec<Model>, source: So
         }
     }
     let back = Back { shape, one: one.map(str::to_owned), known, source };
-    Ok(Lookup { asks, dropped: Dropped::default(), back: AnyBack::Models(back) })
+    Ok(Lookup { asks, dropped: Unsupported::default(), back: AnyBack::Models(back) })
 }
 
 impl Back {

@@ -16,7 +16,7 @@ const BEDROCK_COUNT: Endpoint = Endpoint::Bedrock(BedrockVerb::CountTokens, None
 fn read(endpoint: &Endpoint, body: &Value, server: Server, model: &str) -> Result<Lookup, Refused> {
     let body = body.to_string();
     let family = endpoint.family().unwrap();
-    let ask = Ask { endpoint: endpoint.clone(), family, model: Some(model.into()), stream: StreamMode::No };
+    let ask = ApiRequest { endpoint: endpoint.clone(), family, model: Some(model.into()), stream: StreamMode::No };
     let to = To { server, model: Some(model), has_paths: true };
     Lookup::read(&ask, &TopLevel::scan(body.as_bytes()).unwrap(), &to)
 }
@@ -469,8 +469,12 @@ fn counts_do_without_providers_that_have_none() {
 #[test]
 fn a_path_for_everything_is_never_asked_for_a_count() {
     let body = messages().to_string();
-    let ask =
-        Ask { endpoint: Endpoint::CountMessageTokens, family: Family::Anthropic, model: None, stream: StreamMode::No };
+    let ask = ApiRequest {
+        endpoint: Endpoint::CountMessageTokens,
+        family: Family::Anthropic,
+        model: None,
+        stream: StreamMode::No,
+    };
     let to = To { server: Server::AiStudio, model: Some("m"), has_paths: false };
     assert!(Lookup::read(&ask, &TopLevel::scan(body.as_bytes()).unwrap(), &to).unwrap().asks.is_empty());
 }
@@ -556,7 +560,7 @@ fn a_client_that_lists_models_is_known_by_its_key() {
         if let Some(name) = header {
             headers.insert(name, http::HeaderValue::from_static("Bearer k"));
         }
-        let request = super::super::Understood {
+        let request = super::super::RequestHead {
             listed: &[],
             method: &http::Method::GET,
             path,

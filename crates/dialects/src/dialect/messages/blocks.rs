@@ -8,8 +8,8 @@ use super::{
     wire::{Block, parse, parse_all, parse_noting, within},
 };
 use crate::conversation::{
-    Cache, Call, Content, Dropped, Invalid, Maker, Media, MediaKind, Part, Signature, Source, Text, ToolResult,
-    object_text,
+    Cache, Call, Content, Invalid, Media, MediaKind, Part, Signature, SignatureOrigin, Source, Text, ToolResult,
+    Unsupported, object_text,
 };
 
 /// Levels of blocks: what a message holds, and what its results and documents hold. A search result in a result is the
@@ -17,11 +17,11 @@ use crate::conversation::{
 pub(super) const MAX_LEVELS: u8 = 3;
 
 /// Reads a string or an array of blocks; the field of an error is below it.
-pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
+pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Invalid> {
     level(raw, 1, dropped)
 }
 
-fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Invalid> {
+fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Invalid> {
     if depth > MAX_LEVELS {
         return Err(Invalid::new("", "is nested too deep"));
     }
@@ -45,7 +45,12 @@ fn missing(field: &str) -> Invalid {
 }
 
 /// Reads a block; `false` if it is left out and named.
-fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<bool, Invalid> {
+fn read<'a>(
+    block: Block<'a>,
+    depth: u8,
+    parts: &mut Vec<Part<'a>>,
+    dropped: &mut Unsupported,
+) -> Result<bool, Invalid> {
     let Some(kind) = &block.kind else { return Err(missing("type")) };
     let kind = kind.reborrow().into_decoded().into_owned();
     let mut block = block;
@@ -95,9 +100,9 @@ fn read<'a>(block: Block<'a>, depth: u8, parts: &mut Vec<Part<'a>>, dropped: &mu
 /// Gemini's proofs come to us as blocks in front of what they belong to: takes one back from there.
 fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option<Signature<'a>> {
     let is_proof = match &parts.last()?.content {
-        Content::Redacted(signature) => signature.maker == Maker::Google,
+        Content::Redacted(signature) => signature.maker == SignatureOrigin::Google,
         Content::Thinking { text, signature: Some(signature) } => {
-            thinking_too && signature.maker == Maker::Google && text.is_empty()
+            thinking_too && signature.maker == SignatureOrigin::Google && text.is_empty()
         }
         _ => false,
     };
@@ -166,7 +171,7 @@ fn document<'a>(
     block: Block<'a>,
     depth: u8,
     parts: &mut Vec<Part<'a>>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
 ) -> Result<Option<Content<'a>>, Invalid> {
     dropped.add_if(block.citations.is_some_and(enabled), "citations");
     dropped.add_if(block.context.is_some(), "context");
@@ -183,7 +188,7 @@ fn document<'a>(
 }
 
 /// A search result is a text with a title and a source.
-fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Dropped) -> Result<Content<'a>, Invalid> {
+fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Unsupported) -> Result<Content<'a>, Invalid> {
     let source: Option<Text<'a>> = match block.source {
         Some(raw) => parse(raw.get()).map_err(within("source"))?,
         None => None,

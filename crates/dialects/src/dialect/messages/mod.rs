@@ -27,12 +27,12 @@ mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
 };
 
 /// Whose signatures stand untagged in this dialect.
-const HOME: Maker = Maker::Anthropic;
+const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
 /// The tool that a model without structured outputs is made to call, so that its arguments are the answer. Whoever reads the
 /// reply turns the call back into text.
@@ -50,7 +50,7 @@ impl Codec for Messages {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
         write::write(request, to, dropped, out)
@@ -64,7 +64,7 @@ impl Codec for Messages {
         reply::failure_of(reply)
     }
 
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
             fields::wrong::<reply::WireReply<'_>>(json)
         })?

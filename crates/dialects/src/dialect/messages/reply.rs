@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
+        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
+        Unsupported,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -48,7 +49,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         return Err(refused(body));
     };
     let mut parts = Vec::with_capacity(content.len());
-    let (mut calls, mut answered, mut lost) = (false, false, Dropped::default());
+    let (mut calls, mut answered, mut lost) = (false, false, Unsupported::default());
     for block in content {
         let Some(content) = content_of(block, &mut answered, &mut lost) else { continue };
         calls |= matches!(content, Content::Call(_));
@@ -88,7 +89,7 @@ fn refused(body: &[u8]) -> Failure<'static> {
 
 /// What a block says; `None` for those that only the provider knows, which are named in `lost`. `answered` is set by an
 /// answer that comes as a call.
-fn content_of<'a>(block: Block<'a>, answered: &mut bool, lost: &mut Dropped) -> Option<Content<'a>> {
+fn content_of<'a>(block: Block<'a>, answered: &mut bool, lost: &mut Unsupported) -> Option<Content<'a>> {
     Some(match &*block.kind.as_ref()?.decode() {
         "text" => {
             let citations = block.citations.and_then(citations).unwrap_or_default();

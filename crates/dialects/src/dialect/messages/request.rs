@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Content, Dropped, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool,
-        ToolChoice,
+        Cache, Content, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool, ToolChoice,
+        Unsupported,
     },
     dialect::fields,
     stream::{Member, TopLevel},
@@ -109,7 +109,7 @@ struct WireMessage<'a> {
     content: Option<&'a RawValue>,
 }
 
-fn messages<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+fn messages<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
     let wire: Vec<WireMessage<'a>> = parse_all(json, dropped)?;
     let mut messages = Vec::with_capacity(wire.len());
     for (index, message) in wire.into_iter().enumerate() {
@@ -119,7 +119,7 @@ fn messages<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Message<'a>>
     Ok(messages)
 }
 
-fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Dropped) -> Result<Message<'a>, Invalid> {
+fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Message<'a>, Invalid> {
     let role = wire.role.ok_or_else(|| Invalid::new("role", "is required"))?;
     let role = match &*role.decode() {
         "user" => Role::User,
@@ -151,7 +151,7 @@ struct WireTool<'a> {
     allowed_callers: Option<Vec<Text<'a>>>,
 }
 
-fn tools<'a>(json: &'a str, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Invalid> {
+fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
     let (wire, mut unknown) = parse_noting::<WireTool<'a>>(json)?;
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
@@ -205,7 +205,7 @@ fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Inval
     Ok(())
 }
 
-fn thinking(json: &str, dropped: &mut Dropped) -> Result<Option<Reasoning>, Invalid> {
+fn thinking(json: &str, dropped: &mut Unsupported) -> Result<Option<Reasoning>, Invalid> {
     #[derive(Deserialize)]
     struct Wire<'a> {
         #[serde(borrow, rename = "type")]
@@ -237,7 +237,7 @@ struct WireFormat<'a> {
     schema: Option<Json<'a>>,
 }
 
-fn format<'a>(wire: Option<WireFormat<'a>>, dropped: &mut Dropped) -> Result<Option<Format<'a>>, Invalid> {
+fn format<'a>(wire: Option<WireFormat<'a>>, dropped: &mut Unsupported) -> Result<Option<Format<'a>>, Invalid> {
     let Some(wire) = wire else { return Ok(None) };
     if !wire.kind.is_some_and(|kind| kind.is("json_schema")) {
         dropped.add("response_format");

@@ -12,7 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Dropped, Invalid, Json, Text},
+    conversation::{Invalid, Json, Text, Unsupported},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -79,7 +79,7 @@ pub(super) fn has_plain_root(schema: &Json<'_>) -> bool {
 }
 
 /// Writes a tool's schema as it stands, but for its root.
-pub(super) fn write_tool(schema: Option<&Json<'_>>, dropped: &mut Dropped, out: &mut Vec<u8>) {
+pub(super) fn write_tool(schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
     let Some(schema) = schema.filter(|schema| schema.get().len() > 2) else {
         return out.extend_from_slice(NOTHING.as_bytes());
     };
@@ -122,14 +122,14 @@ fn write_key<'o>(object: &'o mut ObjectWriter<'_>, key: &Text<'_>) -> &'o mut Ve
 ///
 /// # Errors
 /// When it is too large or too deep.
-pub(super) fn write_constrained(schema: &str, dropped: &mut Dropped, out: &mut Vec<u8>) -> Result<(), Invalid> {
+pub(super) fn write_constrained(schema: &str, dropped: &mut Unsupported, out: &mut Vec<u8>) -> Result<(), Invalid> {
     if schema.len() > MAX_BYTES {
         return Err(Invalid::new("response_format", "the schema is too large"));
     }
     constrained(schema, 0, dropped, out)
 }
 
-fn constrained(raw: &str, depth: usize, dropped: &mut Dropped, out: &mut Vec<u8>) -> Result<(), Invalid> {
+fn constrained(raw: &str, depth: usize, dropped: &mut Unsupported, out: &mut Vec<u8>) -> Result<(), Invalid> {
     if depth > MAX_DEPTH {
         return Err(Invalid::new("response_format", "the schema is nested too deep"));
     }
@@ -195,7 +195,7 @@ fn describe(members: &Members<'_>, told: &str, object: &mut ObjectWriter<'_>) {
 }
 
 /// An object of schemas.
-fn named(raw: &str, depth: usize, dropped: &mut Dropped, out: &mut Vec<u8>) -> Result<(), Invalid> {
+fn named(raw: &str, depth: usize, dropped: &mut Unsupported, out: &mut Vec<u8>) -> Result<(), Invalid> {
     let members = Members::of(raw).map_or_else(Vec::new, |members| members.0);
     let mut object = ObjectWriter::begin(out);
     for (key, value) in &members {
@@ -206,7 +206,7 @@ fn named(raw: &str, depth: usize, dropped: &mut Dropped, out: &mut Vec<u8>) -> R
 }
 
 /// An array of schemas.
-fn listed(raw: &str, depth: usize, dropped: &mut Dropped, out: &mut Vec<u8>) -> Result<(), Invalid> {
+fn listed(raw: &str, depth: usize, dropped: &mut Unsupported, out: &mut Vec<u8>) -> Result<(), Invalid> {
     let schemas: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     let mut array = ArrayWriter::begin(out);
     for schema in schemas {

@@ -10,7 +10,7 @@ use super::{
     wire::{Block, WireCitation, WireUsage, finish_of},
 };
 use crate::{
-    conversation::{Event, Finish, Opened, Signature, Text},
+    conversation::{BlockStart, Event, Finish, Signature, Text},
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost},
@@ -174,16 +174,16 @@ impl Reader {
         let input = wire.input.map(RawValue::get).filter(|input| input.len() > 2 && input.starts_with('{'));
         let kind = wire.kind.as_ref().map(|kind| kind.decode().into_owned());
         let Some(opened) = self.opened(wire) else {
-            return sink(Event::Lost(kind.map_or("content_block".into(), Cow::Owned)));
+            return sink(Event::Unsupported(kind.map_or("content_block".into(), Cow::Owned)));
         };
         let first = match &opened {
-            Opened::Text if self.answered && input.is_some() => input.map(Text::from),
-            Opened::Text => text,
-            Opened::Thinking => thinking,
-            Opened::Call { .. } => input.map(Text::from),
-            Opened::Redacted(_) | Opened::Refusal => None,
+            BlockStart::Text if self.answered && input.is_some() => input.map(Text::from),
+            BlockStart::Text => text,
+            BlockStart::Thinking => thinking,
+            BlockStart::Call { .. } => input.map(Text::from),
+            BlockStart::Redacted(_) | BlockStart::Refusal => None,
         };
-        let signature = signature.filter(|text| opened == Opened::Thinking && !text.is_empty());
+        let signature = signature.filter(|text| opened == BlockStart::Thinking && !text.is_empty());
         self.next += 1;
         if self.open.len() >= MAX_OPEN {
             let (_, oldest) = self.open.remove(0);
@@ -195,24 +195,24 @@ impl Reader {
             sink(Event::Delta { choice, block, text });
         }
         if let Some(signature) = signature {
-            sink(Event::Signed { choice, block, signature: Signature::untagged(signature, HOME) });
+            sink(Event::Signature { choice, block, signature: Signature::untagged(signature, HOME) });
         }
     }
 
     /// What a block is; `None` for those that only the provider knows.
-    fn opened<'a>(&mut self, wire: Block<'a>) -> Option<Opened<'a>> {
+    fn opened<'a>(&mut self, wire: Block<'a>) -> Option<BlockStart<'a>> {
         Some(match &*wire.kind.as_ref()?.decode() {
-            "text" => Opened::Text,
-            "thinking" => Opened::Thinking,
-            "redacted_thinking" => Opened::Redacted(Signature::untagged(wire.data?, HOME)),
+            "text" => BlockStart::Text,
+            "thinking" => BlockStart::Thinking,
+            "redacted_thinking" => BlockStart::Redacted(Signature::untagged(wire.data?, HOME)),
             "tool_use" => {
                 let name = wire.name?;
                 if name.is(JSON_TOOL) {
                     self.answered = true;
-                    return Some(Opened::Text);
+                    return Some(BlockStart::Text);
                 }
                 self.calls = true;
-                Opened::Call { id: wire.id?, name, signature: None }
+                BlockStart::Call { id: wire.id?, name, signature: None }
             }
             _ => return None,
         })
@@ -224,10 +224,10 @@ impl Reader {
             sink(Event::Delta { choice, block, text });
         }
         if let Some(signature) = delta.signature.filter(|text| !text.is_empty()) {
-            sink(Event::Signed { choice, block, signature: Signature::untagged(signature, HOME) });
+            sink(Event::Signature { choice, block, signature: Signature::untagged(signature, HOME) });
         }
         if let Some(citation) = delta.citation {
-            sink(Event::Cited { choice, block, citation: citation.into() });
+            sink(Event::Citation { choice, block, citation: citation.into() });
         }
     }
 

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     conversation::{
-        Call, Choice, Content, ErrorClass, Event, Finish, Format, Json, Media, MediaKind, Message, Opened, Part,
+        BlockStart, Call, Choice, Content, ErrorClass, Event, Finish, Format, Json, Media, MediaKind, Message, Part,
         Reasoning, Role, Signature, Source, TokenUsage, ToolChoice,
     },
     dialect::{ModelFacts, Server, StreamMode, golden},
@@ -40,7 +40,7 @@ fn golden_errors() {
 
 /// What is written for `request`, and what is dropped.
 fn written(request: &Request<'_>, to: &Destination<'_>) -> (Value, String) {
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Messages.write_request(request, to, &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped.to_string())
 }
@@ -240,14 +240,14 @@ fn media_are_sent_as_far_as_the_server_reads_them() {
     }
     let only = Request { messages: vec![user(media(MediaKind::Audio, data("audio/wav")))], ..Request::default() };
     let refused =
-        Messages.write_request(&only, &to("claude-x", Server::Anthropic), &mut Dropped::default(), &mut Vec::new());
+        Messages.write_request(&only, &to("claude-x", Server::Anthropic), &mut Unsupported::default(), &mut Vec::new());
     assert!(refused.is_err(), "a question that can't be heard was sent as another");
 }
 
 #[test]
 fn schemas_are_rewritten_in_order_and_bounded() {
     let write = |schema: &str| {
-        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         schema::write_constrained(schema, &mut dropped, &mut out)
             .map(|()| (String::from_utf8(out).unwrap(), dropped.to_string()))
     };
@@ -308,7 +308,7 @@ fn streamed(events: &[Event<'_>]) -> Vec<String> {
     text.split_terminator("\n\n").map(|text| event(text).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-fn open(choice: u32, block: u32, opened: Opened<'static>) -> Event<'static> {
+fn open(choice: u32, block: u32, opened: BlockStart<'static>) -> Event<'static> {
     Event::Open { choice, block, opened }
 }
 
@@ -316,17 +316,17 @@ fn delta(choice: u32, block: u32, text: &'static str) -> Event<'static> {
     Event::Delta { choice, block, text: text.into() }
 }
 
-fn call(id: &'static str, signature: Option<Signature<'static>>) -> Opened<'static> {
-    Opened::Call { id: id.into(), name: "f".into(), signature }
+fn call(id: &'static str, signature: Option<Signature<'static>>) -> BlockStart<'static> {
+    BlockStart::Call { id: id.into(), name: "f".into(), signature }
 }
 
 #[test]
 fn blocks_stand_one_behind_the_other() {
-    let google = || Signature { maker: Maker::Google, value: "Zw==".into() };
+    let google = || Signature { maker: SignatureOrigin::Google, value: "Zw==".into() };
     let events = [
         Event::Start { id: None, model: None, usage: TokenUsage::default() },
-        open(0, 0, Opened::Text),
-        open(1, 0, Opened::Text),
+        open(0, 0, BlockStart::Text),
+        open(1, 0, BlockStart::Text),
         delta(0, 0, "t"),
         delta(1, 0, "another answer"),
         open(0, 1, call("a", None)),
@@ -413,7 +413,7 @@ fn tools_that_need_not_be_called_are_named() {
 fn sloppy_streams_are_completed() {
     let end = Event::Finish { choice: 0, reason: Finish::Filtered, stop_sequence: None };
     assert_eq!(
-        streamed(&[open(0, 0, Opened::Thinking), delta(0, 0, "hm"), end, Event::End]),
+        streamed(&[open(0, 0, BlockStart::Thinking), delta(0, 0, "hm"), end, Event::End]),
         ["message_start", "start 0 thinking", "delta 0 hm", "stop 0", "message_delta refusal", "message_stop"]
     );
     assert_eq!(streamed(&[Event::End]), ["message_start", "message_delta end_turn", "message_stop"]);
@@ -423,7 +423,7 @@ fn sloppy_streams_are_completed() {
 
 #[test]
 fn proofs_of_gemini_return_to_what_they_belong_to() {
-    let google = |value: &'static str| Signature { maker: Maker::Google, value: value.into() };
+    let google = |value: &'static str| Signature { maker: SignatureOrigin::Google, value: value.into() };
     let parts: Vec<Part<'_>> = vec![
         Content::Text { text: "I look.".into(), citations: Vec::new(), signature: Some(google("dA==")) }.into(),
         Content::Call(Call {
@@ -528,7 +528,7 @@ fn thinking_is_as_visible_as_asked() {
 #[test]
 fn schemas_of_tools_have_an_object_at_their_root() {
     let write = |schema: &str| {
-        let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         schema::write_tool(Some(&Json::parse(schema).unwrap()), &mut dropped, &mut out);
         (String::from_utf8(out).unwrap(), dropped.to_string())
     };

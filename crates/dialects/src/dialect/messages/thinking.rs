@@ -2,7 +2,7 @@
 
 use super::HOME;
 use crate::{
-    conversation::{Content, Dropped, Effort, Message, Request, Role},
+    conversation::{Content, Effort, Message, Request, Role, Unsupported},
     dialect::{
         Destination, Thinking,
         models::{claude_budget, claude_effort, claude_limit},
@@ -25,7 +25,7 @@ pub(super) enum Thought {
 
 impl Thought {
     /// What `request` may say to the model; `forced` tells that it must call a tool, which forbids thinking.
-    pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Dropped) -> Self {
+    pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Unsupported) -> Self {
         let Some(reasoning) = request.reasoning else { return Self::Unsaid };
         let thought = match to.facts.thinking {
             Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{JSON_TOOL, schema, turns::Encoder};
 use crate::{
-    conversation::{Content, Dropped, Format, Invalid, Json, Request, Text, Tool, ToolChoice},
+    conversation::{Content, Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -190,7 +190,7 @@ fn write_tool(
 /// Writes the format of an answer that the model gives by itself.
 pub(super) fn write_format(
     format: Option<&Format<'_>>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     config: &mut ObjectWriter<'_>,
 ) -> Result<(), Invalid> {
     let Some(Format::Schema { schema, .. }) = format else { return Ok(()) };

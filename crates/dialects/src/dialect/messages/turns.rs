@@ -7,7 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::{HOME, wire::arguments};
 use crate::{
     conversation::{
-        Cache, Call, Content, Dropped, Invalid, Media, MediaKind, Part, Role, Source, Text, ToolResult, Turn, safe_id,
+        Cache, Call, Content, Invalid, Media, MediaKind, Part, Role, Source, Text, ToolResult, Turn, Unsupported,
+        safe_id,
     },
     dialect::Server,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -28,7 +29,7 @@ pub(super) struct Encoder<'d> {
     server: Server,
     marks: u8,
     /// What could not be written.
-    pub dropped: &'d mut Dropped,
+    pub dropped: &'d mut Unsupported,
 }
 
 /// Where media are, in this dialect.
@@ -41,7 +42,7 @@ enum Place<'m> {
 }
 
 impl<'d> Encoder<'d> {
-    pub fn new(server: Server, dropped: &'d mut Dropped) -> Self {
+    pub fn new(server: Server, dropped: &'d mut Unsupported) -> Self {
         Self { server, marks: 0, dropped }
     }
 

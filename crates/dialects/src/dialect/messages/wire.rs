@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Cache, Citation, Dropped, Finish, Invalid, Text, TokenUsage, object_text},
+    conversation::{Cache, Citation, Finish, Invalid, Text, TokenUsage, Unsupported, object_text},
     dialect::fields::{self, Unknown},
     stream::json::ObjectWriter,
 };
@@ -209,7 +209,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Invalid>
 }
 
 /// Parses a value, of which nothing is passed over without a name.
-pub(super) fn parse_all<'a, T: Deserialize<'a>>(json: &'a str, dropped: &mut Dropped) -> Result<T, Invalid> {
+pub(super) fn parse_all<'a, T: Deserialize<'a>>(json: &'a str, dropped: &mut Unsupported) -> Result<T, Invalid> {
     fields::parse_all(json, String::new, PASSED, dropped)
 }
 

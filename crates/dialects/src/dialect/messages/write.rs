@@ -6,7 +6,7 @@ use super::{
     turns::Encoder,
 };
 use crate::{
-    conversation::{Dropped, Format, Invalid, Request, Text, TurnRules, ends_in_prefill, turns},
+    conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
     dialect::{Destination, SamplingFacts, Server},
     stream::json::ObjectWriter,
 };
@@ -23,7 +23,7 @@ const MAX_USER: usize = 256;
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let tools = Tools::plan(request, to);
@@ -70,7 +70,7 @@ fn sampling(
     request: &Request<'_>,
     to: &Destination<'_>,
     thought: Thought,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     top: &mut ObjectWriter<'_>,
 ) {
     let sampling = &request.sampling;
@@ -106,7 +106,7 @@ fn whole(value: f64) -> u64 {
 }
 
 /// Who asks, and for what service.
-fn about(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+fn about(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     if let Some(user) = &request.user {
         if is_opaque(user) {
             let mut metadata = top.object("metadata");

@@ -11,7 +11,7 @@ use super::{
     wire::{write_citation, write_stop, write_usage},
 };
 use crate::{
-    conversation::{Event, Failure, Finish, Opened, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Event, Failure, Finish, Signature, Text, TokenUsage},
     dialect::{ReplyHead, WriteEvents},
     stream::json::{ObjectWriter, write_value},
 };
@@ -62,13 +62,13 @@ impl WriteEvents for Writer {
             Event::Start { id, model, usage } => self.start(id.as_ref(), model.as_ref(), *usage, out),
             Event::Open { choice: 0, block, opened } => self.open(*block, opened, out),
             Event::Delta { choice: 0, block, text } => self.text(*block, text, out),
-            Event::Signed { choice: 0, block, signature } => {
+            Event::Signature { choice: 0, block, signature } => {
                 // The proof of a text that has begun has no place.
                 let write =
                     |_| Some(|out: &mut Vec<u8>| delta(out, "signature_delta", "signature", &signature.tagged(HOME)));
                 self.delta(*block, |kind| kind == Kind::Thinking, write, out);
             }
-            Event::Cited { choice: 0, block, citation } => {
+            Event::Citation { choice: 0, block, citation } => {
                 let write = |_| {
                     Some(|out: &mut Vec<u8>| {
                         let mut object = ObjectWriter::begin(out);
@@ -132,19 +132,19 @@ impl Writer {
         self.start(None, None, TokenUsage::default(), out);
     }
 
-    fn open(&mut self, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
         self.begin(out);
         match opened {
-            Opened::Text | Opened::Refusal => {
-                self.refused |= *opened == Opened::Refusal;
+            BlockStart::Text | BlockStart::Refusal => {
+                self.refused |= *opened == BlockStart::Refusal;
                 self.add(block, Kind::Text, |out| out.extend_from_slice(br#"{"type":"text","text":""}"#), out);
             }
-            Opened::Thinking => {
+            BlockStart::Thinking => {
                 let start = br#"{"type":"thinking","thinking":"","signature":""}"#;
                 self.add(block, Kind::Thinking, |out| out.extend_from_slice(start), out);
             }
-            Opened::Redacted(signature) => self.redacted(block, signature, out),
-            Opened::Call { id, name, signature } => {
+            BlockStart::Redacted(signature) => self.redacted(block, signature, out),
+            BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
                     self.redacted(block, signature, out);
                 }

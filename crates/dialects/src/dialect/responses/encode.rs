@@ -3,8 +3,8 @@
 use super::{HOME, TIERS, items};
 use crate::{
     conversation::{
-        Content, Dropped, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
-        ends_in_prefill, safe_id,
+        Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
+        Unsupported, ends_in_prefill, safe_id,
     },
     dialect::{Destination, SamplingFacts, Server, Thinking},
     stream::json::ObjectWriter,
@@ -21,7 +21,7 @@ const MAX_TOP_LOGPROBS: u64 = 20;
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let mut top = ObjectWriter::begin(out);
@@ -70,7 +70,7 @@ fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &
     (None, messages)
 }
 
-fn tools(request: &Request<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     if request.tools.is_empty() {
         let asked = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
         dropped.add_if(asked, "tool_choice");
@@ -152,7 +152,7 @@ fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
 fn reasoning(
     asked: Option<Reasoning>,
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     top: &mut ObjectWriter<'_>,
 ) -> bool {
     if to.facts.thinking != Thinking::Effort {
@@ -175,7 +175,7 @@ fn reasoning(
     !asked.is_off()
 }
 
-fn sampling(sampling: &Sampling<'_>, to: &Destination<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+fn sampling(sampling: &Sampling<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     let mut number = |name: &'static str, value: Option<f64>, most: f64, taken: bool| {
         let Some(value) = value else { return };
         let clamped = value.clamp(0.0, most);
@@ -227,7 +227,7 @@ fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut 
 }
 
 /// Writes on whose account the request goes.
-fn account(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Dropped, top: &mut ObjectWriter<'_>) {
+fn account(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     if let Some(user) = &request.user {
         let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
         top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));

@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Call, Content, Dropped, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text,
-        ToolResult,
+        Cache, Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult,
+        Unsupported,
     },
     dialect::fields::{parse, parse_noting},
     stream::ValueKind,
 };
 
 /// Reads `input`: a text, or items.
-pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Invalid> {
+pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
     match kind {
         ValueKind::String => {
             let text: Text<'a> = parse(json, || "input".to_owned())?;
@@ -45,7 +45,7 @@ struct History<'a, 'd> {
     messages: Vec<Message<'a>>,
     /// The proof of the call that comes next.
     signature: Option<Signature<'a>>,
-    dropped: &'d mut Dropped,
+    dropped: &'d mut Unsupported,
 }
 
 impl<'a> History<'a, '_> {

@@ -3,7 +3,7 @@
 use super::HOME;
 use crate::{
     conversation::{
-        Call, Content, Dropped, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult, safe_id,
+        Call, Content, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult, Unsupported, safe_id,
     },
     dialect::{Destination, Server},
     stream::json::{ArrayWriter, ObjectWriter, write_string},
@@ -16,7 +16,7 @@ const MAX_CALL_ID: usize = 64;
 pub(super) fn write(
     messages: &[Message<'_>],
     to: &Destination<'_>,
-    dropped: &mut Dropped,
+    dropped: &mut Unsupported,
     items: &mut ArrayWriter<'_>,
 ) {
     let mut writer = Items { to, dropped, list: items };
@@ -42,7 +42,7 @@ fn is_signed(content: &Content<'_>) -> bool {
 
 struct Items<'w, 'o> {
     to: &'w Destination<'w>,
-    dropped: &'w mut Dropped,
+    dropped: &'w mut Unsupported,
     list: &'w mut ArrayWriter<'o>,
 }
 

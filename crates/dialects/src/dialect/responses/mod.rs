@@ -19,12 +19,12 @@ mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
 use crate::{
-    conversation::{Dropped, Failure, Invalid, Maker, Reply, Request},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
 };
 
 /// Whose signatures stand untagged in `encrypted_content`.
-const HOME: Maker = Maker::OpenAi;
+const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 /// In front of an `encrypted_content` that holds redacted thoughts of another maker.
 const REDACTED: &str = "TGre";
 /// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
@@ -45,7 +45,7 @@ impl Codec for Responses {
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,
-        dropped: &mut Dropped,
+        dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
         encode::write(request, to, dropped, out)
@@ -55,7 +55,7 @@ impl Codec for Responses {
         reply::read(body)
     }
 
-    fn repair_reply(&self, body: &[u8]) -> Option<(String, Dropped)> {
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, reply::VITAL, &|json| {
             fields::wrong::<reply::WireResponse<'_>>(json)
         })?

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, Dropped, ErrorClass, Failure, Finish, Part, Reply, Signature, Text,
-        TokenLogprob, TokenUsage,
+        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
+        TokenUsage, Unsupported,
     },
     stream::TopLevel,
 };
@@ -146,7 +146,7 @@ pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
     let (finish, usage) = (response.finish(false), response.usage());
     let Some(output) = response.output else { return Err(unreadable(body)) };
     let mut choice = Choice { parts: Vec::new(), finish, stop_sequence: None, logprobs: Vec::new() };
-    let (mut broken, mut lost) = (false, Dropped::default());
+    let (mut broken, mut lost) = (false, Unsupported::default());
     for item in output.into_iter().filter_map(|raw| serde_json::from_str::<Item<'a>>(raw.get()).ok()) {
         broken |= !read_item(&item, &mut choice.parts, &mut choice.logprobs, &mut lost);
     }
@@ -179,7 +179,7 @@ pub(super) fn read_item<'a>(
     item: &Item<'a>,
     parts: &mut Vec<Part<'a>>,
     logprobs: &mut Vec<TokenLogprob<'a>>,
-    lost: &mut Dropped,
+    lost: &mut Unsupported,
 ) -> bool {
     let kind = item.kind.as_ref().map_or("".into(), Text::decode);
     match &*kind {
@@ -225,7 +225,7 @@ pub(super) fn read_thoughts<'a>(item: &Item<'a>) -> (Text<'a>, Option<Signature<
     (text, proof.map(|text| Signature::untagged(text, HOME)))
 }
 
-fn read_part<'a>(part: WirePart<'a>, lost: &mut Dropped) -> Option<Content<'a>> {
+fn read_part<'a>(part: WirePart<'a>, lost: &mut Unsupported) -> Option<Content<'a>> {
     let kind = part.kind.as_ref().map(Text::decode).unwrap_or_default();
     match &*kind {
         "refusal" => return part.refusal.map(Content::Refusal),

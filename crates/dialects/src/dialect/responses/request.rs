@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{input, wire::PASSED};
 use crate::{
     conversation::{
-        Content, Dropped, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
+        Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
     },
     dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
     stream::{Member, TopLevel, ValueKind},
@@ -215,7 +215,7 @@ fn read_value<'a, T: Deserialize<'a>>(member: &'a Member<'a>) -> Result<T, Inval
 }
 
 /// A member's value, of which nothing is passed over without a name.
-fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Dropped) -> Result<T, Invalid> {
+fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
     parse_all(value(member)?, || member.name().into_owned(), PASSED, dropped)
 }
 

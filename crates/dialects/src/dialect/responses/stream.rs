@@ -9,7 +9,7 @@ use super::{
     wire::{Item, lenient},
 };
 use crate::{
-    conversation::{Call, Content, Dropped, Event, Finish, Opened, Part, Signature, Text, TokenUsage},
+    conversation::{BlockStart, Call, Content, Event, Finish, Part, Signature, Text, TokenUsage, Unsupported},
     dialect::{
         ReadEvents,
         codec::{repaired, tell_lost},
@@ -196,7 +196,7 @@ impl Reader {
                     && let Some(slot) = self.slot(Kind::Text, output, part, sink)
                 {
                     let block = slot.block;
-                    sink(Event::Cited { choice: 0, block, citation });
+                    sink(Event::Citation { choice: 0, block, citation });
                 }
             }
             "response.output_item.added" => {
@@ -221,9 +221,9 @@ impl Reader {
             at
         } else {
             let opened = match kind {
-                Kind::Text => Opened::Text,
-                Kind::Refusal => Opened::Refusal,
-                Kind::Thinking => Opened::Thinking,
+                Kind::Text => BlockStart::Text,
+                Kind::Refusal => BlockStart::Refusal,
+                Kind::Thinking => BlockStart::Thinking,
                 Kind::Call => return None,
             };
             self.open(kind, output, part, opened, sink)
@@ -231,7 +231,7 @@ impl Reader {
         self.slots.get_mut(at).filter(|slot| !slot.closed)
     }
 
-    fn open(&mut self, kind: Kind, output: u64, part: u64, opened: Opened<'_>, sink: Sink<'_>) -> usize {
+    fn open(&mut self, kind: Kind, output: u64, part: u64, opened: BlockStart<'_>, sink: Sink<'_>) -> usize {
         let block = self.blocks;
         self.blocks += 1;
         self.slots.push(Slot { output, part, kind, block, paragraph: 0, filled: false, closed: false });
@@ -278,7 +278,7 @@ impl Reader {
             Some("function_call") => self.call(output, item, sink),
             // What they say comes in events of its own.
             None | Some("message" | "reasoning") => {}
-            Some(other) => sink(Event::Lost(other.into())),
+            Some(other) => sink(Event::Unsupported(other.into())),
         }
     }
 
@@ -287,7 +287,7 @@ impl Reader {
             return;
         };
         self.calls = true;
-        self.open(Kind::Call, output, 0, Opened::Call { id, name, signature: None }, sink);
+        self.open(Kind::Call, output, 0, BlockStart::Call { id, name, signature: None }, sink);
         // Some servers give all arguments at once.
         self.delta(Kind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
     }
@@ -312,16 +312,16 @@ impl Reader {
     fn sign(&mut self, output: u64, signature: Signature<'_>, sink: Sink<'_>) {
         if let Some(slot) = self.slot(Kind::Thinking, output, 0, sink) {
             let block = slot.block;
-            sink(Event::Signed { choice: 0, block, signature });
+            sink(Event::Signature { choice: 0, block, signature });
         }
     }
 
     /// An item that came in one piece.
     fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
-        let (mut parts, mut tokens, mut lost) = (Vec::new(), Vec::new(), Dropped::default());
+        let (mut parts, mut tokens, mut lost) = (Vec::new(), Vec::new(), Unsupported::default());
         read_item(item, &mut parts, &mut tokens, &mut lost);
         for name in lost.names() {
-            sink(Event::Lost(name.clone()));
+            sink(Event::Unsupported(name.clone()));
         }
         if !tokens.is_empty() {
             sink(Event::Logprobs { choice: 0, tokens });
@@ -337,21 +337,21 @@ impl Reader {
             };
             match content {
                 Content::Text { text, citations, .. } => {
-                    say(Opened::Text, text);
+                    say(BlockStart::Text, text);
                     for citation in citations {
-                        sink(Event::Cited { choice: 0, block, citation });
+                        sink(Event::Citation { choice: 0, block, citation });
                     }
                 }
-                Content::Refusal(text) => say(Opened::Refusal, text),
+                Content::Refusal(text) => say(BlockStart::Refusal, text),
                 Content::Thinking { text, signature } => {
-                    say(Opened::Thinking, text);
+                    say(BlockStart::Thinking, text);
                     if let Some(signature) = signature {
-                        sink(Event::Signed { choice: 0, block, signature });
+                        sink(Event::Signature { choice: 0, block, signature });
                     }
                 }
                 Content::Call(Call { id, name, arguments, signature }) => {
                     self.calls = true;
-                    say(Opened::Call { id, name, signature }, arguments.into());
+                    say(BlockStart::Call { id, name, signature }, arguments.into());
                 }
                 // No item is read as anything else.
                 Content::Redacted(_) | Content::Media(_) | Content::Result(_) => {}

@@ -3,8 +3,9 @@ use serde_json::{Value, json};
 use super::Responses;
 use crate::{
     conversation::{
-        Call, Citation, Content, Dropped, Event, Failure, Finish, Json, Maker, Media, MediaKind, Message, Opened,
-        Reply, Request, Role, Sampling, Signature, Source, Text, TokenLogprob, TokenUsage, Tool, ToolResult,
+        BlockStart, Call, Citation, Content, Event, Failure, Finish, Json, Media, MediaKind, Message, Reply, Request,
+        Role, Sampling, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool, ToolResult,
+        Unsupported,
     },
     dialect::{Codec, Destination, ModelFacts, ReplyHead, Server, StreamMode, golden},
     stream::{SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
@@ -104,7 +105,7 @@ fn hostile_bodies_are_read_or_refused() {
     for body in bodies {
         let top = TopLevel::scan(body.as_bytes()).unwrap();
         if let Ok(request) = Responses.read_request(&top) {
-            let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+            let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
             Responses.write_request(&request, &to("gpt-4o"), &mut dropped, &mut out).unwrap();
             assert!(TopLevel::scan(&out).is_ok());
         }
@@ -113,7 +114,7 @@ fn hostile_bodies_are_read_or_refused() {
 
 /// What is written for `request`, and what is dropped.
 fn written(request: &Request<'_>, to: &Destination<'_>) -> (Value, String) {
-    let (mut out, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Responses.write_request(request, to, &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped.to_string())
 }
@@ -168,10 +169,10 @@ fn thoughts_reach_their_maker_only() {
         Message {
             role: Role::Assistant,
             parts: vec![
-                thinking(Maker::Anthropic).into(),
-                thinking(Maker::OpenAi).into(),
+                thinking(SignatureOrigin::Anthropic).into(),
+                thinking(SignatureOrigin::OpenAi).into(),
                 Content::Thinking { text: "bare".into(), signature: None }.into(),
-                Content::Redacted(Signature { maker: Maker::Google, value: "r".into() }).into(),
+                Content::Redacted(Signature { maker: SignatureOrigin::Google, value: "r".into() }).into(),
                 Content::text("a").into(),
             ],
         },
@@ -221,7 +222,7 @@ fn media_and_results_that_do_not_fit_are_named() {
         ])
     );
     let nothing = Request { messages: vec![user(vec![Content::text("")])], ..Request::default() };
-    let written = Responses.write_request(&nothing, &to("m"), &mut Dropped::default(), &mut Vec::new());
+    let written = Responses.write_request(&nothing, &to("m"), &mut Unsupported::default(), &mut Vec::new());
     assert_eq!(written.unwrap_err().field, "messages");
 }
 
@@ -242,12 +243,12 @@ fn sent(events: &[Event<'_>]) -> Vec<(String, Value)> {
     sent
 }
 
-fn open(block: u32, opened: Opened<'static>) -> Event<'static> {
+fn open(block: u32, opened: BlockStart<'static>) -> Event<'static> {
     Event::Open { choice: 0, block, opened }
 }
 
-fn call(id: &'static str) -> Opened<'static> {
-    Opened::Call { id: id.into(), name: "f".into(), signature: None }
+fn call(id: &'static str) -> BlockStart<'static> {
+    BlockStart::Call { id: id.into(), name: "f".into(), signature: None }
 }
 
 fn delta(block: u32, text: &'static str) -> Event<'static> {
@@ -273,7 +274,7 @@ fn blocks_that_alternate_become_items_that_alternate() {
         delta(0, "{}"),
         delta(1, ":1}"),
         // Another answer has no place.
-        Event::Open { choice: 1, block: 0, opened: Opened::Text },
+        Event::Open { choice: 1, block: 0, opened: BlockStart::Text },
         finish(Finish::ToolCalls),
         Event::Usage(usage),
         Event::End,
@@ -296,7 +297,7 @@ fn blocks_that_alternate_become_items_that_alternate() {
 #[test]
 fn sloppy_sources_make_a_whole_stream() {
     // No start, no close, no finish, a call without arguments.
-    let sent = sent(&[open(0, Opened::Text), delta(0, "a\"\n"), delta(9, "lost"), open(1, call("a")), Event::End]);
+    let sent = sent(&[open(0, BlockStart::Text), delta(0, "a\"\n"), delta(9, "lost"), open(1, call("a")), Event::End]);
     let names: Vec<_> = sent.iter().map(|(name, _)| name.strip_prefix("response.").unwrap()).collect();
     let expected = [
         "created",
@@ -332,7 +333,7 @@ fn errors_end_a_stream_wherever_they_come() {
             retry_after: None,
         })
     };
-    for before in [vec![], vec![start(), open(0, Opened::Text), delta(0, "x")]] {
+    for before in [vec![], vec![start(), open(0, BlockStart::Text), delta(0, "x")]] {
         let events: Vec<_> = before.into_iter().chain([failure(), delta(0, "y"), Event::End]).collect();
         let sent = sent(&events);
         assert_eq!(sent[0].0, "response.created");
@@ -347,15 +348,15 @@ fn errors_end_a_stream_wherever_they_come() {
 fn proofs_of_other_makers_come_back_to_where_they_were() {
     let signature = |maker| Signature { maker, value: "c2ln".into() };
     let parts = vec![
-        Content::Thinking { text: "t".into(), signature: Some(signature(Maker::Anthropic)) },
-        Content::Thinking { text: "".into(), signature: Some(signature(Maker::Anthropic)) },
-        Content::Redacted(signature(Maker::Anthropic)),
+        Content::Thinking { text: "t".into(), signature: Some(signature(SignatureOrigin::Anthropic)) },
+        Content::Thinking { text: "".into(), signature: Some(signature(SignatureOrigin::Anthropic)) },
+        Content::Redacted(signature(SignatureOrigin::Anthropic)),
         Content::text("x"),
         Content::Call(Call {
             id: "c".into(),
             name: "f".into(),
             arguments: "{}".into(),
-            signature: Some(signature(Maker::Google)),
+            signature: Some(signature(SignatureOrigin::Google)),
         }),
     ];
     let choice = crate::conversation::Choice {
@@ -369,15 +370,18 @@ fn proofs_of_other_makers_come_back_to_where_they_were() {
     let reply: Value = serde_json::from_slice(&out).unwrap();
     let streamed = sent(&[
         start(),
-        open(0, Opened::Thinking),
+        open(0, BlockStart::Thinking),
         delta(0, "t"),
-        Event::Signed { choice: 0, block: 0, signature: signature(Maker::Anthropic) },
-        open(1, Opened::Thinking),
-        Event::Signed { choice: 0, block: 1, signature: signature(Maker::Anthropic) },
-        open(2, Opened::Redacted(signature(Maker::Anthropic))),
-        open(3, Opened::Text),
+        Event::Signature { choice: 0, block: 0, signature: signature(SignatureOrigin::Anthropic) },
+        open(1, BlockStart::Thinking),
+        Event::Signature { choice: 0, block: 1, signature: signature(SignatureOrigin::Anthropic) },
+        open(2, BlockStart::Redacted(signature(SignatureOrigin::Anthropic))),
+        open(3, BlockStart::Text),
         delta(3, "x"),
-        open(4, Opened::Call { id: "c".into(), name: "f".into(), signature: Some(signature(Maker::Google)) }),
+        open(
+            4,
+            BlockStart::Call { id: "c".into(), name: "f".into(), signature: Some(signature(SignatureOrigin::Google)) },
+        ),
         Event::End,
     ]);
     for output in [&reply["output"], &streamed.last().unwrap().1["response"]["output"]] {
@@ -393,23 +397,23 @@ fn proofs_of_other_makers_come_back_to_where_they_were() {
 fn what_is_written_is_read_as_it_was() {
     let citation = || Citation { url: Some("https://e.com".into()), title: Some("E".into()), ..Citation::default() };
     let token = || TokenLogprob { token: "a".into(), logprob: -0.5, top: vec![("b".into(), -1.5)] };
-    let signature = || Signature { maker: Maker::OpenAi, value: "gAAA".into() };
+    let signature = || Signature { maker: SignatureOrigin::OpenAi, value: "gAAA".into() };
     let close = |block| Event::Close { choice: 0, block };
     let usage =
         TokenUsage { input: Some(1), cached: Some(0), cache_write: Some(0), output: Some(2), reasoning: Some(1) };
     let events = [
         Event::Start { id: Some("resp_1".into()), model: Some("m".into()), usage: TokenUsage::default() },
-        open(0, Opened::Thinking),
+        open(0, BlockStart::Thinking),
         delta(0, "hm"),
-        Event::Signed { choice: 0, block: 0, signature: signature() },
+        Event::Signature { choice: 0, block: 0, signature: signature() },
         close(0),
         // Tokens of a text that has not begun wait for it.
         Event::Logprobs { choice: 0, tokens: vec![token()] },
-        open(1, Opened::Text),
+        open(1, BlockStart::Text),
         delta(1, "a \u{1f600}\"\\"),
-        Event::Cited { choice: 0, block: 1, citation: Citation { start: Some(0), end: Some(1), ..citation() } },
+        Event::Citation { choice: 0, block: 1, citation: Citation { start: Some(0), end: Some(1), ..citation() } },
         close(1),
-        open(2, Opened::Refusal),
+        open(2, BlockStart::Refusal),
         delta(2, "no"),
         close(2),
         open(3, call("c")),
@@ -466,7 +470,7 @@ fn schemas_travel_as_they_are_written() {
         ..Request::default()
     };
     let mut out = Vec::new();
-    Responses.write_request(&request, &to("gpt-4o"), &mut Dropped::default(), &mut out).unwrap();
+    Responses.write_request(&request, &to("gpt-4o"), &mut Unsupported::default(), &mut out).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(schema) && !out.contains("description"), "{out}");
 }

@@ -13,7 +13,9 @@ use super::{
     },
 };
 use crate::{
-    conversation::{Citation, ErrorClass, Event, Failure, Finish, Opened, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        BlockStart, Citation, ErrorClass, Event, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage,
+    },
     dialect::{ReplyHead, WriteEvents},
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -134,13 +136,13 @@ impl Writer {
         self.response(out, "response.in_progress", None);
     }
 
-    fn open(&mut self, block: u32, opened: &Opened<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
         let kind = match opened {
-            Opened::Text => Kind::Text,
-            Opened::Refusal => Kind::Refusal,
-            Opened::Thinking => Kind::Thinking(None),
-            Opened::Redacted(signature) => Kind::Thinking(Some(marked(REDACTED, signature))),
-            Opened::Call { id, name, signature } => {
+            BlockStart::Text => Kind::Text,
+            BlockStart::Refusal => Kind::Refusal,
+            BlockStart::Thinking => Kind::Thinking(None),
+            BlockStart::Redacted(signature) => Kind::Thinking(Some(marked(REDACTED, signature))),
+            BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
                     let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
                     self.close(at, out);
@@ -341,8 +343,8 @@ impl WriteEvents for Writer {
         match event {
             Event::Open { choice: 0, block, opened } => self.open(*block, opened, out),
             Event::Delta { choice: 0, block, text } => self.delta(*block, text, out),
-            Event::Signed { choice: 0, block, signature } => self.sign(*block, signature),
-            Event::Cited { choice: 0, block, citation } => self.cite(*block, citation, out),
+            Event::Signature { choice: 0, block, signature } => self.sign(*block, signature),
+            Event::Citation { choice: 0, block, citation } => self.cite(*block, citation, out),
             Event::Logprobs { choice: 0, tokens } => self.tokens(tokens),
             Event::Close { choice: 0, block } => {
                 if let Some(at) = self.find(*block) {

@@ -2,49 +2,49 @@
 //! it is named: in a header where the reply comes in one piece, and in the log.
 
 use super::Dialect;
-use crate::conversation::{Citation, Content, Dropped, Event, Finish, Opened, Part, Reply, Text, TokenUsage};
+use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
 
 /// Collects the names of what clients of one dialect are not told.
 #[derive(Clone, Debug)]
-pub struct Lost {
+pub struct UnsupportedInReply {
     to: Dialect,
-    names: Dropped,
+    names: Unsupported,
     /// Texts of a stream, by answer and block.
     texts: Vec<(u32, u32)>,
 }
 
-impl Lost {
+impl UnsupportedInReply {
     /// Nothing is lost yet for a client of `to`.
     pub fn new(to: Dialect) -> Self {
-        Self { to, names: Dropped::default(), texts: Vec::new() }
+        Self { to, names: Unsupported::default(), texts: Vec::new() }
     }
 
     /// The names, each behind `reply.`, which tells them from those of requests.
-    pub fn names(&self) -> &Dropped {
+    pub fn names(&self) -> &Unsupported {
         &self.names
     }
 
     /// Looks at one event of a stream.
     pub fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Lost(name) => self.add(name),
+            Event::Unsupported(name) => self.add(name),
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
                 // Only a signature makes them worth knowing, and only Gemini's own dialect has a place for it.
-                if *opened == Opened::Text && self.to != Dialect::Gemini {
+                if *opened == BlockStart::Text && self.to != Dialect::Gemini {
                     self.texts.push((*choice, *block));
                 }
             }
             Event::Close { choice, block } => self.texts.retain(|text| *text != (*choice, *block)),
-            Event::Signed { choice, block, .. } if self.texts.contains(&(*choice, *block)) => self.add("signature"),
-            Event::Cited { citation, .. } => self.citation(citation),
+            Event::Signature { choice, block, .. } if self.texts.contains(&(*choice, *block)) => self.add("signature"),
+            Event::Citation { citation, .. } => self.citation(citation),
             Event::Logprobs { .. } => self.logprobs(),
             Event::Finish { choice, reason, stop_sequence } => {
                 self.choice(*choice);
                 self.stop_sequence(*reason, stop_sequence.as_ref());
             }
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage(*usage),
-            Event::Delta { .. } | Event::Signed { .. } | Event::Error(_) | Event::End => {}
+            Event::Delta { .. } | Event::Signature { .. } | Event::Error(_) | Event::End => {}
         }
     }
 

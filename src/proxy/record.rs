@@ -11,10 +11,10 @@ use http::Method;
 
 use super::{ErrorKind, Shared, trace::TraceId};
 use crate::{
-    conversation::Dropped,
-    dialect::{Ask, StreamMode, reply::Totals},
+    conversation::Unsupported,
+    dialect::{ApiRequest, StreamMode, reply::Totals},
     provider::Info,
-    snapshot::{Action, Backend, Rule, Weighted},
+    snapshot::{Action, Backend, Rule, WeightedBackend},
     telemetry::{
         AccessLog,
         requests::InFlight,
@@ -26,7 +26,7 @@ use crate::{
 const BYTES_PER_TOKEN: u64 = 4;
 
 /// The account of one request.
-pub struct Account {
+pub struct RequestRecord {
     shared: Arc<Shared>,
     start: Instant,
     trace: TraceId,
@@ -39,13 +39,13 @@ pub struct Account {
     /// Which backend of the rule, and which group and target of it.
     chosen: Option<usize>,
     target: Option<(usize, usize)>,
-    ask: Option<Ask>,
+    ask: Option<ApiRequest>,
     model: Option<String>,
     reply: Reply,
     request_bytes: u64,
     attempts: u32,
     /// What could not be carried, to the target and back.
-    dropped: Dropped,
+    dropped: Unsupported,
 }
 
 /// What became of it.
@@ -60,7 +60,7 @@ struct Reply {
     complete: bool,
 }
 
-impl Account {
+impl RequestRecord {
     /// Begins the account of a request.
     pub fn begin(shared: Arc<Shared>, client: SocketAddr, method: Method, path: String, trace: TraceId) -> Self {
         let start = Instant::now();
@@ -81,7 +81,7 @@ impl Account {
             reply: Reply::default(),
             request_bytes: 0,
             attempts: 0,
-            dropped: Dropped::default(),
+            dropped: Unsupported::default(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Account {
     }
 
     /// What the request asks for, and the body's length.
-    pub fn understood(&mut self, ask: &Ask, body: usize) {
+    pub fn classified(&mut self, ask: &ApiRequest, body: usize) {
         self.ask = Some(ask.clone());
         self.request_bytes = body as u64;
     }
@@ -175,7 +175,7 @@ impl Account {
     }
 
     /// What could not be carried to the target.
-    pub fn dropped(&mut self, dropped: &Dropped) {
+    pub fn dropped(&mut self, dropped: &Unsupported) {
         self.dropped = dropped.clone();
     }
 
@@ -207,10 +207,10 @@ impl Account {
         [prompt, completion]
     }
 
-    fn backend(&self) -> Option<&Weighted> {
+    fn backend(&self) -> Option<&WeightedBackend> {
         match &self.rule.as_ref()?.action {
             Action::Forward(split) => split.backends().get(self.chosen?),
-            Action::Redirect(_) | Action::Fail(_) => None,
+            Action::Redirect(_) | Action::Unavailable(_) => None,
         }
     }
 
@@ -223,7 +223,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         if !self.reply.complete {
             let why = if self.shared.cut.is_cancelled() { ErrorKind::Shutdown } else { ErrorKind::ClientClosed };

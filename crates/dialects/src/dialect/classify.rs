@@ -22,7 +22,7 @@ pub enum StreamMode {
 
 /// What the client asks for, in the client's dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct ApiRequest {
     /// The operation.
     pub endpoint: Endpoint,
     /// Whose conventions the client speaks: how it is answered.
@@ -35,7 +35,7 @@ pub struct Ask {
 
 /// What decides an [`Ask`], apart from the body.
 #[derive(Clone, Copy)]
-pub struct Understood<'a> {
+pub struct RequestHead<'a> {
     /// The request's method.
     pub method: &'a Method,
     /// The whole path.
@@ -56,7 +56,7 @@ pub struct Understood<'a> {
 
 /// Why a request can't be understood. Each message is for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Misunderstood {
+pub enum ClassifyError {
     /// No endpoint has this path, and the body does not tell either.
     NoEndpoint,
     /// The endpoint has no such method; holds the `Allow` header's value.
@@ -89,7 +89,7 @@ const MESSAGES_ONLY: [&str; 3] = ["system", "stop_sequences", "anthropic_version
 const CONVERSE_ONLY: [&str; 5] =
     ["inferenceConfig", "toolConfig", "additionalModelRequestFields", "guardrailConfig", "outputConfig"];
 
-impl Understood<'_> {
+impl RequestHead<'_> {
     /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
     /// route may match `/v1/chat/completions` itself).
     pub fn endpoint_from_path(&self) -> Option<Endpoint> {
@@ -116,15 +116,15 @@ impl Understood<'_> {
     /// # Errors
     /// When neither path nor body tells the endpoint, when the endpoint has no such method, or when `model` or
     /// `stream` is not what its name says.
-    pub fn ask(&self, body: Option<&TopLevel<'_>>) -> Result<Ask, Misunderstood> {
+    pub fn ask(&self, body: Option<&TopLevel<'_>>) -> Result<ApiRequest, ClassifyError> {
         let named = self.endpoint_from_path();
         let by_path = named.is_some();
         let endpoint = match named {
             Some(endpoint) => endpoint,
-            None => body.and_then(|b| self.endpoint_from_shape(b)).ok_or(Misunderstood::NoEndpoint)?,
+            None => body.and_then(|b| self.endpoint_from_shape(b)).ok_or(ClassifyError::NoEndpoint)?,
         };
         if !endpoint.allows(self.method) {
-            return Err(Misunderstood::Method(endpoint.allow_header()));
+            return Err(ClassifyError::Method(endpoint.allow_header()));
         }
         let family = endpoint.family().unwrap_or_else(|| super::lookup::models::family(self));
         let (endpoint, model, stream) = match endpoint {
@@ -147,7 +147,7 @@ impl Understood<'_> {
                 (endpoint, model, if streams { StreamMode::Sse } else { StreamMode::No })
             }
         };
-        Ok(Ask { endpoint, family, model, stream })
+        Ok(ApiRequest { endpoint, family, model, stream })
     }
 
     /// Gemini says by the verb whether it streams. Where the client's URL has no verb, the route's type or `alt=sse` do.
@@ -201,13 +201,13 @@ impl Understood<'_> {
     }
 }
 
-fn model_of(body: &TopLevel<'_>) -> Result<Option<String>, Misunderstood> {
+fn model_of(body: &TopLevel<'_>) -> Result<Option<String>, ClassifyError> {
     match body.get("model") {
         None => Ok(None),
         Some(member) if member.value == b"null" => Ok(None),
         Some(member) => match member.as_str() {
             Some(model) => Ok(Some(Cow::into_owned(model))),
-            None => Err(Misunderstood::Field("'model' must be a string".into())),
+            None => Err(ClassifyError::Field("'model' must be a string".into())),
         },
     }
 }
@@ -236,13 +236,13 @@ mod tests {
         route_streams: false,
     };
 
-    fn ask(case: &Case) -> Result<Ask, Misunderstood> {
+    fn ask(case: &Case) -> Result<ApiRequest, ClassifyError> {
         let mut headers = HeaderMap::new();
         if case.version_header {
             headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
         }
         let top = TopLevel::scan(case.body.as_bytes()).unwrap();
-        Understood {
+        RequestHead {
             method: &Method::POST,
             path: case.path,
             suffix: &case.path[case.prefix..],
@@ -318,11 +318,11 @@ mod tests {
 
     #[test]
     fn what_nobody_understands_is_refused() {
-        assert_eq!(ask(&Case { body: "{}", ..GUIDE }), Err(Misunderstood::NoEndpoint));
+        assert_eq!(ask(&Case { body: "{}", ..GUIDE }), Err(ClassifyError::NoEndpoint));
         assert_eq!(
             ask(&Case { path: "/x/chat/completions", body: r#"{"model":7}"#, ..GUIDE }),
-            Err(Misunderstood::Field("'model' must be a string".into()))
+            Err(ClassifyError::Field("'model' must be a string".into()))
         );
-        assert_eq!(ask(&Case { path: "/v1/models", body: "{}", ..GUIDE }), Err(Misunderstood::Method("GET, HEAD")));
+        assert_eq!(ask(&Case { path: "/v1/models", body: "{}", ..GUIDE }), Err(ClassifyError::Method("GET, HEAD")));
     }
 }
