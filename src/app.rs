@@ -198,6 +198,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let env = Env {
         metrics: Arc::clone(&metrics),
         pools: Arc::clone(&pools),
+        balance: Arc::default(),
         credentials: Arc::clone(&credentials),
         scope: source.scope(),
         install,

@@ -96,7 +96,7 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                 .map(|(host, port)| env.pools.get(&Origin { host: bare(host), port, transport, provider: false }))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|message| Problem { reason: Reason::Invalid, message })?;
-            Ok(Compiled::Http(Arc::new(HttpBackend::new(name, pools))))
+            Ok(Compiled::Http(Arc::new(HttpBackend { turns: env.balance.turns(&name), name, endpoints: pools })))
         }
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
@@ -123,7 +123,14 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
             }
             let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
-            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled, strict, routes))))
+            Ok(Compiled::Ai(Arc::new(AiBackend {
+                turns: env.balance.turns(&name),
+                name,
+                family,
+                groups: compiled,
+                strict,
+                routes,
+            })))
         }
     }
 }
@@ -198,7 +205,8 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         ),
         None => None,
     };
-    Ok(Target { name: entry.name, provider, pool, path, credential })
+    let state = env.balance.target(&key.to_string(), &entry.name);
+    Ok(Target { name: entry.name, provider, pool, path, credential, state })
 }
 
 /// The provider's place for the credential, or what the entry has instead.

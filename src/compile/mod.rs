@@ -32,7 +32,7 @@ use crate::{
     api::{Kind, ObjectKey},
     snapshot::Snapshot,
     telemetry::Metrics,
-    upstream::{Credentials, Pools},
+    upstream::{Credentials, Pools, balance::Balance},
 };
 
 /// The name in `GatewayClass.spec.controllerName` that makes a class ours.
@@ -45,6 +45,8 @@ pub struct Env {
     pub metrics: Arc<Metrics>,
     /// Connections.
     pub pools: Arc<Pools>,
+    /// Whose turn it is, and how targets have done.
+    pub balance: Arc<Balance>,
     /// Credentials that are fetched. Compile asks for them and reads how they are; all IO is theirs.
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.

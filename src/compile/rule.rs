@@ -221,7 +221,8 @@ fn forward(context: &Context<'_>, place: &Place<'_>, written: &RouteRule, flaws:
         let why = if references.is_empty() { "the rule has no backendRefs" } else { "every backendRef has weight 0" };
         return Action::Unavailable(UnavailableReason { status: 500, why: why.into() });
     }
-    Action::Forward(Split::new(backends))
+    let name = format!("{}/{}/{}", place.gateway, place.route_name, place.index);
+    Action::Forward(Split::new(backends, context.env.balance.turns(&name)))
 }
 
 fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, flaws: &mut Flaws) -> WeightedBackend {

@@ -57,7 +57,11 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
             why: format!("Service {key} has no ready endpoint"),
         }));
     }
-    Ok(Backend::Http(Arc::new(HttpBackend::new(key.to_string().into(), pools))))
+    Ok(Backend::Http(Arc::new(HttpBackend {
+        turns: env.balance.turns(&format!("Service {key}")),
+        name: key.to_string().into(),
+        endpoints: pools,
+    })))
 }
 
 /// How a port with this `appProtocol` is spoken to; `None` when it can't be. Words that say nothing of the kind, as anyone

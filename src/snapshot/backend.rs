@@ -1,9 +1,6 @@
 //! Where requests are sent: compiled backends.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
@@ -12,7 +9,11 @@ use crate::{
     dialect::{Endpoint, Family},
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
-    upstream::{AwsKeys, CredentialError, Pool, Token, credentials::Handle},
+    upstream::{
+        AwsKeys, CredentialError, Pool, Token,
+        balance::{TargetState, Turns},
+        credentials::Handle,
+    },
 };
 
 /// How a target is authenticated to.
@@ -96,6 +97,8 @@ pub struct Target {
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
+    /// What is known of it from earlier attempts.
+    pub state: Arc<TargetState>,
 }
 
 /// An AI Backend.
@@ -110,26 +113,16 @@ pub struct AiBackend {
     pub strict: bool,
     /// What requests mean by their path's end, as the Backend lists it.
     pub routes: Vec<(String, Endpoint)>,
-    cursor: AtomicUsize,
+    /// Whose turn it is in each group.
+    pub turns: Arc<Turns>,
 }
 
 impl AiBackend {
-    /// A backend of these groups, none of them empty.
-    pub fn new(
-        name: Arc<str>,
-        family: Family,
-        groups: Vec<Vec<Target>>,
-        strict: bool,
-        routes: Vec<(String, Endpoint)>,
-    ) -> Self {
-        Self { name, family, groups, strict, routes, cursor: AtomicUsize::new(0) }
-    }
-
     /// The order in which targets are tried: group by group, each begun at the next target in turn. Gives group,
     /// index and target.
     pub fn order(&self) -> impl Iterator<Item = (usize, usize, &Target)> {
-        let turn =
-            if self.groups.iter().all(|g| g.len() < 2) { 0 } else { self.cursor.fetch_add(1, Ordering::Relaxed) };
+        let single = self.groups.iter().all(|group| group.len() < 2);
+        let turn = if single { 0 } else { usize::try_from(self.turns.next()).unwrap_or_default() };
         self.groups.iter().enumerate().flat_map(move |(group, targets)| {
             let start = turn.checked_rem(targets.len()).unwrap_or(0);
             let turned = targets.iter().enumerate().skip(start).chain(targets.iter().enumerate().take(start));
@@ -152,19 +145,14 @@ pub struct HttpBackend {
     pub name: Arc<str>,
     /// One pool an endpoint; not empty.
     pub endpoints: Vec<Arc<Pool>>,
-    cursor: AtomicUsize,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
 }
 
 impl HttpBackend {
-    /// A backend of these endpoints.
-    pub fn new(name: Arc<str>, endpoints: Vec<Arc<Pool>>) -> Self {
-        Self { name, endpoints, cursor: AtomicUsize::new(0) }
-    }
-
     /// The next endpoint in turn.
     pub fn next(&self) -> Option<&Arc<Pool>> {
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
-        self.endpoints.get(turn.checked_rem(self.endpoints.len())?)
+        self.endpoints.get(self.turns.next_of(self.endpoints.len())?)
     }
 }
 
@@ -198,25 +186,22 @@ pub struct WeightedBackend {
 pub struct Split {
     backends: Vec<WeightedBackend>,
     total: u32,
-    cursor: AtomicU32,
+    turns: Arc<Turns>,
 }
 
 impl Split {
-    /// A split over `backends`; those with weight 0 get nothing.
-    pub fn new(backends: Vec<WeightedBackend>) -> Self {
+    /// A split over `backends`; those with weight 0 get nothing. `turns` says whose turn it is.
+    pub fn new(backends: Vec<WeightedBackend>, turns: Arc<Turns>) -> Self {
         let total = backends.iter().fold(0u32, |sum, b| sum.saturating_add(b.weight));
-        Self { backends, total, cursor: AtomicU32::new(0) }
+        Self { backends, total, turns }
     }
 
-    /// The next backend, with its number. Shares are met closely over any run of requests, not only on average: the turns are spread
-    /// by the golden ratio.
+    /// The next backend, with its number.
     pub fn choose(&self) -> Option<(usize, &WeightedBackend)> {
         if let [only] = self.backends.as_slice() {
             return (only.weight > 0).then_some((0, only));
         }
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9);
-        // The high half of the product maps the full range evenly onto 0..total.
-        let mut point = u32::try_from((u64::from(turn) * u64::from(self.total)) >> 32).unwrap_or(0);
+        let mut point = self.turns.next_point(self.total);
         for (number, backend) in self.backends.iter().enumerate() {
             if point < backend.weight {
                 return Some((number, backend));

@@ -1,5 +1,6 @@
 //! IO to providers: where they are, connections, TLS and pools; credentials that are fetched, and signatures. What outlives a snapshot lives here, keyed by origin.
 
+pub mod balance;
 mod body;
 pub mod credentials;
 mod dial;

@@ -1,0 +1,105 @@
+//! Which target a request goes to next, and what became of every attempt.
+//!
+//! All state of selection is here: whose turn it is, and per target what is under way and how attempts ended. It outlives
+//! snapshots: compile takes handles from the [`Balance`] by name, so that a change of some other object neither starts
+//! round robin and weights anew nor forgets how a target has done.
+
+mod attempt;
+mod turns;
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+pub use attempt::{Attempt, AttemptOutcome, TargetState};
+pub use turns::Turns;
+
+/// The state of selection, by name. A state lives as long as some snapshot holds its handle.
+#[derive(Default)]
+pub struct Balance {
+    turns: Mutex<Handles<String, Turns>>,
+    targets: Mutex<Handles<(String, String), TargetState>>,
+}
+
+impl Balance {
+    /// Whose turn it is among the parts of `name`: a Backend, or a rule with several backends.
+    pub fn turns(&self, name: &str) -> Arc<Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    /// The state of the provider entry `entry` of the Backend `backend`.
+    pub fn target(&self, backend: &str, entry: &str) -> Arc<TargetState> {
+        let key = (backend.to_owned(), entry.to_owned());
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+    }
+}
+
+/// Handles that were given out. Those that nobody holds any more are removed now and then.
+struct Handles<K, V> {
+    by_key: HashMap<K, Weak<V>>,
+    /// The size at which to look for handles that are gone.
+    full: usize,
+}
+
+/// Fewer handles than this are not worth a search.
+const MIN_FULL: usize = 64;
+
+impl<K, V> Default for Handles<K, V> {
+    fn default() -> Self {
+        Self { by_key: HashMap::new(), full: MIN_FULL }
+    }
+}
+
+impl<K: Eq + Hash, V: Default> Handles<K, V> {
+    fn get<Q>(&mut self, key: &Q) -> Arc<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(there) = self.by_key.get(key).and_then(Weak::upgrade) {
+            return there;
+        }
+        if self.by_key.len() >= self.full {
+            self.by_key.retain(|_, handle| handle.strong_count() > 0);
+            self.full = (self.by_key.len() * 2).max(MIN_FULL);
+        }
+        let new = Arc::default();
+        self.by_key.insert(key.to_owned(), Arc::downgrade(&new));
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recompile_gets_the_state_that_is_there() {
+        let balance = Balance::default();
+        let first = balance.turns("default/openai");
+        first.next();
+        let recompiled = balance.turns("default/openai");
+        drop(first);
+        assert_eq!(recompiled.next(), 1, "the turns go on");
+        assert_eq!(balance.turns("default/other").next(), 0);
+        let target = balance.target("default/openai", "a");
+        assert!(Arc::ptr_eq(&target, &balance.target("default/openai", "a")));
+        assert!(!Arc::ptr_eq(&target, &balance.target("default/openai", "b")));
+        assert!(!Arc::ptr_eq(&target, &balance.target("default/other", "a")));
+    }
+
+    #[test]
+    fn state_that_nobody_holds_is_removed() {
+        let balance = Balance::default();
+        let kept = balance.turns("kept");
+        for number in 0..10 * MIN_FULL {
+            drop(balance.turns(&number.to_string()));
+        }
+        assert!(balance.turns.lock().unwrap().by_key.len() <= MIN_FULL);
+        kept.next();
+        assert_eq!(balance.turns("kept").next(), 1);
+    }
+}
