@@ -14,8 +14,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 pub use string::unescape;
 pub use write::{ArrayWriter, ObjectWriter, write_string, write_value};
 
@@ -122,8 +120,8 @@ impl<'a> Member<'a> {
 #[derive(Clone, Debug)]
 pub struct TopLevel<'a> {
     body: &'a [u8],
-    /// Eight members are a usual request; more go to the heap.
-    members: SmallVec<[Member<'a>; 8]>,
+    /// A `Vec`, since a `SmallVec` is invariant in its items: a body could not be held together with what borrows from it.
+    members: Vec<Member<'a>>,
     open: usize,
     close: usize,
     values: usize,

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use super::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_MEMBERS, Member, TopLevel, ValueKind};
 use crate::stream::skip;
 
@@ -17,7 +15,8 @@ pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
         b'{' => scanner.at += 1,
         _ => return Err(scanner.not_an_object()),
     }
-    let mut members = SmallVec::new();
+    // Most requests have no more.
+    let mut members = Vec::with_capacity(8);
     scanner.skip_space();
     if scanner.peek() != b'}' {
         loop {
