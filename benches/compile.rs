@@ -91,7 +91,14 @@ fn measure_compile(routes: usize, backends: usize) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
     let credentials = Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(|_| None));
-    let env = Env { metrics, pools, balance: Arc::default(), credentials: Arc::new(credentials), scope: Scope::Files, install: None };
+    let env = Env {
+        metrics,
+        pools,
+        balance: Arc::default(),
+        credentials: Arc::new(credentials),
+        scope: Scope::Files,
+        install: None,
+    };
     let before = resident_mib();
     // As in the program, the last snapshot lives until the next one is there.
     let begun = Instant::now();

@@ -151,6 +151,7 @@ impl DebugSource for Debug {
 async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
+    telemetry::panics::install(metrics.panics.clone());
     let stop = CancellationToken::new();
     let mut tasks = Tasks::default();
 
@@ -209,7 +210,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let unpublish = CancellationToken::new();
     tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
     let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
-    tasks.spawn("publisher", async move { publisher.run(updates).await });
+    tasks.spawn("publisher", async move { Ok(publisher.run(updates).await) });
     let closed = stop.clone();
     tasks.spawn("source", async move { stopped(source.watch(counted, objects, closed).await) });
     let closed = stop.clone();

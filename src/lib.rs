@@ -21,6 +21,8 @@ pub mod telemetry;
 pub mod provider;
 /// IO to providers: connections, TLS, pools.
 pub mod upstream;
+/// What rules and backends add to the path of their requests: one folder a policy.
+pub mod policy;
 /// What a request reads: the route table and compiled backends.
 pub mod snapshot;
 /// Objects to snapshot and reports.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
@@ -35,17 +34,14 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Compiles each change of `updates` until their sender is gone.
-    ///
-    /// # Errors
-    /// When compile panics.
-    pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> anyhow::Result<Ended> {
+    pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> Ended {
         let mut generation = 0;
         let mut credentials = self.env.credentials.changes();
         loop {
             let anew = tokio::select! {
                 changed = updates.changed() => match changed {
                     Ok(()) => false,
-                    Err(_) => return Ok(Ended::InputClosed),
+                    Err(_) => return Ended::InputClosed,
                 },
                 // What is said about Backends is out of date; objects are as they were. Ends no earlier than `env`.
                 Ok(()) = credentials.changed() => true,
@@ -66,7 +62,8 @@ impl Publisher {
                 let compiled = compile::compile(&input, &env, generation);
                 (compiled, start.elapsed())
             });
-            let (compiled, took) = compile.await.context("compile panicked")?;
+            // A panic is counted and logged by its hook. What was served before is served on.
+            let Ok((compiled, took)) = compile.await else { continue };
             self.publish(objects, compiled, generation, took);
             self.env.metrics.operator.published(received.elapsed());
         }

@@ -91,12 +91,12 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
         }
         Ok(BackendShape::Static { hosts, app_protocol }) => {
             let transport = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
-            let pools = hosts
+            let endpoints = hosts
                 .into_iter()
-                .map(|(host, port)| env.pools.get(&Origin { host: bare(host), port, transport, provider: false }))
+                .map(|(host, port)| env.endpoint(&name, &Origin { host: bare(host), port, transport, provider: false }))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|message| Problem { reason: Reason::Invalid, message })?;
-            Ok(Compiled::Http(Arc::new(HttpBackend { turns: env.balance.turns(&name), name, endpoints: pools })))
+            Ok(Compiled::Http(Arc::new(HttpBackend { turns: env.balance.turns(&name), name, endpoints })))
         }
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();

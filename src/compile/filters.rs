@@ -6,14 +6,15 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::features::Feature;
 use crate::{
     api::gateway::{BackendFilter, BackendFilterType, Filter, FilterType},
-    snapshot::{HeaderEdits, PathRewrite, Redirect, Rewrite},
+    policy::{Policies, header_modifier::HeaderModifier},
+    snapshot::{PathRewrite, Redirect, Rewrite},
 };
 
 /// What a list of filters comes to.
 #[derive(Default)]
 pub struct Filters {
-    pub request_headers: HeaderEdits,
-    pub response_headers: HeaderEdits,
+    pub request_headers: HeaderModifier,
+    pub response_headers: HeaderModifier,
     pub rewrite: Option<Rewrite>,
     pub redirect: Option<Redirect>,
     /// TrafficPolicies named by `ExtensionRef`.
@@ -22,6 +23,21 @@ pub struct Filters {
     pub problems: Vec<String>,
     /// Two of them can't be used together.
     pub incompatible: bool,
+}
+
+impl Filters {
+    /// The policies that these filters are.
+    pub fn policies(&mut self) -> Policies {
+        let mut policies = Policies::default();
+        let [request, response] = [&mut self.request_headers, &mut self.response_headers].map(std::mem::take);
+        if !request.is_empty() {
+            policies.request.push(Box::new(request));
+        }
+        if !response.is_empty() {
+            policies.reply.push(Box::new(response));
+        }
+        policies
+    }
 }
 
 /// The group of our policies.

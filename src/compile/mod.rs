@@ -30,9 +30,9 @@ use serde_json::Value;
 
 use crate::{
     api::{Kind, ObjectKey},
-    snapshot::Snapshot,
+    snapshot::{Endpoint, Snapshot},
     telemetry::Metrics,
-    upstream::{Credentials, Pools, balance::Balance},
+    upstream::{Credentials, Origin, Pools, balance::Balance},
 };
 
 /// The name in `GatewayClass.spec.controllerName` that makes a class ours.
@@ -53,6 +53,18 @@ pub struct Env {
     pub scope: Scope,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
     pub install: Option<Arc<Install>>,
+}
+
+impl Env {
+    /// An endpoint of the plain backend `backend` at `origin`.
+    ///
+    /// # Errors
+    /// When the host can't be in a `Host` header.
+    pub fn endpoint(&self, backend: &str, origin: &Origin) -> Result<Endpoint, String> {
+        let pool = self.pools.get(origin)?;
+        let state = self.balance.target(backend, &origin.to_string());
+        Ok(Endpoint { pool, state })
+    }
 }
 
 /// Where we are installed: what Gateways' Services have to lead to.

@@ -7,18 +7,16 @@ use crate::{
     api::{
         Kind, ObjectKey,
         condition::{ConditionType, Reason},
-        traffic_policy::{RouteType, TrafficPolicy, TrafficPolicySpec},
+        traffic_policy::TrafficPolicy,
     },
-    snapshot::Timeouts,
+    policy::{FIELDS, RulePolicies, unbuilt},
 };
 
 /// What all policies of one rule come to.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Merged {
-    /// `ai.routeType: CHAT_STREAMING`.
-    pub streams: bool,
-    /// Bounds in time.
-    pub timeouts: Timeouts,
+    /// What they add to the rule.
+    pub rule: RulePolicies,
     /// Protections that are asked for and not built: the rule must not serve without them.
     pub blocked: Vec<String>,
 }
@@ -97,24 +95,18 @@ impl<'a> Policies<'a> {
             order.extend(by_target.get(&target).into_iter().flatten());
         }
         let mut merged = Merged::default();
-        let (mut ai, mut timeouts) = (false, false);
+        let mut decided = [false; FIELDS.len()];
         for key in order {
             self.reached.entry(key).or_default().insert(subject.gateway.clone());
             let Some(policy) = self.objects.traffic_policies.get(key) else { continue };
             let spec = &policy.spec;
-            if let Some(own) = spec.ai.as_ref().filter(|_| !ai) {
-                merged.streams = own.route_type == RouteType::ChatStreaming;
-                ai = true;
+            for (field, decided) in FIELDS.iter().zip(&mut decided) {
+                if !*decided && field.is_set(spec) {
+                    field.build(spec, &mut merged.rule);
+                    *decided = true;
+                }
             }
-            if let Some(own) = spec.timeouts.as_ref().filter(|_| !timeouts) {
-                let bound = |d: Option<&crate::api::duration::GoDuration>| {
-                    d.map(super::super::api::duration::GoDuration::get).filter(|d| !d.is_zero())
-                };
-                merged.timeouts.request = bound(own.request.as_ref());
-                merged.timeouts.stream_idle = bound(own.stream_idle.as_ref());
-                timeouts = true;
-            }
-            let missing = protections(spec);
+            let missing = unbuilt::protecting(spec);
             if !missing.is_empty() {
                 merged.blocked.push(format!(
                     "TrafficPolicy {key} asks for {}, which is not supported yet; nothing is served without it",
@@ -166,37 +158,6 @@ fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPoli
     found
 }
 
-/// Fields that keep something out. Serving without them would be worse than not serving.
-fn protections(spec: &TrafficPolicySpec) -> Vec<&'static str> {
-    let guards = spec.ai.as_ref().is_some_and(|ai| ai.prompt_guard.is_some());
-    let limits = spec.rate_limit.is_some();
-    [
-        ("ai.promptGuard", guards),
-        ("rateLimit", limits),
-        ("extAuth", spec.ext_auth.is_some()),
-        ("rbac", spec.rbac.is_some()),
-        ("csrf", spec.csrf.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(name, set)| set.then_some(name))
-    .collect()
-}
-
-/// Fields that shape traffic and are not acted on: served without them, and said so.
-fn not_acted_on(spec: &TrafficPolicySpec) -> Vec<&'static str> {
-    let guarded = protections(spec);
-    let ai = spec.ai.as_ref();
-    let own = [
-        ("ai.promptEnrichment", ai.is_some_and(|ai| ai.prompt_enrichment.is_some())),
-        ("ai.defaults", ai.is_some_and(|ai| !ai.defaults.is_empty())),
-        ("retry", spec.retry.is_some()),
-    ];
-    let own = own.into_iter().filter_map(|(name, set)| set.then_some(name));
-    own.chain(spec.unsupported_fields())
-        .filter(|name| !guarded.iter().any(|g| name == g || name.starts_with(&format!("{g}."))))
-        .collect()
-}
-
 fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>) -> ObjectReport {
     let spec = &policy.spec;
     let foreign: Vec<&str> = spec
@@ -205,7 +166,7 @@ fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>
         .filter(|t| !matches!(t.kind.as_str(), "Gateway" | "HTTPRoute"))
         .map(|t| t.kind.as_str())
         .collect();
-    let (blocked, partly) = (protections(spec), not_acted_on(spec));
+    let (blocked, partly) = (unbuilt::protecting(spec), unbuilt::shaping(spec));
     let mut conditions = vec![if !blocked.is_empty() {
         let message = format!(
             "not supported yet: {}; the rules it applies to answer 500 rather than serve without",

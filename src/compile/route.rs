@@ -176,7 +176,7 @@ fn references(context: &Context<'_>, subject: &RouteOf<'_>) -> Vec<(Reason, Stri
         let mut flaws = Flaws::default();
         let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
         let filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), 0);
-        rule::compile(context, &place, written, filters, &Merged::default(), &mut flaws);
+        rule::compile(context, &place, written, filters, Merged::default(), &mut flaws);
         unresolved.append(&mut flaws.unresolved);
     }
     unresolved
@@ -266,7 +266,7 @@ fn add_rules(
         });
         let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
         let matches = rule::matches(written, &mut flaws);
-        let rule = Arc::new(rule::compile(context, &place, written, filters, &policy, &mut flaws));
+        let rule = Arc::new(rule::compile(context, &place, written, filters, policy, &mut flaws));
         for (number, (path, conditions)) in matches.into_iter().enumerate() {
             let precedence = Precedence::new(&conditions, created, subject.name.to_string(), index, number);
             for host in hosts {

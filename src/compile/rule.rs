@@ -20,9 +20,10 @@ use crate::{
         duration::GoDuration,
         gateway::{BackendRef, HeaderMatchType, MethodMatch, PathMatchType, QueryMatchType, RouteMatch, RouteRule},
     },
+    policy::timeouts::Timeouts,
     snapshot::{
-        Action, AiUse, Backend, Conditions, PathPattern, Rule, RuleLabels, Split, Timeouts, UnavailableReason,
-        ValuePattern, WeightedBackend,
+        Action, AiUse, Backend, Conditions, PathPattern, Rule, RuleLabels, Split, UnavailableReason, ValuePattern,
+        WeightedBackend,
     },
 };
 
@@ -150,13 +151,16 @@ pub fn compile(
     context: &Context<'_>,
     place: &Place<'_>,
     written: &RouteRule,
-    filters: Filters,
-    policy: &Merged,
+    mut filters: Filters,
+    policy: Merged,
     flaws: &mut Flaws,
 ) -> Rule {
+    let Merged { rule: asked, blocked } = policy;
+    // Filters of the route go first: they are written nearer to the rule.
+    let policies = filters.policies().then(asked.policies);
     let mut problems = filters.problems;
-    let timeouts = timeouts(written, policy, &mut problems);
-    problems.extend(policy.blocked.iter().cloned());
+    let timeouts = timeouts(written, asked.timeouts, &mut problems);
+    problems.extend(blocked);
     let action = if !problems.is_empty() {
         let why = problems.join("; ");
         flaws.unsupported.append(&mut problems);
@@ -176,11 +180,10 @@ pub fn compile(
     Rule {
         labels,
         action,
-        request_headers: filters.request_headers,
-        response_headers: filters.response_headers,
+        policies,
         rewrite: filters.rewrite,
         timeouts,
-        streams: policy.streams,
+        streams: asked.streams,
         metrics: (!forwards).then(|| context.env.metrics.requests.route(place.gateway, place.route_name, "")),
     }
 }
@@ -190,7 +193,7 @@ pub fn name(rule: &RouteRule) -> Option<&str> {
     rule.name.as_deref().filter(|_| Feature::NamedRule.served())
 }
 
-fn timeouts(written: &RouteRule, policy: &Merged, problems: &mut Vec<String>) -> Timeouts {
+fn timeouts(written: &RouteRule, policy: Timeouts, problems: &mut Vec<String>) -> Timeouts {
     let mut read = |feature: Feature, name: &str, text: Option<&String>| -> Option<Option<Duration>> {
         let text = text?;
         feature.allowed(&format!("timeouts.{name}"), problems);
@@ -207,9 +210,9 @@ fn timeouts(written: &RouteRule, policy: &Merged, problems: &mut Vec<String>) ->
     let request = read(Feature::RequestTimeout, "request", own.and_then(|t| t.request.as_ref()));
     let backend = read(Feature::BackendTimeout, "backendRequest", own.and_then(|t| t.backend_request.as_ref()));
     Timeouts {
-        request: request.unwrap_or(policy.timeouts.request),
-        backend: backend.unwrap_or(policy.timeouts.backend),
-        stream_idle: policy.timeouts.stream_idle,
+        request: request.unwrap_or(policy.request),
+        backend: backend.unwrap_or(policy.backend),
+        stream_idle: policy.stream_idle,
     }
 }
 
@@ -226,7 +229,8 @@ fn forward(context: &Context<'_>, place: &Place<'_>, written: &RouteRule, flaws:
 }
 
 fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, flaws: &mut Flaws) -> WeightedBackend {
-    let filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default());
+    let mut filters = filters::of_backend(reference.filters.as_deref().unwrap_or_default());
+    let policies = filters.policies();
     let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(&place.route.namespace), &reference.name);
     let name: Arc<str> = key.to_string().into();
     let backend = if filters.problems.is_empty() {
@@ -245,8 +249,7 @@ fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, fl
     WeightedBackend {
         weight: u32::try_from(reference.weight.unwrap_or(1)).unwrap_or(0),
         backend,
-        request_headers: filters.request_headers,
-        response_headers: filters.response_headers,
+        policies,
         metrics: context.env.metrics.requests.route(place.gateway, place.route_name, &name),
         name,
     }

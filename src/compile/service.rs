@@ -7,8 +7,8 @@ use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOr
 use super::{Env, Objects, Scope, features::Feature};
 use crate::{
     api::{ObjectKey, condition::Reason},
-    snapshot::{Backend, HttpBackend, UnavailableReason},
-    upstream::{Origin, Pool, Transport},
+    snapshot::{Backend, Endpoint, HttpBackend, UnavailableReason},
+    upstream::{Origin, Transport},
 };
 
 /// Ready endpoints used of one Service. Beyond them, more would only cost memory.
@@ -46,12 +46,14 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
     if addresses.is_empty() && env.scope == Scope::Files {
         addresses = without_slices(objects, key, service, port.target_port.as_ref(), number);
     }
-    let pools: Vec<Arc<Pool>> = addresses
+    let endpoints: Vec<Endpoint> = addresses
         .into_iter()
         .take(MAX_ENDPOINTS)
-        .filter_map(|(host, port)| env.pools.get(&Origin { host, port, transport, provider: false }).ok())
+        .filter_map(|(host, port)| {
+            env.endpoint(&format!("Service {key}"), &Origin { host, port, transport, provider: false }).ok()
+        })
         .collect();
-    if pools.is_empty() {
+    if endpoints.is_empty() {
         return Ok(Backend::Unavailable(UnavailableReason {
             status: 503,
             why: format!("Service {key} has no ready endpoint"),
@@ -60,7 +62,7 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
     Ok(Backend::Http(Arc::new(HttpBackend {
         turns: env.balance.turns(&format!("Service {key}")),
         name: key.to_string().into(),
-        endpoints: pools,
+        endpoints,
     })))
 }
 

@@ -164,7 +164,7 @@ fn landed(rule: &Rule) -> String {
     let one = |backend: &WeightedBackend| match &backend.backend {
         Backend::Ai(_) => backend.name.to_string(),
         Backend::Http(http) => {
-            let origins = http.endpoints.iter().map(|e| e.origin().to_string());
+            let origins = http.endpoints.iter().map(|e| e.pool.origin().to_string());
             origins.collect::<Vec<_>>().join(",")
         }
         Backend::Unavailable(fail) => format!("{} {}", fail.status, fail.why),

@@ -1,8 +1,14 @@
-//! Listeners: bound and unbound as snapshots change, and the connections on them.
+//! Step 1, **accept**: ports are bound and unbound as snapshots change, and HTTP is served on their connections.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | nothing: a client has connected |
+//! | may read | the snapshot's ports, and their certificates |
+//! | may change | nothing of a request |
+//! | ends the connection | over the limit of connections, at a failed handshake, when no head comes in time |
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
@@ -12,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, extract::ConnectInfo};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -26,6 +33,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
 
 use super::{Shared, handler, peer::Peer};
 
@@ -54,13 +62,15 @@ pub struct Listeners {
     states: BindStates,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
+    router: Router,
 }
 
 impl Listeners {
     /// Nothing is bound yet.
     pub fn new(shared: Arc<Shared>, states: BindStates) -> Self {
         let connections = Arc::new(Semaphore::new(shared.settings.max_connections));
-        Self { shared, bound: BTreeMap::new(), states, connections, tasks: TaskTracker::new() }
+        let router = handler::router(Arc::clone(&shared));
+        Self { shared, bound: BTreeMap::new(), states, connections, tasks: TaskTracker::new(), router }
     }
 
     /// Follows the snapshot until `shutdown`, then drains: listeners close, replies under way finish within `grace`.
@@ -113,15 +123,13 @@ impl Listeners {
                 Ok(socket) => {
                     tracing::info!(port, "listener bound");
                     let token = CancellationToken::new();
-                    let accept = accept(
-                        socket,
-                        *port,
-                        Arc::clone(&self.shared),
-                        Arc::clone(&self.connections),
-                        self.tasks.clone(),
-                        token.clone(),
-                    );
-                    self.tasks.spawn(accept);
+                    let server = Server {
+                        port: *port,
+                        shared: Arc::clone(&self.shared),
+                        router: self.router.clone(),
+                        closing: token.clone(),
+                    };
+                    self.tasks.spawn(accept(socket, server, Arc::clone(&self.connections), self.tasks.clone()));
                     self.bound.insert(*port, token);
                 }
                 Err(error) => {
@@ -169,14 +177,18 @@ fn bind(port: u16) -> io::Result<TcpListener> {
     })
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What all connections of one port share.
+#[derive(Clone)]
+struct Server {
     port: u16,
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
-    tasks: TaskTracker,
+    router: Router,
+    /// Cancelled when the port is given up.
     closing: CancellationToken,
-) {
+}
+
+async fn accept(listener: TcpListener, server: Server, connections: Arc<Semaphore>, tasks: TaskTracker) {
+    let Server { port, shared, closing, .. } = &server;
     let open = shared.metrics.requests.connections(&port.to_string());
     loop {
         let accepted = tokio::select! {
@@ -198,7 +210,7 @@ async fn accept(
         };
         open.inc();
         let open = open.clone();
-        let connection = connection(stream, address, port, Arc::clone(&shared), closing.clone());
+        let connection = connection(stream, address, server.clone());
         tasks.spawn(async move {
             connection.await;
             open.dec();
@@ -207,21 +219,17 @@ async fn accept(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
-    port: u16,
-    shared: Arc<Shared>,
-    closing: CancellationToken,
-) {
+async fn connection(stream: TcpStream, address: SocketAddr, server: Server) {
+    let Server { port, shared, .. } = &server;
+    let port = *port;
     let _ = stream.set_nodelay(true);
     // The protocol is that of the snapshot at the time of the connection; a changed certificate serves the next one.
     let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
     let Some(config) = tls else {
-        return http(stream, Peer { address, port, secure: false }, shared, closing).await;
+        return http(stream, Peer { address, port, secure: false }, server).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => http(stream, Peer { address, port, secure: true }, shared, closing).await,
+        Ok(Ok(stream)) => http(stream, Peer { address, port, secure: true }, server).await,
         Ok(Err(error)) => {
             shared.metrics.requests.connections_rejected("tls").inc();
             tracing::debug!(port, %address, %error, "TLS handshake failed");
@@ -230,10 +238,11 @@ async fn connection(
     }
 }
 
-async fn http<S>(stream: S, peer: Peer, shared: Arc<Shared>, closing: CancellationToken)
+async fn http<S>(stream: S, peer: Peer, server: Server)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Server { shared, router, closing, .. } = server;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -251,10 +260,10 @@ where
     let first = Arc::clone(&begun);
     let patience = shared.settings.header_timeout;
     let cut = shared.cut.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         first.store(true, Ordering::Relaxed);
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(handler::handle(shared, peer, request).await) }
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().call(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

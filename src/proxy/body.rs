@@ -1,16 +1,17 @@
 //! Bodies: reading a request's whole, and what replies are made of.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use axum::body::Body as ClientBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::{ErrorKind, ProxyError, relay::Relay};
 
@@ -21,18 +22,20 @@ const RESERVE: usize = 256 * 1024;
 /// How long the body of a request that is refused is read and thrown away.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Reads a request's whole body.
+/// Reads a request's whole body and takes it. A body that is too large stays in `taken`: it may be read on, so that the
+/// client sees the reply.
 ///
 /// # Errors
 /// When it is over `limit`, not sent within `timeout`, or cut short.
-pub async fn read(mut body: Incoming, limit: usize, timeout: Duration) -> Result<Bytes, ProxyError> {
+pub async fn read(taken: &mut Option<ClientBody>, limit: usize, timeout: Duration) -> Result<Bytes, ProxyError> {
+    let Some(mut body) = taken.take() else { return Ok(Bytes::new()) };
     let too_large = || {
         let message = format!("the request body is larger than the limit of {limit} bytes");
         ProxyError::new(ErrorKind::BodyTooLarge, message).closing()
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
-        linger(body);
+        *taken = Some(body);
         return Err(too_large());
     }
     if body.is_end_stream() {
@@ -41,7 +44,7 @@ pub async fn read(mut body: Incoming, limit: usize, timeout: Duration) -> Result
     match tokio::time::timeout(timeout, collect(&mut body, limit, announced)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => {
-            linger(body);
+            *taken = Some(body);
             Err(too_large())
         }
         Ok(Err(error)) => {
@@ -54,7 +57,7 @@ pub async fn read(mut body: Incoming, limit: usize, timeout: Duration) -> Result
 
 /// Reads on beside a reply that did not need the body: to close while a client still sends resets the connection, and
 /// the client loses the reply. The task ends with the connection, and is short anyway.
-pub fn linger(mut body: Incoming) {
+pub fn linger(mut body: ClientBody) {
     if body.is_end_stream() {
         return;
     }
@@ -62,7 +65,7 @@ pub fn linger(mut body: Incoming) {
 }
 
 /// The body in one piece; `None` when it is over `limit`. A body that comes in one frame is not copied.
-async fn collect(body: &mut Incoming, limit: usize, announced: usize) -> Result<Option<Bytes>, hyper::Error> {
+async fn collect(body: &mut ClientBody, limit: usize, announced: usize) -> Result<Option<Bytes>, axum::Error> {
     let mut first: Option<Bytes> = None;
     let mut whole: Option<Vec<u8>> = None;
     while let Some(frame) = body.frame().await {
@@ -150,7 +153,15 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
-            Self::Relay(relay) => relay.poll_frame(cx),
+            Self::Relay(relay) => {
+                let polled = catch_unwind(AssertUnwindSafe(|| relay.poll_frame(cx)));
+                let Ok(polled) = polled else {
+                    relay.panicked();
+                    *self = Self::empty();
+                    return Poll::Ready(Some(Err(std::io::Error::other("the gateway failed to relay this reply"))));
+                };
+                polled
+            }
         }
     }
 

@@ -1,4 +1,12 @@
-//! A request as one target gets it: its path, its body with the few bytes that must change, its headers.
+//! Step 6, **encode**: a request as one target gets it: its path, its body with the few bytes that must change, its
+//! headers.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | a target is chosen for the next attempt |
+//! | may read | the client's head and body, the target |
+//! | may change | nothing of the client's request: another target may need it |
+//! | ends the request | never: a target that can't be asked is passed over |
 
 use std::time::SystemTime;
 
@@ -7,8 +15,8 @@ use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use secrecy::ExposeSecret;
 
 use super::{
-    ErrorKind, ProxyError, headers,
-    media::{self, Held, Wanted},
+    ErrorKind, ProxyError, body, headers,
+    media::{self, Files, Held, Wanted},
     translate::{self, ParsedRequest, Translation, is_of_a_dialect},
 };
 use crate::{
@@ -28,9 +36,17 @@ pub struct Encoded {
     pub body: Bytes,
     /// Keeps files that are in the body counted as held until it was sent.
     #[expect(dead_code, reason = "held, not read")]
-    pub held: Vec<Held>,
+    pub held: Option<Held>,
     /// How the reply goes back.
-    pub way: ReplyPlan,
+    pub plan: ReplyPlan,
+}
+
+impl Encoded {
+    /// How the reply goes back; the memory of the body is given back.
+    pub fn into_plan(self) -> ReplyPlan {
+        body::recycle(self.body);
+        self.plan
+    }
 }
 
 /// How a reply goes back to the client.
@@ -65,11 +81,6 @@ pub struct Caller<'a> {
 }
 
 impl ClientRequest<'_, '_> {
-    /// Who asks.
-    pub const fn caller(&self) -> Caller<'_> {
-        Caller { headers: self.headers, query: self.query }
-    }
-
     /// Path and body for `target`.
     ///
     /// # Errors
@@ -80,9 +91,8 @@ impl ClientRequest<'_, '_> {
         // Asked first even when overridden: it refuses what the provider can't be asked.
         let path = path_of(provider, self.ask, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
-        let held = Vec::new();
         let Some(top) = self.top else {
-            return Ok(Encoded { path, body: self.body.clone(), held, way: ReplyPlan::default() });
+            return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
         };
         if self.ask.endpoint == Endpoint::Messages && !self.inlined && names_url(top) && !fetches_urls(provider, model)
         {
@@ -122,8 +132,8 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded {
             path,
             body: splice.apply(self.body),
-            held,
-            way: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
+            held: None,
+            plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
         })
     }
 
@@ -138,13 +148,13 @@ impl ClientRequest<'_, '_> {
         Some(Box::new(Translation::of_errors(family, to, head)))
     }
 
-    /// Path and body for a target that speaks another dialect. `question` is read once, for the first such target.
+    /// Path and body for a target that speaks another dialect. `files` are those that were fetched for this request.
     ///
     /// # Errors
     /// When there is no such translation, or the target can't be asked this.
-    pub async fn translate<'q>(
-        &'q self,
-        question: &mut Option<ParsedRequest<'q>>,
+    pub async fn translate(
+        &self,
+        files: &mut Files,
         target: &Target,
         strict: bool,
         fetcher: &Fetcher,
@@ -157,26 +167,29 @@ impl ClientRequest<'_, '_> {
         };
         let (to, server) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
         if to == dialect {
-            return self.inline(top, target, fetcher).await;
+            return self.inline(top, files, target, fetcher).await;
         }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
         let native = native_request(to, self.ask.stream != StreamMode::No, model);
         let path = provider.path(&native, Some(model), None).map_err(refused)?;
-        let question = match question {
-            Some(question) => question,
-            None => question.insert(ParsedRequest::read(dialect, self.ask, top)?),
-        };
-        question.inline(server, fetcher).await?;
-        let (body, dropped) = question.write((to, server), model, provider.extra_body_fields(&native), strict)?;
+        let mut parsed = ParsedRequest::read(dialect, self.ask, top)?;
+        parsed.inline(server, files, fetcher).await?;
+        let (body, dropped) = parsed.write((to, server), model, provider.extra_body_fields(&native), strict)?;
         let head = translate::head(self.ask, model, ParsedRequest::wants_usage(top));
-        let back = question.back(to, native.stream, dropped, head);
-        let way = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
-        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: question.held(), way })
+        let back = parsed.back(to, native.stream, dropped, head);
+        let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
     }
 
     /// Path and body for a target that speaks Messages and fetches nothing: files that the client names by URL are written into the
     /// body, which stays as it is otherwise.
-    async fn inline(&self, top: &TopLevel<'_>, target: &Target, fetcher: &Fetcher) -> Result<Encoded, ProxyError> {
+    async fn inline(
+        &self,
+        top: &TopLevel<'_>,
+        files: &mut Files,
+        target: &Target,
+        fetcher: &Fetcher,
+    ) -> Result<Encoded, ProxyError> {
         let messages = top.get("messages").map_or(&[][..], |member| member.value);
         // The scan has checked the body's encoding.
         let links = linked::linked(std::str::from_utf8(messages).unwrap_or_default());
@@ -184,7 +197,7 @@ impl ClientRequest<'_, '_> {
         let wanted: Vec<Wanted> =
             links.iter().map(|link| Wanted { place: place(link), url: link.url.clone() }).collect();
         let mut size = self.body.len();
-        let files = media::fetch(&wanted, &mut size, fetcher).await?;
+        files.fetch(&wanted, &mut size, fetcher).await?;
         let (mut out, mut done) = (Vec::with_capacity(size), 0);
         for link in links {
             let Some(file) = files.get(&link.url) else { continue };
@@ -202,7 +215,7 @@ impl ClientRequest<'_, '_> {
         let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
         let encoded = request.encode(target);
         let encoded = encoded.map_err(|refusal| refused(refusal, self.ask, target.provider.info().name))?;
-        Ok(Encoded { held: vec![files.held], ..encoded })
+        Ok(Encoded { held: files.held(), ..encoded })
     }
 }
 
@@ -214,7 +227,7 @@ impl Caller<'_> {
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.
     pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
         let mut out = headers::to_provider(self.headers);
-        if encoded.way.translation.is_some() {
+        if encoded.plan.translation.is_some() {
             out = out
                 .into_iter()
                 .filter_map(|(name, value)| Some((name?, value)))

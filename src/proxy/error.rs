@@ -1,11 +1,11 @@
 //! Every error the gateway makes, in one table: status, dialect class, code, metric word.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::ReplyBody;
 use crate::{
     dialect::{ErrorClass, ErrorShape, Family},
-    upstream::{CredentialError, SendError, SendErrorKind},
+    upstream::{CredentialError, SendError, SendErrorKind, balance::AttemptOutcome},
 };
 
 /// What went wrong.
@@ -55,6 +55,10 @@ pub enum ErrorKind {
     UpstreamProtocol,
     /// The backend took too long.
     UpstreamTimeout,
+    /// A policy refuses the request; its own status and class are in the error.
+    Refused,
+    /// The gateway's own code panicked.
+    Panic,
     /// The client went away.
     ClientClosed,
     /// The process ends, and the time for replies under way is over.
@@ -95,6 +99,8 @@ impl ErrorKind {
             Self::UpstreamClosed => (502, C::BadGateway, "upstream_closed"),
             Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
             Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
+            Self::Refused => (403, C::Permission, "refused"),
+            Self::Panic => (500, C::Internal, "panic"),
             Self::ClientClosed => (499, C::InvalidRequest, "client_closed"),
             Self::Shutdown => (503, C::Unavailable, "shutdown"),
         };
@@ -109,6 +115,17 @@ impl ErrorKind {
     /// The HTTP status.
     pub const fn status(self) -> u16 {
         self.row().status
+    }
+
+    /// How an attempt ended that has this error.
+    pub const fn attempt_outcome(self) -> AttemptOutcome {
+        match self {
+            Self::Unreachable | Self::UpstreamTls | Self::UpstreamClosed => AttemptOutcome::Unreachable,
+            Self::UpstreamTimeout => AttemptOutcome::TimedOut,
+            Self::UpstreamProtocol => AttemptOutcome::Broken,
+            Self::ClientClosed | Self::Shutdown | Self::BodyIncomplete => AttemptOutcome::Abandoned,
+            _ => AttemptOutcome::NotSent,
+        }
     }
 }
 
@@ -125,18 +142,20 @@ pub struct ProxyError {
     pub allow: Option<&'static str>,
     /// Whether the request's body was not read to its end: the connection can't be used again.
     pub close: bool,
+    /// Status and class that a policy has chosen.
+    pub refused: Option<(u16, ErrorClass)>,
 }
 
 impl ProxyError {
     /// An error that says the same to the client and to the log.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, cause: message.clone(), message, allow: None, close: false }
+        Self::with_cause(kind, message.clone(), message)
     }
 
     /// An error whose cause is only for the log.
     pub fn with_cause(kind: ErrorKind, message: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: cause.into(), allow: None, close: false }
+        Self { kind, message: message.into(), cause: cause.into(), allow: None, close: false, refused: None }
     }
 
     /// The same, after which the connection is closed.
@@ -177,14 +196,15 @@ impl ProxyError {
     /// The error's shape in every dialect.
     pub fn shape(&self) -> ErrorShape<'_> {
         let row = self.kind.row();
-        ErrorShape { status: row.status, class: row.class, code: row.word, message: &self.message }
+        let (status, class) = self.refused.unwrap_or((row.status, row.class));
+        ErrorShape { status, class, code: row.word, message: &self.message }
     }
 
     /// The reply in the client's dialect. `trace_id` lets the client's report find the log line.
-    pub fn reply(self, family: Family, trace_id: &str) -> Response<ReplyBody> {
-        let body = self.shape().body(family, Some(trace_id));
-        let mut reply = Response::new(ReplyBody::full(body.into()));
-        *reply.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    pub fn reply(self, family: Family, trace_id: &str) -> Response<Bytes> {
+        let shape = self.shape();
+        let mut reply = Response::new(Bytes::from(shape.body(family, Some(trace_id))));
+        *reply.status_mut() = StatusCode::from_u16(shape.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::from_str(trace_id) {

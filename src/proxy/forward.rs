@@ -1,67 +1,90 @@
-//! An exchange with a plain HTTP server: a Service or a `static` Backend. Bodies pass through unread.
+//! The shorter path to a plain HTTP server: a Service or a `static` Backend. Bodies pass through unread.
+//!
+//! It stands for the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint is
+//! chosen in turn.
 
-use std::sync::Arc;
-
-use http::{Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
-use hyper::body::Incoming;
+use axum::body::Body;
+use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
 
 use super::{
-    ErrorKind, ProxyError, ReplyBody, RequestRecord,
-    exchange::{Failed, RouteContext},
+    ErrorKind, ProxyError, RequestRecord, RouteContext,
+    finish::{Failure, Reply},
     headers,
     peer::Peer,
-    relay::{Relay, RelayForm},
+    policies,
+    relay::{RelayForm, RelayPlan},
+    select::worth_another,
+    send::too_slow,
 };
 use crate::{
     dialect::{Family, StreamMode},
-    snapshot::{HttpBackend, Rule, WeightedBackend},
-    upstream::{self, Pool, SendError, Transport, UpstreamBody},
+    snapshot::{Endpoint, HttpBackend, Rule},
+    upstream::{
+        self, SendError, Transport, UpstreamBody,
+        balance::{Attempt, AttemptOutcome},
+    },
 };
+
+/// The dialect of errors: clients of plain servers speak none.
+const DIALECT: Family = Family::OpenAi;
 
 /// Serves one request from a plain server.
 pub async fn forward(
-    chosen: RouteContext<'_>,
+    context: &mut RouteContext<'_>,
     backend: &HttpBackend,
-    parts: Parts,
-    incoming: Incoming,
+    parts: &Parts,
+    body: &mut Option<Body>,
     peer: Peer,
-    mut record: RequestRecord,
-) -> Result<Response<ReplyBody>, Failed> {
-    let RouteContext { settings, rule, matched, weighted } = chosen;
-    let Some(pool) = backend.next() else {
-        let error = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
-        return Err((error, Family::OpenAi, record));
-    };
-    let request = match rewritten(rule, weighted, matched, parts, incoming, peer) {
-        Ok(request) => request,
-        Err(error) => return Err((error, Family::OpenAi, record)),
-    };
-    let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
-    let limits = [rule.timeouts.request, rule.timeouts.backend];
-    let limit = limits.into_iter().flatten().min().unwrap_or(settings.backend_timeout);
-    let reply = match tokio::time::timeout(limit, send(pool, request, &mut record)).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => return Err((ProxyError::upstream(&error), Family::OpenAi, record)),
-        Err(_) => {
-            let error = ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time");
-            return Err((error, Family::OpenAi, record));
-        }
-    };
-    let (mut parts, body) = reply.into_parts();
-    record.status(parts.status.as_u16());
-    headers::from_server(&mut parts.headers);
-    rule.response_headers.apply(&mut parts.headers);
-    weighted.response_headers.apply(&mut parts.headers);
-    let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let form = RelayForm { family: Family::OpenAi, mode: StreamMode::No, unwrap: None, idle, deadline };
-    parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(parts, ReplyBody::Relay(Box::new(Relay::new(body, None, record, form)))))
+    record: &mut RequestRecord,
+) -> Result<Reply, Failure> {
+    try_forward(context, backend, parts, body, peer, record).await.map_err(|error| error.to(DIALECT))
 }
 
-/// Sends; a request that changes nothing and has no body goes once more on a fresh connection when a kept one proved
+async fn try_forward(
+    context: &mut RouteContext<'_>,
+    backend: &HttpBackend,
+    parts: &Parts,
+    body: &mut Option<Body>,
+    peer: Peer,
+    record: &mut RequestRecord,
+) -> Result<Reply, ProxyError> {
+    let endpoint =
+        backend.next().ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint"))?;
+    let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
+    policies::apply_to_head(context, &mut headers).await?;
+    let path = rewritten(context.rule, context.matched, parts, &mut headers)?;
+    let body = body.take().filter(|body| !http_body::Body::is_end_stream(body));
+    let mut request = Request::new(body.map_or_else(UpstreamBody::empty, UpstreamBody::Stream));
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = Uri::from(path);
+    *request.headers_mut() = headers;
+
+    context.start_clock();
+    let limits = [context.rule.timeouts.request, context.rule.timeouts.backend];
+    let limit = limits.into_iter().flatten().min().unwrap_or(context.settings.backend_timeout);
+    let mut attempt = Attempt::begin(&endpoint.state);
+    let sent = tokio::time::timeout(limit, send(endpoint, request, record)).await;
+    let reply = sent.map_err(|_| too_slow()).and_then(|sent| sent.map_err(|error| ProxyError::upstream(&error)));
+    let reply = reply.inspect_err(|error| attempt.ended(error.kind.attempt_outcome()))?;
+    if worth_another(reply.status()) {
+        attempt.ended(AttemptOutcome::Refused);
+    }
+    let (mut parts, body) = reply.into_parts();
+    headers::from_server(&mut parts.headers);
+    let form = RelayForm {
+        family: DIALECT,
+        mode: StreamMode::No,
+        unwrap: None,
+        idle: context.idle_timeout,
+        deadline: context.deadline,
+    };
+    Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: None, form, attempt })))
+}
+
+/// Sends; a request that changes nothing and has no body goes once more on a fresh connection when an idle one proved
 /// stale. A body that passes through can't be sent twice: over HTTP/1 it gets a fresh connection to begin with.
 async fn send(
-    pool: &Arc<Pool>,
+    endpoint: &Endpoint,
     request: Request<UpstreamBody>,
     record: &mut RequestRecord,
 ) -> Result<Response<upstream::ReplyBody>, SendError> {
@@ -73,6 +96,7 @@ async fn send(
         copy.headers_mut().clone_from(request.headers());
         copy
     });
+    let pool = &endpoint.pool;
     let multiplexed = pool.origin().transport == Transport::Http2;
     record.attempt_plain();
     match (pool.send(request, !bodiless && !multiplexed).await, again) {
@@ -84,35 +108,15 @@ async fn send(
     }
 }
 
-fn rewritten(
-    rule: &Rule,
-    weighted: &WeightedBackend,
-    matched: usize,
-    parts: Parts,
-    incoming: Incoming,
-    peer: Peer,
-) -> Result<Request<UpstreamBody>, ProxyError> {
-    let mut out_headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
-    rule.request_headers.apply(&mut out_headers);
-    weighted.request_headers.apply(&mut out_headers);
-    let mut path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if let Some(rewrite) = &rule.rewrite {
-        if let Some(host) = &rewrite.host {
-            out_headers.insert(header::HOST, host.clone());
-        }
-        if let Some(change) = &rewrite.path {
-            let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-            path = PathAndQuery::try_from(format!("{}{query}", change.apply(parts.uri.path(), matched)))
-                .map_err(|_| ProxyError::new(ErrorKind::BadRequest, "the rewritten path is not valid"))?;
-        }
+/// The path that the server is asked for, and its `Host`, as the rule rewrites them.
+fn rewritten(rule: &Rule, matched: usize, parts: &Parts, headers: &mut HeaderMap) -> Result<PathAndQuery, ProxyError> {
+    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let Some(rewrite) = &rule.rewrite else { return Ok(path) };
+    if let Some(host) = &rewrite.host {
+        headers.insert(header::HOST, host.clone());
     }
-    let mut out = Request::new(if http_body::Body::is_end_stream(&incoming) {
-        UpstreamBody::empty()
-    } else {
-        UpstreamBody::Stream(incoming)
-    });
-    *out.method_mut() = parts.method;
-    *out.uri_mut() = Uri::from(path);
-    *out.headers_mut() = out_headers;
-    Ok(out)
+    let Some(change) = &rewrite.path else { return Ok(path) };
+    let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    PathAndQuery::try_from(format!("{}{query}", change.apply(parts.uri.path(), matched)))
+        .map_err(|_| ProxyError::new(ErrorKind::BadRequest, "the rewritten path is not valid"))
 }

@@ -6,9 +6,10 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery};
 
 use super::{
-    ErrorKind, ProxyError, ReplyBody, RequestRecord,
+    ErrorKind, ProxyError, RequestRecord,
     encode::{ClientRequest, Encoded, ReplyPlan, refused},
-    exchange::{Attempt, Outcome, RouteContext},
+    finish::Reply,
+    send::Sender,
     translate::{self, DROPPED, ReadLimits, Translation},
 };
 use crate::{
@@ -44,7 +45,7 @@ pub struct Plan {
 }
 
 /// An answer that is complete.
-pub struct Known {
+pub struct LocalReply {
     answer: Answer,
     dropped: Unsupported,
 }
@@ -105,9 +106,9 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
         let path = provider.path(&sent.ask, model, sent.query).map_err(|refusal| refused(refusal, ask, info.name))?;
         let head = translate::head(ask, model.unwrap_or_default(), false);
         let errors = Translation::of_errors(info.family, conversation_of(ask.family), head);
-        let way = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
+        let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
-        Ok(Encoded { path, body: sent.body.clone(), held: Vec::new(), way })
+        Ok(Encoded { path, body: sent.body.clone(), held: None, plan })
     });
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if ask.endpoint.has_body() { Method::POST } else { Method::GET };
@@ -174,15 +175,15 @@ fn source(target: &Target, rule: &Rule, backend: &AiBackend, family: Family) -> 
 
 impl Plan {
     /// Whether the answer is known without the target.
-    pub fn asks_nobody(&self) -> bool {
+    pub fn needs_no_request(&self) -> bool {
         self.encoded.is_empty()
     }
 
-    /// The answer of a plan that [asks nobody](Self::asks_nobody).
+    /// The answer of a plan that [needs no request](Self::needs_no_request).
     ///
     /// # Errors
-    /// When it asks somebody.
-    pub fn known(self) -> Result<Known, ProxyError> {
+    /// When it needs one.
+    pub fn known(self) -> Result<LocalReply, ProxyError> {
         known(self.lookup, &[])
     }
 
@@ -191,12 +192,12 @@ impl Plan {
     ///
     /// # Errors
     /// When the target can't be reached, or what it replies is no answer.
-    pub async fn run(self, attempt: &Attempt<'_>, reading: &ReadLimits) -> Result<Outcome, ProxyError> {
+    pub async fn run(self, sender: &Sender<'_>, reading: &ReadLimits) -> Result<Outcome, ProxyError> {
         let Self { lookup, encoded, method } = self;
         let method = &method;
         let mut replies = Vec::with_capacity(encoded.len());
         let mut room = MAX_REPLIES;
-        let mut waiting = stream::iter(encoded).map(|encoded| ask(attempt, method, encoded, reading)).buffered(AT_ONCE);
+        let mut waiting = stream::iter(encoded).map(|encoded| ask(sender, method, encoded, reading)).buffered(AT_ONCE);
         while let Some(reply) = waiting.next().await {
             match reply? {
                 Asked::Said(said) => {
@@ -208,16 +209,16 @@ impl Plan {
                     replies.push(said);
                 }
                 Asked::Refused(refused) => {
-                    let (reply, way) = *refused;
+                    let (reply, plan) = *refused;
                     return Ok(match lookup.without(reply.status().as_u16()) {
-                        Some(answer) => Outcome::Known(Known { answer, dropped: lookup.dropped }),
-                        None => Outcome::Reply(reply, way),
+                        Some(answer) => Outcome::Local(LocalReply { answer, dropped: lookup.dropped }),
+                        None => Outcome::Reply(Box::new(reply), plan),
                     });
                 }
             }
         }
         drop(waiting);
-        known(lookup, &replies).map(Outcome::Known)
+        known(lookup, &replies).map(Outcome::Local)
     }
 }
 
@@ -230,40 +231,44 @@ enum Asked {
 }
 
 async fn ask(
-    attempt: &Attempt<'_>,
+    sender: &Sender<'_>,
     method: &Method,
     encoded: Encoded,
     reading: &ReadLimits,
 ) -> Result<Asked, ProxyError> {
-    let reply = attempt.run(method, &encoded).await?;
+    let reply = sender.send(method, &encoded).await?;
     if !reply.status().is_success() {
-        return Ok(Asked::Refused(Box::new((reply, encoded.way))));
+        return Ok(Asked::Refused(Box::new((reply, encoded.plan))));
     }
     let tokens = reply.headers().get(COUNTED).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = translate::collect(reply.into_body(), MAX_REPLIES, reading).await?;
     Ok(Asked::Said(Said { body, tokens }))
 }
 
-fn known(mut lookup: Lookup, replies: &[Said]) -> Result<Known, ProxyError> {
+fn known(mut lookup: Lookup, replies: &[Said]) -> Result<LocalReply, ProxyError> {
     let dropped = std::mem::take(&mut lookup.dropped);
     let answer = lookup
         .answer(replies)
         .map_err(|failure| ProxyError::new(ErrorKind::UpstreamProtocol, failure.message.into_owned()))?;
-    Ok(Known { answer, dropped })
+    Ok(LocalReply { answer, dropped })
 }
 
-impl Known {
+/// What a lookup came to.
+pub enum Outcome {
+    /// The provider's error, which goes back as the plan says.
+    Reply(Box<Response<upstream::ReplyBody>>, ReplyPlan),
+    /// The one answer.
+    Local(LocalReply),
+}
+
+impl LocalReply {
     /// The reply to the client.
-    pub fn reply(self, chosen: &RouteContext<'_>, method: &Method, mut record: RequestRecord) -> Response<ReplyBody> {
+    pub fn into_reply(self, record: &mut RequestRecord) -> Reply {
         let Self { answer: Answer { body, usage, model, estimated }, dropped } = self;
-        let head = *method == Method::HEAD;
         record.dropped(&dropped);
-        record.status(200);
-        record.passed(if head { 0 } else { body.len() });
         let told = usage.prompt.is_some();
         record.counted(Totals { usage, model, estimated: estimated && told, ..Totals::default() });
-        record.complete();
-        let mut reply = Response::new(if head { ReplyBody::empty() } else { ReplyBody::full(Bytes::from(body)) });
+        let mut reply = Response::new(Bytes::from(body));
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if estimated {
@@ -274,8 +279,6 @@ impl Known {
         {
             headers.insert(DROPPED, names);
         }
-        chosen.rule.response_headers.apply(headers);
-        chosen.weighted.response_headers.apply(headers);
-        reply
+        Reply::Local(reply)
     }
 }

@@ -20,11 +20,11 @@ pub struct Wanted {
     pub url: String,
 }
 
-/// What was fetched for one request.
+/// What was fetched for one request, for all its targets.
+#[derive(Default)]
 pub struct Files {
     found: HashMap<String, Fetched>,
-    /// Keeps the bytes counted as held, for as long as somebody has it.
-    pub held: Held,
+    held: Option<Held>,
 }
 
 /// A share of what all requests may hold of fetched files.
@@ -35,37 +35,43 @@ impl Files {
     pub fn get(&self, url: &str) -> Option<&Fetched> {
         self.found.get(url)
     }
-}
 
-/// Fetches each URL of `wanted` once, however often it stands there. `size` is that of the request without the files, and
-/// becomes that with them.
-///
-/// # Errors
-/// When one can't be fetched, or they are too many or too large.
-pub async fn fetch(wanted: &[Wanted], size: &mut usize, fetcher: &Fetcher) -> Result<Files, ProxyError> {
-    if let Some(one) = wanted.get(MAX_FETCHES) {
-        return Err(bad(&one.place, "it is one too many to fetch"));
+    /// Keeps the bytes counted as held, for as long as somebody has it.
+    pub fn held(&self) -> Option<Held> {
+        self.held.clone()
     }
-    let mut once: Vec<&Wanted> = Vec::new();
-    for one in wanted {
-        if !once.iter().any(|known| known.url == one.url) {
-            once.push(one);
+
+    /// Fetches each URL of `wanted` that is not here yet, once, however often it is named. `size` is that of the request
+    /// without the files, and becomes that with them.
+    ///
+    /// # Errors
+    /// When one can't be fetched, or they are too many or too large.
+    pub async fn fetch(&mut self, wanted: &[Wanted], size: &mut usize, fetcher: &Fetcher) -> Result<(), ProxyError> {
+        if let Some(one) = wanted.get(MAX_FETCHES) {
+            return Err(bad(&one.place, "it is one too many to fetch"));
         }
-    }
-    let allowance = fetcher.allowance();
-    let running = once.iter().map(|one| {
-        let allowance = &allowance;
-        async move { fetcher.get(&one.url, allowance).await.map_err(|why| bad(&one.place, &why)) }
-    });
-    let files = try_join_all(running).await?;
-    let found: HashMap<String, Fetched> = once.iter().map(|one| one.url.clone()).zip(files).collect();
-    for one in wanted {
-        *size += found.get(&one.url).map_or(0, |file| file.base64.len());
-        if *size > MAX_BODY {
-            return Err(bad(&one.place, "with it the request becomes too large"));
+        let mut missing: Vec<&Wanted> = Vec::new();
+        for one in wanted {
+            if self.get(&one.url).is_none() && !missing.iter().any(|other| other.url == one.url) {
+                missing.push(one);
+            }
         }
+        if !missing.is_empty() {
+            let allowance: &Allowance = self.held.get_or_insert_with(|| Arc::new(fetcher.allowance()));
+            let running = missing
+                .iter()
+                .map(async |one| fetcher.get(&one.url, allowance).await.map_err(|why| bad(&one.place, &why)));
+            let files = try_join_all(running).await?;
+            self.found.extend(missing.iter().map(|one| one.url.clone()).zip(files));
+        }
+        for one in wanted {
+            *size += self.get(&one.url).map_or(0, |file| file.base64.len());
+            if *size > MAX_BODY {
+                return Err(bad(&one.place, "with it the request becomes too large"));
+            }
+        }
+        Ok(())
     }
-    Ok(Files { found, held: Arc::new(allowance) })
 }
 
 /// The error for a file that can't be had.

@@ -1,19 +1,46 @@
-//! The request path, read from top to bottom: listener, handler, exchange with a provider or a plain server, relay,
-//! account.
+//! The request path. Each step is a module, and its page says what it may read, what it may change, and what has
+//! happened before it.
+//!
+//! ```text
+//! accept ─> route ─> classify ─> request policies ─> select ─┬─> encode ─> send ─┐
+//!                                                    ▲       └── next target <───┤
+//!                                        upstream::balance                       ▼
+//! client <─ record <─ finish <─ relay <─ reply filters <─────────────────────────┘
+//! ```
+//!
+//! | step | module | in one sentence |
+//! | --- | --- | --- |
+//! | 1 accept | `accept` | takes connections on the ports of the snapshot, and serves HTTP on them |
+//! | 2 route | [`route`] | loads the snapshot, once, and finds the rule |
+//! | 3 classify | `classify` | reads the body and finds out what is asked of an LLM API |
+//! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
+//! | 5 select | `select` | the one loop of attempts: which target answers |
+//! | 6 encode | `encode`, `translate`, `lookup` | what one target is sent |
+//! | 7 send | `send` | one attempt at one target |
+//! | 8 reply filters, 9 relay | `relay` | the reply on its way back, frame by frame |
+//! | 10 finish | `finish` | every reply passes here, whoever made it |
+//! | 11 record | `record` | what one request was: metrics and log are made of it, in its drop |
+//!
+//! `handler` runs them in this order. Plain servers have a shorter path: `forward` stands for steps 3 and 5 to 7.
 
-mod record;
+mod accept;
 mod body;
+mod classify;
 mod encode;
 mod error;
-mod exchange;
+mod finish;
 mod forward;
 mod handler;
 mod headers;
-mod listener;
 mod lookup;
 mod media;
 mod peer;
+mod policies;
+mod record;
 mod relay;
+mod route;
+mod select;
+mod send;
 mod trace;
 mod translate;
 
@@ -22,15 +49,16 @@ use std::{
     time::Duration,
 };
 
+pub use accept::{BindStates, Listeners};
 pub use body::ReplyBody;
 pub use error::{ErrorKind, ProxyError};
-pub use listener::{BindStates, Listeners};
 pub use record::RequestRecord;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    snapshot::Snapshots,
+    snapshot::{Matched, Rule, Snapshots, WeightedBackend},
     telemetry::{Metrics, requests::RouteMetrics},
     upstream::Fetcher,
 };
@@ -84,3 +112,44 @@ impl Default for Settings {
         }
     }
 }
+
+/// Where a request was routed to, and the bounds that hold there.
+pub struct RouteContext<'a> {
+    /// Bounds of the data plane.
+    settings: &'a Settings,
+    /// The rule that matched.
+    rule: &'a Rule,
+    /// Length of the path's part that matched.
+    matched: usize,
+    /// The backend that was chosen.
+    weighted: &'a WeightedBackend,
+    /// How long one attempt may take to the head of its reply.
+    attempt_timeout: Duration,
+    /// How long a reply may be silent once it has begun.
+    idle_timeout: Duration,
+    /// When the reply must have ended, over all attempts.
+    deadline: Option<Instant>,
+}
+
+impl<'a> RouteContext<'a> {
+    fn new(settings: &'a Settings, matched: &'a Matched, weighted: &'a WeightedBackend) -> Self {
+        let timeouts = matched.rule.timeouts;
+        Self {
+            settings,
+            rule: &matched.rule,
+            matched: matched.matched,
+            weighted,
+            attempt_timeout: timeouts.backend.unwrap_or(settings.backend_timeout),
+            idle_timeout: timeouts.stream_idle.unwrap_or(settings.idle_timeout),
+            deadline: None,
+        }
+    }
+
+    /// The rule's bound on the whole request begins now.
+    fn start_clock(&mut self) {
+        self.deadline = self.rule.timeouts.request.map(|limit| Instant::now() + limit);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
-//! What is counted and logged of one request, whatever becomes of it: everything happens in the drop, so that
-//! cancelled and failed requests count too.
+//! Step 11, **record**: what one request was. The access log and the metrics are made of it.
+//!
+//! Everything happens in the drop, so that cancelled and failed requests count too. Earlier steps note here what they
+//! find out; nothing reads it but [`finish`](super::finish) and the drop.
 
 use std::{
     net::SocketAddr,
@@ -7,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Method;
+use http::{Method, request::Parts};
 
 use super::{ErrorKind, Shared, trace::TraceId};
 use crate::{
     conversation::Unsupported,
     dialect::{ApiRequest, StreamMode, reply::Totals},
+    policy::ReplyPolicy,
     provider::Info,
     snapshot::{Action, Backend, Rule, WeightedBackend},
     telemetry::{
@@ -62,15 +65,15 @@ struct Reply {
 
 impl RequestRecord {
     /// Begins the account of a request.
-    pub fn begin(shared: Arc<Shared>, client: SocketAddr, method: Method, path: String, trace: TraceId) -> Self {
+    pub fn begin(shared: Arc<Shared>, client: SocketAddr, parts: &Parts) -> Self {
         let start = Instant::now();
         Self {
             shared,
             start,
-            trace,
+            trace: TraceId::of(&parts.headers),
             client: SocketAddr::new(client.ip().to_canonical(), client.port()),
-            method,
-            path,
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
             generation: 0,
             in_flight: None,
             rule: None,
@@ -121,9 +124,9 @@ impl RequestRecord {
         }
     }
 
-    /// The last attempt was sent once more on a fresh connection.
-    pub fn resent(&mut self) {
-        self.attempts += 1;
+    /// The last attempt had to send `times` more requests on fresh connections.
+    pub const fn resent(&mut self, times: u32) {
+        self.attempts += times;
     }
 
     /// An attempt goes to a plain server.
@@ -207,6 +210,13 @@ impl RequestRecord {
         [prompt, completion]
     }
 
+    /// The reply policies of the rule and the backend that were chosen, as far as the request came.
+    pub fn reply_policies(&self) -> impl Iterator<Item = &dyn ReplyPolicy> {
+        let rule = self.rule.iter().flat_map(|rule| &rule.policies.reply);
+        let backend = self.backend().into_iter().flat_map(|backend| &backend.policies.reply);
+        rule.chain(backend).map(|policy| &**policy)
+    }
+
     fn backend(&self) -> Option<&WeightedBackend> {
         match &self.rule.as_ref()?.action {
             Action::Forward(split) => split.backends().get(self.chosen?),
@@ -226,7 +236,13 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         if !self.reply.complete {
-            let why = if self.shared.cut.is_cancelled() { ErrorKind::Shutdown } else { ErrorKind::ClientClosed };
+            let why = if std::thread::panicking() {
+                ErrorKind::Panic
+            } else if self.shared.cut.is_cancelled() {
+                ErrorKind::Shutdown
+            } else {
+                ErrorKind::ClientClosed
+            };
             self.reply.error = Some(why);
             if self.reply.status == 0 {
                 self.reply.status = why.status();

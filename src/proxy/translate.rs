@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 
 use super::{
     ErrorKind, ProxyError, body, headers,
-    media::{self, Held, Wanted},
-    relay::{Observer, RelayForm},
+    media::{Files, Wanted},
+    relay::Observer,
 };
 use crate::{
     conversation::{
@@ -44,14 +44,13 @@ const MAX_VALUES: usize = 250_000;
 /// Replies from here on are counted before they are read. Smaller ones can't hold too many values.
 const COUNTED: usize = 512 * 1024;
 
-/// What the client asks, read once for all targets that need it translated.
+/// What the client asks, read for a target that needs it translated.
 pub struct ParsedRequest<'a> {
     dialect: Dialect,
     request: Request<'a>,
     names: Arc<Names>,
     /// The schema of the answer in an object's, for those that take no other.
     wrapped: Option<Json<'static>>,
-    held: Vec<Held>,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
 }
@@ -74,14 +73,14 @@ impl<'a> ParsedRequest<'a> {
             Some(Format::Schema { schema, .. }) => wrap(schema),
             _ => None,
         };
-        Ok(Self { dialect, request, names, wrapped, held: Vec::new(), size: top.body().len() })
+        Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
     }
 
     /// Fetches media that stand at URLs, for servers that don't.
     ///
     /// # Errors
     /// When one can't be fetched, or there are too many.
-    pub async fn inline(&mut self, server: Server, fetcher: &Fetcher) -> Result<(), ProxyError> {
+    pub async fn inline(&mut self, server: Server, files: &mut Files, fetcher: &Fetcher) -> Result<(), ProxyError> {
         let (mut wanted, mut places) = (Vec::new(), Vec::new());
         for message in &mut self.request.messages {
             for part in &mut message.parts {
@@ -102,18 +101,12 @@ impl<'a> ParsedRequest<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let files = media::fetch(&wanted, &mut self.size, fetcher).await?;
+        files.fetch(&wanted, &mut self.size, fetcher).await?;
         for (one, media) in wanted.iter().zip(places) {
             let Some(file) = files.get(&one.url) else { continue };
             media.source = Source::Data { mime: file.mime.clone().into(), data: Text::from(file.base64.clone()) };
         }
-        self.held.push(files.held);
         Ok(())
-    }
-
-    /// What was fetched counts as held until the last body with it was sent.
-    pub fn held(&self) -> Vec<Held> {
-        self.held.clone()
     }
 
     /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`, nothing
@@ -471,9 +464,4 @@ pub fn is_of_a_dialect(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 7] = ["anthropic-", "openai-", "x-goog-", "x-amz-", "x-amzn-", "amz-", "x-stainless-"];
     PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
         || matches!(*name, header::ACCEPT | header::USER_AGENT)
-}
-
-/// The dialect family of a translated reply, for errors that are added to it.
-pub fn form(family: Family, mode: StreamMode, reading: &ReadLimits) -> RelayForm {
-    RelayForm { family, mode, unwrap: None, idle: reading.idle, deadline: reading.deadline }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
-use super::{HeaderEdits, UnavailableReason};
+use super::UnavailableReason;
 use crate::{
-    dialect::{Endpoint, Family},
+    dialect::{Endpoint as ApiEndpoint, Family},
+    policy::Policies,
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
@@ -112,7 +113,7 @@ pub struct AiBackend {
     /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
     pub strict: bool,
     /// What requests mean by their path's end, as the Backend lists it.
-    pub routes: Vec<(String, Endpoint)>,
+    pub routes: Vec<(String, ApiEndpoint)>,
     /// Whose turn it is in each group.
     pub turns: Arc<Turns>,
 }
@@ -139,19 +140,27 @@ pub struct AiUse {
     pub models: Vec<Vec<Arc<ModelCache>>>,
 }
 
+/// One address of a plain HTTP backend.
+pub struct Endpoint {
+    /// Connections.
+    pub pool: Arc<Pool>,
+    /// What is known of it from earlier attempts.
+    pub state: Arc<TargetState>,
+}
+
 /// A plain HTTP backend: a Service or a `static` Backend.
 pub struct HttpBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
-    /// One pool an endpoint; not empty.
-    pub endpoints: Vec<Arc<Pool>>,
+    /// Where it is reached; not empty.
+    pub endpoints: Vec<Endpoint>,
     /// Whose turn it is.
     pub turns: Arc<Turns>,
 }
 
 impl HttpBackend {
     /// The next endpoint in turn.
-    pub fn next(&self) -> Option<&Arc<Pool>> {
+    pub fn next(&self) -> Option<&Endpoint> {
         self.endpoints.get(self.turns.next_of(self.endpoints.len())?)
     }
 }
@@ -174,10 +183,8 @@ pub struct WeightedBackend {
     pub weight: u32,
     /// Where to.
     pub backend: Backend,
-    /// Edits of the request's headers for this backend.
-    pub request_headers: HeaderEdits,
-    /// Edits of the reply's headers for this backend.
-    pub response_headers: HeaderEdits,
+    /// What this use of it adds to the path of its requests.
+    pub policies: Policies,
     /// Counters of this rule and backend.
     pub metrics: Arc<RouteMetrics>,
 }

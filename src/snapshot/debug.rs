@@ -60,7 +60,7 @@ fn weighted(weighted: &WeightedBackend) -> Value {
 }
 
 fn endpoints(http: &HttpBackend) -> Value {
-    json!({"endpoints": http.endpoints.iter().map(|e| e.origin().to_string()).collect::<Vec<_>>()})
+    json!({"endpoints": http.endpoints.iter().map(|e| e.pool.origin().to_string()).collect::<Vec<_>>()})
 }
 
 fn target(target: &Target) -> Value {

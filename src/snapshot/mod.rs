@@ -10,11 +10,13 @@ mod tls;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-pub use backend::{AiBackend, AiUse, Backend, Credential, HttpBackend, SigningKeys, Split, Target, WeightedBackend};
+pub use backend::{
+    AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Target, WeightedBackend,
+};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
 pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
-pub use rule::{Action, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, Timeouts, UnavailableReason};
+pub use rule::{Action, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, UnavailableReason};
 use rustls::ServerConfig;
 pub use tls::TlsTable;
 

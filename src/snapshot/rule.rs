@@ -1,11 +1,14 @@
 //! What happens to a request that matched.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::Split;
-use crate::telemetry::requests::RouteMetrics;
+use crate::{
+    policy::{Policies, timeouts::Timeouts},
+    telemetry::requests::RouteMetrics,
+};
 
 /// Names of a rule for metrics, logs and debug output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +28,8 @@ pub struct Rule {
     pub labels: RuleLabels,
     /// What is done.
     pub action: Action,
-    /// Edits of the request's headers.
-    pub request_headers: HeaderEdits,
-    /// Edits of the reply's headers.
-    pub response_headers: HeaderEdits,
+    /// What it adds to the path of its requests.
+    pub policies: Policies,
     /// Edits of the request's URL, for plain Services. A provider's own path wins over it.
     pub rewrite: Option<Rewrite>,
     /// Bounds in time.
@@ -62,43 +63,6 @@ pub struct UnavailableReason {
     pub status: u16,
     /// For the log.
     pub why: String,
-}
-
-/// Bounds in time; `None` is no bound of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// From the request to the end of the reply, over all attempts.
-    pub request: Option<Duration>,
-    /// From sending to the head of the reply, per attempt.
-    pub backend: Option<Duration>,
-    /// Silence within a stream.
-    pub stream_idle: Option<Duration>,
-}
-
-/// Edits of a set of headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// Replaced or added.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Added beside what is there.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removed.
-    pub remove: Vec<HeaderName>,
-}
-
-impl HeaderEdits {
-    /// Edits `headers`.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.set {
-            headers.insert(name.clone(), value.clone());
-        }
-        for (name, value) in &self.add {
-            headers.append(name.clone(), value.clone());
-        }
-        for name in &self.remove {
-            headers.remove(name);
-        }
-    }
 }
 
 /// How a path is rewritten.
@@ -213,20 +177,5 @@ mod tests {
         assert_eq!(at(&Redirect { scheme: Some("https"), port: Some(8443), ..plain.clone() }), "https://h:8443/a?q=1");
         let moved = Redirect { host: Some("x".into()), path: Some(PathRewrite::Full("/b".into())), ..plain };
         assert_eq!(at(&moved), "http://x:8080/b?q=1");
-    }
-
-    #[test]
-    fn header_edits() {
-        let pair = |n: &'static str, v: &'static str| (HeaderName::from_static(n), HeaderValue::from_static(v));
-        let edits = HeaderEdits {
-            set: vec![pair("a", "new")],
-            add: vec![pair("b", "2")],
-            remove: vec![HeaderName::from_static("c")],
-        };
-        let mut headers: HeaderMap = [pair("a", "old"), pair("b", "1"), pair("c", "x")].into_iter().collect();
-        edits.apply(&mut headers);
-        assert_eq!(headers["a"], "new");
-        assert_eq!(headers.get_all("b").iter().count(), 2);
-        assert!(!headers.contains_key("c"));
     }
 }

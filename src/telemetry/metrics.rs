@@ -25,6 +25,8 @@ pub struct Metrics {
     pub watches: WatchMetrics,
     /// Log lines that were dropped because nobody read them fast enough.
     pub log_lines_dropped: IntCounter,
+    /// Panics of this program.
+    pub panics: IntCounter,
 }
 
 impl Metrics {
@@ -48,6 +50,13 @@ impl Metrics {
                 "Log lines dropped because standard output was not read fast enough or is closed.",
             ),
         )?;
+        let panics = register(
+            &registry,
+            IntCounter::new(
+                "tollgate_panics_total",
+                "Panics, each a mistake of Tollgate that ended what it was doing.",
+            ),
+        )?;
         let build = register(
             &registry,
             IntGaugeVec::new(Opts::new("tollgate_build_info", "Always 1; the labels tell the build."), &["version"]),
@@ -55,7 +64,7 @@ impl Metrics {
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, tokens, config, credentials, operator, watches, log_lines_dropped })
+        Ok(Self { registry, requests, tokens, config, credentials, operator, watches, log_lines_dropped, panics })
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.

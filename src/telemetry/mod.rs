@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod log;
 pub mod metrics;
 pub mod operator;
+pub mod panics;
 mod register;
 pub mod requests;
 pub mod tokens;

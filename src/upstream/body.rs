@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use axum::body::Body as ClientBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ pub enum UpstreamBody {
     /// The whole body; `None` once it has been sent.
     Full(Option<Bytes>),
     /// A client's body on its way to a plain Service.
-    Stream(Incoming),
+    Stream(ClientBody),
 }
 
 impl UpstreamBody {
@@ -29,9 +30,9 @@ impl UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
             Self::Stream(body) => Pin::new(body).poll_frame(cx),

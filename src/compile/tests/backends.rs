@@ -191,7 +191,7 @@ fn static_backends_are_plain_servers() {
     let rule = two.rule_at("http://h/x");
     let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
     let Backend::Http(http) = &split.backends()[0].backend else { panic!("no plain backend") };
-    assert!(http.endpoints.iter().all(|e| e.origin().transport == crate::upstream::Transport::Http2));
+    assert!(http.endpoints.iter().all(|e| e.pool.origin().transport == crate::upstream::Transport::Http2));
 }
 
 #[test]

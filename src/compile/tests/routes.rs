@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue};
+
 use super::*;
+use crate::policy::{Policies, PolicyRequest};
 
 /// A route `default/r` of Gateway `default/gw` with these fields, and `more`.
 fn world(spec: &str, more: &[String]) -> World {
@@ -316,8 +320,32 @@ fn timeouts_are_read() {
     }
 }
 
+/// Headers that modifiers of the tests below meet.
+fn headers() -> HeaderMap {
+    [("a", "0"), ("b", "0"), ("c", "0")]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect()
+}
+
+fn listed(headers: &HeaderMap) -> String {
+    let lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+    lines.join(" ")
+}
+
+/// What is left of [`headers`] behind the request policies.
+fn sent_with(policies: &Policies) -> String {
+    let mut headers = headers();
+    for policy in &policies.request {
+        let mut request = PolicyRequest { headers: &mut headers, api: None, body: None };
+        policy.apply(&mut request).now_or_never().expect("headers are edited at once").unwrap();
+    }
+    listed(&headers)
+}
+
 #[test]
-fn filters_come_to_edits() {
+fn filters_become_policies() {
     let edits = "{set: [{name: a, value: '1'}], add: [{name: b, value: '2'}], remove: [c]}";
     let fields = format!(
         "filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {edits}}}, \
@@ -330,14 +358,15 @@ fn filters_come_to_edits() {
     let world = world(&rules(&fields), &[]);
     world.is_fine(Kind::HttpRoute, "default/r");
     let rule = world.rule_at("http://h/x");
-    for edits in [&rule.request_headers, &rule.response_headers] {
-        assert_eq!((edits.set.len(), edits.add.len(), edits.remove.len()), (1, 1, 1));
-    }
+    assert_eq!(sent_with(&rule.policies), "a=1 b=0 b=2");
+    let mut reply = headers();
+    rule.policies.reply.iter().for_each(|policy| policy.head(&mut reply));
+    assert_eq!(listed(&reply), "a=1 b=0 b=2");
     let rewrite = rule.rewrite.as_ref().unwrap();
     assert_eq!(rewrite.host.as_ref().unwrap(), "h.example");
     assert_eq!(rewrite.path, Some(snapshot::PathRewrite::Prefix("/y".to_owned())));
     let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
-    assert_eq!(split.backends()[0].request_headers, rule.request_headers);
+    assert_eq!(sent_with(&split.backends()[0].policies), "a=1 b=0 b=2");
 
     let redirect = "filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 301}}]";
     assert_eq!(self::world(&rules(redirect), &[]).at("http://h/x"), "redirect 301");

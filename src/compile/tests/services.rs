@@ -93,7 +93,7 @@ fn the_port_says_the_protocol() {
         let rule = world.rule_at("http://h/");
         let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
         let Backend::Http(http) = &split.backends()[0].backend else { panic!("no plain backend") };
-        assert_eq!(http.endpoints[0].origin().transport, expected, "{protocol}");
+        assert_eq!(http.endpoints[0].pool.origin().transport, expected, "{protocol}");
     }
 }
 

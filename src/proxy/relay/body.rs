@@ -1,4 +1,5 @@
-//! A reply on its way from the backend to the client: frames are forwarded as they come, and looked at on the way past.
+//! The body of a reply on its way from the backend to the client: frames are forwarded as they come, and looked at on
+//! the way.
 
 use std::{
     io,
@@ -11,17 +12,19 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::{ErrorKind, ProxyError, RequestRecord};
+use super::{
+    super::{ErrorKind, ProxyError, RequestRecord},
+    pace::Pace,
+};
 use crate::{
     conversation::Failure,
     dialect::{Family, ReplyObserver, StreamMode, Translator},
     stream::InvokeFilter,
-    upstream,
+    upstream::{
+        self,
+        balance::{Attempt, AttemptOutcome},
+    },
 };
-
-/// The shortest time between two reads of a stream that bursts. What arrives in it leaves with one write, and writes are
-/// what a stream costs. A stream whose events come more slowly, as models speak, is never held back.
-const PACE: Duration = Duration::from_millis(1);
 
 /// How a reply is relayed.
 pub struct RelayForm {
@@ -70,6 +73,17 @@ impl Observer {
     }
 }
 
+/// What a relay is made of.
+pub struct RelayPlan {
+    /// The backend's reply.
+    pub body: upstream::ReplyBody,
+    /// Absent for plain servers.
+    pub observer: Option<Observer>,
+    pub form: RelayForm,
+    /// Reports how the attempt ended: only the relay knows whether the reply came to its end.
+    pub attempt: Attempt,
+}
+
 /// A reply on its way.
 pub struct Relay {
     body: Option<upstream::ReplyBody>,
@@ -77,57 +91,13 @@ pub struct Relay {
     pending: std::collections::VecDeque<Bytes>,
     observer: Option<Observer>,
     record: RequestRecord,
+    attempt: Attempt,
     form: RelayForm,
     frames: u64,
     /// Absent for replies that don't stream.
     pace: Option<Pace>,
     silence: Option<Silence>,
     deadline: Option<Pin<Box<Sleep>>>,
-}
-
-/// Reads a stream that bursts once in [`PACE`]: all that is there, then nothing until the time has passed.
-#[derive(Default)]
-struct Pace {
-    /// When the first of what is being read came.
-    began: Option<Instant>,
-    /// The same of what was read before, until the next read may be.
-    last: Option<Instant>,
-    /// When to read on. Kept to be set again.
-    timer: Option<Pin<Box<Sleep>>>,
-    held: bool,
-}
-
-impl Pace {
-    /// Whether the stream may be read. Asked when the task was woken, so mostly because something has come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.held || self.until(Instant::now).is_some() {
-            let Some(at) = self.last.map(|last| last + PACE) else { return Poll::Ready(()) };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            if !std::mem::replace(&mut self.held, true) {
-                timer.as_mut().reset(at);
-            }
-            ready!(timer.as_mut().poll(cx));
-        }
-        self.held = false;
-        self.last = None;
-        Poll::Ready(())
-    }
-
-    /// When to read on, if that is not now.
-    fn until(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
-        let at = self.last? + PACE;
-        (now() < at).then_some(at)
-    }
-
-    /// A read brought something.
-    fn came(&mut self, now: impl FnOnce() -> Instant) {
-        self.began.get_or_insert_with(now);
-    }
-
-    /// Everything that had come was read.
-    fn dry(&mut self) {
-        self.last = self.began.take();
-    }
 }
 
 /// Watches for silence without a timer per frame: set once, and set again only when it fires after frames have passed.
@@ -137,8 +107,9 @@ struct Silence {
 }
 
 impl Relay {
-    /// Relays `body`. `observer` is absent for plain servers.
-    pub fn new(body: upstream::ReplyBody, observer: Option<Observer>, record: RequestRecord, form: RelayForm) -> Self {
+    /// Relays as `plan` says, and keeps `record` until the end.
+    pub fn new(plan: RelayPlan, record: RequestRecord) -> Self {
+        let RelayPlan { body, observer, form, attempt } = plan;
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
@@ -147,6 +118,7 @@ impl Relay {
             pending: std::collections::VecDeque::new(),
             observer,
             record,
+            attempt,
             form,
             frames: 0,
             pace,
@@ -158,6 +130,13 @@ impl Relay {
         relay
     }
 
+    /// Our own code has panicked in [`poll_frame`](Self::poll_frame): nothing more comes.
+    pub fn panicked(&mut self) {
+        self.body = None;
+        self.record.failed(ErrorKind::Panic, "a panic while the reply was relayed");
+    }
+
+    /// The next frame for the client.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
             if let Some(bytes) = self.pending.pop_front() {
@@ -170,7 +149,7 @@ impl Relay {
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => {
                     if let Some(pace) = &mut self.pace {
-                        pace.dry();
+                        pace.drained();
                     }
                     let message = match (self.poll_silence(cx), self.poll_deadline(cx)) {
                         (Poll::Pending, Poll::Pending) => return Poll::Pending,
@@ -214,7 +193,7 @@ impl Relay {
     fn pass(&mut self, mut data: Bytes) -> Result<Option<Bytes>, io::Error> {
         self.frames += 1;
         if let Some(pace) = &mut self.pace {
-            pace.came(Instant::now);
+            pace.received(Instant::now);
         }
         if let Some(unwrap) = &mut self.form.unwrap {
             let mut out = Vec::with_capacity(data.len());
@@ -261,15 +240,21 @@ impl Relay {
             self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
             if self.form.mode != StreamMode::No && !observer.may_end(self.form.mode) {
                 let message = "the upstream ended the stream before its end";
+                self.attempt.ended(AttemptOutcome::Broken);
                 self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
             }
         }
+        self.attempt.ended(AttemptOutcome::Answered);
         self.record.complete();
     }
 
     /// The backend's reply broke: said inside a stream, and by closing the connection otherwise.
     fn cut(&mut self, error: ProxyError) -> Result<(), io::Error> {
         self.body = None;
+        self.attempt.ended(match error.kind {
+            ErrorKind::UpstreamTimeout => AttemptOutcome::TimedOut,
+            _ => AttemptOutcome::Broken,
+        });
         if self.form.mode == StreamMode::No || self.observer.is_none() {
             self.record.failed(error.kind, &error.cause);
             return Err(io::Error::other(error.message));
@@ -351,26 +336,5 @@ impl Drop for Relay {
                 Observer::Translate(translator) => translator.totals(),
             });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_follows_within_the_pace_is_held_back() {
-        let start = Instant::now();
-        let at = |micros: u64| start + Duration::from_micros(micros);
-        let mut pace = Pace::default();
-        assert_eq!(pace.until(|| at(0)), None, "the first event is never held back");
-        pace.came(|| at(0));
-        pace.came(|| at(300));
-        assert_eq!(pace.until(|| at(300)), None, "what is there is read to its end");
-        pace.dry();
-        assert_eq!(pace.until(|| at(400)), Some(at(1000)), "the pace is that of reads, not of events");
-        assert_eq!(pace.until(|| at(1000)), None);
-        pace.dry();
-        assert_eq!(pace.until(|| at(1001)), None, "a look that found nothing does not count");
     }
 }

@@ -176,7 +176,7 @@ impl Http1 {
 enum Unsent {
     Io(io::Error),
     /// The client's body broke off.
-    Body(hyper::Error),
+    Body(axum::Error),
 }
 
 /// A request on its way out.

@@ -1,0 +1,69 @@
+//! Header modifiers of HTTPRoutes: `RequestHeaderModifier` and `ResponseHeaderModifier`.
+
+use futures_util::future::{self, FutureExt};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{PolicyFuture, PolicyRequest, ReplyPolicy, RequestPolicy};
+
+/// Edits of a set of headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderModifier {
+    /// Replaced or added.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Added beside what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Removed.
+    pub remove: Vec<HeaderName>,
+}
+
+impl HeaderModifier {
+    /// Whether it edits nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+
+    fn edit(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.set {
+            headers.insert(name.clone(), value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name.clone(), value.clone());
+        }
+        for name in &self.remove {
+            headers.remove(name);
+        }
+    }
+}
+
+impl RequestPolicy for HeaderModifier {
+    fn apply<'a>(&'a self, request: &'a mut PolicyRequest<'_>) -> PolicyFuture<'a> {
+        self.edit(request.headers);
+        future::ready(Ok(())).boxed()
+    }
+}
+
+impl ReplyPolicy for HeaderModifier {
+    fn head(&self, headers: &mut HeaderMap) {
+        self.edit(headers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_set_added_and_removed() {
+        let pair = |n: &'static str, v: &'static str| (HeaderName::from_static(n), HeaderValue::from_static(v));
+        let modifier = HeaderModifier {
+            set: vec![pair("a", "new")],
+            add: vec![pair("b", "2")],
+            remove: vec![HeaderName::from_static("c")],
+        };
+        let mut headers: HeaderMap = [pair("a", "old"), pair("b", "1"), pair("c", "x")].into_iter().collect();
+        modifier.head(&mut headers);
+        assert_eq!(headers["a"], "new");
+        assert_eq!(headers.get_all("b").iter().count(), 2);
+        assert!(!headers.contains_key("c"));
+    }
+}

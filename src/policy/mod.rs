@@ -1,0 +1,109 @@
+//! Policies: what a rule or a backend adds to the path of its requests.
+//!
+//! A policy is one folder here, with up to two halves:
+//!
+//! - a [`RequestPolicy`] is a step between classification and the choice of a target. It may change the request, or
+//!   refuse it;
+//! - a [`ReplyPolicy`] may change the head of every reply, and filter the text of replies on its way to the client.
+//!
+//! Compile builds the lists of each rule and backend: from filters of HTTPRoutes, and from TrafficPolicies by the list
+//! [`FIELDS`]. The request path runs them in their order. An empty list is free.
+
+pub mod header_modifier;
+pub mod route_type;
+pub mod timeouts;
+pub mod unbuilt;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+
+use self::timeouts::Timeouts;
+use crate::{
+    api::traffic_policy::TrafficPolicySpec,
+    dialect::{ApiRequest, ErrorClass},
+};
+
+/// A part of TrafficPolicy that Tollgate acts on.
+pub trait PolicyField: Sync {
+    /// Whether `spec` has the top-level field that this part belongs to. Of several policies for one rule, the most
+    /// specific one that has the field decides.
+    fn is_set(&self, spec: &TrafficPolicySpec) -> bool;
+
+    /// Adds to a rule what `spec` asks for.
+    fn build(&self, spec: &TrafficPolicySpec, rule: &mut RulePolicies);
+}
+
+/// Everything of TrafficPolicy that Tollgate acts on, in the order in which policies are applied to a request.
+pub const FIELDS: &[&dyn PolicyField] = &[&route_type::RouteTypeField, &timeouts::TimeoutsField];
+
+/// What the TrafficPolicies of one rule come to.
+#[derive(Default)]
+pub struct RulePolicies {
+    /// Bounds in time.
+    pub timeouts: Timeouts,
+    /// The route's requests stream where neither path nor body says so.
+    pub streams: bool,
+    /// Steps of the request, and policies of the reply.
+    pub policies: Policies,
+}
+
+/// The policies of a rule, or of a backend as a rule uses it.
+#[derive(Default)]
+pub struct Policies {
+    /// Steps of the request, in their order.
+    pub request: Vec<Box<dyn RequestPolicy>>,
+    /// Policies of the reply, in their order.
+    pub reply: Vec<Box<dyn ReplyPolicy>>,
+}
+
+impl Policies {
+    /// These policies, and `next` behind them.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        self.request.extend(next.request);
+        self.reply.extend(next.reply);
+        self
+    }
+}
+
+/// What a policy sees of a request.
+pub struct PolicyRequest<'a> {
+    /// The headers, which the policy may change.
+    pub headers: &'a mut HeaderMap,
+    /// What is asked of an LLM provider; absent on the way to plain servers.
+    pub api: Option<&'a ApiRequest>,
+    /// The whole body of a request to an LLM provider. A policy that changes it puts the new one here.
+    pub body: Option<Bytes>,
+}
+
+/// Why a policy refuses a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status: 4xx or 5xx.
+    pub status: u16,
+    /// The class, for the dialects' error types.
+    pub class: ErrorClass,
+    /// For the client. Never an internal name, address or secret.
+    pub message: String,
+    /// For the log.
+    pub cause: String,
+}
+
+/// What a step comes to.
+pub type PolicyFuture<'a> = BoxFuture<'a, Result<(), Refusal>>;
+
+/// A step of the request.
+pub trait RequestPolicy: Send + Sync {
+    /// Changes the request, or refuses it.
+    ///
+    /// # Errors
+    /// When the policy refuses the request.
+    fn apply<'a>(&'a self, request: &'a mut PolicyRequest<'_>) -> PolicyFuture<'a>;
+}
+
+/// A policy of the reply.
+pub trait ReplyPolicy: Send + Sync {
+    /// Changes the headers of a reply: of a backend's, and of every one that the gateway makes.
+    fn head(&self, _headers: &mut HeaderMap) {}
+}

@@ -1,0 +1,42 @@
+//! Fields of TrafficPolicies that Tollgate knows and does not act on.
+
+use crate::api::traffic_policy::TrafficPolicySpec;
+
+/// A field as manifests spell it below `spec`, and whether a spec has it.
+type Field = (&'static str, fn(&TrafficPolicySpec) -> bool);
+
+/// Fields that keep something out. To serve without them would be worse than not to serve: their rules answer 500.
+const PROTECTING: &[Field] = &[
+    ("ai.promptGuard", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_guard.is_some())),
+    ("rateLimit", |spec| spec.rate_limit.is_some()),
+    ("extAuth", |spec| spec.ext_auth.is_some()),
+    ("rbac", |spec| spec.rbac.is_some()),
+    ("csrf", |spec| spec.csrf.is_some()),
+];
+
+/// Fields that shape traffic: rules are served without them, and the status says so.
+const SHAPING: &[Field] = &[
+    ("ai.promptEnrichment", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_enrichment.is_some())),
+    ("ai.defaults", |spec| spec.ai.as_ref().is_some_and(|ai| !ai.defaults.is_empty())),
+    ("retry", |spec| spec.retry.is_some()),
+];
+
+fn set<'a>(fields: &'a [Field], spec: &'a TrafficPolicySpec) -> impl Iterator<Item = &'static str> + 'a {
+    fields.iter().filter(|(_, is_set)| is_set(spec)).map(|(name, _)| *name)
+}
+
+/// The fields of `spec` that protect and are not built.
+pub fn protecting(spec: &TrafficPolicySpec) -> Vec<&'static str> {
+    set(PROTECTING, spec).collect()
+}
+
+/// The fields of `spec` that shape traffic and are not acted on.
+pub fn shaping(spec: &TrafficPolicySpec) -> Vec<&'static str> {
+    let protecting = protecting(spec);
+    let is_inside = |name: &str| {
+        protecting
+            .iter()
+            .any(|outer| name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    };
+    set(SHAPING, spec).chain(spec.unsupported_fields()).filter(|name| !is_inside(name)).collect()
+}

@@ -1,0 +1,146 @@
+//! Step 3, **classify**: what the request asks of an LLM API.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | a rule and an AI backend are chosen |
+//! | may read | the head and the whole body, within the limits of size and time |
+//! | may change | nothing |
+//! | ends the request | with 400, 404, 405, 408, 413, 415 |
+//!
+//! The path after the matched prefix names the endpoint, or else the body's shape does. Of the JSON only the top level is
+//! looked at, and values are borrowed from the body.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header, request::Parts};
+use self_cell::self_cell;
+
+use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, finish::Failure};
+use crate::{
+    dialect::{ApiRequest, RequestHead, classify::ClassifyError},
+    snapshot::AiUse,
+    stream::TopLevel,
+};
+
+/// A request that is understood.
+pub struct ClassifiedRequest {
+    /// What is asked.
+    pub api: ApiRequest,
+    /// The body, until the last target was given its own: from then on it need not be held beside that one.
+    pub body: Option<RequestBody>,
+}
+
+impl ClassifiedRequest {
+    /// Replaces the body, as a policy has changed it.
+    ///
+    /// # Errors
+    /// When the new body is no JSON object.
+    pub fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
+        let body = RequestBody::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some)).map_err(|error| {
+            ProxyError::with_cause(ErrorKind::Misconfigured, "a policy broke the body", error.to_string())
+        })?;
+        self.body = Some(body);
+        Ok(())
+    }
+}
+
+type MaybeTopLevel<'a> = Option<TopLevel<'a>>;
+
+self_cell!(
+    /// A body with the fields of its top level, which are borrowed from it.
+    pub struct RequestBody {
+        owner: Bytes,
+        #[covariant]
+        dependent: MaybeTopLevel,
+    }
+);
+
+impl RequestBody {
+    /// The body as it came.
+    pub fn bytes(&self) -> &Bytes {
+        self.borrow_owner()
+    }
+
+    /// The top level of its JSON; `None` where the operation has no JSON body.
+    pub fn top(&self) -> Option<&TopLevel<'_>> {
+        self.borrow_dependent().as_ref()
+    }
+
+    /// Gives the memory back.
+    pub fn recycle(self) {
+        body::recycle(self.into_owner());
+    }
+}
+
+/// Reads the body and finds out what is asked.
+///
+/// # Errors
+/// When the body can't be read, or the request is none that the backend could be asked.
+pub async fn classify(
+    context: &RouteContext<'_>,
+    ai: &AiUse,
+    parts: &Parts,
+    body: &mut Option<Body>,
+    record: &mut RequestRecord,
+) -> Result<ClassifiedRequest, Failure> {
+    let path = parts.uri.path();
+    let head = RequestHead {
+        method: &parts.method,
+        path,
+        suffix: path.get(context.matched..).unwrap_or_default(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        backend: ai.backend.family,
+        listed: &ai.backend.routes,
+        route_streams: context.rule.streams,
+    };
+    let settings = context.settings;
+    let read = body::read(body, settings.max_body, settings.body_timeout).await;
+    let bytes = read.map_err(|error| error.to(head.family_hint()))?;
+    let length = bytes.len();
+    let body = RequestBody::try_new(bytes, |bytes| scan(&head, bytes)).map_err(|error| error.to(head.family_hint()))?;
+    let api = head.ask(body.top()).map_err(|why| refused(why).to(head.family_hint()))?;
+    record.classified(&api, length);
+    Ok(ClassifiedRequest { api, body: Some(body) })
+}
+
+/// The body's top level, when there is a body to read.
+fn scan<'b>(head: &RequestHead<'_>, body: &'b Bytes) -> Result<Option<TopLevel<'b>>, ProxyError> {
+    let by_path = head.endpoint_from_path();
+    if by_path.is_none() && body.is_empty() {
+        if head.method == http::Method::POST {
+            return Err(ProxyError::new(ErrorKind::BadBody, "the request body is empty"));
+        }
+        return Ok(None);
+    }
+    if !by_path.as_ref().is_none_or(|endpoint| endpoint.has_body() && endpoint.allows(head.method)) {
+        return Ok(None);
+    }
+    TopLevel::scan(body).map(Some).map_err(|error| unreadable(head.headers, error.to_string()))
+}
+
+/// The error for a body that is no JSON object.
+fn unreadable(headers: &HeaderMap, why: String) -> ProxyError {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            let message = "the request body is compressed, which is not understood: send it as it is";
+            ProxyError::new(ErrorKind::BodyEncoded, message)
+        }
+        _ => ProxyError::new(ErrorKind::BadBody, why),
+    }
+}
+
+fn refused(why: ClassifyError) -> ProxyError {
+    match why {
+        ClassifyError::NoEndpoint => ProxyError::new(
+            ErrorKind::NoEndpoint,
+            "no endpoint has this path, and the body is not that of a known one (messages, contents, prompt, input)",
+        ),
+        ClassifyError::Method(allow) => {
+            let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, format!("this endpoint allows {allow}"));
+            error.allow = Some(allow);
+            error
+        }
+        ClassifyError::Field(message) => ProxyError::new(ErrorKind::BadBody, message),
+    }
+}

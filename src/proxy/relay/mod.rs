@@ -1,0 +1,127 @@
+//! Steps 8 and 9, **reply filters** and **relay**: the reply goes back to the client.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | a target has answered; its head is here, its body follows |
+//! | may read | the reply, frame by frame; a buffered reply of another dialect is read whole |
+//! | may change | the reply's own bytes only where it is translated, filtered, or framed for its provider |
+//! | ends the request | with an error event inside a stream, or by closing the connection |
+//!
+//! A reply in the client's dialect goes as it comes. An observer looks at it on the way for usage, model and the stream's
+//! end. A reply of another dialect is decoded and encoded, event by event in streams.
+
+mod body;
+mod pace;
+
+pub use body::{Observer, Relay, RelayForm, RelayPlan};
+
+use http::{HeaderValue, Response, header};
+
+use super::{
+    ProxyError, RequestRecord, RouteContext,
+    encode::ReplyPlan,
+    finish::Reply,
+    headers,
+    select::UpstreamReply,
+    translate::{ReadLimits, Translated, Translation},
+};
+use crate::{
+    dialect::{ApiRequest, ReplyObserver, StreamMode, reply::ReplyForm},
+    stream::InvokeFilter,
+    upstream::{
+        self,
+        balance::{Attempt, AttemptOutcome},
+    },
+};
+
+/// Prepares a target's reply for the client who asked `api`.
+///
+/// # Errors
+/// When the reply has to be read whole, and breaks off or can't be read.
+pub async fn relay(
+    context: &RouteContext<'_>,
+    api: &ApiRequest,
+    answer: UpstreamReply,
+    record: &mut RequestRecord,
+) -> Result<Reply, ProxyError> {
+    let UpstreamReply { reply, plan, attempt } = answer;
+    let ReplyPlan { hide_usage, unwrap, errors, translation } = plan;
+    match translation.or(errors.filter(|_| !reply.status().is_success())) {
+        None => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
+        Some(translation) => translated(context, api, *translation, reply, attempt, record).await,
+    }
+}
+
+/// A reply in the client's dialect.
+fn spliced(
+    context: &RouteContext<'_>,
+    api: &ApiRequest,
+    (hide_usage, unwrap): (bool, bool),
+    reply: Response<upstream::ReplyBody>,
+    attempt: Attempt,
+) -> Reply {
+    let (mut parts, body) = reply.into_parts();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mode = match api.stream {
+        StreamMode::JsonArray if parts.status.is_success() => StreamMode::JsonArray,
+        _ if content_type.get(..17).is_some_and(|s| s.eq_ignore_ascii_case(b"text/event-stream")) => StreamMode::Sse,
+        _ if content_type.starts_with(b"application/vnd.amazon.eventstream") => StreamMode::EventStream,
+        _ => StreamMode::No,
+    };
+    let unwrap = (unwrap && mode == StreamMode::EventStream).then(InvokeFilter::default);
+    let (mode, content_type): (_, &[u8]) =
+        if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
+    let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
+    let observer = ReplyObserver::new(ReplyForm { family: api.family, content_type, encoded, hide_usage });
+    headers::from_provider(&mut parts.headers);
+    if unwrap.is_some() {
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    }
+    if mode != StreamMode::No {
+        // An error may have to be added at the end.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    // What can't be read can't be added to either.
+    let mode = if encoded { StreamMode::No } else { mode };
+    let form = RelayForm { family: api.family, mode, unwrap, idle: context.idle_timeout, deadline: context.deadline };
+    Reply::Relayed(parts, Box::new(RelayPlan { body, observer: Some(Observer::Watch(observer)), form, attempt }))
+}
+
+/// The reply of a target that speaks another dialect than the client.
+async fn translated(
+    context: &RouteContext<'_>,
+    api: &ApiRequest,
+    translation: Translation,
+    reply: Response<upstream::ReplyBody>,
+    mut attempt: Attempt,
+    record: &mut RequestRecord,
+) -> Result<Reply, ProxyError> {
+    record.dropped(&translation.dropped);
+    let limits =
+        ReadLimits { idle: context.idle_timeout, deadline: context.deadline, request_id: record.trace_id().to_owned() };
+    match translation.reply(reply, &limits).await {
+        Err(error) => {
+            attempt.ended(match error.kind.attempt_outcome() {
+                AttemptOutcome::TimedOut => AttemptOutcome::TimedOut,
+                _ => AttemptOutcome::Broken,
+            });
+            Err(error)
+        }
+        Ok(Translated::Whole(reply, totals)) => {
+            attempt.ended(AttemptOutcome::Answered);
+            record.counted(totals);
+            Ok(Reply::Local(reply))
+        }
+        Ok(Translated::Stream(reply, observer, mode)) => {
+            let (parts, body) = reply.into_parts();
+            let form = RelayForm {
+                family: api.family,
+                mode,
+                unwrap: None,
+                idle: context.idle_timeout,
+                deadline: context.deadline,
+            };
+            Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: Some(observer), form, attempt })))
+        }
+    }
+}

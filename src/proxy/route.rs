@@ -1,0 +1,188 @@
+//! Step 2, **route**: which rule serves this request.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | the connection is accepted and the head is parsed; nothing of the body was read |
+//! | may read | the head, and the one snapshot that is loaded here |
+//! | may change | the `Host` header, when the request's target names a host |
+//! | ends the request | with 400 (head), 404 (no rule), 405 (CONNECT) |
+//!
+//! The snapshot is loaded once, here. Everything later reads the rule that was found in it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{ErrorKind, ProxyError, RequestRecord, Shared, peer::Peer};
+use crate::snapshot::{Matched, Redirect, RequestView, Routed, UnavailableReason};
+
+/// Longest path that is served. Providers' longest are under 200 bytes; hyper's own bound on a head is far above.
+const MAX_PATH: usize = 8 * 1024;
+
+/// Finds the rule for this request.
+///
+/// # Errors
+/// When the head is not valid, or no rule matches.
+pub fn route(
+    shared: &Shared,
+    peer: Peer,
+    parts: &mut Parts,
+    record: &mut RequestRecord,
+) -> Result<Matched, ProxyError> {
+    settle_host(parts)?;
+    let bad = |message: &str| ProxyError::new(ErrorKind::BadRequest, message);
+    let path = parts.uri.path();
+    if path.len() > MAX_PATH {
+        return Err(bad("the path is too long"));
+    }
+    // A server behind us might resolve them and leave the prefix that was matched.
+    if has_dot_segments(path) {
+        return Err(bad("the path has '.' or '..' segments"));
+    }
+    let host = host(parts).ok_or_else(|| bad("the request needs one valid Host"))?;
+    let snapshot = shared.snapshots.load();
+    record.reads(snapshot.generation);
+    let view =
+        RequestView { host: &host, path, query: parts.uri.query(), method: &parts.method, headers: &parts.headers };
+    match snapshot.route(peer.port, &view) {
+        Routed::Rule(matched) => {
+            record.routed(&matched.rule);
+            Ok(matched)
+        }
+        Routed::NoRule(listener) => Err(ProxyError::with_cause(
+            ErrorKind::NoRoute,
+            "no route matches this request",
+            format!("no rule of listener {} of Gateway {} matches", listener.name, listener.gateway),
+        )),
+        Routed::NoListener => Err(ProxyError::new(ErrorKind::NoRoute, "no listener has this host")),
+    }
+}
+
+/// The error for a rule or a backend that can't be served.
+pub fn unavailable(reason: &UnavailableReason) -> ProxyError {
+    let (kind, message) = match reason.status {
+        501 => (ErrorKind::NotImplemented, "this kind of backend is not supported"),
+        503 => (ErrorKind::NoEndpoints, "the backend has no ready endpoint"),
+        _ => (ErrorKind::Misconfigured, "this route is not configured correctly; its status says why"),
+    };
+    ProxyError::with_cause(kind, message, &reason.why)
+}
+
+/// The reply that redirects. `matched` is the length of the path's part that the rule matched.
+pub fn redirect(to: &Redirect, peer: Peer, parts: &Parts, matched: usize) -> Response<Bytes> {
+    let host = host(parts).unwrap_or_default();
+    // Brackets are stripped for matching; a URL needs them.
+    let host = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { host };
+    let location = to.location(peer.scheme(), &host, parts.uri.path(), matched, parts.uri.query());
+    let mut reply = Response::new(Bytes::new());
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            *reply.status_mut() = to.status;
+            reply.headers_mut().insert(header::LOCATION, location);
+        }
+        Err(_) => *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    reply
+}
+
+/// Refuses tunnels, and requests with several hosts. A host in the request's target replaces the header (RFC 9112,
+/// 3.2.2), so that a server behind us gets what routing has read.
+fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
+    if parts.method == http::Method::CONNECT {
+        let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, "CONNECT is not served");
+        error.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        return Err(error);
+    }
+    if parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(ProxyError::new(ErrorKind::BadRequest, "the request needs one valid Host"));
+    }
+    if let Some(host) = parts.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+        parts.headers.insert(header::HOST, host);
+    }
+    Ok(())
+}
+
+/// The request's host, lower case, without port. `None` when HTTP's rules are broken: none, several, or no host.
+fn host(parts: &Parts) -> Option<Cow<'_, str>> {
+    let authority = if let Some(authority) = parts.uri.authority() {
+        authority.as_str()
+    } else {
+        let mut hosts = parts.headers.get_all(header::HOST).iter();
+        let host = hosts.next()?.to_str().ok()?;
+        if hosts.next().is_some() {
+            return None;
+        }
+        host
+    };
+    let name = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.0,
+        None => authority.split_once(':').map_or(authority, |(name, _)| name),
+    };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._:%".contains(&b);
+    if name.is_empty() || !name.bytes().all(allowed) {
+        return None;
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    Some(if name.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { name.into() })
+}
+
+/// Whether any segment is `.` or `..`, also percent-encoded.
+fn has_dot_segments(path: &str) -> bool {
+    if !path.contains("/.") && !path.contains("/%2") {
+        return false;
+    }
+    path.split('/').any(|segment| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        matches!(plain.as_str(), "." | "..")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str, hosts: &[&str]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn hosts_are_read_by_the_rules() {
+        for (uri, hosts, expected) in [
+            ("/", &["A.Example:8080"][..], Some("a.example")),
+            ("/", &["a.example."], Some("a.example")),
+            ("/", &["[::1]:80"], Some("::1")),
+            ("http://b.example/", &["a.example"], Some("b.example")),
+            ("/", &[], None),
+            ("/", &["a", "b"], None),
+            ("/", &["a b"], None),
+            ("/", &["a/../b"], None),
+            ("/", &[""], None),
+            ("/", &[":80"], None),
+        ] {
+            assert_eq!(host(&parts(uri, hosts)).as_deref(), expected, "{uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_found() {
+        for (path, expected) in [
+            ("/a/../b", true),
+            ("/..", true),
+            ("/a/.", true),
+            ("/a/%2e%2E/b", true),
+            ("/a/.b", false),
+            ("/a/..b/c", false),
+            ("/v1/models/gemini-1.5", false),
+            ("/a%2fb", false),
+        ] {
+            assert_eq!(has_dot_segments(path), expected, "{path}");
+        }
+    }
+}

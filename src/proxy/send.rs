@@ -1,0 +1,97 @@
+//! Step 7, **send**: one attempt at one target.
+//!
+//! | | |
+//! | --- | --- |
+//! | has happened | the request is encoded for this target; nothing was sent to the client |
+//! | may read | what the target is sent, and its credential, which is put in here and nowhere else |
+//! | may change | nothing of the client's request |
+//! | ends the request | never: what went wrong is the attempt's outcome, and selection judges it |
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use http::{Method, Request, Response, Uri};
+use tokio::time::Instant;
+
+use super::{
+    ErrorKind, ProxyError,
+    encode::{Caller, Encoded, sign},
+};
+use crate::{
+    snapshot::Target,
+    upstream::{self, Token, UpstreamBody},
+};
+
+/// One target, and the bounds of the attempt.
+pub struct Sender<'a> {
+    caller: Caller<'a>,
+    target: &'a Target,
+    limit: Duration,
+    deadline: Option<Instant>,
+    /// How often a request had to be sent once more.
+    resent: AtomicU32,
+}
+
+impl<'a> Sender<'a> {
+    /// Asks `target` on behalf of `caller`. Each request may take `limit` to the head of its reply, and none goes on
+    /// after `deadline`.
+    pub const fn new(caller: Caller<'a>, target: &'a Target, limit: Duration, deadline: Option<Instant>) -> Self {
+        Self { caller, target, limit, deadline, resent: AtomicU32::new(0) }
+    }
+
+    /// How often a request was sent once more on a fresh connection.
+    pub fn resent(&self) -> u32 {
+        self.resent.load(Ordering::Relaxed)
+    }
+
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// When the target gives no reply in time.
+    pub async fn send(&self, method: &Method, encoded: &Encoded) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+        let until = Instant::now() + self.limit;
+        let until = self.deadline.map_or(until, |deadline| deadline.min(until));
+        tokio::time::timeout_at(until, self.send_unbounded(method, encoded)).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    /// Sends; once more on a fresh connection when an idle one proved stale.
+    async fn send_unbounded(
+        &self,
+        method: &Method,
+        encoded: &Encoded,
+    ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        let build = || self.build(method, encoded, token.as_deref());
+        match self.target.pool.send(build()?, false).await {
+            Ok(reply) => Ok(reply),
+            Err(error) if error.is_stale() => {
+                self.resent.fetch_add(1, Ordering::Relaxed);
+                self.target.pool.send(build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+            }
+            Err(error) => Err(ProxyError::upstream(&error)),
+        }
+    }
+
+    fn build(
+        &self,
+        method: &Method,
+        encoded: &Encoded,
+        token: Option<&Token>,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        let Encoded { path, body, .. } = encoded;
+        let mut out = Request::new(UpstreamBody::Full(Some(body.clone())));
+        *out.method_mut() = method.clone();
+        *out.uri_mut() = Uri::from(path.clone());
+        let mut headers = self.caller.headers(self.target, encoded, token)?;
+        sign(self.target, method, path, body, token, &mut headers)?;
+        *out.headers_mut() = headers;
+        Ok(out)
+    }
+}
+
+/// The error for an upstream that takes too long.
+pub fn too_slow() -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+}
