@@ -1,4 +1,4 @@
-"""The README's walk in a cluster, its commands taken out of it and run as they stand."""
+"""The commands of docs/getting-started.md in a cluster, taken out of the page and run as they are."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ELSEWHERE = re.compile(r"^(kind |docker |kubectl apply -f https://)")
 
 def commands():
     """The blocks of the section, each as one script."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "docs", "getting-started.md"), encoding="utf-8") as file:
         [section] = re.findall(r"^## In a cluster$(.*?)^## ", file.read(), re.M | re.S)
     blocks = re.findall(r"```sh\n(.*?)```", section, re.S)
     kept = ["\n".join(line for line in block.splitlines() if not ELSEWHERE.match(line)) for block in blocks]
@@ -69,10 +69,10 @@ def nothing_installed(kube, release):
     remove()
 
 
-def test_the_commands_of_the_readme(kube, nothing_installed):
+def test_the_commands_of_getting_started(kube, nothing_installed):
     repository, tag = IMAGE.rsplit(":", 1)
     env = {**os.environ, "GOOGLE_KEY": "a-key"}
-    # As the README offers it: another image, and no provider's key.
+    # As the page offers it: another image, and no provider's key.
     given = f" --set image.repository={repository},image.tag={tag} --set simulateProviders=true"
     background, said = [], {}
     try:
