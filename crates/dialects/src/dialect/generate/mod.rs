@@ -16,7 +16,6 @@ mod schema;
 mod signature;
 mod stream;
 mod tools;
-mod tree;
 mod wire;
 mod write_reply;
 mod write_stream;
