@@ -17,6 +17,7 @@ pub mod unsupported;
 pub mod messages;
 pub mod models;
 pub mod openai;
+mod params;
 pub mod reply;
 pub mod responses;
 mod schema;

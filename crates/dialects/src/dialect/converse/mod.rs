@@ -12,6 +12,7 @@
 mod content;
 mod error;
 mod formats;
+mod params;
 mod reply;
 mod request;
 mod schema;

@@ -10,6 +10,7 @@ mod encode_contents;
 mod encode_tools;
 mod error;
 mod names;
+mod params;
 mod reply;
 mod request;
 mod schema;

@@ -12,6 +12,7 @@
 mod blocks;
 mod error;
 pub mod linked;
+mod params;
 mod reply;
 mod request;
 mod schema;

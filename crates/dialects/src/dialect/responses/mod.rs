@@ -10,6 +10,7 @@
 mod encode;
 mod input;
 mod items;
+mod params;
 mod reply;
 mod request;
 mod stream;
@@ -29,9 +30,6 @@ const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 const REDACTED: &str = "TGre";
 /// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
 const SIGNS_CALL: &str = "TGca";
-
-/// Classes of service that OpenAI has.
-const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
 
 /// The codec of OpenAI Responses.
 pub struct Responses;
