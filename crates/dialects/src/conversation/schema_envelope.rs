@@ -1,5 +1,5 @@
-//! Envelopes: answers whose schema is no object's, for providers that take none but an object's. The schema is closed into
-//! that of an object with one field, and the answer is taken out of the field again.
+//! Envelopes: answers whose schema is no object's, for providers that take none but an object's. The schema is closed
+//! into that of an object with one field, and the answer is taken out of the field again.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,7 +18,8 @@ const MAX_HEAD: usize = 1024;
 /// Schemas that are looked at to find out what one describes: references may lead round and round, and each to many.
 const MAX_SCHEMAS: usize = 256;
 
-/// The schema of an envelope around what `schema` describes, all fields in their order; `None` if that is an object already.
+/// The schema of an envelope around what `schema` describes, all fields in their order; `None` if that is an object
+/// already.
 pub fn close(schema: &Json<'_>) -> Option<Json<'static>> {
     let (root, mut left) = (Tree::parse(schema.get())?, MAX_SCHEMAS);
     if is_object(&root, &root, &mut left) {

@@ -1,7 +1,7 @@
 //! A JSON value that can be rewritten.
 //!
-//! Unlike `serde_json::Value` it keeps the order of fields, which models follow when they fill in a schema, and numbers as
-//! they are written.
+//! Unlike `serde_json::Value` it keeps the order of fields, which models follow when they fill in a schema, and numbers
+//! as they are written.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! Parameters of requests: how tokens are drawn, limits, and on whose account a request goes.
 //!
-//! Each dialect has one table of them: under which key, of which type and within which range a field of the conversation is
-//! in its requests. Reading and writing follow the table; what is special is code of the dialect. A field that a table
-//! does not name is reported where a client sets it, so that none is lost silently.
+//! Each dialect has one table of them: under which key, of which type and within which range a field of the conversation
+//! is in its requests. Reading and writing follow the table, and what is special is code of the dialect. A field that a
+//! table does not name is reported where a client sets it, so that none is lost silently.
 
 use serde::de::DeserializeOwned;
 
@@ -32,8 +32,7 @@ pub(super) enum Field {
     ParallelToolCalls,
 }
 
-/// Every field with the name under which it is reported. The first ones are about sampling and limits, the others about
-/// the request itself.
+/// Fields about how tokens are drawn and limits, with the name under which each is reported.
 const SAMPLING: [(Field, &str); 11] = [
     (Field::Temperature, "temperature"),
     (Field::TopP, "top_p"),
@@ -47,6 +46,7 @@ const SAMPLING: [(Field, &str); 11] = [
     (Field::TopLogprobs, "logprobs"),
     (Field::MaxTokens, "max_tokens"),
 ];
+/// Fields about the request itself.
 const ACCOUNT: [(Field, &str); 4] = [
     (Field::User, "user"),
     (Field::ServiceTier, "service_tier"),
@@ -124,17 +124,8 @@ impl Field {
     }
 
     /// Whether models with fixed sampling refuse it.
-    const fn is_fixed_with_sampling(self) -> bool {
-        !matches!(
-            self,
-            Self::Stop
-                | Self::Seed
-                | Self::MaxTokens
-                | Self::User
-                | Self::ServiceTier
-                | Self::Metadata
-                | Self::ParallelToolCalls
-        )
+    fn is_fixed_with_sampling(self) -> bool {
+        !matches!(self, Self::Stop | Self::Seed | Self::MaxTokens) && SAMPLING.iter().any(|(field, _)| *field == self)
     }
 
     /// Whether a value means more than its absence: what every API does by itself is no loss.
@@ -281,7 +272,7 @@ impl<F: Fn(Param) -> Option<Param>> Writer<'_, '_, F> {
         }
         for (field, name) in fields.iter().filter(|(field, _)| self.table.iter().all(|param| param.field != *field)) {
             let value = field.value(self.request);
-            dropped.add_if(value.is_some_and(|value| field.means_something(&value)), *name);
+            dropped.add_if(value.is_some_and(|value| field.means_something(&value)), name);
         }
     }
 

@@ -46,8 +46,7 @@ pub(super) fn on(server: Server, fixed: bool, param: Param) -> Option<Param> {
     match (param.field, server) {
         (Field::Temperature, Server::Mistral) => Some(Param { form: Compact(0.0, 1.5), ..param }),
         (Field::Seed, Server::Mistral) => Some(Param { key: "random_seed", form: Unsigned, ..param }),
-        (Field::N | Field::Seed, Server::DeepSeek) => None,
-        (Field::Logprobs | Field::TopLogprobs, Server::Mistral) => None,
+        (Field::N | Field::Seed, Server::DeepSeek) | (Field::Logprobs | Field::TopLogprobs, Server::Mistral) => None,
         (Field::TopK, _) => taken(matches!(server, Server::Compatible | Server::Mistral)),
         // OpenAI's reasoning models have no stop texts, the others up to four.
         (Field::Stop, _) if official => Some(Param { form: Texts(if fixed { 0 } else { 4 }, false), ..param }),

@@ -166,7 +166,7 @@ impl Writer<'_> {
             self.dropped.add_if(!reasoning.is_off(), "reasoning");
             return;
         }
-        let Some(effort) = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget)) else { return };
+        let Some(effort) = reasoning.effort_or_budget() else { return };
         match (self.to.server, effort) {
             (Server::DeepSeek, Effort::None) => {
                 let mut thinking = top.object("thinking");
@@ -177,8 +177,7 @@ impl Writer<'_> {
             (Server::Mistral, Effort::None) => top.field("reasoning_effort", "none"),
             (Server::Mistral, _) => top.field("reasoning_effort", "high"),
             _ => {
-                let (least, most) = self.to.facts.efforts;
-                let fitting = effort.clamp(least, most);
+                let fitting = self.to.facts.nearest_effort(effort);
                 self.dropped.add_if(fitting != effort, "reasoning");
                 top.field("reasoning_effort", fitting.as_str());
             }

@@ -75,12 +75,11 @@ fn think(
     dropped: &mut Unsupported,
 ) -> Think {
     let Some(reasoning) = request.reasoning.filter(|r| !r.is_off()) else { return Think::Off };
-    let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
+    let effort = reasoning.effort_or_budget();
     let think = match to.facts.thinking {
         Thinking::Never | Thinking::Level => Think::Off,
         Thinking::Effort => {
-            let (least, most) = to.facts.efforts;
-            return Think::Effort(effort.unwrap_or(Effort::Medium).clamp(least, most));
+            return Think::Effort(to.facts.nearest_effort(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call, or that has lost the thoughts that led to its calls, must not think.

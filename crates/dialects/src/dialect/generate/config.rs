@@ -25,7 +25,7 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
         }
         let name = member.name();
         let key = camel(&name);
-        if params::read::<Proto>(PARAMS, &key, &member, || format!("{PATH}.{name}"), request)? {
+        if params::read::<Proto>(PARAMS, &key, member, || format!("{PATH}.{name}"), request)? {
             continue;
         }
         match &*key {

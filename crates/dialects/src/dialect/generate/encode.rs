@@ -82,7 +82,7 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
             thinking.end();
         }
         Thinking::Level => {
-            let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
+            let effort = reasoning.effort_or_budget();
             // These models can't be kept from thinking.
             dropped.add_if(reasoning.is_off(), "reasoning");
             let mut thinking = config.object("thinkingConfig");

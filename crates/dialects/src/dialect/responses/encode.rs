@@ -162,9 +162,8 @@ fn reasoning(
     }
     // These models think unless they are told not to.
     let Some(asked) = asked else { return true };
-    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort.or(asked.budget.map(Effort::of_budget)) };
-    let (least, most) = to.facts.efforts;
-    let effort = wanted.map(|effort| effort.clamp(least, most));
+    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort_or_budget() };
+    let effort = wanted.map(|effort| to.facts.nearest_effort(effort));
     dropped.add_if(effort != wanted, "reasoning");
     let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
     if effort.is_some() || summary.is_some() {

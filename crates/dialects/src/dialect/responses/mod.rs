@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `request`, `input` | a client's request, and the items of its `input` |
 //! | `encode`, `items` | a request for a provider, and the items of its `input` |
+//! | `params` | which parameters requests have |
 //! | `reply`, `stream` | a provider's reply, in one piece and as events |
 //! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
 

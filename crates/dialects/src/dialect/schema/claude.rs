@@ -1,7 +1,7 @@
 //! Schemas that Claude keeps to by constrained decoding, on Anthropic's API and on Bedrock.
 //!
-//! Constrained decoding knows a part of JSON Schema: objects are closed, and `oneOf` is `anyOf`. What it does not know moves
-//! to the end of the `description`, as in Anthropic's own SDKs.
+//! Constrained decoding knows a part of JSON Schema: objects are closed, and `oneOf` is `anyOf`. What it does not know
+//! moves to the end of the `description`, as in Anthropic's own SDKs.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! JSON Schemas in the form that a target takes: one walk over a schema, steered by a table of rules per target.
 //!
-//! A table says for each keyword whether it stays, goes, gets another name or holds schemas itself; what is special is
-//! code. Fields keep their order: a model writes its answer in the schema's order, and reasons worse when the answer comes
-//! before the reasons.
+//! A table says for each keyword whether it stays, goes, gets another name or holds schemas itself. What is special is
+//! code. Fields keep their order: a model writes its answer in the schema's order, and reasons worse when the answer
+//! comes before the reasons.
 
 pub(super) mod claude;
 pub(super) mod root;
