@@ -21,7 +21,7 @@ use super::{
 use crate::{
     conversation::{
         Content, ErrorClass, Failure, Format, Invalid, Json, Media, Names, Request, Source, Text, Unsupported,
-        unwrap_parts, wrap,
+        schema_envelope,
     },
     dialect::{
         ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
@@ -70,7 +70,7 @@ impl<'a> ParsedRequest<'a> {
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
         let wrapped = match &request.format {
-            Some(Format::Schema { schema, .. }) => wrap(schema),
+            Some(Format::Schema { schema, .. }) => schema_envelope::close(schema),
             _ => None,
         };
         Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
@@ -324,7 +324,7 @@ impl Translation {
                 }
             }
             if self.unwrap {
-                unwrap_parts(&mut choice.parts);
+                schema_envelope::open_parts(&mut choice.parts);
             }
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };

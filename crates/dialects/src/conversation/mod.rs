@@ -25,9 +25,10 @@ mod replay;
 mod reply;
 mod request;
 mod text;
+mod tree;
 mod turns;
 mod usage;
-mod schema_envelope;
+pub mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockStart, Event};
@@ -38,8 +39,9 @@ pub use request::{
     Cache, Call, Citation, Content, Effort, Format, Media, MediaKind, Message, Part, Reasoning, Request, Role,
     Sampling, Signature, SignatureOrigin, Source, Tool, ToolChoice, ToolResult,
 };
-pub use schema_envelope::{Unwrap, unwrap_parts, wrap};
+pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;
+pub use tree::Tree;
 pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
 pub use usage::TokenUsage;
 

@@ -358,6 +358,11 @@ impl Reasoning {
     pub fn is_off(&self) -> bool {
         self.effort == Some(Effort::None) || (self.effort.is_none() && self.budget == Some(0))
     }
+
+    /// The effort, or the one that the budget comes near.
+    pub fn effort_or_budget(&self) -> Option<Effort> {
+        self.effort.or_else(|| self.budget.map(Effort::of_budget))
+    }
 }
 
 /// How hard to think.

@@ -1,30 +1,31 @@
-//! Answers whose schema is no object's, for providers that take none but an object's: the schema is put into an object, and the answer
-//! is taken out of it again.
+//! Envelopes: answers whose schema is no object's, for providers that take none but an object's. The schema is closed
+//! into that of an object with one field, and the answer is taken out of the field again.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::{Content, Json, Part, Text};
+use super::{Content, Json, Part, Text, Tree};
 use crate::stream::{TopLevel, json::ObjectWriter};
 
-/// The member of the object that holds the answer.
-const MEMBER: &str = "value";
+/// The field of the envelope that holds the answer.
+const FIELD: &str = "value";
 /// Definitions, to which references lead from the root.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
-/// Where the schema stands in the object's, for references to it.
+/// Where the schema is inside the envelope's, for references to it.
 const PLACE: &str = "/properties/value";
-/// Longest beginning of an answer that is kept while it may be that of the object, in bytes.
+/// Longest beginning of an answer that is kept while it may be that of the envelope, in bytes.
 const MAX_HEAD: usize = 1024;
 /// Schemas that are looked at to find out what one describes: references may lead round and round, and each to many.
 const MAX_SCHEMAS: usize = 256;
 
-/// The schema of an object around what `schema` describes, all members in their order; `None` if that is an object already.
-pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
-    let (root, mut left) = (schema.value().ok()?, MAX_SCHEMAS);
+/// The schema of an envelope around what `schema` describes, all fields in their order; `None` if that is an object
+/// already.
+pub fn close(schema: &Json<'_>) -> Option<Json<'static>> {
+    let (root, mut left) = (Tree::parse(schema.get())?, MAX_SCHEMAS);
     if is_object(&root, &root, &mut left) {
         return None;
     }
-    // Its text, because models answer in the order of a schema's members.
+    // Its text, because models answer in the order of a schema's fields.
     let text = moved(schema.get());
     let top = TopLevel::scan(text.as_bytes()).ok()?;
     let (definitions, own): (Vec<_>, Vec<_>) =
@@ -33,16 +34,16 @@ pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
     let mut outer = ObjectWriter::begin(&mut out);
     outer.field("type", "object");
     let mut properties = outer.object("properties");
-    let mut inner = properties.object(MEMBER);
+    let mut inner = properties.object(FIELD);
     for member in own {
-        inner.raw(&member.name(), std::str::from_utf8(member.value).ok()?);
+        inner.key(member.key).extend_from_slice(member.value);
     }
     inner.end();
     properties.end();
-    outer.field("required", &[MEMBER]);
+    outer.field("required", &[FIELD]);
     outer.field("additionalProperties", &false);
     for member in definitions {
-        outer.raw(member.key, std::str::from_utf8(member.value).ok()?);
+        outer.key(member.key).extend_from_slice(member.value);
     }
     outer.end();
     let raw = RawValue::from_string(String::from_utf8(out).ok()?).ok()?;
@@ -51,23 +52,20 @@ pub fn wrap(schema: &Json<'_>) -> Option<Json<'static>> {
 
 /// Whether a schema describes an object, or says nothing against one.
 /// `left` is how many schemas may still be looked at.
-fn is_object(schema: &Value, root: &Value, left: &mut usize) -> bool {
-    let Value::Object(schema) = schema else { return true };
-    let Some(fewer) = left.checked_sub(1) else { return true };
+fn is_object(schema: &Tree<'_>, root: &Tree<'_>, left: &mut usize) -> bool {
+    let (Tree::Object(fields), Some(fewer)) = (schema, left.checked_sub(1)) else { return true };
     *left = fewer;
     if let Some(kind) = schema.get("type") {
         return kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("object"));
     }
-    let referred = schema.get("$ref").and_then(Value::as_str).and_then(|to| root.pointer(to.strip_prefix('#')?));
-    let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten().take(MAX_SCHEMAS);
-    says_nothing_else(schema) && referred.into_iter().chain(all).all(|other| is_object(other, root, left))
+    let others = ["enum", "const", "anyOf", "oneOf", "items", "prefixItems"];
+    let referred = schema.get("$ref").and_then(Tree::as_str).and_then(|to| root.referred(&to));
+    let all = schema.get("allOf").map(Tree::elements).into_iter().flatten().take(MAX_SCHEMAS);
+    !fields.iter().any(|(key, _)| others.contains(&&**key))
+        && referred.into_iter().chain(all).all(|other| is_object(other, root, left))
 }
 
-fn says_nothing_else(schema: &Map<String, Value>) -> bool {
-    !["enum", "const", "anyOf", "oneOf", "items", "prefixItems"].iter().any(|key| schema.contains_key(*key))
-}
-
-/// The text of a schema whose references lead to where it stands in the object's.
+/// The text of a schema whose references lead to its place in the envelope's.
 fn moved(schema: &str) -> String {
     let mut out = String::with_capacity(schema.len());
     let mut rest = schema;
@@ -88,26 +86,26 @@ fn moved(schema: &str) -> String {
     out
 }
 
-/// Takes an answer out of its object, over how many texts ever it is spread.
-pub fn unwrap_parts(parts: &mut [Part<'_>]) {
+/// Takes an answer out of its envelope, over how many texts ever it is spread.
+pub fn open_parts(parts: &mut [Part<'_>]) {
     let text_of = |part| match part {
         &mut Part { content: Content::Text { ref mut text, .. }, .. } => Some(text),
         _ => None,
     };
     let mut texts: Vec<&mut Text<'_>> = parts.iter_mut().filter_map(text_of).collect();
     if let [text] = &mut *texts {
-        **text = unwrapped(&text.decode()).into();
+        **text = open(&text.decode()).into();
         return;
     }
-    let mut unwrap = Unwrap::default();
+    let mut opener = Opener::default();
     for text in texts {
-        let answer = unwrap.push(&text.decode());
-        *text = (answer + &unwrap.finish()).into();
+        let answer = opener.push(&text.decode());
+        *text = (answer + &opener.finish()).into();
     }
 }
 
-/// The answer inside the object, of a text that is all of it; of one that is cut or something else, as much as there is.
-fn unwrapped(text: &str) -> String {
+/// The answer inside the envelope, of a text that is all of it; of one that is cut or something else, as much as there is.
+fn open(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Whole<'a> {
@@ -120,15 +118,15 @@ fn unwrapped(text: &str) -> String {
     if serde_json::from_str::<&RawValue>(text).is_ok() {
         return text.to_owned();
     }
-    let mut unwrap = Unwrap::default();
-    unwrap.push(text) + &unwrap.finish()
+    let mut opener = Opener::default();
+    opener.push(text) + &opener.finish()
 }
 
-/// Takes the answer out of the object, as it comes.
+/// Takes an answer out of its envelope, as it comes.
 #[derive(Debug, Default)]
-pub struct Unwrap {
+pub struct Opener {
     state: State,
-    /// What may be the beginning of the object.
+    /// What may be the beginning of the envelope.
     head: String,
 }
 
@@ -144,11 +142,11 @@ enum State {
         begun: bool,
     },
     After,
-    /// It is not in such an object.
+    /// It is not in an envelope.
     Bare,
 }
 
-impl Unwrap {
+impl Opener {
     /// What `more` of the model's text adds to the answer.
     pub fn push(&mut self, more: &str) -> String {
         match self.state {
@@ -170,7 +168,7 @@ impl Unwrap {
         }
     }
 
-    /// What was held back and is not the beginning of such an object: a text has ended. Another may follow.
+    /// What was held back and is not the beginning of an envelope: a text has ended. Another may follow.
     pub fn finish(&mut self) -> String {
         if self.state == State::Before && !self.head.trim().is_empty() {
             self.state = State::Bare;
@@ -191,7 +189,7 @@ impl Unwrap {
                 }
                 _ if string => {}
                 '{' | '[' => depth += 1,
-                // The object's own end, or white space before it, behind a number or a word.
+                // The envelope's own end, or white space before it, behind a number or a word.
                 '}' | ',' if depth == 0 => {
                     self.state = State::After;
                     return text.get(..at).unwrap_or_default().trim_end().to_owned();
@@ -219,7 +217,7 @@ impl Unwrap {
 
 /// How a text begins.
 enum Head {
-    /// As the object does; its answer begins at this byte.
+    /// As the envelope does; its answer begins at this byte.
     Object { answer: usize },
     /// It may still do so.
     Open,
@@ -248,24 +246,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schemas_of_anything_but_objects_are_wrapped() {
-        let wrapped = |schema: &str| wrap(&Json::parse(schema).unwrap()).map(|json| json.value().unwrap());
+    fn schemas_of_anything_but_objects_are_closed() {
+        let closed = |schema: &str| close(&Json::parse(schema).unwrap()).map(|json| json.value().unwrap());
         let object_by_reference = r##"{"$ref":"#/$defs/A","$defs":{"A":{"type":"object"}}}"##;
         for object in
             [r#"{"type":"object"}"#, r#"{"properties":{}}"#, "{}", r##"{"$ref":"#/none"}"##, object_by_reference]
         {
-            assert_eq!(wrapped(object), None, "{object}");
+            assert_eq!(closed(object), None, "{object}");
         }
         // References to itself, many at a time, are looked at once more and no further.
         let round = format!(r#"{{"allOf":[{}]}}"#, vec![r##"{"$ref":"#"}"##; 1000].join(","));
-        assert_eq!(wrapped(&round), None);
+        assert_eq!(closed(&round), None);
         let schema = r##"{"type":"array","items":{"$ref":"#/$defs/A"},"$defs":{"A":{"type":"string"}}}"##;
         let expected = json!({
             "type": "object", "required": ["value"], "additionalProperties": false,
             "properties": {"value": {"type": "array", "items": {"$ref": "#/$defs/A"}}},
             "$defs": {"A": {"type": "string"}},
         });
-        assert_eq!(wrapped(schema), Some(expected));
+        assert_eq!(closed(schema), Some(expected));
         let list_by_reference = r##"{"$ref":"#/$defs/A","$defs":{"A":{"type":"array"}}}"##;
         let mixed = r#"{"allOf":[{"type":"array"}]}"#;
         let number = r##"{"type":"array","items":{"enum":["#","*"]}}"##;
@@ -273,7 +271,7 @@ mod tests {
             .into_iter()
             .chain([list_by_reference, mixed, number])
         {
-            assert!(wrapped(other).is_some(), "{other}");
+            assert!(closed(other).is_some(), "{other}");
         }
     }
 
@@ -283,7 +281,7 @@ mod tests {
             "c":{"$ref":"#/definitions/C"}}},"definitions":{"C":{"$ref":"https://example.com/#"}}}"##;
         let expected = r##"{"type":"object","properties":{"value":{"type":"array","items":{"properties":{"b":{"$ref" : "#/properties/value/items/properties/a"},"a":{"$ref":"#/properties/value"},
             "c":{"$ref":"#/definitions/C"}}}}},"required":["value"],"additionalProperties":false,"definitions":{"C":{"$ref":"https://example.com/#"}}}"##;
-        assert_eq!(wrap(&Json::parse(schema).unwrap()).unwrap().get(), expected);
+        assert_eq!(close(&Json::parse(schema).unwrap()).unwrap().get(), expected);
     }
 
     #[test]
@@ -294,7 +292,7 @@ mod tests {
             (r#"{"value":["a","b"#, r#"["a","b"#),
             ("words", "words"),
         ] {
-            assert_eq!(unwrapped(text), answer);
+            assert_eq!(open(text), answer);
         }
     }
 
@@ -308,7 +306,7 @@ mod tests {
             (r#"{"value":null ,"more":1}"#, "null"),
             (&format!("{{{}\"value\":7}}", " ".repeat(100)), "7"),
             (&long, &long),
-            (r#"["not wrapped"]"#, r#"["not wrapped"]"#),
+            (r#"["in no envelope"]"#, r#"["in no envelope"]"#),
             (r#"{"other":1}"#, r#"{"other":1}"#),
             (r#"{"val"#, r#"{"val"#),
             ("é", "é"),
@@ -316,13 +314,13 @@ mod tests {
         ] {
             for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
                 let (a, b) = text.split_at(at);
-                let mut unwrap = Unwrap::default();
-                let got = [unwrap.push(a), unwrap.push(b), unwrap.finish()].concat();
+                let mut opener = Opener::default();
+                let got = [opener.push(a), opener.push(b), opener.finish()].concat();
                 assert_eq!(got.trim_start(), answer, "{text:?} cut at {at}");
             }
-            let mut unwrap = Unwrap::default();
-            let letters: String = text.chars().map(|letter| unwrap.push(&letter.to_string())).collect();
-            assert_eq!((letters + &unwrap.finish()).trim_start(), answer, "{text:?} letter by letter");
+            let mut opener = Opener::default();
+            let letters: String = text.chars().map(|letter| opener.push(&letter.to_string())).collect();
+            assert_eq!((letters + &opener.finish()).trim_start(), answer, "{text:?} letter by letter");
         }
     }
 }

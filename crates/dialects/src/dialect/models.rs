@@ -100,6 +100,12 @@ impl ModelFacts {
         let model = model.to_ascii_lowercase();
         ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
     }
+
+    /// The effort nearest to `wanted` that the model takes.
+    pub(super) fn nearest_effort(&self, wanted: Effort) -> Effort {
+        let (least, most) = self.efforts;
+        wanted.clamp(least, most)
+    }
 }
 
 /// A budget of thoughts for Claude, whose limit of an answer includes them: they must stay below it. `limit` is the client's.

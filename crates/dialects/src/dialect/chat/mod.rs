@@ -8,6 +8,7 @@
 //! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
 
 mod messages;
+mod params;
 mod reply;
 mod request;
 mod stream;

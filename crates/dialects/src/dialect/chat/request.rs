@@ -5,11 +5,15 @@ use serde_json::value::RawValue;
 
 use super::{
     messages,
+    params::PARAMS,
     wire::{self, PASSED},
 };
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
-    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
+    dialect::{
+        fields::{name as name_unread, parse, parse_all, parse_noting},
+        params::{self, Plain},
+    },
     stream::{TopLevel, json::Member},
 };
 
@@ -107,7 +111,16 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let members: &'a [Member<'a>] = body.members();
     for member in members {
         let name = member.name();
-        if member.is_null() || sampling(&mut request, &name, member)? || option(&mut request, &name, member)? {
+        if member.is_null() {
+            continue;
+        }
+        // A single text may stand without brackets.
+        if name == "stop" && member.value.starts_with(b"\"") {
+            request.sampling.stop = vec![value(member)?];
+            continue;
+        }
+        let at = || name.clone().into_owned();
+        if params::read::<Plain>(PARAMS, &name, member, at, &mut request)? || option(&mut request, &name, member)? {
             continue;
         }
         match &*name {
@@ -150,28 +163,7 @@ fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Unsupported)
     parse_all(json(member), || member.name().into_owned(), PASSED, dropped)
 }
 
-/// Reads one of the sampling settings; whether it was one.
-fn sampling<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
-    let sampling = &mut request.sampling;
-    match name {
-        "temperature" => sampling.temperature = Some(value(member)?),
-        "top_p" => sampling.top_p = Some(value(member)?),
-        "top_k" => sampling.top_k = Some(value(member)?),
-        "n" => sampling.n = Some(value(member)?),
-        "seed" => sampling.seed = Some(value(member)?),
-        "presence_penalty" => sampling.presence_penalty = Some(value(member)?),
-        "frequency_penalty" => sampling.frequency_penalty = Some(value(member)?),
-        "logprobs" => sampling.logprobs = Some(value(member)?),
-        "top_logprobs" => sampling.top_logprobs = Some(value(member)?),
-        "stop" => {
-            sampling.stop = if member.value.starts_with(b"\"") { vec![value(member)?] } else { value(member)? };
-        }
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
-/// Reads one of the other settings; whether it was one.
+/// Reads one of the settings that are more than a value; whether it was one.
 fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
     match name {
         // Read by whoever chooses the provider.
@@ -181,10 +173,8 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
             whole::<StreamOptions>(member, &mut request.dropped)?;
         }
         "stream" => request.stream = value(member)?,
-        "max_tokens" => request.max_tokens = Some(value(member)?),
         "tools" => request.tools = tools(request, member)?,
         "tool_choice" => request.tool_choice = tool_choice(request, name, member)?,
-        "parallel_tool_calls" => request.parallel_tool_calls = Some(value(member)?),
         "response_format" => request.format = format(member, &mut request.dropped)?,
         "reasoning_effort" => {
             let word: Text<'_> = value(member)?;
@@ -192,8 +182,6 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         }
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
-        "user" => request.user = Some(value(member)?),
-        "service_tier" => request.service_tier = Some(value(member)?),
         "metadata" => {
             let metadata: Json<'_> = value(member)?;
             if !metadata.is_object() {

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::write_messages::Messages;
+use super::{
+    params::{self, PARAMS},
+    write_messages::Messages,
+};
 use crate::{
-    conversation::{Effort, Format, Invalid, Json, Request, Sampling, Text, Tool, ToolChoice, Unsupported, safe_id},
-    dialect::{Destination, SamplingFacts, Server, Thinking},
+    conversation::{Effort, Format, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
+    dialect::{Destination, SamplingFacts, Server, Thinking, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
-/// Classes of service that OpenAI has.
-const TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
 /// What asks a model for JSON when the server must read the word in some message, and none has it.
 const ASK_FOR_JSON: &str = "Answer with one JSON object and nothing else.";
 /// What asks for JSON of a schema where the server has no place for one.
@@ -35,12 +36,14 @@ pub(super) fn write(
     }
     messages.write(&request.messages)?;
     writer.tools(request, &mut top);
-    writer.sampling(&request.sampling, &mut top);
-    let limit = if official(to.server) { "max_completion_tokens" } else { "max_tokens" };
-    top.maybe(limit, request.max_tokens.as_ref());
+    let fixed = to.facts.sampling == SamplingFacts::None;
+    let server = |param| params::on(to.server, fixed, param);
+    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server };
+    params.sampling(&mut top, writer.dropped);
     writer.format(request.format.as_ref(), &mut top);
     writer.reasoning(request, &mut top);
-    writer.about(request, &mut top);
+    // OpenAI takes metadata only for requests that it stores.
+    params.account(&mut top, writer.dropped);
     if request.stream {
         top.field("stream", &true);
         if to.server != Server::Mistral {
@@ -132,91 +135,6 @@ impl Writer<'_> {
         self.dropped.add_if(tool.cache.is_some(), "cache_control");
     }
 
-    fn sampling(&mut self, sampling: &Sampling<'_>, top: &mut ObjectWriter<'_>) {
-        let server = self.to.server;
-        let fixed = self.to.facts.sampling == SamplingFacts::None;
-        let one = self.to.facts.sampling == SamplingFacts::One;
-        let hottest = if server == Server::Mistral { 1.5 } else { 2.0 };
-        // One is the default of both: where they are fixed, nothing is lost.
-        let temperature = sampling.temperature.filter(|t| !(fixed && is_one(*t)));
-        let top_p = sampling.top_p.filter(|p| !(fixed && is_one(*p)));
-        self.number(top, "temperature", temperature, (0.0, hottest), !fixed);
-        self.number(top, "top_p", top_p, (0.0, 1.0), !(fixed || one && temperature.is_some()));
-        self.number(top, "presence_penalty", sampling.presence_penalty, (-2.0, 2.0), !fixed);
-        self.number(top, "frequency_penalty", sampling.frequency_penalty, (-2.0, 2.0), !fixed);
-        let open = matches!(server, Server::Compatible | Server::Mistral);
-        self.number(top, "top_k", sampling.top_k, (-1.0, 1e9), open && !fixed);
-        self.stop(&sampling.stop, fixed, top);
-        let n = sampling.n.filter(|n| *n != 1);
-        self.given(top, "n", n, !fixed && server != Server::DeepSeek);
-        match (server, sampling.seed) {
-            (Server::Mistral, Some(seed)) => top.field("random_seed", &seed.unsigned_abs()),
-            (_, seed) => self.given(top, "seed", seed, server != Server::DeepSeek),
-        }
-        if sampling.logprobs == Some(true) {
-            let has = !fixed && server != Server::Mistral;
-            self.given(top, "logprobs", sampling.logprobs, has);
-            if has {
-                top.maybe("top_logprobs", sampling.top_logprobs.map(|count| count.min(20)).as_ref());
-            }
-        }
-    }
-
-    fn stop(&mut self, stop: &[Text<'_>], fixed: bool, top: &mut ObjectWriter<'_>) {
-        let official = official(self.to.server);
-        // OpenAI's reasoning models have no stop texts, the others up to four.
-        let most = match (official, fixed) {
-            (true, true) => 0,
-            (true, false) => 4,
-            (false, _) => usize::MAX,
-        };
-        let mut texts = stop.iter().filter(|text| !text.is_empty());
-        if most > 0 && texts.clone().next().is_some() {
-            let mut list = top.array("stop");
-            texts.by_ref().take(most).for_each(|text| text.write(list.element()));
-            list.end();
-        }
-        self.dropped.add_if(texts.next().is_some(), "stop");
-    }
-
-    /// Writes a number within its range, a whole one without a fraction.
-    fn number(
-        &mut self,
-        top: &mut ObjectWriter<'_>,
-        name: &'static str,
-        value: Option<f64>,
-        (least, most): (f64, f64),
-        has: bool,
-    ) {
-        let Some(value) = value else { return };
-        let fitting = value.clamp(least, most);
-        #[expect(clippy::float_cmp, reason = "whether it was changed")]
-        self.dropped.add_if(!has || fitting != value, name);
-        if !has {
-            return;
-        }
-        if fitting.fract() == 0.0 {
-            #[expect(clippy::cast_possible_truncation, reason = "the ranges are small")]
-            top.field(name, &(fitting as i64));
-        } else {
-            top.field(name, &fitting);
-        }
-    }
-
-    /// Writes a value if the server has a place for it.
-    fn given(
-        &mut self,
-        top: &mut ObjectWriter<'_>,
-        name: &'static str,
-        value: Option<impl serde::Serialize>,
-        has: bool,
-    ) {
-        match value {
-            Some(value) if has => top.field(name, &value),
-            value => self.dropped.add_if(value.is_some(), name),
-        }
-    }
-
     fn format(&mut self, format: Option<&Format<'_>>, top: &mut ObjectWriter<'_>) {
         let Some(format) = format else { return };
         let mut written = top.object("response_format");
@@ -248,7 +166,7 @@ impl Writer<'_> {
             self.dropped.add_if(!reasoning.is_off(), "reasoning");
             return;
         }
-        let Some(effort) = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget)) else { return };
+        let Some(effort) = reasoning.effort_or_budget() else { return };
         match (self.to.server, effort) {
             (Server::DeepSeek, Effort::None) => {
                 let mut thinking = top.object("thinking");
@@ -259,37 +177,12 @@ impl Writer<'_> {
             (Server::Mistral, Effort::None) => top.field("reasoning_effort", "none"),
             (Server::Mistral, _) => top.field("reasoning_effort", "high"),
             _ => {
-                let (least, most) = self.to.facts.efforts;
-                let fitting = effort.clamp(least, most);
+                let fitting = self.to.facts.nearest_effort(effort);
                 self.dropped.add_if(fitting != effort, "reasoning");
                 top.field("reasoning_effort", fitting.as_str());
             }
         }
     }
-
-    /// What is said about the request itself.
-    fn about(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
-        let official = official(self.to.server);
-        self.given(top, "user", request.user.as_ref(), official || self.to.server == Server::Compatible);
-        if let Some(tier) = &request.service_tier {
-            let word = tier.decode();
-            match &*word {
-                // Anthropic's word for it.
-                "standard_only" if official => top.field("service_tier", "default"),
-                known if official && TIERS.contains(&known) => top.field("service_tier", known),
-                // Everybody's default.
-                "auto" => {}
-                _ => self.dropped.add("service_tier"),
-            }
-        }
-        // OpenAI takes it only for requests that it stores.
-        self.dropped
-            .add_if(request.metadata.as_ref().is_some_and(|metadata: &Json<'_>| !metadata.is_null()), "metadata");
-    }
-}
-
-fn is_one(value: f64) -> bool {
-    (value - 1.0).abs() < f64::EPSILON
 }
 
 fn tool_choice(choice: &ToolChoice<'_>, server: Server, top: &mut ObjectWriter<'_>) {

@@ -7,11 +7,13 @@
 //! | `reply` | reads and writes replies in one piece |
 //! | `stream`, `write_stream` | read and write streams |
 //! | `error` | reads and writes errors |
+//! | `params` | which parameters requests have |
 //! | `wire`, `content`, `formats`, `schema` | what they share |
 
 mod content;
 mod error;
 mod formats;
+mod params;
 mod reply;
 mod request;
 mod schema;

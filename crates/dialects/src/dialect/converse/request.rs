@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     content::{self, Wrong},
+    params::PARAMS,
     wire::{Block, Message as WireMessage, ServiceTier, parse},
 };
 use crate::{
@@ -12,7 +13,10 @@ use crate::{
         Cache, Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
         Unsupported,
     },
-    dialect::fields,
+    dialect::{
+        fields,
+        params::{self, Plain},
+    },
     stream::TopLevel,
 };
 
@@ -27,7 +31,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         match &*name {
             "messages" => messages = self::messages(member.value, &mut request.dropped)?,
             "system" => system = Some(self::system(member.value, &mut request.dropped)?),
-            "inferenceConfig" => inference(parse(&name, member.value, &mut request.dropped)?, &mut request),
+            "inferenceConfig" => inference(member.value, &mut request)?,
             "toolConfig" => tools(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
             ADDITIONAL => additional(member.value, &mut request)?,
             "outputConfig" => output(parse(&name, member.value, &mut request.dropped)?, &mut request)?,
@@ -90,21 +94,15 @@ fn parts<'a>(
     Ok(parts)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Inference<'a> {
-    max_tokens: Option<u64>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    #[serde(borrow)]
-    stop_sequences: Option<Vec<Text<'a>>>,
-}
-
-fn inference<'a>(wire: Inference<'a>, request: &mut Request<'a>) {
-    request.max_tokens = wire.max_tokens;
-    request.sampling.temperature = wire.temperature;
-    request.sampling.top_p = wire.top_p;
-    request.sampling.stop = wire.stop_sequences.unwrap_or_default();
+fn inference<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Invalid> {
+    let members = TopLevel::scan(value).map_err(|_| Invalid::new("inferenceConfig", "expected an object"))?;
+    for member in members.members().iter().filter(|member| !member.is_null()) {
+        let name = member.name();
+        if !params::read::<Plain>(PARAMS, &name, member, || format!("inferenceConfig.{name}"), request)? {
+            fields::name(member, &mut request.dropped);
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

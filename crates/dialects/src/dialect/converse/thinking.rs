@@ -1,7 +1,7 @@
 //! How a model is told to think, how much it may say, and how its tokens are drawn: settings that depend on each other.
 
 use crate::{
-    conversation::{Content, Effort, Request, Role, SignatureOrigin, Text, Turn, Unsupported},
+    conversation::{Content, Effort, Request, Role, SignatureOrigin, Turn, Unsupported},
     dialect::{
         Destination, SamplingFacts, Thinking, Vendor,
         models::{claude_budget, claude_effort, claude_limit},
@@ -28,8 +28,8 @@ pub(super) enum Think {
 pub(super) struct Settings {
     pub think: Think,
     pub max_tokens: Option<u64>,
-    pub temperature: Option<f64>,
-    pub top_p: Option<f64>,
+    /// Which sampling settings the model takes while it thinks like that.
+    pub sampling: SamplingFacts,
     pub top_k: Option<u64>,
 }
 
@@ -42,53 +42,18 @@ pub(super) fn settings(
     dropped: &mut Unsupported,
 ) -> Settings {
     let think = think(request, turns, to, forced, dropped);
-    let sampling = &request.sampling;
-    let mut settings = Settings {
-        think,
-        max_tokens: request.max_tokens.map(|n| n.max(1)),
-        temperature: sampling.temperature,
-        top_p: sampling.top_p,
-        top_k: top_k(request, to),
-    };
-    dropped.add_if(sampling.top_k.is_some() && settings.top_k.is_none(), "top_k");
-    let fixed = to.facts.sampling == SamplingFacts::None;
+    let mut max_tokens = request.max_tokens.map(|n| n.max(1));
     match think {
-        Think::Budget(budget) => {
-            settings.max_tokens = Some(claude_limit(&to.facts, budget, request.max_tokens));
-            settings.drop_sampling(dropped);
-        }
-        Think::Adaptive { .. } => settings.drop_sampling(dropped),
-        Think::Nova(Effort::High) => {
-            // Nova refuses limits of its own when it thinks hard.
-            dropped.add_if(settings.max_tokens.take().is_some(), "max_tokens");
-            settings.drop_sampling(dropped);
-        }
-        _ if fixed => settings.drop_sampling(dropped),
+        Think::Budget(budget) => max_tokens = Some(claude_limit(&to.facts, budget, request.max_tokens)),
+        // Nova refuses limits of its own when it thinks hard.
+        Think::Nova(Effort::High) => dropped.add_if(max_tokens.take().is_some(), "max_tokens"),
         _ => {}
     }
-    if to.facts.sampling == SamplingFacts::One && settings.temperature.is_some() {
-        dropped.add_if(settings.top_p.take().is_some(), "top_p");
-    }
-    settings.temperature = clamp(settings.temperature, "temperature", dropped);
-    settings.top_p = clamp(settings.top_p, "top_p", dropped);
-    settings
-}
-
-impl Settings {
-    /// One is the default of temperature and `top_p`: without it nothing is lost.
-    fn drop_sampling(&mut self, dropped: &mut Unsupported) {
-        let lost = |value: Option<f64>| value.is_some_and(|value| (value - 1.0).abs() > f64::EPSILON);
-        dropped.add_if(lost(self.temperature.take()), "temperature");
-        dropped.add_if(lost(self.top_p.take()), "top_p");
-        dropped.add_if(self.top_k.take().is_some(), "top_k");
-    }
-}
-
-/// Converse's range is 0 to 1.
-fn clamp(value: Option<f64>, name: &'static str, dropped: &mut Unsupported) -> Option<f64> {
-    let clamped = value.map(|v| v.clamp(0.0, 1.0));
-    dropped.add_if(clamped != value, name);
-    clamped
+    let fixed = matches!(think, Think::Budget(_) | Think::Adaptive { .. } | Think::Nova(Effort::High));
+    let sampling = if fixed { SamplingFacts::None } else { to.facts.sampling };
+    let top_k = top_k(request, to);
+    dropped.add_if(request.sampling.top_k.is_some() && top_k.is_none(), "top_k");
+    Settings { think, max_tokens, sampling, top_k: top_k.filter(|_| sampling != SamplingFacts::None) }
 }
 
 /// Only the models of two makers have a place for it that is known.
@@ -110,12 +75,11 @@ fn think(
     dropped: &mut Unsupported,
 ) -> Think {
     let Some(reasoning) = request.reasoning.filter(|r| !r.is_off()) else { return Think::Off };
-    let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
+    let effort = reasoning.effort_or_budget();
     let think = match to.facts.thinking {
         Thinking::Never | Thinking::Level => Think::Off,
         Thinking::Effort => {
-            let (least, most) = to.facts.efforts;
-            return Think::Effort(effort.unwrap_or(Effort::Medium).clamp(least, most));
+            return Think::Effort(to.facts.nearest_effort(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call, or that has lost the thoughts that led to its calls, must not think.
@@ -153,36 +117,6 @@ fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
         _ => false,
     });
     calls && !thought
-}
-
-/// Writes `inferenceConfig` unless it would be empty.
-pub(super) fn write_inference(
-    body: &mut ObjectWriter<'_>,
-    settings: &Settings,
-    stop: &[Text<'_>],
-    to: &Destination<'_>,
-    dropped: &mut Unsupported,
-) {
-    // Claude refuses stop texts of white space, everybody refuses empty ones.
-    let refused =
-        |text: &Text<'_>| if to.facts.vendor == Vendor::Anthropic { text.is_blank() } else { text.is_empty() };
-    dropped.add_if(stop.iter().any(refused), "stop");
-    let has_stop = stop.iter().any(|text| !refused(text));
-    if settings.max_tokens.is_none() && settings.temperature.is_none() && settings.top_p.is_none() && !has_stop {
-        return;
-    }
-    let mut config = body.object("inferenceConfig");
-    config.maybe("maxTokens", settings.max_tokens.as_ref());
-    config.maybe("temperature", settings.temperature.as_ref());
-    config.maybe("topP", settings.top_p.as_ref());
-    if has_stop {
-        let mut list = config.array("stopSequences");
-        for text in stop.iter().filter(|text| !refused(text)) {
-            list.push(text);
-        }
-        list.end();
-    }
-    config.end();
 }
 
 /// Writes `additionalModelRequestFields` unless it would be empty. `one_call` forbids Claude to call several tools at once;

@@ -1,13 +1,17 @@
 //! Writing requests.
 
 use super::{
+    params::{PARAMS, TIERS},
     thinking::{self, Think},
-    tools::{Form, Plan},
+    tools::{Form as AnswerForm, Plan},
     write_content::Blocks,
 };
 use crate::{
     conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::Destination,
+    dialect::{
+        Destination, Vendor,
+        params::{self, Field, Form, Param, Writer as ParamWriter},
+    },
     stream::{
         TopLevel,
         json::{ObjectWriter, write_value},
@@ -30,16 +34,28 @@ pub(super) fn write(
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);
     let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
-    name_what_has_no_place(request, dropped);
+    // Claude refuses stop texts of white space.
+    let server = |param: Param| {
+        let blank = param.field != Field::Stop || to.facts.vendor == Vendor::Anthropic;
+        Some(if blank { param } else { Param { form: Form::Texts(usize::MAX, false), ..param } })
+    };
+    let params = ParamWriter { table: PARAMS, request, sampling: settings.sampling, server };
+    let mut inference = Vec::new();
+    let mut config = ObjectWriter::begin(&mut inference);
+    config.maybe("maxTokens", settings.max_tokens.as_ref());
+    params.sampling(&mut config, dropped);
+    config.end();
 
     let mut body = ObjectWriter::begin(out);
     let mut blocks = Blocks::new(to, dropped);
     blocks.messages(&turns, &mut body);
-    blocks.system(&system, (plan.form == Form::Instructed).then_some(ANSWER_IN_JSON), &mut body);
-    thinking::write_inference(&mut body, &settings, &request.sampling.stop, to, dropped);
+    blocks.system(&system, (plan.form == AnswerForm::Instructed).then_some(ANSWER_IN_JSON), &mut body);
+    if inference != b"{}" {
+        body.key("inferenceConfig").extend_from_slice(&inference);
+    }
     plan.write(&mut body, to, dropped);
     // Claude's effort and format have one member in its own API: both must come from the same place here.
-    let beside_format = plan.form == Form::Native;
+    let beside_format = plan.form == AnswerForm::Native;
     thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
     let effort = match settings.think {
         Think::Adaptive { effort, .. } => effort,
@@ -50,15 +66,6 @@ pub(super) fn write(
     tier(request.service_tier.as_ref(), &mut body, dropped);
     body.end();
     Ok(())
-}
-
-fn name_what_has_no_place(request: &Request<'_>, dropped: &mut Unsupported) {
-    let sampling = &request.sampling;
-    dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
-    dropped.add_if(sampling.seed.is_some(), "seed");
-    dropped.add_if(sampling.presence_penalty.is_some_and(|p| p != 0.0), "presence_penalty");
-    dropped.add_if(sampling.frequency_penalty.is_some_and(|p| p != 0.0), "frequency_penalty");
-    dropped.add_if(sampling.logprobs == Some(true) || sampling.top_logprobs.is_some_and(|n| n > 0), "logprobs");
 }
 
 /// Writes `requestMetadata`: the client's, and who the user is.
@@ -103,14 +110,14 @@ fn fits_metadata(text: &str) -> bool {
 }
 
 fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
-    match tier.map(Text::decode).as_deref() {
-        // What everybody gets who says nothing.
-        None | Some("auto" | "standard" | "standard_only") => {}
-        Some(known @ ("default" | "priority" | "flex" | "reserved")) => {
+    let Some(tier) = tier else { return };
+    match params::word(TIERS, tier) {
+        None => dropped.add("service_tier"),
+        Some("") => {}
+        Some(word) => {
             let mut object = body.object("serviceTier");
-            object.field("type", known);
+            object.field("type", word);
             object.end();
         }
-        Some(_) => dropped.add("service_tier"),
     }
 }

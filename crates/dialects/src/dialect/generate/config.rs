@@ -4,12 +4,13 @@ use serde_json::value::RawValue;
 
 use super::{
     names::camel,
+    params::{PARAMS, Proto},
     schema,
-    wire::{self, Float, Int, Many},
+    wire::{self, Int, Many},
 };
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text},
-    dialect::fields,
+    dialect::{fields, params},
     stream::Member,
 };
 
@@ -23,19 +24,11 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
             continue;
         }
         let name = member.name();
-        let sampling = &mut request.sampling;
-        match &*camel(&name) {
-            "temperature" => sampling.temperature = Some(float(member)?),
-            "topP" => sampling.top_p = Some(float(member)?),
-            "topK" => sampling.top_k = Some(float(member)?),
-            "candidateCount" => sampling.n = Some(count(member)?),
-            "maxOutputTokens" => request.max_tokens = Some(count(member)?),
-            "stopSequences" => sampling.stop = wire::value(PATH, member)?,
-            "seed" => sampling.seed = Some(wire::value::<Int>(PATH, member)?.0),
-            "presencePenalty" => sampling.presence_penalty = Some(float(member)?),
-            "frequencyPenalty" => sampling.frequency_penalty = Some(float(member)?),
-            "responseLogprobs" => sampling.logprobs = Some(wire::value(PATH, member)?),
-            "logprobs" => sampling.top_logprobs = Some(count(member)?),
+        let key = camel(&name);
+        if params::read::<Proto>(PARAMS, &key, member, || format!("{PATH}.{name}"), request)? {
+            continue;
+        }
+        match &*key {
             "responseMimeType" => mime = Some(wire::value::<Text<'a>>(PATH, member)?),
             "responseSchema" => {
                 let raw: &'a RawValue = wire::value(PATH, member)?;
@@ -59,16 +52,6 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
     }
     request.format = format(mime.as_ref(), schema, request);
     Ok(())
-}
-
-fn float(member: &Member<'_>) -> Result<f64, Invalid> {
-    wire::value::<Float>(PATH, member).map(|value| value.0)
-}
-
-fn count(member: &Member<'_>) -> Result<u64, Invalid> {
-    wire::value::<Int>(PATH, member)?
-        .count()
-        .ok_or_else(|| Invalid::new(format!("{PATH}.{}", member.name()), "must not be negative"))
 }
 
 /// JSON by its media type; a schema without one means JSON too. One of an enum has no counterpart elsewhere.

@@ -1,18 +1,14 @@
 //! Writes a request.
 
-use super::{encode_contents, encode_tools, schema};
+use super::{encode_contents, encode_tools, params::PARAMS, schema};
 use crate::{
-    conversation::{
-        Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, Unsupported, ends_in_prefill, turns,
+    conversation::{Effort, Format, Invalid, Reasoning, Request, TurnRules, Unsupported, ends_in_prefill, turns},
+    dialect::{
+        Destination, ModelFacts, Thinking,
+        params::{Anything, Writer as ParamWriter},
     },
-    dialect::{Destination, ModelFacts, Thinking},
     stream::json::ObjectWriter,
 };
-
-/// Most texts that may end an answer.
-const MAX_STOPS: usize = 5;
-/// Most alternatives of a token.
-const MAX_LOGPROBS: u64 = 20;
 
 /// Appends a request for `to`.
 ///
@@ -30,30 +26,23 @@ pub(super) fn write(
     encode_contents::write_system(&system, &mut top, dropped);
     encode_contents::write(&turns, to, &mut top, dropped);
     encode_tools::write(request, to, &mut top, dropped)?;
-    write_config(request, to.facts, &mut top, dropped)?;
+    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some as Anything };
+    write_config(&params, to.facts, &mut top, dropped)?;
+    params.account(&mut top, dropped);
     top.end();
-    let left_out = [
-        (request.user.is_some(), "user"),
-        (request.service_tier.is_some(), "service_tier"),
-        (request.metadata.is_some(), "metadata"),
-        (request.parallel_tool_calls == Some(false), "parallel_tool_calls"),
-    ];
-    for (met, name) in left_out {
-        dropped.add_if(met, name);
-    }
     Ok(())
 }
 
 fn write_config(
-    request: &Request<'_>,
+    params: &ParamWriter<'_, '_, Anything>,
     facts: ModelFacts,
     top: &mut ObjectWriter<'_>,
     dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
     let mut members = Vec::new();
     let mut config = ObjectWriter::begin(&mut members);
-    config.maybe("maxOutputTokens", request.max_tokens.as_ref());
-    write_sampling(&request.sampling, &mut config, dropped);
+    params.sampling(&mut config, dropped);
+    let request = params.request;
     match &request.format {
         None => {}
         Some(Format::Json) => config.field("responseMimeType", "application/json"),
@@ -78,38 +67,6 @@ fn write_config(
     Ok(())
 }
 
-fn write_sampling(sampling: &Sampling<'_>, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
-    let mut clamped = |key: &str, name: &'static str, value: Option<f64>, min: f64, max: f64| {
-        let Some(value) = value else { return };
-        dropped.add_if(!(min..=max).contains(&value), name);
-        config.field(key, &value.clamp(min, max));
-    };
-    clamped("temperature", "temperature", sampling.temperature, 0.0, 2.0);
-    clamped("topP", "top_p", sampling.top_p, 0.0, 1.0);
-    clamped("presencePenalty", "presence_penalty", sampling.presence_penalty, -2.0, 2.0);
-    clamped("frequencyPenalty", "frequency_penalty", sampling.frequency_penalty, -2.0, 2.0);
-    config.maybe("topK", sampling.top_k.as_ref());
-    config.maybe("candidateCount", sampling.n.filter(|n| *n > 1).as_ref());
-    if let Some(seed) = sampling.seed {
-        // An int32 there. Which seed it is does not matter, but the same must stay the same.
-        let kept = i32::try_from(seed).unwrap_or_else(|_| i32::try_from(seed.rem_euclid(1 << 31)).unwrap_or_default());
-        dropped.add_if(i64::from(kept) != seed, "seed");
-        config.field("seed", &kept);
-    }
-    let stops: Vec<_> = sampling.stop.iter().filter(|stop| !stop.is_empty()).collect();
-    dropped.add_if(stops.len() > MAX_STOPS, "stop");
-    if let Some(stops) = stops.get(..stops.len().min(MAX_STOPS)).filter(|stops| !stops.is_empty()) {
-        config.field("stopSequences", stops);
-    }
-    if sampling.logprobs == Some(true) {
-        config.field("responseLogprobs", &true);
-        if let Some(top) = sampling.top_logprobs.filter(|top| *top > 0) {
-            dropped.add_if(top > MAX_LOGPROBS, "logprobs");
-            config.field("logprobs", &top.min(MAX_LOGPROBS));
-        }
-    }
-}
-
 fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     let visible = !reasoning.is_off() && reasoning.visible != Some(false);
     match facts.thinking {
@@ -125,7 +82,7 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
             thinking.end();
         }
         Thinking::Level => {
-            let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget));
+            let effort = reasoning.effort_or_budget();
             // These models can't be kept from thinking.
             dropped.add_if(reasoning.is_off(), "reasoning");
             let mut thinking = config.object("thinkingConfig");

@@ -1,118 +1,87 @@
 //! Schemas: Gemini's own kind, a part of `OpenAPI`'s with upper-case types, and JSON Schema.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::{names::camel, tree::Tree};
-use crate::conversation::{Invalid, Json};
+use super::names::camel;
+use crate::{
+    conversation::{Invalid, Json, Tree},
+    dialect::schema::{Keyword, Node, Rule, Rules, Walk},
+};
 
-/// Deepest schema that is written for old models, references followed.
-const MAX_DEPTH: usize = 32;
-/// Most schemas in one that is written for old models: references that are written out multiply.
-const MAX_NODES: usize = 4096;
+/// Formats that are not refused.
+const FORMATS: [&str; 6] = ["enum", "date-time", "float", "double", "int32", "int64"];
+/// What stands for a schema that can't be read: JSON text that is nested deeper than parsers go.
+const TOO_DEEP: &str = "no schema: it is nested too deep";
+
+/// From Gemini's kind to JSON Schema.
+static READ: Rules<Read> = Rules {
+    keywords: &[
+        ("anyOf", Rule::Each("anyOf")),
+        ("properties", Rule::Each("properties")),
+        ("defs $defs", Rule::Each("$defs")),
+        ("ref", Rule::Rename("$ref")),
+        ("items additionalProperties", Rule::Schema),
+        ("type", Rule::If(|value| value.is(r#""TYPE_UNSPECIFIED""#), &Rule::Ignore)),
+        ("type", Rule::Special(|_, keyword, node| node.set("type", lower(keyword.value)))),
+        ("format", Rule::If(|value| value.is(r#""enum""#), &Rule::Ignore)),
+        ("example", Rule::Ignore),
+        ("minItems maxItems minLength maxLength minProperties maxProperties", Rule::Special(number)),
+        ("nullable", Rule::Special(|_, keyword, node| node.state.nullable = keyword.value.is("true"))),
+        ("propertyOrdering", Rule::Special(|_, keyword, node| node.state.order = places(keyword.value))),
+    ],
+    others: Rule::Keep,
+    spelling: camel,
+    finish: |_, node| finish_reading(node),
+    booleans: true,
+    max_depth: usize::MAX,
+    max_schemas: usize::MAX,
+};
+
+/// From JSON Schema to Gemini's kind, for models that read no other.
+static WRITE: Rules<Write> = Rules {
+    keywords: &[
+        ("title description required default pattern propertyOrdering minimum maximum", Rule::Keep),
+        ("minItems maxItems minLength maxLength minProperties maxProperties", Rule::Keep),
+        ("properties", Rule::If(|value| matches!(value, Tree::Object(_)), &Rule::Each("properties"))),
+        ("items", Rule::If(is_array, &Rule::Special(tuple))),
+        ("items", Rule::Schema),
+        ("$ref", Rule::Special(reference)),
+        ("allOf", Rule::If(is_array, &Rule::Special(all))),
+        ("anyOf oneOf", Rule::If(is_array, &Rule::Special(any))),
+        ("type", Rule::Special(|_, keyword, node| types(keyword.value, node))),
+        ("enum", Rule::If(is_array, &Rule::Special(values))),
+        ("const", Rule::If(|value| value.as_str().is_some(), &Rule::Special(values))),
+        ("const", Rule::If(is_array, &Rule::Drop)),
+        ("const", Rule::Special(guess)),
+        ("exclusiveMinimum exclusiveMaximum", Rule::If(is_number, &Rule::Special(bound))),
+        ("format", Rule::If(|value| value.as_str().is_some_and(|it| FORMATS.contains(&&*it)), &Rule::Keep)),
+        ("nullable", Rule::Special(|_, keyword, node| node.state.nullable |= keyword.value.is("true"))),
+        // Models add no properties anyway, and the others say nothing about the value.
+        ("additionalProperties", Rule::If(|value| value.is("false"), &Rule::Ignore)),
+        ("$schema $id $comment $defs definitions", Rule::Ignore),
+    ],
+    others: Rule::Drop,
+    spelling: |key| Cow::Borrowed(key),
+    finish: |_, node| finish_writing(node),
+    booleans: false,
+    max_depth: 32,
+    max_schemas: 4096,
+};
 
 /// JSON Schema of a schema in Gemini's kind.
 ///
 /// # Errors
-/// When it is no JSON that can be read, such as one nested deeper than 128 levels.
-pub(super) fn read<'a>(field: &str, raw: &RawValue) -> Result<Json<'a>, Invalid> {
-    let tree: Tree =
-        serde_json::from_str(raw.get()).map_err(|error| Invalid::new(field, format!("no schema: {error}")))?;
+/// When it is no object, or nested deeper than 128 levels.
+pub(super) fn read<'a>(field: &str, raw: &'a RawValue) -> Result<Json<'a>, Invalid> {
+    let json = Json::from(raw);
+    let tree = Tree::parse(json.get()).ok_or_else(|| Invalid::new(field, TOO_DEEP))?;
     if !matches!(tree, Tree::Object(_)) {
         return Err(Invalid::new(field, "must be an object"));
     }
-    let raw = serde_json::value::to_raw_value(&json_schema(tree));
-    raw.map(Json::from).map_err(|error| Invalid::new(field, error.to_string()))
-}
-
-fn json_schema(tree: Tree) -> Tree {
-    let Tree::Object(members) = tree else { return tree };
-    let (mut schema, mut nullable, mut order) = (Vec::with_capacity(members.len()), false, None);
-    for (key, value) in members {
-        let name = camel(&key);
-        let (name, value) = match &*name {
-            "nullable" => {
-                nullable = value.is_true();
-                continue;
-            }
-            "propertyOrdering" => {
-                order = Some(value);
-                continue;
-            }
-            "example" => continue,
-            "type" if value.as_str() == Some("TYPE_UNSPECIFIED") => continue,
-            "format" if value.as_str() == Some("enum") => continue,
-            "type" => ("type", lower(value)),
-            "properties" => ("properties", each(value, json_schema)),
-            "defs" | "$defs" => ("$defs", each(value, json_schema)),
-            "ref" => ("$ref", value),
-            "anyOf" => ("anyOf", each(value, json_schema)),
-            "items" | "additionalProperties" => (&*name, json_schema(value)),
-            "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties" => {
-                (&*name, number(value))
-            }
-            _ => (key.as_str(), value),
-        };
-        schema.push((name.to_owned(), value));
-    }
-    if let Some(order) = order {
-        sort(&mut schema, &order);
-    }
-    if nullable {
-        allow_null(&mut schema);
-    }
-    Tree::Object(schema)
-}
-
-/// Types in lower case.
-fn lower(value: Tree) -> Tree {
-    match value {
-        Tree::Leaf(Value::String(word)) => Tree::text(word.to_ascii_lowercase()),
-        Tree::Array(words) => Tree::Array(words.into_iter().map(lower).collect()),
-        other => other,
-    }
-}
-
-/// Applies `change` to every value of an object or array.
-fn each(value: Tree, change: impl Fn(Tree) -> Tree) -> Tree {
-    match value {
-        Tree::Object(members) => Tree::Object(members.into_iter().map(|(key, v)| (key, change(v))).collect()),
-        Tree::Array(elements) => Tree::Array(elements.into_iter().map(change).collect()),
-        leaf @ Tree::Leaf(_) => leaf,
-    }
-}
-
-/// Counts may be written as strings.
-fn number(value: Tree) -> Tree {
-    match value.as_str().and_then(|text| text.parse::<u64>().ok()) {
-        Some(number) => Tree::Leaf(number.into()),
-        None => value,
-    }
-}
-
-/// Puts properties into the order that is asked for: models fill them in as they stand.
-fn sort(schema: &mut [(String, Tree)], order: &Tree) {
-    let Tree::Array(order) = order else { return };
-    let places: HashMap<&str, usize> =
-        order.iter().enumerate().filter_map(|(n, name)| Some((name.as_str()?, n))).collect();
-    if let Some((_, Tree::Object(properties))) = schema.iter_mut().find(|(key, _)| key == "properties") {
-        properties.sort_by_key(|(name, _)| places.get(name.as_str()).copied().unwrap_or(usize::MAX));
-    }
-}
-
-fn allow_null(schema: &mut [(String, Tree)]) {
-    for (key, value) in schema {
-        match (key.as_str(), value) {
-            ("type", value @ Tree::Leaf(_)) => {
-                let own = std::mem::replace(value, Tree::Leaf(Value::Null));
-                *value = Tree::Array(vec![own, Tree::text("null")]);
-            }
-            ("enum", Tree::Array(words)) => words.push(Tree::Leaf(Value::Null)),
-            ("anyOf", Tree::Array(any)) => any.push(Tree::Object(vec![("type".to_owned(), Tree::text("null"))])),
-            _ => {}
-        }
-    }
+    let made = RawValue::from_string(text(&Walk::new(&READ, &tree).run()));
+    made.map(Json::from).map_err(|error| Invalid::new(field, error.to_string()))
 }
 
 /// A schema in Gemini's kind, as text, for models that don't read JSON Schema; and whether keywords were left out.
@@ -120,222 +89,200 @@ fn allow_null(schema: &mut [(String, Tree)]) {
 /// # Errors
 /// When it is nested deeper than 128 levels.
 pub(super) fn write(field: &str, schema: &Json<'_>) -> Result<(String, bool), Invalid> {
-    let root: Tree =
-        serde_json::from_str(schema.get()).map_err(|error| Invalid::new(field, format!("no schema: {error}")))?;
-    let mut writer = Gemini { root: &root, nodes: 0, lost: false };
-    let tree = writer.schema(&root, 0);
-    let lost = writer.lost;
-    serde_json::to_string(&tree).map(|text| (text, lost)).map_err(|error| Invalid::new(field, error.to_string()))
+    let tree = Tree::parse(schema.get()).ok_or_else(|| Invalid::new(field, TOO_DEEP))?;
+    let mut walk = Walk::new(&WRITE, &tree);
+    let rewritten = walk.run();
+    Ok((text(&rewritten), walk.lost))
 }
 
-/// Rewrites JSON Schema as Gemini's kind.
-struct Gemini<'t> {
-    root: &'t Tree,
-    nodes: usize,
-    lost: bool,
+fn text(tree: &Tree<'_>) -> String {
+    let mut out = Vec::new();
+    tree.write(&mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
-impl Gemini<'_> {
-    fn schema(&mut self, tree: &Tree, depth: usize) -> Tree {
-        self.nodes += 1;
-        let Tree::Object(members) = tree else { return Tree::Object(Vec::new()) };
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            self.lost = true;
-            return Tree::Object(vec![("type".to_owned(), Tree::text("OBJECT"))]);
-        }
-        let mut out = Schema::default();
-        for (key, value) in members {
-            self.keyword(key, value, depth, &mut out);
-        }
-        out.finish()
-    }
-
-    fn keyword(&mut self, key: &str, value: &Tree, depth: usize, out: &mut Schema) {
-        match (key, value) {
-            ("$ref", value) => match value.as_str().and_then(|path| resolve(self.root, path)) {
-                Some(target) => out.merge(self.schema(target, depth + 1)),
-                None => self.lost = true,
-            },
-            ("type", value) => out.types(value),
-            ("const", value) if value.as_str().is_some() => out.set("enum", Tree::Array(vec![value.clone()])),
-            ("const", value) => {
-                self.lost = true;
-                out.guess = type_of(value);
-            }
-            ("enum", Tree::Array(words)) => self.words(words, out),
-            ("anyOf" | "oneOf", Tree::Array(options)) => self.any(options, depth, out),
-            ("allOf", Tree::Array(all)) => {
-                self.lost |= all.len() > 1;
-                for part in all {
-                    out.merge(self.schema(part, depth + 1));
-                }
-            }
-            ("items", Tree::Array(tuple)) => {
-                self.lost = true;
-                if let Some(first) = tuple.first() {
-                    out.set("items", self.schema(first, depth + 1));
-                }
-            }
-            ("items", value) => out.set("items", self.schema(value, depth + 1)),
-            ("properties", Tree::Object(properties)) => {
-                let properties = properties.iter().map(|(name, v)| (name.clone(), self.schema(v, depth + 1)));
-                out.set("properties", Tree::Object(properties.collect()));
-            }
-            ("exclusiveMinimum" | "exclusiveMaximum", Tree::Leaf(Value::Number(_))) => {
-                self.lost = true;
-                out.set(if key == "exclusiveMinimum" { "minimum" } else { "maximum" }, value.clone());
-            }
-            ("format", value) => {
-                // The only ones that are not refused.
-                let known = ["enum", "date-time", "float", "double", "int32", "int64"];
-                match value.as_str().filter(|format| known.contains(format)) {
-                    Some(_) => out.set("format", value.clone()),
-                    None => self.lost = true,
-                }
-            }
-            ("nullable", value) => out.nullable |= value.is_true(),
-            (
-                "title" | "description" | "required" | "minItems" | "maxItems" | "minLength" | "maxLength" | "pattern"
-                | "minimum" | "maximum" | "minProperties" | "maxProperties" | "default" | "propertyOrdering",
-                value,
-            ) => out.set(key, value.clone()),
-            // They say nothing about the value, or what models do anyway.
-            ("$schema" | "$id" | "$comment" | "$defs" | "definitions", _)
-            | ("additionalProperties", Tree::Leaf(Value::Bool(false))) => {}
-            _ => self.lost = true,
-        }
-    }
-
-    /// Writes what a value may be.
-    fn words(&mut self, words: &[Tree], out: &mut Schema) {
-        out.nullable |= words.contains(&Tree::Leaf(Value::Null));
-        let words: Vec<_> = words.iter().filter(|w| **w != Tree::Leaf(Value::Null)).cloned().collect();
-        if words.iter().all(|word| word.as_str().is_some()) {
-            out.set("enum", Tree::Array(words));
-        } else {
-            // Only strings are taken; what they are can still be said.
-            self.lost = true;
-            out.guess = words.iter().find_map(type_of);
-        }
-    }
-
-    /// Writes alternatives. `null` is none, and a single one is no choice.
-    fn any(&mut self, options: &[Tree], depth: usize, out: &mut Schema) {
-        let null = Tree::text("null");
-        out.nullable |= options.iter().any(|option| option.get("type") == Some(&null));
-        let rest = options.iter().filter(|option| option.get("type") != Some(&null));
-        let mut rest: Vec<_> = rest.map(|option| self.schema(option, depth + 1)).collect();
-        match rest.pop() {
-            Some(only) if rest.is_empty() => out.merge(only),
-            Some(last) => {
-                rest.push(last);
-                out.set("anyOf", Tree::Array(rest));
-            }
-            None => {}
-        }
-    }
-}
-
-/// The type of a value without values in it.
-fn type_of(value: &Tree) -> Option<&'static str> {
-    match value {
-        Tree::Leaf(Value::Bool(_)) => Some("BOOLEAN"),
-        Tree::Leaf(Value::Number(number)) => Some(if number.is_f64() { "NUMBER" } else { "INTEGER" }),
-        Tree::Leaf(Value::String(_)) => Some("STRING"),
-        _ => None,
-    }
-}
-
-/// The schema that a reference into the same document names.
-fn resolve<'t>(root: &'t Tree, path: &str) -> Option<&'t Tree> {
-    let path = path.strip_prefix('#')?.strip_prefix('/')?;
-    path.split('/').try_fold(root, |tree, name| tree.get(&name.replace("~1", "/").replace("~0", "~")))
-}
-
-/// A schema in Gemini's kind that is being put together.
+/// What is gathered of one schema in Gemini's kind.
 #[derive(Default)]
-struct Schema {
-    members: Vec<(String, Tree)>,
+struct Read {
+    nullable: bool,
+    /// The properties' places, where they are given.
+    order: HashMap<String, usize>,
+}
+
+/// Counts may be written as strings.
+fn number<'t, 'a>(_: &mut Walk<'t, 'a, Read>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Read>) {
+    let count = keyword.value.as_str().and_then(|text| text.parse::<u64>().ok());
+    let value = count.map_or_else(|| keyword.value.clone(), |count| Tree::Leaf(count.to_string().into()));
+    node.set(keyword.name.to_owned(), value);
+}
+
+/// Types in lower case.
+fn lower<'a>(types: &Tree<'a>) -> Tree<'a> {
+    match types {
+        Tree::Leaf(word) => Tree::Leaf(word.to_ascii_lowercase().into()),
+        Tree::Array(words) => Tree::Array(words.iter().map(lower).collect()),
+        other @ Tree::Object(_) => other.clone(),
+    }
+}
+
+fn places(order: &Tree<'_>) -> HashMap<String, usize> {
+    let Tree::Array(names) = order else { return HashMap::new() };
+    names.iter().enumerate().filter_map(|(place, name)| Some((name.as_str()?.into_owned(), place))).collect()
+}
+
+/// Puts properties into the order that is asked for, since models fill them in as they stand, and allows `null`.
+fn finish_reading(node: &mut Node<'_, Read>) {
+    let Read { nullable, order } = std::mem::take(&mut node.state);
+    for (key, value) in &mut node.fields {
+        match (&**key, value) {
+            ("properties", Tree::Object(properties)) if !order.is_empty() => {
+                properties.sort_by_key(|(name, _)| order.get(&**name).copied().unwrap_or(usize::MAX));
+            }
+            _ if !nullable => {}
+            ("type", value @ Tree::Leaf(_)) => *value = Tree::Array(vec![value.clone(), Tree::string("null")]),
+            ("enum", Tree::Array(words)) => words.push(Tree::Leaf("null".into())),
+            ("anyOf", Tree::Array(any)) => any.push(Tree::Object(vec![("type".into(), Tree::string("null"))])),
+            _ => {}
+        }
+    }
+}
+
+/// What is gathered of one schema for Gemini.
+#[derive(Default)]
+struct Write {
     nullable: bool,
     /// The type, where it is not said but can be seen.
     guess: Option<&'static str>,
 }
 
-impl Schema {
-    /// The first one counts: what stands next to a reference is more special than what it names.
-    fn set(&mut self, key: &str, value: Tree) {
-        if !self.has(key) {
-            self.members.push((key.to_owned(), value));
+/// Writes out what a reference names.
+fn reference<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    match walk.referred(keyword) {
+        Some(target) => merge(node, target),
+        None => walk.lost = true,
+    }
+}
+
+/// Writes what has to hold at the same time as one schema.
+fn all<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    walk.lost |= keyword.value.elements().len() > 1;
+    for part in keyword.value.elements() {
+        merge(node, walk.schema(part, keyword.depth + 1));
+    }
+}
+
+fn merge<'a>(node: &mut Node<'a, Write>, other: Tree<'a>) {
+    let Tree::Object(fields) = other else { return };
+    for (key, value) in fields {
+        if key == "nullable" {
+            node.state.nullable |= value.is("true");
+        } else {
+            node.set(key, value);
         }
     }
+}
 
-    fn has(&self, key: &str) -> bool {
-        self.members.iter().any(|(known, _)| known == key)
+/// Writes the first element of a tuple as all of them.
+fn tuple<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    walk.lost = true;
+    if let Some(first) = keyword.value.elements().first() {
+        node.set("items", walk.schema(first, keyword.depth + 1));
     }
+}
 
-    fn merge(&mut self, other: Tree) {
-        let Tree::Object(members) = other else { return };
-        for (key, value) in members {
-            if key == "nullable" {
-                self.nullable |= value.is_true();
-            } else {
-                self.set(&key, value);
-            }
+/// Writes a bound that is not part of the range as one that is.
+fn bound<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    walk.lost = true;
+    node.set(if keyword.name == "exclusiveMinimum" { "minimum" } else { "maximum" }, keyword.value.clone());
+}
+
+/// Writes what a value may be: only strings are taken.
+fn values<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    let words: Vec<_> = keyword.value.elements().iter().filter(|word| !word.is("null")).cloned().collect();
+    node.state.nullable |= words.len() < keyword.value.elements().len();
+    if words.iter().all(|word| word.as_str().is_some()) {
+        node.set("enum", Tree::Array(words));
+    } else {
+        guess(walk, keyword, node);
+    }
+}
+
+/// Remembers the type of values that can't be written.
+fn guess<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    walk.lost = true;
+    node.state.guess = keyword.value.elements().iter().find_map(type_of);
+}
+
+/// Writes alternatives. `null` is none, and a single one is no choice.
+fn any<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
+    let is_null = |option: &&Tree<'_>| option.get("type").is_some_and(|kind| kind.is(r#""null""#));
+    let rest = keyword.value.elements().iter().filter(|option| !is_null(option));
+    let rest: Vec<_> = rest.map(|option| walk.schema(option, keyword.depth + 1)).collect();
+    node.state.nullable |= rest.len() < keyword.value.elements().len();
+    match rest.len() {
+        0 => {}
+        1 => rest.into_iter().for_each(|only| merge(node, only)),
+        _ => node.set("anyOf", Tree::Array(rest)),
+    }
+}
+
+/// Writes the types, in upper case. Several are alternatives, and `null` is none beside others.
+fn types<'a>(value: &Tree<'a>, node: &mut Node<'a, Write>) {
+    let mut words: Vec<_> = value.elements().iter().filter_map(Tree::as_str).collect();
+    if words.len() > 1 {
+        node.state.nullable |= words.iter().any(|word| word == "null");
+        words.retain(|word| word != "null");
+    }
+    let types: Vec<_> = words.iter().map(|word| Tree::string(&word.to_ascii_uppercase())).collect();
+    match &*types {
+        [] => {}
+        [only] => node.set("type", only.clone()),
+        _ => {
+            let any = types.into_iter().map(|kind| Tree::Object(vec![("type".into(), kind)])).collect();
+            node.set("anyOf", Tree::Array(any));
         }
     }
+}
 
-    fn types(&mut self, value: &Tree) {
-        let one = std::slice::from_ref(value);
-        let words = if let Tree::Array(words) = value { words.as_slice() } else { one };
-        let words: Vec<_> = words.iter().filter_map(Tree::as_str).collect();
-        self.nullable |= words.len() > 1 && words.contains(&"null");
-        let upper = |word: &str| Tree::text(word.to_ascii_uppercase());
-        let mut types = words.iter().filter(|word| words.len() == 1 || **word != "null").map(|word| upper(word));
-        match (types.next(), types.next()) {
-            (Some(only), None) => self.set("type", only),
-            (Some(first), Some(second)) => {
-                let any = [first, second].into_iter().chain(types);
-                let any = any.map(|of| Tree::Object(vec![("type".to_owned(), of)])).collect();
-                self.set("anyOf", Tree::Array(any));
-            }
-            _ => {}
+fn is_array(value: &Tree<'_>) -> bool {
+    matches!(value, Tree::Array(_))
+}
+
+fn is_number(value: &Tree<'_>) -> bool {
+    matches!(type_of(value), Some("NUMBER" | "INTEGER"))
+}
+
+/// The type of a value without values in it.
+fn type_of(value: &Tree<'_>) -> Option<&'static str> {
+    let Tree::Leaf(raw) = value else { return None };
+    match raw.bytes().next()? {
+        b'"' => Some("STRING"),
+        b't' | b'f' => Some("BOOLEAN"),
+        b'n' => None,
+        _ => Some(if raw.contains(['.', 'e', 'E']) { "NUMBER" } else { "INTEGER" }),
+    }
+}
+
+/// Adds what Gemini refuses to be without, and leaves out what it refuses.
+fn finish_writing(node: &mut Node<'_, Write>) {
+    if !node.has("type") && !node.has("anyOf") {
+        let seen = [("properties", "OBJECT"), ("items", "ARRAY"), ("enum", "STRING")];
+        let seen = seen.into_iter().find(|(key, _)| node.has(key)).map(|(_, kind)| kind);
+        if let Some(kind) = seen.or(node.state.guess) {
+            node.set("type", Tree::string(kind));
         }
     }
-
-    fn finish(mut self) -> Tree {
-        if !self.has("type") && !self.has("anyOf") {
-            let guess = if self.has("properties") {
-                Some("OBJECT")
-            } else if self.has("items") {
-                Some("ARRAY")
-            } else if self.has("enum") {
-                Some("STRING")
-            } else {
-                self.guess
-            };
-            if let Some(guess) = guess {
-                self.set("type", Tree::text(guess));
-            }
-        }
-        let array = self.members.iter().any(|(key, value)| key == "type" && value.as_str() == Some("ARRAY"));
-        if array {
-            // Arrays without are refused.
-            self.set("items", Tree::Object(vec![("type".to_owned(), Tree::text("STRING"))]));
-        }
-        self.keep_known_required();
-        if self.nullable {
-            self.set("nullable", Tree::Leaf(Value::Bool(true)));
-        }
-        Tree::Object(self.members)
+    if node.get("type").is_some_and(|kind| kind.is(r#""ARRAY""#)) {
+        node.set("items", Tree::Object(vec![("type".into(), Tree::string("STRING"))]));
     }
-
-    /// Names of properties that don't exist are refused.
-    fn keep_known_required(&mut self) {
-        let known = self.members.iter().find(|(key, _)| key == "properties").map(|(_, properties)| properties.clone());
-        if let Some((_, Tree::Array(required))) = self.members.iter_mut().find(|(key, _)| key == "required") {
-            required
-                .retain(|name| name.as_str().is_some_and(|name| known.as_ref().is_some_and(|p| p.get(name).is_some())));
-        }
-        self.members.retain(|(key, value)| key != "required" || *value != Tree::Array(Vec::new()));
+    // Names of properties that don't exist are refused.
+    let properties = node.get("properties").cloned();
+    if let Some(Tree::Array(required)) = node.get_mut("required") {
+        let known = |name: &str| properties.as_ref().is_some_and(|known| known.get(name).is_some());
+        required.retain(|name| name.as_str().is_some_and(|name| known(&name)));
+    }
+    node.fields.retain(|(key, value)| key != "required" || *value != Tree::Array(Vec::new()));
+    if node.state.nullable {
+        node.set("nullable", Tree::Leaf("true".into()));
     }
 }

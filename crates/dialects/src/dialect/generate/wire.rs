@@ -111,6 +111,34 @@ impl<'de> Deserialize<'de> for Int {
     }
 }
 
+impl From<Int> for i64 {
+    fn from(number: Int) -> Self {
+        number.0
+    }
+}
+
+/// A whole number that is not negative.
+pub(super) struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = Int::deserialize(deserializer)?.count();
+        count.map(Self).ok_or_else(|| D::Error::custom("must not be negative"))
+    }
+}
+
+impl From<Count> for u64 {
+    fn from(count: Count) -> Self {
+        count.0
+    }
+}
+
+impl From<Float> for f64 {
+    fn from(number: Float) -> Self {
+        number.0
+    }
+}
+
 /// A number, as a number or as a string.
 #[derive(Clone, Copy)]
 pub(super) struct Float(pub(super) f64);

@@ -5,6 +5,7 @@
 //! | `wire` | what requests, replies and streams have in common on the wire |
 //! | `request`, `blocks` | reads requests: the body, and what messages hold |
 //! | `write`, `turns`, `tools`, `thinking`, `schema` | writes requests |
+//! | `params` | which parameters there are, for both |
 //! | `reply` | reads and writes replies in one piece |
 //! | `stream`, `write_stream` | reads and writes streams |
 //! | `error` | reads and writes errors |
@@ -12,6 +13,7 @@
 mod blocks;
 mod error;
 pub mod linked;
+mod params;
 mod reply;
 mod request;
 mod schema;

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     blocks,
+    params::PARAMS,
     wire::{CacheControl, parse, parse_all, parse_noting, within},
 };
 use crate::{
@@ -12,7 +13,10 @@ use crate::{
         Cache, Content, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool, ToolChoice,
         Unsupported,
     },
-    dialect::fields,
+    dialect::{
+        fields,
+        params::{self, Plain},
+    },
     stream::{Member, TopLevel},
 };
 
@@ -69,6 +73,9 @@ fn read_member<'a>(
 ) -> Result<(), Invalid> {
     // The scan has checked the body's encoding.
     let json = std::str::from_utf8(member.value).map_err(|_| Invalid::new("", "is not UTF-8"))?;
+    if params::read::<Plain>(PARAMS, name, member, String::new, request)? {
+        return Ok(());
+    }
     match name {
         // The model is settled before, and the version belongs to the way here.
         "model" | "anthropic_version" => {}
@@ -78,11 +85,6 @@ fn read_member<'a>(
         }
         "tools" => request.tools = tools(json, &mut request.dropped)?,
         "tool_choice" => tool_choice(json, request)?,
-        "max_tokens" => request.max_tokens = parse(json)?,
-        "temperature" => request.sampling.temperature = parse(json)?,
-        "top_p" => request.sampling.top_p = parse(json)?,
-        "top_k" => request.sampling.top_k = parse(json)?,
-        "stop_sequences" => request.sampling.stop = parse(json)?,
         "stream" => request.stream = parse(json)?,
         "thinking" => pending.thinking = thinking(json, &mut request.dropped)?,
         "output_config" => output_config(json, request, pending)?,
@@ -92,7 +94,6 @@ fn read_member<'a>(
             request.format = format(wire, &mut request.dropped)?;
         }
         "metadata" => metadata(json, request)?,
-        "service_tier" => request.service_tier = parse(json)?,
         "cache_control" => {
             pending.cache = parse_all::<Option<CacheControl<'a>>>(json, &mut request.dropped)?.map(Cache::from);
         }

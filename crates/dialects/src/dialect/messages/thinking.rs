@@ -30,9 +30,7 @@ impl Thought {
         let thought = match to.facts.thinking {
             Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,
             Thinking::Budget { off: true, .. } | Thinking::Never if reasoning.is_off() => return Self::Unsaid,
-            Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => {
-                Self::Adaptive(reasoning.effort.or(reasoning.budget.map(Effort::of_budget)))
-            }
+            Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => Self::Adaptive(reasoning.effort_or_budget()),
             Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lacks_thoughts(request) => {
                 let budget = claude_budget(reasoning, request.max_tokens, (min, max));
                 let exact = reasoning.budget.is_none_or(|asked| Some(asked) == budget);

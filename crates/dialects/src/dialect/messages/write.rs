@@ -1,13 +1,17 @@
 //! Writes requests.
 
 use super::{
+    params::PARAMS,
     thinking::Thought,
     tools::{Tools, write_format},
     turns::Encoder,
 };
 use crate::{
     conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::{Destination, SamplingFacts, Server},
+    dialect::{
+        Destination, SamplingFacts, Server,
+        params::{Field, Param, Writer as ParamWriter},
+    },
     stream::json::ObjectWriter,
 };
 
@@ -57,8 +61,14 @@ pub(super) fn write(
         write_format(structured, dropped, &mut config)?;
         config.end();
     }
-    sampling(request, to, thought, dropped, &mut top);
-    about(request, to, dropped, &mut top);
+    // Thinking has its own temperature.
+    let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
+    let tiers = to.server == Server::Anthropic;
+    let server = |param: Param| Some(param).filter(|param| tiers || param.field != Field::ServiceTier);
+    let params = ParamWriter { table: PARAMS, request, sampling, server };
+    params.sampling(&mut top, dropped);
+    user(request, dropped, &mut top);
+    params.account(&mut top, dropped);
     if request.stream {
         top.field("stream", &true);
     }
@@ -66,67 +76,15 @@ pub(super) fn write(
     Ok(())
 }
 
-fn sampling(
-    request: &Request<'_>,
-    to: &Destination<'_>,
-    thought: Thought,
-    dropped: &mut Unsupported,
-    top: &mut ObjectWriter<'_>,
-) {
-    let sampling = &request.sampling;
-    // Thinking has its own temperature.
-    let facts = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
-    let any = facts != SamplingFacts::None;
-    let both = facts == SamplingFacts::All || sampling.temperature.is_none();
-    // One is the default of both: without it nothing is lost.
-    let refused = |value: f64, has: bool| !(0.0..=1.0).contains(&value) || (!has && value < 1.0);
-    dropped.add_if(sampling.temperature.is_some_and(|t| refused(t, any)), "temperature");
-    dropped.add_if(sampling.top_p.is_some_and(|p| refused(p, any && both)), "top_p");
-    dropped.add_if(sampling.top_k.is_some_and(|k| !any || k.fract() != 0.0 || k < 1.0), "top_k");
-    top.maybe("temperature", sampling.temperature.filter(|_| any).map(|t| t.clamp(0.0, 1.0)).as_ref());
-    top.maybe("top_p", sampling.top_p.filter(|_| any && both).map(|p| p.clamp(0.0, 1.0)).as_ref());
-    top.maybe("top_k", sampling.top_k.filter(|_| any).map(whole).as_ref());
-    if sampling.stop.iter().any(|stop| !stop.is_blank()) {
-        let mut list = top.array("stop_sequences");
-        sampling.stop.iter().filter(|stop| !stop.is_blank()).for_each(|stop| list.push(stop));
-        list.end();
+/// Writes who asks.
+fn user(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
+    let Some(user) = &request.user else { return };
+    if !is_opaque(user) {
+        return dropped.add("user");
     }
-    dropped.add_if(sampling.stop.iter().any(Text::is_blank), "stop");
-    dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
-    dropped.add_if(sampling.seed.is_some(), "seed");
-    dropped.add_if(sampling.presence_penalty.is_some_and(|penalty| penalty != 0.0), "presence_penalty");
-    dropped.add_if(sampling.frequency_penalty.is_some_and(|penalty| penalty != 0.0), "frequency_penalty");
-    dropped.add_if(sampling.logprobs == Some(true) || sampling.top_logprobs.is_some_and(|n| n > 0), "logprobs");
-}
-
-/// A count that may have been written as a fraction.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn whole(value: f64) -> u64 {
-    value.round().clamp(1.0, 1e9) as u64
-}
-
-/// Who asks, and for what service.
-fn about(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
-    if let Some(user) = &request.user {
-        if is_opaque(user) {
-            let mut metadata = top.object("metadata");
-            metadata.field("user_id", user);
-            metadata.end();
-        } else {
-            dropped.add("user");
-        }
-    }
-    dropped.add_if(request.metadata.is_some(), "metadata");
-    let Some(tier) = request.service_tier.as_ref() else { return };
-    let word = match &*tier.decode() {
-        "auto" => Some("auto"),
-        "default" | "standard" | "standard_only" => Some("standard_only"),
-        _ => None,
-    };
-    match word.filter(|_| to.server == Server::Anthropic) {
-        Some(word) => top.field("service_tier", word),
-        None => dropped.add("service_tier"),
-    }
+    let mut metadata = top.object("metadata");
+    metadata.field("user_id", user);
+    metadata.end();
 }
 
 /// Whether the API takes this for a user's id: it refuses mail addresses, telephone numbers and long texts.

@@ -1,22 +1,17 @@
 //! A request for a provider.
 
-use super::{HOME, TIERS, items};
+use super::{HOME, items, params::PARAMS};
 use crate::{
     conversation::{
-        Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
-        Unsupported, ends_in_prefill, safe_id,
+        Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
+        ends_in_prefill, safe_id,
     },
-    dialect::{Destination, SamplingFacts, Server, Thinking},
+    dialect::{Destination, SamplingFacts, Server, Thinking, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
-/// Fewest tokens of an answer that OpenAI takes.
-const MIN_OUTPUT: u64 = 16;
 /// Longest id of an end user, and longest name of a schema.
 const MAX_NAME: usize = 64;
-/// Most alternatives of a token.
-const MAX_TOP_LOGPROBS: u64 = 20;
-
 /// Appends a request.
 pub(super) fn write(
     request: &Request<'_>,
@@ -45,13 +40,19 @@ pub(super) fn write(
         write_format(format, &mut top);
     }
     let thinks = reasoning(request.reasoning, to, dropped, &mut top);
-    sampling(&request.sampling, to, dropped, &mut top);
-    include(request, to, thinks, &mut top);
-    if let Some(most) = request.max_tokens {
-        dropped.add_if(most < MIN_OUTPUT, "max_tokens");
-        top.field("max_output_tokens", &most.max(MIN_OUTPUT));
+    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some };
+    if to.facts.sampling == SamplingFacts::None {
+        // Unlike elsewhere the default is reported, too: OpenAI refuses it by its name.
+        dropped.add_if(request.sampling.temperature.is_some(), "temperature");
+        dropped.add_if(request.sampling.top_p.is_some(), "top_p");
     }
-    account(request, to, dropped, &mut top);
+    params.sampling(&mut top, dropped);
+    include(request, to, thinks, &mut top);
+    if let Some(user) = &request.user {
+        let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
+        top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));
+    }
+    params.account(&mut top, dropped);
     top.end();
     Ok(())
 }
@@ -161,9 +162,8 @@ fn reasoning(
     }
     // These models think unless they are told not to.
     let Some(asked) = asked else { return true };
-    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort.or(asked.budget.map(Effort::of_budget)) };
-    let (least, most) = to.facts.efforts;
-    let effort = wanted.map(|effort| effort.clamp(least, most));
+    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort_or_budget() };
+    let effort = wanted.map(|effort| to.facts.nearest_effort(effort));
     dropped.add_if(effort != wanted, "reasoning");
     let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
     if effort.is_some() || summary.is_some() {
@@ -173,33 +173,6 @@ fn reasoning(
         object.end();
     }
     !asked.is_off()
-}
-
-fn sampling(sampling: &Sampling<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
-    let mut number = |name: &'static str, value: Option<f64>, most: f64, taken: bool| {
-        let Some(value) = value else { return };
-        let clamped = value.clamp(0.0, most);
-        dropped.add_if(!taken || (clamped - value).abs() > f64::EPSILON, name);
-        if taken {
-            top.field(name, &clamped);
-        }
-    };
-    let facts = to.facts.sampling;
-    number("temperature", sampling.temperature, 2.0, facts != SamplingFacts::None);
-    let alone = facts == SamplingFacts::One && sampling.temperature.is_some();
-    number("top_p", sampling.top_p, 1.0, facts != SamplingFacts::None && !alone);
-    let logprobs = sampling.logprobs == Some(true);
-    if let Some(most) = sampling.top_logprobs.filter(|_| logprobs && facts != SamplingFacts::None) {
-        dropped.add_if(most > MAX_TOP_LOGPROBS, "logprobs");
-        top.field("top_logprobs", &most.min(MAX_TOP_LOGPROBS));
-    }
-    dropped.add_if(logprobs && facts == SamplingFacts::None, "logprobs");
-    dropped.add_if(sampling.top_k.is_some(), "top_k");
-    dropped.add_if(!sampling.stop.is_empty(), "stop");
-    dropped.add_if(sampling.n.is_some_and(|n| n > 1), "n");
-    dropped.add_if(sampling.seed.is_some(), "seed");
-    dropped.add_if(sampling.presence_penalty.is_some(), "presence_penalty");
-    dropped.add_if(sampling.frequency_penalty.is_some(), "frequency_penalty");
 }
 
 /// Asks for what the reply would not hold otherwise.
@@ -224,20 +197,4 @@ fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut 
         }
         include.end();
     }
-}
-
-/// Writes on whose account the request goes.
-fn account(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
-    if let Some(user) = &request.user {
-        let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
-        top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));
-    }
-    if let Some(tier) = &request.service_tier {
-        if TIERS.contains(&&*tier.decode()) {
-            top.field("service_tier", tier);
-        } else {
-            dropped.add("service_tier");
-        }
-    }
-    top.maybe("metadata", request.metadata.as_ref());
 }

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `request`, `input` | a client's request, and the items of its `input` |
 //! | `encode`, `items` | a request for a provider, and the items of its `input` |
+//! | `params` | which parameters requests have |
 //! | `reply`, `stream` | a provider's reply, in one piece and as events |
 //! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
 
 mod encode;
 mod input;
 mod items;
+mod params;
 mod reply;
 mod request;
 mod stream;
@@ -29,9 +31,6 @@ const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 const REDACTED: &str = "TGre";
 /// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
 const SIGNS_CALL: &str = "TGca";
-
-/// Classes of service that OpenAI has.
-const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
 
 /// The codec of OpenAI Responses.
 pub struct Responses;

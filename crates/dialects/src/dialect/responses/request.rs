@@ -3,12 +3,15 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{input, wire::PASSED};
+use super::{input, params::PARAMS, wire::PASSED};
 use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
     },
-    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
+    dialect::{
+        fields::{name as name_unread, parse, parse_all, parse_noting},
+        params::{self, Plain},
+    },
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -24,7 +27,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             reader.member(member)?;
         }
     }
-    let Reader { mut request, instructions, input, top_logprobs } = reader;
+    let Reader { mut request, instructions, input } = reader;
     let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
     let history = input::read(value(input)?, input.kind, &mut request.dropped)?;
     request.messages.reserve(history.len() + 1);
@@ -32,8 +35,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });
     }
     request.messages.extend(history);
-    request.sampling.top_logprobs = top_logprobs;
-    if top_logprobs.is_some_and(|n| n > 0) {
+    if request.sampling.top_logprobs.is_some_and(|n| n > 0) {
         // Other APIs refuse the number without the switch.
         request.sampling.logprobs = Some(true);
     }
@@ -46,13 +48,15 @@ struct Reader<'a> {
     request: Request<'a>,
     instructions: Option<Text<'a>>,
     input: Option<&'a Member<'a>>,
-    top_logprobs: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
     fn member(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
         let name = member.name();
         let request = &mut self.request;
+        if params::read::<Plain>(PARAMS, &name, member, || name.clone().into_owned(), request)? {
+            return Ok(());
+        }
         match &*name {
             // The model is the router's, and obfuscation nobody needs.
             "model" | "stream_options" => {}
@@ -60,13 +64,8 @@ impl<'a> Reader<'a> {
             "instructions" => self.instructions = Some(read_value(member)?),
             "tools" => self.tools(member)?,
             "tool_choice" => self.tool_choice(member)?,
-            "parallel_tool_calls" => request.parallel_tool_calls = Some(read_value(member)?),
             "text" => self.text(member)?,
             "reasoning" => self.reasoning(member)?,
-            "max_output_tokens" => request.max_tokens = Some(read_value(member)?),
-            "temperature" => request.sampling.temperature = Some(read_value(member)?),
-            "top_p" => request.sampling.top_p = Some(read_value(member)?),
-            "top_logprobs" => self.top_logprobs = Some(read_value(member)?),
             "include" => self.include(member)?,
             "stream" => request.stream = read_value(member)?,
             "metadata" => {
@@ -81,7 +80,6 @@ impl<'a> Reader<'a> {
                 let user = read_value(member)?;
                 request.user.get_or_insert(user);
             }
-            "service_tier" => request.service_tier = Some(read_value(member)?),
             // What is the default elsewhere too needs no name.
             "background" if member.kind == ValueKind::False => {}
             "truncation" if member.as_str().as_deref() == Some("disabled") => {}

@@ -1,9 +1,9 @@
 //! A reply for a client, and the objects that its stream shares with it.
 
-use super::{HOME, REDACTED, SIGNS_CALL, TIERS};
+use super::{HOME, REDACTED, SIGNS_CALL, params::TIERS};
 use crate::{
     conversation::{Citation, Content, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage},
-    dialect::ReplyHead,
+    dialect::{ReplyHead, params::word},
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         created: reply.created.unwrap_or(head.created),
         ending: Some(Ending::of(finish)),
         usage: Some(&reply.usage),
-        service_tier: reply.service_tier.as_ref().filter(|tier| TIERS.contains(&&*tier.decode())),
+        service_tier: reply.service_tier.as_ref().filter(|tier| word(TIERS, tier).is_some()),
     };
     envelope.write(out, |output| {
         let Some(choice) = choice else { return };

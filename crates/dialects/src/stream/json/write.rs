@@ -48,6 +48,16 @@ impl<'o> ObjectWriter<'o> {
         self.out
     }
 
+    /// Writes a key of any text; the caller then writes exactly one value.
+    pub fn any_key(&mut self, key: &str) -> &mut Vec<u8> {
+        if std::mem::replace(&mut self.begun, true) {
+            self.out.push(b',');
+        }
+        write_string(self.out, key);
+        self.out.push(b':');
+        self.out
+    }
+
     /// Writes a member.
     pub fn field(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
         write_value(self.key(key), value);

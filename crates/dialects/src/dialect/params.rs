@@ -1,0 +1,360 @@
+//! Parameters of requests: how tokens are drawn, limits, and on whose account a request goes.
+//!
+//! Each dialect has one table of them: under which key, of which type and within which range a field of the conversation
+//! is in its requests. Reading and writing follow the table, and what is special is code of the dialect. A field that a
+//! table does not name is reported where a client sets it, so that none is lost silently.
+
+use serde::de::DeserializeOwned;
+
+use super::{SamplingFacts, fields::parse};
+use crate::{
+    conversation::{Invalid, Request, Text, Unsupported},
+    stream::{Member, json::ObjectWriter},
+};
+
+/// A field of the conversation's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Temperature,
+    TopP,
+    TopK,
+    Stop,
+    N,
+    Seed,
+    PresencePenalty,
+    FrequencyPenalty,
+    Logprobs,
+    TopLogprobs,
+    MaxTokens,
+    User,
+    ServiceTier,
+    Metadata,
+    ParallelToolCalls,
+}
+
+/// Fields about how tokens are drawn and limits, with the name under which each is reported.
+const SAMPLING: [(Field, &str); 11] = [
+    (Field::Temperature, "temperature"),
+    (Field::TopP, "top_p"),
+    (Field::TopK, "top_k"),
+    (Field::Stop, "stop"),
+    (Field::N, "n"),
+    (Field::Seed, "seed"),
+    (Field::PresencePenalty, "presence_penalty"),
+    (Field::FrequencyPenalty, "frequency_penalty"),
+    (Field::Logprobs, "logprobs"),
+    (Field::TopLogprobs, "logprobs"),
+    (Field::MaxTokens, "max_tokens"),
+];
+/// Fields about the request itself.
+const ACCOUNT: [(Field, &str); 4] = [
+    (Field::User, "user"),
+    (Field::ServiceTier, "service_tier"),
+    (Field::Metadata, "metadata"),
+    (Field::ParallelToolCalls, "parallel_tool_calls"),
+];
+
+/// The value of a field.
+enum Value<'r, 'a> {
+    Float(f64),
+    Count(u64),
+    Integer(i64),
+    Switch(bool),
+    Text(&'r Text<'a>),
+    Texts(&'r [Text<'a>]),
+    Json(&'r str),
+}
+
+/// The place of a field.
+enum Slot<'r, 'a> {
+    Float(&'r mut Option<f64>),
+    Count(&'r mut Option<u64>),
+    Integer(&'r mut Option<i64>),
+    Switch(&'r mut Option<bool>),
+    Text(&'r mut Option<Text<'a>>),
+    Texts(&'r mut Vec<Text<'a>>),
+}
+
+impl Field {
+    /// The value, where the client gives one.
+    fn value<'r, 'a>(self, request: &'r Request<'a>) -> Option<Value<'r, 'a>> {
+        let sampling = &request.sampling;
+        match self {
+            Self::Temperature => sampling.temperature.map(Value::Float),
+            Self::TopP => sampling.top_p.map(Value::Float),
+            Self::TopK => sampling.top_k.map(Value::Float),
+            Self::PresencePenalty => sampling.presence_penalty.map(Value::Float),
+            Self::FrequencyPenalty => sampling.frequency_penalty.map(Value::Float),
+            Self::Stop => Some(Value::Texts(&sampling.stop)),
+            Self::N => sampling.n.map(Value::Count),
+            Self::Seed => sampling.seed.map(Value::Integer),
+            Self::Logprobs => sampling.logprobs.map(Value::Switch),
+            Self::TopLogprobs => {
+                // Other APIs refuse the number without the switch.
+                sampling.top_logprobs.filter(|n| *n > 0 && sampling.logprobs == Some(true)).map(Value::Count)
+            }
+            Self::MaxTokens => request.max_tokens.map(Value::Count),
+            Self::User => request.user.as_ref().map(Value::Text),
+            Self::ServiceTier => request.service_tier.as_ref().map(Value::Text),
+            Self::Metadata => request.metadata.as_ref().map(|metadata| Value::Json(metadata.get())),
+            Self::ParallelToolCalls => request.parallel_tool_calls.map(Value::Switch),
+        }
+    }
+
+    /// Where the value goes; `None` for fields that no table reads.
+    fn slot<'r, 'a>(self, request: &'r mut Request<'a>) -> Option<Slot<'r, 'a>> {
+        let sampling = &mut request.sampling;
+        Some(match self {
+            Self::Temperature => Slot::Float(&mut sampling.temperature),
+            Self::TopP => Slot::Float(&mut sampling.top_p),
+            Self::TopK => Slot::Float(&mut sampling.top_k),
+            Self::PresencePenalty => Slot::Float(&mut sampling.presence_penalty),
+            Self::FrequencyPenalty => Slot::Float(&mut sampling.frequency_penalty),
+            Self::Stop => Slot::Texts(&mut sampling.stop),
+            Self::N => Slot::Count(&mut sampling.n),
+            Self::Seed => Slot::Integer(&mut sampling.seed),
+            Self::Logprobs => Slot::Switch(&mut sampling.logprobs),
+            Self::TopLogprobs => Slot::Count(&mut sampling.top_logprobs),
+            Self::MaxTokens => Slot::Count(&mut request.max_tokens),
+            Self::User => Slot::Text(&mut request.user),
+            Self::ServiceTier => Slot::Text(&mut request.service_tier),
+            Self::Metadata => return None,
+            Self::ParallelToolCalls => Slot::Switch(&mut request.parallel_tool_calls),
+        })
+    }
+
+    /// Whether models with fixed sampling refuse it.
+    fn is_fixed_with_sampling(self) -> bool {
+        !matches!(self, Self::Stop | Self::Seed | Self::MaxTokens) && SAMPLING.iter().any(|(field, _)| *field == self)
+    }
+
+    /// Whether a value means more than its absence: what every API does by itself is no loss.
+    fn means_something(self, value: &Value<'_, '_>) -> bool {
+        match (self, value) {
+            (Self::Temperature | Self::TopP, Value::Float(value)) => (value - 1.0).abs() > f64::EPSILON,
+            (Self::PresencePenalty | Self::FrequencyPenalty, Value::Float(value)) => *value != 0.0,
+            (Self::N, Value::Count(n)) => *n > 1,
+            (Self::Logprobs, Value::Switch(on)) => *on,
+            (Self::ParallelToolCalls, Value::Switch(on)) => !on,
+            (_, Value::Texts(texts)) => texts.iter().any(|text| !text.is_empty()),
+            (_, Value::Json(json)) => *json != "null",
+            _ => true,
+        }
+    }
+}
+
+/// The type and range of a parameter on the wire. Values outside the range are clamped, and that is reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// A number.
+    Number(f64, f64),
+    /// A number, whole ones without a fraction.
+    Compact(f64, f64),
+    /// A number that is rounded to a whole one.
+    Rounded(f64, f64),
+    /// A count.
+    Count(u64, u64),
+    /// A count whose clamping loses nothing worth a report.
+    Capped(u64),
+    /// A count that is written above one only.
+    Several,
+    /// A whole number.
+    Integer,
+    /// A whole number without its sign.
+    Unsigned,
+    /// A whole number of 32 bits. Which seed it is does not matter, but the same must stay the same.
+    Int32,
+    /// A boolean that is written where it is `true`.
+    Switch,
+    /// A text.
+    Text,
+    /// One of some words: the client's, and the server's, which is empty where saying nothing means the same.
+    Word(&'static [(&'static str, &'static str)]),
+    /// Texts, so many at most; the flag says whether texts of white space are refused.
+    Texts(usize, bool),
+    /// JSON as it is.
+    Json,
+    /// The dialect's own code writes it.
+    Own,
+}
+
+/// A parameter of a dialect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Param {
+    /// The key; empty where it is no field of its own.
+    pub key: &'static str,
+    /// The conversation's field.
+    pub field: Field,
+    /// Its type and range.
+    pub form: Form,
+}
+
+/// A row of a dialect's table.
+pub(super) const fn param(key: &'static str, field: Field, form: Form) -> Param {
+    Param { key, field, form }
+}
+
+/// How numbers are read.
+pub(super) trait Numbers {
+    type Float: DeserializeOwned + Into<f64>;
+    type Count: DeserializeOwned + Into<u64>;
+    type Integer: DeserializeOwned + Into<i64>;
+}
+
+/// Numbers are JSON numbers.
+pub(super) struct Plain;
+
+impl Numbers for Plain {
+    type Float = f64;
+    type Count = u64;
+    type Integer = i64;
+}
+
+/// Reads `member` into `request` if its key is in the table; whether it was. `at` is where the member is.
+///
+/// # Errors
+/// When the value is of another type.
+pub(super) fn read<'a, N: Numbers>(
+    table: &[Param],
+    key: &str,
+    member: &Member<'a>,
+    at: impl FnOnce() -> String,
+    request: &mut Request<'a>,
+) -> Result<bool, Invalid> {
+    let param = table.iter().find(|param| param.key == key && !key.is_empty());
+    let Some(slot) = param.and_then(|param| param.field.slot(request)) else { return Ok(false) };
+    // The scan has checked the body's encoding.
+    let json = std::str::from_utf8(member.value).unwrap_or("null");
+    match slot {
+        Slot::Float(slot) => *slot = Some(parse::<N::Float>(json, at)?.into()),
+        Slot::Count(slot) => *slot = Some(parse::<N::Count>(json, at)?.into()),
+        Slot::Integer(slot) => *slot = Some(parse::<N::Integer>(json, at)?.into()),
+        Slot::Switch(slot) => *slot = Some(parse(json, at)?),
+        Slot::Text(slot) => *slot = Some(parse(json, at)?),
+        Slot::Texts(slot) => *slot = parse(json, at)?,
+    }
+    Ok(true)
+}
+
+/// A server that takes every row of a table as it is: the function is `Some`.
+pub(super) type Anything = fn(Param) -> Option<Param>;
+
+/// A request on its way to a server, whose parameters are written by a table.
+pub(super) struct Writer<'w, 'a, F> {
+    pub table: &'static [Param],
+    pub request: &'w Request<'a>,
+    /// What the model takes, as things are.
+    pub sampling: SamplingFacts,
+    /// A row as the server takes it, or `None` if it has no place for the field.
+    pub server: F,
+}
+
+impl<F: Fn(Param) -> Option<Param>> Writer<'_, '_, F> {
+    /// Writes how tokens are drawn, and limits.
+    pub fn sampling(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+        self.write(&SAMPLING, object, dropped);
+    }
+
+    /// Writes what is said about the request itself.
+    pub fn account(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+        self.write(&ACCOUNT, object, dropped);
+    }
+
+    fn write(&self, fields: &[(Field, &'static str)], object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+        let name = |field| fields.iter().find(|(known, _)| *known == field).map(|(_, name)| *name);
+        for param in self.table {
+            let (Some(name), Some(value)) = (name(param.field), param.field.value(self.request)) else { continue };
+            let lost = match (self.server)(*param).filter(|param| !self.refuses(param.field)) {
+                Some(param) => !param.write(&value, object),
+                None => param.field.means_something(&value),
+            };
+            dropped.add_if(lost, name);
+        }
+        for (field, name) in fields.iter().filter(|(field, _)| self.table.iter().all(|param| param.field != *field)) {
+            let value = field.value(self.request);
+            dropped.add_if(value.is_some_and(|value| field.means_something(&value)), name);
+        }
+    }
+
+    /// Whether the model refuses a field.
+    fn refuses(&self, field: Field) -> bool {
+        match self.sampling {
+            SamplingFacts::All => false,
+            SamplingFacts::One => field == Field::TopP && self.request.sampling.temperature.is_some(),
+            SamplingFacts::None => field.is_fixed_with_sampling(),
+        }
+    }
+}
+
+impl Param {
+    /// Writes a value; whether that is all of it.
+    fn write(self, value: &Value<'_, '_>, object: &mut ObjectWriter<'_>) -> bool {
+        match (self.form, value) {
+            (
+                Form::Number(least, most) | Form::Compact(least, most) | Form::Rounded(least, most),
+                Value::Float(value),
+            ) => self.write_number(*value, (least, most), object),
+            (Form::Several, Value::Count(n)) => {
+                object.maybe(self.key, Some(n).filter(|n| **n > 1));
+                true
+            }
+            (Form::Capped(most), Value::Count(n)) => {
+                object.field(self.key, n.min(&most));
+                true
+            }
+            (Form::Count(least, most), Value::Count(n)) => {
+                let fitting = (*n).clamp(least, most);
+                object.field(self.key, &fitting);
+                fitting == *n
+            }
+            (Form::Integer, Value::Integer(n)) => self.write_whole(*n, object),
+            (Form::Unsigned, Value::Integer(n)) => self.write_whole(n.unsigned_abs(), object),
+            (Form::Int32, Value::Integer(n)) => {
+                let fitting = i32::try_from(*n).map_or_else(|_| n.rem_euclid(1 << 31), i64::from);
+                self.write_whole(fitting, object) && fitting == *n
+            }
+            (Form::Switch, Value::Switch(on)) => !on || self.write_whole(true, object),
+            (Form::Text, Value::Text(text)) => self.write_whole(text, object),
+            (Form::Word(words), Value::Text(text)) => {
+                let word = word(words, text);
+                object.maybe(self.key, word.filter(|word| !word.is_empty()));
+                word.is_some()
+            }
+            (Form::Texts(most, blank), Value::Texts(texts)) => {
+                let fit = |text: &&Text<'_>| if blank { !text.is_blank() } else { !text.is_empty() };
+                let fitting: Vec<_> = texts.iter().filter(fit).take(most).collect();
+                object.maybe(self.key, Some(&fitting).filter(|fitting| !fitting.is_empty()));
+                fitting.len() == texts.iter().filter(|text| !text.is_empty()).count()
+            }
+            (Form::Json, Value::Json(json)) => {
+                object.raw(self.key, json);
+                true
+            }
+            // Its own code reports what is lost.
+            _ => true,
+        }
+    }
+
+    fn write_whole(self, value: impl serde::Serialize, object: &mut ObjectWriter<'_>) -> bool {
+        object.field(self.key, &value);
+        true
+    }
+
+    #[expect(clippy::float_cmp, reason = "whether it was changed")]
+    fn write_number(self, value: f64, (least, most): (f64, f64), object: &mut ObjectWriter<'_>) -> bool {
+        let fitting = value.clamp(least, most);
+        let fitting = if matches!(self.form, Form::Rounded(..)) { fitting.round() } else { fitting };
+        if matches!(self.form, Form::Number(..)) || fitting.fract() != 0.0 {
+            object.field(self.key, &fitting);
+        } else {
+            #[expect(clippy::cast_possible_truncation, reason = "the ranges are small")]
+            object.field(self.key, &(fitting as i64));
+        }
+        fitting == value
+    }
+}
+
+/// The server's word for the client's.
+pub(super) fn word(words: &[(&str, &'static str)], text: &Text<'_>) -> Option<&'static str> {
+    words.iter().find(|(client, _)| text.is(client)).map(|(_, server)| *server)
+}

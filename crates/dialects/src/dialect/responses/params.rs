@@ -1,0 +1,37 @@
+//! Parameters of Responses.
+
+use crate::dialect::params::{
+    Field,
+    Form::{Count, Json, Number, Own, Word},
+    Param, param,
+};
+
+/// Fewest tokens of an answer that OpenAI takes.
+const MIN_OUTPUT: u64 = 16;
+/// Most alternatives of a token.
+const MAX_TOP_LOGPROBS: u64 = 20;
+/// Classes of service.
+pub(super) const TIERS: &[(&str, &str)] = &[
+    ("auto", "auto"),
+    ("default", "default"),
+    ("flex", "flex"),
+    ("scale", "scale"),
+    ("priority", "priority"),
+    ("fast", "fast"),
+    ("ultrafast", "ultrafast"),
+];
+
+/// Every parameter.
+pub(super) const PARAMS: &[Param] = &[
+    param("temperature", Field::Temperature, Number(0.0, 2.0)),
+    param("top_p", Field::TopP, Number(0.0, 1.0)),
+    param("top_logprobs", Field::TopLogprobs, Count(0, MAX_TOP_LOGPROBS)),
+    // In `include`.
+    param("", Field::Logprobs, Own),
+    param("max_output_tokens", Field::MaxTokens, Count(MIN_OUTPUT, u64::MAX)),
+    // `safety_identifier` or `user`.
+    param("", Field::User, Own),
+    param("service_tier", Field::ServiceTier, Word(TIERS)),
+    param("metadata", Field::Metadata, Json),
+    param("parallel_tool_calls", Field::ParallelToolCalls, Own),
+];

@@ -1,0 +1,70 @@
+//! The root of a tool's schema, which every API wants to be that of an object.
+
+use crate::{
+    conversation::{Json, Unsupported},
+    stream::{Member, TopLevel, json::ObjectWriter},
+};
+
+/// A schema of a tool that takes nothing.
+const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
+/// What stands where keywords of a schema were left out.
+pub(in crate::dialect) const KEYWORDS: &str = "schema keywords";
+
+/// What a target takes at the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dialect) struct Root {
+    /// Whether `anyOf`, `oneOf` and `allOf` are taken.
+    pub combined: bool,
+    /// Whether an object has to name its properties.
+    pub properties: bool,
+}
+
+impl Root {
+    fn refuses(self, member: &Member<'_>) -> bool {
+        !self.combined && ["anyOf", "oneOf", "allOf"].contains(&&*member.name())
+    }
+
+    fn takes(self, top: &TopLevel<'_>) -> bool {
+        top.get("type").is_some_and(is_object) && !top.members().iter().any(|member| self.refuses(member))
+    }
+
+    /// Whether the schema has such a root.
+    pub fn fits(self, schema: &Json<'_>) -> bool {
+        TopLevel::scan(schema.get().as_bytes()).is_ok_and(|top| self.takes(&top))
+    }
+
+    /// Appends the schema as it is, but for its root.
+    pub fn write(self, schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
+        let top = schema.and_then(|schema| TopLevel::scan(schema.get().as_bytes()).ok());
+        // A list or a number as the input of a tool: there is no such thing.
+        let Some(top) = top.filter(|top| top.get("type").is_none_or(may_be_object)) else {
+            dropped.add_if(schema.is_some(), KEYWORDS);
+            return out.extend_from_slice(NOTHING);
+        };
+        if self.takes(&top) {
+            return out.extend_from_slice(top.body().trim_ascii());
+        }
+        let mut object = ObjectWriter::begin(out);
+        object.field("type", "object");
+        for member in top.members().iter().filter(|member| !member.is("type")) {
+            if self.refuses(member) {
+                dropped.add(KEYWORDS);
+            } else {
+                object.key(member.key).extend_from_slice(member.value);
+            }
+        }
+        if self.properties && !top.contains("properties") {
+            object.raw("properties", "{}");
+        }
+        object.end();
+    }
+}
+
+fn is_object(kind: &Member<'_>) -> bool {
+    kind.value == br#""object""#
+}
+
+/// Whether a `type` allows objects, alone or beside others.
+fn may_be_object(kind: &Member<'_>) -> bool {
+    is_object(kind) || serde_json::from_slice::<Vec<&str>>(kind.value).is_ok_and(|kinds| kinds.contains(&"object"))
+}
