@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{read, turns};
-use crate::dialect::models::{ModelFacts, SamplingFacts, Thinking};
+use tollgate_dialects::dialect::models::{ModelFacts, SamplingFacts, Thinking};
 
 /// The API version that took the sampling parameters away.
-pub(in crate::simulator) const NEWEST: &str = "2026-10-21";
+pub(crate) const NEWEST: &str = "2026-10-21";
 
 /// Smallest budget of a thought, in tokens.
 const LEAST_BUDGET: u64 = 1024;
@@ -49,7 +49,7 @@ const UNFOLLOWED: &[&str] =
 const DEPTH: usize = 32;
 
 /// Where a request is answered.
-pub(in crate::simulator) struct Platform {
+pub(crate) struct Platform {
     /// Whether the request is of the version [`NEWEST`].
     newest: bool,
     /// Whether it is one of the clouds, which fetch no URL.
@@ -57,11 +57,11 @@ pub(in crate::simulator) struct Platform {
 }
 
 impl Platform {
-    pub(in crate::simulator) fn direct(newest: bool) -> Self {
+    pub(crate) fn direct(newest: bool) -> Self {
         Self { newest, cloud: false }
     }
 
-    pub(in crate::simulator) fn cloud(newest: bool) -> Self {
+    pub(crate) fn cloud(newest: bool) -> Self {
         Self { newest, cloud: true }
     }
 }
@@ -71,7 +71,7 @@ impl Platform {
 /// # Errors
 ///
 /// The first thing that is wrong, in the provider's words.
-pub(in crate::simulator) fn request(body: &Value, model: &str, platform: &Platform) -> Result<(), String> {
+pub(crate) fn request(body: &Value, model: &str, platform: &Platform) -> Result<(), String> {
     for name in body.as_object().into_iter().flat_map(|fields| fields.keys()) {
         let known = FIELDS.contains(&name.as_str()) || platform.cloud && CLOUD_FIELDS.contains(&name.as_str());
         if !known {
@@ -97,7 +97,7 @@ pub(in crate::simulator) fn request(body: &Value, model: &str, platform: &Platfo
 /// # Errors
 ///
 /// The first thing that is wrong, in the provider's words.
-pub(in crate::simulator) fn settings(body: &Value, model: &str) -> Result<(), String> {
+pub(crate) fn settings(body: &Value, model: &str) -> Result<(), String> {
     let facts = claude(model);
     let has = |name: &str| body.get(name).filter(|value| !value.is_null());
     let sampling = ["temperature", "top_p", "top_k"].into_iter().find(|name| has(name).is_some());

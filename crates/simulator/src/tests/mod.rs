@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
 use super::{Options, router};
-use crate::stream::aws::{AwsDecoder, AwsFrame};
+use tollgate_dialects::stream::aws::{AwsDecoder, AwsFrame};
 
 /// A reply, read to its end.
 pub(super) struct Answer {
@@ -88,7 +88,7 @@ async fn the_index_lists_every_fault() {
 
 #[test]
 fn the_manual_shows_every_fault_in_a_request() {
-    let manual = include_str!("../../../docs/simulator.md");
+    let manual = include_str!("../../../../docs/simulator.md");
     for (example, _) in super::fault::FAULTS {
         let name = example.split('=').next().unwrap();
         assert!(manual.contains(&format!("| `{name}")), "{name} is not in the table");

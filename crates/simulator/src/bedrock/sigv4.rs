@@ -5,7 +5,7 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
-use crate::simulator::received::Received;
+use crate::received::Received;
 
 /// The secret of every access key, beside `secret-` and the key's own id.
 const SECRET: &str = "simulated-secret";

@@ -9,34 +9,34 @@
 //!                                       └─> answer (prompt to text, tool calls, usage) ─> wire (reply) ─> play ─> client
 //! ```
 
-/// What the model says: deterministic text, tool calls and token counts.
-mod answer;
-/// Anthropic Messages.
-mod anthropic;
-/// Bedrock: Converse, and the models' own bodies.
-mod bedrock;
-/// What shall go wrong, as the request asks.
-mod fault;
-/// Gemini `generateContent`, on AI Studio and Vertex AI.
-mod gemini;
-/// gzip framing without compression.
-mod gzip;
-/// `OpenAI` and Azure `OpenAI`.
-mod openai;
-/// A reply and its faults, step by step onto the connection.
-mod play;
 /// One request, as it came.
 mod received;
-/// Values made from a JSON schema.
-mod sample;
-/// Connections.
-mod serve;
-/// Signatures of thoughts, which the simulator knows again.
-mod sign;
-#[cfg(test)]
-mod tests;
 /// JSON in the order providers write it, replies and event framing.
 mod wire;
+/// gzip framing without compression.
+mod gzip;
+/// What shall go wrong, as the request asks.
+mod fault;
+/// Values made from a JSON schema.
+mod sample;
+/// Signatures of thoughts, which the simulator knows again.
+mod sign;
+/// What the model says: deterministic text, tool calls and token counts.
+mod answer;
+/// Gemini `generateContent`, on AI Studio and Vertex AI.
+mod gemini;
+/// Anthropic Messages.
+mod anthropic;
+/// `OpenAI` and Azure `OpenAI`.
+mod openai;
+/// Bedrock: Converse, and the models' own bodies.
+mod bedrock;
+/// Connections.
+mod serve;
+/// A reply and its faults, step by step onto the connection.
+mod play;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,8 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::check::{Platform, claude};
-use crate::dialect::models::SamplingFacts;
-use crate::simulator::sign::{Owner, is_signature, signs};
+use crate::sign::{Owner, is_signature, signs};
+use tollgate_dialects::dialect::models::SamplingFacts;
 
 /// Kinds of content blocks.
 const KINDS: &[&str] = &[

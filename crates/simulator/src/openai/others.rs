@@ -6,9 +6,9 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{CREATED, invalid, missing, streams, unknown_model, usage, wants_usage};
-use crate::simulator::Ask;
-use crate::simulator::answer::{End, Prompt, strings, tokens, vector};
-use crate::simulator::wire::{EVENTS, Node, Reply, data_event, ordered};
+use crate::Ask;
+use crate::answer::{End, Prompt, strings, tokens, vector};
+use crate::wire::{EVENTS, Node, Reply, data_event, ordered};
 
 /// Models that are listed; any other exists too.
 const MODELS: &[&str] =

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::check::{default_temperature, function, known, list, says_json, structured};
 use super::{error, is_reasoning, missing};
-use crate::simulator::sign::{Owner, is_signature};
-use crate::simulator::wire::Reply;
+use crate::sign::{Owner, is_signature};
+use crate::wire::Reply;
 
 /// Fields of a request; any other is refused.
 const FIELDS: &[&str] = &[

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::chat::thinks;
 use super::error;
-use crate::simulator::wire::{Content, Node, Reply, ordered};
+use crate::wire::{Content, Node, Reply, ordered};
 
 /// Length of the id of a call at Mistral.
 const CALL_ID: usize = 9;

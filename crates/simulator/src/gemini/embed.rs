@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::read::{field, texts};
-use crate::simulator::answer::{tokens, vector};
-use crate::simulator::wire::{Node, Reply, ordered};
+use crate::answer::{tokens, vector};
+use crate::wire::{Node, Reply, ordered};
 
 /// Numbers in an embedding when the request does not say.
 const DIMENSIONS: u64 = 768;

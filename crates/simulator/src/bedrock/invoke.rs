@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::check::extraneous;
 use super::read::list;
-use crate::dialect::models::{ModelFacts, SamplingFacts};
-use crate::simulator::Ask;
-use crate::simulator::answer::{tokens, vector};
-use crate::simulator::anthropic::check::{self, NEWEST, Platform};
-use crate::simulator::anthropic::read;
-use crate::simulator::anthropic::reply::Message;
-use crate::simulator::wire::{FRAMES, Node, Reply, frame, ordered};
+use crate::Ask;
+use crate::answer::{tokens, vector};
+use crate::anthropic::check::{self, NEWEST, Platform};
+use crate::anthropic::read;
+use crate::anthropic::reply::Message;
+use crate::wire::{FRAMES, Node, Reply, frame, ordered};
+use tollgate_dialects::dialect::models::{ModelFacts, SamplingFacts};
 
 /// The version of the API that most bodies name.
 const VERSION: &str = "bedrock-2023-05-31";

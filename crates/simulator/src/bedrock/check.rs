@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::pairs;
 use super::read::list;
-use crate::dialect::models::ModelFacts;
-use crate::simulator::anthropic;
-use crate::simulator::sign::{Owner, is_signature, signs};
+use crate::anthropic;
+use crate::sign::{Owner, is_signature, signs};
+use tollgate_dialects::dialect::models::ModelFacts;
 
 /// Fields that other APIs have in their body, and this one in its path or elsewhere.
 const FOREIGN: &[&str] = &[

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::{
     CREATED, Flavour, check, compatible, error, invalid, is_own, logprob, missing, streams, usage, wants_usage,
 };
-use crate::simulator::Ask;
-use crate::simulator::answer::{Answer, Choice, End, Prompt, halves, strings};
-use crate::simulator::wire::{EVENTS, Node, Reply, data_event, ordered};
+use crate::Ask;
+use crate::answer::{Answer, Choice, End, Prompt, halves, strings};
+use crate::wire::{EVENTS, Node, Reply, data_event, ordered};
 
 /// Most choices of one reply, as at the provider.
 const MOST_CHOICES: u64 = 128;

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
-use crate::stream::aws;
+use tollgate_dialects::stream::aws;
 
 /// The media type of a JSON reply.
 pub(super) const JSON: &str = "application/json";
@@ -106,14 +106,14 @@ impl<T: Into<Node>> From<Option<T>> for Node {
 /// A [`Node`] written as JSON. A value is one token: a literal, a name, `{..}`, `[..]`, or any expression in `(..)`.
 macro_rules! ordered {
     ({ $($key:literal : $value:tt),* $(,)? }) => {
-        $crate::simulator::wire::Node::Map(vec![$(($key, $crate::simulator::wire::ordered!($value))),*])
+        $crate::wire::Node::Map(vec![$(($key, $crate::wire::ordered!($value))),*])
     };
     ([ $($value:tt),* $(,)? ]) => {
-        $crate::simulator::wire::Node::List(vec![$($crate::simulator::wire::ordered!($value)),*])
+        $crate::wire::Node::List(vec![$($crate::wire::ordered!($value)),*])
     };
-    (null) => { $crate::simulator::wire::Node::Null };
-    (($value:expr)) => { $crate::simulator::wire::Node::from($value) };
-    ($value:tt) => { $crate::simulator::wire::Node::from($value) };
+    (null) => { $crate::wire::Node::Null };
+    (($value:expr)) => { $crate::wire::Node::from($value) };
+    ($value:tt) => { $crate::wire::Node::from($value) };
 }
 pub(super) use ordered;
 

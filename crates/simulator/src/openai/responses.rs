@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::check::{is_strict, list};
 use super::{CREATED, Flavour, items, logprob, missing, streams};
-use crate::simulator::Ask;
-use crate::simulator::answer::{Answer, Choice, End, Prompt, halves};
-use crate::simulator::sign::{Owner, signature};
-use crate::simulator::wire::{EVENTS, Node, Reply, named_event, ordered};
+use crate::Ask;
+use crate::answer::{Answer, Choice, End, Prompt, halves};
+use crate::sign::{Owner, signature};
+use crate::wire::{EVENTS, Node, Reply, named_event, ordered};
 
 pub(super) fn answer(ask: &Ask, model: &str, flavour: Flavour) -> Result<Reply, Reply> {
     let prompt = prompt(&ask.body)?;

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::simulator::answer::{Choice, Prompt, strings};
+use crate::answer::{Choice, Prompt, strings};
 
 /// Reads the request in the words of every dialect.
 ///
 /// # Errors
 ///
 /// What the provider says about a body that is no request.
-pub(in crate::simulator) fn prompt(body: &Value) -> Result<Prompt, String> {
+pub(crate) fn prompt(body: &Value) -> Result<Prompt, String> {
     let Some(messages) = body.get("messages") else { return Err("messages: Field required".to_owned()) };
     let Some(messages) = messages.as_array() else { return Err("messages: Input should be a valid list".to_owned()) };
     if messages.is_empty() {
@@ -54,13 +54,13 @@ pub(in crate::simulator) fn prompt(body: &Value) -> Result<Prompt, String> {
 /// # Errors
 ///
 /// What the provider says when there is none.
-pub(in crate::simulator) fn limit(body: &Value) -> Result<u64, String> {
+pub(crate) fn limit(body: &Value) -> Result<u64, String> {
     let Some(limit) = body.get("max_tokens") else { return Err("max_tokens: Field required".to_owned()) };
     limit.as_u64().ok_or_else(|| "max_tokens: Input should be a valid integer".to_owned())
 }
 
 /// Whether this `thinking` turns it on.
-pub(in crate::simulator) fn thinks(thinking: Option<&Value>) -> bool {
+pub(crate) fn thinks(thinking: Option<&Value>) -> bool {
     let kind = thinking.and_then(|thinking| thinking.get("type")?.as_str());
     matches!(kind, Some("enabled" | "adaptive" | "between_tools"))
 }

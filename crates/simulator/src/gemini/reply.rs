@@ -5,9 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::read::field;
-use crate::simulator::answer::{Answer, End, halves, tokens};
-use crate::simulator::sign::{Owner, signature};
-use crate::simulator::wire::{Node, ordered};
+use crate::answer::{Answer, End, halves, tokens};
+use crate::sign::{Owner, signature};
+use crate::wire::{Node, ordered};
 
 /// What every token's logarithm of probability is.
 const LOGPROB: f64 = -0.017_732_446_392_377_216;

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{Flavour, compatible, error, invalid, is_own, is_reasoning, missing};
-use crate::simulator::wire::Reply;
+use crate::wire::Reply;
 
 /// Fields of a chat; any other is refused.
 const FIELDS: &[&str] = &[

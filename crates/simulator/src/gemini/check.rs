@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::read::{field, snake};
 use super::schema;
-use crate::dialect::models::{ModelFacts, Thinking};
-use crate::simulator::sign::{Owner, is_signature};
+use crate::sign::{Owner, is_signature};
+use tollgate_dialects::dialect::models::{ModelFacts, Thinking};
 
 /// Fields of a request; any other is refused.
 const FIELDS: &[&str] = &[

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::simulator::answer::{Answer, End, halves};
-use crate::simulator::sign::{Owner, signature};
-use crate::simulator::wire::{Node, ordered};
+use crate::answer::{Answer, End, halves};
+use crate::sign::{Owner, signature};
+use crate::wire::{Node, ordered};
 
 /// A message that answers a request.
-pub(in crate::simulator) struct Message<'a> {
+pub(crate) struct Message<'a> {
     id: u64,
     model: &'a str,
     answer: Answer,
@@ -24,18 +24,18 @@ enum Block<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(in crate::simulator) fn new(id: u64, model: &'a str, answer: Answer, body: &Value) -> Self {
+    pub(crate) fn new(id: u64, model: &'a str, answer: Answer, body: &Value) -> Self {
         let hidden = body.pointer("/thinking/display").and_then(Value::as_str) == Some("omitted");
         Self { id, model, answer, hidden }
     }
 
     /// What it costs: tokens of the prompt and of the reply.
-    pub(in crate::simulator) fn tokens(&self) -> (u64, u64) {
+    pub(crate) fn tokens(&self) -> (u64, u64) {
         (self.answer.prompt_tokens, self.answer.output_tokens())
     }
 
     /// The message as one document.
-    pub(in crate::simulator) fn whole(&self) -> Node {
+    pub(crate) fn whole(&self) -> Node {
         let content = self.blocks().iter().map(|block| self.block(block)).collect();
         let message = self.object(content, Some(self.stop_reason()), self.answer.output_tokens());
         match self.stop_details() {
@@ -45,7 +45,7 @@ impl<'a> Message<'a> {
     }
 
     /// The message as events: their names and data.
-    pub(in crate::simulator) fn events(&self) -> Vec<(&'static str, Node)> {
+    pub(crate) fn events(&self) -> Vec<(&'static str, Node)> {
         let mut events = Vec::with_capacity(self.answer.pieces.len() + 8);
         let mut push = |name: &'static str, fields: Node| events.push((name, typed(name, fields)));
         push("message_start", ordered!({"message": (self.object(Vec::new(), None, 1))}));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::simulator::answer::{Choice, Prompt, strings};
+use crate::answer::{Choice, Prompt, strings};
 
 /// Reads the request in the words of every dialect.
 ///

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::read::list;
-use crate::simulator::answer::{Answer, End, halves};
-use crate::simulator::sign::{Owner, signature};
-use crate::simulator::wire::{Node, ordered};
+use crate::answer::{Answer, End, halves};
+use crate::sign::{Owner, signature};
+use crate::wire::{Node, ordered};
 
 /// The model's turn.
 pub(super) struct Turn {
