@@ -188,11 +188,7 @@ fn disguise(reply: Reply, shape: Shape) -> Reply {
         (Shape::Garbage, Content::Whole { .. }) => Reply::whole(reply.status, JSON, GARBAGE),
         (Shape::Unknown, Content::Whole { .. }) => Reply::whole(reply.status, JSON, UNKNOWN),
         (_, Content::Events { media_type: media_type @ FRAMES, .. }) => {
-            let frame = if shape == Shape::Garbage {
-                Bytes::from(GARBAGE)
-            } else {
-                frame("oracle", |out| out.extend_from_slice(UNKNOWN.as_bytes()))
-            };
+            let frame = if shape == Shape::Garbage { Bytes::from(GARBAGE) } else { frame("oracle", UNKNOWN) };
             Reply::events(media_type, vec![frame; 3])
         }
         (_, Content::Events { media_type, .. }) => {

@@ -1,13 +1,13 @@
 //! JSON in the order providers write it, replies and event framing.
 
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
-
-use tollgate_dialects::stream::aws;
 
 /// The media type of a JSON reply.
 pub(super) const JSON: &str = "application/json";
@@ -200,16 +200,25 @@ pub(super) fn named_event(name: &str, node: &Node) -> Bytes {
     format!("event: {name}\ndata: {}\n\n", node.compact()).into()
 }
 
-/// A frame of an AWS event stream.
-pub(super) fn frame(name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut out = Vec::new();
-    aws::write_event(&mut out, name, write);
-    out.into()
+/// A frame of an AWS event stream, with a JSON payload.
+pub(super) fn frame(name: &str, payload: impl Into<Bytes>) -> Bytes {
+    message([(":event-type", name), (":content-type", JSON), (":message-type", "event")], payload)
 }
 
 /// The frame with which an AWS event stream fails.
 pub(super) fn exception(name: &str, node: &Node) -> Bytes {
+    let headers = [(":exception-type", name), (":content-type", JSON), (":message-type", "exception")];
+    message(headers, node.compact())
+}
+
+/// A message as the AWS SDKs frame it.
+fn message(headers: [(&'static str, &str); 3], payload: impl Into<Bytes>) -> Bytes {
+    let header = |(name, value): (&'static str, &str)| Header::new(name, HeaderValue::String(value.to_owned().into()));
+    let message = Message::new_from_parts(headers.into_iter().map(header).collect(), payload);
     let mut out = Vec::new();
-    aws::write_exception(&mut out, name, |out| out.extend_from_slice(node.compact().as_bytes()));
-    out.into()
+    // Only headers and payloads beyond the limits of the format can't be written.
+    match write_message_to(&message, &mut out) {
+        Ok(()) => out.into(),
+        Err(_) => Bytes::new(),
+    }
 }

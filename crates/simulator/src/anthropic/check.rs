@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::models::Claude;
 use super::{read, turns};
-use tollgate_dialects::dialect::models::{ModelFacts, SamplingFacts, Thinking};
 
 /// The API version that took the sampling parameters away.
 pub(crate) const NEWEST: &str = "2026-10-21";
@@ -98,32 +98,29 @@ pub(crate) fn request(body: &Value, model: &str, platform: &Platform) -> Result<
 ///
 /// The first thing that is wrong, in the provider's words.
 pub(crate) fn settings(body: &Value, model: &str) -> Result<(), String> {
-    let facts = claude(model);
+    let claude = Claude::of(model);
     let has = |name: &str| body.get(name).filter(|value| !value.is_null());
     let sampling = ["temperature", "top_p", "top_k"].into_iter().find(|name| has(name).is_some());
-    match (facts.map(|facts| facts.sampling), sampling) {
-        (Some(SamplingFacts::None), Some(name)) => return Err(format!("`{name}` is deprecated for this model.")),
-        (Some(SamplingFacts::One), Some(_)) if has("temperature").is_some() && has("top_p").is_some() => {
-            let message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one.";
-            return Err(message.to_owned());
-        }
-        _ => {}
+    if let Some(name) = sampling.filter(|_| claude.is_some_and(Claude::is_newest)) {
+        return Err(format!("`{name}` is deprecated for this model."));
+    }
+    let both = has("temperature").is_some() && has("top_p").is_some();
+    if both && claude.is_some_and(Claude::takes_one_sampling_parameter) {
+        let message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one.";
+        return Err(message.to_owned());
     }
     if has("temperature").and_then(Value::as_f64).is_some_and(|number| !(0.0..=1.0).contains(&number)) {
         return Err("temperature: range: 0..1".to_owned());
     }
     let Some(thinking) = has("thinking") else { return Ok(()) };
     let kind = thinking.get("type").and_then(Value::as_str).unwrap_or_default();
-    match (kind, facts) {
-        ("enabled", Some(ModelFacts { sampling: SamplingFacts::None, .. })) => {
+    match (kind, claude) {
+        ("enabled", Some(claude)) if claude.is_newest() => {
             return Err("\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" \
                         and \"output_config.effort\" to control thinking behavior."
                 .to_owned());
         }
-        (
-            "adaptive" | "between_tools",
-            Some(ModelFacts { thinking: Thinking::Budget { .. } | Thinking::Never, .. }),
-        ) => {
+        ("adaptive" | "between_tools", Some(claude)) if !claude.is_adaptive() => {
             return Err("adaptive thinking is not supported on this model".to_owned());
         }
         ("enabled", _) => budget(body, thinking)?,
@@ -151,11 +148,6 @@ pub(crate) fn settings(body: &Value, model: &str) -> Result<(), String> {
         return Err("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.".to_owned());
     }
     Ok(())
-}
-
-/// What is known of a model of this family.
-pub(super) fn claude(model: &str) -> Option<ModelFacts> {
-    model.to_ascii_lowercase().contains("claude").then(|| ModelFacts::of(model))
 }
 
 fn budget(body: &Value, thinking: &Value) -> Result<(), String> {
@@ -224,20 +216,19 @@ fn tools(body: &Value) -> Result<(), String> {
 
 /// Effort and structured output.
 fn output(body: &Value, model: &str) -> Result<(), String> {
-    let facts = claude(model);
+    let claude = Claude::of(model);
     if let Some(effort) = body.pointer("/output_config/effort").filter(|effort| !effort.is_null()) {
         if !["low", "medium", "high", "xhigh", "max"].iter().any(|word| effort == word) {
             return Err("output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'".to_owned());
         }
-        let without = facts.is_some_and(|facts| !matches!(facts.thinking, Thinking::Adaptive { .. }));
-        if without && !model.contains("opus-4-5") {
+        if claude.is_some_and(|claude| !claude.takes_effort()) {
             return Err("This model does not support the effort parameter.".to_owned());
         }
     }
     let Some(format) = body.pointer("/output_config/format").filter(|format| !format.is_null()) else {
         return Ok(());
     };
-    if facts.is_some_and(|facts| !facts.structured) {
+    if claude.is_some_and(|claude| !claude.is_structured()) {
         return Err(format!("'{model}' does not support output format."));
     }
     if format.get("type").and_then(Value::as_str) != Some("json_schema") {

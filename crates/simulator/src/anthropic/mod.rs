@@ -2,6 +2,8 @@
 
 /// What is refused before any turn is read: settings and tools.
 pub(super) mod check;
+/// What the generations of Claude take.
+pub(super) mod models;
 /// The prompt of a request.
 pub(super) mod read;
 /// Messages and their streams.

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::check::{Platform, claude};
+use super::check::Platform;
+use super::models::Claude;
 use crate::sign::{Owner, is_signature, signs};
-use tollgate_dialects::dialect::models::SamplingFacts;
 
 /// Kinds of content blocks.
 const KINDS: &[&str] = &[
@@ -46,12 +46,12 @@ pub(super) fn check(body: &Value, model: &str, platform: &Platform) -> Result<()
         text(block.get("text"), "system").map_err(|problem| format!("system.{index}: {problem}"))?;
     }
     let messages = body.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let facts = claude(model);
+    let claude = Claude::of(model);
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
         if role == "system" {
-            if facts.is_some_and(|facts| facts.sampling != SamplingFacts::None) {
+            if claude.is_some_and(|claude| !claude.is_newest()) {
                 return Err(format!("messages.{index}: role 'system' is not supported on this model"));
             }
             continue;
@@ -71,7 +71,8 @@ pub(super) fn check(body: &Value, model: &str, platform: &Platform) -> Result<()
         let before = index.checked_sub(1).and_then(|at| turns.get(at));
         check_tools(turn, before, turns.get(index + 1))?;
     }
-    if turns.last().is_some_and(|turn| turn.role == "assistant") && facts.is_some_and(|facts| !facts.prefill) {
+    if turns.last().is_some_and(|turn| turn.role == "assistant") && claude.is_some_and(|claude| !claude.takes_prefill())
+    {
         return Err("This model does not support assistant message prefill. The conversation must end with a user \
                     message."
             .to_owned());

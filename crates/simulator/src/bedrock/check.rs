@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::pairs;
 use super::read::list;
 use crate::anthropic;
+use crate::anthropic::models::Claude;
 use crate::sign::{Owner, is_signature, signs};
-use tollgate_dialects::dialect::models::ModelFacts;
 
 /// Fields that other APIs have in their body, and this one in its path or elsewhere.
 const FOREIGN: &[&str] = &[
@@ -247,7 +247,7 @@ fn claude(body: &Value, model: &str, messages: &[Value]) -> Result<(), String> {
     let own = Value::Object(own);
     anthropic::check::settings(&own, model)?;
     let last = messages.last().and_then(|message| message.get("role")?.as_str());
-    if last == Some("assistant") && !ModelFacts::of(model).prefill {
+    if last == Some("assistant") && Claude::of(model).is_some_and(|claude| !claude.takes_prefill()) {
         return Err("This model does not support assistant message prefill. The conversation must end with a user \
                     message."
             .to_owned());

@@ -10,10 +10,10 @@ use super::read::list;
 use crate::Ask;
 use crate::answer::{tokens, vector};
 use crate::anthropic::check::{self, NEWEST, Platform};
+use crate::anthropic::models::Claude;
 use crate::anthropic::read;
 use crate::anthropic::reply::Message;
 use crate::wire::{FRAMES, Node, Reply, frame, ordered};
-use tollgate_dialects::dialect::models::{ModelFacts, SamplingFacts};
 
 /// The version of the API that most bodies name.
 const VERSION: &str = "bedrock-2023-05-31";
@@ -59,7 +59,7 @@ fn claude(ask: &Ask, model: &str, streams: bool) -> Result<Reply, String> {
     let newest = match body.get("anthropic_version").and_then(Value::as_str) {
         None => return Err(required("anthropic_version")),
         Some(VERSION) => false,
-        Some(NEWEST) if ModelFacts::of(model).sampling == SamplingFacts::None => true,
+        Some(NEWEST) if Claude::of(model).is_some_and(Claude::is_newest) => true,
         Some(other) => return Err(format!("Invalid API version: {other}")),
     };
     let mut prompt = read::prompt(body)?;
@@ -83,7 +83,7 @@ fn claude(ask: &Ask, model: &str, streams: bool) -> Result<Reply, String> {
             data
         };
         let chunk = ordered!({"bytes": (BASE64_STANDARD.encode(data.compact()))}).compact();
-        frame("chunk", |out| out.extend_from_slice(chunk.as_bytes()))
+        frame("chunk", chunk)
     });
     Ok(Reply::events(FRAMES, events.collect()))
 }

@@ -110,10 +110,7 @@ impl Bedrock {
         if self.api == Api::Converse {
             return Ok(Reply::json(StatusCode::OK, &turn.whole()));
         }
-        let events = turn.events().into_iter().map(|(name, data)| {
-            let text = data.compact();
-            frame(name, |out| out.extend_from_slice(text.as_bytes()))
-        });
+        let events = turn.events().into_iter().map(|(name, data)| frame(name, data.compact()));
         Ok(Reply::events(FRAMES, events.collect()))
     }
 

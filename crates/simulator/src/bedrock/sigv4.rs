@@ -2,16 +2,14 @@
 
 use std::fmt::Write;
 
+use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
-use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use sha2::{Digest, Sha256};
 
 use crate::received::Received;
 
 /// The secret of every access key, beside `secret-` and the key's own id.
 const SECRET: &str = "simulated-secret";
-
-/// Bytes of a block of SHA-256, to which HMAC fills a key up.
-const BLOCK: usize = 64;
 
 /// Why a signature is refused: the exception and its message.
 type Refusal = (&'static str, String);
@@ -196,19 +194,14 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// SHA-256, as TLS uses it.
 fn sha256(bytes: &[u8]) -> Vec<u8> {
-    let suite = TLS13_AES_128_GCM_SHA256.tls13();
-    suite.map(|suite| suite.common.hash_provider.hash(bytes).as_ref().to_vec()).unwrap_or_default()
+    Sha256::digest(bytes).to_vec()
 }
 
-/// HMAC with SHA-256 (RFC 2104).
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut block = if key.len() > BLOCK { sha256(key) } else { key.to_vec() };
-    block.resize(BLOCK, 0);
-    let padded = |pad: u8| block.iter().map(|byte| byte ^ pad).collect::<Vec<u8>>();
-    let inner = sha256(&[padded(0x36).as_slice(), message].concat());
-    sha256(&[padded(0x5c), inner].concat())
+    // A key may have any length, so no key is refused.
+    let mac = Hmac::<Sha256>::new_from_slice(key);
+    mac.map(|mac| mac.chain_update(message).finalize().into_bytes().to_vec()).unwrap_or_default()
 }
 
 #[cfg(test)]

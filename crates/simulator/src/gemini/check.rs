@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::models::{Thinking, thinking};
 use super::read::{field, snake};
 use super::schema;
 use crate::sign::{Owner, is_signature};
-use tollgate_dialects::dialect::models::{ModelFacts, Thinking};
 
 /// Fields of a request; any other is refused.
 const FIELDS: &[&str] = &[
@@ -124,18 +124,18 @@ fn settings(config: &Value, model: &str) -> Result<(), String> {
     if field(config, "logprobs").is_some() && field(config, "responseLogprobs").and_then(Value::as_bool) != Some(true) {
         return Err("logprobs can only be set when response_logprobs is true.".to_owned());
     }
-    let Some(thinking) = field(config, "thinkingConfig") else { return Ok(()) };
+    let Some(wanted) = field(config, "thinkingConfig") else { return Ok(()) };
     known_fields(
-        thinking,
+        wanted,
         &["includeThoughts", "thinkingBudget", "thinkingLevel"],
         " at 'generation_config.thinking_config'",
     )?;
-    let budget = field(thinking, "thinkingBudget").and_then(Value::as_i64);
-    let level = field(thinking, "thinkingLevel").is_some();
+    let budget = field(wanted, "thinkingBudget").and_then(Value::as_i64);
+    let level = field(wanted, "thinkingLevel").is_some();
     if budget.is_some() && level {
         return Err("You can only set only one of thinking budget and thinking level.".to_owned());
     }
-    match (model.contains("gemini").then(|| ModelFacts::of(model).thinking), budget) {
+    match (thinking(model), budget) {
         (Some(Thinking::Never), _) => Err("Thinking is not enabled for this model.".to_owned()),
         (Some(Thinking::Budget { .. }), _) if level => {
             Err("Thinking level is not supported for this model.".to_owned())
@@ -144,10 +144,9 @@ fn settings(config: &Value, model: &str) -> Result<(), String> {
             Err("Budget 0 is invalid. This model only works in thinking mode.".to_owned())
         }
         (Some(Thinking::Budget { min, max, .. }), Some(budget)) if budget > 0 => {
-            let fits = u64::try_from(budget).is_ok_and(|budget| (min..=max).contains(&budget));
             let message =
                 format!("The thinking budget {budget} is invalid. Please choose a value between {min} and {max}.");
-            fits.then_some(()).ok_or(message)
+            (min..=max).contains(&budget).then_some(()).ok_or(message)
         }
         _ => Ok(()),
     }

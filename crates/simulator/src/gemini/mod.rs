@@ -2,6 +2,8 @@
 
 /// What is refused in a request.
 mod check;
+/// How the generations of Gemini think.
+mod models;
 /// Embeddings.
 mod embed;
 /// The prompt of a request.
