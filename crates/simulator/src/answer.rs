@@ -1,13 +1,13 @@
-//! What the model says: deterministic text, tool calls and token counts.
+//! The content of a reply: deterministic text, tool calls and token counts.
 
 use serde_json::Value;
 
-use super::{Ask, received, sample};
+use super::{ApiRequest, received, sample};
 
 /// Bytes of a word that cost one token; a longer word costs one more for each started dozen.
 const WORD_BYTES: usize = 12;
 
-/// What an image, a file or a sound costs, whatever its size.
+/// Tokens that an image, a file, audio or video costs, whatever its size.
 const MEDIA_TOKENS: u64 = 256;
 
 /// Longest part of a prompt that the default reply quotes, in characters.
@@ -17,41 +17,41 @@ const QUOTE_CHARS: usize = 80;
 const GUIDE: (&str, &str) =
     ("Explain how AI works in a few words", "Learning patterns from data to make predictions.\n");
 
-/// What a model says that will not.
+/// The text of a refusal.
 pub(super) const REFUSAL: &str = "I can't help with that.";
 
-/// Words of the prompt that a thought quotes.
-const THOUGHT_WORDS: usize = 6;
+/// Number of words of the prompt that the reasoning quotes.
+const REASONING_WORDS: usize = 6;
 
-/// What a request says to the model, in whichever dialect it was written.
+/// The prompt of a request, the same for all dialects.
 #[derive(Default)]
 pub(super) struct Prompt {
     tokens: u64,
     user: String,
     results: Vec<String>,
-    /// Media seen since the last turn was closed.
+    /// Media read since the last turn ended.
     pending: Media,
-    /// Media of the turn that is answered.
+    /// Media of the turn that the reply answers.
     media: Media,
-    /// Functions the model may call.
+    /// Functions that the model may call.
     pub(super) tools: Vec<Tool>,
-    /// Whether it may, or must.
-    pub(super) choice: Choice,
+    /// Whether the model may call a function, or must.
+    pub(super) choice: ToolChoice,
     /// Schema of the reply, when the request wants JSON.
     pub(super) schema: Option<Value>,
     /// Most tokens the reply may have.
     pub(super) limit: Option<u64>,
-    /// Texts that end the reply.
+    /// Stop sequences.
     pub(super) stop: Vec<String>,
-    /// Whether the model is to think first.
+    /// Whether reasoning is turned on.
     pub(super) thinks: bool,
 }
 
-/// How many images, documents, sounds and videos there are.
+/// Numbers of images, documents, audio clips and videos.
 #[derive(Clone, Copy, Default)]
 struct Media([usize; 4]);
 
-/// What media are called in an answer, each with the words by which requests name it.
+/// The names of media in a reply, each with the words that requests use for it.
 const KINDS: [(&str, &[&str]); 4] = [
     ("image", &["image"]),
     ("document", &["document", "file", "pdf", "text/"]),
@@ -67,52 +67,52 @@ pub(super) struct Tool {
 
 /// Whether the model calls a tool.
 #[derive(Default)]
-pub(super) enum Choice {
-    /// When the user's words ask for one.
+pub(super) enum ToolChoice {
+    /// When the user's text names one.
     #[default]
     Auto,
     /// Never.
     None,
-    /// Always.
+    /// Always a tool.
     Any,
     /// Always this one.
     Named(String),
 }
 
-/// What the model says.
+/// The content of a reply, the same for all dialects.
 #[derive(Default)]
 pub(super) struct Answer {
     /// The text in the pieces in which it streams; empty when tools are called.
     pub(super) pieces: Vec<String>,
     pub(super) calls: Vec<ToolCall>,
-    /// Why it ends.
-    pub(super) end: End,
-    /// What was thought first.
-    pub(super) thought: Option<String>,
-    /// Whether part of the thought is hidden.
+    /// Why the reply ends.
+    pub(super) end: FinishReason,
+    /// The reasoning before the text.
+    pub(super) reasoning: Option<String>,
+    /// Whether part of the reasoning is redacted.
     pub(super) redacted: bool,
-    /// Whether the arguments of several calls stream in turn.
+    /// Whether the arguments of several calls are interleaved in a stream.
     pub(super) interleaved: bool,
     pub(super) prompt_tokens: u64,
     /// Tokens of the text or of the calls.
     pub(super) reply_tokens: u64,
-    /// Tokens of the thought.
-    pub(super) thought_tokens: u64,
+    /// Tokens of the reasoning.
+    pub(super) reasoning_tokens: u64,
 }
 
 /// Why a reply ends.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum End {
-    /// All is said.
+pub(super) enum FinishReason {
+    /// The reply is complete.
     #[default]
     Done,
-    /// The limit of tokens ended the text.
+    /// The token limit ended the text.
     Limit,
-    /// This text of the request ended it.
+    /// This stop sequence ended the text.
     Stop(String),
-    /// Tools are called.
+    /// The reply calls tools.
     Calls,
-    /// The model will not.
+    /// The model refuses.
     Refused,
 }
 
@@ -123,22 +123,22 @@ pub(super) struct ToolCall {
 }
 
 impl Prompt {
-    /// Text that only costs tokens: instructions, earlier turns.
-    pub(super) fn says(&mut self, text: &str) {
+    /// Counts the tokens of a text that needs no reply: instructions and earlier turns.
+    pub(super) fn count_text(&mut self, text: &str) {
         self.tokens += tokens(text);
     }
 
-    /// What the user says; the last of these is answered.
+    /// Adds a text of the user. The reply answers the last one.
     pub(super) fn user(&mut self, text: &str) {
-        self.says(text);
+        self.count_text(text);
         text.clone_into(&mut self.user);
         self.results.clear();
         self.media = std::mem::take(&mut self.pending);
     }
 
-    /// What a tool returned; answered with a quote when the user said nothing since.
+    /// Adds the result of a tool. The reply quotes the results that no text of the user follows.
     pub(super) fn result(&mut self, text: &str) {
-        self.says(text);
+        self.count_text(text);
         if self.results.is_empty() {
             self.media = Media::default();
         }
@@ -146,7 +146,7 @@ impl Prompt {
         self.results.push(text.to_owned());
     }
 
-    /// An image, a file or a sound, by its type or media type; it belongs to what the user or a tool says next.
+    /// Adds an image, a file, audio or video, by its type or media type. It belongs to the next text or result.
     pub(super) fn media(&mut self, kind: &str) {
         self.tokens += MEDIA_TOKENS;
         for ((_, words), count) in KINDS.iter().zip(&mut self.pending.0) {
@@ -154,60 +154,61 @@ impl Prompt {
         }
     }
 
-    /// A function the model may call.
+    /// Adds a function that the model may call.
     pub(super) fn tool(&mut self, name: &str, schema: Option<&Value>, definition: &Value) {
-        self.says(&definition.to_string());
+        self.count_text(&definition.to_string());
         let schema = schema.cloned().unwrap_or(Value::Null);
         self.tools.push(Tool { name: name.to_owned(), schema });
     }
 
-    /// Tokens of everything said so far.
+    /// Tokens of the prompt so far.
     pub(super) fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// What the model says to this.
-    pub(super) fn answer(&self, ask: &Ask) -> Answer {
+    /// The reply to this prompt.
+    pub(super) fn answer(&self, request: &ApiRequest) -> Answer {
         let mut answer = Answer { prompt_tokens: self.tokens, ..Answer::default() };
-        // Who asks for this text or for so many words wants all of it.
-        let wanted = ask.text.is_some() || ask.words.is_some();
-        if self.thinks && ask.text.is_none() {
-            let thought = self.thought();
-            answer.thought_tokens = tokens(&thought);
-            answer.thought = Some(thought);
-            answer.redacted = self.says_word("redacted");
+        // A request for a given text or number of words gets all of it: no stop sequence and no limit applies.
+        let wanted = request.text.is_some() || request.words.is_some();
+        if self.thinks && request.text.is_none() {
+            let reasoning = self.reasoning();
+            answer.reasoning_tokens = tokens(&reasoning);
+            answer.reasoning = Some(reasoning);
+            answer.redacted = self.contains_word("redacted");
         }
-        if !wanted && self.results.is_empty() && self.says_word("refuse") {
-            answer.end = End::Refused;
+        if !wanted && self.results.is_empty() && self.contains_word("refuse") {
+            answer.end = FinishReason::Refused;
             answer.reply_tokens = tokens(REFUSAL);
             answer.pieces = REFUSAL.split_inclusive(' ').map(str::to_owned).collect();
             return answer;
         }
-        if ask.text.is_none() && self.results.is_empty() {
+        if request.text.is_none() && self.results.is_empty() {
             answer.calls = self.calls();
         }
         if !answer.calls.is_empty() {
             let cost = |call: &ToolCall| tokens(&call.name) + tokens(&call.arguments.to_string());
             answer.reply_tokens = answer.calls.iter().map(cost).sum();
-            answer.interleaved = self.says_word("interleaved");
-            answer.end = End::Calls;
+            answer.interleaved = self.contains_word("interleaved");
+            answer.end = FinishReason::Calls;
             return answer;
         }
-        let mut text = ask.text.clone().unwrap_or_else(|| self.text());
+        let mut text = request.text.clone().unwrap_or_else(|| self.text());
         if !wanted && let Some((at, stop)) = first_stop(&text, &self.stop) {
             text.truncate(at);
-            answer.end = End::Stop(stop.to_owned());
+            answer.end = FinishReason::Stop(stop.to_owned());
         }
         let words = text.split_inclusive(' ').map(str::to_owned);
-        answer.pieces = match ask.words {
+        answer.pieces = match request.words {
             None => words.collect(),
             Some(count) => repeat(&words.collect::<Vec<_>>(), count),
         };
-        let limit = self.limit.filter(|_| !wanted).map_or(u64::MAX, |most| most.saturating_sub(answer.thought_tokens));
+        let limit =
+            self.limit.filter(|_| !wanted).map_or(u64::MAX, |most| most.saturating_sub(answer.reasoning_tokens));
         let (reply_tokens, cut_short) = shorten(&mut answer.pieces, limit);
         answer.reply_tokens = reply_tokens;
         if cut_short {
-            answer.end = End::Limit;
+            answer.end = FinishReason::Limit;
         }
         answer
     }
@@ -233,31 +234,31 @@ impl Prompt {
         }
     }
 
-    fn thought(&self) -> String {
-        let words: Vec<&str> = self.user.split_whitespace().take(THOUGHT_WORDS).collect();
+    fn reasoning(&self) -> String {
+        let words: Vec<&str> = self.user.split_whitespace().take(REASONING_WORDS).collect();
         let about = if words.is_empty() { "the request".to_owned() } else { words.join(" ") };
         format!("Thinking about: {about}")
     }
 
-    /// Whether the user's last words have this one, in lower case.
-    fn says_word(&self, word: &str) -> bool {
+    /// Whether the user's last text contains this word, which is in lower case.
+    fn contains_word(&self, word: &str) -> bool {
         self.user.split(|c: char| !c.is_alphanumeric()).any(|own| own.eq_ignore_ascii_case(word))
     }
 
     fn calls(&self) -> Vec<ToolCall> {
         let call = |tool: &Tool| ToolCall { name: tool.name.clone(), arguments: arguments(&tool.schema) };
-        let said = self.user.to_lowercase();
+        let text = self.user.to_lowercase();
         let forced = match &self.choice {
-            Choice::None => return Vec::new(),
-            Choice::Named(name) => return self.tools.iter().filter(|tool| tool.name == *name).map(call).collect(),
-            Choice::Any => true,
-            Choice::Auto => false,
+            ToolChoice::None => return Vec::new(),
+            ToolChoice::Named(name) => return self.tools.iter().filter(|tool| tool.name == *name).map(call).collect(),
+            ToolChoice::Any => true,
+            ToolChoice::Auto => false,
         };
-        let meant = self.tools.iter().find(|tool| mentions(&said, &tool.name));
-        if !forced && meant.is_none() && !said.contains("tool") && !said.contains("function") {
+        let meant = self.tools.iter().find(|tool| mentions(&text, &tool.name));
+        if !forced && meant.is_none() && !text.contains("tool") && !text.contains("function") {
             return Vec::new();
         }
-        if said.contains("parallel") {
+        if text.contains("parallel") {
             return self.tools.iter().map(call).collect();
         }
         meant.or(self.tools.first()).map(call).into_iter().collect()
@@ -270,9 +271,9 @@ impl Answer {
         self.pieces.concat()
     }
 
-    /// Everything the model wrote, its thought included.
+    /// Tokens of the reply, with its reasoning.
     pub(super) fn output_tokens(&self) -> u64 {
-        self.reply_tokens + self.thought_tokens
+        self.reply_tokens + self.reasoning_tokens
     }
 }
 
@@ -294,13 +295,13 @@ impl std::fmt::Display for Media {
     }
 }
 
-/// Where the first of these texts stands, and which it is.
+/// The position of the first stop sequence in the text, and the sequence.
 fn first_stop<'a>(text: &str, stops: &'a [String]) -> Option<(usize, &'a str)> {
     let found = stops.iter().filter(|stop| !stop.is_empty());
     found.filter_map(|stop| Some((text.find(stop.as_str())?, stop.as_str()))).min_by_key(|(at, _)| *at)
 }
 
-/// The strings of a list, or the one string there is.
+/// The strings of a list, or a single string as a list.
 pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
@@ -309,13 +310,14 @@ pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Whether the user's words (in lower case) have a word of the tool's name that says something: `weather` of `get_weather`.
-fn mentions(said: &str, tool: &str) -> bool {
+/// Whether the user's text (in lower case) contains a word of the tool's name of more than three letters:
+/// `weather` of `get_weather`.
+fn mentions(text: &str, tool: &str) -> bool {
     let name = tool.to_lowercase();
-    said.contains(&name) || name.split(|c: char| !c.is_alphanumeric()).any(|word| word.len() > 3 && said.contains(word))
+    text.contains(&name) || name.split(|c: char| !c.is_alphanumeric()).any(|word| word.len() > 3 && text.contains(word))
 }
 
-/// Arguments are an object, whatever the schema says.
+/// Arguments that fit a schema; always an object.
 fn arguments(schema: &Value) -> Value {
     match sample::value(schema) {
         value @ Value::Object(_) => value,
@@ -323,7 +325,7 @@ fn arguments(schema: &Value) -> Value {
     }
 }
 
-/// Exactly `count` words, those of a text over and over.
+/// Repeats the words of a text until there are `count`.
 fn repeat(words: &[String], count: usize) -> Vec<String> {
     let spaced = words.iter().map(|word| format!("{} ", word.trim_end())).cycle();
     let mut pieces: Vec<String> = spaced.take(count).collect();
@@ -333,7 +335,7 @@ fn repeat(words: &[String], count: usize) -> Vec<String> {
     pieces
 }
 
-/// Ends a text at its limit; returns what it costs and whether the limit did it.
+/// Cuts a text at its limit. Returns its tokens, and whether it was cut.
 fn shorten(pieces: &mut Vec<String>, limit: u64) -> (u64, bool) {
     let mut total = 0;
     for (index, piece) in pieces.iter().enumerate() {
@@ -347,7 +349,7 @@ fn shorten(pieces: &mut Vec<String>, limit: u64) -> (u64, bool) {
     (total, false)
 }
 
-/// What a text costs: one token for each word (one more for each started dozen of bytes beyond the first), for each other
+/// The tokens of a text: one for each word (one more for each started dozen of bytes beyond the first), for each other
 /// character that is not a space, and for each end of line.
 pub(super) fn tokens(text: &str) -> u64 {
     let mut total = 0;
@@ -363,7 +365,7 @@ pub(super) fn tokens(text: &str) -> u64 {
     total + word.div_ceil(WORD_BYTES) as u64
 }
 
-/// A text in two pieces, as the arguments of a tool call arrive.
+/// Splits a text in two, as the arguments of a tool call are streamed.
 pub(super) fn halves(text: &str) -> [&str; 2] {
     let middle = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     text.split_at(middle).into()

@@ -1,4 +1,4 @@
-//! What shall go wrong, as the request asks: by the header `x-simulator-fault`, or by the name of the model.
+//! Faults that a request selects: by the header `x-simulator-fault`, or by the name of its model.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use http::StatusCode;
 use super::wire::{Content, FRAMES, JSON, Reply, frame};
 use super::{Provider, gzip};
 
-/// Every fault with what it does, for the index page and for the message about one that does not exist.
+/// All faults with a description, for the index page and for the error about an unknown fault.
 pub(super) const FAULTS: &[(&str, &str)] = &[
-    ("status=503", "that status; from 400 up with an error in the provider's shape"),
-    ("retry-after=2", "that `Retry-After` (and Gemini's RetryInfo) beside a status"),
+    ("status=503", "this status; from 400 up with an error in the provider's shape"),
+    ("retry-after=2", "this `Retry-After` (and Gemini's RetryInfo) beside a status"),
     ("delay=250ms", "waits before the reply's headers"),
     ("first-token-delay=1s", "waits between the headers and the first byte of the body"),
     ("event-delay=20ms", "waits between the events of a stream"),
-    ("events=258", "a reply of so many words, each its own event in a stream"),
-    ("big-event=1048576", "a reply that is one word of so many bytes, in one event"),
-    ("cut=3", "breaks the connection after so many events; a buffered reply after half of it"),
-    ("error-after=3", "after so many events, the provider's own error event, then the end"),
+    ("events=258", "a reply of this many words, each its own event in a stream"),
+    ("big-event=1048576", "a reply that is one word of this many bytes, in one event"),
+    ("cut=3", "breaks the connection after this many events; a buffered reply after half of it"),
+    ("error-after=3", "after this many events, the provider's own error event, then the end"),
     ("no-done", "a stream that ends in order but without its last event"),
     ("reset=before", "a TCP reset instead of a reply; `headers`: after the headers; `mid`: within the body"),
     ("garbage", "200 and no JSON"),
-    ("unknown-shape", "200 and JSON of a shape nobody knows"),
-    ("html", "500 (or the status asked for) and an HTML page"),
+    ("unknown-shape", "200 and JSON of an unknown shape"),
+    ("html", "500 (or the selected status) and an HTML page"),
     ("empty", "200 and nothing"),
-    ("gzip", "a gzip reply, asked for or not"),
-    ("split=1", "the body in chunks of so many bytes"),
+    ("gzip", "a gzip reply, accepted or not"),
+    ("split=1", "the body in chunks of this many bytes"),
 ];
 
-/// Longest wait, so that a typing error does not hold a connection for ever.
+/// Longest delay, so that a typing error does not hold a connection for ever.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Most events, and most bytes in one event, so that one request cannot take all memory.
+/// Most events, and most bytes in one event: one request must not take all memory.
 const MOST_EVENTS: usize = 1_000_000;
 const MOST_BYTES: usize = 64 << 20;
 
@@ -55,7 +55,7 @@ pub(super) struct Faults {
     pub(super) gzip: bool,
 }
 
-/// When the connection is reset.
+/// The moment of a connection's reset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reset {
     Before,
@@ -63,7 +63,7 @@ pub(super) enum Reset {
     Mid,
 }
 
-/// What comes instead of the reply.
+/// The body that replaces the reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Shape {
     Garbage,
@@ -73,17 +73,17 @@ pub(super) enum Shape {
 }
 
 impl Faults {
-    /// Reads the header's value (`name=value; name`) and the model's name (`fault-name-value+name-value`, also after a name
-    /// and a `+`).
+    /// Reads the header's value (`name=value; name`) and the model's name (`fault-name-value+name-value`, also after a
+    /// name and a `+`).
     ///
     /// # Errors
     ///
-    /// What is not understood, with everything that would be.
+    /// An unknown fault or value, with a list of the known ones.
     pub(super) fn parse(header: &str, model: &str) -> Result<Self, String> {
         let mut faults = Self::default();
         for part in header.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            faults.set(name.trim(), value.trim()).map_err(|problem| complaint(part, &problem))?;
+            faults.set(name.trim(), value.trim()).map_err(|problem| fault_error(part, &problem))?;
         }
         for part in model_faults(model) {
             let (name, value) = FAULTS
@@ -94,7 +94,7 @@ impl Faults {
                     if rest.is_empty() { Some((name, "")) } else { Some((name, rest.strip_prefix(['-', '='])?)) }
                 })
                 .unwrap_or((part, ""));
-            faults.set(name, value).map_err(|problem| complaint(part, &problem))?;
+            faults.set(name, value).map_err(|problem| fault_error(part, &problem))?;
         }
         Ok(faults)
     }
@@ -130,20 +130,20 @@ impl Faults {
         Ok(())
     }
 
-    /// The status to refuse with, when one is asked for and no other body is.
+    /// The error status that was selected, unless another body was selected too.
     pub(super) fn error_status(&self) -> Option<StatusCode> {
         self.status.filter(|status| status.as_u16() >= 400 && self.shape.is_none())
     }
 
-    /// `Retry-After` as a number, for providers that say it in the body.
+    /// `Retry-After` as a number of seconds, for providers that repeat it in the body.
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.as_deref()?.parse().ok()
     }
 
-    /// The reply with everything changed that is a matter of its bytes.
+    /// Applies the faults that change the content of a reply. `respond` applies the others.
     pub(super) fn apply(&self, reply: Reply, provider: &dyn Provider) -> Reply {
         let mut reply = match self.shape {
-            Some(shape) => disguise(reply, shape),
+            Some(shape) => replace_body(reply, shape),
             None => reply,
         };
         if let Some(status) = self.status {
@@ -155,13 +155,13 @@ impl Faults {
             }
             if let Some(count) = self.error_after {
                 events.truncate(count);
-                events.push(provider.interruption(events.is_empty()));
+                events.push(provider.error_event(events.is_empty()));
             }
         }
         if self.gzip {
             reply.content = match reply.content {
-                Content::Whole { media_type, bytes } => {
-                    Content::Whole { media_type, bytes: gzip::encode(vec![bytes]).concat().into() }
+                Content::Buffered { media_type, bytes } => {
+                    Content::Buffered { media_type, bytes: gzip::encode(vec![bytes]).concat().into() }
                 }
                 Content::Events { media_type, events } => Content::Events { media_type, events: gzip::encode(events) },
             };
@@ -174,19 +174,19 @@ impl Faults {
     }
 }
 
-/// The reply with another body. A stream stays a stream where that makes sense.
-fn disguise(reply: Reply, shape: Shape) -> Reply {
+/// Replaces the body. A stream stays a stream where the shape allows it.
+fn replace_body(reply: Reply, shape: Shape) -> Reply {
     const GARBAGE: &str = "{\"id\": 12, \"choi\u{0}ces\": [[[ %%%";
     const UNKNOWN: &str = r#"{"kind":"oracle","wisdom":{"answer":42},"parts":null}"#;
     match (shape, reply.content) {
-        (Shape::Empty, _) => Reply::whole(reply.status, JSON, ""),
-        (Shape::Html, _) => Reply::whole(
+        (Shape::Empty, _) => Reply::buffered(reply.status, JSON, ""),
+        (Shape::Html, _) => Reply::buffered(
             StatusCode::INTERNAL_SERVER_ERROR,
             "text/html",
             "<html>\n<head><title>500 Internal Server Error</title></head>\n<body>nginx</body>\n</html>\n",
         ),
-        (Shape::Garbage, Content::Whole { .. }) => Reply::whole(reply.status, JSON, GARBAGE),
-        (Shape::Unknown, Content::Whole { .. }) => Reply::whole(reply.status, JSON, UNKNOWN),
+        (Shape::Garbage, Content::Buffered { .. }) => Reply::buffered(reply.status, JSON, GARBAGE),
+        (Shape::Unknown, Content::Buffered { .. }) => Reply::buffered(reply.status, JSON, UNKNOWN),
         (_, Content::Events { media_type: media_type @ FRAMES, .. }) => {
             let frame = if shape == Shape::Garbage { Bytes::from(GARBAGE) } else { frame("oracle", UNKNOWN) };
             Reply::events(media_type, vec![frame; 3])
@@ -199,16 +199,16 @@ fn disguise(reply: Reply, shape: Shape) -> Reply {
     }
 }
 
-/// The parts of a model's name that ask for faults.
+/// The faults in the name of a model.
 fn model_faults(model: &str) -> impl Iterator<Item = &str> {
     let start = if model.starts_with("fault-") { Some(0) } else { model.find("+fault-").map(|at| at + 1) };
     let parts = start.and_then(|at| model.get(at..)).unwrap_or_default();
     parts.split('+').map(|part| part.strip_prefix("fault-").unwrap_or(part)).filter(|part| !part.is_empty())
 }
 
-fn complaint(part: &str, problem: &str) -> String {
+fn fault_error(part: &str, problem: &str) -> String {
     let known: Vec<&str> = FAULTS.iter().map(|(example, _)| *example).collect();
-    format!("the simulator does not understand the fault '{part}': {problem}; it knows {}", known.join(", "))
+    format!("unknown fault '{part}': {problem}; the simulator has {}", known.join(", "))
 }
 
 fn status(value: &str) -> Result<StatusCode, String> {
@@ -220,7 +220,7 @@ fn number(value: &str, most: usize) -> Result<usize, String> {
     value.parse().ok().filter(|number| *number <= most).ok_or_else(|| format!("it is a number up to {most}"))
 }
 
-/// `250ms`, `1.5s`, `2m`.
+/// Reads `250ms`, `1.5s`, `2m`.
 fn duration(value: &str) -> Result<Duration, String> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match value.get(digits.len()..) {

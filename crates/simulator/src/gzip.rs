@@ -8,7 +8,7 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// A stored block's length has 16 bits.
 const BLOCK: usize = 65_535;
 
-/// One gzip member over all pieces; each output piece can be decoded as soon as it has arrived.
+/// Encodes all pieces as one gzip member. Each piece of the output can be decoded when it arrives.
 pub(super) fn encode(pieces: Vec<Bytes>) -> Vec<Bytes> {
     let mut checksum = !0_u32;
     let mut length = 0_u32;

@@ -1,27 +1,29 @@
-//! A provider simulator: practice without spending tokens.
+//! A simulator of LLM providers: it answers, refuses and fails as they do, without a key and without cost.
 //!
-//! It speaks the native wire formats of OpenAI (and Azure `OpenAI`), Anthropic, Gemini (and both on Vertex AI) and Bedrock on one
-//! port, told apart by path and headers; checks the credential where the provider would; answers the same request always the same; and
-//! misbehaves on demand. `docs/simulator.md` is its manual.
+//! It serves the wire formats of `OpenAI`, Azure `OpenAI`, Anthropic, Gemini, Vertex AI and Bedrock on one port and
+//! tells them apart by path and headers. It checks credentials, validates requests, and gives the same reply to the
+//! same request. A request can select faults. `docs/simulator.md` is the manual.
 //!
 //! ```text
-//! serve: accept ─> handle: received ─> PROVIDERS (who is asked) ─> authenticate ─> fault (what shall go wrong)
-//!                                       └─> answer (prompt to text, tool calls, usage) ─> wire (reply) ─> play ─> client
+//! serve: accept ─> handle: received ─> PROVIDERS (endpoint) ─> authenticate ─> fault
+//!                            └─> answer (prompt to text, tool calls, usage) ─> wire (reply) ─> respond ─> client
 //! ```
+//!
+//! The crate shares no code with the gateway or its codecs, so that it does not share their errors either.
 
-/// One request, as it came.
+/// The received request.
 mod received;
-/// JSON in the order providers write it, replies and event framing.
+/// Ordered JSON, replies and the framing of events.
 mod wire;
 /// gzip framing without compression.
 mod gzip;
-/// What shall go wrong, as the request asks.
+/// Faults that a request selects.
 mod fault;
 /// Values made from a JSON schema.
 mod sample;
-/// Signatures of thoughts, which the simulator knows again.
+/// Signatures of reasoning.
 mod sign;
-/// What the model says: deterministic text, tool calls and token counts.
+/// The content of a reply: deterministic text, tool calls and token counts.
 mod answer;
 /// Gemini `generateContent`, on AI Studio and Vertex AI.
 mod gemini;
@@ -29,12 +31,12 @@ mod gemini;
 mod anthropic;
 /// `OpenAI` and Azure `OpenAI`.
 mod openai;
-/// Bedrock: Converse, and the models' own bodies.
+/// Bedrock: Converse, `InvokeModel` and token counts.
 mod bedrock;
 /// Connections.
 mod serve;
-/// A reply and its faults, step by step onto the connection.
-mod play;
+/// Responses whose bodies are sent step by step.
+mod respond;
 #[cfg(test)]
 mod tests;
 
@@ -48,15 +50,15 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use fault::Faults;
-use play::Ticket;
 use received::Received;
+use respond::RequestCounter;
 pub use serve::serve;
 use wire::{Reply, ordered};
 
-/// How the simulator behaves towards everyone; what one request wants is said in that request.
+/// Settings that hold for all requests. A request selects its own faults.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether a request without a usable credential is refused, as the provider would. Default: true.
+    /// Whether a request without a usable credential is refused, as the provider does. Default: true.
     pub check_credentials: bool,
 }
 
@@ -66,60 +68,60 @@ impl Default for Options {
     }
 }
 
-/// Every provider on one router, without any IO of its own.
+/// A router that serves all providers. It does no IO.
 ///
-/// A request whose connection is not known (the router was called without [`serve()`]) gets a failed body where a fault asks
-/// for a TCP reset.
+/// Where the router is called without [`serve()`], the connection is not known: a fault that resets it fails the body
+/// instead.
 pub fn router(options: Options) -> Router {
-    Router::new().fallback(handle).with_state(Arc::new(Simulator { options, traffic: Arc::default() }))
+    Router::new().fallback(handle).with_state(Arc::new(Simulator { options, counts: Arc::default() }))
 }
 
-/// A provider's claim on a request, by its path and headers.
+/// Finds the endpoint of one provider by the path and headers of a request.
 type Find = fn(&Received) -> Option<Box<dyn Provider>>;
 
-/// Who may be asked, in the order in which they are given the chance to say "that is mine". The last takes what is left.
+/// All providers, in the order in which they are tried. The last one takes every request.
 const PROVIDERS: &[Find] = &[bedrock::find, gemini::find, anthropic::find, openai::find];
 
-/// One endpoint of one provider, as a request named it.
+/// The endpoint of a provider that a request is for.
 trait Provider: Send + Sync {
-    /// Refuses, in the provider's own words, a request whose credential is missing or wrong.
+    /// Refuses a request whose credential is missing or wrong.
     fn authenticate(&self, received: &Received) -> Result<(), Reply>;
 
-    /// The model that is asked, wherever this provider has its name.
+    /// The model, from the path or the body.
     fn model<'a>(&'a self, body: &'a Value) -> Option<&'a str>;
 
-    /// An error in the provider's shape. `retry_after` is in seconds, for providers that say it in the body.
+    /// An error in the provider's format. `retry_after` is in seconds, for providers that repeat it in the body.
     fn refuse(&self, status: StatusCode, message: &str, retry_after: Option<u64>) -> Reply;
 
     /// The reply to a request, or the provider's refusal of it.
-    fn answer(&self, ask: &Ask) -> Result<Reply, Reply>;
+    fn answer(&self, request: &ApiRequest) -> Result<Reply, Reply>;
 
-    /// The event with which this provider ends a stream that fails; `first` when nothing came before it.
-    fn interruption(&self, first: bool) -> axum::body::Bytes;
+    /// The event that ends a failed stream. `first` is true when no event came before it.
+    fn error_event(&self, first: bool) -> axum::body::Bytes;
 }
 
-/// A request that passed the door.
-struct Ask<'a> {
-    /// The request as it came.
+/// An authenticated request with a JSON body.
+struct ApiRequest<'a> {
+    /// The received request.
     received: &'a Received,
-    /// Its body; `Null` when it has none.
+    /// Its body; `Null` when it is empty.
     body: Value,
-    /// Hash of the request, from which every id of the reply is made.
+    /// Hash of the request; all ids of the reply are made from it.
     id: u64,
-    /// Text to answer instead of a reply to the prompt.
+    /// Text of the reply, instead of an answer to the prompt.
     text: Option<String>,
-    /// Number of words the reply shall have, each its own event of a stream.
+    /// Number of words of the reply, each an event of its own in a stream.
     words: Option<usize>,
 }
 
 struct Simulator {
     options: Options,
-    traffic: Arc<Traffic>,
+    counts: Arc<RequestCounts>,
 }
 
-/// What became of the requests, so that a test can see a cancellation from the provider's side.
+/// Counts of requests by outcome. Tests see cancellations here, from the provider's side.
 #[derive(Default)]
-struct Traffic {
+struct RequestCounts {
     started: AtomicU64,
     finished: AtomicU64,
     cancelled: AtomicU64,
@@ -128,10 +130,10 @@ struct Traffic {
 async fn handle(State(simulator): State<Arc<Simulator>>, request: Request) -> Response {
     match request.uri().path() {
         "/" => return index(),
-        "/simulator/requests" => return simulator.traffic.report(),
+        "/simulator/requests" => return simulator.counts.report(),
         _ => {}
     }
-    let ticket = Ticket::start(Arc::clone(&simulator.traffic));
+    let counter = RequestCounter::start(Arc::clone(&simulator.counts));
     let connection = request.extensions().get::<serve::Connection>().cloned();
     let received = match Received::read(request).await {
         Ok(received) => received,
@@ -142,15 +144,15 @@ async fn handle(State(simulator): State<Arc<Simulator>>, request: Request) -> Re
     if let Some(delay) = faults.delay {
         tokio::time::sleep(delay).await;
     }
-    let mut response = play::play(reply, &faults, connection, ticket).await;
+    let mut response = respond::respond(reply, &faults, connection, counter).await;
     if let Ok(value) = HeaderValue::try_from(format!("sim-{id:016x}")) {
         response.headers_mut().insert("x-simulator-request-id", value);
     }
     response
 }
 
-impl Ask<'_> {
-    /// Whether the request is only to be shown: then nothing in it is refused for its content.
+impl ApiRequest<'_> {
+    /// Whether the reply only shows the request (echo). Such a request is not validated.
     fn is_shown(&self) -> bool {
         self.text.is_some()
     }
@@ -201,14 +203,14 @@ impl Simulator {
             Some(bytes) => Some("x".repeat(bytes)),
             None => echo.then(|| received.echo()),
         };
-        let ask = Ask { received, body, id, text, words: faults.events };
-        let reply = provider.answer(&ask).unwrap_or_else(|refusal| refusal);
+        let request = ApiRequest { received, body, id, text, words: faults.events };
+        let reply = provider.answer(&request).unwrap_or_else(|refusal| refusal);
         faults.apply(reply, provider)
     }
 }
 
-impl Traffic {
-    /// `started = finished + cancelled + in_flight`, read one after the other.
+impl RequestCounts {
+    /// The counts as JSON; `started = finished + cancelled + in_flight`.
     fn report(&self) -> Response {
         let finished = self.finished.load(Ordering::SeqCst);
         let cancelled = self.cancelled.load(Ordering::SeqCst);
@@ -221,9 +223,9 @@ impl Traffic {
     }
 }
 
-/// What this is, and what can be asked of it.
+/// The index page: endpoints, credentials and faults.
 fn index() -> Response {
-    let head = "Tollgate's provider simulator. It answers like the providers, and spends nothing.\n\n\
+    let head = "Tollgate's provider simulator. It answers like the providers, without cost.\n\n\
          OpenAI       POST /v1/chat/completions /v1/responses /v1/completions /v1/embeddings /v1/moderations\n\
          \x20            GET  /v1/models /v1/models/MODEL                  (Authorization: Bearer KEY)\n\
          Azure OpenAI POST /openai/deployments/NAME/chat/completions?api-version=2024-10-21\n\
@@ -240,9 +242,10 @@ fn index() -> Response {
          Bedrock      POST /model/ID/converse /converse-stream /invoke /invoke-with-response-stream /count-tokens\n\
          \x20                    (AWS Signature v4, secret access key simulated-secret; or Authorization: Bearer KEY)\n\
          Itself       GET  /simulator/requests      how many requests started, finished, were cancelled\n\n\
-         Any key is good but one that contains `invalid`; any model exists but one that contains `unknown`.\n\
-         What the provider refuses is refused in its words. Thinking is done when a request asks for it.\n\
-         `x-simulator-echo: 1` or a model named `echo...`: the reply's text is the request as it was received.\n\n\
+         A key that contains `invalid` is refused, every other key is accepted.\n\
+         A model whose name contains `unknown` does not exist.\n\
+         Requests are validated as the provider does. Reasoning is on when a request turns it on.\n\
+         `x-simulator-echo: 1` or a model named `echo...`: the text of the reply is the received request.\n\n\
          Faults, in `x-simulator-fault: NAME=VALUE; NAME` or in the model's name, `fault-NAME-VALUE+NAME`:\n\n";
     let faults: Vec<String> = fault::FAULTS.iter().map(|(name, help)| format!("  {name:<20} {help}\n")).collect();
     format!("{head}{}", faults.concat()).into_response()

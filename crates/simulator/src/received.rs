@@ -1,4 +1,4 @@
-//! One request, as it came.
+//! The received request.
 
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Longest request body that is read, in bytes: above the limits of the providers (32 MB) and of most gateways.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// Headers whose value is somebody's secret.
+/// Headers whose value is a secret.
 const SECRET_HEADERS: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -25,9 +25,9 @@ pub(super) struct Received {
     pub(super) method: Method,
     /// Path with percent-encoding resolved and without a slash at its end.
     pub(super) path: String,
-    /// Path and query as they were sent: what a signature is made of.
+    /// Path and query as they were sent, for the check of a signature.
     pub(super) raw: (String, String),
-    /// Who the client thinks it speaks to, in lower case and without a port.
+    /// The host that the client addressed, in lower case and without its port.
     pub(super) host: String,
     /// Query parameters in their order, decoded.
     pub(super) query: Vec<(String, String)>,
@@ -76,13 +76,13 @@ impl Received {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The token of `Authorization: Bearer`, when there is one that is not empty.
+    /// The token of `Authorization: Bearer`; `None` when it is missing or empty.
     pub(super) fn bearer(&self) -> Option<&str> {
         let (scheme, token) = self.header("authorization")?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
     }
 
-    /// A header's value, when it is there and not empty.
+    /// A header's value; `None` when it is missing or empty.
     pub(super) fn key(&self, name: &str) -> Option<&str> {
         self.header(name).map(str::trim).filter(|value| !value.is_empty())
     }
@@ -96,12 +96,12 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// What is wrong with the JSON, and where.
+    /// The position and kind of a syntax error.
     pub(super) fn json(&self) -> Result<Value, serde_json::Error> {
         if self.body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&self.body) }
     }
 
-    /// FNV-1a over method, path and body: the same for the same request, in every process and on every machine.
+    /// The FNV-1a hash of method, path and body: the same for the same request, in every process and on every machine.
     /// Headers and query are left out, so that keys and what a gateway adds do not change a reply.
     pub(super) fn hash(&self) -> u64 {
         let parts = [self.method.as_str().as_bytes(), self.path.as_bytes(), &self.body];

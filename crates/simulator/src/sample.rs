@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// How deep a schema is followed; a schema may contain itself.
 const DEPTH: usize = 12;
 
-/// A value that a schema allows, always the same: every property present, strings named after their property, the first
+/// A value that fits a schema, always the same: every property present, strings named after their property, the first
 /// of an `enum`, the smallest number. Understands JSON Schema and Gemini's spelling of it (`STRING` for `string`).
 pub(super) fn value(schema: &Value) -> Value {
     of(schema, schema, "value", DEPTH)

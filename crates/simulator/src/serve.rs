@@ -24,14 +24,14 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long to wait after a failed accept. What fails there (no file descriptor left) passes with time only.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The TCP connection a request came on.
+/// The TCP connection of a request.
 #[derive(Clone, Default)]
 pub(super) struct Connection {
     reset: CancellationToken,
 }
 
 impl Connection {
-    /// Has the peer receive a TCP reset instead of an orderly end.
+    /// Closes the connection with a TCP reset.
     pub(super) fn reset(&self) {
         self.reset.cancel();
     }
@@ -64,7 +64,7 @@ pub async fn serve(
                 }
             },
         };
-        tasks.spawn(converse(stream, app.clone(), closing.clone(), aborting.clone()));
+        tasks.spawn(serve_connection(stream, app.clone(), closing.clone(), aborting.clone()));
     }
     drop(listener);
     closing.cancel();
@@ -76,10 +76,10 @@ pub async fn serve(
     Ok(())
 }
 
-async fn converse(stream: TcpStream, app: Router, closing: CancellationToken, aborting: CancellationToken) {
-    // Both only cost latency when they fail, and the connection is most likely gone then.
+async fn serve_connection(stream: TcpStream, app: Router, closing: CancellationToken, aborting: CancellationToken) {
+    // A failure costs latency only, and the connection is most likely closed then.
     let _ = stream.set_nodelay(true);
-    // hyper owns the stream; a second descriptor of the same socket is how its linger time is set at the very end.
+    // hyper owns the stream; a second descriptor of the same socket allows a linger time to be set at the end.
     let Ok(socket) = SockRef::from(&stream).try_clone() else { return };
     let connection = Connection::default();
     let reset = connection.reset.clone();
@@ -92,12 +92,12 @@ async fn converse(stream: TcpStream, app: Router, closing: CancellationToken, ab
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(1024);
-    let mut conversation = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service));
     let mut draining = false;
     loop {
         tokio::select! {
-            // An error here is a peer that went away or a fault that ended the connection.
-            _ = conversation.as_mut() => return,
+            // An error means that the peer disconnected, or that a fault ended the connection.
+            _ = serving.as_mut() => return,
             () = reset.cancelled() => {
                 let _ = socket.set_linger(Some(Duration::ZERO));
                 return;
@@ -105,7 +105,7 @@ async fn converse(stream: TcpStream, app: Router, closing: CancellationToken, ab
             () = aborting.cancelled() => return,
             () = closing.cancelled(), if !draining => {
                 draining = true;
-                conversation.as_mut().graceful_shutdown();
+                serving.as_mut().graceful_shutdown();
             }
         }
     }

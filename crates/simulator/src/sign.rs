@@ -1,4 +1,4 @@
-//! Signatures of thoughts, which the simulator knows again when they are sent back.
+//! Signatures of reasoning, which the simulator verifies when clients send them back.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -6,9 +6,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::received::fnv;
 
-/// Whose thoughts they are: a signature of one is worth nothing to another.
+/// The vendor that signed reasoning. Others do not accept its signature.
 #[derive(Clone, Copy)]
-pub(super) enum Owner {
+pub(super) enum SignatureOrigin {
     Claude,
     Gemini,
     OpenAi,
@@ -20,7 +20,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-impl Owner {
+impl SignatureOrigin {
     fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
@@ -30,20 +30,20 @@ impl Owner {
     }
 }
 
-/// The signature of a thought, base64.
-pub(super) fn signature(owner: Owner, thought: &str) -> String {
-    ENGINE.encode(format!("simulator/{}/{:016x}", owner.name(), fnv(thought.bytes())))
+/// The signature of a reasoning text, in base64.
+pub(super) fn signature(origin: SignatureOrigin, reasoning: &str) -> String {
+    ENGINE.encode(format!("simulator/{}/{:016x}", origin.name(), fnv(reasoning.bytes())))
 }
 
-/// Whether this is a signature of that owner, whatever it signs.
-pub(super) fn is_signature(owner: Owner, signature: &str) -> bool {
-    let head = format!("simulator/{}/", owner.name());
+/// Whether this is a signature of that vendor, for any text.
+pub(super) fn is_signature(origin: SignatureOrigin, signature: &str) -> bool {
+    let head = format!("simulator/{}/", origin.name());
     ENGINE.decode(signature).is_ok_and(|bytes| bytes.starts_with(head.as_bytes()))
 }
 
-/// Whether this is the signature of this thought. A thought that was left out (its text is empty) has any signature.
-pub(super) fn signs(owner: Owner, thought: &str, given: &str) -> bool {
-    if thought.is_empty() { is_signature(owner, given) } else { given == signature(owner, thought) }
+/// Whether this is the signature of this text. An empty text, which was omitted, fits every signature of the vendor.
+pub(super) fn signs(origin: SignatureOrigin, reasoning: &str, given: &str) -> bool {
+    if reasoning.is_empty() { is_signature(origin, given) } else { given == signature(origin, reasoning) }
 }
 
 #[cfg(test)]
@@ -51,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_good_for_its_owner_and_its_thought_only() {
-        let own = signature(Owner::Claude, "a thought");
+    fn a_signature_holds_for_its_origin_and_its_text_only() {
+        let own = signature(SignatureOrigin::Claude, "a thought");
         assert!(own.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{own}");
-        assert!(signs(Owner::Claude, "a thought", &own));
-        assert!(signs(Owner::Claude, "", &own));
-        assert!(!signs(Owner::Claude, "another", &own));
-        assert!(!signs(Owner::Gemini, "", &own));
-        assert!(!is_signature(Owner::Claude, "c2ln"));
+        assert!(signs(SignatureOrigin::Claude, "a thought", &own));
+        assert!(signs(SignatureOrigin::Claude, "", &own));
+        assert!(!signs(SignatureOrigin::Claude, "another", &own));
+        assert!(!signs(SignatureOrigin::Gemini, "", &own));
+        assert!(!is_signature(SignatureOrigin::Claude, "c2ln"));
     }
 }

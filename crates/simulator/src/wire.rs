@@ -1,4 +1,4 @@
-//! JSON in the order providers write it, replies and event framing.
+//! Ordered JSON, replies and the framing of events.
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -18,7 +18,7 @@ pub(super) const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// The media type of a stream of AWS frames.
 pub(super) const FRAMES: &str = "application/vnd.amazon.eventstream";
 
-/// JSON whose keys stay in the order in which they were written, as on the real wire; `serde_json`'s own map sorts them.
+/// JSON whose keys keep the provider's order; the map of `serde_json` sorts them.
 pub(super) enum Node {
     Null,
     Bool(bool),
@@ -117,7 +117,7 @@ macro_rules! ordered {
 }
 pub(super) use ordered;
 
-/// What a provider answers, before faults.
+/// The reply of a provider, before faults.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -126,32 +126,32 @@ pub(super) struct Reply {
 
 /// The body of a reply.
 pub(super) enum Content {
-    /// All at once.
-    Whole { media_type: &'static str, bytes: Bytes },
-    /// Piece by piece; each is framed already.
+    /// The complete body.
+    Buffered { media_type: &'static str, bytes: Bytes },
+    /// The framed events of a stream.
     Events { media_type: &'static str, events: Vec<Bytes> },
 }
 
 impl Reply {
     /// A reply that is one JSON document.
     pub(super) fn json(status: StatusCode, node: &Node) -> Self {
-        Self::whole(status, JSON, node.compact())
+        Self::buffered(status, JSON, node.compact())
     }
 
     /// A reply that is one JSON document, indented.
     pub(super) fn pretty(status: StatusCode, node: &Node) -> Self {
         let text = serde_json::to_string_pretty(node).unwrap_or_default() + "\n";
-        Self::whole(status, "application/json; charset=UTF-8", text)
+        Self::buffered(status, "application/json; charset=UTF-8", text)
     }
 
     /// A reply without a body.
     pub(super) fn status(status: StatusCode) -> Self {
-        Self::whole(status, "text/plain", "")
+        Self::buffered(status, "text/plain", "")
     }
 
     /// A reply with a body of any kind.
-    pub(super) fn whole(status: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), content: Content::Whole { media_type, bytes: bytes.into() } }
+    pub(super) fn buffered(status: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        Self { status, headers: Vec::new(), content: Content::Buffered { media_type, bytes: bytes.into() } }
     }
 
     /// A stream.
@@ -165,7 +165,7 @@ impl Reply {
         self
     }
 
-    /// An empty response with this reply's status and headers, and its content beside it.
+    /// Splits into an empty response with status and headers, and the content.
     pub(super) fn into_parts(self) -> (Response, Content) {
         let mut response = self.status.into_response();
         for (name, value) in self.headers {
@@ -181,7 +181,7 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let (mut response, content) = self.into_parts();
         let (media_type, bytes) = match content {
-            Content::Whole { media_type, bytes } => (media_type, bytes),
+            Content::Buffered { media_type, bytes } => (media_type, bytes),
             Content::Events { media_type, events } => (media_type, events.concat().into()),
         };
         response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
@@ -211,7 +211,7 @@ pub(super) fn exception(name: &str, node: &Node) -> Bytes {
     message(headers, node.compact())
 }
 
-/// A message as the AWS SDKs frame it.
+/// A message in the framing of AWS event streams.
 fn message(headers: [(&'static str, &str); 3], payload: impl Into<Bytes>) -> Bytes {
     let header = |(name, value): (&'static str, &str)| Header::new(name, HeaderValue::String(value.to_owned().into()));
     let message = Message::new_from_parts(headers.into_iter().map(header).collect(), payload);

@@ -1,4 +1,4 @@
-//! What Anthropic refuses in a request, in its words: fields, settings, thinking and tools.
+//! Checks of a Messages request, with Anthropic's error messages: fields, settings, thinking and tools.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{read, turns};
 /// The API version that took the sampling parameters away.
 pub(crate) const NEWEST: &str = "2026-10-21";
 
-/// Smallest budget of a thought, in tokens.
+/// Smallest thinking budget, in tokens.
 const LEAST_BUDGET: u64 = 1024;
 
 /// Fields of a request; any other is refused.
@@ -45,18 +45,18 @@ const CLOUD_FIELDS: &[&str] = &["anthropic_version", "anthropic_beta", "user_pro
 const UNFOLLOWED: &[&str] =
     &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"];
 
-/// How deep a schema is looked into.
+/// Greatest depth at which a schema is checked.
 const DEPTH: usize = 32;
 
-/// Where a request is answered.
-pub(crate) struct Platform {
+/// Rules that depend on the API version and on the cloud.
+pub(crate) struct Rules {
     /// Whether the request is of the version [`NEWEST`].
     newest: bool,
-    /// Whether it is one of the clouds, which fetch no URL.
+    /// Whether a cloud answers; clouds fetch no URLs.
     pub(super) cloud: bool,
 }
 
-impl Platform {
+impl Rules {
     pub(crate) fn direct(newest: bool) -> Self {
         Self { newest, cloud: false }
     }
@@ -66,20 +66,20 @@ impl Platform {
     }
 }
 
-/// Refuses what a model does not take.
+/// Refuses an invalid request.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, in the provider's words.
-pub(crate) fn request(body: &Value, model: &str, platform: &Platform) -> Result<(), String> {
+/// The provider's message about the first problem.
+pub(crate) fn request(body: &Value, model: &str, rules: &Rules) -> Result<(), String> {
     for name in body.as_object().into_iter().flat_map(|fields| fields.keys()) {
-        let known = FIELDS.contains(&name.as_str()) || platform.cloud && CLOUD_FIELDS.contains(&name.as_str());
+        let known = FIELDS.contains(&name.as_str()) || rules.cloud && CLOUD_FIELDS.contains(&name.as_str());
         if !known {
             return Err(format!("{name}: Extra inputs are not permitted"));
         }
     }
     let sampling = ["temperature", "top_p", "top_k"].into_iter().find(|name| body.get(name).is_some());
-    if let (true, Some(name)) = (platform.newest, sampling) {
+    if let (true, Some(name)) = (rules.newest, sampling) {
         return Err(format!("{name}: Extra inputs are not permitted"));
     }
     let stops = body.get("stop_sequences").and_then(Value::as_array).into_iter().flatten();
@@ -89,14 +89,14 @@ pub(crate) fn request(body: &Value, model: &str, platform: &Platform) -> Result<
     settings(body, model)?;
     tools(body)?;
     output(body, model)?;
-    turns::check(body, model, platform)
+    turns::check(body, model, rules)
 }
 
-/// Sampling and thinking; the words are the same when Bedrock's Converse passes them on.
+/// Checks sampling and thinking. Bedrock's Converse passes these messages on.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, in the provider's words.
+/// The provider's message about the first problem.
 pub(crate) fn settings(body: &Value, model: &str) -> Result<(), String> {
     let claude = Claude::of(model);
     let has = |name: &str| body.get(name).filter(|value| !value.is_null());
@@ -214,7 +214,7 @@ fn tools(body: &Value) -> Result<(), String> {
     }
 }
 
-/// Effort and structured output.
+/// Checks effort and structured output.
 fn output(body: &Value, model: &str) -> Result<(), String> {
     let claude = Claude::of(model);
     if let Some(effort) = body.pointer("/output_config/effort").filter(|effort| !effort.is_null()) {

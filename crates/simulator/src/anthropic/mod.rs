@@ -1,6 +1,6 @@
 //! Anthropic Messages, at Anthropic and on Vertex AI; Bedrock's `InvokeModel` takes and gives the same bodies.
 
-/// What is refused before any turn is read: settings and tools.
+/// Checks of fields, settings and tools.
 pub(super) mod check;
 /// What the generations of Claude take.
 pub(super) mod models;
@@ -8,7 +8,7 @@ pub(super) mod models;
 pub(super) mod read;
 /// Messages and their streams.
 pub(super) mod reply;
-/// What is refused in the turns.
+/// Checks of the turns.
 mod turns;
 
 use axum::body::Bytes;
@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::received::Received;
 use super::wire::{EVENTS, Node, Reply, named_event, ordered};
-use super::{Ask, Provider, gemini};
-use check::{NEWEST, Platform};
+use super::{ApiRequest, Provider, gemini};
+use check::{NEWEST, Rules};
 use reply::Message;
 
 /// Versions of the API.
@@ -27,7 +27,7 @@ const VERSIONS: &[&str] = &["2023-01-01", "2023-06-01", NEWEST];
 /// Versions that a body on Vertex AI may name.
 const VERTEX_VERSIONS: &[&str] = &["vertex-2023-10-16", NEWEST];
 
-/// Models that are listed; any other exists too.
+/// Models in the list of models. Others exist too.
 const MODELS: &[(&str, &str)] = &[
     ("claude-opus-4-5", "Claude Opus 4.5"),
     ("claude-sonnet-4-6", "Claude Sonnet 4.6"),
@@ -46,7 +46,7 @@ struct Anthropic {
     vertex: Option<String>,
 }
 
-/// Messages by their path; models, whose path is also `OpenAI`'s, by the version header.
+/// Finds messages by their path. The list of models, whose path is also `OpenAI`'s, needs the version header.
 pub(super) fn find(received: &Received) -> Option<Box<dyn Provider>> {
     let path = received.path.as_str();
     if let Some((_, rest)) = path.split_once("/publishers/anthropic/models/") {
@@ -101,76 +101,78 @@ impl Provider for Anthropic {
     }
 
     fn refuse(&self, status: StatusCode, message: &str, retry_after: Option<u64>) -> Reply {
-        // What fails before the model is reached fails as Google does.
+        // An error before the model is reached is Google's.
         if self.vertex.is_some() && status != StatusCode::BAD_REQUEST {
             return gemini::failure(status, message, retry_after);
         }
         error(status, message)
     }
 
-    fn answer(&self, ask: &Ask) -> Result<Reply, Reply> {
+    fn answer(&self, request: &ApiRequest) -> Result<Reply, Reply> {
         let reply = match &self.api {
             Api::Models(id) => models(id.as_deref()),
-            _ if ask.received.method != Method::POST => {
+            _ if request.received.method != Method::POST => {
                 Err(error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
             }
-            api => self.messages(ask, matches!(api, Api::CountTokens)),
+            api => self.messages(request, matches!(api, Api::CountTokens)),
         };
         reply.map(|reply| {
-            reply.header("request-id", format!("req_{:016x}", ask.id)).header("anthropic-organization-id", "simulator")
+            reply
+                .header("request-id", format!("req_{:016x}", request.id))
+                .header("anthropic-organization-id", "simulator")
         })
     }
 
-    fn interruption(&self, _first: bool) -> Bytes {
+    fn error_event(&self, _first: bool) -> Bytes {
         let data = ordered!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
         named_event("error", &data)
     }
 }
 
 impl Anthropic {
-    /// A message, or only the tokens it would cost.
-    fn messages(&self, ask: &Ask, count: bool) -> Result<Reply, Reply> {
-        let body = &ask.body;
+    /// A message, or only its tokens.
+    fn messages(&self, request: &ApiRequest, count: bool) -> Result<Reply, Reply> {
+        let body = &request.body;
         let Some(model) = self.model(body).filter(|model| !model.is_empty()) else {
             return Err(invalid("model: Field required"));
         };
         if model.contains("unknown") {
             return Err(self.unknown_model(model));
         }
-        let platform = self.platform(ask)?;
+        let rules = self.rules(request)?;
         let mut prompt = read::prompt(body).map_err(|message| invalid(&message))?;
         if !count {
             prompt.limit = Some(read::limit(body).map_err(|message| invalid(&message))?);
         }
-        if !ask.is_shown() {
-            check::request(body, model, &platform).map_err(|message| invalid(&message))?;
+        if !request.is_shown() {
+            check::request(body, model, &rules).map_err(|message| invalid(&message))?;
         }
         if count {
             return Ok(Reply::json(StatusCode::OK, &ordered!({"input_tokens": (prompt.tokens())})));
         }
-        let message = Message::new(ask.id, model, prompt.answer(ask), body);
+        let message = Message::new(request.id, model, prompt.answer(request), body);
         if body.get("stream").and_then(Value::as_bool).unwrap_or(false) {
             let events = message.events().into_iter().map(|(name, data)| named_event(name, &data));
             return Ok(Reply::events(EVENTS, events.collect()));
         }
-        Ok(Reply::json(StatusCode::OK, &message.whole()))
+        Ok(Reply::json(StatusCode::OK, &message.buffered()))
     }
 
-    /// Which rules hold, by the version that the request names.
-    fn platform(&self, ask: &Ask) -> Result<Platform, Reply> {
+    /// The rules of the API version that the request names.
+    fn rules(&self, request: &ApiRequest) -> Result<Rules, Reply> {
         if self.vertex.is_none() {
-            return Ok(Platform::direct(ask.received.header("anthropic-version") == Some(NEWEST)));
+            return Ok(Rules::direct(request.received.header("anthropic-version") == Some(NEWEST)));
         }
         let counts = matches!(self.api, Api::CountTokens);
-        match ask.body.get("anthropic_version").and_then(Value::as_str) {
+        match request.body.get("anthropic_version").and_then(Value::as_str) {
             None => Err(invalid("anthropic_version: Field required")),
             Some(version) if !VERTEX_VERSIONS.contains(&version) => {
                 Err(invalid("anthropic_version: Input should be 'vertex-2023-10-16'"))
             }
-            Some(_) if !counts && ask.body.get("model").is_some() => {
+            Some(_) if !counts && request.body.get("model").is_some() => {
                 Err(invalid("model: Extra inputs are not permitted"))
             }
-            Some(version) => Ok(Platform::cloud(version == NEWEST)),
+            Some(version) => Ok(Rules::cloud(version == NEWEST)),
         }
     }
 
@@ -209,7 +211,10 @@ fn invalid(message: &str) -> Reply {
 }
 
 fn models(id: Option<&str>) -> Result<Reply, Reply> {
-    let object = |id: &str, name: &str| ordered!({"type": "model", "id": id, "display_name": name, "created_at": "2025-06-15T00:00:00Z"});
+    let object = |id: &str, name: &str| {
+        let node = ordered!({"type": "model", "id": id, "display_name": name});
+        node.and("created_at", "2025-06-15T00:00:00Z")
+    };
     if let Some(id) = id {
         return if id.contains("unknown") {
             Err(error(StatusCode::NOT_FOUND, &format!("model: {id}")))

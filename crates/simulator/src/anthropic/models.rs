@@ -3,7 +3,7 @@
 //! The sources are the pages "Extended thinking", "Adaptive thinking", "Effort", "Structured outputs" and the migration
 //! guides of <https://platform.claude.com/docs>.
 
-/// A Claude model, by what its name says about it.
+/// A Claude model, as its name describes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Claude {
     opus: bool,

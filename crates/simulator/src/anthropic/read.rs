@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::answer::{Choice, Prompt, strings};
+use crate::answer::{Prompt, ToolChoice, strings};
 
-/// Reads the request in the words of every dialect.
+/// Reads the prompt of a request.
 ///
 /// # Errors
 ///
-/// What the provider says about a body that is no request.
+/// The provider's message about an invalid body.
 pub(crate) fn prompt(body: &Value) -> Result<Prompt, String> {
     let Some(messages) = body.get("messages") else { return Err("messages: Field required".to_owned()) };
     let Some(messages) = messages.as_array() else { return Err("messages: Input should be a valid list".to_owned()) };
@@ -17,10 +17,10 @@ pub(crate) fn prompt(body: &Value) -> Result<Prompt, String> {
     }
     let mut prompt = Prompt::default();
     match body.get("system") {
-        Some(Value::String(text)) => prompt.says(text),
+        Some(Value::String(text)) => prompt.count_text(text),
         Some(Value::Array(blocks)) => {
             for text in blocks.iter().filter_map(|block| block.get("text")?.as_str()) {
-                prompt.says(text);
+                prompt.count_text(text);
             }
         }
         _ => {}
@@ -35,13 +35,13 @@ pub(crate) fn prompt(body: &Value) -> Result<Prompt, String> {
     }
     let choice = body.get("tool_choice");
     prompt.choice = match choice.and_then(|choice| choice.get("type")?.as_str()) {
-        Some("none") => Choice::None,
-        Some("any") => Choice::Any,
+        Some("none") => ToolChoice::None,
+        Some("any") => ToolChoice::Any,
         Some("tool") => {
             let name = choice.and_then(|choice| choice.get("name")?.as_str());
-            Choice::Named(name.unwrap_or_default().to_owned())
+            ToolChoice::Named(name.unwrap_or_default().to_owned())
         }
-        _ => Choice::Auto,
+        _ => ToolChoice::Auto,
     };
     prompt.schema = body.pointer("/output_config/format/schema").cloned();
     prompt.stop = strings(body.get("stop_sequences"));
@@ -53,13 +53,13 @@ pub(crate) fn prompt(body: &Value) -> Result<Prompt, String> {
 ///
 /// # Errors
 ///
-/// What the provider says when there is none.
+/// The provider's message about a missing or invalid limit.
 pub(crate) fn limit(body: &Value) -> Result<u64, String> {
     let Some(limit) = body.get("max_tokens") else { return Err("max_tokens: Field required".to_owned()) };
     limit.as_u64().ok_or_else(|| "max_tokens: Input should be a valid integer".to_owned())
 }
 
-/// Whether this `thinking` turns it on.
+/// Whether the field `thinking` turns thinking on.
 pub(crate) fn thinks(thinking: Option<&Value>) -> bool {
     let kind = thinking.and_then(|thinking| thinking.get("type")?.as_str());
     matches!(kind, Some("enabled" | "adaptive" | "between_tools"))
@@ -83,8 +83,8 @@ fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<()
                     Some("text") => texts.extend(block.get("text").and_then(Value::as_str)),
                     Some("tool_result") => results.push(result_text(prompt, block.get("content"))),
                     Some("tool_use") => {
-                        prompt.says(block.get("name").and_then(Value::as_str).unwrap_or_default());
-                        prompt.says(&block.get("input").map(Value::to_string).unwrap_or_default());
+                        prompt.count_text(block.get("name").and_then(Value::as_str).unwrap_or_default());
+                        prompt.count_text(&block.get("input").map(Value::to_string).unwrap_or_default());
                     }
                     Some("thinking" | "redacted_thinking") => {}
                     kind => prompt.media(kind.unwrap_or_default()),
@@ -94,11 +94,11 @@ fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<()
         _ => return Err(format!("messages.{index}.content: Field required")),
     }
     let text = texts.join("\n");
-    // Results and words in one message: the words are about the results.
+    // A text beside results is about the results, so they are answered.
     if role == "user" && results.is_empty() {
         prompt.user(&text);
     } else {
-        prompt.says(&text);
+        prompt.count_text(&text);
     }
     for result in &results {
         prompt.result(result);

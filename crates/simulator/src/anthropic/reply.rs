@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, End, halves};
-use crate::sign::{Owner, signature};
+use crate::answer::{Answer, FinishReason, halves};
+use crate::sign::{SignatureOrigin, signature};
 use crate::wire::{Node, ordered};
 
 /// A message that answers a request.
@@ -11,7 +11,7 @@ pub(crate) struct Message<'a> {
     id: u64,
     model: &'a str,
     answer: Answer,
-    /// Whether only the signature of the thought is shown.
+    /// Whether only the signature of the reasoning is shown.
     hidden: bool,
 }
 
@@ -29,13 +29,13 @@ impl<'a> Message<'a> {
         Self { id, model, answer, hidden }
     }
 
-    /// What it costs: tokens of the prompt and of the reply.
+    /// Tokens of the prompt and of the reply.
     pub(crate) fn tokens(&self) -> (u64, u64) {
         (self.answer.prompt_tokens, self.answer.output_tokens())
     }
 
     /// The message as one document.
-    pub(crate) fn whole(&self) -> Node {
+    pub(crate) fn buffered(&self) -> Node {
         let content = self.blocks().iter().map(|block| self.block(block)).collect();
         let message = self.object(content, Some(self.stop_reason()), self.answer.output_tokens());
         match self.stop_details() {
@@ -92,28 +92,31 @@ impl<'a> Message<'a> {
     }
 
     fn blocks(&self) -> Vec<Block<'_>> {
-        let mut blocks: Vec<Block> = self.answer.thought.as_deref().map(Block::Thinking).into_iter().collect();
+        let mut blocks: Vec<Block> = self.answer.reasoning.as_deref().map(Block::Thinking).into_iter().collect();
         if self.answer.redacted {
             blocks.push(Block::Redacted);
         }
         match &self.answer.end {
-            End::Calls => blocks.extend((0..self.answer.calls.len()).map(Block::Call)),
-            End::Refused => {}
-            // A thought may take all that the limit allows.
-            _ if self.answer.pieces.is_empty() && self.answer.thought.is_some() => {}
+            FinishReason::Calls => blocks.extend((0..self.answer.calls.len()).map(Block::Call)),
+            FinishReason::Refused => {}
+            // Reasoning may use up the token limit.
+            _ if self.answer.pieces.is_empty() && self.answer.reasoning.is_some() => {}
             _ => blocks.push(Block::Text),
         }
         blocks
     }
 
-    /// A block that is complete.
+    /// A complete block.
     fn block(&self, block: &Block) -> Node {
         match block {
-            Block::Thinking(thought) => {
-                let shown = if self.hidden { "" } else { thought };
-                ordered!({"type": "thinking", "thinking": shown, "signature": (signature(Owner::Claude, thought))})
+            Block::Thinking(reasoning) => {
+                let shown = if self.hidden { "" } else { reasoning };
+                let signature = signature(SignatureOrigin::Claude, reasoning);
+                ordered!({"type": "thinking", "thinking": shown, "signature": signature})
             }
-            Block::Redacted => ordered!({"type": "redacted_thinking", "data": (signature(Owner::Claude, "redacted"))}),
+            Block::Redacted => {
+                ordered!({"type": "redacted_thinking", "data": (signature(SignatureOrigin::Claude, "redacted"))})
+            }
             Block::Text => ordered!({"type": "text", "text": (self.answer.text())}),
             Block::Call(number) => {
                 let arguments = self.answer.calls.get(*number).map(|call| call.arguments.clone());
@@ -122,7 +125,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A block that begins.
+    /// A block at its start event.
     fn opened(&self, block: &Block) -> Node {
         match block {
             Block::Thinking(_) => ordered!({"type": "thinking", "thinking": "", "signature": ""}),
@@ -135,11 +138,12 @@ impl<'a> Message<'a> {
     fn deltas(&self, block: &Block) -> Vec<Node> {
         match block {
             Block::Redacted => Vec::new(),
-            Block::Thinking(thought) => {
-                let parts = if self.hidden { Vec::new() } else { halves(thought).to_vec() };
-                let thoughts = parts.into_iter().map(|part| ordered!({"type": "thinking_delta", "thinking": part}));
-                let signature = signature(Owner::Claude, thought);
-                thoughts.chain([ordered!({"type": "signature_delta", "signature": signature})]).collect()
+            Block::Thinking(reasoning) => {
+                let parts = if self.hidden { Vec::new() } else { halves(reasoning).to_vec() };
+                let reasoning_signatures =
+                    parts.into_iter().map(|part| ordered!({"type": "thinking_delta", "thinking": part}));
+                let signature = signature(SignatureOrigin::Claude, reasoning);
+                reasoning_signatures.chain([ordered!({"type": "signature_delta", "signature": signature})]).collect()
             }
             Block::Text => {
                 self.answer.pieces.iter().map(|piece| ordered!({"type": "text_delta", "text": piece})).collect()
@@ -162,25 +166,25 @@ impl<'a> Message<'a> {
 
     fn stop_reason(&self) -> &'static str {
         match &self.answer.end {
-            End::Calls => "tool_use",
-            End::Limit => "max_tokens",
-            End::Stop(_) => "stop_sequence",
-            End::Refused => "refusal",
-            End::Done => "end_turn",
+            FinishReason::Calls => "tool_use",
+            FinishReason::Limit => "max_tokens",
+            FinishReason::Stop(_) => "stop_sequence",
+            FinishReason::Refused => "refusal",
+            FinishReason::Done => "end_turn",
         }
     }
 
     fn stop_sequence(&self) -> Option<&str> {
-        if let End::Stop(text) = &self.answer.end { Some(text) } else { None }
+        if let FinishReason::Stop(text) = &self.answer.end { Some(text) } else { None }
     }
 
     fn stop_details(&self) -> Option<Node> {
-        let refused = self.answer.end == End::Refused;
+        let refused = self.answer.end == FinishReason::Refused;
         refused.then(|| ordered!({"type": "refusal", "category": null, "explanation": (self.answer.text())}))
     }
 
     fn thinking_tokens(&self) -> Option<Node> {
-        self.answer.thought.as_ref().map(|_| ordered!({"thinking_tokens": (self.answer.thought_tokens)}))
+        self.answer.reasoning.as_ref().map(|_| ordered!({"thinking_tokens": (self.answer.reasoning_tokens)}))
     }
 }
 

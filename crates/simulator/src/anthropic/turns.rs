@@ -1,12 +1,12 @@
-//! What Anthropic refuses in the turns of a request, in its words.
+//! Checks of the turns of a Messages request, with Anthropic's error messages.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::check::Platform;
+use super::check::Rules;
 use super::models::Claude;
-use crate::sign::{Owner, is_signature, signs};
+use crate::sign::{SignatureOrigin, is_signature, signs};
 
 /// Kinds of content blocks.
 const KINDS: &[&str] = &[
@@ -36,12 +36,12 @@ struct Turn<'a> {
     role: &'a str,
     /// Index of the first message.
     at: usize,
-    /// Where each block stands (`messages.1.content.0`), and the block; `None` is a text without a block.
+    /// The place of each block (`messages.1.content.0`) and the block; `None` for a plain text.
     blocks: Vec<(String, Option<&'a Value>)>,
 }
 
-/// Refuses turns that cannot follow each other, and blocks that cannot be.
-pub(super) fn check(body: &Value, model: &str, platform: &Platform) -> Result<(), String> {
+/// Refuses turns in a wrong order, and invalid blocks.
+pub(super) fn check(body: &Value, model: &str, rules: &Rules) -> Result<(), String> {
     for (index, block) in body.get("system").and_then(Value::as_array).into_iter().flatten().enumerate() {
         text(block.get("text"), "system").map_err(|problem| format!("system.{index}: {problem}"))?;
     }
@@ -59,7 +59,7 @@ pub(super) fn check(body: &Value, model: &str, platform: &Platform) -> Result<()
         let blocks = message_blocks(message, index, role, index + 1 == messages.len())?;
         for (place, block) in &blocks {
             if let Some(block) = block {
-                check_block(block, place, role, platform)?;
+                check_block(block, place, role, rules)?;
             }
         }
         match turns.last_mut() {
@@ -78,12 +78,12 @@ pub(super) fn check(body: &Value, model: &str, platform: &Platform) -> Result<()
             .to_owned());
     }
     if body.pointer("/thinking/type").and_then(Value::as_str) == Some("enabled") {
-        thought_before_calls(&turns)?;
+        reasoning_before_calls(&turns)?;
     }
     Ok(())
 }
 
-/// The blocks of a message and where they stand.
+/// The blocks of a message with their places.
 fn message_blocks<'a>(
     message: &'a Value,
     index: usize,
@@ -130,7 +130,7 @@ fn text(value: Option<&Value>, list: &str) -> Result<(), String> {
     }
 }
 
-fn check_block(block: &Value, place: &str, role: &str, platform: &Platform) -> Result<(), String> {
+fn check_block(block: &Value, place: &str, role: &str, rules: &Rules) -> Result<(), String> {
     let kind = kind(block);
     if !KINDS.contains(&kind) {
         return Err(format!(
@@ -149,18 +149,18 @@ fn check_block(block: &Value, place: &str, role: &str, platform: &Platform) -> R
     }
     match kind {
         "text" => text(block.get("text"), "messages"),
-        "image" | "document" => source(block, kind, place, platform),
+        "image" | "document" => source(block, kind, place, rules),
         "thinking" => {
-            let thought = block.get("thinking").and_then(Value::as_str);
-            let thought = thought.ok_or_else(|| format!("{place}.thinking.thinking: Field required"))?;
+            let reasoning = block.get("thinking").and_then(Value::as_str);
+            let reasoning = reasoning.ok_or_else(|| format!("{place}.thinking.thinking: Field required"))?;
             let signature = block.get("signature").and_then(Value::as_str);
             let signature = signature.ok_or_else(|| format!("{place}.thinking.signature: Field required"))?;
-            let good = signs(Owner::Claude, thought, signature);
+            let good = signs(SignatureOrigin::Claude, reasoning, signature);
             good.then_some(()).ok_or_else(|| format!("{place}: Invalid `signature` in `thinking` block"))
         }
         "redacted_thinking" => {
             let data = block.get("data").and_then(Value::as_str).unwrap_or_default();
-            let good = is_signature(Owner::Claude, data);
+            let good = is_signature(SignatureOrigin::Claude, data);
             good.then_some(()).ok_or_else(|| format!("{place}: Invalid `data` in `redacted_thinking` block"))
         }
         "tool_use" => tool_use(block, place),
@@ -171,7 +171,7 @@ fn check_block(block: &Value, place: &str, role: &str, platform: &Platform) -> R
                     "text" if inner.get("text").and_then(Value::as_str) == Some("") => {
                         return Err("messages: text content blocks must be non-empty".to_owned());
                     }
-                    kind @ ("image" | "document") => source(inner, kind, &place, platform)?,
+                    kind @ ("image" | "document") => source(inner, kind, &place, rules)?,
                     _ => {}
                 }
             }
@@ -199,12 +199,12 @@ fn tool_use(block: &Value, place: &str) -> Result<(), String> {
     }
 }
 
-/// Where an image or a document comes from.
-fn source(block: &Value, name: &str, place: &str, platform: &Platform) -> Result<(), String> {
+/// Checks the source of an image or a document.
+fn source(block: &Value, name: &str, place: &str, rules: &Rules) -> Result<(), String> {
     let Some(source) = block.get("source") else { return Err(format!("{place}.{name}.source: Field required")) };
     match kind(source) {
-        // The path names base64 although it is not: so does the provider's.
-        "url" if platform.cloud => Err(format!("{place}.{name}.source.base64.data: URL sources are not supported")),
+        // The provider's message names `base64` here too.
+        "url" if rules.cloud => Err(format!("{place}.{name}.source.base64.data: URL sources are not supported")),
         "base64" => {
             let media_type = source.get("media_type").and_then(Value::as_str).unwrap_or_default();
             if name == "image" && !IMAGES.contains(&media_type) {
@@ -226,7 +226,7 @@ fn source(block: &Value, name: &str, place: &str, platform: &Platform) -> Result
     }
 }
 
-/// Every call has one result at the start of the next turn, and every result a call in the turn before.
+/// Checks that each call has one result at the start of the next turn, and each result a call in the turn before.
 fn check_tools(turn: &Turn, before: Option<&Turn>, after: Option<&Turn>) -> Result<(), String> {
     let calls = ids(turn, "tool_use", "id");
     for (index, (_, id)) in calls.iter().enumerate() {
@@ -269,14 +269,14 @@ fn ids<'a>(turn: &'a Turn, wanted: &str, field: &str) -> Vec<(&'a str, &'a str)>
     wanted.map(|(place, block)| (place, block.get(field).and_then(Value::as_str).unwrap_or_default())).collect()
 }
 
-/// Ids of the results that stand before everything else.
+/// Ids of the results at the start of a turn.
 fn leading_results<'a>(turn: &Turn<'a>) -> Vec<&'a str> {
     let blocks = turn.blocks.iter().map_while(|(_, block)| block.filter(|block| kind(block) == "tool_result"));
     blocks.filter_map(|block| block.get("tool_use_id")?.as_str()).collect()
 }
 
-/// While thinking is on, the calls that are being answered stand behind a thought.
-fn thought_before_calls(turns: &[Turn]) -> Result<(), String> {
+/// Checks that reasoning precedes the calls of the last turn while thinking is on.
+fn reasoning_before_calls(turns: &[Turn]) -> Result<(), String> {
     let Some(turn) = turns.iter().rev().find(|turn| turn.role == "assistant") else { return Ok(()) };
     let Some((place, first)) = turn.blocks.first() else { return Ok(()) };
     let found = first.map_or("text", kind);

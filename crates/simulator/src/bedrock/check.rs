@@ -1,4 +1,4 @@
-//! What Converse refuses, in its words.
+//! Checks of a Converse request, with Bedrock's error messages.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,9 +8,9 @@ use super::pairs;
 use super::read::list;
 use crate::anthropic;
 use crate::anthropic::models::Claude;
-use crate::sign::{Owner, is_signature, signs};
+use crate::sign::{SignatureOrigin, is_signature, signs};
 
-/// Fields that other APIs have in their body, and this one in its path or elsewhere.
+/// Fields of other APIs, which Converse has elsewhere.
 const FOREIGN: &[&str] = &[
     "model",
     "stream",
@@ -25,7 +25,7 @@ const FOREIGN: &[&str] = &[
     "anthropic_beta",
 ];
 
-/// Keys of a content block: exactly one is set.
+/// Keys of a content block, of which exactly one is set.
 const BLOCKS: &[&str] = &[
     "text",
     "image",
@@ -41,17 +41,17 @@ const BLOCKS: &[&str] = &[
     "searchResult",
 ];
 
-/// Formats of media: the kind, and what its `format` may be.
+/// Kinds of media with the values of their `format`.
 const FORMATS: &[(&str, &[&str])] = &[
     ("image", &["png", "jpeg", "gif", "webp"]),
     ("document", &["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"]),
 ];
 
-/// Refuses what Converse, or the model behind it, does not take.
+/// Refuses a request that is invalid for Converse or for its model.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, in the provider's words.
+/// The provider's message about the first problem.
 pub(super) fn request(body: &Value, model: &str) -> Result<(), String> {
     if let Some(name) = FOREIGN.iter().find(|name| body.get(**name).is_some()) {
         return Err(extraneous(name));
@@ -75,10 +75,11 @@ pub(super) fn request(body: &Value, model: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A key that must not be there.
+/// The error about a field that is not allowed.
 pub(super) fn extraneous(name: &str) -> String {
     format!(
-        "Malformed input request: #: extraneous key [{name}] is not permitted, please reformat your input and try again."
+        "Malformed input request: #: extraneous key [{name}] is not permitted, please reformat your input and try \
+         again."
     )
 }
 
@@ -108,7 +109,7 @@ fn roles(messages: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// Exactly one key of a union is set, and it is one of these.
+/// Checks that exactly one key of a union is set, and that it is one of these.
 pub(super) fn union(value: &Value, shape: &str, place: &str, keys: &[&str]) -> Result<(), String> {
     let set: Vec<&String> = value.as_object().into_iter().flat_map(Map::keys).collect();
     if let [key] = set.as_slice()
@@ -230,7 +231,7 @@ fn inference(config: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What Claude itself refuses.
+/// Checks that Claude itself makes.
 fn claude(body: &Value, model: &str, messages: &[Value]) -> Result<(), String> {
     let mut own = match body.get("additionalModelRequestFields") {
         Some(Value::Object(fields)) => fields.clone(),
@@ -252,31 +253,31 @@ fn claude(body: &Value, model: &str, messages: &[Value]) -> Result<(), String> {
                     message."
             .to_owned());
     }
-    thoughts(messages)?;
+    reasoning_signatures(messages)?;
     if own.pointer("/thinking/type").and_then(Value::as_str) == Some("enabled") {
-        thought_before_calls(messages)?;
+        reasoning_before_calls(messages)?;
     }
     Ok(())
 }
 
-/// Signatures are our own.
-fn thoughts(messages: &[Value]) -> Result<(), String> {
+/// Checks the signatures of reasoning.
+fn reasoning_signatures(messages: &[Value]) -> Result<(), String> {
     for (index, message) in messages.iter().enumerate() {
         for (at, block) in list(message.get("content")).iter().enumerate() {
-            let Some(thought) = block.get("reasoningContent") else { continue };
-            let text = |pointer: &str| thought.pointer(pointer).and_then(Value::as_str);
+            let Some(reasoning) = block.get("reasoningContent") else { continue };
+            let text = |pointer: &str| reasoning.pointer(pointer).and_then(Value::as_str);
             let good = match (text("/reasoningText/text"), text("/redactedContent")) {
                 (Some(words), None) => {
                     let signature = text("/reasoningText/signature");
                     let Some(signature) = signature else {
                         return Err(format!("messages.{index}.content.{at}.thinking.signature: Field required"));
                     };
-                    signs(Owner::Claude, words, signature)
+                    signs(SignatureOrigin::Claude, words, signature)
                 }
-                (None, Some(data)) => is_signature(Owner::Claude, data),
+                (None, Some(data)) => is_signature(SignatureOrigin::Claude, data),
                 _ => {
                     let place = format!("messages.{index}.content.{at}.reasoningContent");
-                    return union(thought, "ReasoningContentBlock", &place, &["reasoningText", "redactedContent"]);
+                    return union(reasoning, "ReasoningContentBlock", &place, &["reasoningText", "redactedContent"]);
                 }
             };
             if !good {
@@ -287,8 +288,8 @@ fn thoughts(messages: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// While thinking is on, the calls that are being answered stand behind a thought.
-fn thought_before_calls(messages: &[Value]) -> Result<(), String> {
+/// Checks that reasoning precedes the calls of the last turn while thinking is on.
+fn reasoning_before_calls(messages: &[Value]) -> Result<(), String> {
     let assistant = |message: &Value| message.get("role").and_then(Value::as_str) == Some("assistant");
     let Some(index) = messages.iter().rposition(assistant) else { return Ok(()) };
     let turn = messages.get(index).unwrap_or(&Value::Null);
@@ -299,7 +300,7 @@ fn thought_before_calls(messages: &[Value]) -> Result<(), String> {
     }
     Err(format!(
         "messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When \
-         `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set \
-         of `tool_use` and `tool_result` blocks)."
+         `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost \
+         set of `tool_use` and `tool_result` blocks)."
     ))
 }

@@ -3,24 +3,24 @@
 use serde_json::Value;
 
 use super::read::list;
-use crate::answer::{Answer, End, halves};
-use crate::sign::{Owner, signature};
+use crate::answer::{Answer, FinishReason, halves};
+use crate::sign::{SignatureOrigin, signature};
 use crate::wire::{Node, ordered};
 
-/// The model's turn.
+/// A reply of the model.
 pub(super) struct Turn {
     id: u64,
     answer: Answer,
-    /// Claude signs its thoughts; other models do not.
+    /// Whether the model is Claude, which signs its reasoning.
     claude: bool,
-    /// Whether the text that ended the reply is wanted among the additional fields.
+    /// Whether the additional fields must contain the stop sequence.
     wants_stop: bool,
 }
 
 /// One block of a turn.
 #[derive(Clone, Copy)]
 enum Block<'a> {
-    Thought(&'a str),
+    Reasoning(&'a str),
     Redacted,
     Text,
     Call(usize),
@@ -38,7 +38,7 @@ impl Turn {
     }
 
     /// The reply as one document.
-    pub(super) fn whole(&self) -> Node {
+    pub(super) fn buffered(&self) -> Node {
         let content: Vec<Node> = self.blocks().into_iter().map(|block| self.block(block)).collect();
         let reply = ordered!({
             "metrics": {"latencyMs": 1}, "output": {"message": {"content": content, "role": "assistant"}},
@@ -54,7 +54,7 @@ impl Turn {
     pub(super) fn events(&self) -> Vec<(&'static str, Node)> {
         let mut events = vec![("messageStart", ordered!({"role": "assistant"}))];
         for (index, block) in self.blocks().into_iter().enumerate() {
-            // Only calls are announced.
+            // Only tool calls have a start event.
             if let Block::Call(number) = block {
                 let start = ordered!({"toolUse": (self.tool_use(number))});
                 events.push(("contentBlockStart", ordered!({"contentBlockIndex": index, "start": start})));
@@ -75,13 +75,13 @@ impl Turn {
     }
 
     fn blocks(&self) -> Vec<Block<'_>> {
-        let mut blocks: Vec<Block> = self.answer.thought.as_deref().map(Block::Thought).into_iter().collect();
+        let mut blocks: Vec<Block> = self.answer.reasoning.as_deref().map(Block::Reasoning).into_iter().collect();
         if self.answer.redacted && self.claude {
             blocks.push(Block::Redacted);
         }
         if !self.answer.calls.is_empty() {
             blocks.extend((0..self.answer.calls.len()).map(Block::Call));
-        } else if !self.answer.pieces.is_empty() || self.answer.thought.is_none() {
+        } else if !self.answer.pieces.is_empty() || self.answer.reasoning.is_none() {
             blocks.push(Block::Text);
         }
         blocks
@@ -89,13 +89,17 @@ impl Turn {
 
     fn block(&self, block: Block) -> Node {
         match block {
-            Block::Thought(thought) => {
-                let text = ordered!({"text": thought});
-                let text = if self.claude { text.and("signature", signature(Owner::Claude, thought)) } else { text };
+            Block::Reasoning(reasoning) => {
+                let text = ordered!({"text": reasoning});
+                let text = if self.claude {
+                    text.and("signature", signature(SignatureOrigin::Claude, reasoning))
+                } else {
+                    text
+                };
                 ordered!({"reasoningContent": {"reasoningText": text}})
             }
             Block::Redacted => {
-                ordered!({"reasoningContent": {"redactedContent": (signature(Owner::Claude, "redacted"))}})
+                ordered!({"reasoningContent": {"redactedContent": (signature(SignatureOrigin::Claude, "redacted"))}})
             }
             Block::Text => ordered!({"text": (self.answer.text())}),
             Block::Call(number) => {
@@ -108,16 +112,16 @@ impl Turn {
     fn deltas(&self, block: Block) -> Vec<Node> {
         let reasoning = |content: Node| ordered!({"reasoningContent": content});
         match block {
-            Block::Thought(thought) => {
+            Block::Reasoning(text) => {
                 let mut deltas: Vec<Node> =
-                    halves(thought).iter().map(|half| reasoning(ordered!({"text": (*half)}))).collect();
+                    halves(text).iter().map(|half| reasoning(ordered!({"text": (*half)}))).collect();
                 if self.claude {
-                    deltas.push(reasoning(ordered!({"signature": (signature(Owner::Claude, thought))})));
+                    deltas.push(reasoning(ordered!({"signature": (signature(SignatureOrigin::Claude, text))})));
                 }
                 deltas
             }
             Block::Redacted => {
-                vec![reasoning(ordered!({"redactedContent": (signature(Owner::Claude, "redacted"))}))]
+                vec![reasoning(ordered!({"redactedContent": (signature(SignatureOrigin::Claude, "redacted"))}))]
             }
             Block::Text => self.answer.pieces.iter().map(|piece| ordered!({"text": piece})).collect(),
             Block::Call(number) => {
@@ -135,16 +139,16 @@ impl Turn {
 
     fn stop_reason(&self) -> &'static str {
         match &self.answer.end {
-            End::Calls => "tool_use",
-            End::Limit => "max_tokens",
-            End::Stop(_) => "stop_sequence",
-            End::Refused => "content_filtered",
-            End::Done => "end_turn",
+            FinishReason::Calls => "tool_use",
+            FinishReason::Limit => "max_tokens",
+            FinishReason::Stop(_) => "stop_sequence",
+            FinishReason::Refused => "content_filtered",
+            FinishReason::Done => "end_turn",
         }
     }
 
     fn additional(&self) -> Option<Node> {
-        let stop = if let End::Stop(text) = &self.answer.end { Some(text) } else { None };
+        let stop = if let FinishReason::Stop(text) = &self.answer.end { Some(text) } else { None };
         self.wants_stop.then(|| ordered!({"stop_sequence": stop}))
     }
 

@@ -7,50 +7,50 @@ use serde_json::Value;
 
 use super::check::extraneous;
 use super::read::list;
-use crate::Ask;
+use crate::ApiRequest;
 use crate::answer::{tokens, vector};
-use crate::anthropic::check::{self, NEWEST, Platform};
+use crate::anthropic::check::{self, NEWEST, Rules};
 use crate::anthropic::models::Claude;
 use crate::anthropic::read;
 use crate::anthropic::reply::Message;
 use crate::wire::{FRAMES, Node, Reply, frame, ordered};
 
-/// The version of the API that most bodies name.
+/// The usual API version.
 const VERSION: &str = "bedrock-2023-05-31";
 
-/// Lengths that an embedding of Titan may have; the first is its own.
+/// Dimensions of Titan's embeddings; the first one is the default.
 const TITAN: [u64; 3] = [1024, 512, 256];
 
-/// Numbers in an embedding of Titan's first generation, which cannot be told.
+/// Dimensions of an embedding of Titan's first generation, which are fixed.
 const TITAN_FIRST: u64 = 1536;
 
-/// Numbers in an embedding of Cohere.
+/// Default dimensions of Cohere's embeddings.
 const COHERE: u64 = 1024;
 
 /// Most texts of one request to Cohere.
 const COHERE_TEXTS: usize = 96;
 
-/// What an embedding of Cohere may be for.
+/// Purposes of Cohere's embeddings.
 const PURPOSES: &[&str] = &["search_document", "search_query", "classification", "clustering", "image"];
 
-/// The reply in the model's own form. The family is told by the body where the id hides it.
-pub(super) fn answer(ask: &Ask, model: &str, streams: bool) -> Result<Reply, String> {
-    let body = &ask.body;
+/// The reply in the format of the model's family. The body tells the family where the id, such as an ARN, does not.
+pub(super) fn answer(request: &ApiRequest, model: &str, streams: bool) -> Result<Reply, String> {
+    let body = &request.body;
     let reply = match (body.get("inputText"), body.get("texts")) {
         (Some(_), _) if !model.contains("claude") => titan(body, model)?,
-        (_, Some(_)) if !model.contains("claude") => cohere(body, ask.id)?,
-        _ => return claude(ask, model, streams),
+        (_, Some(_)) if !model.contains("claude") => cohere(body, request.id)?,
+        _ => return claude(request, model, streams),
     };
     if streams { Err("The model is unsupported for streaming.".to_owned()) } else { Ok(reply) }
 }
 
-/// What a body for Claude would cost.
+/// The tokens of a body for Claude.
 pub(super) fn count(body: &Value) -> Result<u64, String> {
     Ok(read::prompt(body)?.tokens())
 }
 
-fn claude(ask: &Ask, model: &str, streams: bool) -> Result<Reply, String> {
-    let body = &ask.body;
+fn claude(request: &ApiRequest, model: &str, streams: bool) -> Result<Reply, String> {
+    let body = &request.body;
     for name in ["model", "stream"] {
         if body.get(name).is_some() {
             return Err(extraneous(name));
@@ -64,13 +64,13 @@ fn claude(ask: &Ask, model: &str, streams: bool) -> Result<Reply, String> {
     };
     let mut prompt = read::prompt(body)?;
     prompt.limit = Some(read::limit(body)?);
-    if !ask.is_shown() {
-        check::request(body, model, &Platform::cloud(newest))?;
+    if !request.is_shown() {
+        check::request(body, model, &Rules::cloud(newest))?;
     }
-    let message = Message::new(ask.id, model, prompt.answer(ask), body);
+    let message = Message::new(request.id, model, prompt.answer(request), body);
     let (input, output) = message.tokens();
     if !streams {
-        let reply = Reply::json(StatusCode::OK, &message.whole());
+        let reply = Reply::json(StatusCode::OK, &message.buffered());
         return Ok(counted(reply, input).header("x-amzn-bedrock-output-token-count", output.to_string()));
     }
     let events = message.events().into_iter().map(|(name, data)| {
@@ -131,9 +131,9 @@ fn cohere(body: &Value, id: u64) -> Result<Reply, String> {
     } else {
         (Node::List(vectors), "embeddings_floats")
     };
-    let said: Vec<Node> = texts.into_iter().map(Node::from).collect();
+    let text: Vec<Node> = texts.into_iter().map(Node::from).collect();
     let reply = ordered!({
-        "id": (format!("{id:016x}")), "texts": said, "embeddings": embeddings, "response_type": kind,
+        "id": (format!("{id:016x}")), "texts": text, "embeddings": embeddings, "response_type": kind,
     });
     Ok(counted(Reply::json(StatusCode::OK, &reply), cost))
 }

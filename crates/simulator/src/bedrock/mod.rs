@@ -1,12 +1,12 @@
 //! Bedrock: Converse for every model, `InvokeModel` with the models' own bodies, and counting.
 
-/// What Converse refuses.
+/// Checks of a Converse request.
 mod check;
 /// Converse and its stream.
 mod converse;
 /// `InvokeModel`: Claude's messages, Titan's and Cohere's embeddings.
 mod invoke;
-/// What Converse refuses about tools.
+/// Checks of tools in Converse.
 mod pairs;
 /// The prompt of a Converse request.
 mod read;
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::received::Received;
 use super::wire::{FRAMES, Node, Reply, exception, frame, ordered};
-use super::{Ask, Provider};
+use super::{ApiRequest, Provider};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Api {
@@ -46,7 +46,7 @@ struct Bedrock {
     model: String,
 }
 
-/// By the path: `/model/ID/converse` and the like; the id may hold slashes, as an ARN does.
+/// Finds the endpoint by the path, such as `/model/ID/converse`. The id may contain slashes, as an ARN does.
 pub(super) fn find(received: &Received) -> Option<Box<dyn Provider>> {
     let (_, rest) = received.path.split_once("/model/")?;
     let (model, verb) = rest.rsplit_once('/')?;
@@ -77,8 +77,8 @@ impl Provider for Bedrock {
         error(status, kind(status), message)
     }
 
-    fn answer(&self, ask: &Ask) -> Result<Reply, Reply> {
-        if ask.received.method != Method::POST {
+    fn answer(&self, request: &ApiRequest) -> Result<Reply, Reply> {
+        if request.received.method != Method::POST {
             return Err(error(StatusCode::METHOD_NOT_ALLOWED, "UnknownOperationException", "Method Not Allowed"));
         }
         if self.model.contains("unknown") {
@@ -86,37 +86,37 @@ impl Provider for Bedrock {
             return Err(error(StatusCode::BAD_REQUEST, "ValidationException", message));
         }
         let reply = match self.api {
-            Api::Converse | Api::ConverseStream => self.converse(ask),
-            Api::Invoke | Api::InvokeStream => invoke::answer(ask, &self.model, self.api == Api::InvokeStream),
-            Api::Count => self.count(ask),
+            Api::Converse | Api::ConverseStream => self.converse(request),
+            Api::Invoke | Api::InvokeStream => invoke::answer(request, &self.model, self.api == Api::InvokeStream),
+            Api::Count => self.count(request),
         };
         let reply = reply.map_err(|message| self.refuse(StatusCode::BAD_REQUEST, &message, None))?;
-        Ok(reply.header("x-amzn-requestid", request_id(ask.id)))
+        Ok(reply.header("x-amzn-requestid", request_id(request.id)))
     }
 
-    fn interruption(&self, _first: bool) -> Bytes {
+    fn error_event(&self, _first: bool) -> Bytes {
         let message = "The system encountered an unexpected error during processing. Try your request again.";
         exception("internalServerException", &ordered!({"message": message}))
     }
 }
 
 impl Bedrock {
-    fn converse(&self, ask: &Ask) -> Result<Reply, String> {
-        let prompt = read::prompt(&ask.body)?;
-        if !ask.is_shown() {
-            check::request(&ask.body, &self.model)?;
+    fn converse(&self, request: &ApiRequest) -> Result<Reply, String> {
+        let prompt = read::prompt(&request.body)?;
+        if !request.is_shown() {
+            check::request(&request.body, &self.model)?;
         }
-        let turn = converse::Turn::new(ask.id, &self.model, prompt.answer(ask), &ask.body);
+        let turn = converse::Turn::new(request.id, &self.model, prompt.answer(request), &request.body);
         if self.api == Api::Converse {
-            return Ok(Reply::json(StatusCode::OK, &turn.whole()));
+            return Ok(Reply::json(StatusCode::OK, &turn.buffered()));
         }
         let events = turn.events().into_iter().map(|(name, data)| frame(name, data.compact()));
         Ok(Reply::events(FRAMES, events.collect()))
     }
 
-    /// What a request of either kind would cost.
-    fn count(&self, ask: &Ask) -> Result<Reply, String> {
-        let input = ask.body.get("input").unwrap_or(&Value::Null);
+    /// The tokens of a Converse or `InvokeModel` request.
+    fn count(&self, request: &ApiRequest) -> Result<Reply, String> {
+        let input = request.body.get("input").unwrap_or(&Value::Null);
         let tokens = match (input.get("converse"), input.pointer("/invokeModel/body").and_then(Value::as_str)) {
             (Some(body), None) => {
                 let prompt = read::prompt(body)?;
@@ -134,7 +134,7 @@ impl Bedrock {
     }
 }
 
-/// The exception of a status.
+/// The name of the exception for a status.
 fn kind(status: StatusCode) -> &'static str {
     match status.as_u16() {
         403 => "AccessDeniedException",
@@ -150,7 +150,7 @@ fn kind(status: StatusCode) -> &'static str {
 
 fn error(status: StatusCode, kind: &'static str, message: &str) -> Reply {
     let body: Node = ordered!({"message": message});
-    // A URL behind the name is part of the protocol, and clients cut it off.
+    // The protocol allows a URL after the name; clients must cut it off.
     let named = format!("{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/");
     Reply::json(status, &body).header("x-amzn-errortype", named).header("x-amzn-requestid", request_id(0))
 }

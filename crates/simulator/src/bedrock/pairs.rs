@@ -1,11 +1,11 @@
-//! What Converse refuses about tools: definitions, calls without results and results without calls.
+//! Checks of tools in Converse: definitions, calls without results and results without calls.
 
 use serde_json::Value;
 
 use super::check::union;
 use super::read::list;
 
-/// Refuses tools that cannot be, and calls and results that do not belong together.
+/// Refuses invalid tools, and calls and results that do not match.
 pub(super) fn check(body: &Value, messages: &[Value]) -> Result<(), String> {
     let config = body.get("toolConfig").filter(|config| !config.is_null());
     if let Some(config) = config {
@@ -28,7 +28,7 @@ pub(super) fn check(body: &Value, messages: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// The tool blocks of one kind: their ids.
+/// The ids of the tool blocks of one kind.
 fn ids<'a>(message: &'a Value, kind: &str) -> Vec<&'a str> {
     let blocks = list(message.get("content")).iter().filter_map(|block| block.get(kind));
     blocks.map(|block| block.get("toolUseId").and_then(Value::as_str).unwrap_or_default()).collect()
@@ -54,7 +54,7 @@ fn called(message: &Value, index: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// A text of 1 to 64 letters, digits and these others.
+/// Whether a text has 1 to 64 letters, digits and these other characters.
 fn named(value: &Value, field: &str, place: &str, others: &str) -> Result<(), String> {
     let text = value.get(field).and_then(Value::as_str).unwrap_or_default();
     let good = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
@@ -86,8 +86,8 @@ fn answered(asked: &[&str], results: &[&str], message: &Value, index: usize) -> 
         let status = result.get("status").and_then(Value::as_str).unwrap_or("success");
         if !["success", "error"].contains(&status) {
             return Err(format!(
-                "1 validation error detected: Value '{status}' at 'messages.{}.member.content.{}.member.toolResult.status' \
-                 failed to satisfy constraint: Member must satisfy enum value set: [success, error]",
+                "1 validation error detected: Value '{status}' at 'messages.{}.member.content.{}.member.toolResult.\
+                 status' failed to satisfy constraint: Member must satisfy enum value set: [success, error]",
                 index + 1,
                 at + 1
             ));

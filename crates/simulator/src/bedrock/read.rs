@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::answer::{Choice, Prompt, strings};
+use crate::answer::{Prompt, ToolChoice, strings};
 
-/// Reads the request in the words of every dialect.
+/// Reads the prompt of a request.
 ///
 /// # Errors
 ///
-/// What the provider says about a body that is no request.
+/// The provider's message about an invalid body.
 pub(super) fn prompt(body: &Value) -> Result<Prompt, String> {
     let messages = body.get("messages").and_then(Value::as_array).filter(|messages| !messages.is_empty());
     let Some(messages) = messages else {
@@ -18,7 +18,7 @@ pub(super) fn prompt(body: &Value) -> Result<Prompt, String> {
     };
     let mut prompt = Prompt::default();
     for text in list(body.get("system")).iter().filter_map(|block| block.get("text")?.as_str()) {
-        prompt.says(text);
+        prompt.count_text(text);
     }
     for message in messages {
         read_message(&mut prompt, message);
@@ -32,9 +32,9 @@ pub(super) fn prompt(body: &Value) -> Result<Prompt, String> {
     if let Some(choice) = body.pointer("/toolConfig/toolChoice") {
         let named = choice.pointer("/tool/name").and_then(Value::as_str).map(str::to_owned);
         prompt.choice = match named {
-            Some(name) => Choice::Named(name),
-            None if choice.get("any").is_some() => Choice::Any,
-            None => Choice::Auto,
+            Some(name) => ToolChoice::Named(name),
+            None if choice.get("any").is_some() => ToolChoice::Any,
+            None => ToolChoice::Auto,
         };
     }
     let schema = body.pointer("/outputConfig/textFormat/structure/jsonSchema/schema").and_then(Value::as_str);
@@ -45,7 +45,7 @@ pub(super) fn prompt(body: &Value) -> Result<Prompt, String> {
     Ok(prompt)
 }
 
-/// Whether what goes to the model as it is turns thinking on: Claude's, Nova's and `OpenAI`'s ways.
+/// Whether the additional fields turn reasoning on, in the format of Claude, Nova or `OpenAI`.
 fn thinks(fields: &Value) -> bool {
     let kind = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str);
     matches!(kind("/thinking/type"), Some("enabled" | "adaptive" | "between_tools"))
@@ -53,7 +53,7 @@ fn thinks(fields: &Value) -> bool {
         || [kind("/reasoning_effort"), kind("/reasoning/effort")].into_iter().flatten().any(|effort| effort != "none")
 }
 
-/// The items of a list; none when it is no list.
+/// The items of a list; empty when the value is not a list.
 pub(super) fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
@@ -67,8 +67,8 @@ fn read_message(prompt: &mut Prompt, message: &Value) {
             "text" => texts.extend(content.as_str()),
             "toolResult" => results.push(result_text(prompt, content)),
             "toolUse" => {
-                prompt.says(content.get("name").and_then(Value::as_str).unwrap_or_default());
-                prompt.says(&content.get("input").map(Value::to_string).unwrap_or_default());
+                prompt.count_text(content.get("name").and_then(Value::as_str).unwrap_or_default());
+                prompt.count_text(&content.get("input").map(Value::to_string).unwrap_or_default());
             }
             "guardContent" => texts.extend(content.pointer("/text/text").and_then(Value::as_str)),
             "reasoningContent" | "cachePoint" | "citationsContent" => {}
@@ -76,11 +76,11 @@ fn read_message(prompt: &mut Prompt, message: &Value) {
         }
     }
     let text = texts.join("\n");
-    // Results and words in one turn: the words are about the results.
+    // A text beside results is about the results, so they are answered.
     if message.get("role").and_then(Value::as_str) == Some("user") && results.is_empty() {
         prompt.user(&text);
     } else {
-        prompt.says(&text);
+        prompt.count_text(&text);
     }
     for result in &results {
         prompt.result(result);

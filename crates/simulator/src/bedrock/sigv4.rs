@@ -11,10 +11,10 @@ use crate::received::Received;
 /// The secret of every access key, beside `secret-` and the key's own id.
 const SECRET: &str = "simulated-secret";
 
-/// Why a signature is refused: the exception and its message.
+/// The exception and message of a refusal.
 type Refusal = (&'static str, String);
 
-/// What an `Authorization` header says.
+/// The content of an `Authorization` header.
 struct Claim<'a> {
     key_id: &'a str,
     date: &'a str,
@@ -23,7 +23,7 @@ struct Claim<'a> {
     signature: &'a str,
 }
 
-/// Refuses a request that is not signed as Bedrock wants it. The time is taken as the request tells it: the simulator has no
+/// Refuses a request whose signature is invalid. The request's own time is trusted, because the simulator has no
 /// clock.
 ///
 /// # Errors

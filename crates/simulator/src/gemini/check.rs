@@ -1,11 +1,11 @@
-//! What Gemini refuses in a request, in its words.
+//! Checks of a Gemini request, with Google's error messages.
 
 use serde_json::Value;
 
 use super::models::{Thinking, thinking};
 use super::read::{field, snake};
 use super::schema;
-use crate::sign::{Owner, is_signature};
+use crate::sign::{SignatureOrigin, is_signature};
 
 /// Fields of a request; any other is refused.
 const FIELDS: &[&str] = &[
@@ -51,7 +51,7 @@ const CONFIG: &[&str] = &[
     "continuationToken",
 ];
 
-/// Data of a part: one of these.
+/// Kinds of data in a part: each part has one.
 const DATA: &[&str] = &[
     "text",
     "inlineData",
@@ -64,20 +64,20 @@ const DATA: &[&str] = &[
     "toolResponse",
 ];
 
-/// Beside the data of a part.
+/// Fields beside the data of a part.
 const MODIFIERS: &[&str] = &["thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata"];
 
-/// What stands for a signature that was lost, as it is and in base64.
+/// Placeholders for a lost signature, as text and in base64.
 const SKIP: &[&str] = &["skip_thought_signature_validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I"];
 
-/// Most texts that may end a reply.
+/// Most stop sequences.
 const MOST_STOPS: usize = 5;
 
-/// Refuses what Gemini does not take.
+/// Refuses an invalid request.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, in the provider's words.
+/// The provider's message about the first problem.
 pub(super) fn request(body: &Value, model: &str, vertex: bool) -> Result<(), String> {
     let known = if vertex { [FIELDS, VERTEX_FIELDS].concat() } else { FIELDS.to_vec() };
     known_fields(body, &known, "")?;
@@ -152,7 +152,7 @@ fn settings(config: &Value, model: &str) -> Result<(), String> {
     }
 }
 
-/// Functions, each with where it stands.
+/// Functions with their positions.
 fn declarations(body: &Value) -> Vec<((usize, usize), &Value)> {
     let tools = body.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate();
     let lists = tools.filter_map(|(tool, value)| Some((tool, field(value, "functionDeclarations")?.as_array()?)));
@@ -227,7 +227,7 @@ fn count(content: &Value, name: &str) -> usize {
     parts.filter(|part| field(part, name).is_some()).count()
 }
 
-/// Every turn of calls is followed by as many results.
+/// Checks that every turn of calls is followed by as many results.
 fn calls(contents: &[Value]) -> Result<(), String> {
     for (index, content) in contents.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|at| contents.get(at));
@@ -246,7 +246,7 @@ fn calls(contents: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// Signatures are our own; Gemini 3 wants one at the first call of each turn since the user last spoke.
+/// Checks signatures. Gemini 3 requires one at the first call of each turn since the last text of the user.
 fn signatures(contents: &[Value], model: &str) -> Result<(), String> {
     let spoke = |content: &Value| {
         content.get("role").and_then(Value::as_str) != Some("model") && count(content, "functionResponse") == 0
@@ -276,8 +276,8 @@ fn signatures(contents: &[Value], model: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes may come in either alphabet, with padding or without.
+/// Whether a signature is valid. Base64 may have padding.
 fn is_known(signature: &str) -> bool {
     let plain = signature.trim_end_matches('=');
-    SKIP.contains(&plain) || is_signature(Owner::Gemini, plain)
+    SKIP.contains(&plain) || is_signature(SignatureOrigin::Gemini, plain)
 }

@@ -7,10 +7,10 @@ use super::read::{field, texts};
 use crate::answer::{tokens, vector};
 use crate::wire::{Node, Reply, ordered};
 
-/// Numbers in an embedding when the request does not say.
+/// Default dimensions of an embedding.
 const DIMENSIONS: u64 = 768;
 
-/// Most numbers that may be asked for.
+/// Most dimensions of an embedding.
 const MOST_DIMENSIONS: u64 = 4096;
 
 pub(super) fn one(body: &Value) -> Result<Reply, String> {

@@ -1,6 +1,6 @@
 //! Gemini `generateContent`, on AI Studio and Vertex AI.
 
-/// What is refused in a request.
+/// Checks of a request.
 mod check;
 /// How the generations of Gemini think.
 mod models;
@@ -10,7 +10,7 @@ mod embed;
 mod read;
 /// Replies and their streams.
 mod reply;
-/// What is refused in a schema.
+/// Checks of a schema.
 mod schema;
 
 use axum::body::Bytes;
@@ -19,14 +19,14 @@ use serde_json::Value;
 
 use super::received::Received;
 use super::wire::{Node, Reply, data_event, ordered};
-use super::{Ask, Provider};
+use super::{ApiRequest, Provider};
 use read::field;
 use reply::Generation;
 
-/// Models that are listed; any other exists too.
+/// Models in the list of models. Others exist too.
 const MODELS: &[&str] = &["gemini-1.5-flash-latest", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001"];
 
-/// Versions that only Google has.
+/// API versions that only Google has.
 const BETAS: &[&str] = &["v1beta", "v1alpha", "v1beta1"];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,7 +116,7 @@ impl Provider for Gemini {
         self.reply(error(status, message, retry_info(retry_after)))
     }
 
-    fn answer(&self, ask: &Ask) -> Result<Reply, Reply> {
+    fn answer(&self, request: &ApiRequest) -> Result<Reply, Reply> {
         if self.model.contains("unknown") || self.api == Api::Unknown {
             let message = format!(
                 "models/{} is not found for API version {}, or is not supported for this method. Call ListModels to \
@@ -127,16 +127,16 @@ impl Provider for Gemini {
         }
         match self.api {
             Api::Models => Ok(self.models()),
-            Api::Embed => embed::one(&ask.body),
-            Api::BatchEmbed => embed::batch(&ask.body),
-            Api::Predict => embed::predict(&ask.body),
-            Api::Count => self.count(&ask.body),
-            Api::Generate | Api::Stream | Api::Unknown => self.generate(ask),
+            Api::Embed => embed::one(&request.body),
+            Api::BatchEmbed => embed::batch(&request.body),
+            Api::Predict => embed::predict(&request.body),
+            Api::Count => self.count(&request.body),
+            Api::Generate | Api::Stream | Api::Unknown => self.generate(request),
         }
         .map_err(|message| self.refuse(StatusCode::BAD_REQUEST, &message, None))
     }
 
-    fn interruption(&self, first: bool) -> Bytes {
+    fn error_event(&self, first: bool) -> Bytes {
         let error = ordered!({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}});
         let before = if first { "[" } else { ",\r\n" };
         if self.sse { data_event(&error) } else { format!("{before}{}\r\n]", error.compact()).into() }
@@ -144,18 +144,18 @@ impl Provider for Gemini {
 }
 
 impl Gemini {
-    /// An error as a reply. A stream that is an array is one when it fails, too.
+    /// An error as a reply. Where a stream is a JSON array, its error is in an array too.
     fn reply(&self, (status, body): (StatusCode, Node)) -> Reply {
         let array = self.api == Api::Stream && !self.sse;
         Reply::pretty(status, &if array { ordered!([body]) } else { body })
     }
 
-    fn generate(&self, ask: &Ask) -> Result<Reply, String> {
-        let prompt = read::prompt(&ask.body, self.vertex)?;
-        if !ask.is_shown() {
-            check::request(&ask.body, &self.model, self.vertex)?;
+    fn generate(&self, request: &ApiRequest) -> Result<Reply, String> {
+        let prompt = read::prompt(&request.body, self.vertex)?;
+        if !request.is_shown() {
+            check::request(&request.body, &self.model, self.vertex)?;
         }
-        let generation = Generation::new(ask.id, &self.model, prompt.answer(ask), &ask.body);
+        let generation = Generation::new(request.id, &self.model, prompt.answer(request), &request.body);
         Ok(match (self.api, self.sse) {
             (Api::Stream, true) => {
                 let chunks = generation.chunks();
@@ -163,7 +163,7 @@ impl Gemini {
                 Reply::events("text/event-stream", events.collect())
             }
             (Api::Stream, false) => array(&generation.chunks()),
-            _ => Reply::pretty(StatusCode::OK, &generation.whole()),
+            _ => Reply::pretty(StatusCode::OK, &generation.buffered()),
         })
     }
 
@@ -205,7 +205,7 @@ fn array(chunks: &[Node]) -> Reply {
     Reply::events("application/json; charset=UTF-8", elements.collect())
 }
 
-/// Refuses a request to Vertex AI without a good token.
+/// Refuses a request to Vertex AI without a valid token.
 ///
 /// # Errors
 ///
@@ -218,7 +218,7 @@ pub(super) fn check_token(received: &Received) -> Result<(), Reply> {
     Err(Reply::pretty(status, &body))
 }
 
-/// An error of Google's, for endpoints of others that it serves. `retry_after` is in seconds.
+/// Google's error, for the endpoints of other vendors on Vertex AI. `retry_after` is in seconds.
 pub(super) fn failure(status: StatusCode, message: &str, retry_after: Option<u64>) -> Reply {
     let (status, body) = error(status, message, retry_info(retry_after));
     Reply::pretty(status, &body)

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::answer::{Choice, Prompt, strings};
+use crate::answer::{Prompt, ToolChoice, strings};
 
-/// Reads the request in the words of every dialect.
+/// Reads the prompt of a request.
 ///
 /// # Errors
 ///
-/// What the provider says about a body that is no request.
+/// The provider's message about an invalid body.
 pub(super) fn prompt(body: &Value, vertex: bool) -> Result<Prompt, String> {
     for foreign in ["messages", "prompt", "input"] {
         if body.get(foreign).is_some() {
@@ -19,7 +19,7 @@ pub(super) fn prompt(body: &Value, vertex: bool) -> Result<Prompt, String> {
     let contents = contents.ok_or("* GenerateContentRequest.contents: contents is not specified\n")?;
     let mut prompt = Prompt::default();
     if let Some(system) = field(body, "systemInstruction") {
-        prompt.says(&texts(system));
+        prompt.count_text(&texts(system));
     }
     for content in contents {
         match content.get("role").and_then(Value::as_str) {
@@ -55,13 +55,13 @@ fn thinks(config: &Value) -> bool {
 
 fn read_content(prompt: &mut Prompt, content: &Value) {
     let mut results = Vec::new();
-    let mut said = Vec::new();
+    let mut texts = Vec::new();
     for part in content.get("parts").and_then(Value::as_array).into_iter().flatten() {
         if part.get("thought").and_then(Value::as_bool) == Some(true) {
             continue;
         }
         if let Some(text) = part.get("text").and_then(Value::as_str) {
-            said.push(text);
+            texts.push(text);
         } else if let Some(result) = field(part, "functionResponse") {
             let response = result.get("response").unwrap_or(&Value::Null);
             let output = response.get("output").or(response.get("result")).unwrap_or(response);
@@ -70,25 +70,25 @@ fn read_content(prompt: &mut Prompt, content: &Value) {
                 prompt.media(media_type(inner));
             }
         } else if let Some(call) = field(part, "functionCall") {
-            prompt.says(&call.to_string());
+            prompt.count_text(&call.to_string());
         } else {
             prompt.media(media_type(part));
         }
     }
-    let text = said.join("\n");
+    let text = texts.join("\n");
     let user = content.get("role").and_then(Value::as_str) != Some("model");
-    // Results and words in one turn: the words are about the results.
+    // A text beside results is about the results, so they are answered.
     if user && results.is_empty() {
         prompt.user(&text);
     } else {
-        prompt.says(&text);
+        prompt.count_text(&text);
     }
     for result in &results {
         prompt.result(result);
     }
 }
 
-/// The media type of data in a part; data that does not say it is a file.
+/// The media type of the data in a part; `file` where it has none.
 fn media_type(part: &Value) -> &str {
     let data = field(part, "inlineData").or(field(part, "fileData"));
     data.map_or("", |data| field(data, "mimeType").and_then(Value::as_str).unwrap_or("file"))
@@ -105,9 +105,9 @@ fn read_tools(prompt: &mut Prompt, body: &Value) {
     let config = field(body, "toolConfig").and_then(|config| field(config, "functionCallingConfig"));
     let allowed = config.and_then(|config| field(config, "allowedFunctionNames")?.get(0)?.as_str());
     prompt.choice = match config.and_then(|config| config.get("mode")?.as_str()) {
-        Some("NONE") => Choice::None,
-        Some("ANY") => allowed.map_or(Choice::Any, |name| Choice::Named(name.to_owned())),
-        _ => Choice::Auto,
+        Some("NONE") => ToolChoice::None,
+        Some("ANY") => allowed.map_or(ToolChoice::Any, |name| ToolChoice::Named(name.to_owned())),
+        _ => ToolChoice::Auto,
     };
 }
 

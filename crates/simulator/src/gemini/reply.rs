@@ -5,11 +5,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::read::field;
-use crate::answer::{Answer, End, halves, tokens};
-use crate::sign::{Owner, signature};
+use crate::answer::{Answer, FinishReason, halves, tokens};
+use crate::sign::{SignatureOrigin, signature};
 use crate::wire::{Node, ordered};
 
-/// What every token's logarithm of probability is.
+/// The log probability of every token.
 const LOGPROB: f64 = -0.017_732_446_392_377_216;
 
 /// Most candidates of one reply.
@@ -21,11 +21,11 @@ pub(super) struct Generation<'a> {
     model: &'a str,
     answer: Answer,
     candidates: u64,
-    /// Whether thoughts are shown.
-    shows_thoughts: bool,
+    /// Whether the reply shows the reasoning.
+    shows_reasoning: bool,
     /// Whether calls carry a signature.
     signs: bool,
-    /// How many alternatives of each token are listed, when its probability is wanted.
+    /// Number of alternatives for each token, when log probabilities are requested.
     logprobs: Option<u64>,
 }
 
@@ -35,20 +35,20 @@ impl<'a> Generation<'a> {
         let thinking = field(config, "thinkingConfig").unwrap_or(&Value::Null);
         let flag = |from: &Value, name: &str| field(from, name).and_then(Value::as_bool).unwrap_or(false);
         let number = |name: &str| field(config, name).and_then(Value::as_u64);
-        let signs = answer.thought.is_some() || model.contains("gemini-3");
+        let signs = answer.reasoning.is_some() || model.contains("gemini-3");
         Self {
             id,
             model,
             answer,
             candidates: number("candidateCount").unwrap_or(1).clamp(1, MOST_CANDIDATES),
-            shows_thoughts: flag(thinking, "includeThoughts"),
+            shows_reasoning: flag(thinking, "includeThoughts"),
             signs,
             logprobs: flag(config, "responseLogprobs").then(|| number("logprobs").unwrap_or(0)),
         }
     }
 
     /// The reply as one document.
-    pub(super) fn whole(&self) -> Node {
+    pub(super) fn buffered(&self) -> Node {
         let candidate = |index: u64| {
             let content = content(self.parts());
             let mut candidate = self.indexed(self.finished(content), index).and("avgLogprobs", LOGPROB);
@@ -72,10 +72,10 @@ impl<'a> Generation<'a> {
                 }
                 self.response(vec![candidate], spent)
             };
-            if let Some(thought) = self.answer.thought.as_deref().filter(|_| self.shows_thoughts) {
-                chunks.extend(halves(thought).map(|half| chunk(thought_part(half), 0, None)));
+            if let Some(reasoning) = self.answer.reasoning.as_deref().filter(|_| self.shows_reasoning) {
+                chunks.extend(halves(reasoning).map(|half| chunk(reasoning_part(half), 0, None)));
             }
-            if self.answer.end != End::Refused {
+            if self.answer.end != FinishReason::Refused {
                 for piece in &self.answer.pieces {
                     spent += tokens(piece);
                     let listed = self.logprobs.map(|most| logprobs(std::slice::from_ref(piece), most));
@@ -84,7 +84,7 @@ impl<'a> Generation<'a> {
             }
             chunks.extend(self.calls().into_iter().map(|call| chunk(call, self.answer.reply_tokens, None)));
             let last = ordered!({"text": ""});
-            let signed = self.answer.thought.is_some() && self.answer.calls.is_empty();
+            let signed = self.answer.reasoning.is_some() && self.answer.calls.is_empty();
             let last = if signed { last.and("thoughtSignature", self.signature()) } else { last };
             let last = self.indexed(self.finished(content(vec![last])), index);
             chunks.push(self.response(vec![last], self.answer.reply_tokens));
@@ -93,18 +93,18 @@ impl<'a> Generation<'a> {
     }
 
     fn parts(&self) -> Vec<Node> {
-        let thought = self.answer.thought.as_deref().filter(|_| self.shows_thoughts);
-        let mut parts: Vec<Node> = thought.map(thought_part).into_iter().collect();
+        let reasoning = self.answer.reasoning.as_deref().filter(|_| self.shows_reasoning);
+        let mut parts: Vec<Node> = reasoning.map(reasoning_part).into_iter().collect();
         if self.answer.calls.is_empty() {
             let text = ordered!({"text": (self.answer.text())});
-            let signed = self.answer.thought.is_some();
+            let signed = self.answer.reasoning.is_some();
             parts.push(if signed { text.and("thoughtSignature", self.signature()) } else { text });
         }
         parts.extend(self.calls());
         parts
     }
 
-    /// The calls; the first is signed where the model thinks.
+    /// The calls. The first one is signed while thinking is on.
     fn calls(&self) -> Vec<Node> {
         let calls = self.answer.calls.iter().enumerate().map(|(number, call)| {
             let id = format!("call_{:016x}{number}", self.id);
@@ -116,24 +116,24 @@ impl<'a> Generation<'a> {
     }
 
     fn signature(&self) -> String {
-        signature(Owner::Gemini, self.answer.thought.as_deref().unwrap_or_default())
+        signature(SignatureOrigin::Gemini, self.answer.reasoning.as_deref().unwrap_or_default())
     }
 
-    /// A candidate that ends; one that the model refuses has no content.
+    /// A finished candidate. A refusal has no content.
     fn finished(&self, candidate: Node) -> Node {
         match self.answer.end {
-            End::Refused => {
+            FinishReason::Refused => {
                 let rating = ordered!({
                     "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true,
                 });
                 ordered!({"finishReason": "SAFETY", "safetyRatings": [rating]})
             }
-            End::Limit => candidate.and("finishReason", "MAX_TOKENS"),
+            FinishReason::Limit => candidate.and("finishReason", "MAX_TOKENS"),
             _ => candidate.and("finishReason", "STOP"),
         }
     }
 
-    /// One of several says which it is.
+    /// Adds the index where there are several candidates.
     fn indexed(&self, candidate: Node, index: u64) -> Node {
         if self.candidates > 1 { candidate.and("index", index) } else { candidate }
     }
@@ -148,16 +148,16 @@ impl<'a> Generation<'a> {
     }
 
     fn usage(&self, reply_tokens: u64) -> Node {
-        let (prompt, thoughts) = (self.answer.prompt_tokens, self.answer.thought_tokens);
+        let (prompt, reasoning) = (self.answer.prompt_tokens, self.answer.reasoning_tokens);
         let reply = reply_tokens * self.candidates;
         let usage = ordered!({
             "promptTokenCount": prompt,
             "candidatesTokenCount": reply,
-            "totalTokenCount": (prompt + reply + thoughts),
+            "totalTokenCount": (prompt + reply + reasoning),
             "promptTokensDetails": (details(prompt)),
             "candidatesTokensDetails": (details(reply)),
         });
-        if self.answer.thought.is_some() { usage.and("thoughtsTokenCount", thoughts) } else { usage }
+        if self.answer.reasoning.is_some() { usage.and("thoughtsTokenCount", reasoning) } else { usage }
     }
 }
 
@@ -165,11 +165,11 @@ fn content(parts: Vec<Node>) -> Node {
     ordered!({"content": {"parts": parts, "role": "model"}})
 }
 
-fn thought_part(text: &str) -> Node {
+fn reasoning_part(text: &str) -> Node {
     ordered!({"text": text, "thought": true})
 }
 
-/// Tokens by modality: all are text.
+/// Tokens by modality; all count as text.
 pub(super) fn details(tokens: u64) -> Node {
     ordered!([{"modality": "TEXT", "tokenCount": tokens}])
 }

@@ -1,4 +1,4 @@
-//! What Gemini refuses in a `Schema`, which is not JSON Schema.
+//! Checks of Gemini's `Schema`, which is not JSON Schema.
 
 use serde_json::Value;
 
@@ -36,19 +36,19 @@ const KEYWORDS: &[&str] = &[
 /// Names of types, in upper or lower case.
 const TYPES: &[&str] = &["TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"];
 
-/// How deep a schema is looked into.
+/// Greatest depth at which a schema is checked.
 const DEPTH: usize = 32;
 
-/// Refuses a schema with keywords or values that Gemini does not know.
+/// Refuses a schema with unknown keywords or values.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, in the provider's words.
+/// The provider's message about the first problem.
 pub(super) fn check(schema: &Value, place: &str) -> Result<(), String> {
     walk(schema, place, DEPTH)
 }
 
-/// A field that does not exist; `place` is empty or begins with ` at`.
+/// The error about an unknown field. `place` is empty or begins with ` at`.
 pub(super) fn unknown_name(name: &str, place: &str) -> String {
     format!("Invalid JSON payload received. Unknown name \"{name}\"{place}: Cannot find field.")
 }

@@ -4,42 +4,42 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    CREATED, Flavour, check, compatible, error, invalid, is_own, logprob, missing, streams, usage, wants_usage,
+    CREATED, Quirks, check, compatible, error, invalid, is_openai_model, logprob, missing, streams, usage, wants_usage,
 };
-use crate::Ask;
-use crate::answer::{Answer, Choice, End, Prompt, halves, strings};
+use crate::ApiRequest;
+use crate::answer::{Answer, FinishReason, Prompt, ToolChoice, halves, strings};
 use crate::wire::{EVENTS, Node, Reply, data_event, ordered};
 
-/// Most choices of one reply, as at the provider.
+/// Most choices of one reply.
 const MOST_CHOICES: u64 = 128;
 
 /// Roles that a message may have.
 const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
 
-pub(super) fn answer(ask: &Ask, model: &str, flavour: Flavour) -> Result<Reply, Reply> {
-    let body = &ask.body;
+pub(super) fn answer(request: &ApiRequest, model: &str, quirks: Quirks) -> Result<Reply, Reply> {
+    let body = &request.body;
     let prompt = prompt(body)?;
     let count = body.get("n").and_then(Value::as_u64).unwrap_or(1);
     if !(1..=MOST_CHOICES).contains(&count) {
         return Err(invalid("n", "expected an integer from 1 to 128."));
     }
-    if !ask.is_shown() {
-        check::chat(body, model, flavour)?;
+    if !request.is_shown() {
+        check::chat(body, model, quirks)?;
     }
-    let mut answer = prompt.answer(ask);
+    let mut answer = prompt.answer(request);
     answer.reply_tokens *= count;
-    answer.thought_tokens *= count;
+    answer.reasoning_tokens *= count;
     let wanted = body.get("logprobs").and_then(Value::as_bool).unwrap_or(false);
     let logprobs = wanted.then(|| body.get("top_logprobs").and_then(Value::as_u64).unwrap_or(0));
-    let completion = Completion { id: ask.id, model, flavour, answer, logprobs };
+    let completion = Completion { id: request.id, model, quirks, answer, logprobs };
     if streams(body) {
         Ok(completion.stream(count, wants_usage(body)))
     } else {
-        Ok(Reply::json(StatusCode::OK, &completion.whole(count)))
+        Ok(Reply::json(StatusCode::OK, &completion.buffered(count)))
     }
 }
 
-/// Reads the request in the words of every dialect.
+/// Reads the prompt of a request.
 fn prompt(body: &Value) -> Result<Prompt, Reply> {
     let Some(messages) = body.get("messages") else { return Err(missing("messages")) };
     let Some(messages) = messages.as_array() else {
@@ -61,13 +61,13 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
         }
     }
     prompt.choice = match body.get("tool_choice") {
-        Some(Value::String(word)) if word == "none" => Choice::None,
-        Some(Value::String(word)) if word == "required" || word == "any" => Choice::Any,
+        Some(Value::String(word)) if word == "none" => ToolChoice::None,
+        Some(Value::String(word)) if word == "required" || word == "any" => ToolChoice::Any,
         Some(choice @ Value::Object(_)) => {
             let name = choice.pointer("/function/name").and_then(Value::as_str);
-            name.map_or(Choice::Any, |name| Choice::Named(name.to_owned()))
+            name.map_or(ToolChoice::Any, |name| ToolChoice::Named(name.to_owned()))
         }
-        _ => Choice::Auto,
+        _ => ToolChoice::Auto,
     };
     prompt.schema = match body.pointer("/response_format/type").and_then(Value::as_str) {
         Some("json_schema") => body.pointer("/response_format/json_schema/schema").cloned(),
@@ -81,7 +81,7 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
     Ok(prompt)
 }
 
-/// Whether thinking is turned on, in `OpenAI`'s way or in those of compatible servers.
+/// Whether reasoning is turned on, with the fields of `OpenAI` or of a compatible server.
 pub(super) fn thinks(body: &Value) -> bool {
     let word = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
     let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
@@ -101,17 +101,17 @@ fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<()
     match role {
         "user" => prompt.user(&text),
         "tool" | "function" => prompt.result(&text),
-        _ => prompt.says(&text),
+        _ => prompt.count_text(&text),
     }
     for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
         for field in ["/function/name", "/function/arguments"] {
-            prompt.says(call.pointer(field).and_then(Value::as_str).unwrap_or_default());
+            prompt.count_text(call.pointer(field).and_then(Value::as_str).unwrap_or_default());
         }
     }
     Ok(())
 }
 
-/// The text of a message; everything else in it is counted.
+/// The text of a message. Other content is counted.
 fn content(prompt: &mut Prompt, content: Option<&Value>) -> String {
     match content {
         Some(Value::String(text)) => text.clone(),
@@ -133,24 +133,24 @@ fn content(prompt: &mut Prompt, content: Option<&Value>) -> String {
 struct Completion<'a> {
     id: u64,
     model: &'a str,
-    flavour: Flavour,
+    quirks: Quirks,
     answer: Answer,
-    /// How many alternatives of each token are listed, when its probability is wanted.
+    /// Number of alternatives for each token, when log probabilities are requested.
     logprobs: Option<u64>,
 }
 
 impl Completion<'_> {
     fn azure(&self) -> bool {
-        self.flavour == Flavour::Azure
+        self.quirks == Quirks::Azure
     }
 
-    /// What is shown of the thought.
-    fn shown_thought(&self) -> Option<&str> {
-        let hidden = self.azure() || is_own(self.model);
-        self.answer.thought.as_deref().filter(|_| !hidden)
+    /// The reasoning that the reply shows.
+    fn shown_reasoning(&self) -> Option<&str> {
+        let hidden = self.azure() || is_openai_model(self.model);
+        self.answer.reasoning.as_deref().filter(|_| !hidden)
     }
 
-    fn whole(&self, count: u64) -> Node {
+    fn buffered(&self, count: u64) -> Node {
         let choice = |index: u64| {
             let finish = self.finish_reason();
             let logprobs = self.logprobs.map(|most| probable(&self.answer.pieces, most));
@@ -169,16 +169,16 @@ impl Completion<'_> {
     }
 
     fn message(&self) -> Node {
-        let refused = (self.answer.end == End::Refused).then(|| self.answer.text());
-        let says = self.answer.calls.is_empty() && refused.is_none();
-        let text = says.then(|| self.answer.text());
-        let content = match (self.flavour, self.shown_thought()) {
-            (Flavour::Mistral, Some(thought)) => compatible::content(thought, text.as_deref()),
+        let refused = (self.answer.end == FinishReason::Refused).then(|| self.answer.text());
+        let count_text = self.answer.calls.is_empty() && refused.is_none();
+        let text = count_text.then(|| self.answer.text());
+        let content = match (self.quirks, self.shown_reasoning()) {
+            (Quirks::Mistral, Some(reasoning)) => compatible::content(reasoning, text.as_deref()),
             _ => Node::from(text),
         };
         let mut message = ordered!({"role": "assistant", "content": content, "refusal": refused, "annotations": []});
-        if let (Some(thought), true) = (self.shown_thought(), self.flavour != Flavour::Mistral) {
-            message = message.and("reasoning_content", thought);
+        if let (Some(reasoning), true) = (self.shown_reasoning(), self.quirks != Quirks::Mistral) {
+            message = message.and("reasoning_content", reasoning);
         }
         if !self.answer.calls.is_empty() {
             let calls = (0..self.answer.calls.len()).map(|call| self.call(call, true)).collect::<Vec<_>>();
@@ -189,7 +189,7 @@ impl Completion<'_> {
 
     fn stream(&self, count: u64, with_usage: bool) -> Reply {
         let mut events = Vec::with_capacity(self.answer.pieces.len() + 8);
-        let with_usage = with_usage && self.flavour != Flavour::Mistral;
+        let with_usage = with_usage && self.quirks != Quirks::Mistral;
         let mut push = |choices: Vec<Node>, usage: Option<Node>| {
             let chunk = ordered!({
                 "id": (self.id()), "object": "chat.completion.chunk", "created": CREATED, "model": (self.model),
@@ -210,8 +210,8 @@ impl Completion<'_> {
             for (delta, logprobs) in self.deltas() {
                 push(choice(delta, logprobs, None), None);
             }
-            // Mistral tells the usage with the last choice, asked or not.
-            let last = self.flavour == Flavour::Mistral && index + 1 == count;
+            // Mistral sends the usage with the last choice, requested or not.
+            let last = self.quirks == Quirks::Mistral && index + 1 == count;
             push(choice(ordered!({}), None, Some(self.finish_reason())), last.then(|| self.usage()));
         }
         if with_usage {
@@ -227,19 +227,19 @@ impl Completion<'_> {
         Reply::events(EVENTS, events)
     }
 
-    /// The deltas of one choice, each with its probabilities.
+    /// The deltas of one choice, each with its log probabilities.
     fn deltas(&self) -> Vec<(Node, Option<Node>)> {
         let mut deltas = Vec::with_capacity(self.answer.pieces.len() + 4);
-        for half in self.shown_thought().into_iter().flat_map(halves) {
-            let delta = match self.flavour {
-                Flavour::Mistral => ordered!({"content": (compatible::content(half, None))}),
+        for half in self.shown_reasoning().into_iter().flat_map(halves) {
+            let delta = match self.quirks {
+                Quirks::Mistral => ordered!({"content": (compatible::content(half, None))}),
                 _ => ordered!({"reasoning_content": half}),
             };
             deltas.push((delta, None));
         }
         for piece in &self.answer.pieces {
             let logprobs = self.logprobs.map(|most| probable(std::slice::from_ref(piece), most));
-            let refused = self.answer.end == End::Refused;
+            let refused = self.answer.end == FinishReason::Refused;
             let delta = if refused { ordered!({"refusal": piece}) } else { ordered!({"content": piece}) };
             deltas.push((delta, logprobs));
         }
@@ -248,9 +248,9 @@ impl Completion<'_> {
     }
 
     fn call_deltas(&self) -> Vec<Node> {
-        let opened = |number: usize, whole: bool| self.call(number, whole).and("index", number);
+        let opened = |number: usize, buffered: bool| self.call(number, buffered).and("index", number);
         let count = self.answer.calls.len();
-        if self.flavour == Flavour::Mistral {
+        if self.quirks == Quirks::Mistral {
             return (0..count).map(|number| opened(number, true)).collect();
         }
         let argument = |number: usize, half: usize| {
@@ -266,20 +266,20 @@ impl Completion<'_> {
         (0..count).flat_map(|number| [opened(number, false), argument(number, 0), argument(number, 1)]).collect()
     }
 
-    /// A tool call, with its arguments or with none yet.
+    /// A tool call, with its arguments or without them.
     fn call(&self, number: usize, with_arguments: bool) -> Node {
         let (name, arguments) = self.answer.calls.get(number).map_or_else(Default::default, |call| {
             (call.name.as_str(), if with_arguments { call.arguments.to_string() } else { String::new() })
         });
-        let id = match self.flavour {
-            Flavour::Mistral => compatible::call_id(self.id, number),
+        let id = match self.quirks {
+            Quirks::Mistral => compatible::call_id(self.id, number),
             _ => format!("call_{:016x}{number}", self.id),
         };
         ordered!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
     }
 
     fn usage(&self) -> Node {
-        usage(self.answer.prompt_tokens, self.answer.reply_tokens, self.answer.thought_tokens)
+        usage(self.answer.prompt_tokens, self.answer.reply_tokens, self.answer.reasoning_tokens)
     }
 
     fn id(&self) -> String {
@@ -288,20 +288,20 @@ impl Completion<'_> {
 
     fn finish_reason(&self) -> &'static str {
         match self.answer.end {
-            End::Calls => "tool_calls",
-            End::Limit => "length",
+            FinishReason::Calls => "tool_calls",
+            FinishReason::Limit => "length",
             _ => "stop",
         }
     }
 }
 
-/// The pieces of a text with their probabilities.
+/// The tokens of a text with their log probabilities.
 fn probable(pieces: &[String], most: u64) -> Node {
     let content: Vec<Node> = pieces.iter().map(|piece| logprob(piece, most)).collect();
     ordered!({"content": content, "refusal": null})
 }
 
-/// What Azure's content filter found: nothing.
+/// The result of Azure's content filter, which finds nothing.
 fn filter_results() -> Node {
     let verdict = || ordered!({"filtered": false, "severity": "safe"});
     ordered!({

@@ -1,9 +1,9 @@
-//! What `OpenAI` refuses in a chat, in its words.
+//! Checks of a chat completion, with `OpenAI`'s error messages.
 
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Flavour, compatible, error, invalid, is_own, is_reasoning, missing};
+use super::{Quirks, compatible, error, invalid, is_openai_model, is_reasoning, missing};
 use crate::wire::Reply;
 
 /// Fields of a chat; any other is refused.
@@ -48,23 +48,23 @@ const FIELDS: &[&str] = &[
     "data_sources",
 ];
 
-/// Families of models that only compatible servers have.
+/// Model families that only compatible servers have.
 const FOREIGN: &[&str] =
     &["deepseek", "qwen", "mistral", "magistral", "llama", "gemma", "gemini", "claude", "glm", "kimi", "gpt-oss"];
 
-/// What a model that always thinks does not take.
+/// Fields that a reasoning model refuses.
 const UNSUPPORTED: &[&str] =
     &["top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", "stop"];
 
-/// Most texts that may end a reply.
+/// Most stop sequences.
 const MOST_STOPS: usize = 4;
 
-/// How deep a schema is looked into.
+/// Greatest depth at which a schema is checked.
 const DEPTH: usize = 32;
 
-/// Refuses what the server does not take.
-pub(super) fn chat(body: &Value, model: &str, flavour: Flavour) -> Result<(), Reply> {
-    if is_strict(model, flavour) {
+/// Refuses an invalid request.
+pub(super) fn chat(body: &Value, model: &str, quirks: Quirks) -> Result<(), Reply> {
+    if is_strict(model, quirks) {
         known(body, FIELDS)?;
         settings(body, model)?;
         for (index, tool) in list(body.get("tools")).iter().enumerate() {
@@ -75,7 +75,7 @@ pub(super) fn chat(body: &Value, model: &str, flavour: Flavour) -> Result<(), Re
         }
         format(body)?;
     }
-    if flavour == Flavour::Mistral {
+    if quirks == Quirks::Mistral {
         compatible::mistral(body)?;
     }
     let messages = list(body.get("messages"));
@@ -83,22 +83,22 @@ pub(super) fn chat(body: &Value, model: &str, flavour: Flavour) -> Result<(), Re
         self::message(message, index)?;
     }
     calls(messages)?;
-    if flavour == Flavour::DeepSeek { compatible::deepseek(body) } else { Ok(()) }
+    if quirks == Quirks::DeepSeek { compatible::deepseek(body) } else { Ok(()) }
 }
 
 /// Whether the request is answered by `OpenAI` itself, here or at Azure.
-pub(super) fn is_strict(model: &str, flavour: Flavour) -> bool {
-    matches!(flavour, Flavour::OpenAi | Flavour::Azure) && !FOREIGN.iter().any(|family| model.contains(family))
+pub(super) fn is_strict(model: &str, quirks: Quirks) -> bool {
+    matches!(quirks, Quirks::OpenAi | Quirks::Azure) && !FOREIGN.iter().any(|family| model.contains(family))
 }
 
-/// Refuses fields that are not known.
+/// Refuses unknown fields.
 pub(super) fn known(body: &Value, fields: &[&str]) -> Result<(), Reply> {
     let unknown = body.as_object().and_then(|own| own.keys().find(|name| !fields.contains(&name.as_str())));
     let message = |name: &String| format!("Unrecognized request argument supplied: {name}");
     unknown.map_or(Ok(()), |name| Err(error(StatusCode::BAD_REQUEST, &message(name), None, None)))
 }
 
-/// The items of a list; none when it is no list.
+/// The items of a list; empty when the value is not a list.
 pub(super) fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
@@ -110,7 +110,7 @@ fn unsupported(name: &str, hint: &str) -> Reply {
 
 fn settings(body: &Value, model: &str) -> Result<(), Reply> {
     let has = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
-    if has("reasoning_effort") && is_own(model) && !is_reasoning(model) {
+    if has("reasoning_effort") && is_openai_model(model) && !is_reasoning(model) {
         let message = "Unrecognized request argument supplied: reasoning_effort";
         return Err(error(StatusCode::BAD_REQUEST, message, None, None));
     }
@@ -131,7 +131,7 @@ fn settings(body: &Value, model: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// A model that always thinks has one temperature.
+/// Checks the temperature, which is fixed for reasoning models.
 pub(super) fn default_temperature(body: &Value) -> Result<(), Reply> {
     let number = body.get("temperature").and_then(Value::as_f64);
     let Some(number) = number.filter(|number| (number - 1.0).abs() > f64::EPSILON) else { return Ok(()) };
@@ -142,7 +142,7 @@ pub(super) fn default_temperature(body: &Value) -> Result<(), Reply> {
     Err(error(StatusCode::BAD_REQUEST, &message, Some("temperature"), Some("unsupported_value")))
 }
 
-/// A function that is offered.
+/// Checks a function definition.
 pub(super) fn function(function: &Value, place: &str) -> Result<(), Reply> {
     let field = format!("{place}.name");
     let Some(name) = function.get("name").and_then(Value::as_str) else { return Err(missing(&field)) };
@@ -157,7 +157,7 @@ pub(super) fn function(function: &Value, place: &str) -> Result<(), Reply> {
         let param = format!("{place}.parameters");
         Err(error(StatusCode::BAD_REQUEST, &message, Some(&param), Some("invalid_function_parameters")))
     };
-    // A schema may be empty, but it is of no other type.
+    // A schema may be empty, but its type is `object`.
     let kind = schema.get("type").and_then(Value::as_str);
     if !schema.is_object() || kind.is_some_and(|kind| kind != "object") {
         return refuse("schema must be a JSON Schema of 'type: \"object\"'.");
@@ -168,7 +168,7 @@ pub(super) fn function(function: &Value, place: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// The schema of a strict function or reply: closed objects, and every property required.
+/// Checks a strict schema: closed objects, and every property required.
 pub(super) fn strict(schema: &Value, depth: usize) -> Result<(), String> {
     let Some(fields) = schema.as_object().filter(|_| depth > 0) else { return Ok(()) };
     if let Some(properties) = fields.get("properties").and_then(Value::as_object) {
@@ -198,12 +198,12 @@ fn format(body: &Value) -> Result<(), Reply> {
             let wanted = format.pointer("/json_schema/strict").and_then(Value::as_bool) == Some(true);
             structured(name, schema, wanted, "response_format")
         }
-        Some("json_object") => says_json(list(body.get("messages")), "messages", "response_format"),
+        Some("json_object") => contains_json(list(body.get("messages")), "messages", "response_format"),
         _ => Ok(()),
     }
 }
 
-/// The schema of a reply.
+/// Checks the schema of a reply.
 pub(super) fn structured(name: &str, schema: &Value, wanted: bool, param: &str) -> Result<(), Reply> {
     let problem = if wanted { strict(schema, DEPTH) } else { Ok(()) };
     problem.map_err(|problem| {
@@ -212,8 +212,8 @@ pub(super) fn structured(name: &str, schema: &Value, wanted: bool, param: &str) 
     })
 }
 
-/// JSON without a schema must be asked for in words, too.
-pub(super) fn says_json(messages: &[Value], field: &str, param: &str) -> Result<(), Reply> {
+/// Checks that a prompt for JSON without a schema contains the word.
+pub(super) fn contains_json(messages: &[Value], field: &str, param: &str) -> Result<(), Reply> {
     if messages.iter().any(|message| message.to_string().to_lowercase().contains("json")) {
         return Ok(());
     }
@@ -261,7 +261,7 @@ fn message(message: &Value, index: usize) -> Result<(), Reply> {
     Ok(())
 }
 
-/// Every call is answered by the messages behind it, and every answer has its call.
+/// Checks that the messages after a call have its results, and that each result has a call.
 fn calls(messages: &[Value]) -> Result<(), Reply> {
     let mut open: Vec<&str> = Vec::new();
     let mut known: Vec<&str> = Vec::new();

@@ -1,4 +1,4 @@
-//! What compatible servers do otherwise: Mistral's errors, ids and contents, `DeepSeek`'s thoughts.
+//! The quirks of compatible servers: Mistral's errors, ids and contents, `DeepSeek`'s reasoning.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -38,9 +38,9 @@ const FIELDS: &[&str] = &[
     "safe_prompt",
 ];
 
-/// An error without the object around it.
+/// Mistral's error, which has no surrounding object.
 pub(super) fn flat(refusal: Reply) -> Reply {
-    let Content::Whole { bytes, .. } = &refusal.content else { return refusal };
+    let Content::Buffered { bytes, .. } = &refusal.content else { return refusal };
     let Ok(body) = serde_json::from_slice::<Value>(bytes) else { return refusal };
     let Some(error) = body.get("error") else { return refusal };
     let field = |name: &str| error.get(name).cloned().unwrap_or_default();
@@ -51,9 +51,9 @@ pub(super) fn flat(refusal: Reply) -> Reply {
     Reply { headers: refusal.headers, ..Reply::json(refusal.status, &flat) }
 }
 
-/// A thought and a text as Mistral's list of chunks.
-pub(super) fn content(thought: &str, text: Option<&str>) -> Node {
-    let thinking = ordered!({"type": "thinking", "thinking": [{"type": "text", "text": thought}]});
+/// Reasoning and a text as Mistral's list of chunks.
+pub(super) fn content(reasoning: &str, text: Option<&str>) -> Node {
+    let thinking = ordered!({"type": "thinking", "thinking": [{"type": "text", "text": reasoning}]});
     let text = text.map(|text| ordered!({"type": "text", "text": text}));
     Node::List(std::iter::once(thinking).chain(text).collect())
 }
@@ -64,7 +64,7 @@ pub(super) fn call_id(id: u64, number: usize) -> String {
     digits.chars().rev().take(CALL_ID).collect()
 }
 
-/// Refuses a chat that Mistral does not take.
+/// Refuses a chat that is invalid for Mistral.
 pub(super) fn mistral(body: &Value) -> Result<(), Reply> {
     if let Some(name) = body.as_object().and_then(|fields| fields.keys().find(|name| !FIELDS.contains(&name.as_str())))
     {
@@ -99,7 +99,7 @@ pub(super) fn mistral(body: &Value) -> Result<(), Reply> {
     Ok(())
 }
 
-/// `DeepSeek` wants its thoughts back with the calls that came of them.
+/// Checks that calls come with their reasoning, which `DeepSeek` requires.
 pub(super) fn deepseek(body: &Value) -> Result<(), Reply> {
     if !thinks(body) {
         return Ok(());

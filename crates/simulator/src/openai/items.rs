@@ -1,11 +1,11 @@
-//! What `OpenAI` refuses in a Responses request, in its words.
+//! Checks of a Responses request, with `OpenAI`'s error messages.
 
 use http::StatusCode;
 use serde_json::Value;
 
-use super::check::{default_temperature, function, known, list, says_json, structured};
+use super::check::{contains_json, default_temperature, function, known, list, structured};
 use super::{error, is_reasoning, missing};
-use crate::sign::{Owner, is_signature};
+use crate::sign::{SignatureOrigin, is_signature};
 use crate::wire::Reply;
 
 /// Fields of a request; any other is refused.
@@ -49,11 +49,11 @@ const FIELDS: &[&str] = &[
 /// Ids of items begin with the kind's own letters.
 const PREFIXES: &[(&str, &str)] = &[("message", "msg"), ("function_call", "fc"), ("reasoning", "rs")];
 
-/// Parts of a message, by who says it.
-const SAID: &[&str] = &["output_text", "refusal"];
-const ASKED: &[&str] = &["input_text", "input_image", "input_file", "input_audio"];
+/// Content parts of a message, by role.
+const ASSISTANT_PARTS: &[&str] = &["output_text", "refusal"];
+const USER_PARTS: &[&str] = &["input_text", "input_image", "input_file", "input_audio"];
 
-/// Refuses what the provider does not take.
+/// Refuses an invalid request.
 pub(super) fn check(body: &Value, model: &str, strict: bool) -> Result<(), Reply> {
     if strict {
         known(body, FIELDS)?;
@@ -78,8 +78,8 @@ pub(super) fn check(body: &Value, model: &str, strict: bool) -> Result<(), Reply
             structured(name, schema, wanted, "text.format.schema")?;
         }
         Some("json_object") => {
-            let whole = body.get("input").cloned().unwrap_or_default();
-            says_json(&[whole], "input", "text.format")?;
+            let buffered = body.get("input").cloned().unwrap_or_default();
+            contains_json(&[buffered], "input", "text.format")?;
         }
         _ => {}
     }
@@ -95,7 +95,7 @@ fn refuse(message: &str, param: &str, code: Option<&str>) -> Reply {
     error(StatusCode::BAD_REQUEST, message, Some(param), code)
 }
 
-/// What an item is; a message need not say it.
+/// The type of an item; it is optional for a message.
 fn kind(item: &Value) -> &str {
     item.get("type").and_then(Value::as_str).unwrap_or("message")
 }
@@ -119,7 +119,7 @@ fn item(item: &Value, index: usize) -> Result<(), Reply> {
                 );
                 return Err(refuse(&message, &place, Some("invalid_value")));
             }
-            let parts = if role == "assistant" { SAID } else { ASKED };
+            let parts = if role == "assistant" { ASSISTANT_PARTS } else { USER_PARTS };
             for (at, part) in list(item.get("content")).iter().enumerate() {
                 let own = part.get("type").and_then(Value::as_str).unwrap_or_default();
                 if !parts.contains(&own) {
@@ -143,7 +143,7 @@ fn item(item: &Value, index: usize) -> Result<(), Reply> {
                 return Err(missing(&format!("{place}.summary")));
             }
             let hidden = item.get("encrypted_content").and_then(Value::as_str);
-            if hidden.is_some_and(|hidden| !is_signature(Owner::OpenAi, hidden)) {
+            if hidden.is_some_and(|hidden| !is_signature(SignatureOrigin::OpenAi, hidden)) {
                 let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
                 let message = format!(
                     "The encrypted content for item {id} could not be verified. Reason: Encrypted content could not be \
@@ -157,7 +157,7 @@ fn item(item: &Value, index: usize) -> Result<(), Reply> {
     }
 }
 
-/// Every call has its output and every output its call, and a thought what came of it.
+/// Checks that each call has an output, each output a call, and each reasoning item a following item.
 fn calls(input: &[Value], continued: bool) -> Result<(), Reply> {
     let ids = |wanted: &str| {
         let items = input.iter().filter(|item| kind(item) == wanted);
@@ -173,8 +173,9 @@ fn calls(input: &[Value], continued: bool) -> Result<(), Reply> {
     }
     for (index, item) in input.iter().enumerate().filter(|(_, item)| kind(item) == "reasoning") {
         let next = input.get(index + 1);
-        let says = |item: &Value| item.get("role").and_then(Value::as_str) == Some("assistant");
-        if !next.is_some_and(|next| kind(next) != "message" && kind(next) != "function_call_output" || says(next)) {
+        let count_text = |item: &Value| item.get("role").and_then(Value::as_str) == Some("assistant");
+        if !next.is_some_and(|next| kind(next) != "message" && kind(next) != "function_call_output" || count_text(next))
+        {
             let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
             let message = format!("Item '{id}' of type 'reasoning' was provided without its required following item.");
             return Err(refuse(&message, "input", None));

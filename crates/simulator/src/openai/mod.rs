@@ -1,14 +1,14 @@
-//! `OpenAI` and Azure `OpenAI`, and servers that speak as they do.
+//! `OpenAI`, Azure `OpenAI` and compatible servers.
 
 /// Chat Completions.
 mod chat;
-/// What is refused in a chat.
+/// Checks of a chat completion.
 mod check;
-/// What compatible servers do otherwise.
+/// The quirks of compatible servers.
 mod compatible;
-/// What is refused in the input of Responses.
+/// Checks of the input of Responses.
 mod items;
-/// Embeddings, models, moderations and the old completions.
+/// Embeddings, models, moderations and legacy completions.
 mod others;
 /// Responses.
 mod responses;
@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use super::received::Received;
 use super::wire::{Node, Reply, data_event, ordered};
-use super::{Ask, Provider};
+use super::{ApiRequest, Provider};
 
-/// The time of every reply, in seconds since 1970: replies are the same every day.
+/// The time of every reply, in seconds since 1970; fixed, so that replies are deterministic.
 const CREATED: i32 = 1_750_000_000;
 
-/// What the path names.
+/// The endpoint that the path names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Api {
     Chat,
@@ -36,24 +36,24 @@ enum Api {
     Unknown,
 }
 
-/// Who answers, by path and host: servers that are compatible differ in places.
+/// The server, by path and host: compatible servers differ in places.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Flavour {
+enum Quirks {
     OpenAi,
     /// With Azure's credentials, errors and additions.
     Azure,
     Mistral,
     DeepSeek,
-    /// Any other server: it takes fields that `OpenAI` does not know.
+    /// Any other server, which accepts unknown fields.
     Other,
 }
 
-/// Hosts of providers, by their ends.
-const HOSTS: &[(&str, Flavour)] = &[
-    ("mistral.ai", Flavour::Mistral),
-    ("deepseek.com", Flavour::DeepSeek),
-    ("openai.com", Flavour::OpenAi),
-    ("localhost", Flavour::OpenAi),
+/// Hosts of servers, by their ends.
+const HOSTS: &[(&str, Quirks)] = &[
+    ("mistral.ai", Quirks::Mistral),
+    ("deepseek.com", Quirks::DeepSeek),
+    ("openai.com", Quirks::OpenAi),
+    ("localhost", Quirks::OpenAi),
 ];
 
 /// Paths end with one of these, after any prefix.
@@ -69,16 +69,16 @@ const APIS: &[(&str, Api)] = &[
 /// An endpoint of `OpenAI`, of Azure or of a compatible server.
 struct OpenAi {
     api: Api,
-    flavour: Flavour,
-    /// The model or deployment, when the path names it.
+    quirks: Quirks,
+    /// The model or deployment in the path.
     path_model: Option<String>,
 }
 
-/// Takes every request that is left: what no provider knows is answered in the most spoken dialect.
+/// Takes every request that no other provider took.
 #[expect(clippy::unnecessary_wraps, reason = "one signature for all providers")]
 pub(super) fn find(received: &Received) -> Option<Box<dyn Provider>> {
     let path = received.path.as_str();
-    let flavour = flavour(received);
+    let quirks = quirks(received);
     let deployment = path.strip_prefix("/openai/deployments/").and_then(|rest| rest.split('/').next());
     let mut path_model = deployment.map(str::to_owned);
     let mut api = APIS.iter().find(|(end, _)| path.ends_with(end)).map_or(Api::Unknown, |(_, api)| *api);
@@ -86,25 +86,25 @@ pub(super) fn find(received: &Received) -> Option<Box<dyn Provider>> {
         api = Api::Models;
         path_model = Some(id.to_owned());
     }
-    Some(Box::new(OpenAi { api, flavour, path_model }))
+    Some(Box::new(OpenAi { api, quirks, path_model }))
 }
 
-fn flavour(received: &Received) -> Flavour {
+fn quirks(received: &Received) -> Quirks {
     let (path, host) = (received.path.as_str(), received.host.as_str());
-    // Bedrock has `OpenAI`'s API below the same path as Azure.
+    // Bedrock serves `OpenAI`'s API below the same path as Azure.
     if path.starts_with("/openai/") && !host.ends_with("amazonaws.com") {
-        return Flavour::Azure;
+        return Quirks::Azure;
     }
-    if let Some((_, flavour)) = HOSTS.iter().find(|(end, _)| host.ends_with(end)) {
-        return *flavour;
+    if let Some((_, quirks)) = HOSTS.iter().find(|(end, _)| host.ends_with(end)) {
+        return *quirks;
     }
     let nameless = host.is_empty() || host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
-    if nameless && path.starts_with("/v1/") { Flavour::OpenAi } else { Flavour::Other }
+    if nameless && path.starts_with("/v1/") { Quirks::OpenAi } else { Quirks::Other }
 }
 
 impl Provider for OpenAi {
     fn authenticate(&self, received: &Received) -> Result<(), Reply> {
-        let azure = self.flavour == Flavour::Azure;
+        let azure = self.quirks == Quirks::Azure;
         let key = if azure { received.key("api-key").or(received.bearer()) } else { received.bearer() };
         let problem = match key {
             Some(key) if !key.contains("invalid") => return Ok(()),
@@ -129,7 +129,7 @@ impl Provider for OpenAi {
                 error(StatusCode::UNAUTHORIZED, message, None, None)
             }
         };
-        Err(self.in_own_words(problem))
+        Err(self.in_provider_format(problem))
     }
 
     fn model<'a>(&'a self, body: &'a Value) -> Option<&'a str> {
@@ -137,14 +137,14 @@ impl Provider for OpenAi {
     }
 
     fn refuse(&self, status: StatusCode, message: &str, _retry_after: Option<u64>) -> Reply {
-        self.in_own_words(error(status, message, None, None))
+        self.in_provider_format(error(status, message, None, None))
     }
 
-    fn answer(&self, ask: &Ask) -> Result<Reply, Reply> {
-        self.reply(ask).map_err(|refusal| self.in_own_words(refusal))
+    fn answer(&self, request: &ApiRequest) -> Result<Reply, Reply> {
+        self.reply(request).map_err(|refusal| self.in_provider_format(refusal))
     }
 
-    fn interruption(&self, _first: bool) -> Bytes {
+    fn error_event(&self, _first: bool) -> Bytes {
         let (message, kind) = ("The server had an error while processing your request", "server_error");
         if self.api == Api::Responses {
             let data =
@@ -156,45 +156,45 @@ impl Provider for OpenAi {
 }
 
 impl OpenAi {
-    fn in_own_words(&self, refusal: Reply) -> Reply {
-        if self.flavour == Flavour::Mistral { compatible::flat(refusal) } else { refusal }
+    fn in_provider_format(&self, refusal: Reply) -> Reply {
+        if self.quirks == Quirks::Mistral { compatible::flat(refusal) } else { refusal }
     }
 
-    fn reply(&self, ask: &Ask) -> Result<Reply, Reply> {
-        let azure = self.flavour == Flavour::Azure;
-        let deployed = azure && ask.received.has_segment("deployments");
-        if deployed && ask.received.query("api-version").is_none_or(str::is_empty) {
+    fn reply(&self, request: &ApiRequest) -> Result<Reply, Reply> {
+        let azure = self.quirks == Quirks::Azure;
+        let deployed = azure && request.received.has_segment("deployments");
+        if deployed && request.received.query("api-version").is_none_or(str::is_empty) {
             let body = ordered!({"error": {"code": "404", "message": "Resource not found"}});
             return Err(Reply::json(StatusCode::NOT_FOUND, &body));
         }
         let method = if self.api == Api::Models { Method::GET } else { Method::POST };
         if self.api == Api::Unknown {
-            let message = format!("Invalid URL ({} {})", ask.received.method, ask.received.path);
+            let message = format!("Invalid URL ({} {})", request.received.method, request.received.path);
             return Err(error(StatusCode::NOT_FOUND, &message, None, None));
         }
-        if ask.received.method != method {
-            let message = format!("Not allowed to {} on {}", ask.received.method, ask.received.path);
+        if request.received.method != method {
+            let message = format!("Not allowed to {} on {}", request.received.method, request.received.path);
             return Err(error(StatusCode::METHOD_NOT_ALLOWED, &message, None, Some("method_not_supported")));
         }
         if self.api == Api::Models {
             return others::models(self.path_model.as_deref());
         }
-        let model = match self.model(&ask.body) {
+        let model = match self.model(&request.body) {
             Some(model) if model.contains("unknown") => return Err(unknown_model(model)),
             Some(model) if !model.is_empty() => model,
             None if self.api == Api::Moderations => "omni-moderation-latest",
             _ => return Err(error(StatusCode::BAD_REQUEST, "you must provide a model parameter", None, None)),
         };
         let reply = match self.api {
-            Api::Chat => chat::answer(ask, model, self.flavour),
-            Api::Completions => others::completions(ask, model),
-            Api::Embeddings => others::embeddings(ask, model),
-            Api::Moderations => others::moderations(ask, model),
-            Api::Responses => responses::answer(ask, model, self.flavour),
+            Api::Chat => chat::answer(request, model, self.quirks),
+            Api::Completions => others::completions(request, model),
+            Api::Embeddings => others::embeddings(request, model),
+            Api::Moderations => others::moderations(request, model),
+            Api::Responses => responses::answer(request, model, self.quirks),
             Api::Models | Api::Unknown => others::models(None),
         }?;
         Ok(reply
-            .header("x-request-id", format!("req_{:016x}", ask.id))
+            .header("x-request-id", format!("req_{:016x}", request.id))
             .header("openai-version", "2020-10-01")
             .header("openai-processing-ms", "1"))
     }
@@ -220,32 +220,33 @@ fn unknown_model(model: &str) -> Reply {
     error(StatusCode::NOT_FOUND, &message, None, Some("model_not_found"))
 }
 
-/// A parameter that must be there.
+/// The error about a missing parameter.
 fn missing(param: &str) -> Reply {
     let message = format!("Missing required parameter: '{param}'.");
     error(StatusCode::BAD_REQUEST, &message, Some(param), Some("missing_required_parameter"))
 }
 
-/// A parameter whose value cannot be.
+/// The error about an invalid parameter.
 fn invalid(param: &str, message: &str) -> Reply {
     error(StatusCode::BAD_REQUEST, &format!("Invalid '{param}': {message}"), Some(param), Some("invalid_value"))
 }
 
-/// The usage object of Chat Completions and of the old completions.
-fn usage(prompt_tokens: u64, reply_tokens: u64, thought_tokens: u64) -> Node {
-    let reply_tokens = reply_tokens + thought_tokens;
+/// The usage object of Chat Completions and of legacy completions.
+fn usage(prompt_tokens: u64, reply_tokens: u64, reasoning_tokens: u64) -> Node {
+    let reply_tokens = reply_tokens + reasoning_tokens;
     ordered!({
         "prompt_tokens": prompt_tokens,
         "completion_tokens": reply_tokens,
         "total_tokens": (prompt_tokens + reply_tokens),
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": thought_tokens, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
+            "reasoning_tokens": reasoning_tokens, "audio_tokens": 0,
+            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
         },
     })
 }
 
-/// Whether the body asks for a stream.
+/// Whether the body requests a stream.
 fn streams(body: &Value) -> bool {
     body.get("stream").and_then(Value::as_bool).unwrap_or(false)
 }
@@ -255,13 +256,13 @@ fn wants_usage(body: &Value) -> bool {
     body.pointer("/stream_options/include_usage").and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Whether a model is one of `OpenAI`'s own, which show nothing of what they think.
-fn is_own(model: &str) -> bool {
+/// Whether this is a model of `OpenAI`, which does not show its reasoning.
+fn is_openai_model(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     ["gpt-", "chatgpt", "codex", "o1", "o3", "o4"].iter().any(|start| name.starts_with(start))
 }
 
-/// Whether a model of `OpenAI`'s thinks always; these take no sampling settings.
+/// Whether this is a reasoning model of `OpenAI`, which takes no sampling settings.
 fn is_reasoning(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     let generation = name.strip_prefix("gpt-").and_then(|rest| rest.split(['.', '-']).next()?.parse::<u32>().ok());
@@ -269,7 +270,7 @@ fn is_reasoning(model: &str) -> bool {
     thinks || ["o1", "o3", "o4"].iter().any(|start| name.starts_with(start))
 }
 
-/// One piece of a text with its probability, and as many alternatives as are wanted.
+/// A token with its log probability and the requested number of alternatives.
 fn logprob(piece: &str, most: u64) -> Node {
     let token = || {
         let bytes: Vec<Node> = piece.bytes().map(|byte| Node::Count(u64::from(byte))).collect();

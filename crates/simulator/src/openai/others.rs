@@ -1,4 +1,4 @@
-//! Embeddings, models, moderations and the old completions.
+//! Embeddings, models, moderations and legacy completions.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -6,18 +6,18 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{CREATED, invalid, missing, streams, unknown_model, usage, wants_usage};
-use crate::Ask;
-use crate::answer::{End, Prompt, strings, tokens, vector};
+use crate::ApiRequest;
+use crate::answer::{FinishReason, Prompt, strings, tokens, vector};
 use crate::wire::{EVENTS, Node, Reply, data_event, ordered};
 
-/// Models that are listed; any other exists too.
+/// Models in the list of models. Others exist too.
 const MODELS: &[&str] =
     &["gpt-4o", "gpt-4o-mini", "gpt-5.4", "gpt-5.4-mini", "text-embedding-3-small", "omni-moderation-latest"];
 
-/// Numbers in an embedding when the request does not say, as `text-embedding-3-small` has.
+/// Default dimensions of an embedding, those of `text-embedding-3-small`.
 const DIMENSIONS: u64 = 1536;
 
-/// Most numbers that may be asked for.
+/// Most dimensions of an embedding.
 const MOST_DIMENSIONS: u64 = 4096;
 
 /// Categories of a moderation, each with the words that flag it. The others are never flagged.
@@ -62,13 +62,13 @@ fn input(item: &Value) -> Input<'_> {
     }
 }
 
-pub(super) fn embeddings(ask: &Ask, model: &str) -> Result<Reply, Reply> {
-    let inputs = inputs(&ask.body, "input")?;
-    let dimensions = ask.body.get("dimensions").and_then(Value::as_u64).unwrap_or(DIMENSIONS);
+pub(super) fn embeddings(request: &ApiRequest, model: &str) -> Result<Reply, Reply> {
+    let inputs = inputs(&request.body, "input")?;
+    let dimensions = request.body.get("dimensions").and_then(Value::as_u64).unwrap_or(DIMENSIONS);
     if !(1..=MOST_DIMENSIONS).contains(&dimensions) {
         return Err(invalid("dimensions", &format!("expected an integer from 1 to {MOST_DIMENSIONS}.")));
     }
-    let base64 = ask.body.get("encoding_format").and_then(Value::as_str) == Some("base64");
+    let base64 = request.body.get("encoding_format").and_then(Value::as_str) == Some("base64");
     let mut total = 0;
     let mut data = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
@@ -93,8 +93,8 @@ pub(super) fn embeddings(ask: &Ask, model: &str) -> Result<Reply, Reply> {
     Ok(Reply::json(StatusCode::OK, &reply))
 }
 
-pub(super) fn moderations(ask: &Ask, model: &str) -> Result<Reply, Reply> {
-    let results = inputs(&ask.body, "input")?.into_iter().map(|input| {
+pub(super) fn moderations(request: &ApiRequest, model: &str) -> Result<Reply, Reply> {
+    let results = inputs(&request.body, "input")?.into_iter().map(|input| {
         let text = if let Input::Text(text) = input { text.to_lowercase() } else { String::new() };
         let hits: Vec<bool> =
             CATEGORIES.iter().map(|(_, words)| words.iter().any(|word| text.contains(word))).collect();
@@ -110,7 +110,7 @@ pub(super) fn moderations(ask: &Ask, model: &str) -> Result<Reply, Reply> {
         })
     });
     let results: Vec<Node> = results.collect();
-    let reply = ordered!({"id": (format!("modr-{:016x}", ask.id)), "model": model, "results": results});
+    let reply = ordered!({"id": (format!("modr-{:016x}", request.id)), "model": model, "results": results});
     Ok(Reply::json(StatusCode::OK, &reply))
 }
 
@@ -126,33 +126,34 @@ pub(super) fn models(id: Option<&str>) -> Result<Reply, Reply> {
     }
 }
 
-pub(super) fn completions(ask: &Ask, model: &str) -> Result<Reply, Reply> {
+pub(super) fn completions(request: &ApiRequest, model: &str) -> Result<Reply, Reply> {
     let mut prompt = Prompt::default();
-    prompt.limit = ask.body.get("max_tokens").and_then(Value::as_u64);
-    for input in inputs(&ask.body, "prompt")? {
+    prompt.limit = request.body.get("max_tokens").and_then(Value::as_u64);
+    for input in inputs(&request.body, "prompt")? {
         if let Input::Text(text) = input {
             prompt.user(text);
         }
     }
-    prompt.stop = strings(ask.body.get("stop"));
-    let answer = prompt.answer(ask);
-    let finish = if answer.end == End::Limit { "length" } else { "stop" };
+    prompt.stop = strings(request.body.get("stop"));
+    let answer = prompt.answer(request);
+    let finish = if answer.end == FinishReason::Limit { "length" } else { "stop" };
     let completion = |text: &str, finish: Option<&str>| {
         ordered!({
-            "id": (format!("cmpl-{:016x}", ask.id)), "object": "text_completion", "created": CREATED, "model": model,
+            "id": (format!("cmpl-{:016x}", request.id)), "object": "text_completion",
+            "created": CREATED, "model": model,
             "choices": [{"text": text, "index": 0, "logprobs": null, "finish_reason": finish}],
         })
     };
     let spent = || usage(answer.prompt_tokens, answer.reply_tokens, 0);
-    if !streams(&ask.body) {
+    if !streams(&request.body) {
         return Ok(Reply::json(StatusCode::OK, &completion(&answer.text(), Some(finish)).and("usage", spent())));
     }
     let mut events: Vec<_> = answer.pieces.iter().map(|piece| data_event(&completion(piece, None))).collect();
     events.push(data_event(&completion("", Some(finish))));
-    if wants_usage(&ask.body) {
+    if wants_usage(&request.body) {
         events.push(data_event(&ordered!({
-            "id": (format!("cmpl-{:016x}", ask.id)), "object": "text_completion", "created": CREATED, "model": model,
-            "choices": [], "usage": (spent()),
+            "id": (format!("cmpl-{:016x}", request.id)), "object": "text_completion",
+            "created": CREATED, "model": model, "choices": [], "usage": (spent()),
         })));
     }
     events.push("data: [DONE]\n\n".into());

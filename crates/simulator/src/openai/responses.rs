@@ -5,19 +5,19 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::check::{is_strict, list};
-use super::{CREATED, Flavour, items, logprob, missing, streams};
-use crate::Ask;
-use crate::answer::{Answer, Choice, End, Prompt, halves};
-use crate::sign::{Owner, signature};
+use super::{CREATED, Quirks, items, logprob, missing, streams};
+use crate::ApiRequest;
+use crate::answer::{Answer, FinishReason, Prompt, ToolChoice, halves};
+use crate::sign::{SignatureOrigin, signature};
 use crate::wire::{EVENTS, Node, Reply, named_event, ordered};
 
-pub(super) fn answer(ask: &Ask, model: &str, flavour: Flavour) -> Result<Reply, Reply> {
-    let prompt = prompt(&ask.body)?;
-    if !ask.is_shown() {
-        items::check(&ask.body, model, is_strict(model, flavour))?;
+pub(super) fn answer(request: &ApiRequest, model: &str, quirks: Quirks) -> Result<Reply, Reply> {
+    let prompt = prompt(&request.body)?;
+    if !request.is_shown() {
+        items::check(&request.body, model, is_strict(model, quirks))?;
     }
-    let response = Response { id: ask.id, model, answer: prompt.answer(ask), body: &ask.body };
-    if streams(&ask.body) {
+    let response = Response { id: request.id, model, answer: prompt.answer(request), body: &request.body };
+    if streams(&request.body) {
         return Ok(Reply::events(EVENTS, response.stream()));
     }
     Ok(Reply::json(StatusCode::OK, &response.object(true)))
@@ -25,7 +25,7 @@ pub(super) fn answer(ask: &Ask, model: &str, flavour: Flavour) -> Result<Reply, 
 
 fn prompt(body: &Value) -> Result<Prompt, Reply> {
     let mut prompt = Prompt::default();
-    prompt.says(body.get("instructions").and_then(Value::as_str).unwrap_or_default());
+    prompt.count_text(body.get("instructions").and_then(Value::as_str).unwrap_or_default());
     match body.get("input") {
         Some(Value::String(text)) => prompt.user(text),
         Some(Value::Array(items)) => items.iter().for_each(|item| read_item(&mut prompt, item)),
@@ -37,13 +37,13 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
         }
     }
     prompt.choice = match body.get("tool_choice") {
-        Some(Value::String(word)) if word == "none" => Choice::None,
-        Some(Value::String(word)) if word == "required" => Choice::Any,
+        Some(Value::String(word)) if word == "none" => ToolChoice::None,
+        Some(Value::String(word)) if word == "required" => ToolChoice::Any,
         Some(choice @ Value::Object(_)) => {
             let name = choice.get("name").and_then(Value::as_str);
-            name.map_or(Choice::Any, |name| Choice::Named(name.to_owned()))
+            name.map_or(ToolChoice::Any, |name| ToolChoice::Named(name.to_owned()))
         }
-        _ => Choice::Auto,
+        _ => ToolChoice::Auto,
     };
     prompt.limit = body.get("max_output_tokens").and_then(Value::as_u64);
     prompt.schema = match body.pointer("/text/format/type").and_then(Value::as_str) {
@@ -72,7 +72,7 @@ fn read_item(prompt: &mut Prompt, item: &Value) {
         }
         "function_call" => {
             for field in ["name", "arguments"] {
-                prompt.says(item.get(field).and_then(Value::as_str).unwrap_or_default());
+                prompt.count_text(item.get(field).and_then(Value::as_str).unwrap_or_default());
             }
             return;
         }
@@ -84,10 +84,10 @@ fn read_item(prompt: &mut Prompt, item: &Value) {
         Some(Value::Array(parts)) => texts(prompt, parts),
         _ => String::new(),
     };
-    if item.get("role").and_then(Value::as_str) == Some("user") { prompt.user(&text) } else { prompt.says(&text) }
+    if item.get("role").and_then(Value::as_str) == Some("user") { prompt.user(&text) } else { prompt.count_text(&text) }
 }
 
-/// The text of parts; everything else in them is counted.
+/// The text of parts. Other content is counted.
 fn texts(prompt: &mut Prompt, parts: &[Value]) -> String {
     let mut texts = Vec::new();
     for part in parts {
@@ -114,7 +114,7 @@ enum Item<'a> {
     Call(usize),
 }
 
-/// Events in the making: each is numbered.
+/// The events of a stream with their sequence numbers.
 struct Events(Vec<Bytes>);
 
 impl Events {
@@ -130,9 +130,9 @@ impl Events {
 }
 
 impl Response<'_> {
-    /// The response, begun or done.
+    /// The response object, at its start or its end.
     fn object(&self, done: bool) -> Node {
-        let cut_short = self.answer.end == End::Limit;
+        let cut_short = self.answer.end == FinishReason::Limit;
         let incomplete = (done && cut_short).then(|| ordered!({"reason": "max_output_tokens"}));
         let output =
             if done { self.items().into_iter().map(|item| self.item(item, true)).collect() } else { Vec::new() };
@@ -160,7 +160,7 @@ impl Response<'_> {
     fn status(&self, done: bool) -> &'static str {
         match (done, &self.answer.end) {
             (false, _) => "in_progress",
-            (true, End::Limit) => "incomplete",
+            (true, FinishReason::Limit) => "incomplete",
             (true, _) => "completed",
         }
     }
@@ -169,13 +169,13 @@ impl Response<'_> {
         let (input, output) = (self.answer.prompt_tokens, self.answer.output_tokens());
         ordered!({
             "input_tokens": input, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": output, "output_tokens_details": {"reasoning_tokens": (self.answer.thought_tokens)},
+            "output_tokens": output, "output_tokens_details": {"reasoning_tokens": (self.answer.reasoning_tokens)},
             "total_tokens": (input + output),
         })
     }
 
     fn items(&self) -> Vec<Item<'_>> {
-        let mut items: Vec<Item> = self.answer.thought.as_deref().map(Item::Reasoning).into_iter().collect();
+        let mut items: Vec<Item> = self.answer.reasoning.as_deref().map(Item::Reasoning).into_iter().collect();
         if self.answer.calls.is_empty() {
             items.push(Item::Message);
         }
@@ -183,7 +183,7 @@ impl Response<'_> {
         items
     }
 
-    /// An item, begun or done.
+    /// An output item, at its start or its end.
     fn item(&self, item: Item, done: bool) -> Node {
         let id = self.item_id(item);
         match item {
@@ -192,12 +192,12 @@ impl Response<'_> {
                 let status = self.status(done);
                 ordered!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
             }
-            Item::Reasoning(thought) => {
+            Item::Reasoning(reasoning) => {
                 let summary: Vec<Node> =
-                    if done && self.summarises() { vec![summary_part(thought)] } else { Vec::new() };
+                    if done && self.summarises() { vec![summary_part(reasoning)] } else { Vec::new() };
                 let item = ordered!({"id": id, "type": "reasoning", "summary": summary});
                 if self.includes("reasoning.encrypted_content") {
-                    item.and("encrypted_content", signature(Owner::OpenAi, thought))
+                    item.and("encrypted_content", signature(SignatureOrigin::OpenAi, reasoning))
                 } else {
                     item
                 }
@@ -226,7 +226,7 @@ impl Response<'_> {
         self.answer.calls.get(number).map(|call| call.arguments.to_string()).unwrap_or_default()
     }
 
-    /// Whether the request wants to read the thought.
+    /// Whether the request includes a summary of the reasoning.
     fn summarises(&self) -> bool {
         self.body.pointer("/reasoning/summary").is_some_and(Value::is_string)
     }
@@ -241,10 +241,10 @@ impl Response<'_> {
         Node::List(pieces.iter().filter(|_| wanted).map(|piece| logprob(piece, most)).collect())
     }
 
-    /// The one part of the message; without a text it has only begun.
+    /// The part of the message; without a text at its start event.
     fn part(&self, text: Option<&str>) -> Node {
         let shown = text.unwrap_or_default();
-        if self.answer.end == End::Refused {
+        if self.answer.end == FinishReason::Refused {
             return ordered!({"type": "refusal", "refusal": shown});
         }
         let pieces = if text.is_some() { self.answer.pieces.as_slice() } else { &[] };
@@ -263,7 +263,7 @@ impl Response<'_> {
                 self.stream_item(&mut events, *item, index);
             }
         }
-        let end = if self.answer.end == End::Limit { "response.incomplete" } else { "response.completed" };
+        let end = if self.answer.end == FinishReason::Limit { "response.incomplete" } else { "response.completed" };
         events.push(end, ordered!({"response": (self.object(true))}));
         events.0
     }
@@ -271,7 +271,7 @@ impl Response<'_> {
     fn stream_item(&self, events: &mut Events, item: Item, index: usize) {
         events.push("response.output_item.added", ordered!({"output_index": index, "item": (self.item(item, false))}));
         match item {
-            Item::Reasoning(thought) if self.summarises() => self.stream_summary(events, thought, index),
+            Item::Reasoning(reasoning) if self.summarises() => self.stream_summary(events, reasoning, index),
             Item::Reasoning(_) => {}
             Item::Message => self.stream_text(events, index),
             Item::Call(number) => {
@@ -284,7 +284,7 @@ impl Response<'_> {
         events.push("response.output_item.done", ordered!({"output_index": index, "item": (self.item(item, true))}));
     }
 
-    /// All calls at once: begun one after the other, their arguments in turn, ended one after the other.
+    /// Streams all calls at once, with their arguments interleaved.
     fn stream_interleaved(&self, events: &mut Events, items: &[Item]) {
         let mut calls = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -324,15 +324,15 @@ impl Response<'_> {
         events.push("response.function_call_arguments.done", done);
     }
 
-    fn stream_summary(&self, events: &mut Events, thought: &str, index: usize) {
-        let id = self.item_id(Item::Reasoning(thought));
+    fn stream_summary(&self, events: &mut Events, reasoning: &str, index: usize) {
+        let id = self.item_id(Item::Reasoning(reasoning));
         let place = || ordered!({"item_id": (&id), "output_index": index, "summary_index": 0});
         events.push("response.reasoning_summary_part.added", place().and("part", summary_part("")));
-        for half in halves(thought) {
+        for half in halves(reasoning) {
             events.push("response.reasoning_summary_text.delta", place().and("delta", half));
         }
-        events.push("response.reasoning_summary_text.done", place().and("text", thought));
-        events.push("response.reasoning_summary_part.done", place().and("part", summary_part(thought)));
+        events.push("response.reasoning_summary_text.done", place().and("text", reasoning));
+        events.push("response.reasoning_summary_part.done", place().and("part", summary_part(reasoning)));
     }
 
     fn stream_text(&self, events: &mut Events, index: usize) {
@@ -340,7 +340,7 @@ impl Response<'_> {
         let place = || ordered!({"item_id": (&id), "output_index": index, "content_index": 0});
         let text = self.answer.text();
         events.push("response.content_part.added", place().and("part", self.part(None)));
-        if self.answer.end == End::Refused {
+        if self.answer.end == FinishReason::Refused {
             for piece in &self.answer.pieces {
                 events.push("response.refusal.delta", place().and("delta", piece));
             }

@@ -60,7 +60,8 @@ async fn a_conversation_is_answered() {
     assert_eq!(post_to(arn, "converse", &converse("hi")).await.status, 200);
     let stopped = with(
         converse("Say: one two three"),
-        &json!({"inferenceConfig": {"stopSequences": ["two"]}, "additionalModelResponseFieldPaths": ["/stop_sequence"]}),
+        &json!({"inferenceConfig": {"stopSequences": ["two"]},
+                "additionalModelResponseFieldPaths": ["/stop_sequence"]}),
     );
     check_pointers(
         &post("converse", &stopped).await.json(),
@@ -93,7 +94,7 @@ async fn a_conversation_streams_in_frames() {
 }
 
 #[tokio::test]
-async fn two_calls_go_round_with_their_thoughts() {
+async fn two_calls_and_their_reasoning_make_a_round_trip() {
     let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
     let extra = json!({"toolConfig": tools(), "additionalModelRequestFields": thinking});
     let mut body = with(converse("Use tools in parallel, redacted"), &extra);
@@ -124,9 +125,9 @@ async fn two_calls_go_round_with_their_thoughts() {
     let mut unsigned = body.clone();
     unsigned["messages"][1]["content"][0]["reasoningContent"]["reasoningText"]["text"] = "another".into();
     assert!(post("converse", &unsigned).await.text.contains("Invalid `signature`"));
-    let mut thoughtless = body.clone();
-    thoughtless["messages"][1]["content"].as_array_mut().unwrap().drain(..2);
-    assert!(post("converse", &thoughtless).await.text.contains("Expected `thinking`"));
+    let mut without_reasoning = body.clone();
+    without_reasoning["messages"][1]["content"].as_array_mut().unwrap().drain(..2);
+    assert!(post("converse", &without_reasoning).await.text.contains("Expected `thinking`"));
     let mut lost = body;
     lost["messages"][2]["content"].as_array_mut().unwrap().truncate(1);
     assert!(post("converse", &lost).await.text.contains("Expected toolResult blocks at messages.2.content"));
@@ -213,8 +214,8 @@ async fn embeddings_and_counts() {
     assert_eq!(post_to(cohere, "invoke", &many).await.json()["embeddings"].as_array().unwrap().len(), 2);
     let typed = with(many, &json!({"embedding_types": ["float"]}));
     assert_eq!(post_to(cohere, "invoke", &typed).await.json()["embeddings"]["float"].as_array().unwrap().len(), 2);
-    let untold = post_to(cohere, "invoke", &json!({"texts": ["one"]})).await;
-    assert!(untold.text.contains("required key [input_type]"));
+    let without_type = post_to(cohere, "invoke", &json!({"texts": ["one"]})).await;
+    assert!(without_type.text.contains("required key [input_type]"));
 
     let count = json!({"input": {"converse": {"messages": [user("Explain how AI works in a few words")]}}});
     assert_eq!(post("count-tokens", &count).await.json(), json!({"inputTokens": 8}));

@@ -13,7 +13,7 @@ use super::super::{Options, serve};
 const BUFFERED: &str = r#"{"model":"m","messages":[{"role":"user","content":"Say: one two three four"}]}"#;
 const STREAM: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Say: one two three four"}]}"#;
 
-/// A simulator on a port of its own, until the value is dropped.
+/// A simulator on its own port, until the value is dropped.
 struct Running {
     address: SocketAddr,
     _stop: oneshot::Sender<()>,

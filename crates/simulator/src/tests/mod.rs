@@ -71,7 +71,7 @@ async fn send_to(options: Options, method: &str, target: &str, headers: &[(&str,
     Answer { status: parts.status, headers: parts.headers, text, bytes: bytes.to_vec() }
 }
 
-/// Where a reply names the tokens, and what it says there.
+/// Checks values in a reply by their JSON pointers.
 fn check_pointers(value: &Value, expect: &[(&str, Value)]) {
     for (pointer, expected) in expect {
         assert_eq!(value.pointer(pointer), Some(expected), "{pointer} of {value:#}");

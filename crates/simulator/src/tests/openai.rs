@@ -13,7 +13,8 @@ async fn post(path: &str, body: &Value) -> Answer {
 }
 
 fn chat(prompt: &str) -> Value {
-    json!({"model": "gpt-4o", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]})
+    let messages = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]);
+    json!({"model": "gpt-4o", "messages": messages})
 }
 
 fn with(mut body: Value, fields: &Value) -> Value {

@@ -1,4 +1,4 @@
-//! What providers refuse, in their words: a row is a change to a good request, and what is said about it.
+//! Refusals: each row changes a valid request and names a part of the provider's error message.
 
 use serde_json::{Value, json};
 
@@ -62,15 +62,19 @@ async fn anthropic_refuses_turns_that_do_not_fit() {
     check(loop_with(json!([call("a")]), json!([result("a"), result("c")])), "unexpected `tool_use_id`").await;
     check(loop_with(json!([call("a"), call("a")]), json!([result("a")])), "must be unique").await;
     check(loop_with(json!([call("a.b")]), json!([result("a.b")])), "should match pattern").await;
-    let thought = json!({"type": "thinking", "thinking": "x", "signature": "c2ln"});
-    check(loop_with(json!([thought]), json!("x")), "Invalid `signature` in `thinking` block").await;
+    let reasoning = json!({"type": "thinking", "thinking": "x", "signature": "c2ln"});
+    check(loop_with(json!([reasoning]), json!("x")), "Invalid `signature` in `thinking` block").await;
     let hidden = json!({"type": "redacted_thinking", "data": "c2ln"});
     check(loop_with(json!([hidden]), json!("x")), "Invalid `data` in `redacted_thinking` block").await;
     let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
     check(with(loop_with(json!([call("a")]), json!([result("a")])), &thinking), "but found `tool_use`").await;
     // Messages of one role are one turn: results may come in several.
-    let merged = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [call("a"), call("b")]},
-        {"role": "user", "content": [result("a")]}, {"role": "user", "content": [result("b"), text("go on")]}]});
+    let merged = json!({"messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [call("a"), call("b")]},
+        {"role": "user", "content": [result("a")]},
+        {"role": "user", "content": [result("b"), text("go on")]},
+    ]});
     let body = with(claude("claude-sonnet-4-5"), &merged).to_string();
     assert_eq!(send("POST", "/v1/messages", &ANTHROPIC, &body).await.status, 200);
 }
@@ -107,7 +111,7 @@ async fn anthropic_refuses_settings_by_model() {
     check(new, last.clone(), "assistant message prefill").await;
     let body = with(claude(old), &last).to_string();
     assert_eq!(send("POST", "/v1/messages", &ANTHROPIC, &body).await.status, 200);
-    // A request that is only shown is not judged.
+    // A request for an echo is not validated.
     let echo = with(claude("echo"), &json!({"n": 1})).to_string();
     assert_eq!(send("POST", "/v1/messages", &ANTHROPIC, &echo).await.status, 200);
 }
@@ -195,7 +199,7 @@ async fn gemini_wants_results_and_signatures_to_fit_their_calls() {
     let own = post(newest, &[]).await.json()["candidates"][0]["content"].take();
     assert!(own["parts"][0]["thoughtSignature"].is_string(), "{own}");
     assert_eq!(post(newest, &[own, results(1)]).await.status, 200);
-    // What came before the user spoke again need not be signed.
+    // Calls before the last text of the user need no signature.
     let again = json!({"role": "user", "parts": [{"text": "thanks"}]});
     assert_eq!(post(newest, &[calls, results(2), again]).await.status, 200);
 }
@@ -224,7 +228,7 @@ async fn openai_refuses_what_it_does_not_know() {
     check("gpt-4o", tool(json!({"name": "a.b"})), "does not match pattern").await;
     let open = json!({"name": "f", "strict": true, "parameters": {"type": "object", "properties": {}}});
     check("gpt-4o", tool(open), "'additionalProperties' is required").await;
-    // Other servers take what they like.
+    // Other servers accept unknown fields.
     let body = json!({"model": "gpt-4o", "top_k": 1, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     let other = [BEARER, ("host", "models.example")];
     assert_eq!(send("POST", "/v1/chat/completions", &other, &body).await.status, 200);
@@ -250,9 +254,9 @@ async fn responses_refuse_items_that_do_not_fit() {
     check(input(json!([{"role": "user", "content": [{"type": "text", "text": "x"}]}])), "Invalid value: 'text'").await;
     check(input(json!([{"role": "assistant", "content": [{"type": "input_text", "text": "x"}]}])), "'input_text'")
         .await;
-    let thought = json!({"type": "reasoning", "id": "rs_1", "summary": []});
-    check(input(json!([thought])), "without its required following item").await;
-    check(input(json!([with(thought, &json!({"encrypted_content": "x"}))])), "could not be verified").await;
+    let reasoning = json!({"type": "reasoning", "id": "rs_1", "summary": []});
+    check(input(json!([reasoning])), "without its required following item").await;
+    check(input(json!([with(reasoning, &json!({"encrypted_content": "x"}))])), "could not be verified").await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Thoughts, refusals, media, stops, probabilities and calls in parallel, in every dialect.
+//! Reasoning, refusals, media, stop sequences, log probabilities and parallel calls, in every dialect.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Answer, check_pointers, send};
 const ANTHROPIC: [(&str, &str); 2] = [("x-api-key", "k"), ("anthropic-version", "2023-06-01")];
 const BEARER: (&str, &str) = ("authorization", "Bearer k");
 const GEMINI: (&str, &str) = ("x-goog-api-key", "k");
-const THOUGHT: &str = "Thinking about: Say: yes";
+const REASONING: &str = "Thinking about: Say: yes";
 
 fn with(mut body: Value, fields: &Value) -> Value {
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -48,19 +48,20 @@ async fn chats_think_and_show_it_where_the_server_does() {
     assert_eq!(reply["usage"]["completion_tokens"], spent + 1);
     let shown = json!({"model": "qwen3", "reasoning_effort": "low", "stream": true});
     let events = chat(shown.clone()).await.events();
-    assert_eq!(joined(&events, "/choices/0/delta/reasoning_content"), THOUGHT);
+    assert_eq!(joined(&events, "/choices/0/delta/reasoning_content"), REASONING);
     assert_eq!(joined(&events, "/choices/0/delta/content"), "yes");
     assert_eq!(
         chat(with(shown, &json!({"stream": false}))).await.json()["choices"][0]["message"]["reasoning_content"],
-        THOUGHT
+        REASONING
     );
     assert_eq!(chat(json!({"reasoning_effort": "none"})).await.json()["usage"]["completion_tokens"], 1);
 
-    let body = json!({"model": "magistral", "reasoning_effort": "high", "messages": [{"role": "user", "content": "Say: yes"}]});
+    let body = json!({"model": "magistral", "reasoning_effort": "high",
+                      "messages": [{"role": "user", "content": "Say: yes"}]});
     let mistral = send("POST", "/v1/chat/completions", &[BEARER, ("host", "api.mistral.ai")], &body.to_string()).await;
     check_pointers(
         &mistral.json()["choices"][0]["message"],
-        &[("/content/0/thinking/0/text", THOUGHT.into()), ("/content/1/text", "yes".into())],
+        &[("/content/0/thinking/0/text", REASONING.into()), ("/content/1/text", "yes".into())],
     );
 }
 
@@ -72,19 +73,20 @@ async fn responses_think_in_items() {
         &reply,
         &[
             ("/output/0/type", "reasoning".into()),
-            ("/output/0/summary/0/text", THOUGHT.into()),
+            ("/output/0/summary/0/text", REASONING.into()),
             ("/output/1/content/0/text", "yes".into()),
         ],
     );
     let events = responses(with(wanted, &json!({"stream": true}))).await.events();
     let deltas = events.iter().filter(|event| event["type"] == "response.reasoning_summary_text.delta");
-    assert_eq!(deltas.map(|event| event["delta"].as_str().unwrap()).collect::<String>(), THOUGHT);
+    assert_eq!(deltas.map(|event| event["delta"].as_str().unwrap()).collect::<String>(), REASONING);
     let last = &events.last().unwrap()["response"]["output"];
     assert_eq!(
         (&last[0]["summary"], &last[1]["content"]),
         (&reply["output"][0]["summary"], &reply["output"][1]["content"])
     );
-    let again = json!([{"role": "user", "content": "a"}, reply["output"][0], reply["output"][1], {"role": "user", "content": "b"}]);
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let again = json!([user("a"), reply["output"][0], reply["output"][1], user("b")]);
     assert_eq!(responses(json!({"input": again})).await.status, 200);
 }
 
@@ -117,18 +119,18 @@ async fn gemini_thinks_in_parts() {
     let reply = gemini("generateContent", wanted.clone()).await.json();
     check_pointers(
         &reply["candidates"][0]["content"],
-        &[("/parts/0/thought", true.into()), ("/parts/0/text", THOUGHT.into()), ("/parts/1/text", "yes".into())],
+        &[("/parts/0/thought", true.into()), ("/parts/0/text", REASONING.into()), ("/parts/1/text", "yes".into())],
     );
     let usage = &reply["usageMetadata"];
     assert_eq!(usage["candidatesTokenCount"], 1);
     assert!(usage["thoughtsTokenCount"].as_u64() > Some(0));
     let events = gemini("streamGenerateContent?alt=sse", wanted).await.events();
-    let thoughts: Vec<&Value> = events
+    let reasoning: Vec<&Value> = events
         .iter()
         .map(|event| &event["candidates"][0]["content"]["parts"][0])
         .filter(|part| part["thought"] == true)
         .collect();
-    assert_eq!(thoughts.len(), 2);
+    assert_eq!(reasoning.len(), 2);
     let hidden = json!({"generationConfig": {"thinkingConfig": {"thinkingBudget": 100}}});
     let hidden = gemini("generateContent", hidden).await.json();
     assert_eq!(hidden["candidates"][0]["content"]["parts"][0]["text"], "yes");

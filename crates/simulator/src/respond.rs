@@ -1,4 +1,4 @@
-//! A reply and its faults, step by step onto the connection.
+//! Responses whose bodies are sent step by step, with the faults that concern the connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,25 +12,25 @@ use futures_util::stream;
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
-use super::Traffic;
+use super::RequestCounts;
 use super::fault::{Faults, Reset};
 use super::serve::Connection;
 use super::wire::{Content, Reply};
 
-/// Time for what was written to leave this process before the connection is reset: a reset throws away what did not.
+/// Time for written bytes to leave the process before a reset of the connection discards them.
 const FLUSH: Duration = Duration::from_millis(20);
 
-/// Counts one request as started, and at its end as finished or, when it is dropped before, as cancelled.
-pub(super) struct Ticket {
-    traffic: Arc<Traffic>,
+/// Counts one request: as started, then as finished, or as cancelled when it is dropped before its end.
+pub(super) struct RequestCounter {
+    counts: Arc<RequestCounts>,
     finished: bool,
 }
 
-impl Ticket {
+impl RequestCounter {
     /// Counts the start.
-    pub(super) fn start(traffic: Arc<Traffic>) -> Self {
-        traffic.started.fetch_add(1, Ordering::SeqCst);
-        Self { traffic, finished: false }
+    pub(super) fn start(counts: Arc<RequestCounts>) -> Self {
+        counts.started.fetch_add(1, Ordering::SeqCst);
+        Self { counts, finished: false }
     }
 
     fn finish(&mut self) {
@@ -38,14 +38,14 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for RequestCounter {
     fn drop(&mut self) {
-        let outcome = if self.finished { &self.traffic.finished } else { &self.traffic.cancelled };
+        let outcome = if self.finished { &self.counts.finished } else { &self.counts.cancelled };
         outcome.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// One thing that happens to a body.
+/// One step of sending a body.
 #[derive(Debug, PartialEq)]
 enum Step {
     Send(Bytes),
@@ -56,56 +56,55 @@ enum Step {
     Reset,
 }
 
-/// Turns a reply into a response whose body does what the faults ask.
-pub(super) async fn play(
+/// Makes a response whose body applies the faults while it is sent.
+pub(super) async fn respond(
     reply: Reply,
     faults: &Faults,
     connection: Option<Connection>,
-    mut ticket: Ticket,
+    mut counter: RequestCounter,
 ) -> Response {
     if faults.reset == Some(Reset::Before)
         && let Some(connection) = connection
     {
-        ticket.finish();
+        counter.finish();
         connection.reset();
         return std::future::pending().await;
     }
     let (mut response, content) = reply.into_parts();
     let media_type = match &content {
-        Content::Whole { media_type, .. } | Content::Events { media_type, .. } => *media_type,
+        Content::Buffered { media_type, .. } | Content::Events { media_type, .. } => *media_type,
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     let steps = match content {
-        Content::Whole { bytes, .. } if is_plain(faults) => {
-            ticket.finish();
+        Content::Buffered { bytes, .. } if is_plain(faults) => {
+            counter.finish();
             *response.body_mut() = Body::from(bytes);
             return response;
         }
-        Content::Whole { bytes, .. } => {
+        Content::Buffered { bytes, .. } => {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-            whole_script(&bytes, faults)
+            buffered_steps(&bytes, faults)
         }
         Content::Events { events, .. } => {
             response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
-            event_script(events, faults)
+            stream_steps(events, faults)
         }
     };
-    let player =
-        Player { steps: steps.into(), rest: Bytes::new(), split: faults.split, begun: false, connection, ticket };
-    *response.body_mut() = Body::from_stream(stream::unfold(player, |mut player| async move {
-        player.next().await.map(|item| (item, player))
-    }));
+    let body =
+        BodySteps { steps: steps.into(), rest: Bytes::new(), split: faults.split, begun: false, connection, counter };
+    *response.body_mut() =
+        Body::from_stream(stream::unfold(body, |mut body| async move { body.next().await.map(|item| (item, body)) }));
     response
 }
 
-/// Whether nothing is to happen to the body on its way.
+/// Whether no fault concerns the sending of the body.
 fn is_plain(faults: &Faults) -> bool {
     let Faults { first_token_delay, cut, reset, split, .. } = faults;
     first_token_delay.is_none() && cut.is_none() && reset.is_none() && split.is_none()
 }
 
-/// A buffered reply: cut and reset come after half of it.
-fn whole_script(bytes: &Bytes, faults: &Faults) -> Vec<Step> {
+/// The steps of a buffered reply. A cut or reset comes after half of it.
+fn buffered_steps(bytes: &Bytes, faults: &Faults) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(faults.first_token_delay.map(Step::Wait));
     let half = bytes.slice(..bytes.len() / 2);
@@ -118,8 +117,8 @@ fn whole_script(bytes: &Bytes, faults: &Faults) -> Vec<Step> {
     steps
 }
 
-/// A stream: cut comes after so many events, reset in the middle.
-fn event_script(events: Vec<Bytes>, faults: &Faults) -> Vec<Step> {
+/// The steps of a stream. A cut comes after the given number of events, a reset in the middle.
+fn stream_steps(events: Vec<Bytes>, faults: &Faults) -> Vec<Step> {
     let (sent, end) = match (faults.reset, faults.cut) {
         (Some(Reset::Before | Reset::Headers), _) => (0, Some(Step::Reset)),
         (Some(Reset::Mid), _) => (events.len() / 2, Some(Step::Reset)),
@@ -138,20 +137,20 @@ fn event_script(events: Vec<Bytes>, faults: &Faults) -> Vec<Step> {
     steps
 }
 
-struct Player {
+struct BodySteps {
     steps: VecDeque<Step>,
-    /// What is left of the piece that is being split.
+    /// The rest of the piece that is being split.
     rest: Bytes,
     split: Option<usize>,
     begun: bool,
     connection: Option<Connection>,
-    ticket: Ticket,
+    counter: RequestCounter,
 }
 
-impl Player {
+impl BodySteps {
     async fn next(&mut self) -> Option<Result<Bytes, io::Error>> {
         if std::mem::replace(&mut self.begun, true) {
-            // Lets the server write what it has, so that each piece leaves on its own, as from a model that is thinking.
+            // Lets the server write each piece on its own, as a model that generates tokens does.
             tokio::task::yield_now().await;
         }
         loop {
@@ -159,7 +158,7 @@ impl Player {
                 let size = self.split.unwrap_or(usize::MAX).min(self.rest.len());
                 let piece = self.rest.split_to(size);
                 if self.rest.is_empty() && self.steps.is_empty() {
-                    self.ticket.finish();
+                    self.counter.finish();
                 }
                 return Some(Ok(piece));
             }
@@ -167,13 +166,13 @@ impl Player {
                 Some(Step::Send(bytes)) => self.rest = bytes,
                 Some(Step::Wait(time)) => tokio::time::sleep(time).await,
                 Some(Step::Fail) => {
-                    self.ticket.finish();
-                    // The body's error ends the connection at once, with what was not written yet.
+                    self.counter.finish();
+                    // The error ends the connection at once and discards what was not written yet.
                     tokio::time::sleep(FLUSH).await;
-                    return Some(Err(io::Error::other("cut, as the request asked")));
+                    return Some(Err(io::Error::other("cut by a fault of the request")));
                 }
                 Some(Step::Reset) => {
-                    self.ticket.finish();
+                    self.counter.finish();
                     tokio::time::sleep(FLUSH).await;
                     let Some(connection) = &self.connection else {
                         return Some(Err(io::Error::from(io::ErrorKind::ConnectionReset)));
@@ -182,7 +181,7 @@ impl Player {
                     return std::future::pending().await;
                 }
                 None => {
-                    self.ticket.finish();
+                    self.counter.finish();
                     return None;
                 }
             }
@@ -196,7 +195,7 @@ mod tests {
 
     fn check(faults: &Faults, expect: &[Step]) {
         let events = ["a", "b", "c", "d"].map(Bytes::from).to_vec();
-        assert_eq!(event_script(events, faults), expect, "{faults:?}");
+        assert_eq!(stream_steps(events, faults), expect, "{faults:?}");
     }
 
     fn send(text: &'static str) -> Step {
@@ -222,6 +221,6 @@ mod tests {
     #[test]
     fn a_buffered_reply_is_cut_at_its_half() {
         let cut = Faults { cut: Some(3), ..Faults::default() };
-        assert_eq!(whole_script(&Bytes::from("abcdef"), &cut), [send("abc"), Step::Fail]);
+        assert_eq!(buffered_steps(&Bytes::from("abcdef"), &cut), [send("abc"), Step::Fail]);
     }
 }
