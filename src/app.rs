@@ -1,6 +1,7 @@
 //! Wiring, and the order of starting and stopping.
 
 mod publisher;
+mod simulator;
 mod tasks;
 
 use std::{
@@ -35,7 +36,6 @@ use crate::{
     compile::{Env, Install, Objects, Scope},
     proxy::{BindStates, Listeners, Settings, Shared},
     publish::{self, Published, Replica},
-    simulator,
     snapshot::{self, Snapshot, Snapshots},
     source::{
         file::{self, LoadOptions},
@@ -88,12 +88,13 @@ async fn stop_signal() -> anyhow::Result<()> {
 }
 
 async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
+    simulator::ensure()?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
     println!("simulating providers on http://{}", listener.local_addr()?);
     let stop = async {
         let _ = stop_signal().await;
     };
-    simulator::serve(listener, simulator::Options::default(), stop).await?;
+    simulator::serve(listener, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -275,11 +276,11 @@ fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Ar
 }
 
 async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow::Result<std::net::SocketAddr> {
+    simulator::ensure()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for simulated providers")?;
     let address = listener.local_addr()?;
     let closed = stop.clone().cancelled_owned();
-    let options = simulator::Options::default();
-    tasks.spawn("provider simulator", async move { stopped(simulator::serve(listener, options, closed).await) });
+    tasks.spawn("provider simulator", async move { stopped(simulator::serve(listener, closed).await) });
     Ok(address)
 }
 

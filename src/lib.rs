@@ -31,8 +31,6 @@ pub mod compile;
 pub mod source;
 /// What the cluster is told: conditions, Services, Events, by the one replica that holds the Lease.
 pub mod publish;
-/// Practice without spending tokens: a provider simulator.
-pub mod simulator;
 /// The request path, in its order.
 pub mod proxy;
 /// Operators' views, on a port of their own.

@@ -48,7 +48,7 @@ fn file(path: &Path) -> Option<File> {
 }
 
 /// The folders with the source of a package.
-const PACKAGES: [&str; 2] = ["src", "crates/dialects/src"];
+const PACKAGES: [&str; 3] = ["src", "crates/dialects/src", "crates/simulator/src"];
 
 /// The Rust files of all packages that are not tests as a whole.
 fn sources() -> Vec<File> {

@@ -83,6 +83,7 @@ fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
 }
 
 #[test]
+#[cfg(feature = "simulator")]
 fn simulated_providers_ask_no_cloud() {
     let metadata = metadata_server(&Arc::new(AtomicBool::new(true)));
     let entry = llm("vertexai", "none", 443, &json!({"authToken": {"kind": "Workload"}}));
