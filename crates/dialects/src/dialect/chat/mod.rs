@@ -11,6 +11,7 @@ mod messages;
 mod reply;
 mod request;
 mod stream;
+pub mod text;
 mod wire;
 mod write;
 mod write_messages;

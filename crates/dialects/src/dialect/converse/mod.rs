@@ -16,6 +16,7 @@ mod reply;
 mod request;
 mod schema;
 mod stream;
+pub mod text;
 #[cfg(test)]
 mod tests;
 mod thinking;

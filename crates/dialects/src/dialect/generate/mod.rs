@@ -15,6 +15,7 @@ mod request;
 mod schema;
 mod signature;
 mod stream;
+pub mod text;
 mod tools;
 mod tree;
 mod wire;

@@ -13,6 +13,7 @@ mod items;
 mod reply;
 mod request;
 mod stream;
+pub mod text;
 mod wire;
 mod write_reply;
 mod write_stream;
