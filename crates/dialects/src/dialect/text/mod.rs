@@ -9,8 +9,47 @@
 //! | a stream in its own dialect | [`TextFilteredStream`] |
 //! | a translated reply or stream | [`filter_reply`], [`EventFilter`] |
 //!
+//! ```
+//! use std::sync::Arc;
+//! use bytes::Bytes;
+//! use tollgate_dialects::{
+//!     conversation::Failure,
+//!     dialect::{Dialect, text::{Block, BlockFilter, BodyKind, FilterChain, TextFilter, TextKind, filter_body}},
+//! };
+//!
+//! struct Shout;
+//!
+//! impl TextFilter for Shout {
+//!     fn start(&self, block: Block) -> Option<Box<dyn BlockFilter>> {
+//!         (block.kind == TextKind::Answer).then(|| Box::new(Shout) as Box<dyn BlockFilter>)
+//!     }
+//! }
+//!
+//! impl BlockFilter for Shout {
+//!     fn push(&mut self, text: &str, out: &mut String) -> Result<(), Failure<'static>> {
+//!         out.push_str(&text.to_uppercase());
+//!         Ok(())
+//!     }
+//!
+//!     fn finish(&mut self, _: &mut String) -> Result<(), Failure<'static>> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let chain = FilterChain::new(vec![Arc::new(Shout) as Arc<dyn TextFilter>]);
+//! let body = Bytes::from_static(br#"{"choices":[{"index":0, "message":{"content":"hi"}}]}"#);
+//! let body = filter_body(Dialect::Chat, BodyKind::Reply, &body, &chain).unwrap();
+//! assert_eq!(body, br#"{"choices":[{"index":0, "message":{"content":"HI"}}]}"#.as_slice());
+//! ```
+//!
 //! What has no text, or text that no filter changes, stays as it came, byte by byte. An empty chain has nothing to
 //! do: its owner does not call this module.
+//!
+//! A block is what its reader takes for one text. In Chat Completions and Gemini that is all text of one kind in an
+//! answer, whatever comes in between, so that a word can't hide on both sides of a call. Text that is still held of it
+//! comes with the answer's end. Offsets in citations count in the text as the provider wrote it. A signature stays
+//! where it is: in requests signed text is shown to filters but not changed; in replies it is changed, and a provider
+//! may refuse it when the client sends it back.
 //!
 //! Bounds: a body has at most [`MAX_PLACES`] places; a stream at most [`MAX_STREAM_TEXT`] bytes of text and
 //! [`MAX_BLOCKS`] blocks. What exceeds them is refused, not passed unseen.
