@@ -19,10 +19,10 @@ pub mod models;
 pub mod openai;
 pub mod reply;
 pub mod responses;
-pub mod text;
 pub mod translator;
 pub mod classify;
 pub mod usage;
+pub mod text;
 
 pub use classify::{ApiRequest, RequestHead, StreamMode};
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{
-    Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec,
-    reply::Totals,
-    text::{EventFilter, FilterChain},
-};
+use super::{Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec, reply::Totals};
 use crate::{
     conversation::{BlockStart, ErrorClass, Event, Failure, Names, TokenUsage, Unwrap},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
 };
+
+use super::text::{EventFilter, FilterChain};
 
 /// Bytes of text that make a token, about: what is counted when a provider counts nothing.
 const BYTES_PER_TOKEN: u64 = 4;

@@ -2,14 +2,13 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::{
-    Dialect,
-    text::{Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, repeat, whole},
+use crate::dialect::text::{
+    DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, repeat, whole,
 };
 
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {
-    dialect: Dialect::Responses,
+    dialect: DialectId::Responses,
     request: LazyLock::new(|| Table::new(REQUEST)),
     reply: LazyLock::new(|| Table::new(REPLY)),
     event: LazyLock::new(|| Table::new(EVENT)),

@@ -5,14 +5,13 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 
 use super::{
-    Block, BodyKind, FilterChain, TextSlots,
+    Block, BodyKind, DialectId, FilterChain, TextSlots, cut,
     engine::{Engine, too_many},
     table::SlotRole,
     walk,
 };
 use crate::{
     conversation::Failure,
-    dialect::{Dialect, codec},
     stream::{TopLevel, json::write_string},
 };
 
@@ -21,7 +20,7 @@ use crate::{
 /// # Errors
 /// What a filter refuses; or that the body is no JSON object, so that its text can't be seen.
 pub fn filter_body(
-    dialect: Dialect,
+    dialect: DialectId,
     kind: BodyKind,
     body: &Bytes,
     chain: &FilterChain,
@@ -29,7 +28,7 @@ pub fn filter_body(
     if chain.is_empty() {
         return Ok(body.clone());
     }
-    let top = TopLevel::scan(body).map_err(|error| codec::cut(format!("the body can't be read: {error}")))?;
+    let top = TopLevel::scan(body).map_err(|error| cut(format!("the body can't be read: {error}")))?;
     let changed = Engine::new(TextSlots::of(dialect).table(kind), chain.clone()).body(&top)?;
     Ok(changed.map_or_else(|| body.clone(), Bytes::from))
 }
@@ -52,7 +51,7 @@ pub struct PlacedText<'a> {
 /// # Errors
 /// When there are more than [`MAX_PLACES`](super::MAX_PLACES).
 pub fn read_texts<'a>(
-    dialect: Dialect,
+    dialect: DialectId,
     kind: BodyKind,
     top: &TopLevel<'a>,
 ) -> Result<Vec<PlacedText<'a>>, Failure<'static>> {

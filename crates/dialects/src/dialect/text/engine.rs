@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range, sync::LazyLock};
 use smallvec::SmallVec;
 
 use super::{
-    Block, FilterChain, TextKind,
+    Block, FilterChain, TextKind, cut,
     filter::BlockChain,
     shape::{self, Carried, Made},
     table::{Row, SlotRole, Table, whole},
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     conversation::Failure,
-    dialect::codec,
     stream::{
         JsonErrorKind, TopLevel,
         json::{unescape, write_string},
@@ -235,7 +234,7 @@ impl Engine {
         let text = live.decode(top.body(), place.range.clone());
         self.bytes += text.len();
         if self.bytes > MAX_STREAM_TEXT {
-            return Err(codec::cut(format!("the upstream's reply has more than {MAX_STREAM_TEXT} bytes of text")));
+            return Err(cut(format!("the upstream's reply has more than {MAX_STREAM_TEXT} bytes of text")));
         }
         let mut out = String::with_capacity(text.len());
         match &mut live.state {
@@ -254,7 +253,7 @@ impl Engine {
         // A block that goes on behind its end is a new one.
         self.live.retain(|live| live.block != block);
         if self.live.len() == MAX_BLOCKS {
-            return Err(codec::cut(format!("the upstream's reply has more than {MAX_BLOCKS} blocks of text")));
+            return Err(cut(format!("the upstream's reply has more than {MAX_BLOCKS} blocks of text")));
         }
         let state = match self.chain.start(block) {
             None => State::Unwatched,
@@ -442,11 +441,11 @@ fn scan<'d>(name: &[u8], data: &'d [u8]) -> Result<Option<TopLevel<'d>>> {
             let trimmed = data.trim_ascii_start();
             let other = matches!(error.kind, JsonErrorKind::Empty | JsonErrorKind::NotAnObject(_));
             let foreign = trimmed.starts_with(b"[DONE]") || (!name.is_empty() && !trimmed.starts_with(b"{"));
-            if other || foreign { Ok(None) } else { Err(codec::cut("the upstream's stream can't be read".into())) }
+            if other || foreign { Ok(None) } else { Err(cut("the upstream's stream can't be read".into())) }
         }
     }
 }
 
 pub(super) fn too_many(_: TooMany) -> Failure<'static> {
-    codec::cut(format!("the body has more than {} texts", walk::MAX_PLACES))
+    cut(format!("the body has more than {} texts", walk::MAX_PLACES))
 }

@@ -3,14 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    Block, FilterChain, TextKind,
+    Block, FilterChain, TextKind, cut,
     engine::{MAX_STREAM_TEXT, filter_json},
     filter::BlockChain,
 };
-use crate::{
-    conversation::{BlockStart, Citation, Content, Event, Failure, Part, Reply, Text},
-    dialect::codec,
-};
+use crate::conversation::{BlockStart, Citation, Content, Event, Failure, Part, Reply, Text};
 
 /// Filters the events of one translated stream.
 ///
@@ -111,7 +108,7 @@ impl EventFilter {
         let text = text.decode();
         self.bytes += text.len();
         if self.bytes > MAX_STREAM_TEXT {
-            return Err(codec::cut(format!("the upstream's stream has more than {MAX_STREAM_TEXT} bytes of text")));
+            return Err(cut(format!("the upstream's stream has more than {MAX_STREAM_TEXT} bytes of text")));
         }
         let mut out = String::new();
         match &mut open.state {

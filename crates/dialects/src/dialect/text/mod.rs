@@ -68,7 +68,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use super::{Dialect, chat, converse, generate, messages, responses};
+use super::{chat, codec::cut, converse, generate, messages, responses};
 
 pub use body::{PlacedText, filter_body, read_texts, write_texts};
 pub use engine::{MAX_BLOCKS, MAX_STREAM_TEXT};
@@ -78,6 +78,7 @@ pub use stream::TextFilteredStream;
 pub use table::{Number, Row, Shape, SlotRole, Table, When};
 pub use walk::MAX_PLACES;
 
+pub(in crate::dialect) use super::Dialect as DialectId;
 pub(in crate::dialect) use table::{delta, end, erase, repeat, whole};
 
 /// What a text is.
@@ -132,7 +133,7 @@ pub enum BodyKind {
 /// The slots of one dialect.
 pub struct TextSlots {
     /// Whose they are.
-    pub dialect: Dialect,
+    pub dialect: DialectId,
     /// Of requests.
     pub request: LazyLock<Table>,
     /// Of replies.
@@ -143,13 +144,13 @@ pub struct TextSlots {
 
 impl TextSlots {
     /// The slots of this dialect.
-    pub fn of(dialect: Dialect) -> &'static Self {
+    pub fn of(dialect: DialectId) -> &'static Self {
         match dialect {
-            Dialect::Chat => &chat::text::SLOTS,
-            Dialect::Responses => &responses::text::SLOTS,
-            Dialect::Messages => &messages::text::SLOTS,
-            Dialect::Gemini => &generate::text::SLOTS,
-            Dialect::Converse => &converse::text::SLOTS,
+            DialectId::Chat => &chat::text::SLOTS,
+            DialectId::Responses => &responses::text::SLOTS,
+            DialectId::Messages => &messages::text::SLOTS,
+            DialectId::Gemini => &generate::text::SLOTS,
+            DialectId::Converse => &converse::text::SLOTS,
         }
     }
 

@@ -1,13 +1,13 @@
 //! Filters of streams that stay in their dialect: bytes in, bytes out.
 
 use super::{
-    BodyKind, FilterChain, TextSlots,
+    BodyKind, DialectId, FilterChain, TextSlots, cut,
     engine::{Engine, Outgoing, Step},
     framing,
 };
 use crate::{
     conversation::Failure,
-    dialect::{Dialect, StreamMode, codec},
+    dialect::StreamMode,
     stream::{
         AwsDecoder, Event, SseDecoder, TopLevel,
         elements::{ArrayDecoder, ArrayPart, MAX_ELEMENT_BYTES},
@@ -49,7 +49,7 @@ struct Held {
 
 impl TextFilteredStream {
     /// A stream of `dialect`, framed as `mode` says. `chain` is not empty.
-    pub fn new(dialect: Dialect, mode: StreamMode, chain: FilterChain) -> Self {
+    pub fn new(dialect: DialectId, mode: StreamMode, chain: FilterChain) -> Self {
         let decoder = match mode {
             StreamMode::EventStream => Decoder::Aws(AwsDecoder::default()),
             StreamMode::JsonArray => Decoder::Array(ArrayDecoder::default()),
@@ -87,7 +87,7 @@ impl TextFilteredStream {
                     }
                 });
                 if let Err(error) = read {
-                    sink.fail(codec::cut(error.to_string()));
+                    sink.fail(cut(error.to_string()));
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Sink {
     }
 
     fn too_large(&mut self, limit: usize) {
-        self.fail(codec::cut(format!("an event of the upstream's stream is larger than {limit} bytes")));
+        self.fail(cut(format!("an event of the upstream's stream is larger than {limit} bytes")));
     }
 
     /// A run of lines of server-sent events.

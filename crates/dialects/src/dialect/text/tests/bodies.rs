@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 
 use super::word;
 use crate::{
-    dialect::{
-        Dialect,
-        text::{BodyKind, SlotRole, TextKind, TextSlots, When, filter_body, read_texts, write_texts},
-    },
+    dialect::text::{BodyKind, DialectId, SlotRole, TextKind, TextSlots, When, filter_body, read_texts, write_texts},
     stream::TopLevel,
 };
 
@@ -35,7 +32,7 @@ fn body(path: &str, when: When, value: &Value) -> Value {
 
 #[test]
 fn text_is_read_and_written_at_every_row() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for kind in [BodyKind::Request, BodyKind::Reply, BodyKind::Event] {
             for row in TextSlots::of(dialect).table(kind).rows() {
                 let is_text = matches!(row.role, SlotRole::Delta | SlotRole::Repeat | SlotRole::Whole);
@@ -71,11 +68,11 @@ fn what_is_beside_the_text_stays_as_it_was() {
     let expected = std::str::from_utf8(&body).unwrap();
     let expected = expected.replace("a s\\u0065cret", "a **").replace("\"text\":\"secret\"", "\"text\":\"**\"");
     let expected = expected.replace("\"content\":\"secret\"", "\"content\":\"**\"");
-    let out = filter_body(Dialect::Chat, BodyKind::Request, &body, &word("secret", "**")).unwrap();
+    let out = filter_body(DialectId::Chat, BodyKind::Request, &body, &word("secret", "**")).unwrap();
     assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
     let top = TopLevel::scan(&body).unwrap();
     let kinds: Vec<_> =
-        read_texts(Dialect::Chat, BodyKind::Request, &top).unwrap().iter().map(|t| t.block.kind).collect();
+        read_texts(DialectId::Chat, BodyKind::Request, &top).unwrap().iter().map(|t| t.block.kind).collect();
     assert_eq!(kinds, [TextKind::System, TextKind::User, TextKind::ToolResult]);
 }
 
@@ -83,16 +80,16 @@ fn what_is_beside_the_text_stays_as_it_was() {
 fn the_role_is_found_on_either_side_of_the_text() {
     for (dialect, body) in [
         (
-            Dialect::Messages,
+            DialectId::Messages,
             r#"{"messages":[{"content":"x","role":"assistant"},{"role":"user","content":[{"text":"y"}]}]}"#,
         ),
-        (Dialect::Gemini, r#"{"contents":[{"parts":[{"text":"x"}],"role":"model"},{"parts":[{"text":"y"}]}]}"#),
+        (DialectId::Gemini, r#"{"contents":[{"parts":[{"text":"x"}],"role":"model"},{"parts":[{"text":"y"}]}]}"#),
         (
-            Dialect::Converse,
+            DialectId::Converse,
             r#"{"messages":[{"content":[{"text":"x"}],"role":"assistant"},{"role":"user","content":[{"text":"y"}]}]}"#,
         ),
         (
-            Dialect::Responses,
+            DialectId::Responses,
             r#"{"input":[{"content":"x","role":"assistant"},{"role":"user","content":[{"text":"y"}]}]}"#,
         ),
     ] {
@@ -108,7 +105,7 @@ fn numbers_of_replies_count_answers_and_blocks() {
     let body = r#"{"choices":[{"index":1,"message":{"content":"b"}},{"message":{"content":"c","tool_calls":[
         {"function":{"arguments":"{}"}},{"function":{"arguments":"[]"}}]},"index":0}]}"#;
     let top = TopLevel::scan(body.as_bytes()).unwrap();
-    let texts = read_texts(Dialect::Chat, BodyKind::Reply, &top).unwrap();
+    let texts = read_texts(DialectId::Chat, BodyKind::Reply, &top).unwrap();
     let seen: Vec<_> = texts.iter().map(|text| (text.block.choice, text.block.block, text.text.as_ref())).collect();
     assert_eq!(seen, [(1, 0, "b"), (0, 0, "c"), (0, 0, "{}"), (0, 1, "[]")]);
 }
@@ -119,7 +116,7 @@ fn signed_text_of_requests_is_looked_at_only() {
         br#"{"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"secret","signature":"s"},
         {"type":"thinking","thinking":"secret","signature":""}]}]}"#,
     );
-    let out = filter_body(Dialect::Messages, BodyKind::Request, &body, &word("secret", "**")).unwrap();
+    let out = filter_body(DialectId::Messages, BodyKind::Request, &body, &word("secret", "**")).unwrap();
     let out: Value = serde_json::from_slice(&out).unwrap();
     let content = &out["messages"][0]["content"];
     assert_eq!((&content[0]["thinking"], &content[1]["thinking"]), (&json!("secret"), &json!("**")));
@@ -130,7 +127,7 @@ fn arguments_stay_json() {
     let filter = |arguments: &str| {
         let body =
             json!({ "choices": [{ "message": { "tool_calls": [{ "function": { "arguments": arguments } }] } }] });
-        let out = filter_body(Dialect::Chat, BodyKind::Reply, &body.to_string().into(), &word("12", "\"")).unwrap();
+        let out = filter_body(DialectId::Chat, BodyKind::Reply, &body.to_string().into(), &word("12", "\"")).unwrap();
         let out: Value = serde_json::from_slice(&out).unwrap();
         out["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap().to_owned()
     };
@@ -154,27 +151,27 @@ fn what_repeats_tokens_is_taken_out() {
         json!({ "choices": [{ "message": { "content": "x" }, "logprobs": { "content": [{ "token": "secret" }] } }] })
             .to_string(),
     );
-    let out = filter_body(Dialect::Chat, BodyKind::Reply, &body, &word("zzz", "")).unwrap();
+    let out = filter_body(DialectId::Chat, BodyKind::Reply, &body, &word("zzz", "")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&out).unwrap()["choices"][0]["logprobs"], Value::Null);
 }
 
 #[test]
 fn parts_of_one_block_are_one_text() {
     let body = Bytes::from_static(br#"{"candidates":[{"content":{"parts":[{"text":"a sec"},{"text":"ret sec"}]}}]}"#);
-    let out = filter_body(Dialect::Gemini, BodyKind::Reply, &body, &word("secret", "*")).unwrap();
+    let out = filter_body(DialectId::Gemini, BodyKind::Reply, &body, &word("secret", "*")).unwrap();
     assert_eq!(out, br#"{"candidates":[{"content":{"parts":[{"text":"a "},{"text":"* sec"}]}}]}"#.as_slice());
 }
 
 #[test]
 fn bodies_of_too_many_texts_are_refused() {
     let body = Bytes::from(json!({ "contents": vec!["a"; 70_000] }).to_string());
-    assert!(filter_body(Dialect::Gemini, BodyKind::Request, &body, &word("secret", "*")).is_err());
-    assert!(filter_body(Dialect::Gemini, BodyKind::Reply, &Bytes::from_static(b"<html>"), &word("a", "b")).is_err());
+    assert!(filter_body(DialectId::Gemini, BodyKind::Request, &body, &word("secret", "*")).is_err());
+    assert!(filter_body(DialectId::Gemini, BodyKind::Reply, &Bytes::from_static(b"<html>"), &word("a", "b")).is_err());
 }
 
 #[test]
 fn paths_are_written_once() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let request = TextSlots::of(dialect).table(BodyKind::Request);
         let mut seen = BTreeSet::new();
         assert!(request.rows().iter().all(|row| seen.insert((row.path, format!("{:?}", row.when)))), "{dialect:?}");

@@ -8,20 +8,20 @@ use super::{Seen, Word, chain, frames, mode, read, splice};
 use crate::{
     conversation::Reply,
     dialect::{
-        Dialect, codec,
-        text::{BodyKind, EventFilter, FilterChain, TextKind, filter_body, filter_reply},
+        codec,
+        text::{BodyKind, DialectId, EventFilter, FilterChain, TextKind, filter_body, filter_reply},
     },
     stream::TopLevel,
 };
 
 /// The inputs of a folder of golden files.
-fn inputs(dialect: Dialect, folder: &str) -> Vec<(String, String)> {
+fn inputs(dialect: DialectId, folder: &str) -> Vec<(String, String)> {
     let name = match dialect {
-        Dialect::Chat => "chat",
-        Dialect::Responses => "responses",
-        Dialect::Messages => "messages",
-        Dialect::Gemini => "generate",
-        Dialect::Converse => "converse",
+        DialectId::Chat => "chat",
+        DialectId::Responses => "responses",
+        DialectId::Messages => "messages",
+        DialectId::Gemini => "generate",
+        DialectId::Converse => "converse",
     };
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     // The folder has the dialect's name, or that of its operation.
@@ -36,14 +36,15 @@ fn inputs(dialect: Dialect, folder: &str) -> Vec<(String, String)> {
     inputs.collect()
 }
 
-fn streams() -> Vec<(Dialect, String, Vec<u8>)> {
+fn streams() -> Vec<(DialectId, String, Vec<u8>)> {
     let of = |dialect| {
         inputs(dialect, "streams").into_iter().map(move |(file, input)| {
-            let wire = if dialect == Dialect::Converse { frames(&input) } else { format!("{input}\n\n").into_bytes() };
+            let wire =
+                if dialect == DialectId::Converse { frames(&input) } else { format!("{input}\n\n").into_bytes() };
             (dialect, file, wire)
         })
     };
-    Dialect::ALL.into_iter().flat_map(of).collect()
+    DialectId::ALL.into_iter().flat_map(of).collect()
 }
 
 fn filter(word: &'static str, by: &'static str, except: &'static [TextKind]) -> FilterChain {
@@ -108,7 +109,7 @@ fn where_the_network_cuts_a_stream_means_nothing() {
 
 #[test]
 fn replies_are_filtered_alike_in_their_dialect_and_as_conversations() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for (file, input) in inputs(dialect, "replies") {
             let (body, codec) = (Bytes::from(input), codec(dialect));
             let same = filter_body(dialect, BodyKind::Reply, &body, &FilterChain::default()).unwrap();
@@ -128,7 +129,7 @@ fn replies_are_filtered_alike_in_their_dialect_and_as_conversations() {
 
 #[test]
 fn requests_are_read_alike_when_nothing_matches() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for (file, input) in inputs(dialect, "requests") {
             let body = Bytes::from(input);
             if TopLevel::scan(&body).is_err() {

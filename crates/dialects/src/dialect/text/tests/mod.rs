@@ -7,10 +7,10 @@ mod tables;
 
 use std::sync::Arc;
 
-use super::{Block, BlockFilter, FilterChain, TextFilter, TextFilteredStream, TextKind};
+use super::{Block, BlockFilter, DialectId, FilterChain, TextFilter, TextFilteredStream, TextKind};
 use crate::{
     conversation::{ErrorClass, Event, Failure},
-    dialect::{Dialect, StreamMode, codec},
+    dialect::{StreamMode, codec},
     stream::{AwsDecoder, SseDecoder, aws, sse::MAX_EVENT_BYTES},
 };
 
@@ -121,7 +121,7 @@ fn word(word: &'static str, by: &'static str) -> FilterChain {
 }
 
 /// The stream behind the filters, for each way of giving its bytes.
-fn splice(dialect: Dialect, mode: StreamMode, chain: &FilterChain, pieces: &[&[u8]]) -> Result<Vec<u8>, Vec<u8>> {
+fn splice(dialect: DialectId, mode: StreamMode, chain: &FilterChain, pieces: &[&[u8]]) -> Result<Vec<u8>, Vec<u8>> {
     let (mut stream, mut out) = (TextFilteredStream::new(dialect, mode, chain.clone()), Vec::new());
     for piece in pieces {
         if stream.push(piece, &mut out).is_err() {
@@ -132,7 +132,7 @@ fn splice(dialect: Dialect, mode: StreamMode, chain: &FilterChain, pieces: &[&[u
 }
 
 /// What a client reads of a stream.
-fn read(dialect: Dialect, mode: StreamMode, wire: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+fn read(dialect: DialectId, mode: StreamMode, wire: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
     let mut reader = codec(dialect).read_events();
     match mode {
         StreamMode::EventStream => {
@@ -179,7 +179,7 @@ impl Seen {
         }
     }
 
-    fn of(dialect: Dialect, mode: StreamMode, wire: &[u8]) -> Self {
+    fn of(dialect: DialectId, mode: StreamMode, wire: &[u8]) -> Self {
         let mut seen = Self::default();
         read(dialect, mode, wire, &mut |event| seen.event(&event));
         seen
@@ -191,8 +191,8 @@ impl Seen {
 }
 
 /// How a dialect streams.
-fn mode(dialect: Dialect) -> StreamMode {
-    if dialect == Dialect::Converse { StreamMode::EventStream } else { StreamMode::Sse }
+fn mode(dialect: DialectId) -> StreamMode {
+    if dialect == DialectId::Converse { StreamMode::EventStream } else { StreamMode::Sse }
 }
 
 /// Frames, from lines of a name and JSON.

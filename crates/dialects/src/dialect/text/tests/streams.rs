@@ -8,8 +8,8 @@ use super::{HoldAll, Refuse, Seen, Word, chain, frames, mode, splice, word};
 use crate::{
     conversation::Event,
     dialect::{
-        Dialect, ReplyHead, StreamMode, Translator,
-        text::{FilterChain, TextFilteredStream, TextKind},
+        ReplyHead, StreamMode, Translator,
+        text::{DialectId, FilterChain, TextFilteredStream, TextKind},
     },
 };
 
@@ -116,13 +116,13 @@ fn responses(texts: &[&str]) -> Vec<u8> {
     named(&events)
 }
 
-fn stream(dialect: Dialect, texts: &[&str]) -> Vec<u8> {
+fn stream(dialect: DialectId, texts: &[&str]) -> Vec<u8> {
     match dialect {
-        Dialect::Chat => chat(texts),
-        Dialect::Responses => responses(texts),
-        Dialect::Messages => messages(texts),
-        Dialect::Gemini => gemini(texts),
-        Dialect::Converse => converse(texts),
+        DialectId::Chat => chat(texts),
+        DialectId::Responses => responses(texts),
+        DialectId::Messages => messages(texts),
+        DialectId::Gemini => gemini(texts),
+        DialectId::Converse => converse(texts),
     }
 }
 
@@ -141,7 +141,7 @@ fn head(mode: StreamMode) -> ReplyHead {
     ReplyHead { id: "made1".into(), model: "m".into(), created: 0, include_usage: true, mode, estimated_input: 9 }
 }
 
-fn translate(from: Dialect, to: Dialect, chain: &FilterChain, pieces: &[&[u8]]) -> Vec<u8> {
+fn translate(from: DialectId, to: DialectId, chain: &FilterChain, pieces: &[&[u8]]) -> Vec<u8> {
     let mut translator = Translator::new(from, mode(from), to, head(mode(to)), Arc::default());
     translator.filter_text(chain.clone());
     let mut out = Vec::new();
@@ -154,7 +154,7 @@ fn translate(from: Dialect, to: Dialect, chain: &FilterChain, pieces: &[&[u8]]) 
 
 #[test]
 fn a_word_that_is_cut_by_events_is_found() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for mask in MASKS {
             let (chain, expected) = (word("secret", mask), TEXT.replace("secret", mask));
             for texts in cuts(TEXT) {
@@ -173,7 +173,7 @@ fn a_word_that_is_cut_by_events_is_found() {
 
 #[test]
 fn bytes_may_be_cut_anywhere() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let chain = word("secret", "[it was longer before]");
         let wire = stream(dialect, &["a se", "cret is", " a secre", "t.", " sec"]);
         let whole = splice(dialect, mode(dialect), &chain, &[&wire]).unwrap();
@@ -189,8 +189,8 @@ fn bytes_may_be_cut_anywhere() {
 #[test]
 fn translated_streams_are_filtered_too() {
     let chain = word("secret", "******");
-    for from in Dialect::ALL {
-        for to in Dialect::ALL {
+    for from in DialectId::ALL {
+        for to in DialectId::ALL {
             for texts in cuts("the secret. sec") {
                 let wire = stream(from, &texts);
                 let out = translate(from, to, &chain, &[&wire]);
@@ -204,7 +204,7 @@ fn translated_streams_are_filtered_too() {
 
 #[test]
 fn without_filters_a_translation_is_the_same() {
-    for (from, to) in [(Dialect::Chat, Dialect::Messages), (Dialect::Converse, Dialect::Responses)] {
+    for (from, to) in [(DialectId::Chat, DialectId::Messages), (DialectId::Converse, DialectId::Responses)] {
         let wire = stream(from, &["one ", "two"]);
         let plain = translate(from, to, &FilterChain::default(), &[&wire]);
         assert_eq!(translate(from, to, &word("three", ""), &[&wire]), plain, "{from:?} to {to:?}");
@@ -213,7 +213,7 @@ fn without_filters_a_translation_is_the_same() {
 
 #[test]
 fn text_that_is_held_to_the_end_comes_before_the_event_that_ends_its_block() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let chain = chain(vec![Arc::new(HoldAll)]);
         let wire = stream(dialect, &["all ", "of ", "it"]);
         let out = splice(dialect, mode(dialect), &chain, &[&wire]).unwrap();
@@ -234,14 +234,14 @@ fn filters_are_a_chain() {
     let two = Word { find: "hidden.", by: "-", except: &[] };
     let chain = chain(vec![Arc::new(one), Arc::new(two), Arc::new(HoldAll)]);
     for texts in cuts("a secret. b hid") {
-        let out = splice(Dialect::Chat, StreamMode::Sse, &chain, &[&chat(&texts)]).unwrap();
-        assert_eq!(Seen::of(Dialect::Chat, StreamMode::Sse, &out).text(), "A - B HID");
+        let out = splice(DialectId::Chat, StreamMode::Sse, &chain, &[&chat(&texts)]).unwrap();
+        assert_eq!(Seen::of(DialectId::Chat, StreamMode::Sse, &out).text(), "A - B HID");
     }
 }
 
 #[test]
 fn a_filter_ends_a_stream() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let chain = chain(vec![Arc::new(Refuse("bad"))]);
         let wire = stream(dialect, &["so far ", "ba", "d", " more"]);
         let mut stream = TextFilteredStream::new(dialect, mode(dialect), chain.clone());
@@ -252,7 +252,7 @@ fn a_filter_ends_a_stream() {
         assert!(stream.push(b"", &mut out).is_err() && stream.finish(&mut out).is_err() && out.len() == length);
         let shown = String::from_utf8_lossy(&out);
         assert!(shown.contains("so far") && !shown.contains("more"), "{dialect:?}\n{shown}");
-        let translated = translate(dialect, Dialect::Messages, &chain, &[&wire]);
+        let translated = translate(dialect, DialectId::Messages, &chain, &[&wire]);
         let shown = String::from_utf8_lossy(&translated);
         assert!(shown.contains("so far") && shown.contains("refused by a test"), "{dialect:?}\n{shown}");
         assert!(!shown.contains("more") && !shown.contains("message_stop"), "{dialect:?}\n{shown}");
@@ -315,18 +315,18 @@ fn arguments_are_held_and_their_strings_filtered() {
     ]);
     let chain = word("secret", "******");
     for (dialect, wire) in [
-        (Dialect::Chat, chat),
-        (Dialect::Messages, messages),
-        (Dialect::Converse, frames(&lines)),
-        (Dialect::Responses, named(&events)),
+        (DialectId::Chat, chat),
+        (DialectId::Messages, messages),
+        (DialectId::Converse, frames(&lines)),
+        (DialectId::Responses, named(&events)),
     ] {
         let out = splice(dialect, mode(dialect), &chain, &[&wire]).unwrap();
         let seen = Seen::of(dialect, mode(dialect), &out);
         let shown = String::from_utf8_lossy(&out);
         assert_eq!(serde_json::from_str::<Value>(&seen.text()).unwrap(), expected, "{dialect:?}\n{shown}");
         assert!(!shown.contains("my secret"), "{dialect:?}\n{shown}");
-        let translated = translate(dialect, Dialect::Chat, &chain, &[&wire]);
-        let seen = Seen::of(Dialect::Chat, StreamMode::Sse, &translated);
+        let translated = translate(dialect, DialectId::Chat, &chain, &[&wire]);
+        let seen = Seen::of(DialectId::Chat, StreamMode::Sse, &translated);
         assert_eq!(serde_json::from_str::<Value>(&seen.text()).unwrap(), expected, "{dialect:?}");
     }
 }
@@ -337,7 +337,7 @@ fn arguments_that_no_filter_looks_at_are_not_held() {
         r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"secr"}}]}}]}"#;
     let wire = format!("data: {chunk}\n\n").into_bytes();
     let word = Word { find: "secret", by: "", except: &[TextKind::Arguments] };
-    let mut stream = TextFilteredStream::new(Dialect::Chat, StreamMode::Sse, chain(vec![Arc::new(word)]));
+    let mut stream = TextFilteredStream::new(DialectId::Chat, StreamMode::Sse, chain(vec![Arc::new(word)]));
     let mut out = Vec::new();
     stream.push(&wire, &mut out).unwrap();
     assert_eq!(out, wire);
@@ -353,8 +353,8 @@ fn each_answer_is_a_text_of_its_own() {
         event(&[r#"{"index":1,"delta":{},"finish_reason":"stop"}"#.into()]),
         event(&[r#"{"index":0,"delta":{"content":" sec"},"finish_reason":"stop"}"#.into()]),
     ];
-    let out = splice(Dialect::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.concat().as_bytes()]).unwrap();
-    let seen = Seen::of(Dialect::Chat, StreamMode::Sse, &out);
+    let out = splice(DialectId::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.concat().as_bytes()]).unwrap();
+    let seen = Seen::of(DialectId::Chat, StreamMode::Sse, &out);
     let texts: Vec<_> = seen.blocks.iter().map(|block| (block.0, block.3.as_str())).collect();
     assert_eq!(texts, [(0, "a second sec"), (1, "b *")]);
 }
@@ -367,8 +367,8 @@ fn a_finish_that_is_none_keeps_the_text_together() {
     };
     for texts in cuts("my secret. sec") {
         let wire: String = texts.iter().map(|text| chunk(text)).collect();
-        let out = splice(Dialect::Gemini, StreamMode::Sse, &word("secret", "******"), &[wire.as_bytes()]).unwrap();
-        let seen = Seen::of(Dialect::Gemini, StreamMode::Sse, &out);
+        let out = splice(DialectId::Gemini, StreamMode::Sse, &word("secret", "******"), &[wire.as_bytes()]).unwrap();
+        let seen = Seen::of(DialectId::Gemini, StreamMode::Sse, &out);
         assert_eq!(seen.text(), "my ******. sec", "{texts:?}\n{}", String::from_utf8_lossy(&out));
     }
 }
@@ -379,17 +379,17 @@ fn geminis_arrays_are_streams_too() {
         for texts in cuts(TEXT) {
             let events: Vec<String> = gemini_events(&texts).iter().map(ToString::to_string).collect();
             let wire = format!("[{}\n]", events.join("\n,\r\n")).into_bytes();
-            let out = splice(Dialect::Gemini, StreamMode::JsonArray, &word("secret", mask), &[&wire]).unwrap();
-            let seen = Seen::of(Dialect::Gemini, StreamMode::JsonArray, &out);
+            let out = splice(DialectId::Gemini, StreamMode::JsonArray, &word("secret", mask), &[&wire]).unwrap();
+            let seen = Seen::of(DialectId::Gemini, StreamMode::JsonArray, &out);
             assert_eq!(seen.text(), TEXT.replace("secret", mask), "{}", String::from_utf8_lossy(&out));
-            let nothing = splice(Dialect::Gemini, StreamMode::JsonArray, &word("\u{1}", mask), &[&wire]);
+            let nothing = splice(DialectId::Gemini, StreamMode::JsonArray, &word("\u{1}", mask), &[&wire]);
             assert_eq!(nothing, Ok(wire));
         }
     }
     // Without an event that ends the answer the text goes behind the last one.
     let wire = br#"[{"candidates":[{"content":{"parts":[{"text":"a sec"}]}}]}]"#;
-    let out = splice(Dialect::Gemini, StreamMode::JsonArray, &word("secret", ""), &[wire]).unwrap();
-    assert_eq!(Seen::of(Dialect::Gemini, StreamMode::JsonArray, &out).text(), "a sec");
+    let out = splice(DialectId::Gemini, StreamMode::JsonArray, &word("secret", ""), &[wire]).unwrap();
+    assert_eq!(Seen::of(DialectId::Gemini, StreamMode::JsonArray, &out).text(), "a sec");
 }
 
 #[test]
@@ -399,14 +399,14 @@ fn half_a_character_waits_for_the_other_half() {
     };
     let wire = [chunk(r"a \ud83d"), chunk(r"\ude00 b"), chunk(r"\\ud83d"), "data: [DONE]\n\n".into()].concat();
     for mask in ["!", "😀"] {
-        let out = splice(Dialect::Chat, StreamMode::Sse, &word("😀", mask), &[wire.as_bytes()]).unwrap();
-        assert_eq!(Seen::of(Dialect::Chat, StreamMode::Sse, &out).text(), format!("a {mask} b\\ud83d"));
+        let out = splice(DialectId::Chat, StreamMode::Sse, &word("😀", mask), &[wire.as_bytes()]).unwrap();
+        assert_eq!(Seen::of(DialectId::Chat, StreamMode::Sse, &out).text(), format!("a {mask} b\\ud83d"));
     }
 }
 
 #[test]
 fn a_stream_that_was_cut_gives_what_was_held() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let wire = stream(dialect, &["a sec", "ond", " sec"]);
         let needle = b"ond";
         let at = wire.windows(needle.len()).position(|window| window == needle).unwrap();
@@ -418,8 +418,8 @@ fn a_stream_that_was_cut_gives_what_was_held() {
     // An event that only lacks its blank line is one.
     for end in ["", "\n", "\n\n"] {
         let wire = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a sec\"}}}}]}}{end}");
-        let out = splice(Dialect::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.as_bytes()]).unwrap();
-        let seen = Seen::of(Dialect::Chat, StreamMode::Sse, &out);
+        let out = splice(DialectId::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.as_bytes()]).unwrap();
+        let seen = Seen::of(DialectId::Chat, StreamMode::Sse, &out);
         assert_eq!(seen.text(), "a sec", "{}", String::from_utf8_lossy(&out));
     }
 }
@@ -437,9 +437,9 @@ fn what_cannot_be_seen_does_not_pass() {
         (": comment\n\n", false),
     ] {
         let wire = format!("{good}{bad}{good}");
-        let out = splice(Dialect::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.as_bytes()]);
+        let out = splice(DialectId::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.as_bytes()]);
         assert_eq!(out, if fails { Err(good.into()) } else { Ok(wire.into()) }, "{bad}");
     }
     let deep = format!("data: {{\"a\":{}{}}}\n\n", "[".repeat(3000), "]".repeat(3000));
-    assert!(splice(Dialect::Chat, StreamMode::Sse, &word("secret", "*"), &[deep.as_bytes()]).is_err());
+    assert!(splice(DialectId::Chat, StreamMode::Sse, &word("secret", "*"), &[deep.as_bytes()]).is_err());
 }

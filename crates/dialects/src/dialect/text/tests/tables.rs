@@ -1,13 +1,10 @@
 //! The tables themselves.
 
-use crate::dialect::{
-    Dialect,
-    text::{BodyKind, SlotRole, TextSlots, When},
-};
+use crate::dialect::text::{BodyKind, DialectId, SlotRole, TextSlots, When};
 
 #[test]
 fn every_dialect_has_slots_in_every_kind_of_body() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let slots = TextSlots::of(dialect);
         assert_eq!(slots.dialect, dialect);
         for kind in [BodyKind::Request, BodyKind::Reply, BodyKind::Event] {
@@ -18,7 +15,7 @@ fn every_dialect_has_slots_in_every_kind_of_body() {
 
 #[test]
 fn held_text_of_every_block_has_an_event_to_go_in() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for row in TextSlots::of(dialect).table(BodyKind::Event).rows() {
             let Some(shape) = row.shape else {
                 assert_ne!(row.role, SlotRole::Delta, "{dialect:?}: {} has no shape", row.path);
@@ -36,7 +33,7 @@ fn held_text_of_every_block_has_an_event_to_go_in() {
 
 #[test]
 fn no_row_hides_another() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for kind in [BodyKind::Request, BodyKind::Reply, BodyKind::Event] {
             let rows = TextSlots::of(dialect).table(kind).rows();
             for (index, row) in rows.iter().enumerate() {
