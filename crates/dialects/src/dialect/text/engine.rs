@@ -45,7 +45,16 @@ struct Live {
     half: String,
     /// What was released, where the dialect repeats it.
     released: String,
+    /// What has come, as length and checksum: repeats of it are known by them.
+    original: Checksum,
     carried: Carried,
+}
+
+/// Length and checksum of a text that comes in pieces.
+#[derive(Default)]
+struct Checksum {
+    length: usize,
+    crc: crc32fast::Hasher,
 }
 
 enum State {
@@ -195,10 +204,14 @@ impl Engine {
             }
             SlotRole::Repeat => {
                 self.finish_blocks(|live| live.block == block, Some(top), edits)?;
-                let new = match self.live.iter().find(|live| live.block == block) {
-                    Some(Live { state: State::Ended, released, .. }) => Some(released.clone()),
-                    Some(_) => None,
-                    None => self.whole(row, block, &walk::text(top.body(), range.clone()))?,
+                let text = walk::text(top.body(), range.clone());
+                // Positions in a list may differ from the stream's numbers, so that the text itself says which it is.
+                let same = |live: &&Live| {
+                    live.block.kind == block.kind && matches!(live.state, State::Ended) && live.original.is_of(&text)
+                };
+                let new = match self.live.iter().find(same) {
+                    Some(live) => Some(live.released.clone()),
+                    None => self.whole(row, block, &text)?,
                 };
                 edits.spots.extend(new.map(|text| Spot { range, block: None, new: New::Text(text) }));
             }
@@ -243,6 +256,7 @@ impl Engine {
             State::Unwatched | State::Ended => {}
         }
         if repeats {
+            live.original.add(&text);
             live.released.push_str(&out);
         }
         Ok(Some(out))
@@ -261,7 +275,8 @@ impl Engine {
             Some(chain) => State::Text(chain),
         };
         let carried = row.shape.map(|shape| shape::carry(shape, top)).unwrap_or_default();
-        self.live.push(Live { block, row, state, half: String::new(), released: String::new(), carried });
+        let (half, released, original) = Default::default();
+        self.live.push(Live { block, row, state, half, released, original, carried });
         Ok(self.live.len() - 1)
     }
 
@@ -329,6 +344,17 @@ impl Engine {
     }
 }
 
+impl Checksum {
+    fn add(&mut self, text: &str) {
+        self.length += text.len();
+        self.crc.update(text.as_bytes());
+    }
+
+    fn is_of(&self, text: &str) -> bool {
+        self.length == text.len() && self.crc.clone().finalize() == crc32fast::hash(text.as_bytes())
+    }
+}
+
 impl Live {
     /// The text of a piece, together with the half of a character that was held; a half at its end is held.
     fn decode<'b>(&mut self, body: &'b [u8], range: Range<usize>) -> Cow<'b, str> {
@@ -348,6 +374,7 @@ impl Live {
     /// Ends the block; what was held back.
     fn finish(&mut self, chain: &FilterChain) -> Result<String> {
         let half = std::mem::take(&mut self.half);
+        self.original.add(&unescape(&half));
         let mut tail = String::new();
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Text(mut filters) => {

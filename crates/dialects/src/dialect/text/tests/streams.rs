@@ -332,6 +332,24 @@ fn arguments_are_held_and_their_strings_filtered() {
 }
 
 #[test]
+fn repeats_are_known_by_their_text() {
+    let chain = chain(vec![Arc::new(HoldAll)]);
+    let delta = |output: u32, text: &str| json!({ "type": "response.output_text.delta", "output_index": output, "content_index": 0, "delta": text });
+    // The list at the end lacks the first item, and has one that never came.
+    let item = |text: &str| json!({ "type": "message", "content": [{ "type": "output_text", "text": text }] });
+    let events = [
+        delta(1, "one"),
+        delta(2, "two"),
+        delta(2, " more"),
+        json!({ "type": "response.completed", "response": { "output": [item("two more"), item("three"), item("one")] } }),
+    ];
+    let out = splice(DialectId::Responses, StreamMode::Sse, &chain, &[&named(&events)]).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let last: Value = serde_json::from_str(out.rsplit("data: ").next().unwrap()).unwrap();
+    assert_eq!(last["response"]["output"], json!([item("TWO MORE"), item("THREE"), item("ONE")]));
+}
+
+#[test]
 fn arguments_that_no_filter_looks_at_are_not_held() {
     let chunk =
         r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"secr"}}]}}]}"#;
