@@ -19,6 +19,8 @@ mod compatibility;
 mod echoes;
 #[path = "../fuzz/exercise.rs"]
 mod exercise;
+#[path = "../fuzz/filters.rs"]
+mod filters;
 /// One request a feature and client dialect.
 #[path = "translation/fixtures.rs"]
 mod fixtures;

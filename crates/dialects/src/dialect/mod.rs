@@ -24,6 +24,7 @@ mod schema;
 pub mod translator;
 pub mod classify;
 pub mod usage;
+pub mod text;
 
 pub use classify::{ApiRequest, RequestHead, StreamMode};
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};

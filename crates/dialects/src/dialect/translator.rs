@@ -10,6 +10,8 @@ use crate::{
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
 };
 
+use super::text::{EventFilter, FilterChain};
+
 /// Bytes of text that make a token, about: what is counted when a provider counts nothing.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -62,6 +64,8 @@ struct Sink {
     lost: UnsupportedInReply,
     /// Where answers come in an object.
     wrapped: Option<Wrapped>,
+    /// Where filters look at the text that the client gets.
+    filter: Option<EventFilter>,
     ended: bool,
 }
 
@@ -84,6 +88,7 @@ impl Translator {
             whole: false,
             lost: UnsupportedInReply::new(to),
             wrapped: None,
+            filter: None,
             ended: false,
         };
         Self {
@@ -98,6 +103,11 @@ impl Translator {
     /// Answers come in an object, and are taken out of it.
     pub fn take_out_of_object(&mut self) {
         self.inner.sink.wrapped = Some(Wrapped::default());
+    }
+
+    /// Text goes through these filters before it is written.
+    pub fn filter_text(&mut self, chain: FilterChain) {
+        self.inner.sink.filter = (!chain.is_empty()).then(|| EventFilter::new(chain));
     }
 
     /// Translates the next frame; gives what is to be sent for it, which may be nothing.
@@ -245,13 +255,21 @@ impl Sink {
         if !self.ended && !self.whole && self.text + self.beside > MAX_TEXT {
             return self.refuse(format!("the upstream's stream has more than {MAX_TEXT} bytes of text"));
         }
-        if let Some(wrapped) = &mut self.wrapped
-            && !wrapped.event(&mut event, &mut |held| self.writer.event(held, &mut self.out))
+        let Self { wrapped, filter, writer, out, ended, .. } = self;
+        let mut write = |event: &Event<'_>| match filter {
+            None => writer.event(event, out),
+            Some(filter) => {
+                filter.event(event, &mut |event| writer.event(event, out));
+                *ended |= filter.is_over();
+            }
+        };
+        if let Some(wrapped) = wrapped
+            && !wrapped.event(&mut event, &mut write)
         {
             return;
         }
+        write(&event);
         self.lost.event(&event);
-        self.writer.event(&event, &mut self.out);
     }
 
     /// A message of type `error` of an AWS event stream, which has no payload.

@@ -77,6 +77,14 @@ impl AwsDecoder {
     /// # Errors
     /// When the stream is broken; it stays so, and nothing more is read.
     pub fn push(&mut self, piece: &[u8], sink: &mut impl FnMut(AwsFrame<'_>)) -> Result<(), FrameError> {
+        self.push_raw(piece, &mut |frame, _| sink(frame))
+    }
+
+    /// The same; `sink` also sees the bytes of each frame.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_raw(&mut self, piece: &[u8], sink: &mut impl FnMut(AwsFrame<'_>, &[u8])) -> Result<(), FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -93,7 +101,7 @@ impl AwsDecoder {
         self.carry.is_empty() && self.failed.is_none()
     }
 
-    fn read(&mut self, mut piece: &[u8], sink: &mut impl FnMut(AwsFrame<'_>)) -> Result<(), FrameError> {
+    fn read(&mut self, mut piece: &[u8], sink: &mut impl FnMut(AwsFrame<'_>, &[u8])) -> Result<(), FrameError> {
         // The frame that earlier pieces began.
         while !self.carry.is_empty() {
             let wanted = frame_length(&self.carry)?.unwrap_or(PRELUDE);
@@ -102,7 +110,7 @@ impl AwsDecoder {
             piece = rest;
             match frame_length(&self.carry)? {
                 Some(length) if length == self.carry.len() => {
-                    sink(parse(&self.carry)?);
+                    sink(parse(&self.carry)?, &self.carry);
                     self.carry.clear();
                     self.carry.shrink_to(KEEP_CAPACITY);
                 }
@@ -112,7 +120,7 @@ impl AwsDecoder {
         }
         while let Some(length) = frame_length(piece)? {
             let Some((frame, rest)) = piece.split_at_checked(length) else { break };
-            sink(parse(frame)?);
+            sink(parse(frame)?, frame);
             piece = rest;
         }
         self.carry.extend_from_slice(piece);
@@ -197,6 +205,15 @@ pub fn write_exception(out: &mut Vec<u8>, name: &str, write: impl FnOnce(&mut Ve
     write_frame(out, headers, write);
 }
 
+/// Appends a frame with the headers of `frame` and another payload.
+pub fn write_with_payload(out: &mut Vec<u8>, frame: &[u8], payload: &[u8]) {
+    let start = out.len();
+    let headers = number(frame, 4).unwrap_or(0) as usize;
+    out.extend_from_slice(frame.get(..PRELUDE + headers).unwrap_or_default());
+    out.extend_from_slice(payload);
+    seal(out, start, headers);
+}
+
 fn write_frame(out: &mut Vec<u8>, headers: [(&str, &str); 3], write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; PRELUDE]);
@@ -210,6 +227,11 @@ fn write_frame(out: &mut Vec<u8>, headers: [(&str, &str); 3], write: impl FnOnce
     }
     let headers = out.len() - start - PRELUDE;
     write(out);
+    seal(out, start, headers);
+}
+
+/// Writes the lengths and checksums of the frame that begins at `start` and whose headers take `headers` bytes.
+fn seal(out: &mut Vec<u8>, start: usize, headers: usize) {
     let total = out.len() - start + TRAILER;
     let prelude = [total, headers].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()).concat();
     let crc = crc32fast::hash(&prelude).to_be_bytes();

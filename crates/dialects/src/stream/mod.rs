@@ -11,6 +11,7 @@
 //! | [`tap`] | a JSON reply in frames | captures chosen top-level members on the way past | usage of buffered replies |
 //! | [`aws`] | an AWS event stream in pieces | yields frames, checks them | Bedrock |
 //! | [`invoke`] | an AWS event stream in pieces | unwraps Anthropic's events from it | Claude on Bedrock |
+//! | [`elements`] | a JSON array in pieces | finds its objects | Gemini's streams without `alt=sse` |
 //! | [`sse`] | an event stream in frames | yields events, drops those that the client did not ask for | usage of streams |
 //!
 //! Every bound, and its reason:
@@ -26,6 +27,7 @@
 //!
 //! [`aws`]: crate::stream::aws
 //! [`aws::MAX_FRAME_BYTES`]: crate::stream::aws::MAX_FRAME_BYTES
+//! [`elements`]: crate::stream::elements
 //! [`invoke`]: crate::stream::invoke
 //! [`json`]: crate::stream::json
 //! [`splice`]: crate::stream::splice
@@ -38,6 +40,7 @@
 //! [`sse::MAX_EVENT_BYTES`]: crate::stream::sse::MAX_EVENT_BYTES
 
 pub mod aws;
+pub mod elements;
 pub mod invoke;
 pub mod json;
 pub mod splice;

@@ -3,6 +3,7 @@
 //! Events are lent to a closure while the frame that ended them is at hand: an event inside one frame is not copied,
 //! only one that is split over frames is collected. Line ends may be LF, CRLF or CR, also mixed, also split.
 
+mod edit;
 mod filter;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+pub use edit::write_with_data;
 pub use filter::SseFilter;
 
 /// Largest event that is observed, in bytes, its lines and their ends counted but not the blank line behind it.

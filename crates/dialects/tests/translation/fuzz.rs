@@ -13,6 +13,7 @@ use tollgate_dialects::dialect::Dialect;
 
 use super::{
     exercise::{self, DESTINATIONS},
+    filters,
     hostile::{golden, wire},
     properties::{Dice, events, lost_of_request, lost_of_stream, reply, request},
 };
@@ -158,6 +159,14 @@ fn fuzz_aws_frames() {
     let frames = streams().into_iter().filter(|(dialect, _)| *dialect == Dialect::Converse);
     let corpus: Vec<Vec<u8>> = frames.map(|(_, wire)| [&[3], &*wire].concat()).collect();
     run("aws_frames", &corpus, exercise::fuzz_aws_frames);
+}
+
+#[test]
+#[ignore = "runs for as long as one likes: fuzz/run"]
+fn fuzz_filters() {
+    let corpus: Vec<Vec<u8>> =
+        streams().into_iter().map(|(dialect, wire)| [&[number(dialect), 7, 0], &*wire].concat()).collect();
+    run("filters", &corpus, filters::fuzz_filters);
 }
 
 /// What proptest does for a moment, for longer.

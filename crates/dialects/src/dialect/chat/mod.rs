@@ -12,6 +12,7 @@ mod params;
 mod reply;
 mod request;
 mod stream;
+pub mod text;
 mod wire;
 mod write;
 mod write_messages;

@@ -16,6 +16,7 @@ mod request;
 mod schema;
 mod signature;
 mod stream;
+pub mod text;
 mod tools;
 mod wire;
 mod write_reply;

@@ -18,6 +18,7 @@ mod reply;
 mod request;
 mod schema;
 mod stream;
+pub mod text;
 #[cfg(test)]
 mod tests;
 mod thinking;

@@ -15,6 +15,7 @@ mod params;
 mod reply;
 mod request;
 mod stream;
+pub mod text;
 mod wire;
 mod write_reply;
 mod write_stream;

@@ -1,0 +1,97 @@
+//! Where text is in Gemini's `generateContent`, in both of its spellings.
+
+use std::sync::LazyLock;
+
+use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, whole};
+
+/// The text slots of this dialect.
+pub static SLOTS: TextSlots = TextSlots {
+    dialect: DialectId::Gemini,
+    request: LazyLock::new(|| Table::new(REQUEST)),
+    reply: LazyLock::new(|| Table::new(REPLY)),
+    event: LazyLock::new(|| Table::new(EVENT)),
+};
+
+/// Contents and parts may each be an object instead of a list of one.
+const REQUEST: &[Row] = &[
+    whole("systemInstruction", TextKind::System),
+    whole("systemInstruction.parts[].text", TextKind::System),
+    whole("systemInstruction.parts.text", TextKind::System),
+    whole("system_instruction", TextKind::System),
+    whole("system_instruction.parts[].text", TextKind::System),
+    whole("system_instruction.parts.text", TextKind::System),
+    whole("contents", TextKind::User),
+    whole("contents[]", TextKind::User),
+    whole("contents.parts[].text", TextKind::User).by_role(),
+    whole("contents.parts.text", TextKind::User).by_role(),
+    whole("contents[].parts.text", TextKind::User).by_role(),
+    whole("contents[].parts[].text", TextKind::Reasoning).when("thought", "true").signed_by("thoughtSignature"),
+    whole("contents[].parts[].text", TextKind::User).by_role().signed_by("thoughtSignature"),
+    whole("contents[].parts[].functionResponse.response.**", TextKind::ToolResult),
+    whole("contents[].parts[].function_response.response.**", TextKind::ToolResult),
+    whole("contents[].parts[].codeExecutionResult.output", TextKind::ToolResult),
+    whole("contents[].parts[].code_execution_result.output", TextKind::ToolResult),
+    whole("contents[].parts[].functionCall.args.**", TextKind::Arguments).signed_by("thoughtSignature"),
+    whole("contents[].parts[].function_call.args.**", TextKind::Arguments).signed_by("thought_signature"),
+    whole("contents[].parts[].executableCode.code", TextKind::Arguments).signed_by("thoughtSignature"),
+    whole("contents[].parts[].executable_code.code", TextKind::Arguments).signed_by("thought_signature"),
+];
+
+const CHOICE: Number = Number::Element(0, "index");
+
+const REPLY: &[Row] = &[
+    delta("candidates[].content.parts[].text", TextKind::Reasoning).when("thought", "true").choice(CHOICE),
+    delta("candidates[].content.parts[].text", TextKind::Answer).choice(CHOICE),
+    whole("candidates[].content.parts[].functionCall.args.**", TextKind::Arguments).choice(CHOICE),
+    whole("candidates[].content.parts[].executableCode.code", TextKind::Arguments).choice(CHOICE),
+    whole("candidates[].content.parts[].codeExecutionResult.output", TextKind::ToolResult).choice(CHOICE),
+    whole("candidates[].finishMessage", TextKind::Answer).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingSupports[].segment.text", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].web.title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.text", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.searchEntryPoint.renderedContent", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.webSearchQueries[]", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].citationMetadata.citationSources[].title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].citationMetadata.citations[].title", TextKind::Citation).choice(CHOICE),
+    erase("candidates[].logprobsResult", "{}"),
+];
+
+/// A chunk with one part.
+macro_rules! chunk {
+    ($part:literal) => {
+        concat!(
+            r#"{"candidates":[{"content":{"parts":["#,
+            $part,
+            r#"],"role":"model"},"index":$choice}],"modelVersion":@modelVersion,"responseId":@responseId}"#
+        )
+    };
+}
+
+const TEXT: &str = chunk!(r#"{"text":$text}"#);
+const THOUGHT: &str = chunk!(r#"{"text":$text,"thought":true}"#);
+
+/// Models of older generations say `STOP` in every chunk, so that it ends an answer only if nothing follows.
+const EVENT: &[Row] = &[
+    delta("candidates[].content.parts[].text", TextKind::Reasoning)
+        .when("thought", "true")
+        .choice(CHOICE)
+        .shape(None, THOUGHT),
+    delta("candidates[].content.parts[].text", TextKind::Answer).choice(CHOICE).shape(None, TEXT),
+    whole("candidates[].content.parts[].functionCall.args.**", TextKind::Arguments).choice(CHOICE),
+    whole("candidates[].content.parts[].functionCall.partialArgs[].stringValue", TextKind::Arguments).choice(CHOICE),
+    whole("candidates[].content.parts[].executableCode.code", TextKind::Arguments).choice(CHOICE),
+    whole("candidates[].content.parts[].codeExecutionResult.output", TextKind::ToolResult).choice(CHOICE),
+    whole("candidates[].finishMessage", TextKind::Answer).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingSupports[].segment.text", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].web.title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.text", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.searchEntryPoint.renderedContent", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].groundingMetadata.webSearchQueries[]", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].citationMetadata.citationSources[].title", TextKind::Citation).choice(CHOICE),
+    whole("candidates[].citationMetadata.citations[].title", TextKind::Citation).choice(CHOICE),
+    erase("candidates[].logprobsResult", "{}"),
+    end("candidates[].finishReason", SlotRole::EndChoice).choice(CHOICE),
+    end("error", SlotRole::EndAll),
+];

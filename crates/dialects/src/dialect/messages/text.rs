@@ -1,0 +1,93 @@
+//! Where text is in Anthropic Messages.
+
+use std::sync::LazyLock;
+
+use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, whole};
+
+/// The text slots of this dialect.
+pub static SLOTS: TextSlots = TextSlots {
+    dialect: DialectId::Messages,
+    request: LazyLock::new(|| Table::new(REQUEST)),
+    reply: LazyLock::new(|| Table::new(REPLY)),
+    event: LazyLock::new(|| Table::new(EVENT)),
+};
+
+const REQUEST: &[Row] = &[
+    whole("system", TextKind::System),
+    whole("system[].text", TextKind::System),
+    whole("messages[].content", TextKind::User).by_role(),
+    whole("messages[].content[].text", TextKind::User).by_role(),
+    whole("messages[].content[].thinking", TextKind::Reasoning).signed_by("signature"),
+    whole("messages[].content[].input.**", TextKind::Arguments),
+    whole("messages[].content[].citations[].cited_text", TextKind::Citation),
+    // Documents and search results.
+    whole("messages[].content[].title", TextKind::User),
+    whole("messages[].content[].context", TextKind::User),
+    whole("messages[].content[].source.data", TextKind::User).when("type", "text"),
+    whole("messages[].content[].source.content", TextKind::User),
+    whole("messages[].content[].source.content[].text", TextKind::User),
+    // Results of tools: a string or blocks, which may be documents and search results again.
+    whole("messages[].content[].content", TextKind::ToolResult),
+    whole("messages[].content[].content[].text", TextKind::ToolResult),
+    whole("messages[].content[].content[].title", TextKind::ToolResult),
+    whole("messages[].content[].content[].context", TextKind::ToolResult),
+    whole("messages[].content[].content[].source.data", TextKind::ToolResult).when("type", "text"),
+    whole("messages[].content[].content[].source.content", TextKind::ToolResult),
+    whole("messages[].content[].content[].source.content[].text", TextKind::ToolResult),
+    whole("messages[].content[].content[].content[].text", TextKind::ToolResult),
+    // Results of code that the provider ran, and of pages that it fetched.
+    whole("messages[].content[].content.stdout", TextKind::ToolResult),
+    whole("messages[].content[].content.stderr", TextKind::ToolResult),
+    whole("messages[].content[].content.content.source.data", TextKind::ToolResult).when("type", "text"),
+];
+
+const BLOCK: Number = Number::Element(0, "");
+
+const REPLY: &[Row] = &[
+    delta("content[].text", TextKind::Answer).block(BLOCK),
+    delta("content[].thinking", TextKind::Reasoning).block(BLOCK).signed_by("signature"),
+    whole("content[].input.**", TextKind::Arguments),
+    whole("content[].citations[].cited_text", TextKind::Citation),
+    whole("content[].citations[].document_title", TextKind::Citation),
+    whole("content[].citations[].title", TextKind::Citation),
+    whole("content[].content", TextKind::ToolResult),
+    whole("content[].content[].text", TextKind::ToolResult),
+    whole("content[].content[].title", TextKind::ToolResult),
+    whole("content[].content.stdout", TextKind::ToolResult),
+    whole("content[].content.stderr", TextKind::ToolResult),
+    whole("content[].content.content.source.data", TextKind::ToolResult).when("type", "text"),
+];
+
+const INDEX: Number = Number::Top("index");
+const DELTA: Option<&str> = Some("content_block_delta");
+const TEXT: &str = r#"{"type":"content_block_delta","index":$block,"delta":{"type":"text_delta","text":$text}}"#;
+const THINKING: &str =
+    r#"{"type":"content_block_delta","index":$block,"delta":{"type":"thinking_delta","thinking":$text}}"#;
+const INPUT: &str =
+    r#"{"type":"content_block_delta","index":$block,"delta":{"type":"input_json_delta","partial_json":$text}}"#;
+
+const EVENT: &[Row] = &[
+    delta("content_block.text", TextKind::Answer).block(INDEX).shape(DELTA, TEXT),
+    delta("content_block.thinking", TextKind::Reasoning).block(INDEX).shape(DELTA, THINKING),
+    delta("delta.text", TextKind::Answer).block(INDEX).shape(DELTA, TEXT),
+    delta("delta.thinking", TextKind::Reasoning).block(INDEX).shape(DELTA, THINKING),
+    delta("delta.partial_json", TextKind::Arguments).block(INDEX).json().shape(DELTA, INPUT),
+    whole("content_block.input.**", TextKind::Arguments),
+    // Empty with Anthropic; others may begin with text.
+    whole("message.content[].text", TextKind::Answer),
+    whole("message.content[].thinking", TextKind::Reasoning),
+    whole("delta.citation.cited_text", TextKind::Citation),
+    whole("delta.citation.document_title", TextKind::Citation),
+    whole("delta.citation.title", TextKind::Citation),
+    whole("content_block.citations[].cited_text", TextKind::Citation),
+    whole("content_block.content", TextKind::ToolResult),
+    whole("content_block.content[].text", TextKind::ToolResult),
+    whole("content_block.content[].title", TextKind::ToolResult),
+    whole("content_block.content.stdout", TextKind::ToolResult),
+    whole("content_block.content.stderr", TextKind::ToolResult),
+    whole("content_block.content.content.source.data", TextKind::ToolResult).when("type", "text"),
+    end("type", SlotRole::EndBlock).when("type", "content_block_stop").block(INDEX),
+    end("type", SlotRole::EndAll).when("type", "message_delta"),
+    end("type", SlotRole::EndAll).when("type", "message_stop"),
+    end("type", SlotRole::EndAll).when("type", "error"),
+];

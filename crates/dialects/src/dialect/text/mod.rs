@@ -1,0 +1,165 @@
+//! Text of requests and replies: where it is in each dialect, and filters of it.
+//!
+//! A dialect writes down its places as tables ([`Row`]); everything else here interprets them. A [`FilterChain`] sees
+//! decoded text, block by block, wherever it comes from:
+//!
+//! | text of | changed by |
+//! | --- | --- |
+//! | a body that is not streamed, in its own dialect | [`filter_body`], or [`read_texts`] and [`write_texts`] |
+//! | a stream in its own dialect | [`TextFilteredStream`] |
+//! | a translated reply or stream | [`filter_reply`], [`EventFilter`] |
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bytes::Bytes;
+//! use tollgate_dialects::{
+//!     conversation::Failure,
+//!     dialect::{Dialect, text::{Block, BlockFilter, BodyKind, FilterChain, TextFilter, TextKind, filter_body}},
+//! };
+//!
+//! struct Shout;
+//!
+//! impl TextFilter for Shout {
+//!     fn start(&self, block: Block) -> Option<Box<dyn BlockFilter>> {
+//!         (block.kind == TextKind::Answer).then(|| Box::new(Shout) as Box<dyn BlockFilter>)
+//!     }
+//! }
+//!
+//! impl BlockFilter for Shout {
+//!     fn push(&mut self, text: &str, out: &mut String) -> Result<(), Failure<'static>> {
+//!         out.push_str(&text.to_uppercase());
+//!         Ok(())
+//!     }
+//!
+//!     fn finish(&mut self, _: &mut String) -> Result<(), Failure<'static>> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let chain = FilterChain::new(vec![Arc::new(Shout) as Arc<dyn TextFilter>]);
+//! let body = Bytes::from_static(br#"{"choices":[{"index":0, "message":{"content":"hi"}}]}"#);
+//! let body = filter_body(Dialect::Chat, BodyKind::Reply, &body, &chain).unwrap();
+//! assert_eq!(body, br#"{"choices":[{"index":0, "message":{"content":"HI"}}]}"#.as_slice());
+//! ```
+//!
+//! What has no text, or text that no filter changes, stays as it came, byte by byte. An empty chain has nothing to
+//! do: its owner does not call this module.
+//!
+//! A block is what its reader takes for one text. In Chat Completions and Gemini that is all text of one kind in an
+//! answer, whatever comes in between, so that a word can't hide on both sides of a call. Text that is still held of it
+//! comes with the answer's end. Offsets in citations count in the text as the provider wrote it. A signature stays
+//! where it is: in requests signed text is shown to filters but not changed; in replies it is changed, and a provider
+//! may refuse it when the client sends it back.
+//!
+//! Bounds: a body has at most [`MAX_PLACES`] places; a stream at most [`MAX_STREAM_TEXT`] bytes of text and
+//! [`MAX_BLOCKS`] blocks. What exceeds them is refused, not passed unseen.
+
+mod body;
+mod engine;
+mod events;
+mod filter;
+mod framing;
+mod shape;
+mod stream;
+mod table;
+mod walk;
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use super::{chat, codec::cut, converse, generate, messages, responses};
+
+pub use body::{PlacedText, filter_body, read_texts, write_texts};
+pub use engine::{MAX_BLOCKS, MAX_STREAM_TEXT};
+pub use events::{EventFilter, filter_reply};
+pub use filter::{BlockFilter, FilterChain, TextFilter};
+pub use stream::TextFilteredStream;
+pub use table::{Number, Row, Shape, SlotRole, Table, When};
+pub use walk::MAX_PLACES;
+
+pub(in crate::dialect) use super::Dialect as DialectId;
+pub(in crate::dialect) use table::{delta, end, erase, repeat, whole};
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextKind {
+    /// Instructions.
+    System,
+    /// What the user says.
+    User,
+    /// What the model said earlier, in a request.
+    Assistant,
+    /// What a tool gave back.
+    ToolResult,
+    /// The model's answer.
+    Answer,
+    /// The model's refusal, in words.
+    Refusal,
+    /// The model's reasoning, or a summary of it where the dialect has one place for both.
+    Reasoning,
+    /// A summary of the model's reasoning, where the dialect has a place of its own for it.
+    Summary,
+    /// Arguments of a call: a string or number among them.
+    Arguments,
+    /// What a source says that the answer is taken from.
+    Citation,
+}
+
+/// Whose text a piece is: the pieces of one block are one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Block {
+    /// What the text is.
+    pub kind: TextKind,
+    /// Which answer, of replies with several.
+    pub choice: u32,
+    /// Which block of the answer.
+    pub block: u32,
+    /// Which part of the block.
+    pub part: u32,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyKind {
+    /// A request.
+    Request,
+    /// A reply that is not streamed.
+    Reply,
+    /// The data of one event of a stream.
+    Event,
+}
+
+/// The slots of one dialect.
+pub struct TextSlots {
+    /// Whose they are.
+    pub dialect: DialectId,
+    /// Of requests.
+    pub request: LazyLock<Table>,
+    /// Of replies.
+    pub reply: LazyLock<Table>,
+    /// Of events.
+    pub event: LazyLock<Table>,
+}
+
+impl TextSlots {
+    /// The slots of this dialect.
+    pub fn of(dialect: DialectId) -> &'static Self {
+        match dialect {
+            DialectId::Chat => &chat::text::SLOTS,
+            DialectId::Responses => &responses::text::SLOTS,
+            DialectId::Messages => &messages::text::SLOTS,
+            DialectId::Gemini => &generate::text::SLOTS,
+            DialectId::Converse => &converse::text::SLOTS,
+        }
+    }
+
+    /// The table of one kind of bodies.
+    pub fn table(&self, kind: BodyKind) -> &Table {
+        match kind {
+            BodyKind::Request => &self.request,
+            BodyKind::Reply => &self.reply,
+            BodyKind::Event => &self.event,
+        }
+    }
+}
