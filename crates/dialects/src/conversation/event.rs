@@ -110,3 +110,61 @@ pub enum BlockStart<'a> {
         signature: Option<Signature<'a>>,
     },
 }
+
+/// What a block is, without what it contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// Text.
+    Text,
+    /// A refusal in words.
+    Refusal,
+    /// Reasoning.
+    Thinking,
+    /// Reasoning that only its model can read.
+    Redacted,
+    /// A call of a tool.
+    Call,
+}
+
+impl BlockStart<'_> {
+    /// What the block is.
+    pub const fn kind(&self) -> BlockKind {
+        match self {
+            Self::Text => BlockKind::Text,
+            Self::Refusal => BlockKind::Refusal,
+            Self::Thinking => BlockKind::Thinking,
+            Self::Redacted(_) => BlockKind::Redacted,
+            Self::Call { .. } => BlockKind::Call,
+        }
+    }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> BlockStart<'static> {
+        match self {
+            Self::Text => BlockStart::Text,
+            Self::Refusal => BlockStart::Refusal,
+            Self::Thinking => BlockStart::Thinking,
+            Self::Redacted(signature) => BlockStart::Redacted(signature.into_owned()),
+            Self::Call { id, name, signature } => BlockStart::Call {
+                id: id.into_owned(),
+                name: name.into_owned(),
+                signature: signature.map(Signature::into_owned),
+            },
+        }
+    }
+}
+
+impl Signature<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Signature<'static> {
+        Signature { maker: self.maker, value: self.value.into_owned() }
+    }
+}
+
+impl Citation<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Citation<'static> {
+        let [url, title, quote] = [self.url, self.title, self.quote].map(|text| text.map(Text::into_owned));
+        Citation { url, title, quote, start: self.start, end: self.end }
+    }
+}

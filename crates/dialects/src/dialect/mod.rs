@@ -19,6 +19,7 @@ pub mod models;
 pub mod openai;
 pub mod reply;
 pub mod responses;
+mod sequence;
 pub mod translator;
 pub mod classify;
 pub mod usage;
