@@ -23,7 +23,7 @@ const MAX_OPEN: usize = 64;
 pub(super) trait ReadShapes: Send {
     /// Fields without which an event can't be read.
     const VITAL: &'static [&'static str] = ANSWER;
-    /// Whether every event has a name, which says what is in it.
+    /// Whether every event has a name, which decides what is in it.
     const NAMED: bool = false;
     /// Whether the start precedes an error.
     const STARTS_ERRORS: bool = false;

@@ -25,7 +25,7 @@ pub(super) enum Order {
     QueueCalls,
 }
 
-/// What one dialect writes for the events of a stream. Appends to `out` what it has to say, framed for the wire.
+/// What one dialect writes for the events of a stream. Every method appends to `out`, framed for the wire.
 pub(super) trait WriteBlocks: Send + Sized {
     /// What the dialect remembers of a choice.
     type Choice: Default + Send;

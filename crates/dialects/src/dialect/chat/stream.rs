@@ -45,7 +45,7 @@ struct Answer {
 /// A call that is being made.
 struct Calling {
     index: Option<i64>,
-    /// The id on the wire, and the one it is told under, which no other call has.
+    /// The id on the wire, and the call's id in the conversation, which no other call has.
     wire_id: String,
     id: String,
     /// Absent until the name is known.
@@ -93,7 +93,7 @@ impl Reader {
         let usage = wire.usage.map(wire::usage).unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
         if !self.progress.started {
-            // Azure begins with a chunk about its filters that says nothing else.
+            // Azure begins with a chunk about its filters and nothing else.
             if choices.is_empty() && usage.is_empty() && id.is_none() {
                 return;
             }
@@ -210,8 +210,8 @@ impl Answer {
         }
     }
 
-    /// An element of `thinking_blocks`. `said`: its text stands in the same delta as plain text, too.
-    fn thinking(&mut self, block: Content<'_>, said: bool, sink: Sink<'_>) {
+    /// An element of `thinking_blocks`. `plain`: its text is in the same delta as plain text, too.
+    fn thinking(&mut self, block: Content<'_>, plain: bool, sink: Sink<'_>) {
         match block {
             Content::Redacted(data) => {
                 self.blocks.turn_to(BlockStart::Redacted(data), sink);
@@ -220,7 +220,7 @@ impl Answer {
             Content::Thinking { text, signature } => {
                 // A signed element repeats the text that has come before.
                 let repeated =
-                    said || (signature.is_some() && self.thought && self.blocks.find(BlockKind::Thinking).is_some());
+                    plain || (signature.is_some() && self.thought && self.blocks.find(BlockKind::Thinking).is_some());
                 if !repeated && !text.is_empty() {
                     self.say(BlockStart::Thinking, text, sink);
                 }
@@ -274,8 +274,8 @@ impl Answer {
         self.say_call(place, name, text, signature, sink);
     }
 
-    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id on
-    /// a used number, with a fresh id in every delta.
+    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id
+    /// on a used number, with a fresh id in every delta.
     fn place(&self, at: usize, index: Option<i64>, id: Option<&Text<'_>>, named: bool) -> Option<usize> {
         let at_index = |index| self.calls.iter().rposition(|call| call.index == Some(index));
         if let Some(id) = id {

@@ -15,7 +15,7 @@ use crate::{
 
 /// Most answers at once; Google allows eight.
 const MAX_CHOICES: usize = 64;
-/// Most sources of an answer that are told apart: chunks repeat them.
+/// Most sources of an answer that are remembered, because chunks repeat them.
 const MAX_CITED: usize = 256;
 
 /// Reads one stream.
@@ -37,15 +37,15 @@ struct Answer {
     index: u32,
     blocks: Blocks<BlockKind>,
     called: bool,
-    /// Something other than thoughts has come.
+    /// Something other than reasoning has come.
     said: bool,
     /// A character that takes several bytes has come: places in bytes are no places in characters any more.
     wide: bool,
     /// Sources that have been named.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
-    /// Why it ended, if it has: older models say so in every chunk, so only the end of the stream makes it true.
+    /// Why it ended, if it has. Older models send a reason in every chunk, so only the end of the stream makes it true.
     reason: Option<String>,
-    /// What Google says of it.
+    /// Google's message about its end.
     message: Option<String>,
 }
 
@@ -178,7 +178,7 @@ impl Answer {
             sink(Event::Delta { choice: self.blocks.choice, block, text });
         }
         if let Some(text) = part.thought_signature.filter(|text| !text.is_empty()) {
-            // Of nothing that was said: it would begin an empty text.
+            // It signs no text that has come, and would begin an empty one.
             if !thought && self.blocks.find(BlockKind::Text).is_none() {
                 return sink(Event::Unsupported("signature".into()));
             }

@@ -1,5 +1,5 @@
-//! Writes streams: every event is a part of a reply. Calls come whole, and the last event says why the answer ended and
-//! what it cost.
+//! Writes streams: every event is a part of a reply. Calls come whole. The last event has the reason of the end and the
+//! token counts.
 
 use super::{
     citations::{self, Cited},
@@ -40,7 +40,7 @@ pub(super) enum Block {
     Call { id: Text<'static>, name: Text<'static>, signature: Option<Signature<'static>>, arguments: String },
 }
 
-/// What the last event says of a choice.
+/// What the last event contains about a choice.
 #[derive(Default)]
 pub(super) struct Summary {
     /// The tool whose arguments are no object.
@@ -51,7 +51,7 @@ pub(super) struct Summary {
 }
 
 impl Writer {
-    /// A writer that names its stream after `head` where the provider names it not.
+    /// A writer at the beginning of a stream. `head` names the reply where the provider does not.
     pub(super) fn new(head: ReplyHead) -> Self {
         Self::of(Chunks { head, tail: Vec::new(), begun: false })
     }

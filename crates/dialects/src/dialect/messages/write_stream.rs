@@ -117,7 +117,7 @@ impl WriteBlocks for MessageEvents {
         write_stop(choice.strict_reason(), choice.stop_sequence.as_ref(), &mut object);
         object.end();
         out.extend_from_slice(b",\"usage\":");
-        // Where no provider counted, the beginning has said all there is.
+        // Where the provider did not count, the start had the estimate.
         write_usage(usage, None, ObjectWriter::begin(out));
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }

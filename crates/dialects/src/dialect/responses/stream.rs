@@ -34,7 +34,7 @@ struct Slot {
     part: u64,
     kind: BlockKind,
     block: u32,
-    /// `summary_index` of the latest thoughts.
+    /// `summary_index` of the latest reasoning.
     paragraph: u64,
     /// Something has come.
     filled: bool,
@@ -124,7 +124,7 @@ impl Reader {
             return self.progress.fail(failure, sink);
         }
         if self.blocks == 0 {
-            // Servers that have nothing to stream may say everything at the end.
+            // Servers that have nothing to stream may send everything at the end.
             let output = response.as_ref().and_then(|response| response.output.as_deref()).unwrap_or_default();
             for item in output.iter().filter_map(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) {
                 self.whole(&item, sink);
@@ -159,7 +159,7 @@ impl Reader {
                 self.thought(output, wire.summary_index.unwrap_or(0), wire.delta.as_ref(), sink);
             }
             "response.reasoning_text.delta" => self.thought(output, part, wire.delta.as_ref(), sink),
-            // Whoever sends no deltas says it here.
+            // A server that sends no deltas sends the text here.
             "response.output_text.done" => self.done(BlockKind::Text, output, part, wire.text.as_ref(), sink),
             "response.refusal.done" => self.done(BlockKind::Refusal, output, part, wire.refusal.as_ref(), sink),
             "response.function_call_arguments.done" => {
@@ -222,7 +222,7 @@ impl Reader {
         }
     }
 
-    /// More thoughts. All paragraphs of an item are one block, as its proof is one.
+    /// More reasoning. All paragraphs of an item are one block, because the item has one signature.
     fn thought(&mut self, output: u64, paragraph: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return };
         let Some(slot) = self.slot(BlockKind::Thinking, output, 0, sink) else { return };
@@ -250,7 +250,7 @@ impl Reader {
     fn added(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
         match item.kind.as_ref().map(Text::decode).as_deref() {
             Some("function_call") => self.call(output, item, sink),
-            // What they say comes in events of its own.
+            // Their content comes in events of its own.
             None | Some("message" | "reasoning") => {}
             Some(other) => sink(Event::Unsupported(other.into())),
         }

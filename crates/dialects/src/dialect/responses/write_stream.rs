@@ -93,7 +93,7 @@ struct Item {
 enum Kind {
     Text,
     Refusal,
-    /// With its proof, once that has come.
+    /// With its signature, once that has come.
     Thinking(Option<Text<'static>>),
     Call(Text<'static>, Text<'static>),
 }
@@ -205,7 +205,7 @@ impl WriteBlocks for ResponseEvents {
 
     fn error(&mut self, failure: &Failure<'_>, usage: &TokenUsage, out: &mut Vec<u8>) {
         let code = error::code(failure);
-        // The response's own field has few words; the event behind it says more.
+        // The response's own field has few words; the event behind it has the code.
         let short = match failure.class {
             ErrorClass::RateLimit | ErrorClass::Quota => "rate_limit_exceeded",
             ErrorClass::InvalidRequest | ErrorClass::TooLarge => "invalid_prompt",
