@@ -1,23 +1,23 @@
-//! What a model answers, as it comes.
+//! A model's answer as a stream of events.
 
 use std::borrow::Cow;
 
 use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage};
 
-/// What a stream says next.
+/// One event of a stream.
 ///
 /// The order is that of the provider: [`Start`](Self::Start) comes first, [`End`](Self::End) or [`Error`](Self::Error)
-/// last. Deltas of different blocks may alternate (OpenAI's parallel calls). `choice` counts answers and `block` the
-/// parts of one answer; both are small, dense and in order of their first appearance.
+/// last. Deltas of different blocks may alternate (OpenAI's parallel calls). `choice` numbers answers and `block` the
+/// parts of one answer. Both are small, dense and in the order in which they first appear.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// The answer begins. Providers that don't announce it begin with their first chunk.
+    /// The answer begins. Where a provider does not announce it, it begins with the first chunk.
     Start {
         /// The provider's id of the answer.
         id: Option<Text<'a>>,
         /// The model that answers.
         model: Option<Text<'a>>,
-        /// What is known of the cost by then.
+        /// The token counts that are known by then.
         usage: TokenUsage,
     },
     /// A part begins.
@@ -29,7 +29,7 @@ pub enum Event<'a> {
         /// What it is.
         opened: BlockStart<'a>,
     },
-    /// More text, refusal or thoughts; of a call, more of the text of its arguments.
+    /// More text, refusal or reasoning; of a call, more of the text of its arguments.
     Delta {
         /// Which answer.
         choice: u32,
@@ -38,16 +38,16 @@ pub enum Event<'a> {
         /// What is added.
         text: Text<'a>,
     },
-    /// The signature of the thoughts or the text in this block.
+    /// The signature of the reasoning or the text in this block.
     Signature {
         /// Which answer.
         choice: u32,
         /// Which part of it.
         block: u32,
-        /// The proof.
+        /// The signature.
         signature: Signature<'a>,
     },
-    /// Where the text in this block is taken from.
+    /// A source of the text in this block.
     Citation {
         /// Which answer.
         choice: u32,
@@ -79,9 +79,9 @@ pub enum Event<'a> {
         /// The stop text that ended it.
         stop_sequence: Option<Text<'a>>,
     },
-    /// Something was said that the conversation has no word for; its name in the provider's dialect.
+    /// The provider sent something that the conversation has no place for. This is its name in the provider's dialect.
     Unsupported(Cow<'a, str>),
-    /// What it has cost so far; the last one counts.
+    /// The token counts so far; the last ones count.
     Usage(TokenUsage),
     /// The provider failed in mid-stream. Nothing follows.
     Error(Failure<'a>),
@@ -94,11 +94,11 @@ pub enum Event<'a> {
 pub enum BlockStart<'a> {
     /// Text.
     Text,
-    /// The model's refusal, in words.
+    /// The model's refusal in words.
     Refusal,
-    /// Thoughts.
+    /// Reasoning.
     Thinking,
-    /// Thoughts that nobody but their model can read; whole, without deltas.
+    /// Reasoning that only its model can read. It is whole and has no deltas.
     Redacted(Signature<'a>),
     /// A call of a tool; its arguments come as deltas, or none for `{}`.
     Call {
@@ -106,7 +106,65 @@ pub enum BlockStart<'a> {
         id: Text<'a>,
         /// The tool.
         name: Text<'a>,
-        /// A proof that the model made the call (Gemini).
+        /// The model's signature of the call (Gemini).
         signature: Option<Signature<'a>>,
     },
+}
+
+/// What a block is, without what it contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// Text.
+    Text,
+    /// A refusal in words.
+    Refusal,
+    /// Reasoning.
+    Thinking,
+    /// Reasoning that only its model can read.
+    Redacted,
+    /// A call of a tool.
+    Call,
+}
+
+impl BlockStart<'_> {
+    /// What the block is.
+    pub const fn kind(&self) -> BlockKind {
+        match self {
+            Self::Text => BlockKind::Text,
+            Self::Refusal => BlockKind::Refusal,
+            Self::Thinking => BlockKind::Thinking,
+            Self::Redacted(_) => BlockKind::Redacted,
+            Self::Call { .. } => BlockKind::Call,
+        }
+    }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> BlockStart<'static> {
+        match self {
+            Self::Text => BlockStart::Text,
+            Self::Refusal => BlockStart::Refusal,
+            Self::Thinking => BlockStart::Thinking,
+            Self::Redacted(signature) => BlockStart::Redacted(signature.into_owned()),
+            Self::Call { id, name, signature } => BlockStart::Call {
+                id: id.into_owned(),
+                name: name.into_owned(),
+                signature: signature.map(Signature::into_owned),
+            },
+        }
+    }
+}
+
+impl Signature<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Signature<'static> {
+        Signature { maker: self.maker, value: self.value.into_owned() }
+    }
+}
+
+impl Citation<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Citation<'static> {
+        let [url, title, quote] = [self.url, self.title, self.quote].map(|text| text.map(Text::into_owned));
+        Citation { url, title, quote, start: self.start, end: self.end }
+    }
 }

@@ -31,7 +31,7 @@ mod usage;
 pub mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
-pub use event::{BlockStart, Event};
+pub use event::{BlockKind, BlockStart, Event};
 pub use json::{Json, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};

@@ -1,9 +1,9 @@
-//! A whole reply told as a stream: for a client that asked for one and a provider that did not give it.
+//! A whole reply as a stream: for a client that asks for a stream where the provider does not stream.
 
 use super::{BlockStart, Content, Event, Part, Reply, Text};
 
 impl Reply<'_> {
-    /// Tells the reply event by event, to its end.
+    /// Lends the reply to `sink` event by event, to its end.
     pub fn replay(&self, sink: &mut dyn FnMut(Event<'_>)) {
         let again = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.clone().into_owned());
         sink(Event::Start { id: again(&self.id), model: again(&self.model), usage: self.usage });
@@ -16,7 +16,7 @@ impl Reply<'_> {
                 sink(Event::Logprobs { choice, tokens: answer.logprobs.clone() });
             }
             for (block, part) in (0..).zip(&answer.parts) {
-                replay_part(part, choice, block, sink);
+                part.replay(choice, block, sink);
             }
             sink(Event::Finish { choice, reason: answer.finish, stop_sequence: answer.stop_sequence.clone() });
         }
@@ -25,49 +25,38 @@ impl Reply<'_> {
     }
 }
 
-fn replay_part(part: &Part<'_>, choice: u32, block: u32, sink: &mut dyn FnMut(Event<'_>)) {
-    let delta = |text: Text<'_>, sink: &mut dyn FnMut(Event<'_>)| {
+impl Part<'_> {
+    /// Lends the part to `sink` as a block of its own. Media and results are none.
+    pub fn replay(&self, choice: u32, block: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        let empty = Text::from("");
+        let (opened, text, citations, signature) = match &self.content {
+            Content::Text { text, citations, signature } => {
+                (BlockStart::Text, text.reborrow(), citations.as_slice(), signature.as_ref())
+            }
+            Content::Refusal(text) => (BlockStart::Refusal, text.reborrow(), &[][..], None),
+            Content::Thinking { text, signature } => {
+                (BlockStart::Thinking, text.reborrow(), &[][..], signature.as_ref())
+            }
+            Content::Redacted(signature) => (BlockStart::Redacted(signature.clone()), empty, &[][..], None),
+            Content::Call(call) => {
+                let (id, name) = (call.id.reborrow(), call.name.reborrow());
+                let start = BlockStart::Call { id, name, signature: call.signature.clone() };
+                (start, Text::from(&*call.arguments), &[][..], None)
+            }
+            // Streams have no place for media, and no model answers with results.
+            Content::Media(media) => return sink(Event::Unsupported(media.kind.as_str().into())),
+            Content::Result(_) => return,
+        };
+        sink(Event::Open { choice, block, opened });
         if !text.is_empty() {
             sink(Event::Delta { choice, block, text });
         }
-    };
-    match &part.content {
-        Content::Text { text, citations, signature } => {
-            sink(Event::Open { choice, block, opened: BlockStart::Text });
-            delta(text.reborrow(), sink);
-            for citation in citations {
-                sink(Event::Citation { choice, block, citation: citation.clone() });
-            }
-            if let Some(signature) = signature.clone() {
-                sink(Event::Signature { choice, block, signature });
-            }
+        for citation in citations {
+            sink(Event::Citation { choice, block, citation: citation.clone() });
         }
-        Content::Refusal(text) => {
-            sink(Event::Open { choice, block, opened: BlockStart::Refusal });
-            delta(text.reborrow(), sink);
+        if let Some(signature) = signature.cloned() {
+            sink(Event::Signature { choice, block, signature });
         }
-        Content::Thinking { text, signature } => {
-            sink(Event::Open { choice, block, opened: BlockStart::Thinking });
-            delta(text.reborrow(), sink);
-            if let Some(signature) = signature.clone() {
-                sink(Event::Signature { choice, block, signature });
-            }
-        }
-        Content::Redacted(signature) => {
-            sink(Event::Open { choice, block, opened: BlockStart::Redacted(signature.clone()) });
-        }
-        Content::Call(call) => {
-            let opened = BlockStart::Call {
-                id: call.id.reborrow(),
-                name: call.name.reborrow(),
-                signature: call.signature.clone(),
-            };
-            sink(Event::Open { choice, block, opened });
-            delta(Text::from(&*call.arguments), sink);
-        }
-        // Streams have no word for media, and no model answers with results.
-        Content::Media(media) => return sink(Event::Unsupported(media.kind.as_str().into())),
-        Content::Result(_) => return,
+        sink(Event::Close { choice, block });
     }
-    sink(Event::Close { choice, block });
 }

@@ -152,13 +152,6 @@ pub(super) fn repaired(
     }
 }
 
-/// Tells of what an event was read without.
-pub(super) fn tell_lost(names: &Unsupported, sink: &mut dyn FnMut(Event<'_>)) {
-    for name in names.names() {
-        sink(Event::Unsupported(name.clone()));
-    }
-}
-
 /// Writes one stream.
 pub trait WriteEvents: Send {
     /// Appends what `event` is in this dialect, framed for the wire: nothing, one event or several. After

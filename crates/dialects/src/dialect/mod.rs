@@ -3,6 +3,7 @@
 
 pub mod anthropic;
 pub mod bedrock;
+mod blocks;
 pub mod chat;
 pub mod codec;
 pub mod converse;
@@ -21,6 +22,7 @@ mod params;
 pub mod reply;
 pub mod responses;
 mod schema;
+mod sequence;
 pub mod translator;
 pub mod classify;
 pub mod usage;

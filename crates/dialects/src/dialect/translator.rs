@@ -23,7 +23,7 @@ pub struct Translator {
     frames: Frames,
     inner: Inner,
     from: Dialect,
-    /// An error without the form of an event, as Gemini says some in mid-stream: from its brace on.
+    /// An error without the form of an event, from its brace on. Gemini sends such errors in mid-stream.
     bare: Vec<u8>,
     /// The next byte begins a line.
     line_start: bool,
@@ -31,8 +31,8 @@ pub struct Translator {
 
 /// Longest error without the form of an event that is read, in bytes.
 const MAX_BARE: usize = 64 * 1024;
-/// Most text and arguments of a stream, in bytes: several times what any model can say. Some dialects repeat them at the end, so that
-/// they are kept.
+/// Most text and arguments of a stream, in bytes: several times what any model can write. Some dialects repeat them at
+/// the end, so they are kept.
 const MAX_TEXT: u64 = 16 * 1024 * 1024;
 /// What a block costs beside its text, about, in bytes.
 const BLOCK: u64 = 1024;
@@ -59,10 +59,10 @@ struct Sink {
     text: u64,
     /// Bytes of what is kept beside text, about: of signatures, and of each block and source.
     beside: u64,
-    /// What is told has come whole, so that it is bounded already.
+    /// The reply has come whole, so it is bounded already.
     whole: bool,
-    lost: UnsupportedInReply,
-    /// Where answers come in an object.
+    unsupported: UnsupportedInReply,
+    /// Set where answers come in an object.
     wrapped: Option<Wrapped>,
     /// Where filters look at the text that the client gets.
     filter: Option<EventFilter>,
@@ -70,7 +70,7 @@ struct Sink {
 }
 
 impl Translator {
-    /// A translator from `from`, framed as `mode` says, to `to`.
+    /// A translator from `from`, framed according to `mode`, to `to`.
     pub fn new(from: Dialect, mode: StreamMode, to: Dialect, head: ReplyHead, names: Arc<Names>) -> Self {
         let frames = if mode == StreamMode::EventStream {
             Frames::Aws(AwsDecoder::default())
@@ -86,7 +86,7 @@ impl Translator {
             text: 0,
             beside: 0,
             whole: false,
-            lost: UnsupportedInReply::new(to),
+            unsupported: UnsupportedInReply::new(to),
             wrapped: None,
             filter: None,
             ended: false,
@@ -110,7 +110,7 @@ impl Translator {
         self.inner.sink.filter = (!chain.is_empty()).then(|| EventFilter::new(chain));
     }
 
-    /// Translates the next frame; gives what is to be sent for it, which may be nothing.
+    /// Translates the next frame. Returns what is to be sent for it, which may be nothing.
     ///
     /// # Errors
     /// When the provider's framing is broken.
@@ -142,7 +142,7 @@ impl Translator {
         Ok(inner.sink.take())
     }
 
-    /// The provider's stream has ended; gives what was held back.
+    /// The provider's stream has ended. Returns what was held back.
     pub fn finish(&mut self) -> Bytes {
         let inner = &mut self.inner;
         if let Frames::Sse(decoder) = &mut self.frames {
@@ -169,7 +169,7 @@ impl Translator {
         self.inner.sink.take()
     }
 
-    /// Tells a whole reply as a stream, to its end.
+    /// Writes a whole reply as a stream, to its end.
     pub fn replay(&mut self, reply: &crate::conversation::Reply<'_>) -> Bytes {
         let sink = &mut self.inner.sink;
         sink.whole = true;
@@ -177,7 +177,7 @@ impl Translator {
         sink.take()
     }
 
-    /// What the stream has told so far.
+    /// What the stream has contained so far.
     pub fn totals(&self) -> Totals {
         let sink = &self.inner.sink;
         let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
@@ -186,14 +186,14 @@ impl Translator {
             usage,
             model: sink.model.clone(),
             estimated: estimated.is_some(),
-            lost: sink.lost.names().clone(),
+            lost: sink.unsupported.names().clone(),
             text: Some(sink.text),
         }
     }
 }
 
-/// Splits a frame where a line begins with a brace or a bracket: no line of an event stream does. `line_start` says that the frame
-/// begins a line.
+/// Splits a frame where a line begins with a brace or a bracket, which no line of an event stream does. `line_start`:
+/// the frame begins a line.
 fn split_bare(frame: &[u8], line_start: bool) -> (&[u8], &[u8]) {
     let opens = |at: usize| matches!(frame.get(at), Some(b'{' | b'['));
     if line_start && opens(0) {
@@ -231,7 +231,7 @@ impl Sink {
         match &mut event {
             Event::Start { model, usage, .. } => {
                 self.model = model.as_ref().map(|m| m.decode().into_owned());
-                // What is said of the answer before there is one is no count of it.
+                // A count of the answer before it begins is not meant.
                 self.usage.update(TokenUsage { output: None, ..*usage });
             }
             Event::Usage(usage) => self.usage.update(*usage),
@@ -269,7 +269,7 @@ impl Sink {
             return;
         }
         write(&event);
-        self.lost.event(&event);
+        self.unsupported.event(&event);
     }
 
     /// A message of type `error` of an AWS event stream, which has no payload.
@@ -284,7 +284,7 @@ impl Sink {
         }));
     }
 
-    /// Ends the client's stream, because the provider's can't be told.
+    /// Ends the client's stream, because the provider's can't be translated.
     fn refuse(&mut self, message: String) {
         self.event(Event::Error(codec::cut(message)));
     }
@@ -294,19 +294,19 @@ impl Sink {
     }
 }
 
-/// Answers that come in an object.
+/// Takes answers out of the objects in which they come.
 #[derive(Default)]
 struct Wrapped {
-    /// Texts that are open, by answer and block.
+    /// Open text blocks, by choice and block.
     texts: Vec<(u32, u32)>,
-    /// How far each answer has come: thoughts and calls may stand between its texts.
+    /// How far each choice has come: reasoning and calls may be between its texts.
     answers: Vec<(u32, Unwrap)>,
 }
 
 impl Wrapped {
-    /// Takes the text of `event` out of its object; what was held back and is none is told by `tell`. `false` when nothing is left of
-    /// the event.
-    fn event(&mut self, event: &mut Event<'_>, tell: &mut dyn FnMut(&Event<'_>)) -> bool {
+    /// Takes the text of `event` out of its object. Text that was held back and turns out to be no object goes to
+    /// `emit`. `false` when nothing is left of the event.
+    fn event(&mut self, event: &mut Event<'_>, emit: &mut dyn FnMut(&Event<'_>)) -> bool {
         match event {
             Event::Open { choice, block, opened: BlockStart::Text } => {
                 self.texts.push((*choice, *block));
@@ -327,7 +327,7 @@ impl Wrapped {
                 let answer = self.answers.iter_mut().find(|answer| answer.0 == *choice);
                 let held = answer.map(|(_, unwrap)| unwrap.finish()).unwrap_or_default();
                 if !held.is_empty() {
-                    tell(&Event::Delta { choice: *choice, block: *block, text: held.into() });
+                    emit(&Event::Delta { choice: *choice, block: *block, text: held.into() });
                 }
             }
             _ => {}

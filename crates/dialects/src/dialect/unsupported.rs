@@ -1,25 +1,25 @@
-//! What of a reply its client is not told, since the client's dialect has no place for it. So that it is not lost silently,
-//! it is named: in a header where the reply comes in one piece, and in the log.
+//! Fields of a reply that the client's dialect has no place for. They are reported: in a header of a buffered reply,
+//! and in the log.
 
 use super::Dialect;
 use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
 
-/// Collects the names of what clients of one dialect are not told.
+/// Collects the names of what clients of one dialect can't be given.
 #[derive(Clone, Debug)]
 pub struct UnsupportedInReply {
     to: Dialect,
     names: Unsupported,
-    /// Texts of a stream, by answer and block.
+    /// Open text blocks of a stream, by choice and block.
     texts: Vec<(u32, u32)>,
 }
 
 impl UnsupportedInReply {
-    /// Nothing is lost yet for a client of `to`.
+    /// No names yet, for a client of `to`.
     pub fn new(to: Dialect) -> Self {
         Self { to, names: Unsupported::default(), texts: Vec::new() }
     }
 
-    /// The names, each behind `reply.`, which tells them from those of requests.
+    /// The names. Each begins with `reply.`, which distinguishes it from those of requests.
     pub fn names(&self) -> &Unsupported {
         &self.names
     }
@@ -30,7 +30,7 @@ impl UnsupportedInReply {
             Event::Unsupported(name) => self.add(name),
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
-                // Only a signature makes them worth knowing, and only Gemini's own dialect has a place for it.
+                // They are remembered for their signatures only, and Gemini's own dialect has a place for those.
                 if *opened == BlockStart::Text && self.to != Dialect::Gemini {
                     self.texts.push((*choice, *block));
                 }
@@ -48,7 +48,7 @@ impl UnsupportedInReply {
         }
     }
 
-    /// Looks at a reply in one piece.
+    /// Looks at a buffered reply.
     pub fn reply(&mut self, reply: &Reply<'_>) {
         for name in reply.lost.names() {
             self.add(name);
@@ -78,7 +78,7 @@ impl UnsupportedInReply {
             Content::Media(media) if !matches!(self.to, Dialect::Gemini | Dialect::Converse) => {
                 self.add(media.kind.as_str());
             }
-            // It can't be written as the object that it must be there; a failed answer says so itself.
+            // Its arguments can't be written as an object; a failed answer reports that itself.
             Content::Call(call) if self.strict() && call.object().is_none() => self.add("tool_calls"),
             _ => {}
         }
@@ -89,7 +89,7 @@ impl UnsupportedInReply {
         matches!(self.to, Dialect::Messages | Dialect::Gemini | Dialect::Converse)
     }
 
-    /// Answers beside the first.
+    /// A choice beside the first.
     fn choice(&mut self, number: u32) {
         if number > 0 && matches!(self.to, Dialect::Responses | Dialect::Messages | Dialect::Converse) {
             self.add("choices");
@@ -108,7 +108,7 @@ impl UnsupportedInReply {
         }
     }
 
-    /// A dialect cites by quote or by place.
+    /// A dialect cites by quote or by position.
     fn citation(&mut self, citation: &Citation<'_>) {
         let by_quote = matches!(self.to, Dialect::Messages | Dialect::Converse);
         if citation.quote.is_some() && !by_quote {
@@ -119,7 +119,7 @@ impl UnsupportedInReply {
         }
     }
 
-    /// Counts that are parts of others, which are told.
+    /// Counts that are parts of others, which are carried.
     fn usage(&mut self, usage: TokenUsage) {
         let some = |count: Option<u64>| count.is_some_and(|count| count > 0);
         if some(usage.reasoning) && self.to == Dialect::Converse {

@@ -8,11 +8,10 @@ use super::{
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::{
-    conversation::{BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
-        ReadEvents,
-        codec::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        blocks::{Blocks, Progress, ReadShapes, Sink},
+        fields::{Place, wrong},
     },
 };
 
@@ -22,13 +21,10 @@ const MAX_CALLS: usize = 1024;
 /// Most arguments that wait for the name of their call, in bytes.
 const MAX_EARLY: usize = 64 * 1024;
 
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
-
 /// Reads one stream.
 #[derive(Default)]
 pub(super) struct Reader {
-    started: bool,
-    ended: bool,
+    progress: Progress,
     id: Option<String>,
     choices: Vec<Answer>,
     usage: TokenUsage,
@@ -38,27 +34,18 @@ pub(super) struct Reader {
 struct Answer {
     /// The provider's number.
     index: i64,
-    /// Ours.
-    choice: u32,
-    blocks: u32,
-    /// The open block that is no call.
-    open: Option<(u32, Kind)>,
+    /// Its blocks; of the open ones, those that are no calls.
+    blocks: Blocks<BlockKind>,
+    /// Some text of the latest reasoning has come.
+    thought: bool,
     calls: Vec<Calling>,
     finished: bool,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    Refusal,
-    /// Whether some of the text has come.
-    Thinking(bool),
 }
 
 /// A call that is being made.
 struct Calling {
     index: Option<i64>,
-    /// The id on the wire, and the one it is told under, which no other call has.
+    /// The id on the wire, and the call's id in the conversation, which no other call has.
     wire_id: String,
     id: String,
     /// Absent until the name is known.
@@ -67,41 +54,32 @@ struct Calling {
     early: String,
 }
 
-impl ReadEvents for Reader {
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
-        if self.ended {
-            return;
-        }
-        if data.trim_ascii_start().starts_with(b"[DONE]") {
-            self.end(sink);
-            return;
-        }
-        let Ok(text) = std::str::from_utf8(data) else { return };
-        let wire = serde_json::from_str::<WireReply<'_>>(text);
-        if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
-            self.ended = true;
-            sink(Event::Error(error::read(200, data)));
-            return;
-        }
-        if let Ok(wire) = wire {
-            return self.chunk(wire, sink);
-        }
-        match repaired(name, data, ANSWER, &|json| wrong::<WireReply<'_>>(json)) {
-            Some(Ok((text, names))) => {
-                self.event(name, text.as_bytes(), sink);
-                if self.started && !self.ended {
-                    tell_lost(&names, sink);
-                }
-            }
-            Some(Err(failure)) => {
-                self.ended = true;
-                sink(Event::Error(failure));
-            }
-            None => {}
-        }
+impl ReadShapes for Reader {
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
-    fn finish(&mut self, sink: Sink<'_>) {
+    fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
+        if data.trim_ascii_start().starts_with(b"[DONE]") {
+            self.end(sink);
+            return true;
+        }
+        let Ok(text) = std::str::from_utf8(data) else { return true };
+        let wire = serde_json::from_str::<WireReply<'_>>(text);
+        if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
+            self.progress.fail(error::read(200, data), sink);
+            return true;
+        }
+        let Ok(wire) = wire else { return false };
+        self.chunk(wire, sink);
+        true
+    }
+
+    fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
+        wrong::<WireReply<'_>>(json)
+    }
+
+    fn cut(&mut self, sink: Sink<'_>) {
         // Some servers end without a mark; a finished answer is whole.
         if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.finished) {
             self.end(sink);
@@ -114,15 +92,14 @@ impl Reader {
         let choices = wire.choices.unwrap_or_default();
         let usage = wire.usage.map(wire::usage).unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
-        if !self.started {
-            // Azure begins with a chunk about its filters that says nothing else.
+        if !self.progress.started {
+            // Azure begins with a chunk about its filters and nothing else.
             if choices.is_empty() && usage.is_empty() && id.is_none() {
                 return;
             }
-            self.started = true;
             self.id = id.as_ref().map(|id| id.decode().into_owned());
             let model = wire.model.filter(|model| !model.is_empty());
-            sink(Event::Start { id, model, usage: TokenUsage::default() });
+            self.progress.start(id, model, TokenUsage::default(), sink);
         }
         for choice in choices {
             self.choice(choice, sink);
@@ -141,8 +118,8 @@ impl Reader {
             if at >= MAX_CHOICES {
                 return;
             }
-            let choice = u32::try_from(at).unwrap_or(u32::MAX);
-            self.choices.push(Answer { index, choice, blocks: 0, open: None, calls: Vec::new(), finished: false });
+            let blocks = Blocks::of(u32::try_from(at).unwrap_or(u32::MAX));
+            self.choices.push(Answer { index, blocks, thought: false, calls: Vec::new(), finished: false });
         }
         let Some(answer) = self.choices.get_mut(at).filter(|answer| !answer.finished) else { return };
         let (finish, stop_sequence) = (wire.finish(), wire.stop_sequence());
@@ -152,7 +129,7 @@ impl Reader {
         }
         let tokens = wire.logprobs.map(wire::logprobs).unwrap_or_default();
         if !tokens.is_empty() {
-            sink(Event::Logprobs { choice: answer.choice, tokens });
+            sink(Event::Logprobs { choice: answer.blocks.choice, tokens });
         }
         if let Some(finish) = finish {
             answer.finish(finish, stop_sequence, sink);
@@ -161,7 +138,8 @@ impl Reader {
 
     /// The stream is complete.
     fn end(&mut self, sink: Sink<'_>) {
-        if mem::replace(&mut self.ended, true) || !self.started {
+        if !self.progress.started {
+            self.progress.ended = true;
             return;
         }
         for answer in self.choices.iter_mut().filter(|answer| !answer.finished) {
@@ -170,7 +148,7 @@ impl Reader {
         if self.choices.is_empty() {
             sink(Event::Finish { choice: 0, reason: Finish::Stop, stop_sequence: None });
         }
-        sink(Event::End);
+        self.progress.end(sink);
     }
 }
 
@@ -179,7 +157,7 @@ impl Answer {
         let thoughts = delta.thoughts();
         let plain = thoughts.is_some();
         if let Some(text) = thoughts {
-            self.say(Kind::Thinking(true), text, sink);
+            self.say(BlockStart::Thinking, text, sink);
         }
         if let Some(raw) = delta.thinking_blocks {
             let blocks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -189,11 +167,11 @@ impl Answer {
             self.content(raw, sink);
         }
         for citation in delta.citations() {
-            let block = self.block(Kind::Text, sink);
-            sink(Event::Citation { choice: self.choice, block, citation });
+            let block = self.block(BlockStart::Text, sink);
+            sink(Event::Citation { choice: self.blocks.choice, block, citation });
         }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
-            self.say(Kind::Refusal, text, sink);
+            self.say(BlockStart::Refusal, text, sink);
         }
         let older = delta.function_call.map(|function| WireCall {
             index: Some(0),
@@ -217,7 +195,7 @@ impl Answer {
     fn content(&mut self, raw: &serde_json::value::RawValue, sink: Sink<'_>) {
         if let Some(text) = Text::of(raw) {
             if !text.is_empty() {
-                self.say(Kind::Text, text, sink);
+                self.say(BlockStart::Text, text, sink);
             }
             return;
         }
@@ -225,31 +203,30 @@ impl Answer {
         chunks.iter().filter_map(WirePart::unknown_kind).for_each(|kind| sink(Event::Unsupported(kind.into())));
         for content in chunks.into_iter().filter_map(chunk) {
             match content {
-                Content::Text { text, .. } => self.say(Kind::Text, text, sink),
-                Content::Refusal(text) => self.say(Kind::Refusal, text, sink),
+                Content::Text { text, .. } => self.say(BlockStart::Text, text, sink),
+                Content::Refusal(text) => self.say(BlockStart::Refusal, text, sink),
                 other => self.thinking(other, false, sink),
             }
         }
     }
 
-    /// An element of `thinking_blocks`. `said`: its text stands in the same delta as plain text, too.
-    fn thinking(&mut self, block: Content<'_>, said: bool, sink: Sink<'_>) {
+    /// An element of `thinking_blocks`. `plain`: its text is in the same delta as plain text, too.
+    fn thinking(&mut self, block: Content<'_>, plain: bool, sink: Sink<'_>) {
         match block {
             Content::Redacted(data) => {
+                self.blocks.turn_to(BlockStart::Redacted(data), sink);
                 self.close(sink);
-                let block = self.next_block();
-                sink(Event::Open { choice: self.choice, block, opened: BlockStart::Redacted(data) });
-                sink(Event::Close { choice: self.choice, block });
             }
             Content::Thinking { text, signature } => {
                 // A signed element repeats the text that has come before.
-                let repeated = said || (signature.is_some() && matches!(self.open, Some((_, Kind::Thinking(true)))));
+                let repeated =
+                    plain || (signature.is_some() && self.thought && self.blocks.find(BlockKind::Thinking).is_some());
                 if !repeated && !text.is_empty() {
-                    self.say(Kind::Thinking(true), text, sink);
+                    self.say(BlockStart::Thinking, text, sink);
                 }
                 if let Some(signature) = signature {
-                    let block = self.block(Kind::Thinking(false), sink);
-                    sink(Event::Signature { choice: self.choice, block, signature });
+                    let block = self.block(BlockStart::Thinking, sink);
+                    sink(Event::Signature { choice: self.blocks.choice, block, signature });
                     self.close(sink);
                 }
             }
@@ -257,41 +234,22 @@ impl Answer {
         }
     }
 
-    fn say(&mut self, kind: Kind, text: Text<'_>, sink: Sink<'_>) {
-        let block = self.block(kind, sink);
-        self.open = Some((block, kind));
-        sink(Event::Delta { choice: self.choice, block, text });
-    }
-
-    fn next_block(&mut self) -> u32 {
-        let block = self.blocks;
-        self.blocks = block.saturating_add(1);
-        block
+    fn say(&mut self, start: BlockStart<'_>, text: Text<'_>, sink: Sink<'_>) {
+        let thought = start == BlockStart::Thinking;
+        let block = self.block(start, sink);
+        self.thought |= thought;
+        sink(Event::Delta { choice: self.blocks.choice, block, text });
     }
 
     /// The open block of this kind.
-    fn block(&mut self, kind: Kind, sink: Sink<'_>) -> u32 {
-        if let Some((block, open)) = self.open
-            && mem::discriminant(&open) == mem::discriminant(&kind)
-        {
-            return block;
-        }
-        self.close(sink);
-        let block = self.next_block();
-        self.open = Some((block, kind));
-        let opened = match kind {
-            Kind::Text => BlockStart::Text,
-            Kind::Refusal => BlockStart::Refusal,
-            Kind::Thinking(_) => BlockStart::Thinking,
-        };
-        sink(Event::Open { choice: self.choice, block, opened });
-        block
+    fn block(&mut self, start: BlockStart<'_>, sink: Sink<'_>) -> u32 {
+        self.thought &= self.blocks.find(BlockKind::Thinking).is_some();
+        self.blocks.turn_to(start, sink)
     }
 
+    /// Closes the open block that is no call.
     fn close(&mut self, sink: Sink<'_>) {
-        if let Some((block, _)) = self.open.take() {
-            sink(Event::Close { choice: self.choice, block });
-        }
+        self.blocks.close_all(sink);
     }
 
     fn call(&mut self, at: usize, call: WireCall<'_>, reply: Option<&str>, sink: Sink<'_>) {
@@ -316,8 +274,8 @@ impl Answer {
         self.say_call(place, name, text, signature, sink);
     }
 
-    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id on
-    /// a used number, with a fresh id in every delta.
+    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id
+    /// on a used number, with a fresh id in every delta.
     fn place(&self, at: usize, index: Option<i64>, id: Option<&Text<'_>>, named: bool) -> Option<usize> {
         let at_index = |index| self.calls.iter().rposition(|call| call.index == Some(index));
         if let Some(id) = id {
@@ -345,12 +303,11 @@ impl Answer {
         signature: Option<Signature<'_>>,
         sink: Sink<'_>,
     ) {
-        let choice = self.choice;
+        let choice = self.blocks.choice;
         let unopened = self.calls.get(place).is_some_and(|call| call.block.is_none());
         if unopened && name.is_some() {
             self.close(sink);
         }
-        let next = self.blocks;
         let Some(call) = self.calls.get_mut(place) else { return };
         let block = match (call.block, name) {
             (Some(block), _) => {
@@ -360,14 +317,13 @@ impl Answer {
                 block
             }
             (None, Some(name)) => {
-                call.block = Some(next);
-                self.blocks = next.saturating_add(1);
-                let opened = BlockStart::Call { id: Text::from(call.id.as_str()), name, signature };
-                sink(Event::Open { choice, block: next, opened });
+                let id = Text::from(call.id.as_str());
+                let block = self.blocks.unlisted(BlockStart::Call { id, name, signature }, sink);
+                call.block = Some(block);
                 if !call.early.is_empty() {
-                    sink(Event::Delta { choice, block: next, text: mem::take(&mut call.early).into() });
+                    sink(Event::Delta { choice, block, text: mem::take(&mut call.early).into() });
                 }
-                next
+                block
             }
             (None, None) => {
                 // A call without a name is none in the end.
@@ -389,9 +345,9 @@ impl Answer {
         let mut called = false;
         for block in self.calls.iter().filter_map(|call| call.block) {
             called = true;
-            sink(Event::Close { choice: self.choice, block });
+            sink(Event::Close { choice: self.blocks.choice, block });
         }
         self.finished = true;
-        sink(Event::Finish { choice: self.choice, reason: reason.with_calls(called), stop_sequence });
+        self.blocks.finish(reason.with_calls(called), stop_sequence, sink);
     }
 }

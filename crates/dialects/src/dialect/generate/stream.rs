@@ -6,26 +6,22 @@ use super::{
     signature, wire,
 };
 use crate::{
-    conversation::{BlockStart, Event, Finish, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
-        ReadEvents,
-        codec::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        blocks::{Blocks, Progress, ReadShapes, Sink},
+        fields::{Place, wrong},
     },
 };
 
 /// Most answers at once; Google allows eight.
 const MAX_CHOICES: usize = 64;
-/// Most sources of an answer that are told apart: chunks repeat them.
+/// Most sources of an answer that are remembered, because chunks repeat them.
 const MAX_CITED: usize = 256;
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 /// Reads one stream.
 #[derive(Default)]
 pub(super) struct Reader {
-    started: bool,
-    ended: bool,
+    progress: Progress,
     blocked: bool,
     id: Option<String>,
     /// Calls so far, of all answers.
@@ -39,48 +35,35 @@ pub(super) struct Reader {
 struct Answer {
     /// Google's number of it.
     index: u32,
-    /// Ours.
-    choice: u32,
-    blocks: u32,
-    /// The open block, and whether it holds thoughts.
-    open: Option<(u32, bool)>,
+    blocks: Blocks<BlockKind>,
     called: bool,
-    /// Something other than thoughts has come.
+    /// Something other than reasoning has come.
     said: bool,
     /// A character that takes several bytes has come: places in bytes are no places in characters any more.
     wide: bool,
     /// Sources that have been named.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
-    /// Why it ended, if it has: older models say so in every chunk, so only the end of the stream makes it true.
+    /// Why it ended, if it has. Older models send a reason in every chunk, so only the end of the stream makes it true.
     reason: Option<String>,
-    /// What Google says of it.
+    /// Google's message about its end.
     message: Option<String>,
 }
 
-impl ReadEvents for Reader {
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
-        if self.ended {
-            return;
-        }
+impl ReadShapes for Reader {
+    const STARTS_ERRORS: bool = true;
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn read(&mut self, _: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
         let chunk = match Wire::parse(data) {
             Some(chunk) if chunk.error.is_none() => chunk,
             _ => {
-                let again = || repaired(name, data, ANSWER, &|json| wrong::<Wire<'_>>(json));
-                match error::find(data).map(Err).or_else(again) {
-                    Some(Ok((text, names))) => {
-                        self.event(name, text.as_bytes(), sink);
-                        if self.started && !self.ended {
-                            tell_lost(&names, sink);
-                        }
-                    }
-                    Some(Err(failure)) => {
-                        self.start(None, None, sink);
-                        self.ended = true;
-                        sink(Event::Error(failure));
-                    }
-                    None => {}
-                }
-                return;
+                let Some(failure) = error::find(data) else { return false };
+                self.start(None, None, sink);
+                self.progress.fail(failure, sink);
+                return true;
             }
         };
         self.blocked |= chunk.is_blocked();
@@ -95,39 +78,37 @@ impl ReadEvents for Reader {
             self.usage = usage;
             sink(Event::Usage(usage));
         }
+        true
     }
 
-    fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
-        if self.ended || !self.started {
-            return;
-        }
-        self.ended = true;
+    fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
+        wrong::<Wire<'_>>(json)
+    }
+
+    fn cut(&mut self, sink: Sink<'_>) {
         if self.blocked && self.choices.is_empty() {
             sink(Event::Finish { choice: 0, reason: Finish::Filtered, stop_sequence: None });
-            sink(Event::End);
-        } else if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.reason.is_some()) {
-            if self.choices.iter().all(|answer| !answer.said && answer.end() == Finish::Failed)
-                && let Some(answer) = self.choices.first_mut()
-            {
-                let (reason, message) = (answer.reason.take(), answer.message.take());
-                sink(Event::Error(error::nothing_said(reason.map(Text::from), message.map(Text::from)).into_owned()));
-                return;
-            }
-            for answer in &mut self.choices {
-                answer.close(sink);
-                let reason = answer.end();
-                sink(Event::Finish { choice: answer.choice, reason, stop_sequence: None });
-            }
-            sink(Event::End);
+        } else if self.choices.is_empty() || self.choices.iter().any(|answer| answer.reason.is_none()) {
+            return;
+        } else if self.choices.iter().all(|answer| !answer.said && answer.end() == Finish::Failed)
+            && let Some(answer) = self.choices.first_mut()
+        {
+            let (reason, message) = (answer.reason.take(), answer.message.take());
+            let failure = error::nothing_said(reason.map(Text::from), message.map(Text::from));
+            return self.progress.fail(failure, sink);
         }
+        for answer in &mut self.choices {
+            answer.blocks.finish(answer.end(), None, sink);
+        }
+        self.progress.end(sink);
     }
 }
 
 impl Reader {
     fn start(&mut self, id: Option<Text<'_>>, model: Option<Text<'_>>, sink: Sink<'_>) {
-        if !std::mem::replace(&mut self.started, true) {
+        if !self.progress.started {
             self.id = id.as_ref().map(|id| id.decode().into_owned());
-            sink(Event::Start { id, model, usage: TokenUsage::default() });
+            self.progress.start(id, model, TokenUsage::default(), sink);
         }
     }
 
@@ -136,7 +117,7 @@ impl Reader {
             Some(place) => place,
             None if self.choices.len() < MAX_CHOICES => {
                 let choice = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
-                self.choices.push(Answer { index, choice, ..Answer::default() });
+                self.choices.push(Answer { index, blocks: Blocks::of(choice), ..Answer::default() });
                 self.choices.len() - 1
             }
             None => return,
@@ -156,7 +137,7 @@ impl Reader {
         answer.cite(&candidate, sink);
         let tokens = candidate.logprobs();
         if !tokens.is_empty() {
-            sink(Event::Logprobs { choice: answer.choice, tokens });
+            sink(Event::Logprobs { choice: answer.blocks.choice, tokens });
         }
         if let Some(message) = candidate.finish_message {
             answer.message = Some(message.decode().into_owned());
@@ -171,33 +152,12 @@ impl Answer {
     /// Why it ended.
     fn end(&self) -> Finish {
         let reason = self.reason.as_deref().map(Text::from);
-        names::finish(reason.as_ref(), self.called, self.blocks > 0)
+        names::finish(reason.as_ref(), self.called, !self.blocks.is_empty())
     }
 
-    /// The block that text or thoughts go into, opened if another kind is open.
+    /// The block that text or reasoning goes into.
     fn block(&mut self, thought: bool, sink: Sink<'_>) -> u32 {
-        if let Some((block, kind)) = self.open
-            && kind == thought
-        {
-            return block;
-        }
-        self.close(sink);
-        let block = self.next();
-        self.open = Some((block, thought));
-        let opened = if thought { BlockStart::Thinking } else { BlockStart::Text };
-        sink(Event::Open { choice: self.choice, block, opened });
-        block
-    }
-
-    fn next(&mut self) -> u32 {
-        self.blocks += 1;
-        self.blocks - 1
-    }
-
-    fn close(&mut self, sink: Sink<'_>) {
-        if let Some((block, _)) = self.open.take() {
-            sink(Event::Close { choice: self.choice, block });
-        }
+        self.blocks.turn_to(if thought { BlockStart::Thinking } else { BlockStart::Text }, sink)
     }
 
     fn text(&mut self, part: wire::Part<'_>, sink: Sink<'_>) {
@@ -215,15 +175,15 @@ impl Answer {
             self.wide |= !thought && !is_ascii(&text);
             self.said |= !thought;
             let block = self.block(thought, sink);
-            sink(Event::Delta { choice: self.choice, block, text });
+            sink(Event::Delta { choice: self.blocks.choice, block, text });
         }
         if let Some(text) = part.thought_signature.filter(|text| !text.is_empty()) {
-            // Of nothing that was said: it would begin an empty text.
-            if !thought && self.open.is_none_or(|(_, thought)| thought) {
+            // It signs no text that has come, and would begin an empty one.
+            if !thought && self.blocks.find(BlockKind::Text).is_none() {
                 return sink(Event::Unsupported("signature".into()));
             }
             let block = self.block(thought, sink);
-            sink(Event::Signature { choice: self.choice, block, signature: signature::read(text).0 });
+            sink(Event::Signature { choice: self.blocks.choice, block, signature: signature::read(text).0 });
         }
     }
 
@@ -236,15 +196,15 @@ impl Answer {
         sink: Sink<'_>,
     ) {
         let Some(name) = call.name else { return };
-        self.close(sink);
+        self.blocks.close_all(sink);
         (self.called, self.said) = (true, true);
-        let (choice, block) = (self.choice, self.next());
         let arguments = arguments(call.args);
         let id = call
             .id
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| names::call_id(reply.map(Text::from).as_ref(), index, &name.decode(), arguments).into());
-        sink(Event::Open { choice, block, opened: BlockStart::Call { id, name, signature } });
+        let block = self.blocks.unlisted(BlockStart::Call { id, name, signature }, sink);
+        let choice = self.blocks.choice;
         sink(Event::Delta { choice, block, text: arguments.into() });
         sink(Event::Close { choice, block });
     }
@@ -260,7 +220,7 @@ impl Answer {
             if self.cited.len() < MAX_CITED && !self.cited.contains(&key) {
                 self.cited.push(key);
                 let block = self.block(false, sink);
-                sink(Event::Citation { choice: self.choice, block, citation });
+                sink(Event::Citation { choice: self.blocks.choice, block, citation });
             }
         });
     }

@@ -12,9 +12,8 @@ use super::{
 use crate::{
     conversation::{BlockStart, Event, Finish, Signature, Text},
     dialect::{
-        ReadEvents,
-        codec::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        blocks::{Blocks, Progress, ReadShapes, Sink},
+        fields::{Place, wrong},
     },
 };
 
@@ -63,134 +62,90 @@ struct WireDelta<'a> {
     stop_sequence: Option<Text<'a>>,
 }
 
-/// Blocks that are remembered as open. Anthropic opens one at a time; more are closed, so that no stream grows the list.
-const MAX_OPEN: usize = 64;
-
-/// How far a stream has come.
-#[derive(Clone, Copy, Default, PartialEq, PartialOrd)]
-enum Stage {
-    #[default]
-    Before,
-    Begun,
-    Finished,
-    Ended,
-}
-
 /// Reads one stream.
 #[derive(Default)]
 pub(super) struct Reader {
-    stage: Stage,
+    progress: Progress,
+    finished: bool,
     usage: WireUsage,
-    /// Blocks that have begun and not ended: their index on the wire and ours.
-    open: Vec<(u64, u32)>,
-    next: u32,
+    /// By their index on the wire.
+    blocks: Blocks<u64>,
     calls: bool,
     /// The answer came as a call of [`JSON_TOOL`].
     answered: bool,
 }
 
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+impl ReadShapes for Reader {
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
 
-impl ReadEvents for Reader {
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
-        if self.stage == Stage::Ended {
-            return;
-        }
+    fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
         let event = serde_json::from_slice::<WireEvent<'_>>(data);
         // Whatever an error looks like, it must not pass for silence.
         let failed = event.as_ref().map_or(name == Some(b"error"), |event| {
             event.kind == "error" || (event.kind.is_empty() && event.error.is_some())
         });
         if failed {
-            self.stage = Stage::Ended;
-            return sink(Event::Error(error::read(200, data)));
+            self.progress.fail(error::read(200, data), sink);
+            return true;
         }
-        let Ok(event) = event else {
-            match repaired(name, data, ANSWER, &|json| wrong::<WireEvent<'_>>(json)) {
-                Some(Ok((text, names))) => {
-                    self.event(name, text.as_bytes(), sink);
-                    if self.stage >= Stage::Begun && self.stage != Stage::Ended {
-                        tell_lost(&names, sink);
-                    }
-                }
-                Some(Err(failure)) => {
-                    self.stage = Stage::Ended;
-                    sink(Event::Error(failure));
-                }
-                None => {}
-            }
-            return;
-        };
+        let Ok(event) = event else { return false };
         match &*event.kind {
             "message_start" => self.start(event.message, sink),
             "content_block_start" => self.open(event.index, event.content_block, sink),
             "content_block_delta" => {
-                if let (Some(block), Some(delta)) = (self.block(event.index), event.delta) {
+                if let (Some(block), Some(delta)) = (self.blocks.find(event.index), event.delta) {
                     Self::delta(block, delta, sink);
                 }
             }
-            "content_block_stop" => {
-                if let Some(at) = self.open.iter().position(|(index, _)| *index == event.index) {
-                    let (_, block) = self.open.remove(at);
-                    sink(Event::Close { choice: 0, block });
-                }
-            }
+            "content_block_stop" => self.blocks.close(|index| index == event.index, sink),
             "message_delta" => self.message_delta(event.delta, event.usage, sink),
+            // Without it the stream was cut.
             "message_stop" => {
                 self.finish_once(None, None, sink);
-                self.stage = Stage::Ended;
-                sink(Event::End);
+                self.progress.end(sink);
             }
             _ => {}
         }
+        true
     }
 
-    /// `message_stop` is the end; without it the stream was cut.
-    fn finish(&mut self, _: Sink<'_>) {}
+    fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
+        wrong::<WireEvent<'_>>(json)
+    }
 }
 
 impl Reader {
     fn start(&mut self, message: Option<WireMessage<'_>>, sink: Sink<'_>) {
-        if self.stage >= Stage::Begun {
+        if self.progress.started {
             return;
         }
-        self.stage = Stage::Begun;
         let (id, model, usage) = message.map_or((None, None, None), |m| (m.id, m.model, m.usage));
         self.usage.update(usage.unwrap_or_default());
-        sink(Event::Start { id, model, usage: self.usage.into() });
-    }
-
-    fn block(&self, index: u64) -> Option<u32> {
-        self.open.iter().find(|(open, _)| *open == index).map(|(_, block)| *block)
+        self.progress.start(id, model, self.usage.into(), sink);
     }
 
     fn open(&mut self, index: u64, wire: Option<Block<'_>>, sink: Sink<'_>) {
         self.start(None, sink);
         // What comes behind the end of an answer is none of it.
-        let Some(mut wire) = wire.filter(|_| self.stage < Stage::Finished) else { return };
-        let (choice, block) = (0, self.next);
+        let Some(mut wire) = wire.filter(|_| !self.finished) else { return };
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());
         // Compatible servers may send the whole input at once.
         let input = wire.input.map(RawValue::get).filter(|input| input.len() > 2 && input.starts_with('{'));
         let kind = wire.kind.as_ref().map(|kind| kind.decode().into_owned());
-        let Some(opened) = self.opened(wire) else {
+        let Some(start) = self.block_start(wire) else {
             return sink(Event::Unsupported(kind.map_or("content_block".into(), Cow::Owned)));
         };
-        let first = match &opened {
+        let first = match &start {
             BlockStart::Text if self.answered && input.is_some() => input.map(Text::from),
             BlockStart::Text => text,
             BlockStart::Thinking => thinking,
             BlockStart::Call { .. } => input.map(Text::from),
             BlockStart::Redacted(_) | BlockStart::Refusal => None,
         };
-        let signature = signature.filter(|text| opened == BlockStart::Thinking && !text.is_empty());
-        self.next += 1;
-        if self.open.len() >= MAX_OPEN {
-            let (_, oldest) = self.open.remove(0);
-            sink(Event::Close { choice, block: oldest });
-        }
-        self.open.push((index, block));
-        sink(Event::Open { choice, block, opened });
+        let signature = signature.filter(|text| start == BlockStart::Thinking && !text.is_empty());
+        let (choice, block) = (0, self.blocks.open(index, start, sink));
         if let Some(text) = first.filter(|text| !text.is_empty()) {
             sink(Event::Delta { choice, block, text });
         }
@@ -200,7 +155,7 @@ impl Reader {
     }
 
     /// What a block is; `None` for those that only the provider knows.
-    fn opened<'a>(&mut self, wire: Block<'a>) -> Option<BlockStart<'a>> {
+    fn block_start<'a>(&mut self, wire: Block<'a>) -> Option<BlockStart<'a>> {
         Some(match &*wire.kind.as_ref()?.decode() {
             "text" => BlockStart::Text,
             "thinking" => BlockStart::Thinking,
@@ -244,17 +199,13 @@ impl Reader {
 
     fn finish_once(&mut self, reason: Option<&Text<'_>>, stop_sequence: Option<Text<'_>>, sink: Sink<'_>) {
         self.start(None, sink);
-        if self.stage >= Stage::Finished {
+        if std::mem::replace(&mut self.finished, true) {
             return;
-        }
-        self.stage = Stage::Finished;
-        for (_, block) in self.open.drain(..) {
-            sink(Event::Close { choice: 0, block });
         }
         let reason = match finish_of(reason) {
             Finish::ToolCalls if self.answered && !self.calls => Finish::Stop,
             other => other.with_calls(self.calls),
         };
-        sink(Event::Finish { choice: 0, reason, stop_sequence });
+        self.blocks.finish(reason, stop_sequence, sink);
     }
 }

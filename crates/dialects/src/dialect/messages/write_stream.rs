@@ -1,9 +1,4 @@
-//! Writes streams.
-//!
-//! Blocks of this dialect stand strictly one behind the other. What comes for another block than the open one waits until
-//! that one ends.
-
-use std::collections::VecDeque;
+//! Writes streams. Blocks of this dialect are strictly one behind the other.
 
 use super::{
     HOME, error,
@@ -11,144 +6,66 @@ use super::{
     wire::{write_citation, write_stop, write_usage},
 };
 use crate::{
-    conversation::{BlockStart, Event, Failure, Finish, Signature, Text, TokenUsage},
-    dialect::{ReplyHead, WriteEvents},
+    conversation::{BlockKind, BlockStart, Citation, Failure, Finish, Signature, Text, TokenUsage},
+    dialect::{
+        ReplyHead,
+        sequence::{Answer, Choice, Order, Sequencer, WriteBlocks},
+    },
     stream::json::{ObjectWriter, write_value},
 };
 
-/// What a block is, as far as its deltas differ.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    Thinking,
-    Call,
-    /// Whole from its beginning.
-    Redacted,
-}
+/// Writes one stream.
+pub(super) type Writer = Sequencer<MessageEvents>;
 
-/// A block that can't be written yet.
-struct Waiting {
-    block: u32,
-    kind: Kind,
-    start: Vec<u8>,
-    deltas: Vec<Vec<u8>>,
-    closed: bool,
-}
-
-/// Writes one stream. Only the first of several answers: the dialect has one.
-#[expect(clippy::struct_excessive_bools, reason = "independent of each other: each is one thing that has happened")]
-pub(super) struct Writer {
+/// The shapes of the events of a message.
+pub(super) struct MessageEvents {
     head: ReplyHead,
-    begun: bool,
-    done: bool,
-    usage: TokenUsage,
-    finish: Option<Finish>,
-    stop_sequence: Option<Text<'static>>,
-    calls: bool,
-    refused: bool,
-    /// The block that is being written: its number in the conversation.
-    current: Option<(u32, Kind)>,
-    /// Its index on the wire, or that of the next one.
+    /// The open block's index on the wire, or that of the next one.
     index: u32,
-    waiting: VecDeque<Waiting>,
-}
-
-impl WriteEvents for Writer {
-    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        if self.done {
-            return;
-        }
-        match event {
-            Event::Start { id, model, usage } => self.start(id.as_ref(), model.as_ref(), *usage, out),
-            Event::Open { choice: 0, block, opened } => self.open(*block, opened, out),
-            Event::Delta { choice: 0, block, text } => self.text(*block, text, out),
-            Event::Signature { choice: 0, block, signature } => {
-                // The proof of a text that has begun has no place.
-                let write =
-                    |_| Some(|out: &mut Vec<u8>| delta(out, "signature_delta", "signature", &signature.tagged(HOME)));
-                self.delta(*block, |kind| kind == Kind::Thinking, write, out);
-            }
-            Event::Citation { choice: 0, block, citation } => {
-                let write = |_| {
-                    Some(|out: &mut Vec<u8>| {
-                        let mut object = ObjectWriter::begin(out);
-                        object.field("type", "citations_delta");
-                        write_citation(citation, object.object("citation"));
-                        object.end();
-                    })
-                };
-                self.delta(*block, |kind| kind == Kind::Text, write, out);
-            }
-            Event::Close { choice: 0, block } => self.close(*block, out),
-            Event::Finish { choice: 0, reason, stop_sequence } => {
-                self.close_all(out);
-                self.finish = Some(*reason);
-                self.stop_sequence = stop_sequence.clone().map(Text::into_owned);
-            }
-            Event::Usage(usage) => self.usage.update(*usage),
-            Event::Error(failure) => self.fail(failure, out),
-            Event::End => self.end(out),
-            // Other answers, and probabilities.
-            _ => {}
-        }
-    }
 }
 
 impl Writer {
     /// A writer at the beginning of a stream.
     pub fn new(head: ReplyHead) -> Self {
-        Self {
-            head,
-            begun: false,
-            done: false,
-            usage: TokenUsage::default(),
-            finish: None,
-            stop_sequence: None,
-            calls: false,
-            refused: false,
-            current: None,
-            index: 0,
-            waiting: VecDeque::new(),
-        }
+        Self::of(MessageEvents { head, index: 0 })
     }
+}
 
-    fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, usage: TokenUsage, out: &mut Vec<u8>) {
-        self.usage.update(usage);
-        if std::mem::replace(&mut self.begun, true) {
-            return;
-        }
+impl WriteBlocks for MessageEvents {
+    type Choice = ();
+    type Block = BlockKind;
+    const ORDER: Order = Order::Queue;
+    const FILLS_CALLS: bool = false;
+
+    fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, usage: &TokenUsage, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":");
         let mut message = ObjectWriter::begin(out);
         write_head(id, model, &self.head, &mut message);
         message.raw("content", "[]");
         message.raw("stop_reason", "null");
         message.raw("stop_sequence", "null");
-        write_usage(&self.usage, Some(self.head.estimated_input), message.object("usage"));
+        write_usage(usage, Some(self.head.estimated_input), message.object("usage"));
         message.end();
         out.extend_from_slice(b"}\n\n");
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        self.start(None, None, TokenUsage::default(), out);
-    }
-
-    fn open(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
-        self.begin(out);
-        match opened {
+    fn open(&mut self, _: &mut Choice<()>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<BlockKind> {
+        match start {
             BlockStart::Text | BlockStart::Refusal => {
-                self.refused |= *opened == BlockStart::Refusal;
-                self.add(block, Kind::Text, |out| out.extend_from_slice(br#"{"type":"text","text":""}"#), out);
+                self.write_start(|out| out.extend_from_slice(br#"{"type":"text","text":""}"#), out);
             }
             BlockStart::Thinking => {
                 let start = br#"{"type":"thinking","thinking":"","signature":""}"#;
-                self.add(block, Kind::Thinking, |out| out.extend_from_slice(start), out);
+                self.write_start(|out| out.extend_from_slice(start), out);
             }
-            BlockStart::Redacted(signature) => self.redacted(block, signature, out),
+            BlockStart::Redacted(signature) => {
+                self.redacted(signature, out);
+                return None;
+            }
             BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
-                    self.redacted(block, signature, out);
+                    self.redacted(signature, out);
                 }
-                self.calls = true;
                 let start = |out: &mut Vec<u8>| {
                     let mut object = ObjectWriter::begin(out);
                     object.field("type", "tool_use");
@@ -157,95 +74,65 @@ impl Writer {
                     object.raw("input", "{}");
                     object.end();
                 };
-                self.add(block, Kind::Call, start, out);
+                self.write_start(start, out);
             }
         }
+        Some(start.kind())
     }
 
-    fn redacted(&mut self, block: u32, signature: &Signature<'_>, out: &mut Vec<u8>) {
-        self.add(block, Kind::Redacted, |out| write_redacted(signature, ObjectWriter::begin(out)), out);
-    }
-
-    /// Begins a block, now or when its turn comes.
-    fn add(&mut self, block: u32, kind: Kind, start: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-        let whole = kind == Kind::Redacted;
-        if self.current.is_some() {
-            let mut written = Vec::new();
-            start(&mut written);
-            let waiting = Waiting { block, kind, start: written, deltas: Vec::new(), closed: whole };
-            return self.waiting.push_back(waiting);
-        }
-        self.write_start(start, out);
-        if whole { self.write_stop(out) } else { self.current = Some((block, kind)) }
-    }
-
-    fn text(&mut self, block: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        if text.is_empty() {
-            return;
-        }
-        let write = |kind| {
-            let (name, key) = match kind {
-                Kind::Text => ("text_delta", "text"),
-                Kind::Thinking => ("thinking_delta", "thinking"),
-                Kind::Call => ("input_json_delta", "partial_json"),
-                Kind::Redacted => return None,
-            };
-            Some(move |out: &mut Vec<u8>| delta(out, name, key, text))
+    fn delta(&mut self, _: &mut Choice<()>, block: &mut BlockKind, text: &Text<'_>, out: &mut Vec<u8>) {
+        let (name, key) = match block {
+            BlockKind::Text | BlockKind::Refusal => ("text_delta", "text"),
+            BlockKind::Thinking => ("thinking_delta", "thinking"),
+            BlockKind::Call => ("input_json_delta", "partial_json"),
+            BlockKind::Redacted => return,
         };
-        self.delta(block, |_| true, write, out);
+        self.write_delta(name, |delta| text.write(delta.key(key)), out);
     }
 
-    /// Writes a delta of `block` if its kind is right, or keeps it until the block's turn comes.
-    fn delta<W: FnOnce(&mut Vec<u8>)>(
-        &mut self,
-        block: u32,
-        fits: impl FnOnce(Kind) -> bool,
-        write: impl FnOnce(Kind) -> Option<W>,
-        out: &mut Vec<u8>,
-    ) {
-        match self.current {
-            Some((current, kind)) if current == block => {
-                if let Some(write) = write(kind).filter(|_| fits(kind)) {
-                    self.write_delta(write, out);
-                }
-            }
-            _ => {
-                let waiting = self.waiting.iter_mut().find(|waiting| waiting.block == block && !waiting.closed);
-                let Some(waiting) = waiting else { return };
-                if let Some(write) = write(waiting.kind).filter(|_| fits(waiting.kind)) {
-                    let mut written = Vec::new();
-                    write(&mut written);
-                    waiting.deltas.push(written);
-                }
-            }
+    fn signature(&mut self, _: &mut Choice<()>, block: &mut BlockKind, signature: &Signature<'_>, out: &mut Vec<u8>) {
+        // The signature of a text that has begun has no place.
+        if *block == BlockKind::Thinking {
+            self.write_delta("signature_delta", |delta| delta.field("signature", &signature.tagged(HOME)), out);
         }
     }
 
-    fn close(&mut self, block: u32, out: &mut Vec<u8>) {
-        if self.current.is_some_and(|(current, _)| current == block) {
-            self.write_stop(out);
-            self.advance(out);
-        } else {
-            self.waiting.iter_mut().filter(|waiting| waiting.block == block).for_each(|waiting| waiting.closed = true);
+    fn citation(&mut self, _: &mut Choice<()>, block: &mut BlockKind, citation: &Citation<'_>, out: &mut Vec<u8>) {
+        if matches!(block, BlockKind::Text | BlockKind::Refusal) {
+            self.write_delta("citations_delta", |delta| write_citation(citation, delta.object("citation")), out);
         }
     }
 
-    /// Writes what has waited for the last block to end, up to one that is still open.
-    fn advance(&mut self, out: &mut Vec<u8>) {
-        while self.current.is_none() {
-            let Some(next) = self.waiting.pop_front() else { return };
-            self.write_start(|out| out.extend_from_slice(&next.start), out);
-            for delta in &next.deltas {
-                self.write_delta(|out| out.extend_from_slice(delta), out);
-            }
-            if next.closed { self.write_stop(out) } else { self.current = Some((next.block, next.kind)) }
-        }
+    fn close(&mut self, _: &mut Choice<()>, _: BlockKind, out: &mut Vec<u8>) {
+        self.write_end(out);
     }
 
-    fn close_all(&mut self, out: &mut Vec<u8>) {
-        while let Some((block, _)) = self.current {
-            self.close(block, out);
+    fn end(&mut self, choices: &[Answer<Self>], usage: &TokenUsage, out: &mut Vec<u8>) {
+        let Some(Answer { choice, .. }) = choices.first() else { return };
+        if choice.reason == Finish::Failed && self.index == 0 {
+            return self.error(&failed(), usage, out);
         }
+        out.extend_from_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":");
+        let mut object = ObjectWriter::begin(out);
+        write_stop(choice.strict_reason(), choice.stop_sequence.as_ref(), &mut object);
+        object.end();
+        out.extend_from_slice(b",\"usage\":");
+        // Where the provider did not count, the start had the estimate.
+        write_usage(usage, None, ObjectWriter::begin(out));
+        out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+    }
+
+    fn error(&mut self, failure: &Failure<'_>, _: &TokenUsage, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: error\ndata: ");
+        error::write_body(failure, None, out);
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+impl MessageEvents {
+    fn redacted(&mut self, signature: &Signature<'_>, out: &mut Vec<u8>) {
+        self.write_start(|out| write_redacted(signature, ObjectWriter::begin(out)), out);
+        self.write_end(out);
     }
 
     fn write_start(&self, start: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
@@ -256,51 +143,21 @@ impl Writer {
         out.extend_from_slice(b"}\n\n");
     }
 
-    fn write_delta(&self, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    fn write_delta(&self, name: &str, write: impl FnOnce(&mut ObjectWriter<'_>), out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
         write_value(out, &self.index);
         out.extend_from_slice(b",\"delta\":");
-        write(out);
+        let mut delta = ObjectWriter::begin(out);
+        delta.field("type", name);
+        write(&mut delta);
+        delta.end();
         out.extend_from_slice(b"}\n\n");
     }
 
-    fn write_stop(&mut self, out: &mut Vec<u8>) {
+    fn write_end(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":");
         write_value(out, &self.index);
         out.extend_from_slice(b"}\n\n");
         self.index += 1;
-        self.current = None;
     }
-
-    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        self.done = true;
-        out.extend_from_slice(b"event: error\ndata: ");
-        error::write_body(failure, None, out);
-        out.extend_from_slice(b"\n\n");
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.begin(out);
-        self.close_all(out);
-        if self.finish == Some(Finish::Failed) && self.index == 0 {
-            return self.fail(&failed(), out);
-        }
-        self.done = true;
-        out.extend_from_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":");
-        let mut object = ObjectWriter::begin(out);
-        let finish = self.finish.unwrap_or_default().with_calls(self.calls).with_refusal(self.refused);
-        write_stop(finish, self.stop_sequence.as_ref(), &mut object);
-        object.end();
-        out.extend_from_slice(b",\"usage\":");
-        // Where nobody counted, the beginning has said all there is.
-        write_usage(&self.usage, None, ObjectWriter::begin(out));
-        out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
-    }
-}
-
-fn delta(out: &mut Vec<u8>, name: &str, key: &str, text: &Text<'_>) {
-    let mut object = ObjectWriter::begin(out);
-    object.field("type", name);
-    object.field(key, text);
-    object.end();
 }

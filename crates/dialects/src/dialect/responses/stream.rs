@@ -9,21 +9,17 @@ use super::{
     wire::{Item, lenient},
 };
 use crate::{
-    conversation::{BlockStart, Call, Content, Event, Finish, Part, Signature, Text, TokenUsage, Unsupported},
+    conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage, Unsupported},
     dialect::{
-        ReadEvents,
-        codec::{repaired, tell_lost},
-        fields::wrong,
+        blocks::{Progress, ReadShapes, Sink},
+        fields::{Place, wrong},
     },
 };
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 /// Reads a stream. Blocks are opened when something is in them, so that what is empty leaves no trace.
 #[derive(Default)]
 pub(super) struct Reader {
-    started: bool,
-    ended: bool,
+    progress: Progress,
     /// A call was made.
     calls: bool,
     slots: Vec<Slot>,
@@ -36,21 +32,13 @@ struct Slot {
     output: u64,
     /// `content_index`; 0 where there is none.
     part: u64,
-    kind: Kind,
+    kind: BlockKind,
     block: u32,
-    /// `summary_index` of the latest thoughts.
+    /// `summary_index` of the latest reasoning.
     paragraph: u64,
     /// Something has come.
     filled: bool,
     closed: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Refusal,
-    Thinking,
-    Call,
 }
 
 /// An event, as far as any event is read.
@@ -81,29 +69,16 @@ struct Wire<'a> {
     error: Option<&'a RawValue>,
 }
 
-impl ReadEvents for Reader {
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
-        if self.ended {
-            return;
-        }
-        // What is JSON of another form is an event of another kind; `[DONE]` is none.
-        let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
-            match repaired(name, data, VITAL, &|json| wrong::<Wire<'_>>(json)) {
-                Some(Ok((text, names))) => {
-                    self.event(name, text.as_bytes(), sink);
-                    if self.started && !self.ended {
-                        tell_lost(&names, sink);
-                    }
-                }
-                Some(Err(failure)) => {
-                    self.start(None, sink);
-                    self.ended = true;
-                    sink(Event::Error(failure));
-                }
-                None => {}
-            }
-            return;
-        };
+impl ReadShapes for Reader {
+    const VITAL: &'static [&'static str] = VITAL;
+    const STARTS_ERRORS: bool = true;
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
+        let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else { return false };
         let named = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
         let kind = wire.kind.as_ref().map_or(named.into(), Text::decode);
         match &*kind {
@@ -116,41 +91,40 @@ impl ReadEvents for Reader {
             _ if wire.error.is_some() => self.fail(data, sink),
             kind if kind.starts_with("response.") => {
                 self.start(None, sink);
-                self.progress(kind, &wire, sink);
+                self.part_event(kind, &wire, sink);
             }
             _ => {}
         }
+        true
     }
 
-    /// Nothing is held back: an answer is complete when an event says so.
-    fn finish(&mut self, _sink: Sink<'_>) {}
+    fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
+        wrong::<Wire<'_>>(json)
+    }
 }
 
 impl Reader {
     fn start(&mut self, response: Option<&RawValue>, sink: Sink<'_>) {
-        if std::mem::replace(&mut self.started, true) {
+        if self.progress.started {
             return;
         }
         let response = response.and_then(|raw| serde_json::from_str::<WireResponse<'_>>(raw.get()).ok());
         let (id, model) = response.map_or((None, None), |response| (response.id, response.model));
-        sink(Event::Start { id, model, usage: TokenUsage::default() });
+        self.progress.start(id, model, TokenUsage::default(), sink);
     }
 
     fn fail(&mut self, data: &[u8], sink: Sink<'_>) {
         self.start(None, sink);
-        self.ended = true;
-        sink(Event::Error(error::read(200, data)));
+        self.progress.fail(error::read(200, data), sink);
     }
 
     fn end(&mut self, response: Option<&RawValue>, sink: Sink<'_>) {
-        self.ended = true;
         let response = response.and_then(|raw| serde_json::from_str::<WireResponse<'_>>(raw.get()).ok());
         if let Some(failure) = response.as_ref().and_then(WireResponse::failure) {
-            sink(Event::Error(failure));
-            return;
+            return self.progress.fail(failure, sink);
         }
         if self.blocks == 0 {
-            // Servers that have nothing to stream may say everything at the end.
+            // Servers that have nothing to stream may send everything at the end.
             let output = response.as_ref().and_then(|response| response.output.as_deref()).unwrap_or_default();
             for item in output.iter().filter_map(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) {
                 self.whole(&item, sink);
@@ -163,10 +137,10 @@ impl Reader {
         if !usage.is_empty() {
             sink(Event::Usage(usage));
         }
-        sink(Event::End);
+        self.progress.end(sink);
     }
 
-    fn progress(&mut self, kind: &str, wire: &Wire<'_>, sink: Sink<'_>) {
+    fn part_event(&mut self, kind: &str, wire: &Wire<'_>, sink: Sink<'_>) {
         let output = wire.output_index.unwrap_or(0);
         let part = wire.content_index.unwrap_or(0);
         match kind {
@@ -175,25 +149,25 @@ impl Reader {
                 if !tokens.is_empty() {
                     sink(Event::Logprobs { choice: 0, tokens });
                 }
-                self.delta(Kind::Text, output, part, wire.delta.as_ref(), sink);
+                self.delta(BlockKind::Text, output, part, wire.delta.as_ref(), sink);
             }
-            "response.refusal.delta" => self.delta(Kind::Refusal, output, part, wire.delta.as_ref(), sink),
+            "response.refusal.delta" => self.delta(BlockKind::Refusal, output, part, wire.delta.as_ref(), sink),
             "response.function_call_arguments.delta" => {
-                self.delta(Kind::Call, output, 0, wire.delta.as_ref(), sink);
+                self.delta(BlockKind::Call, output, 0, wire.delta.as_ref(), sink);
             }
             "response.reasoning_summary_text.delta" => {
                 self.thought(output, wire.summary_index.unwrap_or(0), wire.delta.as_ref(), sink);
             }
             "response.reasoning_text.delta" => self.thought(output, part, wire.delta.as_ref(), sink),
-            // Whoever sends no deltas says it here.
-            "response.output_text.done" => self.done(Kind::Text, output, part, wire.text.as_ref(), sink),
-            "response.refusal.done" => self.done(Kind::Refusal, output, part, wire.refusal.as_ref(), sink),
+            // A server that sends no deltas sends the text here.
+            "response.output_text.done" => self.done(BlockKind::Text, output, part, wire.text.as_ref(), sink),
+            "response.refusal.done" => self.done(BlockKind::Refusal, output, part, wire.refusal.as_ref(), sink),
             "response.function_call_arguments.done" => {
-                self.done(Kind::Call, output, 0, wire.arguments.as_ref(), sink);
+                self.done(BlockKind::Call, output, 0, wire.arguments.as_ref(), sink);
             }
             "response.output_text.annotation.added" => {
                 if let Some(citation) = wire.annotation.and_then(read_citation)
-                    && let Some(slot) = self.slot(Kind::Text, output, part, sink)
+                    && let Some(slot) = self.slot(BlockKind::Text, output, part, sink)
                 {
                     let block = slot.block;
                     sink(Event::Citation { choice: 0, block, citation });
@@ -214,32 +188,32 @@ impl Reader {
     }
 
     /// The slot of a part, opened if it is new; `None` when it is closed already, or a call that was never announced.
-    fn slot(&mut self, kind: Kind, output: u64, part: u64, sink: Sink<'_>) -> Option<&mut Slot> {
+    fn slot(&mut self, kind: BlockKind, output: u64, part: u64, sink: Sink<'_>) -> Option<&mut Slot> {
         // The latest is nearly always the one.
         let found = self.slots.iter().rposition(|s| s.output == output && s.part == part && s.kind == kind);
         let at = if let Some(at) = found {
             at
         } else {
-            let opened = match kind {
-                Kind::Text => BlockStart::Text,
-                Kind::Refusal => BlockStart::Refusal,
-                Kind::Thinking => BlockStart::Thinking,
-                Kind::Call => return None,
+            let start = match kind {
+                BlockKind::Text => BlockStart::Text,
+                BlockKind::Refusal => BlockStart::Refusal,
+                BlockKind::Thinking => BlockStart::Thinking,
+                BlockKind::Redacted | BlockKind::Call => return None,
             };
-            self.open(kind, output, part, opened, sink)
+            self.open(output, part, start, sink)
         };
         self.slots.get_mut(at).filter(|slot| !slot.closed)
     }
 
-    fn open(&mut self, kind: Kind, output: u64, part: u64, opened: BlockStart<'_>, sink: Sink<'_>) -> usize {
+    fn open(&mut self, output: u64, part: u64, start: BlockStart<'_>, sink: Sink<'_>) -> usize {
         let block = self.blocks;
         self.blocks += 1;
-        self.slots.push(Slot { output, part, kind, block, paragraph: 0, filled: false, closed: false });
-        sink(Event::Open { choice: 0, block, opened });
+        self.slots.push(Slot { output, part, kind: start.kind(), block, paragraph: 0, filled: false, closed: false });
+        sink(Event::Open { choice: 0, block, opened: start });
         self.slots.len() - 1
     }
 
-    fn delta(&mut self, kind: Kind, output: u64, part: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
+    fn delta(&mut self, kind: BlockKind, output: u64, part: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return };
         if let Some(slot) = self.slot(kind, output, part, sink) {
             slot.filled = true;
@@ -248,10 +222,10 @@ impl Reader {
         }
     }
 
-    /// More thoughts. All paragraphs of an item are one block, as its proof is one.
+    /// More reasoning. All paragraphs of an item are one block, because the item has one signature.
     fn thought(&mut self, output: u64, paragraph: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return };
-        let Some(slot) = self.slot(Kind::Thinking, output, 0, sink) else { return };
+        let Some(slot) = self.slot(BlockKind::Thinking, output, 0, sink) else { return };
         let broken = slot.filled && slot.paragraph != paragraph;
         (slot.filled, slot.paragraph) = (true, paragraph);
         let block = slot.block;
@@ -262,13 +236,13 @@ impl Reader {
     }
 
     /// A part is complete; `whole` is all of it.
-    fn done(&mut self, kind: Kind, output: u64, part: u64, whole: Option<&Text<'_>>, sink: Sink<'_>) {
+    fn done(&mut self, kind: BlockKind, output: u64, part: u64, whole: Option<&Text<'_>>, sink: Sink<'_>) {
         let filled = self.slots.iter().rev().find(|s| s.output == output && s.part == part && s.kind == kind);
         if filled.is_none_or(|slot| !slot.filled) {
             self.delta(kind, output, part, whole, sink);
         }
         // Calls end with their items, annotations come before the part is done.
-        if kind != Kind::Call {
+        if kind != BlockKind::Call {
             self.close(sink, |slot| slot.output == output && slot.part == part && slot.kind == kind);
         }
     }
@@ -276,7 +250,7 @@ impl Reader {
     fn added(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
         match item.kind.as_ref().map(Text::decode).as_deref() {
             Some("function_call") => self.call(output, item, sink),
-            // What they say comes in events of its own.
+            // Their content comes in events of its own.
             None | Some("message" | "reasoning") => {}
             Some(other) => sink(Event::Unsupported(other.into())),
         }
@@ -287,16 +261,16 @@ impl Reader {
             return;
         };
         self.calls = true;
-        self.open(Kind::Call, output, 0, BlockStart::Call { id, name, signature: None }, sink);
+        self.open(output, 0, BlockStart::Call { id, name, signature: None }, sink);
         // Some servers give all arguments at once.
-        self.delta(Kind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
+        self.delta(BlockKind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
     }
 
     fn item_done(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
         if is(item, "reasoning") {
             let (text, signature) = read_thoughts(item);
             if !self.slots.iter().any(|slot| slot.output == output) {
-                self.delta(Kind::Thinking, output, 0, Some(&text), sink);
+                self.delta(BlockKind::Thinking, output, 0, Some(&text), sink);
             }
             if let Some(signature) = signature {
                 self.sign(output, signature, sink);
@@ -304,13 +278,13 @@ impl Reader {
         } else if !self.slots.iter().any(|slot| slot.output == output) {
             self.whole(item, sink);
         } else if is(item, "function_call") {
-            self.done(Kind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
+            self.done(BlockKind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
         }
         self.close(sink, |slot| slot.output == output);
     }
 
     fn sign(&mut self, output: u64, signature: Signature<'_>, sink: Sink<'_>) {
-        if let Some(slot) = self.slot(Kind::Thinking, output, 0, sink) {
+        if let Some(slot) = self.slot(BlockKind::Thinking, output, 0, sink) {
             let block = slot.block;
             sink(Event::Signature { choice: 0, block, signature });
         }
@@ -318,45 +292,18 @@ impl Reader {
 
     /// An item that came in one piece.
     fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
-        let (mut parts, mut tokens, mut lost) = (Vec::new(), Vec::new(), Unsupported::default());
-        read_item(item, &mut parts, &mut tokens, &mut lost);
-        for name in lost.names() {
+        let (mut parts, mut tokens, mut unsupported) = (Vec::new(), Vec::new(), Unsupported::default());
+        read_item(item, &mut parts, &mut tokens, &mut unsupported);
+        for name in unsupported.names() {
             sink(Event::Unsupported(name.clone()));
         }
         if !tokens.is_empty() {
             sink(Event::Logprobs { choice: 0, tokens });
         }
-        for Part { content, .. } in parts {
-            let block = self.blocks;
+        for part in parts {
+            self.calls |= matches!(part.content, Content::Call(_));
+            part.replay(0, self.blocks, sink);
             self.blocks += 1;
-            let mut say = |opened, text: Text<'_>| {
-                sink(Event::Open { choice: 0, block, opened });
-                if !text.is_empty() {
-                    sink(Event::Delta { choice: 0, block, text });
-                }
-            };
-            match content {
-                Content::Text { text, citations, .. } => {
-                    say(BlockStart::Text, text);
-                    for citation in citations {
-                        sink(Event::Citation { choice: 0, block, citation });
-                    }
-                }
-                Content::Refusal(text) => say(BlockStart::Refusal, text),
-                Content::Thinking { text, signature } => {
-                    say(BlockStart::Thinking, text);
-                    if let Some(signature) = signature {
-                        sink(Event::Signature { choice: 0, block, signature });
-                    }
-                }
-                Content::Call(Call { id, name, arguments, signature }) => {
-                    self.calls = true;
-                    say(BlockStart::Call { id, name, signature }, arguments.into());
-                }
-                // No item is read as anything else.
-                Content::Redacted(_) | Content::Media(_) | Content::Result(_) => {}
-            }
-            sink(Event::Close { choice: 0, block });
         }
     }
 

@@ -1,7 +1,7 @@
 //! A stream for a client.
 //!
-//! Every block becomes an item of its own, so that blocks which alternate need no waiting. The text of an item is said up to
-//! five times; it is kept as it was written, in quotes and escaped, and copied.
+//! Every block becomes an item of its own, so that blocks which alternate need no waiting. The text of an item is
+//! written up to five times; it is kept as it was written, in quotes and escaped, and copied.
 
 use serde_json::value::RawValue;
 
@@ -13,15 +13,19 @@ use super::{
     },
 };
 use crate::{
-    conversation::{
-        BlockStart, Citation, ErrorClass, Event, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage,
+    conversation::{BlockStart, Citation, ErrorClass, Failure, Signature, Text, TokenLogprob, TokenUsage},
+    dialect::{
+        ReplyHead,
+        sequence::{Answer, Choice, Sequencer, WriteBlocks},
     },
-    dialect::{ReplyHead, WriteEvents},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
 /// Writes a stream.
-pub(super) struct Writer {
+pub(super) type Writer = Sequencer<ResponseEvents>;
+
+/// The shapes of the events of a response.
+pub(super) struct ResponseEvents {
     wire: Wire,
     head: ReplyHead,
     /// What the ids are made of.
@@ -29,14 +33,22 @@ pub(super) struct Writer {
     model: String,
     /// In the order of `output_index`.
     items: Vec<Item>,
-    /// Where a block stands in `items`.
-    blocks: Vec<Option<usize>>,
     /// Tokens of the text that comes next: inside of a JSON array.
     logprobs: Vec<u8>,
-    usage: TokenUsage,
-    finish: Finish,
-    started: bool,
-    ended: bool,
+}
+
+impl Writer {
+    /// A writer of a stream that has this head.
+    pub(super) fn new(head: ReplyHead) -> Self {
+        Self::of(ResponseEvents {
+            wire: Wire::default(),
+            core: head.id.clone(),
+            model: head.model.clone(),
+            head,
+            items: Vec::new(),
+            logprobs: Vec::new(),
+        })
+    }
 }
 
 /// Numbers events.
@@ -81,37 +93,142 @@ struct Item {
 enum Kind {
     Text,
     Refusal,
-    /// With its proof, once that has come.
+    /// With its signature, once that has come.
     Thinking(Option<Text<'static>>),
     Call(Text<'static>, Text<'static>),
 }
 
-impl Writer {
-    /// A writer of a stream that says this about itself.
-    pub(super) fn new(head: ReplyHead) -> Self {
-        Self {
-            wire: Wire::default(),
-            core: head.id.clone(),
-            model: head.model.clone(),
-            head,
-            items: Vec::new(),
-            blocks: Vec::new(),
-            logprobs: Vec::new(),
-            usage: TokenUsage::default(),
-            finish: Finish::Stop,
-            started: false,
-            ended: false,
+impl WriteBlocks for ResponseEvents {
+    type Choice = ();
+    /// The item's place.
+    type Block = usize;
+    const STARTS_ERRORS: bool = true;
+
+    fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, _: &TokenUsage, out: &mut Vec<u8>) {
+        self.core = core_id(id, &self.head);
+        if let Some(model) = model {
+            self.model = model.decode().into_owned();
+        }
+        self.response(out, "response.created", None);
+        self.response(out, "response.in_progress", None);
+    }
+
+    fn open(&mut self, _: &mut Choice<()>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<usize> {
+        let kind = match start {
+            BlockStart::Text => Kind::Text,
+            BlockStart::Refusal => Kind::Refusal,
+            BlockStart::Thinking => Kind::Thinking(None),
+            BlockStart::Redacted(signature) => Kind::Thinking(Some(marked(REDACTED, signature))),
+            BlockStart::Call { id, name, signature } => {
+                if let Some(signature) = signature {
+                    let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
+                    self.end_item(at, out);
+                }
+                Kind::Call(id.clone().into_owned(), name.clone().into_owned())
+            }
+        };
+        Some(self.begin(kind, out))
+    }
+
+    fn delta(&mut self, _: &mut Choice<()>, at: &mut usize, text: &Text<'_>, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(*at) else { return };
+        let name = match &item.kind {
+            Kind::Text => "response.output_text.delta",
+            Kind::Refusal => "response.refusal.delta",
+            Kind::Call(..) => "response.function_call_arguments.delta",
+            Kind::Thinking(_) => "response.reasoning_summary_text.delta",
+        };
+        if matches!(item.kind, Kind::Thinking(_)) && item.is_blank() {
+            self.wire.send(out, "response.reasoning_summary_part.added", |event| {
+                item.place(event, "summary_index");
+                write_summary(event.key("part"), None);
+            });
+        }
+        let logprobs = &self.logprobs;
+        self.wire.send(out, name, |event| {
+            item.place(event, item.index());
+            event.field("delta", text);
+            if matches!(item.kind, Kind::Text) {
+                array(event.key("logprobs"), logprobs);
+            }
+        });
+        if matches!(item.kind, Kind::Text) {
+            item.add_logprobs(&mut self.logprobs);
+        }
+        item.append(text);
+    }
+
+    fn signature(&mut self, _: &mut Choice<()>, at: &mut usize, signature: &Signature<'_>, _: &mut Vec<u8>) {
+        // A text's own signature has no place here; its provider can do without.
+        if let Some(Item { kind: Kind::Thinking(proof), .. }) = self.items.get_mut(*at) {
+            *proof = Some(signature.tagged(HOME).into_owned());
         }
     }
 
-    /// Appends an event that holds the response as it is.
-    fn response(&mut self, out: &mut Vec<u8>, name: &str, ending: Option<Ending<'_>>) {
+    fn citation(&mut self, _: &mut Choice<()>, at: &mut usize, citation: &Citation<'_>, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(*at) else { return };
+        if !matches!(item.kind, Kind::Text) || citation.url.is_none() {
+            return;
+        }
+        // The array's brackets are not ours.
+        let mut list = Vec::new();
+        write_annotation(&mut ArrayWriter::begin(&mut list), citation);
+        let annotation = list.get(1..).unwrap_or_default();
+        self.wire.send(out, "response.output_text.annotation.added", |event| {
+            item.place(event, "content_index");
+            event.field("annotation_index", &item.cited);
+            event.key("annotation").extend_from_slice(annotation);
+        });
+        join(&mut item.annotations, annotation);
+        item.cited += 1;
+    }
+
+    fn logprobs(&mut self, _: u32, tokens: &[TokenLogprob<'_>], _: &mut Vec<u8>) {
+        let mut list = Vec::new();
+        write_logprobs(&mut ArrayWriter::begin(&mut list), tokens);
+        join(&mut self.logprobs, list.get(1..).unwrap_or_default());
+    }
+
+    fn close(&mut self, _: &mut Choice<()>, at: usize, out: &mut Vec<u8>) {
+        self.end_item(at, out);
+    }
+
+    fn end(&mut self, choices: &[Answer<Self>], usage: &TokenUsage, out: &mut Vec<u8>) {
+        let ending = Ending::of(choices.first().map_or_else(Default::default, |answer| answer.choice.reason));
+        let name = match ending {
+            Ending::Completed => "response.completed",
+            Ending::Incomplete(_) => "response.incomplete",
+            Ending::Failed(..) => "response.failed",
+        };
+        self.response(out, name, Some((ending, usage)));
+    }
+
+    fn error(&mut self, failure: &Failure<'_>, usage: &TokenUsage, out: &mut Vec<u8>) {
+        let code = error::code(failure);
+        // The response's own field has few words; the event behind it has the code.
+        let short = match failure.class {
+            ErrorClass::RateLimit | ErrorClass::Quota => "rate_limit_exceeded",
+            ErrorClass::InvalidRequest | ErrorClass::TooLarge => "invalid_prompt",
+            _ => "server_error",
+        };
+        self.response(out, "response.failed", Some((Ending::Failed(short, &failure.message), usage)));
+        self.wire.send(out, "error", |event| {
+            event.field("code", &code);
+            event.field("message", &*failure.message);
+            event.field("param", &failure.param);
+        });
+    }
+}
+
+impl ResponseEvents {
+    /// Appends an event that holds the response as it is; at its end, with what it cost.
+    fn response(&mut self, out: &mut Vec<u8>, name: &str, ending: Option<(Ending<'_>, &TokenUsage)>) {
         let envelope = Envelope {
             id: &self.core,
             model: &self.model,
             created: self.head.created,
-            ending,
-            usage: ending.map(|_| &self.usage),
+            ending: ending.map(|(ending, _)| ending),
+            usage: ending.map(|(_, usage)| usage),
             service_tier: None,
         };
         let items = &self.items;
@@ -122,45 +239,6 @@ impl Writer {
                 }
             });
         });
-    }
-
-    fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.started, true) {
-            return;
-        }
-        self.core = core_id(id, &self.head);
-        if let Some(model) = model {
-            self.model = model.decode().into_owned();
-        }
-        self.response(out, "response.created", None);
-        self.response(out, "response.in_progress", None);
-    }
-
-    fn open(&mut self, block: u32, opened: &BlockStart<'_>, out: &mut Vec<u8>) {
-        let kind = match opened {
-            BlockStart::Text => Kind::Text,
-            BlockStart::Refusal => Kind::Refusal,
-            BlockStart::Thinking => Kind::Thinking(None),
-            BlockStart::Redacted(signature) => Kind::Thinking(Some(marked(REDACTED, signature))),
-            BlockStart::Call { id, name, signature } => {
-                if let Some(signature) = signature {
-                    let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
-                    self.close(at, out);
-                }
-                Kind::Call(id.clone().into_owned(), name.clone().into_owned())
-            }
-        };
-        let at = self.begin(kind, out);
-        let block = block as usize;
-        // Blocks are dense; what skips far ahead is none of ours.
-        if block <= self.blocks.len() + 64 {
-            if self.blocks.len() <= block {
-                self.blocks.resize(block + 1, None);
-            }
-            if let Some(place) = self.blocks.get_mut(block) {
-                *place = Some(at);
-            }
-        }
     }
 
     /// Begins an item, and gives its place.
@@ -192,90 +270,9 @@ impl Writer {
         at
     }
 
-    /// Where the item of a block stands, if it is open.
-    fn find(&self, block: u32) -> Option<usize> {
-        let at = (*self.blocks.get(block as usize)?)?;
-        self.items.get(at).filter(|item| item.whole.is_empty()).map(|_| at)
-    }
-
-    fn delta(&mut self, block: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let Some(at) = self.find(block) else { return };
-        let Some(item) = self.items.get_mut(at) else { return };
-        if text.is_empty() {
-            return;
-        }
-        let name = match &item.kind {
-            Kind::Text => "response.output_text.delta",
-            Kind::Refusal => "response.refusal.delta",
-            Kind::Call(..) => "response.function_call_arguments.delta",
-            Kind::Thinking(_) => "response.reasoning_summary_text.delta",
-        };
-        if matches!(item.kind, Kind::Thinking(_)) && item.is_blank() {
-            self.wire.send(out, "response.reasoning_summary_part.added", |event| {
-                item.place(event, "summary_index");
-                write_summary(event.key("part"), None);
-            });
-        }
-        let logprobs = &self.logprobs;
-        self.wire.send(out, name, |event| {
-            item.place(event, item.index());
-            event.field("delta", text);
-            if matches!(item.kind, Kind::Text) {
-                let out = event.key("logprobs");
-                out.push(b'[');
-                out.extend_from_slice(logprobs);
-                out.push(b']');
-            }
-        });
-        if matches!(item.kind, Kind::Text) {
-            item.add_logprobs(&mut self.logprobs);
-        }
-        item.append(text);
-    }
-
-    fn sign(&mut self, block: u32, signature: &Signature<'_>) {
-        let found = self.find(block).and_then(|at| self.items.get_mut(at));
-        // A text's own proof has no place here; its maker can do without.
-        if let Some(Item { kind: Kind::Thinking(proof), .. }) = found {
-            *proof = Some(signature.tagged(HOME).into_owned());
-        }
-    }
-
-    fn cite(&mut self, block: u32, citation: &Citation<'_>, out: &mut Vec<u8>) {
-        let Some(item) = self.find(block).and_then(|at| self.items.get_mut(at)) else { return };
-        if !matches!(item.kind, Kind::Text) || citation.url.is_none() {
-            return;
-        }
-        // The array's brackets are not ours.
-        let mut list = Vec::new();
-        write_annotation(&mut ArrayWriter::begin(&mut list), citation);
-        let annotation = list.get(1..).unwrap_or_default();
-        self.wire.send(out, "response.output_text.annotation.added", |event| {
-            item.place(event, "content_index");
-            event.field("annotation_index", &item.cited);
-            event.key("annotation").extend_from_slice(annotation);
-        });
-        join(&mut item.annotations, annotation);
-        item.cited += 1;
-    }
-
-    fn tokens(&mut self, tokens: &[TokenLogprob<'_>]) {
-        let mut list = Vec::new();
-        write_logprobs(&mut ArrayWriter::begin(&mut list), tokens);
-        join(&mut self.logprobs, list.get(1..).unwrap_or_default());
-    }
-
     /// Ends an item.
-    fn close(&mut self, at: usize, out: &mut Vec<u8>) {
-        let Some(item) = self.items.get_mut(at).filter(|item| item.whole.is_empty()) else { return };
-        if matches!(item.kind, Kind::Call(..)) && item.is_blank() {
-            // Clients put arguments together from deltas.
-            self.wire.send(out, "response.function_call_arguments.delta", |event| {
-                item.place(event, None);
-                event.field("delta", "{}");
-            });
-            item.append(&"{}".into());
-        }
+    fn end_item(&mut self, at: usize, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(at) else { return };
         if matches!(item.kind, Kind::Text) {
             item.add_logprobs(&mut self.logprobs);
         }
@@ -290,93 +287,12 @@ impl Writer {
         // The item holds them now.
         (item.text, item.annotations, item.logprobs) = (Vec::new(), Vec::new(), Vec::new());
     }
-
-    fn close_all(&mut self, out: &mut Vec<u8>) {
-        for at in 0..self.items.len() {
-            self.close(at, out);
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.close_all(out);
-        let ending = Ending::of(self.finish);
-        let name = match ending {
-            Ending::Completed => "response.completed",
-            Ending::Incomplete(_) => "response.incomplete",
-            Ending::Failed(..) => "response.failed",
-        };
-        self.response(out, name, Some(ending));
-    }
-
-    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        let code = error::code(failure);
-        // The response's own field has few words; the event behind it says more.
-        let short = match failure.class {
-            ErrorClass::RateLimit | ErrorClass::Quota => "rate_limit_exceeded",
-            ErrorClass::InvalidRequest | ErrorClass::TooLarge => "invalid_prompt",
-            _ => "server_error",
-        };
-        let ending = Ending::Failed(short, &failure.message);
-        self.response(out, "response.failed", Some(ending));
-        self.wire.send(out, "error", |event| {
-            event.field("code", &code);
-            event.field("message", &*failure.message);
-            event.field("param", &failure.param);
-        });
-    }
-}
-
-impl WriteEvents for Writer {
-    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        if self.ended {
-            return;
-        }
-        match event {
-            Event::Start { id, model, usage } => {
-                self.usage.update(*usage);
-                self.start(id.as_ref(), model.as_ref(), out);
-                return;
-            }
-            // Clients expect the response before anything in it.
-            _ => self.start(None, None, out),
-        }
-        match event {
-            Event::Open { choice: 0, block, opened } => self.open(*block, opened, out),
-            Event::Delta { choice: 0, block, text } => self.delta(*block, text, out),
-            Event::Signature { choice: 0, block, signature } => self.sign(*block, signature),
-            Event::Citation { choice: 0, block, citation } => self.cite(*block, citation, out),
-            Event::Logprobs { choice: 0, tokens } => self.tokens(tokens),
-            Event::Close { choice: 0, block } => {
-                if let Some(at) = self.find(*block) {
-                    self.close(at, out);
-                }
-            }
-            Event::Finish { choice: 0, reason, .. } => {
-                self.finish = *reason;
-                self.close_all(out);
-            }
-            Event::Usage(usage) => self.usage.update(*usage),
-            Event::End => {
-                self.end(out);
-                self.ended = true;
-            }
-            Event::Error(failure) => {
-                self.fail(failure, out);
-                self.ended = true;
-            }
-            // This dialect has one answer.
-            _ => {}
-        }
-    }
 }
 
 impl Item {
     /// Shows the item as what is written.
     fn made<T>(&self, show: impl FnOnce(&Made<'_>) -> T) -> T {
-        let text = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&self.text);
-            out.push(b'"');
-        };
+        let text = |out: &mut Vec<u8>| self.write_text(out);
         let array = |inside: &[u8]| [b"[", inside, b"]"].concat();
         match &self.kind {
             Kind::Text => {
@@ -390,6 +306,12 @@ impl Item {
             }
             Kind::Call(id, name) => show(&Made::Call { id, name, arguments: &text, cut: self.is_cut() }),
         }
+    }
+
+    /// Appends what has come, as a JSON string.
+    fn write_text(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.text);
+        out.push(b'"');
     }
 
     /// Whether nothing has come.
@@ -447,10 +369,7 @@ impl Item {
             }
             Kind::Call(..) => ("response.function_call_arguments.done", None, "arguments"),
         };
-        let text = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&self.text);
-            out.push(b'"');
-        };
+        let text = |out: &mut Vec<u8>| self.write_text(out);
         wire.send(out, name, |event| {
             self.place(event, self.index());
             if let Kind::Call(_, name) = &self.kind {
@@ -458,10 +377,7 @@ impl Item {
             }
             text(event.key(key));
             if matches!(self.kind, Kind::Text) {
-                let out = event.key("logprobs");
-                out.push(b'[');
-                out.extend_from_slice(&self.logprobs);
-                out.push(b']');
+                array(event.key("logprobs"), &self.logprobs);
             }
         });
         let Some(part) = part else { return };
@@ -474,6 +390,13 @@ impl Item {
             }
         });
     }
+}
+
+/// Appends a JSON array that contains `inside`.
+fn array(out: &mut Vec<u8>, inside: &[u8]) {
+    out.push(b'[');
+    out.extend_from_slice(inside);
+    out.push(b']');
 }
 
 /// Adds elements to the inside of a JSON array.
