@@ -14,6 +14,8 @@ pub mod route_type;
 pub mod timeouts;
 pub mod unbuilt;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
@@ -21,7 +23,7 @@ use http::HeaderMap;
 use self::timeouts::Timeouts;
 use crate::{
     api::traffic_policy::TrafficPolicySpec,
-    dialect::{ApiRequest, ErrorClass},
+    dialect::{ApiRequest, ErrorClass, text::TextFilter},
 };
 
 /// A part of TrafficPolicy that Tollgate acts on.
@@ -106,4 +108,10 @@ pub trait RequestPolicy: Send + Sync {
 pub trait ReplyPolicy: Send + Sync {
     /// Changes the headers of a reply: of a backend's, and of every one that the gateway makes.
     fn head(&self, _headers: &mut HeaderMap) {}
+
+    /// The filter of the text that a model answers, if this policy has one. It works on decoded text: buffered and
+    /// streaming, spliced and translated alike.
+    fn text_filter(&self) -> Option<Arc<dyn TextFilter>> {
+        None
+    }
 }

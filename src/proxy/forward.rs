@@ -75,6 +75,7 @@ async fn try_forward(
         family: DIALECT,
         mode: StreamMode::No,
         unwrap: None,
+        filter: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };

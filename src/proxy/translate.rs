@@ -25,7 +25,9 @@ use crate::{
     },
     dialect::{
         ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
-        UnsupportedInReply, Usage, codec, lookup, reply::Totals,
+        UnsupportedInReply, Usage, codec, lookup,
+        reply::Totals,
+        text::{FilterChain, filter_reply},
     },
     stream::TopLevel,
     upstream::{self, Fetcher},
@@ -35,7 +37,7 @@ use crate::{
 pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 
 /// Largest reply that is translated in one piece: images in replies reach tens of megabytes.
-const MAX_REPLY: usize = 64 * 1024 * 1024;
+pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// Largest error that is read. More is no error message.
 const MAX_ERROR: usize = 1024 * 1024;
 /// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a few hundred
@@ -259,6 +261,7 @@ impl Translation {
         self,
         reply: Response<upstream::ReplyBody>,
         reading: &ReadLimits,
+        chain: FilterChain,
     ) -> Result<Translated, ProxyError> {
         let (mut parts, body) = reply.into_parts();
         let said = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_vec();
@@ -277,6 +280,7 @@ impl Translation {
             if self.unwrap {
                 translator.take_out_of_object();
             }
+            translator.filter_text(chain);
             return Ok(Translated::Stream(
                 Response::from_parts(parts, body),
                 Observer::Translate(Box::new(translator)),
@@ -326,6 +330,9 @@ impl Translation {
             if self.unwrap {
                 schema_envelope::open_parts(&mut choice.parts);
             }
+        }
+        if !chain.is_empty() {
+            filter_reply(&mut answer, &chain)?;
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
         let model = answer.model.as_ref().map(|m| m.decode().into_owned());

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     conversation::Failure,
-    dialect::{Family, ReplyObserver, StreamMode, Translator},
+    dialect::{Family, ReplyObserver, StreamMode, Translator, text::TextFilteredStream},
     stream::InvokeFilter,
     upstream::{
         self,
@@ -34,6 +34,8 @@ pub struct RelayForm {
     pub mode: StreamMode,
     /// Takes the events out of the frames that the provider wraps them in.
     pub unwrap: Option<InvokeFilter>,
+    /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
+    pub filter: Option<TextFilteredStream>,
     /// How long the backend may be silent.
     pub idle: Duration,
     /// When the reply must have ended.
@@ -219,10 +221,47 @@ impl Relay {
         if let Some(Observer::Translate(_)) = &self.observer {
             self.record.passed(out.iter().map(Bytes::len).sum());
         }
+        if self.form.filter.is_some() {
+            let filtered = self.filter(out);
+            if let Err(failure) = filtered {
+                self.cut(failure.into())?;
+            }
+            return Ok(None);
+        }
         let mut out = out.into_iter().filter(|b| !b.is_empty());
         let first = out.next();
         self.pending.extend(out);
         Ok(first)
+    }
+
+    /// Sends what the observer lets through to the filter, and what that releases to the client.
+    fn filter(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), Failure<'static>> {
+        let Some(filter) = &mut self.form.filter else {
+            self.pending.extend(frames.into_iter().filter(|b| !b.is_empty()));
+            return Ok(());
+        };
+        let mut out = Vec::new();
+        let filtered = frames.into_iter().try_for_each(|frame| filter.push(&frame, &mut out));
+        // What was released before an error is not held back by it.
+        self.release(out);
+        filtered
+    }
+
+    /// Nothing more comes from the backend: sends what observer and filter have held back.
+    fn flush(&mut self) -> Result<(), Failure<'static>> {
+        let held = self.observer.as_mut().map(Observer::finish).unwrap_or_default();
+        self.filter(held)?;
+        let Some(mut filter) = self.form.filter.take() else { return Ok(()) };
+        let mut out = Vec::new();
+        let finished = filter.finish(&mut out);
+        self.release(out);
+        finished
+    }
+
+    fn release(&mut self, out: Vec<u8>) {
+        if !out.is_empty() {
+            self.pending.push_back(out.into());
+        }
     }
 
     /// The backend's reply is over: a stream that did not come to its own end is ended with an error.
@@ -236,13 +275,15 @@ impl Relay {
                 self.pending.push_back(out);
             }
         }
-        if let Some(observer) = &mut self.observer {
-            self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
-            if self.form.mode != StreamMode::No && !observer.may_end(self.form.mode) {
-                let message = "the upstream ended the stream before its end";
-                self.attempt.ended(AttemptOutcome::Broken);
-                self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
-            }
+        if let Err(failure) = self.flush() {
+            self.say(&failure.into());
+        } else if let Some(observer) = &self.observer
+            && self.form.mode != StreamMode::No
+            && !observer.may_end(self.form.mode)
+        {
+            let message = "the upstream ended the stream before its end";
+            self.attempt.ended(AttemptOutcome::Broken);
+            self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
         }
         self.attempt.ended(AttemptOutcome::Answered);
         self.record.complete();
@@ -253,14 +294,18 @@ impl Relay {
         self.body = None;
         self.attempt.ended(match error.kind {
             ErrorKind::UpstreamTimeout => AttemptOutcome::TimedOut,
+            ErrorKind::Refused => AttemptOutcome::Answered,
             _ => AttemptOutcome::Broken,
         });
         if self.form.mode == StreamMode::No || self.observer.is_none() {
             self.record.failed(error.kind, &error.cause);
             return Err(io::Error::other(error.message));
         }
-        if let Some(observer) = &mut self.observer {
-            self.pending.extend(observer.finish().into_iter().filter(|b| !b.is_empty()));
+        if error.kind == ErrorKind::Refused {
+            self.form.filter = None;
+        } else if let Err(failure) = self.flush() {
+            self.say(&failure.into());
+            return Ok(());
         }
         self.say(&error);
         Ok(())

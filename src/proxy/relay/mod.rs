@@ -7,10 +7,14 @@
 //! | may change | the reply's own bytes only where it is translated, filtered, or framed for its provider |
 //! | ends the request | with an error event inside a stream, or by closing the connection |
 //!
+//! Filters are at `decode > filters > encode`: on decoded text, whether the reply is spliced or translated. Without any, a
+//! reply's bytes are neither touched nor copied.
+//!
 //! A reply in the client's dialect goes as it comes. An observer looks at it on the way for usage, model and the stream's
 //! end. A reply of another dialect is decoded and encoded, event by event in streams.
 
 mod body;
+mod filter;
 mod pace;
 
 pub use body::{Observer, Relay, RelayForm, RelayPlan};
@@ -18,7 +22,7 @@ pub use body::{Observer, Relay, RelayForm, RelayPlan};
 use http::{HeaderValue, Response, header};
 
 use super::{
-    ProxyError, RequestRecord, RouteContext,
+    ErrorKind, ProxyError, RequestRecord, RouteContext,
     encode::ReplyPlan,
     finish::Reply,
     headers,
@@ -26,7 +30,7 @@ use super::{
     translate::{ReadLimits, Translated, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, ReplyObserver, StreamMode, reply::ReplyForm},
+    dialect::{ApiRequest, ReplyObserver, StreamMode, reply::ReplyForm, text::FilterChain},
     stream::InvokeFilter,
     upstream::{
         self,
@@ -46,9 +50,14 @@ pub async fn relay(
 ) -> Result<Reply, ProxyError> {
     let UpstreamReply { reply, plan, attempt } = answer;
     let ReplyPlan { hide_usage, unwrap, errors, translation } = plan;
+    let chain = filter::chain(context, reply.status());
     match translation.or(errors.filter(|_| !reply.status().is_success())) {
-        None => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
-        Some(translation) => translated(context, api, *translation, reply, attempt, record).await,
+        None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
+        None => {
+            filter::apply(context, api, spliced(context, api, (hide_usage, unwrap), reply, attempt), chain, record)
+                .await
+        }
+        Some(translation) => translated(context, api, *translation, reply, attempt, chain, record).await,
     }
 }
 
@@ -83,7 +92,14 @@ fn spliced(
     }
     // What can't be read can't be added to either.
     let mode = if encoded { StreamMode::No } else { mode };
-    let form = RelayForm { family: api.family, mode, unwrap, idle: context.idle_timeout, deadline: context.deadline };
+    let form = RelayForm {
+        family: api.family,
+        mode,
+        unwrap,
+        filter: None,
+        idle: context.idle_timeout,
+        deadline: context.deadline,
+    };
     Reply::Relayed(parts, Box::new(RelayPlan { body, observer: Some(Observer::Watch(observer)), form, attempt }))
 }
 
@@ -94,14 +110,16 @@ async fn translated(
     translation: Translation,
     reply: Response<upstream::ReplyBody>,
     mut attempt: Attempt,
+    chain: FilterChain,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     record.dropped(&translation.dropped);
     let limits =
         ReadLimits { idle: context.idle_timeout, deadline: context.deadline, request_id: record.trace_id().to_owned() };
-    match translation.reply(reply, &limits).await {
+    match translation.reply(reply, &limits, chain).await {
         Err(error) => {
             attempt.ended(match error.kind.attempt_outcome() {
+                _ if error.kind == ErrorKind::Refused => AttemptOutcome::Answered,
                 AttemptOutcome::TimedOut => AttemptOutcome::TimedOut,
                 _ => AttemptOutcome::Broken,
             });
@@ -118,6 +136,7 @@ async fn translated(
                 family: api.family,
                 mode,
                 unwrap: None,
+                filter: None,
                 idle: context.idle_timeout,
                 deadline: context.deadline,
             };

@@ -1,6 +1,7 @@
 //! The request path inside the process: policies of tests, and upstreams that behave as a test says.
 
 mod attempts;
+mod filters;
 mod policies;
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
@@ -44,14 +45,13 @@ struct Plane {
     rule: Arc<Rule>,
 }
 
-/// Manifests of a Gateway with one route to a Backend with an `OpenAI` provider at each address.
-fn manifests(upstreams: &[SocketAddr]) -> String {
+/// The provider entry of an upstream that speaks `OpenAI`'s API.
+const OPENAI: &str = "openai: {authToken: {kind: Inline, inline: key}}";
+
+/// Manifests of a Gateway with one route to a Backend with this `provider` at each address.
+fn manifests(provider: &str, upstreams: &[SocketAddr]) -> String {
     let entries = upstreams.iter().enumerate().map(|(index, address)| {
-        format!(
-            "{{name: t{index}, openai: {{authToken: {{kind: Inline, inline: key}}}}, host: {}, port: {}}}",
-            address.ip(),
-            address.port()
-        )
+        format!("{{name: t{index}, {provider}, host: {}, port: {}}}", address.ip(), address.port())
     });
     let groups: Vec<String> = entries.map(|entry| format!("{{providers: [{entry}]}}")).collect();
     format!(
@@ -61,14 +61,21 @@ fn manifests(upstreams: &[SocketAddr]) -> String {
          spec: {{parentRefs: [{{name: gw}}], rules: [{{backendRefs: \
          [{{name: b, group: gateway.kgateway.dev, kind: Backend}}]}}]}}\n---\n\
          apiVersion: gateway.kgateway.dev/v1alpha1\nkind: Backend\nmetadata: {{name: b}}\n\
-         spec: {{type: AI, ai: {{priorityGroups: [{}]}}}}\n",
+         spec: {{type: AI, ai: {{priorityGroups: [{}]}}}}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: aws}}\n\
+         stringData: {{accessKey: AKID, secretKey: secret-key}}\n",
         groups.join(", ")
     )
 }
 
 impl Plane {
-    /// A plane whose rule is changed by `edit`, in front of these upstreams.
+    /// A plane whose rule is changed by `edit`, in front of these upstreams, which speak `OpenAI`'s API.
     fn new(upstreams: &[SocketAddr], edit: impl FnOnce(&mut Rule)) -> Self {
+        Self::with(OPENAI, upstreams, edit)
+    }
+
+    /// The same, with this provider.
+    fn with(provider: &str, upstreams: &[SocketAddr], edit: impl FnOnce(&mut Rule)) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
         let credentials =
@@ -82,7 +89,7 @@ impl Plane {
             install: None,
         };
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("all.yaml"), manifests(upstreams)).unwrap();
+        fs::write(dir.path().join("all.yaml"), manifests(provider, upstreams)).unwrap();
         let objects = file::load(&[dir.path().to_owned()], &|_| None, LoadOptions::default()).unwrap();
         assert!(objects.rejected.is_empty(), "{:?}", objects.rejected);
         let compiled = compile::compile(&objects, &env, 1);
