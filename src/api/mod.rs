@@ -4,7 +4,6 @@
 //! user may have on disk is accepted. Decoding is lenient where an API server would have defaulted or refused, because
 //! manifests from files meet no API server; `compile::shape` refuses there what the schema refuses in a cluster.
 
-pub mod auth;
 pub mod backend;
 pub mod condition;
 mod crd;

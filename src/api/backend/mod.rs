@@ -2,10 +2,7 @@
 
 mod llm;
 
-pub use llm::{
-    Anthropic, AuthHeader, AwsAuth, AwsAuthKind, AzureOpenAi, Bedrock, Gemini, Guardrail, HostOverride, LlmProvider,
-    OpenAi, PathOverride, ProviderRef, Providers, Publisher, RouteKind, VertexAi,
-};
+pub use llm::{AuthHeader, HostOverride, LlmProvider, PathOverride, Providers, RouteKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};

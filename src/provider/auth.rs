@@ -56,7 +56,7 @@ pub struct LocalSecretRef {
     pub name: Option<String>,
 }
 
-/// A credential that stands in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because the object
+/// A credential in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because the object
 /// would otherwise not survive being written back.
 #[derive(Clone)]
 pub struct InlineToken(SecretString);
