@@ -148,7 +148,7 @@ fn nothing_but_the_list_names_a_provider() {
     assert!(files.len() > 50, "the source was not found");
     for path in files {
         let below = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-        // The simulator must not share facts with what it tests. The signature names the service of AWS, not a provider.
+        // The simulator must not share facts with what it tests. The signature names a service of AWS, not a provider.
         if ["src/provider/", "src/simulator", "src/upstream/sign.rs"].iter().any(|path| below.starts_with(path)) {
             continue;
         }
@@ -159,8 +159,10 @@ fn nothing_but_the_list_names_a_provider() {
 
 #[test]
 fn names_of_providers_are_found() {
-    let code = "use crate::provider::gemini::Config;\nif name == \"bedrock\" {}\n// \"openai\"\nlet openai = 1;\n#[cfg(test)]\nmod tests { \"openai\" }";
-    assert_eq!(named(code, &folders()).len(), 2);
+    let code =
+        ["use crate::provider::gemini::Config;", "if name == \"bedrock\" {}", "// \"openai\"", "let openai = 1;"];
+    let tests = ["#[cfg(test)]", "mod tests { \"openai\" }"];
+    assert_eq!(named(&[&code[..], &tests[..]].concat().join("\n"), &folders()).len(), 2);
 }
 
 #[test]

@@ -130,8 +130,8 @@ fn find<'a>(
     }
 }
 
-/// The source that a Secret describes: the key of a Google account, or an application of Entra ID. `None` when the Secret
-/// holds a key that is sent as it is.
+/// The source that a Secret describes: the key of a Google account, or an application of Entra ID. `None` when the
+/// Secret holds a key that is sent as it is.
 fn source_in(secret: &SecretData, cloud: Option<Cloud>, env: &Env) -> Result<Option<Source>, String> {
     let has = |key: &str| secret.get(key).is_some();
     match cloud {

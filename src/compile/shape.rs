@@ -1,7 +1,7 @@
 //! One form for every way to write a Backend, and everything that is wrong with it at once.
 //!
-//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files meet
-//! no API server, and a cluster may have kgateway's own definitions installed.
+//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files
+//! meet no API server, and a cluster may have kgateway's own definitions installed.
 
 mod entry;
 #[cfg(test)]
@@ -58,14 +58,15 @@ pub struct ProviderEntry {
     pub name: String,
     /// The provider with its own fields.
     pub provider: Checked,
-    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs have
-    /// it. Set if and only if `port` is.
+    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs
+    /// have it. Set if and only if `port` is.
     pub host: Option<String>,
     /// The port of `host`, not 0.
     pub port: Option<u16>,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
-    /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a URI.
+    /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
+    /// URI.
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
@@ -155,8 +156,8 @@ fn ai_groups(ai: &AiBackend, problems: &mut Problems) -> Vec<Vec<ProviderEntry>>
         _ => {
             problems.push(
                 "spec.ai",
-                "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or \
-                 multipool) for several",
+                "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups \
+                 (or multipool) for several",
             );
             return Vec::new();
         }

@@ -1,8 +1,9 @@
 //! Who answers: one folder a provider, and one line in the list below.
 //!
-//! A [`Provider`] is one configured entry of a Backend: `openai` with its model, `gemini` with its model and API version.
-//! It knows where requests go and nothing of connections. An entry goes through three forms: the fields as they are
-//! written ([`ProviderConfig`]), the fields after their checks ([`Checked`]), and the provider that is built from them.
+//! A [`Provider`] is one configured entry of a Backend: `openai` with its model, `gemini` with its model and API
+//! version. It knows where requests go and nothing of connections. An entry goes through three forms: the fields as
+//! they are written ([`ProviderConfig`]), the fields after their checks ([`Checked`]), and the provider that is built
+//! from them.
 //!
 //! # How to add a provider
 //!
@@ -196,8 +197,8 @@ pub trait Provider: Debug + Send + Sync {
         path.to_owned()
     }
 
-    /// Adds the headers that this provider needs beside the credential. A client's header is overwritten or removed only
-    /// where the provider does not take it, or where it is the operator's to decide.
+    /// Adds the headers that this provider needs beside the credential. A client's header is overwritten or removed
+    /// only where the provider does not take it, or where it is the operator's to decide.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
 
     /// Whether its errors may come in another dialect than its replies, so that they are always written anew.
@@ -233,8 +234,8 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
 }
 
-/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
-/// is held, streaming in that dialect's own way.
+/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with
+/// `model` is held, streaming in that dialect's own way.
 pub fn native_request(dialect: Dialect, stream: bool, model: &str) -> ApiRequest {
     let named = || Some(model.to_owned());
     let (endpoint, family, mode) = match dialect {

@@ -34,20 +34,29 @@ for_each_provider! { with_providers
 /// One LLM provider and how to reach it.
 ///
 /// kgateway 2.0 writes the provider under `provider` and the overrides as `hostOverride`, `pathOverride` and
-/// `authHeaderOverride`; 2.1 writes the provider's key directly, and `host`, `port`, `path` and `authHeader`. Both may be mixed,
-/// but nothing may be said twice.
+/// `authHeaderOverride`; 2.1 writes the provider's key directly, and `host`, `port`, `path` and `authHeader`. Both may
+/// be mixed, but nothing may be said twice.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = exactly_one(&["provider"], ", directly or under `provider`"),
     validation = ("has(self.host) == has(self.port)", "both host and port must be set together"),
-    validation = ("!(has(self.hostOverride) && has(self.host))", "hostOverride and host say the same: remove one of them"),
-    validation = ("!(has(self.pathOverride) && has(self.path))", "pathOverride and path say the same: remove one of them"),
-    validation = ("!(has(self.authHeaderOverride) && has(self.authHeader))", "authHeaderOverride and authHeader say the same: remove one of them"),
+    validation = (
+        "!(has(self.hostOverride) && has(self.host))",
+        "hostOverride and host say the same: remove one of them",
+    ),
+    validation = (
+        "!(has(self.pathOverride) && has(self.path))",
+        "pathOverride and path say the same: remove one of them",
+    ),
+    validation = (
+        "!(has(self.authHeaderOverride) && has(self.authHeader))",
+        "authHeaderOverride and authHeader say the same: remove one of them",
+    ),
 )]
 pub struct LlmProvider {
-    /// Name of this entry, unique in the Backend. Policies refer to it as `sectionName`. Without one, the entry is named after its
-    /// provider and place.
+    /// Name of this entry, unique in the Backend. Policies refer to it as `sectionName`. Without one, the entry is
+    /// named after its provider and place.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
@@ -70,7 +79,10 @@ pub struct LlmProvider {
     pub port: Option<u16>,
     /// Another path instead of the provider's own, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "pathOverride needs the path: write `fullPath: /PATH`"))]
+    #[x_kube(validation = (
+        "has(self.fullPath) || has(self.full)",
+        "pathOverride needs the path: write `fullPath: /PATH`",
+    ))]
     pub path_override: Option<PathOverride>,
     /// Another path instead of the provider's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +156,10 @@ pub struct HostOverride {
 /// Another path instead of the provider's own. `fullPath` and `full` are two spellings of the same.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!(has(self.fullPath) && has(self.full))", "fullPath and full say the same: remove one of them"))]
+#[x_kube(validation = (
+    "!(has(self.fullPath) && has(self.full))",
+    "fullPath and full say the same: remove one of them",
+))]
 pub struct PathOverride {
     /// The whole path, with its query if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +178,8 @@ pub struct AuthHeader {
     /// Name of the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_name: Option<String>,
-    /// What stands before the credential in the header's value. Written as it is: a space must be part of it, as in `"Token "`.
+    /// What stands before the credential in the header's value. Written as it is: a space must be part of it, as in
+    /// `"Token "`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }

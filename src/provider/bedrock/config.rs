@@ -40,7 +40,10 @@ impl Config {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("self.type != 'Secret' || has(self.secretRef)", "type Secret needs the Secret's name: write `secretRef: {name: NAME}` beside it"),
+    validation = (
+        "self.type != 'Secret' || has(self.secretRef)",
+        "type Secret needs the Secret's name: write `secretRef: {name: NAME}` beside it",
+    ),
 )]
 pub struct AwsAuth {
     /// The kind of source.

@@ -62,7 +62,8 @@ struct GuardrailFields {
 }
 
 impl Bedrock {
-    /// An entry in `region` that overrides the client's model with `model`: a model id, an inference profile, or an ARN.
+    /// An entry in `region` that overrides the client's model with `model`: a model id, an inference profile, or an
+    /// ARN.
     pub fn new(region: String, model: Option<String>) -> Self {
         Self { region, model, guardrail: None }
     }

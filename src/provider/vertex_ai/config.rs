@@ -35,8 +35,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub location: Option<String>,
-    /// The method called on the model. Without it, `generateContent`, or `streamGenerateContent` for streams (for Claude,
-    /// `rawPredict` or `streamRawPredict`); with it, always this.
+    /// The method called on the model. Without it, `generateContent`, or `streamGenerateContent` for streams (for
+    /// Claude, `rawPredict` or `streamRawPredict`); with it, always this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_path: Option<String>,
     /// Who publishes the model. Without it, Google.
@@ -44,7 +44,8 @@ pub struct Config {
     pub publisher: Option<Publisher>,
 }
 
-/// Who publishes a Vertex AI model: `GOOGLE`, whose models are Gemini, or `ANTHROPIC`, whose are Claude. Without it, Google.
+/// Who publishes a Vertex AI model: `GOOGLE`, whose models are Gemini, or `ANTHROPIC`, whose are Claude. Without it,
+/// Google.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Publisher {
     /// Google.

@@ -20,7 +20,9 @@ const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.verte
 pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: Some(Cloud::Google),
-    example: r#"{"model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"}"#,
+    example: r#"{
+        "model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"
+    }"#,
     docs: Docs {
         section: "Vertex AI",
         host: "`LOCATION-aiplatform.googleapis.com`",
