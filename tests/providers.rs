@@ -10,6 +10,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use serde_json::{Value, json};
@@ -47,8 +48,8 @@ fn folders() -> BTreeSet<String> {
 
 /// The schemas of all providers, by their keys, as Backends have them below `spec.ai.llm` or `provider` there.
 fn schemas(below: &str) -> Value {
-    let backend = serde_json::to_value(&api::crds()[0]).unwrap();
-    let spec = &backend["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    static BACKEND: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(&api::crds()[0]).unwrap());
+    let spec = &BACKEND["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let llm = &spec["properties"]["ai"]["properties"]["llm"];
     llm.pointer(below).unwrap_or_else(|| panic!("no {below}")).clone()
 }
@@ -73,7 +74,9 @@ fn entry(llm: &Value) -> Result<ProviderEntry, String> {
     match shape(&spec) {
         Ok(BackendShape::Ai(groups)) => Ok(groups.into_iter().flatten().next().unwrap()),
         Ok(other) => panic!("{other:?}"),
-        Err(problems) => Err(problems.into_iter().map(|p| format!("{}: {}\n", p.path, p.message)).collect()),
+        Err(problems) => {
+            Err(problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect::<Vec<_>>().join("\n"))
+        }
     }
 }
 
