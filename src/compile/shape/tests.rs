@@ -7,8 +7,13 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::provider::{
-    Auth, KeySource, Settings, anthropic::AnthropicSettings, azure_openai::AzureOpenAiSettings,
-    bedrock::BedrockSettings, gemini::GeminiSettings, openai::OpenAiSettings, vertex_ai::VertexAiSettings,
+    Auth, KeySource, Settings,
+    anthropic::AnthropicSettings,
+    azure_openai::AzureOpenAiSettings,
+    bedrock::BedrockSettings,
+    gemini::GeminiSettings,
+    openai::OpenAiSettings,
+    vertex_ai::{Publisher, VertexAiSettings},
 };
 
 fn spec(yaml: &str) -> BackendSpec {
@@ -81,7 +86,7 @@ fn describe_settings(settings: &dyn Settings, text: &mut String) {
         field("project", Some(&vertex.project));
         field("location", Some(&vertex.location));
         field("call", vertex.model_path.as_deref());
-        field("publisher", vertex.publisher.map(|publisher| publisher.as_path()));
+        field("publisher", vertex.publisher.map(Publisher::as_path));
     } else if let Some(BedrockSettings { region, model, guardrail }) = settings.downcast_ref() {
         field("model", model.as_deref());
         field("region", Some(region));
