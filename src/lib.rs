@@ -13,12 +13,12 @@
 /// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
 pub use tollgate_dialects::{conversation, dialect, stream};
 
+/// Who answers: one folder a provider, with its fields in Backends, host, paths, credentials and quirks.
+pub mod provider;
 /// What users write: custom resources, Gateway API types, conditions and reasons.
 pub mod api;
 /// What we measure: metric families and the log.
 pub mod telemetry;
-/// Who answers: one file a provider, with its host, paths, credentials and quirks.
-pub mod provider;
 /// IO to providers: connections, TLS, pools.
 pub mod upstream;
 /// What rules and backends add to the path of their requests: one folder a policy.

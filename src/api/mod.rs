@@ -3,8 +3,9 @@
 //! The custom resources hold the union of kgateway's manifest generations (2.0, mid-2025, 2.1): every spelling that a
 //! user may have on disk is accepted. Decoding is lenient where an API server would have defaulted or refused, because
 //! manifests from files meet no API server; `compile::shape` refuses there what the schema refuses in a cluster.
+//!
+//! The fields of LLM providers are declared beside each provider, in [`provider`](crate::provider), and composed here.
 
-pub mod auth;
 pub mod backend;
 pub mod condition;
 mod crd;

@@ -6,16 +6,16 @@ use http::{HeaderName, uri::PathAndQuery};
 
 use super::{
     Condition, Env, ObjectReport, Objects, credential,
-    shape::{AuthHeader, AuthToken, BackendShape, ProviderEntry, ProviderSpec, shape},
+    shape::{AuthHeader, BackendShape, ProviderEntry, shape},
 };
 use crate::{
     api::{
         Kind, ObjectKey,
-        backend::{AppProtocol, Backend, Publisher, RouteKind},
+        backend::{AppProtocol, Backend, RouteKind},
         condition::{ConditionType, Reason},
     },
     dialect::{Endpoint, Family},
-    provider::{Anthropic, AzureOpenAi, Bedrock, CredentialSlot, Gemini, OpenAi, Provider, VertexAi, VertexClaude},
+    provider::{Auth, CredentialSlot},
     snapshot::{AiBackend, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
 };
@@ -135,59 +135,20 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
     }
 }
 
-/// What a provider is authenticated to with, as it was written.
-enum Auth {
-    /// A key that is sent.
-    Key(AuthToken),
-    /// Credentials of AWS that requests are signed with; they come from a Secret or else from the pod.
-    Aws { secret: Option<String>, region: String },
-}
-
-/// The provider that an entry names, with its credential. `host` is the override, if there is one.
-fn provider(spec: ProviderSpec, host: Option<&str>) -> Result<(Box<dyn Provider>, Auth), Problem> {
-    let (provider, auth): (Box<dyn Provider>, _) = match spec {
-        ProviderSpec::OpenAi { auth, model } => (Box::new(OpenAi::new(model, host)), auth),
-        ProviderSpec::AzureOpenAi { auth, endpoint, deployment, api_version } => {
-            (Box::new(AzureOpenAi::new(endpoint, deployment, api_version)), auth)
-        }
-        ProviderSpec::Anthropic { auth, api_version, model } => {
-            (Box::new(Anthropic::new(model, api_version.as_deref())), auth)
-        }
-        ProviderSpec::Gemini { auth, model, api_version } => (Box::new(Gemini::new(model, api_version)), auth),
-        ProviderSpec::VertexAi { auth, model, api_version, project, location, model_path, publisher } => {
-            if publisher.as_deref() == Some(Publisher::Anthropic.as_path()) {
-                (Box::new(VertexClaude::new(model, api_version, project, location, model_path)), auth)
-            } else {
-                (Box::new(VertexAi::new(model, api_version, project, location, model_path)), auth)
-            }
-        }
-        ProviderSpec::Bedrock { secret, model, region, guardrail } => {
-            let mut provider = Bedrock::new(region.clone(), model);
-            if let Some(guardrail) = guardrail {
-                provider = provider.with_guardrail(&guardrail.identifier, &guardrail.version).map_err(|_| {
-                    let message = "bedrock.guardrail: identifier and version must be words that a header can hold";
-                    Problem { reason: Reason::Invalid, message: message.into() }
-                })?;
-            }
-            return Ok((Box::new(provider), Auth::Aws { secret, region }));
-        }
-    };
-    Ok((provider, Auth::Key(auth)))
-}
-
 fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
     let invalid = |message: String| Problem { reason: Reason::Invalid, message };
     let host_override = entry.host;
-    let (provider, auth) = provider(entry.provider, host_override.as_deref())?;
-    let credential = match auth {
-        Auth::Key(token) => {
+    let checked = entry.provider;
+    let provider = checked.settings.build(host_override.as_deref()).map_err(invalid)?;
+    let credential = match checked.auth {
+        Auth::Key(source) => {
             let slot = slot(provider.credential_slot(), entry.auth_header)?;
-            credential::credential(&token, provider.info().name, &key.namespace, slot, objects, env)
+            credential::key(&source, checked.def, &key.namespace, slot, objects, env)
         }
         Auth::Aws { .. } if entry.auth_header.is_some() => {
-            return Err(invalid("authHeader: requests to bedrock are signed; remove it".into()));
+            return Err(invalid(format!("authHeader: requests to {} are signed; remove it", checked.def.info.name)));
         }
-        Auth::Aws { secret, region } => credential::bedrock(secret.as_deref(), &region, &key.namespace, objects, env),
+        Auth::Aws { secret, region } => credential::aws(secret.as_deref(), &region, &key.namespace, objects, env),
     };
     let credential = credential.map_err(|p| Problem { reason: p.reason, message: p.message })?;
     let host = bare(host_override.unwrap_or_else(|| provider.host()));
@@ -222,7 +183,7 @@ fn slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<CredentialSl
     Ok(CredentialSlot { header, prefix: prefix.unwrap_or(own.prefix) })
 }
 
-/// What a listed path asks for.
+/// The endpoint that an entry of `routes` means.
 const fn endpoint(kind: RouteKind) -> Endpoint {
     match kind {
         RouteKind::Completions => Endpoint::ChatCompletions,

@@ -1,12 +1,12 @@
-//! What a Backend says of its credential, to what sends it: a header that is ready, or a source to fetch from.
+//! From the credential of a Backend to the form that requests use: a header that is ready, or a source that is fetched.
 
 use http::{HeaderValue, header};
 use secrecy::ExposeSecret;
 
-use super::{Env, Objects, shape::AuthToken};
+use super::{Env, Objects};
 use crate::{
     api::{ObjectKey, SecretData, condition::Reason},
-    provider::CredentialSlot,
+    provider::{Cloud, CredentialSlot, KeySource, ProviderDef},
     snapshot::{Credential, SigningKeys},
     upstream::{
         AwsKeys,
@@ -37,50 +37,37 @@ impl CredentialProblem {
     }
 }
 
-/// Providers whose tokens can be fetched.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cloud {
-    Azure,
-    Google,
-    Other,
-}
-
-/// The credential that `token` of a Backend in `namespace` stands for, for the `provider` of that name.
-pub fn credential(
-    token: &AuthToken,
-    provider: &str,
+/// The credential of a Backend in `namespace` whose key for `provider` is in `source`.
+pub fn key(
+    source: &KeySource,
+    provider: &ProviderDef,
     namespace: &str,
     slot: CredentialSlot,
     objects: &Objects,
     env: &Env,
 ) -> Result<Credential, CredentialProblem> {
-    let cloud = match provider {
-        "azureopenai" => Cloud::Azure,
-        "vertexai" => Cloud::Google,
-        _ => Cloud::Other,
-    };
-    match token {
-        AuthToken::Passthrough => Ok(Credential::Passthrough { header: slot.header, prefix: slot.prefix }),
-        AuthToken::Inline(text) => {
+    match source {
+        KeySource::Passthrough => Ok(Credential::Passthrough { header: slot.header, prefix: slot.prefix }),
+        KeySource::Inline(text) => {
             let value = header(text.expose_secret().as_bytes(), &slot.prefix)
                 .map_err(|why| CredentialProblem::invalid(format!("authToken.inline {why}")))?;
             Ok(Credential::Fixed(slot.header, value))
         }
-        AuthToken::SecretRef(name) => {
+        KeySource::SecretRef(name) => {
             let (key, secret) = find(name, namespace, objects)?;
             let invalid = |why| CredentialProblem::invalid(format!("Secret {key}: {why}"));
-            if let Some(source) = source_in(secret, cloud, env).map_err(invalid)? {
+            if let Some(source) = source_in(secret, provider.cloud, env).map_err(invalid)? {
                 return Ok(fetched(&source, slot, env));
             }
             Ok(Credential::Fixed(slot.header, from_secret(secret, &slot.prefix).map_err(invalid)?))
         }
-        AuthToken::Workload => {
-            let source = match cloud {
-                Cloud::Google => google::chain(env.credentials.environment()),
-                Cloud::Azure => azure::workload(env.credentials.environment()).map_err(CredentialProblem::pod)?,
-                // Refused where the Backend is read.
-                Cloud::Other => {
-                    let message = format!("{provider} knows no identity of pods");
+        KeySource::Workload => {
+            let source = match provider.cloud {
+                Some(Cloud::Google) => google::chain(env.credentials.environment()),
+                Some(Cloud::Azure) => azure::workload(env.credentials.environment()).map_err(CredentialProblem::pod)?,
+                // The Backend's checks refuse this already.
+                None => {
+                    let message = format!("{} knows no identity of pods", provider.info.name);
                     return Err(CredentialProblem { reason: Reason::Invalid, message });
                 }
             };
@@ -89,8 +76,8 @@ pub fn credential(
     }
 }
 
-/// The credential for Bedrock in `region`: of the Secret's keys, else of the pod's own identity in AWS.
-pub fn bedrock(
+/// The credential for AWS in `region`: the Secret's keys, or else those of the pod's own identity.
+pub fn aws(
     secret: Option<&str>,
     region: &str,
     namespace: &str,
@@ -111,7 +98,7 @@ pub fn bedrock(
     };
     let (key, secret) = find(name, namespace, objects)?;
     let invalid = |why| CredentialProblem::invalid(format!("Secret {key}: {why}"));
-    // An API key of Bedrock is no key of AWS.
+    // An API key of Bedrock is not an access key of AWS.
     if secret.get("accessKey").is_none() && secret.get(SECRET_KEY).is_some() {
         let value = from_secret(secret, "Bearer ").map_err(invalid)?;
         return Ok(Credential::Fixed(header::AUTHORIZATION, value));
@@ -143,12 +130,12 @@ fn find<'a>(
     }
 }
 
-/// The source that a Secret describes: the key of a Google account, or an application of Entra ID. `None` when it holds
-/// what is sent.
-fn source_in(secret: &SecretData, cloud: Cloud, env: &Env) -> Result<Option<Source>, String> {
+/// The source that a Secret describes: the key of a Google account, or an application of Entra ID. `None` when the
+/// Secret holds a key that is sent as it is.
+fn source_in(secret: &SecretData, cloud: Option<Cloud>, env: &Env) -> Result<Option<Source>, String> {
     let has = |key: &str| secret.get(key).is_some();
     match cloud {
-        Cloud::Google => {
+        Some(Cloud::Google) => {
             let key = if has(GOOGLE_KEY) && !has(SECRET_KEY) { GOOGLE_KEY } else { SECRET_KEY };
             let Some(Ok(raw)) = secret.get(key) else { return Ok(None) };
             match std::str::from_utf8(raw).map(str::trim) {
@@ -160,11 +147,11 @@ fn source_in(secret: &SecretData, cloud: Cloud, env: &Env) -> Result<Option<Sour
                 _ => Ok(None),
             }
         }
-        Cloud::Azure if !has(SECRET_KEY) && ["tenantId", "clientId", "clientSecret"].into_iter().any(has) => {
+        Some(Cloud::Azure) if !has(SECRET_KEY) && ["tenantId", "clientId", "clientSecret"].into_iter().any(has) => {
             let (tenant, client) = (need(secret, "tenantId")?, need(secret, "clientId")?);
             azure::with_secret(env.credentials.environment(), tenant, client, need(secret, "clientSecret")?).map(Some)
         }
-        Cloud::Azure | Cloud::Other => Ok(None),
+        Some(Cloud::Azure) | None => Ok(None),
     }
 }
 
@@ -178,7 +165,7 @@ fn fetched(source: &Source, slot: CredentialSlot, env: &Env) -> Credential {
     Credential::Fetched { handle: env.credentials.get(source), header: slot.header, prefix: slot.prefix }
 }
 
-/// The text at `key`, if it is there, without white space around it.
+/// The text at `key`, if there is one, without white space around it.
 fn text<'a>(secret: &'a SecretData, key: &str) -> Result<Option<&'a str>, String> {
     let Some(value) = secret.get(key) else { return Ok(None) };
     let bytes = value.map_err(|why| format!("key \"{key}\": {why}"))?;

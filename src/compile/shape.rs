@@ -1,7 +1,7 @@
 //! One form for every way to write a Backend, and everything that is wrong with it at once.
 //!
-//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files meet
-//! no API server, and a cluster may have kgateway's own definitions installed.
+//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files
+//! meet no API server, and a cluster may have kgateway's own definitions installed.
 
 mod entry;
 #[cfg(test)]
@@ -9,10 +9,14 @@ mod tests;
 
 use std::collections::HashSet;
 
-use secrecy::SecretString;
-use serde::Serialize;
-
-use crate::api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend};
+pub use crate::provider::check::ShapeProblem;
+use crate::{
+    api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
+    provider::{
+        Checked,
+        check::{self, Problems},
+    },
+};
 
 /// The most priority groups, and the most entries in one, as the schema has it.
 const MAX_GROUPS: usize = 32;
@@ -38,7 +42,7 @@ impl BackendShape {
         let Self::Ai(groups) = self else { return String::new() };
         let mut seen = Vec::new();
         for entry in groups.iter().flatten() {
-            let key = entry.provider.key();
+            let key = entry.provider.def.info.name;
             if !seen.contains(&key) {
                 seen.push(key);
             }
@@ -53,15 +57,16 @@ pub struct ProviderEntry {
     /// Its name as written, or `PROVIDER_N` where N counts the Backend's entries from 0. Unique in the Backend.
     pub name: String,
     /// The provider with its own fields.
-    pub provider: ProviderSpec,
-    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs have
-    /// it. Set if and only if `port` is.
+    pub provider: Checked,
+    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs
+    /// have it. Set if and only if `port` is.
     pub host: Option<String>,
     /// The port of `host`, not 0.
     pub port: Option<u16>,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
-    /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a URI.
+    /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
+    /// URI.
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
@@ -74,152 +79,8 @@ pub struct ProviderEntry {
 pub struct AuthHeader {
     /// Name of the header; a valid one.
     pub name: Option<String>,
-    /// What stands before the credential, space included; valid in a header. May be empty: nothing stands before it.
+    /// The text in front of the credential, space included; valid in a header. May be empty.
     pub prefix: Option<String>,
-}
-
-/// A provider with its own fields. No text in it is empty.
-#[derive(Clone, Debug)]
-pub enum ProviderSpec {
-    /// OpenAI, or anything that speaks its API.
-    OpenAi {
-        /// Credential.
-        auth: AuthToken,
-        /// The model that answers; `None` leaves the choice to the client.
-        model: Option<String>,
-    },
-    /// Azure OpenAI.
-    AzureOpenAi {
-        /// Credential.
-        auth: AuthToken,
-        /// Host, without scheme.
-        endpoint: String,
-        /// Deployment.
-        deployment: String,
-        /// `api-version`.
-        api_version: String,
-    },
-    /// Anthropic.
-    Anthropic {
-        /// Credential.
-        auth: AuthToken,
-        /// `anthropic-version`.
-        api_version: Option<String>,
-        /// The model that answers; `None` leaves the choice to the client.
-        model: Option<String>,
-    },
-    /// Google Gemini.
-    Gemini {
-        /// Credential.
-        auth: AuthToken,
-        /// The model that answers; `None` leaves the choice to the client.
-        model: Option<String>,
-        /// `v1` or `v1beta`; `None` leaves the choice to us.
-        api_version: Option<String>,
-    },
-    /// Google Vertex AI.
-    VertexAi {
-        /// Credential.
-        auth: AuthToken,
-        /// The model that answers.
-        model: String,
-        /// Version of the API.
-        api_version: String,
-        /// Google Cloud project.
-        project: String,
-        /// Google Cloud region.
-        location: String,
-        /// The method called on the model, whatever the client asks for.
-        model_path: Option<String>,
-        /// Publisher as it stands in the path, such as `google`.
-        publisher: Option<String>,
-    },
-    /// AWS Bedrock.
-    Bedrock {
-        /// Name of the Secret with `accessKey`, `secretKey` and perhaps `sessionToken`; `None` means the pod's own credentials.
-        secret: Option<String>,
-        /// The model that answers; `None` leaves the choice to the client.
-        model: Option<String>,
-        /// AWS region.
-        region: String,
-        /// Guardrail.
-        guardrail: Option<Guardrail>,
-    },
-}
-
-impl ProviderSpec {
-    /// The provider's key in manifests, such as `openai`.
-    #[must_use]
-    pub const fn key(&self) -> &'static str {
-        match self {
-            Self::OpenAi { .. } => "openai",
-            Self::AzureOpenAi { .. } => "azureopenai",
-            Self::Anthropic { .. } => "anthropic",
-            Self::Gemini { .. } => "gemini",
-            Self::VertexAi { .. } => "vertexai",
-            Self::Bedrock { .. } => "bedrock",
-        }
-    }
-
-    /// The credential; `None` for Bedrock, whose requests are signed.
-    #[must_use]
-    pub const fn auth(&self) -> Option<&AuthToken> {
-        match self {
-            Self::OpenAi { auth, .. }
-            | Self::AzureOpenAi { auth, .. }
-            | Self::Anthropic { auth, .. }
-            | Self::Gemini { auth, .. }
-            | Self::VertexAi { auth, .. } => Some(auth),
-            Self::Bedrock { .. } => None,
-        }
-    }
-}
-
-/// A guardrail of AWS Bedrock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guardrail {
-    /// Identifier.
-    pub identifier: String,
-    /// Version.
-    pub version: String,
-}
-
-/// Where a credential comes from.
-#[derive(Clone, Debug)]
-pub enum AuthToken {
-    /// The credential as it was written; not blank.
-    Inline(SecretString),
-    /// Name of a Secret in the Backend's namespace.
-    SecretRef(String),
-    /// The client's own.
-    Passthrough,
-    /// The identity of Tollgate's pod in the provider's cloud. Of `azureopenai` and `vertexai` only.
-    Workload,
-}
-
-/// Something wrong with a Backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ShapeProblem {
-    /// The field, such as `spec.ai.llm.openai.authToken`.
-    pub path: String,
-    /// What is wrong and what to write. Holds no value that was written.
-    pub message: String,
-    /// The manifest is right, but this kind of backend is not Tollgate's to serve.
-    pub unsupported: bool,
-}
-
-/// Everything found wrong so far.
-#[derive(Default)]
-struct Problems(Vec<ShapeProblem>);
-
-impl Problems {
-    fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: false });
-    }
-
-    fn unsupported(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: true });
-    }
 }
 
 /// The Backend in one form.
@@ -235,8 +96,8 @@ pub fn shape(spec: &BackendSpec) -> Result<BackendShape, Vec<ShapeProblem>> {
         Some(BackendType::Aws | BackendType::DynamicForwardProxy | BackendType::Mcp) | None => None,
     };
     match shape {
-        Some(shape) if problems.0.is_empty() => Ok(shape),
-        _ => Err(problems.0),
+        Some(shape) if problems.is_empty() => Ok(shape),
+        _ => Err(problems.into_vec()),
     }
 }
 
@@ -295,8 +156,8 @@ fn ai_groups(ai: &AiBackend, problems: &mut Problems) -> Vec<Vec<ProviderEntry>>
         _ => {
             problems.push(
                 "spec.ai",
-                "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or \
-                 multipool) for several",
+                "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups \
+                 (or multipool) for several",
             );
             return Vec::new();
         }
@@ -364,8 +225,8 @@ fn static_hosts(fixed: &StaticBackend, problems: &mut Problems) -> BackendShape 
     let mut hosts = Vec::with_capacity(written.len());
     for (i, host) in written.iter().enumerate() {
         let path = format!("{path}[{i}]");
-        let name = entry::required(host.host.as_deref(), &path, "host", "the host's name or address", problems);
-        let name = name.and_then(|name| entry::host(&name, &format!("{path}.host"), problems));
+        let name = check::required(host.host.as_deref(), &path, "host", "the host's name or address", problems);
+        let name = name.and_then(|name| check::host(&name, &format!("{path}.host"), problems));
         let port = entry::port(host.port, &path, problems);
         hosts.extend(name.zip(port));
     }

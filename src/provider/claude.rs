@@ -1,4 +1,4 @@
-//! What a body of Anthropic's Messages needs at clouds, where headers and URL say other things.
+//! Changes to bodies of Anthropic's Messages for clouds, which have in the body what Anthropic has in headers.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub(super) fn version(top: &TopLevel<'_>, version: &'static str) -> Option<BodyE
     (!own).then_some(("anthropic_version", Some(Cow::Borrowed(version.as_bytes()))))
 }
 
-/// The betas of the client's headers as the member that Bedrock reads, unless the client wrote its own.
+/// The betas of the client's headers as the field that Bedrock reads, unless the client wrote its own.
 pub(super) fn betas(top: &TopLevel<'_>, headers: &HeaderMap) -> Option<BodyEdit> {
     if top.contains("anthropic_beta") {
         return None;

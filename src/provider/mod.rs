@@ -1,28 +1,41 @@
-//! Who answers: one file a provider, with its host, paths, credential and quirks.
+//! Who answers: one folder a provider, and one line in the list below.
 //!
-//! A provider here is one configured entry: `openai` with its model, `gemini` with its model and API version. It knows
-//! where to send what it is asked and nothing of connections.
+//! A [`Provider`] is one configured entry of a Backend: `openai` with its model, `gemini` with its model and API
+//! version. It knows where requests go and nothing of connections. An entry goes through three forms: the fields as
+//! they are written ([`ProviderConfig`]), the fields after their checks ([`Checked`]), and the provider that is built
+//! from them.
+//!
+//! # How to add a provider
+//!
+//! Four files are written by hand, `NAME` being the folder and `KEY` the field in Backends:
+//!
+//! 1. `src/provider/NAME/config.rs`: `Config`, the fields with their rules, its checks, and what is built from it.
+//! 2. `src/provider/NAME/mod.rs`: `DEF` with names, labels and documentation, and the `impl Provider`.
+//! 3. `src/provider/mod.rs`: the line `KEY: NAME,` in the list, and the declaration `pub mod NAME;`.
+//! 4. `docs/providers.md`: its row in the table, and its section.
+//!
+//! `just crds` then writes the definitions and the chart's copy of them. Nothing else names a provider: Backends get
+//! their field, schemas their rules, messages and tests the names from the list. `tests/providers.rs` holds this
+//! recipe, and `tests/providers/example.rs` is a provider in one file.
+//!
+//! A server that speaks OpenAI's API needs no provider: `openai` reaches it by a host override.
 
-mod anthropic;
-mod azure_openai;
-mod bedrock;
+pub mod anthropic;
+pub mod auth;
+pub mod azure_openai;
+pub mod bedrock;
+pub mod check;
 mod claude;
-mod gemini;
-mod openai;
+mod definition;
+pub mod gemini;
+pub mod openai;
 mod query;
-mod vertex_ai;
-mod vertex_claude;
+pub mod vertex_ai;
 
-pub use anthropic::Anthropic;
-pub use azure_openai::AzureOpenAi;
-pub use bedrock::Bedrock;
-pub use gemini::Gemini;
-pub use openai::OpenAi;
+pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
 pub use query::credential_in_query;
-pub use vertex_ai::VertexAi;
-pub use vertex_claude::VertexClaude;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Debug};
 
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
@@ -31,31 +44,55 @@ use crate::{
     stream::TopLevel,
 };
 
-/// What is the same for every entry of a provider.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Info {
-    /// The key in a Backend's manifest.
-    pub name: &'static str,
-    /// The `llm` label of the `ai_*` metrics.
-    pub llm: &'static str,
-    /// `gen_ai.provider.name` of the OpenTelemetry semantic conventions.
-    pub system: &'static str,
-    /// The dialects it speaks without translation.
-    pub family: Family,
-    /// Where it is documented for users.
-    pub summary: &'static str,
+/// Calls a macro with the list of all providers, in the order of the documentation: the field in Backends, and the
+/// folder. What follows the macro's name is passed on behind the list.
+macro_rules! for_each_provider {
+    ($then:ident $($rest:tt)*) => {
+        $then! {
+            [
+                openai: openai,
+                azureopenai: azure_openai,
+                anthropic: anthropic,
+                gemini: gemini,
+                vertexai: vertex_ai,
+                bedrock: bedrock,
+            ]
+            $($rest)*
+        }
+    };
+}
+pub(crate) use for_each_provider;
+
+/// Declares the list as a constant.
+macro_rules! definitions {
+    ([$($key:ident: $folder:ident,)+]) => {
+        /// Every provider, in the order of the documentation.
+        pub const PROVIDERS: &[&ProviderDef] = &[$(&$folder::DEF,)+];
+    };
+}
+for_each_provider!(definitions);
+
+/// The keys of all providers in manifests.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROVIDERS.iter().map(|def| def.info.name)
 }
 
-/// Every provider, in the order of the documentation. A new one is a file and a line here.
-pub const PROVIDERS: [&Info; 6] =
-    [&openai::INFO, &azure_openai::INFO, &anthropic::INFO, &gemini::INFO, &vertex_ai::INFO, &bedrock::INFO];
+/// The keys of all providers as a list in prose: `openai, azureopenai and anthropic`.
+#[must_use]
+pub fn list_of_names() -> String {
+    let names: Vec<&str> = names().collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
 
 /// Where a provider wants the credential: `header: prefix + key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialSlot {
     /// The header.
     pub header: HeaderName,
-    /// What stands before the key, with its space.
+    /// What is in front of the key, with its space.
     pub prefix: String,
 }
 
@@ -64,22 +101,22 @@ pub struct CredentialSlot {
 pub enum Refusal {
     /// The request is in another family's dialect: it would need translation.
     Translation,
-    /// The provider has no such endpoint; the message says so to the client.
+    /// The provider has no such endpoint; the message is for the client.
     Endpoint(String),
     /// Neither the request nor the Backend names a model.
     ModelMissing,
-    /// The model's name can't stand in a URL.
+    /// A URL can't hold the model's name.
     ModelInvalid,
 }
 
-/// A change to the top level of a body that goes to a provider of its own dialect: the member's name, and its new value
+/// A change to the top level of a body that goes to a provider of its own dialect: the field's name, and its new value
 /// as JSON text, or nothing to remove it.
 pub type BodyEdit = (&'static str, Option<Cow<'static, [u8]>>);
 
-/// How a provider frames the reply to a request that asks for a stream.
+/// How a provider frames the reply to a request for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Server-sent events. Replies in one piece have this too.
+    /// Server-sent events. Buffered replies have this too.
     Sse,
     /// One JSON array, element by element: Gemini without `alt=sse`.
     JsonArray,
@@ -91,7 +128,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing that was asked for.
+    /// The framing of replies in this mode.
     pub const fn of(mode: StreamMode) -> Self {
         match mode {
             StreamMode::No | StreamMode::Sse => Self::Sse,
@@ -102,38 +139,38 @@ impl Framing {
 }
 
 /// One configured provider entry.
-pub trait Provider: Send + Sync {
+pub trait Provider: Debug + Send + Sync {
     /// What is the same for every entry of this provider.
     fn info(&self) -> &'static Info;
 
     /// The host that answers unless a Backend overrides it.
     fn host(&self) -> String;
 
-    /// Where the credential goes unless a Backend overrides it.
+    /// The header for the credential unless a Backend overrides it.
     fn credential_slot(&self) -> CredentialSlot;
 
     /// The model that replaces the client's in endpoints that generate text.
     fn model(&self) -> Option<&str>;
 
-    /// Whether the model stands in the body (else in the URL).
+    /// Whether the model is in the body; otherwise it is in the URL.
     fn model_in_body(&self) -> bool {
         true
     }
 
-    /// Path and query for `ask`, whose model has been settled as `model`.
+    /// Path and query for `ask`, whose model was resolved to `model`.
     ///
     /// # Errors
-    /// When this provider can't be asked that without translation, or has no such endpoint.
+    /// When this provider can't take the request without translation, or has no such endpoint.
     fn path(&self, ask: &ApiRequest, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
 
-    /// Whether `ask`, whose model has been settled as `model`, can be sent as the client wrote it: what
+    /// Whether `ask`, whose model was resolved to `model`, can be sent as the client wrote it: what
     /// [`path`](Self::path) does not refuse for its dialect.
     fn speaks(&self, ask: &ApiRequest, model: Option<&str>) -> bool {
         !matches!(self.path(ask, model, None), Err(Refusal::Translation))
     }
 
-    /// The dialect in which this provider is asked what a client wrote in `dialect`, where it can't be sent as it is,
-    /// and whose limits hold. `None` when the provider holds no conversations.
+    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and the
+    /// server whose limits apply. `None` when the provider holds no conversations.
     fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
         None
     }
@@ -160,8 +197,8 @@ pub trait Provider: Send + Sync {
         path.to_owned()
     }
 
-    /// Headers that this provider needs beside the credential. Overwrites what the client said only where that is no
-    /// header of this provider's, or not the client's to say.
+    /// Adds the headers that this provider needs beside the credential. A client's header is overwritten or removed
+    /// only where the provider does not take it, or where it is the operator's to decide.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
 
     /// Whether its errors may come in another dialect than its replies, so that they are always written anew.
@@ -169,16 +206,16 @@ pub trait Provider: Send + Sync {
         false
     }
 
-    /// Whether streams are asked to end with a usage chunk (`stream_options.include_usage`).
+    /// Whether requests for streams ask for a usage chunk at the end (`stream_options.include_usage`).
     fn asks_for_usage(&self) -> bool {
         false
     }
 }
 
-/// Path and query for `ask`, whose model has been settled as `model`, whether or not the endpoint is known.
+/// Path and query for `ask`, whose model was resolved to `model`, whether or not the endpoint is known.
 ///
 /// # Errors
-/// When this provider can't be asked that without translation, or has no such endpoint.
+/// When this provider can't take the request without translation, or has no such endpoint.
 pub fn path_of(
     provider: &dyn Provider,
     ask: &ApiRequest,
@@ -197,8 +234,8 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
 }
 
-/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
-/// is held, streaming in that dialect's own way.
+/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with
+/// `model` is held, streaming in that dialect's own way.
 pub fn native_request(dialect: Dialect, stream: bool, model: &str) -> ApiRequest {
     let named = || Some(model.to_owned());
     let (endpoint, family, mode) = match dialect {

@@ -11,7 +11,7 @@ fn name(pair: &str) -> Cow<'_, str> {
     percent_decode_str(pair.split_once('=').map_or(pair, |(name, _)| name)).decode_utf8_lossy()
 }
 
-/// `path`, with what of the client's `query` may travel on and what the provider adds.
+/// `path` with the parameters of the client's `query` that may be forwarded, and those that the provider adds.
 pub(super) fn join(path: &str, query: Option<&str>, added: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(path.len() + query.map_or(0, str::len) + 32);
     out.push_str(path);

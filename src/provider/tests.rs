@@ -1,4 +1,12 @@
-use super::*;
+use super::{
+    anthropic::Anthropic,
+    azure_openai::AzureOpenAi,
+    bedrock::Bedrock,
+    gemini::Gemini,
+    openai::OpenAi,
+    vertex_ai::{VertexAi, VertexClaude},
+    *,
+};
 use crate::stream::Splice;
 
 fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiRequest {
@@ -364,7 +372,7 @@ fn every_provider_is_asked_in_every_dialect() {
             }
         }
     }
-    assert_eq!(seen, PROVIDERS.iter().map(|info| info.name).collect());
+    assert_eq!(seen, names().collect());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Manifests as JSON values, which YAML takes as they are.
 
 use serde_json::{Value, json};
+use tollgate::provider::PROVIDERS;
 
 /// The key in the Secrets and `inline` tokens that the helpers here write.
 pub const KEY: &str = "sk-of-the-provider-4f1d9c";
@@ -34,19 +35,11 @@ pub fn secret(name: &str, value: &str) -> String {
 }
 
 /// A provider in the guide's form, answered by `127.0.0.1:UPSTREAM`, with its key in the Secret NAME. `fields` are
-/// more of the provider's own, such as `{"model": "m"}`. Those it can't do without are there already.
+/// more of the provider's own, such as `{"model": "m"}`. Its required fields are there already.
 pub fn llm(provider: &str, secret: &str, upstream: u16, fields: &Value) -> Value {
-    let mut own = match provider {
-        "openai" | "anthropic" => json!({}),
-        "azureopenai" => {
-            json!({"endpoint": "ours.openai.azure.com", "deploymentName": "our-gpt", "apiVersion": "2024-10-21"})
-        }
-        "gemini" => json!({"model": "gemini-1.5-flash-latest", "apiVersion": "v1beta"}),
-        "vertexai" => {
-            json!({"model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"})
-        }
-        other => panic!("no provider {other}"),
-    };
+    let def = PROVIDERS.iter().find(|def| def.info.name == provider);
+    let def = def.unwrap_or_else(|| panic!("no provider {provider}"));
+    let mut own: Value = serde_json::from_str(def.example).unwrap();
     own["authToken"] = json!({"kind": "SecretRef", "secretRef": {"name": secret}});
     for (name, value) in fields.as_object().unwrap() {
         own[name] = value.clone();

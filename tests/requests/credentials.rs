@@ -1,6 +1,7 @@
 //! Whose key reaches the provider, where, and that no other does.
 
 use serde_json::json;
+use tollgate::provider::{self, ProviderDef};
 
 use crate::common::{
     CLIENT_KEY, Dialect, KEY, Start, Upstream, assert_error,
@@ -19,6 +20,13 @@ const PROVIDERS: [(&str, &str, &str, &str); 5] = [
     ("gemini", "x-goog-api-key", "", CONTENTS),
     ("vertexai", "authorization", "Bearer ", CONTENTS),
 ];
+
+#[test]
+fn every_provider_that_sends_a_key_is_in_the_table() {
+    let sends_key = |def: &&&ProviderDef| !def.docs.credential.starts_with("signed");
+    let expected: Vec<&str> = provider::PROVIDERS.iter().filter(sends_key).map(|def| def.info.name).collect();
+    assert_eq!(PROVIDERS.map(|row| row.0), *expected);
+}
 
 #[test]
 fn nothing_of_the_clients_credentials_reaches_a_provider() {

@@ -2,10 +2,7 @@
 
 mod llm;
 
-pub use llm::{
-    Anthropic, AuthHeader, AwsAuth, AwsAuthKind, AzureOpenAi, Bedrock, Gemini, Guardrail, HostOverride, LlmProvider,
-    OpenAi, PathOverride, ProviderRef, Providers, Publisher, RouteKind, VertexAi,
-};
+pub use llm::{AuthHeader, HostOverride, LlmProvider, PathOverride, Providers, RouteKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -44,16 +41,48 @@ use super::schema::{FreeForm, conditions};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("self.type != 'AI' || has(self.ai)", "`ai` backend must be specified when type is 'AI': write spec.ai with llm, multipool or priorityGroups"),
-    validation = ("self.type == 'AI' || !has(self.ai)", "`ai` backend must be nil if the type is not 'AI': write `type: AI` or remove spec.ai"),
-    validation = ("self.type != 'Static' || has(self.static)", "`static` backend must be specified when type is 'Static': write spec.static with hosts"),
-    validation = ("self.type == 'Static' || !has(self.static)", "`static` backend must be nil if the type is not 'Static': write `type: Static` or remove spec.static"),
-    validation = ("self.type != 'AWS' || has(self.aws)", "`aws` backend must be specified when type is 'AWS': write spec.aws"),
-    validation = ("self.type == 'AWS' || !has(self.aws)", "`aws` backend must be nil if the type is not 'AWS': write `type: AWS` or remove spec.aws"),
-    validation = ("self.type != 'DynamicForwardProxy' || has(self.dynamicForwardProxy)", "`dynamicForwardProxy` backend must be specified when type is 'DynamicForwardProxy': write spec.dynamicForwardProxy"),
-    validation = ("self.type == 'DynamicForwardProxy' || !has(self.dynamicForwardProxy)", "`dynamicForwardProxy` backend must be nil if the type is not 'DynamicForwardProxy': write `type: DynamicForwardProxy` or remove spec.dynamicForwardProxy"),
-    validation = ("self.type != 'MCP' || has(self.mcp)", "`mcp` backend must be specified when type is 'MCP': write spec.mcp"),
-    validation = ("self.type == 'MCP' || !has(self.mcp)", "`mcp` backend must be nil if the type is not 'MCP': write `type: MCP` or remove spec.mcp"),
+    validation = (
+        "self.type != 'AI' || has(self.ai)",
+        "`ai` backend must be specified when type is 'AI': write spec.ai with llm, multipool or priorityGroups",
+    ),
+    validation = (
+        "self.type == 'AI' || !has(self.ai)",
+        "`ai` backend must be nil if the type is not 'AI': write `type: AI` or remove spec.ai",
+    ),
+    validation = (
+        "self.type != 'Static' || has(self.static)",
+        "`static` backend must be specified when type is 'Static': write spec.static with hosts",
+    ),
+    validation = (
+        "self.type == 'Static' || !has(self.static)",
+        "`static` backend must be nil if the type is not 'Static': write `type: Static` or remove spec.static",
+    ),
+    validation = (
+        "self.type != 'AWS' || has(self.aws)",
+        "`aws` backend must be specified when type is 'AWS': write spec.aws",
+    ),
+    validation = (
+        "self.type == 'AWS' || !has(self.aws)",
+        "`aws` backend must be nil if the type is not 'AWS': write `type: AWS` or remove spec.aws",
+    ),
+    validation = (
+        "self.type != 'DynamicForwardProxy' || has(self.dynamicForwardProxy)",
+        "`dynamicForwardProxy` backend must be specified when type is 'DynamicForwardProxy': write \
+         spec.dynamicForwardProxy",
+    ),
+    validation = (
+        "self.type == 'DynamicForwardProxy' || !has(self.dynamicForwardProxy)",
+        "`dynamicForwardProxy` backend must be nil if the type is not 'DynamicForwardProxy': write `type: \
+         DynamicForwardProxy` or remove spec.dynamicForwardProxy",
+    ),
+    validation = (
+        "self.type != 'MCP' || has(self.mcp)",
+        "`mcp` backend must be specified when type is 'MCP': write spec.mcp",
+    ),
+    validation = (
+        "self.type == 'MCP' || !has(self.mcp)",
+        "`mcp` backend must be nil if the type is not 'MCP': write `type: MCP` or remove spec.mcp",
+    ),
 )]
 pub struct BackendSpec {
     /// The kind of backend. The field of the same name must be set beside it, and no other.
@@ -69,7 +98,8 @@ pub struct BackendSpec {
     /// An AWS Lambda function, for `type: AWS`. Accepted so that manifests apply; Tollgate does not serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws: Option<FreeForm>,
-    /// Any host the client names, for `type: DynamicForwardProxy`. Accepted so that manifests apply; Tollgate does not serve it.
+    /// Any host the client names, for `type: DynamicForwardProxy`. Accepted so that manifests apply; Tollgate does not
+    /// serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_forward_proxy: Option<FreeForm>,
     /// MCP servers, for `type: MCP`. Accepted so that manifests apply; Tollgate does not serve them.
@@ -115,7 +145,11 @@ impl BackendType {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("[has(self.llm), has(self.multipool), has(self.priorityGroups)].filter(x, x).size() == 1", "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or multipool) for several"),
+    validation = (
+        "[has(self.llm), has(self.multipool), has(self.priorityGroups)].filter(x, x).size() == 1",
+        "exactly one of llm, multipool and priorityGroups must be set: llm for one provider, priorityGroups (or \
+         multipool) for several",
+    ),
 )]
 pub struct AiBackend {
     /// One provider.
@@ -124,7 +158,8 @@ pub struct AiBackend {
     /// Several providers in order of priority, as kgateway 2.0 spells it. The same as `priorityGroups`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multipool: Option<MultiPool>,
-    /// Several providers in order of priority: the first group with a usable provider answers, the next ones stand in for it.
+    /// Several providers in order of priority: the first group with a usable provider answers, the next ones stand in
+    /// for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub priority_groups: Option<Vec<PriorityGroup>>,

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::auth::AuthToken;
+use crate::provider::{auth::AuthToken, check::no_workload};
 
 /// What happens to LLM requests and replies.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -265,7 +265,7 @@ pub struct Moderation {
 #[serde(rename_all = "camelCase")]
 pub struct OpenAiModeration {
     /// The credential for OpenAI.
-    #[x_kube(validation = ("self.kind != 'Workload'", "kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline or Passthrough"))]
+    #[x_kube(validation = no_workload())]
     pub auth_token: AuthToken,
     /// The moderation model.
     #[serde(default = "OpenAiModeration::default_model")]

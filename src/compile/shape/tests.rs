@@ -6,6 +6,15 @@ use std::fmt::Write as _;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::provider::{
+    Auth, KeySource, Settings,
+    anthropic::AnthropicSettings,
+    azure_openai::AzureOpenAiSettings,
+    bedrock::BedrockSettings,
+    gemini::GeminiSettings,
+    openai::OpenAiSettings,
+    vertex_ai::{Publisher, VertexAiSettings},
+};
 
 fn spec(yaml: &str) -> BackendSpec {
     serde_saphyr::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"))
@@ -27,44 +36,17 @@ fn describe(shape: &BackendShape) -> String {
 }
 
 fn describe_entry(entry: &ProviderEntry) -> String {
-    let mut text = format!("{} = {}", entry.name, entry.provider.key());
-    match entry.provider.auth() {
-        Some(AuthToken::Inline(token)) => write!(text, " inline={}", token.expose_secret()).unwrap(),
-        Some(AuthToken::SecretRef(name)) => write!(text, " secret={name}").unwrap(),
-        Some(AuthToken::Workload) => text.push_str(" workload"),
-        Some(AuthToken::Passthrough) | None => {}
+    let mut text = format!("{} = {}", entry.name, entry.provider.def.info.name);
+    match &entry.provider.auth {
+        Auth::Key(KeySource::Inline(token)) => write!(text, " inline={}", token.expose_secret()).unwrap(),
+        Auth::Key(KeySource::SecretRef(name)) | Auth::Aws { secret: Some(name), .. } => {
+            write!(text, " secret={name}").unwrap();
+        }
+        Auth::Key(KeySource::Workload) => text.push_str(" workload"),
+        Auth::Key(KeySource::Passthrough) | Auth::Aws { secret: None, .. } => {}
     }
-    let mut field = |name: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            write!(text, " {name}={value}").unwrap();
-        }
-    };
-    match &entry.provider {
-        ProviderSpec::OpenAi { model, .. } => field("model", model.as_deref()),
-        ProviderSpec::AzureOpenAi { endpoint, deployment, api_version, .. } => {
-            field("endpoint", Some(endpoint));
-            field("deployment", Some(deployment));
-            field("version", Some(api_version));
-        }
-        ProviderSpec::Anthropic { api_version, model, .. } | ProviderSpec::Gemini { api_version, model, .. } => {
-            field("model", model.as_deref());
-            field("version", api_version.as_deref());
-        }
-        ProviderSpec::VertexAi { model, api_version, project, location, model_path, publisher, .. } => {
-            field("model", Some(model));
-            field("version", Some(api_version));
-            field("project", Some(project));
-            field("location", Some(location));
-            field("call", model_path.as_deref());
-            field("publisher", publisher.as_deref());
-        }
-        ProviderSpec::Bedrock { secret, model, region, guardrail } => {
-            field("secret", secret.as_deref());
-            field("model", model.as_deref());
-            field("region", Some(region));
-            field("guardrail", guardrail.as_ref().map(|g| format!("{}@{}", g.identifier, g.version)).as_deref());
-        }
-    }
+    describe_settings(&*entry.provider.settings, &mut text);
+    let mut field = |name: &str, value: Option<&str>| push_field(&mut text, name, value);
     let address = entry.host.as_ref().zip(entry.port).map(|(host, port)| format!("{host}:{port}"));
     assert_eq!(entry.host.is_some(), entry.port.is_some(), "host and port go together");
     field("at", address.as_deref());
@@ -74,6 +56,42 @@ fn describe_entry(entry: &ProviderEntry) -> String {
     field("header", header.and_then(|h| h.name.as_deref()));
     field("prefix", header.and_then(|h| h.prefix.as_deref()).map(|prefix| format!("{prefix:?}")).as_deref());
     text
+}
+
+fn push_field(text: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        write!(text, " {name}={value}").unwrap();
+    }
+}
+
+/// What a provider's own fields became.
+fn describe_settings(settings: &dyn Settings, text: &mut String) {
+    let settings: &dyn std::any::Any = settings;
+    let mut field = |name: &str, value: Option<&str>| push_field(text, name, value);
+    if let Some(OpenAiSettings { model }) = settings.downcast_ref() {
+        field("model", model.as_deref());
+    } else if let Some(AzureOpenAiSettings { endpoint, deployment, api_version }) = settings.downcast_ref() {
+        field("endpoint", Some(endpoint));
+        field("deployment", Some(deployment));
+        field("version", Some(api_version));
+    } else if let Some(AnthropicSettings { model, api_version }) = settings.downcast_ref() {
+        field("model", model.as_deref());
+        field("version", api_version.as_deref());
+    } else if let Some(GeminiSettings { model, api_version }) = settings.downcast_ref() {
+        field("model", model.as_deref());
+        field("version", api_version.as_deref());
+    } else if let Some(vertex) = settings.downcast_ref::<VertexAiSettings>() {
+        field("model", Some(&vertex.model));
+        field("version", Some(&vertex.api_version));
+        field("project", Some(&vertex.project));
+        field("location", Some(&vertex.location));
+        field("call", vertex.model_path.as_deref());
+        field("publisher", vertex.publisher.map(Publisher::as_path));
+    } else if let Some(BedrockSettings { region, model, guardrail }) = settings.downcast_ref() {
+        field("model", model.as_deref());
+        field("region", Some(region));
+        field("guardrail", guardrail.as_ref().map(|(id, version)| format!("{id}@{version}")).as_deref());
+    }
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    compile::credential::bedrock,
+    compile::credential::aws,
     snapshot::{Credential, SigningKeys},
     upstream::Token,
 };
@@ -143,7 +143,7 @@ fn bedrock_signs_with_a_secret_or_as_the_pod() {
     let check = |secrets: &[String], variables: &'static [(&'static str, &'static str)], expected: &str| {
         let objects = World::new(secrets).objects;
         let name = (!secrets.is_empty()).then_some("s");
-        let made = bedrock(name, "eu-west-1", "default", &objects, &env(variables));
+        let made = aws(name, "eu-west-1", "default", &objects, &env(variables));
         let made = made.map_or_else(|p| format!("{}: {}", p.reason, p.message), |credential| describe(&credential));
         assert!(made.starts_with(expected) && !made.contains("s3cret"), "{made}");
     };

@@ -126,14 +126,8 @@ pub(in crate::publish) fn parameters(
 
 /// The keys of the providers in order, such as `openai,anthropic`, each once.
 fn providers(spec: &BackendSpec) -> Option<String> {
-    let Ok(BackendShape::Ai(groups)) = shape(spec) else { return None };
-    let mut keys: Vec<&str> = Vec::new();
-    for entry in groups.iter().flatten() {
-        if !keys.contains(&entry.provider.key()) {
-            keys.push(entry.provider.key());
-        }
-    }
-    Some(keys.join(","))
+    let shape = shape(spec).ok()?;
+    matches!(shape, BackendShape::Ai(_)).then(|| shape.providers())
 }
 
 /// The new status of an object that the API server took and we can't decode: not accepted, and why. `None` when it is so

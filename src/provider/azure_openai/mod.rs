@@ -1,19 +1,33 @@
-//! Azure OpenAI with dated API versions: the deployment stands in the path.
+//! Azure OpenAI with dated API versions: the path names the deployment.
+
+mod config;
+
+pub use config::{AzureOpenAiSettings, Config};
 
 use http::{HeaderName, uri::PathAndQuery};
 
-use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
+use super::{
+    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail,
+};
 use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai};
 
-pub(super) const INFO: Info = Info {
-    name: "azureopenai",
-    llm: "azure_openai",
-    system: "azure.ai.openai",
-    family: Family::OpenAi,
-    summary: "Azure OpenAI deployments",
+const INFO: Info = Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", family: Family::OpenAi };
+
+/// `azureopenai` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: Some(Cloud::Azure),
+    example: r#"{"endpoint": "ours.openai.azure.com", "deploymentName": "our-gpt", "apiVersion": "2024-10-21"}"#,
+    docs: Docs {
+        section: "Azure OpenAI",
+        host: "`endpoint` of the Backend",
+        dialects: "OpenAI",
+        credential: "`api-key: KEY`",
+    },
 };
 
 /// `azureopenai` in a Backend.
+#[derive(Debug)]
 pub struct AzureOpenAi {
     endpoint: String,
     deployment: String,
@@ -58,7 +72,7 @@ impl Provider for AzureOpenAi {
         Some(&self.deployment)
     }
 
-    /// The deployment in the path decides; what the body says stays as the client wrote it.
+    /// The deployment in the path decides. The model in the body stays as the client wrote it.
     fn model_in_body(&self) -> bool {
         false
     }

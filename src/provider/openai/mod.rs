@@ -1,28 +1,40 @@
 //! OpenAI, and everything that speaks its API under another host.
 
+mod config;
+
+pub use config::{Config, OpenAiSettings};
+
 use http::{HeaderMap, header, uri::PathAndQuery};
 
-use super::{BodyEdit, CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
+use super::{BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
 use crate::{
     dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai},
     stream::TopLevel,
 };
 
-pub(super) const INFO: Info = Info {
-    name: "openai",
-    llm: "openai",
-    system: "openai",
-    family: Family::OpenAi,
-    summary: "OpenAI, and every OpenAI-compatible server by host override",
+const INFO: Info = Info { name: "openai", llm: "openai", system: "openai", family: Family::OpenAi };
+
+/// `openai` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: None,
+    example: "{}",
+    docs: Docs {
+        section: "OpenAI",
+        host: "`api.openai.com`",
+        dialects: "OpenAI",
+        credential: "`Authorization: Bearer KEY`",
+    },
 };
 
 /// Path of the API's base.
 const BASE: &str = "/v1";
 
 /// `openai` in a Backend.
+#[derive(Debug)]
 pub struct OpenAi {
     model: Option<String>,
-    /// Whose server answers, told by its host.
+    /// Whose server answers, known by its host.
     server: Server,
 }
 
@@ -32,7 +44,7 @@ impl OpenAi {
         Self { model, server: host.map_or(Server::OpenAi, server) }
     }
 
-    /// Mistral and `DeepSeek` have no Responses; of other servers nothing is known, and they are asked.
+    /// Whether the server has Responses. Mistral and `DeepSeek` have none. Others are unknown, and requests go there.
     const fn has_responses(&self) -> bool {
         !matches!(self.server, Server::Mistral | Server::DeepSeek)
     }
@@ -103,7 +115,7 @@ impl Provider for OpenAi {
         if refused { vec![("stream_options", None)] } else { Vec::new() }
     }
 
-    /// Mistral sends usage with the last chunk, asked or not.
+    /// Mistral sends usage with the last chunk in any case.
     fn asks_for_usage(&self) -> bool {
         self.server != Server::Mistral
     }

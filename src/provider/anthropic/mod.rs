@@ -1,16 +1,27 @@
 //! Anthropic's own API.
 
+mod config;
+
+pub use config::{AnthropicSettings, Config};
+
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
-use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
+use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
 use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, anthropic};
 
-pub(super) const INFO: Info = Info {
-    name: "anthropic",
-    llm: "anthropic",
-    system: "anthropic",
-    family: Family::Anthropic,
-    summary: "Anthropic Messages",
+const INFO: Info = Info { name: "anthropic", llm: "anthropic", system: "anthropic", family: Family::Anthropic };
+
+/// `anthropic` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: None,
+    example: "{}",
+    docs: Docs {
+        section: "Anthropic",
+        host: "`api.anthropic.com`",
+        dialects: "Anthropic",
+        credential: "`x-api-key: KEY`",
+    },
 };
 
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -18,6 +29,7 @@ const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// `anthropic` in a Backend.
+#[derive(Debug)]
 pub struct Anthropic {
     model: Option<String>,
     version: HeaderValue,

@@ -1,22 +1,34 @@
 //! Gemini at Google AI Studio.
 
+mod config;
+
+pub use config::{Config, GeminiSettings};
+
 use http::{HeaderName, uri::PathAndQuery};
 
-use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
+use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail};
 use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
-pub(super) const INFO: Info = Info {
-    name: "gemini",
-    llm: "gemini",
-    system: "gcp.gemini",
-    family: Family::Gemini,
-    summary: "Gemini at Google AI Studio",
+const INFO: Info = Info { name: "gemini", llm: "gemini", system: "gcp.gemini", family: Family::Gemini };
+
+/// `gemini` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: None,
+    example: r#"{"model": "gemini-1.5-flash-latest", "apiVersion": "v1beta"}"#,
+    docs: Docs {
+        section: "Gemini",
+        host: "`generativelanguage.googleapis.com`",
+        dialects: "Gemini",
+        credential: "`x-goog-api-key: KEY`",
+    },
 };
 
 /// What Google's documentation uses, and the only version that knows every model.
 const DEFAULT_VERSION: &str = "v1beta";
 
 /// `gemini` in a Backend.
+#[derive(Debug)]
 pub struct Gemini {
     model: Option<String>,
     api_version: String,

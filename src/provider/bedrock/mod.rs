@@ -1,23 +1,37 @@
 //! Amazon Bedrock: Converse, and for Claude its own Messages by `InvokeModel`.
 
+mod config;
+
+pub use config::{AwsAuth, AwsAuthKind, BedrockSettings, Config, Guardrail};
+
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::{BodyEdit, CredentialSlot, Framing, Info, Provider, Refusal, claude, model_segment, path_and_query};
+use super::{
+    BodyEdit, CredentialSlot, Docs, Framing, Info, Provider, ProviderDef, Refusal, claude, model_segment,
+    path_and_query,
+};
 use crate::{
     dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
     stream::TopLevel,
 };
 
-pub(super) const INFO: Info = Info {
-    name: "bedrock",
-    llm: "bedrock",
-    system: "aws.bedrock",
-    family: Family::Bedrock,
-    summary: "Amazon Bedrock: Converse, and Messages for Claude",
+const INFO: Info = Info { name: "bedrock", llm: "bedrock", system: "aws.bedrock", family: Family::Bedrock };
+
+/// `bedrock` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: None,
+    example: "{}",
+    docs: Docs {
+        section: "Bedrock",
+        host: "`bedrock-runtime.REGION.amazonaws.com`",
+        dialects: "Bedrock; Anthropic for Claude",
+        credential: "signed (SigV4)",
+    },
 };
 
 /// The body's version of Messages that every Claude on Bedrock takes.
@@ -29,24 +43,27 @@ const GUARDRAIL_VERSION: HeaderName = HeaderName::from_static("x-amzn-bedrock-gu
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `bedrock` in a Backend.
+#[derive(Debug)]
 pub struct Bedrock {
     region: String,
     model: Option<String>,
-    guardrail: Option<Guardrail>,
+    guardrail: Option<GuardrailFields>,
 }
 
 /// A guardrail in the forms in which requests hold it.
-struct Guardrail {
+#[derive(Debug)]
+struct GuardrailFields {
     /// The value of Converse's `guardrailConfig`, JSON.
     config: String,
-    /// The same as a member.
-    member: String,
+    /// The same as a field of an object.
+    field: String,
     identifier: HeaderValue,
     version: HeaderValue,
 }
 
 impl Bedrock {
-    /// An entry in `region` that overrides the client's model with `model`: a model id, an inference profile, or an ARN.
+    /// An entry in `region` that overrides the client's model with `model`: a model id, an inference profile, or an
+    /// ARN.
     pub fn new(region: String, model: Option<String>) -> Self {
         Self { region, model, guardrail: None }
     }
@@ -57,8 +74,8 @@ impl Bedrock {
     /// When `identifier` or `version` can't be sent in a header.
     pub fn with_guardrail(mut self, identifier: &str, version: &str) -> Result<Self, http::header::InvalidHeaderValue> {
         let config = json!({ "guardrailIdentifier": identifier, "guardrailVersion": version }).to_string();
-        self.guardrail = Some(Guardrail {
-            member: format!("\"guardrailConfig\":{config}"),
+        self.guardrail = Some(GuardrailFields {
+            field: format!("\"guardrailConfig\":{config}"),
             config,
             identifier: HeaderValue::from_str(identifier)?,
             version: HeaderValue::from_str(version)?,
@@ -66,7 +83,7 @@ impl Bedrock {
         Ok(self)
     }
 
-    /// Whether Messages go to `model` as they are. An ARN of one's own inference profile does not tell.
+    /// Whether Messages go to `model` as they are. The ARN of an application inference profile does not name its model.
     fn is_claude(&self, model: Option<&str>) -> bool {
         [model, self.model.as_deref()].into_iter().flatten().any(|m| m.to_ascii_lowercase().contains("claude"))
     }
@@ -132,7 +149,7 @@ impl Provider for Bedrock {
     }
 
     fn extra_body_fields(&self, ask: &ApiRequest) -> Option<&str> {
-        self.guardrail.as_ref().filter(|_| converses(ask)).map(|g| g.member.as_str())
+        self.guardrail.as_ref().filter(|_| converses(ask)).map(|g| g.field.as_str())
     }
 
     fn framing(&self, ask: &ApiRequest) -> Framing {

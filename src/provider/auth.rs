@@ -14,22 +14,32 @@ use serde::{
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("self.kind != 'SecretRef' || has(self.secretRef)", "kind SecretRef needs the Secret's name: write `secretRef: {name: NAME}` beside it"),
-    validation = ("self.kind != 'Inline' || has(self.inline)", "kind Inline needs the token: write `inline: TOKEN` beside it"),
-    validation = ("!(has(self.inline) && has(self.secretRef))", "at most one of inline and secretRef may be set: remove the one that `kind` does not name"),
+    validation = (
+        "self.kind != 'SecretRef' || has(self.secretRef)",
+        "kind SecretRef needs the Secret's name: write `secretRef: {name: NAME}` beside it",
+    ),
+    validation = (
+        "self.kind != 'Inline' || has(self.inline)",
+        "kind Inline needs the token: write `inline: TOKEN` beside it",
+    ),
+    validation = (
+        "!(has(self.inline) && has(self.secretRef))",
+        "at most one of inline and secretRef may be set: remove the one that `kind` does not name",
+    ),
 )]
 pub struct AuthToken {
-    /// Where the credential comes from: `SecretRef` reads a Secret, `Inline` has it in this object, `Passthrough` sends the
-    /// client's own, `Workload` (of `azureopenai` and `vertexai`) uses the identity of Tollgate's pod in the provider's cloud.
+    /// Where the credential comes from: `SecretRef` reads a Secret, `Inline` has it in this object, `Passthrough` sends
+    /// the client's own, `Workload` (of `azureopenai` and `vertexai`) uses the identity of Tollgate's pod in the
+    /// provider's cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub kind: Option<AuthTokenKind>,
     /// The credential itself, for `kind: Inline`. Anyone who may read this object can read it: prefer a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inline: Option<InlineToken>,
-    /// The Secret, for `kind: SecretRef`. Its key `Authorization` holds the credential, with or without a leading `Bearer `. For
-    /// `vertexai` it may hold the JSON key of a service account; for `azureopenai` the keys `tenantId`, `clientId` and
-    /// `clientSecret` may stand instead.
+    /// The Secret, for `kind: SecretRef`. Its key `Authorization` holds the credential, with or without a leading
+    /// `Bearer `. For `vertexai` it may hold the JSON key of a service account; for `azureopenai` the keys `tenantId`,
+    /// `clientId` and `clientSecret` may stand instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
 }
@@ -56,7 +66,7 @@ pub struct LocalSecretRef {
     pub name: Option<String>,
 }
 
-/// A credential that stands in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because the object
+/// A credential in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because the object
 /// would otherwise not survive being written back.
 #[derive(Clone)]
 pub struct InlineToken(SecretString);

@@ -4,21 +4,21 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, uri::PathAndQuery};
 
-use super::{
-    BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail, vertex_ai::Place,
-};
+use super::Place;
 use crate::{
     dialect::{ApiRequest, Dialect, Endpoint, Family, Server, StreamMode},
+    provider::{BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail},
     stream::TopLevel,
 };
 
 /// The same key and labels as Gemini models on Vertex AI have; only the dialect differs.
-pub(super) const INFO: Info = Info { family: Family::Anthropic, ..super::vertex_ai::INFO };
+const INFO: Info = Info { family: Family::Anthropic, ..super::INFO };
 
 /// The body's version of Messages that every Claude on Vertex AI takes.
 const ANTHROPIC_VERSION: &str = r#""vertex-2023-10-16""#;
 
 /// `vertexai` in a Backend, with the publisher `ANTHROPIC`.
+#[derive(Debug)]
 pub struct VertexClaude {
     model: String,
     place: Place,

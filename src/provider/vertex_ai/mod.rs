@@ -1,24 +1,43 @@
-//! Gemini models on Vertex AI, and where Vertex AI has any publisher's models.
+//! Gemini models on Vertex AI, and the URLs of the models of any publisher.
+
+mod claude;
+mod config;
+
+pub use claude::VertexClaude;
+pub use config::{Config, Publisher, VertexAiSettings};
 
 use http::{header, uri::PathAndQuery};
 
-use super::{CredentialSlot, Info, Provider, Refusal, gemini::with_alt, model_segment, path_and_query, query, tail};
+use super::{
+    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, gemini::with_alt, model_segment, path_and_query,
+    query, tail,
+};
 use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
-pub(super) const INFO: Info = Info {
-    name: "vertexai",
-    llm: "vertex-ai",
-    system: "gcp.vertex_ai",
-    family: Family::Gemini,
-    summary: "Gemini models and Claude on Vertex AI",
+const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.vertex_ai", family: Family::Gemini };
+
+/// `vertexai` in Backends, metrics and documentation.
+pub const DEF: ProviderDef = ProviderDef {
+    info: &INFO,
+    cloud: Some(Cloud::Google),
+    example: r#"{
+        "model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"
+    }"#,
+    docs: Docs {
+        section: "Vertex AI",
+        host: "`LOCATION-aiplatform.googleapis.com`",
+        dialects: "Gemini; Anthropic for Claude",
+        credential: "`Authorization: Bearer TOKEN`",
+    },
 };
 
 /// Where the models of a publisher are.
+#[derive(Debug)]
 pub(super) struct Place {
     pub api_version: String,
     pub project: String,
     pub location: String,
-    /// As it stands in paths.
+    /// The spelling in paths.
     pub publisher: &'static str,
 }
 
@@ -48,6 +67,7 @@ impl Place {
 }
 
 /// `vertexai` in a Backend, with the publisher `GOOGLE` or none.
+#[derive(Debug)]
 pub struct VertexAi {
     model: String,
     place: Place,

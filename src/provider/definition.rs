@@ -1,0 +1,136 @@
+//! What Tollgate knows of a provider as such, and the forms of an entry before it is built.
+
+use std::{any::Any, fmt::Debug, sync::Arc};
+
+use secrecy::SecretString;
+
+use super::{Provider, check::Problems};
+use crate::dialect::Family;
+
+/// A provider: its names, and what its documentation and its tests are made of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProviderDef {
+    /// Its names and labels.
+    pub info: &'static Info,
+    /// The cloud that issues tokens for it, beside the keys that it takes. `kind: Workload` needs one.
+    pub cloud: Option<Cloud>,
+    /// The fields that it can't do without, as a JSON object, without the credential.
+    pub example: &'static str,
+    /// Its row in the table of `docs/providers.md`.
+    pub docs: Docs,
+}
+
+/// What is the same for every entry of a provider.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The key in a Backend's manifest.
+    pub name: &'static str,
+    /// The `llm` label of the `ai_*` metrics.
+    pub llm: &'static str,
+    /// `gen_ai.provider.name` of the OpenTelemetry semantic conventions.
+    pub system: &'static str,
+    /// The dialects it speaks without translation.
+    pub family: Family,
+}
+
+/// A provider's row in the table of `docs/providers.md`, in Markdown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Docs {
+    /// The heading of its section.
+    pub section: &'static str,
+    /// The host that answers.
+    pub host: &'static str,
+    /// The dialects it speaks.
+    pub dialects: &'static str,
+    /// How requests are authenticated.
+    pub credential: &'static str,
+}
+
+impl ProviderDef {
+    /// Its row in the table of `docs/providers.md`.
+    #[must_use]
+    pub fn docs_row(&self) -> String {
+        let (Info { name, llm, .. }, Docs { section, host, dialects, credential }) = (self.info, &self.docs);
+        let anchor = section.to_lowercase().replace(' ', "-");
+        format!("| [`{name}`](#{anchor}) | {host} | {dialects} | {credential} | `{llm}` |")
+    }
+}
+
+/// A cloud whose identities are fetched as tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Microsoft Entra ID.
+    Azure,
+    /// Google Cloud.
+    Google,
+}
+
+/// A provider's fields as a Backend has them.
+pub trait ProviderConfig {
+    /// The provider whose fields these are.
+    fn def(&self) -> &'static ProviderDef;
+
+    /// Checks the fields, which are at `path`. Goes through all of them before it gives up, so that every problem is
+    /// reported. `None` means that there is at least one.
+    fn check(&self, path: &str, problems: &mut Problems) -> Option<Checked>;
+}
+
+/// A provider's own fields after their checks. No text in them is empty.
+pub trait Settings: Any + Debug + Send + Sync {
+    /// The configured provider. `host` is the Backend's override, if there is one.
+    ///
+    /// # Errors
+    /// When a value can't be sent. The message names the field and does not repeat the value.
+    fn build(&self, host: Option<&str>) -> Result<Box<dyn Provider>, String>;
+}
+
+/// One entry of a provider after its checks.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The provider.
+    pub def: &'static ProviderDef,
+    /// How requests are authenticated.
+    pub auth: Auth,
+    /// The provider's own fields.
+    pub settings: Arc<dyn Settings>,
+}
+
+impl Checked {
+    /// An entry of `def`.
+    pub fn new(def: &'static ProviderDef, auth: Auth, settings: impl Settings) -> Self {
+        Self { def, auth, settings: Arc::new(settings) }
+    }
+
+    /// An entry of `def` that sends a key.
+    pub fn with_key(def: &'static ProviderDef, key: KeySource, settings: impl Settings) -> Self {
+        Self::new(def, Auth::Key(key), settings)
+    }
+}
+
+/// How requests are authenticated.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// With a key or token in a header.
+    Key(KeySource),
+    /// With a signature of AWS.
+    Aws {
+        /// Name of the Secret with `accessKey`, `secretKey` and perhaps `sessionToken`; `None` means the pod's own
+        /// credentials.
+        secret: Option<String>,
+        /// AWS region.
+        region: String,
+    },
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// The key as it is in the Backend; not blank.
+    Inline(SecretString),
+    /// Name of a Secret in the Backend's namespace.
+    SecretRef(String),
+    /// The client's own.
+    Passthrough,
+    /// The identity of Tollgate's pod in the provider's cloud. Only for providers with a [`Cloud`].
+    Workload,
+}
