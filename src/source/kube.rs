@@ -5,17 +5,17 @@
 //!                    get of Secrets that are referred to <─┘
 //! ```
 //!
-//! **Nothing is published before every kind was listed once**, and every Secret that is referred to was looked at. A kind
-//! whose CustomResourceDefinition is missing counts as listed and is waited for.
+//! **Nothing is published before every kind was listed once**, and every Secret that is referred to was looked at. A
+//! kind whose CustomResourceDefinition is missing counts as listed and is waited for.
 //!
-//! **Nothing is lost with a watch.** A list takes the place of the last one when it is complete; while the API server is
-//! gone, what was last read stays. Only the API server's word that an object is gone removes it.
+//! **Nothing is lost with a watch.** A list takes the place of the last one when it is complete; while the API server
+//! is gone, what was last read stays. Only the API server's word that an object is gone removes it.
 //!
-//! **One object that can't be decoded hurts only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry. Its
-//! last good version is not kept, other than with files: the API server checked it, so it is not half-written.
+//! **One object that can't be decoded hurts only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry.
+//! Its last good version is not kept, other than with files: the API server checked it, so it is not half-written.
 //!
-//! **What is said is not what is meant**: a change of status alone, which is what other controllers and we ourselves write all
-//! the time, is published with the same [`Objects::revision`], so that nothing is compiled anew for it.
+//! **What is said is not what is meant**: a change of status alone, which is what other controllers and we ourselves
+//! write all the time, is published with the same [`Objects::revision`], so that nothing is compiled anew for it.
 //!
 //! **Secrets**: see `secrets.rs`. Of those nobody refers to, nothing is kept.
 
@@ -40,7 +40,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::watches::words;
+pub(crate) use self::watches::error_summary;
 use self::{
     health::{Health, Trouble},
     secrets::Fetched,
@@ -58,8 +58,8 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(50);
 /// How long changes wait at most when it never gets quiet.
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// How long changes wait for Secrets that are being read. Without it, a Backend that comes with its Secret would be said to
-/// lack it; with more, one Secret that can't be read would hold up everything.
+/// How long changes wait for Secrets that are being read. Without it, a Backend that comes with its Secret would be
+/// said to lack it; with more, one Secret that can't be read would hold up everything.
 const MAX_WAIT_FOR_SECRETS: Duration = Duration::from_secs(2);
 /// Events on their way from watches. Watches wait beyond, so that a list of thousands is never in memory twice.
 const INBOX: usize = 64;
@@ -144,9 +144,9 @@ fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
         // An attempt: the API server has said nothing yet.
         Message::Event(_, Event::Init) | Message::Secret(_, Event::Init) => {}
         Message::Event(row, Event::InitDone) | Message::Secret(row, Event::InitDone) => {
-            watches.told(row.kind, false, now);
+            watches.record_event(row.kind, false, now);
         }
-        Message::Event(row, _) | Message::Secret(row, _) => watches.told(row.kind, true, now),
+        Message::Event(row, _) | Message::Secret(row, _) => watches.record_event(row.kind, true, now),
         Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.word()),
     }
 }
@@ -193,8 +193,8 @@ impl Source {
                 if self.health.failed(row.kind, trouble) {
                     health::log_failed(row, trouble, &error);
                 }
-                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they are
-                // waited for.
+                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they
+                // are waited for.
                 let none = match trouble {
                     Trouble::Missing => true,
                     Trouble::Forbidden(_) => row.kind == Kind::Secret,

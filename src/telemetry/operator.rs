@@ -81,7 +81,8 @@ impl OperatorMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         "tollgate_status_writes_total",
-                        "Writes to the API server, by kind of the object and outcome: statuses, and whole objects of ours.",
+                        "Writes to the API server, by kind of the object and outcome: statuses, and whole objects of \
+                            ours.",
                     ),
                     &["kind", "outcome"],
                 ),
@@ -113,12 +114,12 @@ impl OperatorMetrics {
     }
 
     /// Records whether this replica leads.
-    pub fn leads(&self, leads: bool) {
+    pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
     /// Records one write of an object of `kind`.
-    pub fn wrote(&self, kind: &str, outcome: WriteOutcome) {
+    pub fn record_write(&self, kind: &str, outcome: WriteOutcome) {
         self.writes.with_label_values(&[kind, outcome.as_str()]).inc();
     }
 

@@ -45,7 +45,8 @@ impl WatchMetrics {
                 GaugeVec::new(
                     options(
                         "last_event_timestamp_seconds",
-                        "When the API server last told of an object of the kind or ended a list of it, in seconds since 1970.",
+                        "When the API server last told of an object of the kind or ended a list of it, in seconds \
+                            since 1970.",
                     ),
                     &["kind"],
                 ),
@@ -54,7 +55,7 @@ impl WatchMetrics {
     }
 
     /// The API server has told something about `kind` at `now`: of an object, or that a list is complete.
-    pub fn told(&self, kind: Kind, of_object: bool, now: SystemTime) {
+    pub fn record_event(&self, kind: Kind, of_object: bool, now: SystemTime) {
         if of_object {
             self.events.with_label_values(&[kind.as_str()]).inc();
         }

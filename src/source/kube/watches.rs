@@ -24,12 +24,13 @@ use crate::{
     source::kinds::{KindRow, join_version},
 };
 
-/// Seconds after which a watch is asked for anew. An API server that vanished without a word (a node lost, a load balancer
-/// that forgot the connection) is noticed within this time; watches that go on from where they were cost next to nothing.
+/// Seconds after which a watch is asked for anew. An API server that vanished without a word (a node lost, a load
+/// balancer that forgot the connection) is noticed within this time; watches that go on from where they were cost next
+/// to nothing.
 const WATCH_SECONDS: u32 = 60;
 
-/// Longest pause before the API server is tried again when it can't be reached, has no such kind or forbids it: all cost it
-/// next to nothing, and someone may be waiting.
+/// Longest pause before the API server is tried again when it can't be reached, has no such kind or forbids it: all
+/// cost it next to nothing, and someone may be waiting.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a `get` may take.
@@ -128,14 +129,14 @@ fn why(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => words(cause),
+        | watcher::Error::WatchFailed(cause) => error_summary(cause),
         watcher::Error::WatchError(status) => status.message.clone(),
         watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
 /// What went wrong, in the API server's own words or with the causes down to the socket.
-pub(crate) fn words(error: &::kube::Error) -> String {
+pub(crate) fn error_summary(error: &::kube::Error) -> String {
     if let ::kube::Error::Api(status) = error {
         return status.message.clone();
     }
@@ -171,7 +172,7 @@ pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) ->
         }
         Ok(Ok(None)) => Fetched::Absent,
         Ok(Err(::kube::Error::Api(status))) if status.code == 403 => Fetched::Refused(status.message),
-        Ok(Err(error)) => Fetched::Failed(words(&error)),
+        Ok(Err(error)) => Fetched::Failed(error_summary(&error)),
         Err(_) => Fetched::Failed(format!("the API server did not answer within {} s", GET_TIMEOUT.as_secs())),
     };
     (key, ticket, fetched)
