@@ -1,4 +1,4 @@
-"""The README's walk in a cluster, its commands taken out of it and run as they stand."""
+"""The README's walkthrough in a cluster: its commands are extracted and run unchanged."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def run(script, env):
 
 
 def programmed(kube):
-    """Whether the Gateway's listener is bound: the walk says that it takes a moment, and a script is faster than that."""
+    """Whether the Gateway's listener is bound, which takes a moment, and a script is faster than that."""
     [listener] = kube.get("Gateway", NAMESPACE, "ai-gateway").get("status", {}).get("listeners") or [{"conditions": []}]
     return any(c["type"] == "Programmed" and c["status"] == "True" for c in listener["conditions"])
 
