@@ -123,5 +123,13 @@ class Converse(Row):
         calls = [Call(use["toolUseId"], use["name"], use["input"]) for block in blocks if (use := block.get("toolUse"))]
         thoughts = "".join(block["reasoningContent"].get("reasoningText", {}).get("text", "")
                            for block in blocks if "reasoningContent" in block)
-        return Reply("".join(block.get("text", "") for block in blocks), stop, usage["inputTokens"], usage["outputTokens"],
-                     [{"role": "assistant", "content": blocks}], calls, thoughts, dropped=lost)
+        return Reply(
+            "".join(block.get("text", "") for block in blocks),
+            stop,
+            usage["inputTokens"],
+            usage["outputTokens"],
+            [{"role": "assistant", "content": blocks}],
+            calls,
+            thoughts,
+            dropped=lost,
+        )
