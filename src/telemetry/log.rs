@@ -19,8 +19,8 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt};
 use self::{json::JsonLines, sink::Sink};
 use super::Metrics;
 
-/// Modules of libraries that repeat, with every try, what `source::kube` tells once. A directive of the user's own for them
-/// wins.
+/// Modules of libraries that log on every try what `source::kube` logs once. A directive of the user's own for
+/// them wins.
 const KUBE: &str = "kube_runtime::watcher=off,kube_client::client=error,kube_client::client::builder=off";
 
 /// How log lines look.
@@ -47,8 +47,8 @@ pub enum LogError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts the log of the process on standard output. `filter` is in the syntax of `RUST_LOG`: `info,tollgate::access=off`.
-/// What is pending is written when the guard is dropped.
+/// Starts the log of the process on standard output. `filter` is in the syntax of `RUST_LOG`:
+/// `info,tollgate::access=off`. What is pending is written when the guard is dropped.
 ///
 /// # Errors
 ///

@@ -29,7 +29,7 @@ const WRITTEN: [&str; 10] = [
 pub enum WriteOutcome {
     /// It is done.
     Written,
-    /// The object has changed meanwhile, or is gone; the new one is looked at first.
+    /// The object has changed or was deleted meanwhile; it is read again first.
     Conflict,
     /// It was refused or not answered; it is tried again.
     Failed,
@@ -50,13 +50,13 @@ impl WriteOutcome {
 pub struct ObjectStates {
     /// Nothing is wrong.
     pub ok: usize,
-    /// A condition says what is wrong.
+    /// A condition reports a problem.
     pub problem: usize,
     /// It could not be decoded.
     pub rejected: usize,
 }
 
-/// What the operator says of itself.
+/// Metrics of the operator.
 pub struct OperatorMetrics {
     leader: IntGauge,
     writes: IntCounterVec,
@@ -90,7 +90,7 @@ impl OperatorMetrics {
             objects: register(
                 registry,
                 IntGaugeVec::new(
-                    Opts::new("tollgate_objects", "Objects that have a status of ours, by kind and state."),
+                    Opts::new("tollgate_objects", "Objects whose status Tollgate writes, by kind and state."),
                     &["kind", "state"],
                 ),
             )?,

@@ -117,7 +117,7 @@ fn rejected_objects_that_are_mended_leave() {
 }
 
 #[test]
-fn the_first_expiry_of_a_source_is_told() {
+fn the_first_expiry_of_a_source_is_exported() {
     let metrics = Metrics::new().unwrap();
     let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
     let expiries = || {
