@@ -14,7 +14,7 @@ fn found(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn aws_is_looked_for_in_the_order_of_the_sdks() {
+fn aws_sources_have_the_order_of_the_sdks() {
     // Each line is better than those below it.
     let lines: [(&[(&str, &str)], &str); 6] = [
         (&[("AWS_BEARER_TOKEN_BEDROCK", "b")], "bearer b"),
