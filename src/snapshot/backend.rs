@@ -17,27 +17,27 @@ use crate::{
 
 /// How a target is authenticated to.
 pub enum Credential {
-    /// With the gateway's own key: a ready header, marked sensitive so that nothing prints it.
+    /// With the gateway's own key: a ready header, marked sensitive so that it is never printed.
     Fixed(HeaderName, HeaderValue),
     /// With the client's key, put where the provider wants it.
     Passthrough {
         /// The header.
         header: HeaderName,
-        /// What stands before the key.
+        /// The prefix of the key.
         prefix: String,
     },
-    /// With a token that is fetched ahead of its expiry.
+    /// With a token that is renewed before its expiry.
     Fetched {
         /// The token.
         handle: Arc<Handle>,
         /// The header.
         header: HeaderName,
-        /// What stands before the token.
+        /// The prefix of the token.
         prefix: String,
     },
     /// With a signature of AWS, made for each request.
     Aws {
-        /// What signs.
+        /// The keys that sign.
         keys: SigningKeys,
         /// The region of the endpoint.
         region: String,
@@ -46,25 +46,25 @@ pub enum Credential {
 
 /// The keys of AWS that sign requests.
 pub enum SigningKeys {
-    /// Keys that stay as they are.
+    /// Static keys.
     Fixed(Arc<Token>),
-    /// Keys that are fetched ahead of their expiry.
+    /// Keys that are renewed before their expiry.
     Fetched(Arc<Handle>),
 }
 
 impl SigningKeys {
-    /// Keys that stay as they are.
+    /// Static keys.
     pub fn fixed(keys: AwsKeys) -> Self {
         Self::Fixed(Arc::new(Token::Aws(keys)))
     }
 }
 
 impl Credential {
-    /// What has to be at hand before a request can be built: at once, unless it is being fetched. `None` where nothing
-    /// has to.
+    /// The credential that a request needs before it can be built; it waits while one is being fetched. `None` where
+    /// none is needed.
     ///
     /// # Errors
-    /// When what is fetched can't be, at the moment.
+    /// When the credential can't be fetched at the moment.
     pub async fn token(&self) -> Result<Option<Arc<Token>>, CredentialError> {
         match self {
             Self::Fixed(..) | Self::Passthrough { .. } => Ok(None),
@@ -75,7 +75,7 @@ impl Credential {
         }
     }
 
-    /// Why there is none at the moment, where it is fetched.
+    /// Why a fetched credential is missing at the moment.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Fixed(..) | Self::Passthrough { .. } | Self::Aws { keys: SigningKeys::Fixed(_), .. } => None,
@@ -84,15 +84,15 @@ impl Credential {
     }
 }
 
-/// One provider entry of a Backend, ready to be asked.
+/// One provider entry of a Backend, ready for requests.
 pub struct Target {
     /// The entry's name within its Backend.
     pub name: String,
-    /// Who answers.
+    /// The provider.
     pub provider: Box<dyn Provider>,
     /// Connections.
     pub pool: Arc<Pool>,
-    /// Replaces the provider's path, whatever is asked.
+    /// The path that replaces the provider's, for every endpoint.
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
@@ -106,9 +106,9 @@ pub struct AiBackend {
     pub family: Family,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
-    /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
+    /// Whether requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: bool,
-    /// What requests mean by their path's end, as the Backend lists it.
+    /// The endpoints by their path's end, as the Backend lists them.
     pub routes: Vec<(String, Endpoint)>,
     cursor: AtomicUsize,
 }
@@ -202,14 +202,14 @@ pub struct Split {
 }
 
 impl Split {
-    /// A split over `backends`; those with weight 0 get nothing.
+    /// A split over `backends`; those with weight 0 get no request.
     pub fn new(backends: Vec<WeightedBackend>) -> Self {
         let total = backends.iter().fold(0u32, |sum, b| sum.saturating_add(b.weight));
         Self { backends, total, cursor: AtomicU32::new(0) }
     }
 
-    /// The next backend, with its number. Shares are met closely over any run of requests, not only on average: the turns are spread
-    /// by the golden ratio.
+    /// The next backend, with its number. Shares are met closely over any run of requests, and not only on average,
+    /// because the golden ratio spreads the turns.
     pub fn choose(&self) -> Option<(usize, &WeightedBackend)> {
         if let [only] = self.backends.as_slice() {
             return (only.weight > 0).then_some((0, only));
