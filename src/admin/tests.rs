@@ -73,7 +73,7 @@ async fn pages_are_served() {
 }
 
 #[tokio::test]
-async fn readiness_says_why_not() {
+async fn unreadiness_has_a_reason() {
     let admin = Admin::start().await;
     let check = async |status, word: &str| {
         let reply = admin.request("GET", "/readyz").await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub const KEY: &str = "sk-of-the-provider-4f1d9c";
 /// A key that a test's client sends.
 pub const CLIENT_KEY: &str = "sk-of-the-client-83b0e2";
-/// What must never be told: not in the log, in metrics or in debug views.
+/// Secrets that must never be in the log, in metrics or in debug views.
 pub const SECRETS: [&str; 2] = [KEY, CLIENT_KEY];
 
 /// A document of a manifest file, with the separator before it.
@@ -43,7 +43,9 @@ pub fn llm(provider: &str, secret: &str, upstream: u16, fields: &Value) -> Value
         }
         "gemini" => json!({"model": "gemini-1.5-flash-latest", "apiVersion": "v1beta"}),
         "vertexai" => {
-            json!({"model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"})
+            json!({
+                "model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1",
+            })
         }
         other => panic!("no provider {other}"),
     };

@@ -396,7 +396,7 @@ fn a_policy_has_ancestors_or_conditions() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_not_accepted() {
+fn an_undecodable_object_is_not_accepted() {
     let theirs = written("Healthy", "True", "Theirs", "", OLD);
     let new = written("Accepted", "False", "Invalid", "spec.x: wrong", NOW);
     for (status, expect) in [

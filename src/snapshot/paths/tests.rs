@@ -49,7 +49,7 @@ fn find(table: &PathTable, uri: &str) -> Option<String> {
 }
 
 #[test]
-fn paths_in_their_order() {
+fn paths_are_in_precedence_order() {
     let none = Conditions::default;
     let table = table(vec![
         ("root", prefix("/"), none()),
@@ -87,7 +87,7 @@ fn the_matched_length_is_returned() {
 }
 
 #[test]
-fn more_conditions_go_first() {
+fn more_conditions_take_precedence() {
     let header = |name: &str, value: &str| {
         (HeaderName::from_bytes(name.as_bytes()).unwrap(), ValuePattern::Exact(value.to_owned()))
     };

@@ -134,7 +134,7 @@ fn reads_lists() {
 }
 
 #[test]
-fn broken_documents_hurt_only_themselves() {
+fn broken_documents_affect_only_themselves() {
     let text = format!("{}---\nkind: [\n---\n{}", gateway("a", "one"), gateway("b", "two"));
     let dir = dir(&[("a.yaml", &text)]);
     let objects = read(&dir);

@@ -208,7 +208,7 @@ async fn a_partial_list_is_never_used_and_a_lost_watch_keeps_objects() {
 }
 
 #[tokio::test]
-async fn an_undecodable_object_hurts_only_itself() {
+async fn an_undecodable_object_affects_only_itself() {
     let mut harness = Harness::synced();
     let good = object("good", 1, json!({"spec": {"type": "Static"}}));
     let mut broken = object("broken", 2, json!({"spec": {"type": "Static"}}));
@@ -234,7 +234,7 @@ async fn an_undecodable_object_hurts_only_itself() {
 }
 
 #[tokio::test]
-async fn what_only_takes_memory_is_dropped() {
+async fn unused_fields_are_dropped() {
     let mut harness = Harness::synced();
     let mut service = object("a", 1, json!({"spec": {}}));
     service.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_dropped_and_counted() {
+    fn lines_beyond_the_bound_are_dropped_and_counted() {
         let (sink, guard, rx, dropped) = start();
         sink.line(b"first\n");
         assert_eq!(rx.recv().unwrap(), b"first\n");

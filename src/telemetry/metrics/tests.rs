@@ -68,7 +68,7 @@ fn documented() -> Shape {
 }
 
 #[test]
-fn the_document_tells_what_is_exposed() {
+fn the_document_lists_what_is_exposed() {
     assert_eq!(documented(), exposed(&filled()));
 }
 

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_kept_and_the_rest_stays() {
+    fn values_are_slices_and_the_rest_stays_in_the_buffer() {
         let mut buffer =
             BytesMut::from("HTTP/1.1 200 OK\r\nX-Empty:\r\nx-two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\nhi");
         let head = read(&mut buffer, false).unwrap().unwrap();
