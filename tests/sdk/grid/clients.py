@@ -44,7 +44,7 @@ class Reply:
     output_tokens: int
     turn: list
     calls: list = field(default_factory=list)
-    thoughts: str = ""
+    reasoning: str = ""
     reasoning_tokens: int = 0
     # The texts of a stream as they came.
     pieces: list = field(default_factory=list)

@@ -99,16 +99,16 @@ class Chat(OpenAI):
             Call(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []
         ]
         content = message.content or ""
-        thoughts = getattr(message, "reasoning_content", None) or ""
+        reasoning = getattr(message, "reasoning_content", None) or ""
         if not isinstance(content, str):
             # Mistral's reasoning is a part of the content.
-            thoughts = "".join(
+            reasoning = "".join(
                 part["text"] for chunk in content if chunk["type"] == "thinking" for part in chunk["thinking"]
             )
             content = "".join(chunk["text"] for chunk in content if chunk["type"] == "text")
         details = usage.completion_tokens_details
         return Reply(content, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens,
-                     [clean(message.model_dump(exclude_none=True, exclude={"annotations"}))], calls, thoughts,
+                     [clean(message.model_dump(exclude_none=True, exclude={"annotations"}))], calls, reasoning,
                      details and details.reasoning_tokens or 0, dropped=lost)
 
 
@@ -200,7 +200,7 @@ class Responses(OpenAI):
         usage = response.usage
         calls = [Call(item.call_id, item.name, json.loads(item.arguments)) for item in response.output
                  if item.type == "function_call"]
-        thoughts = "".join(part.text for item in response.output if item.type == "reasoning" for part in item.summary)
+        reasoning = "".join(part.text for item in response.output if item.type == "reasoning" for part in item.summary)
         return Reply(response.output_text, response.status, usage.input_tokens, usage.output_tokens,
-                     [clean(item.model_dump(exclude_none=True)) for item in response.output], calls, thoughts,
+                     [clean(item.model_dump(exclude_none=True)) for item in response.output], calls, reasoning,
                      usage.output_tokens_details.reasoning_tokens, dropped=lost)

@@ -115,7 +115,7 @@ def thought_of(row, column, reply, body):
     if row.dialect == "converse" and "gpt" in column.thinker:
         # OpenAI shows no reasoning in Chat Completions, and Converse does not count it separately.
         return "reasoning_effort" in body
-    return reply.thoughts.startswith("Thinking about:") or reply.reasoning_tokens > 0
+    return reply.reasoning.startswith("Thinking about:") or reply.reasoning_tokens > 0
 
 
 @streaming
@@ -136,7 +136,7 @@ def test_thinking_and_calling_twice_around(row, column, stream, exchanges):
 
 @only("anthropic", "vertexclaude", "bedrock")
 @streaming
-def test_redacted_thoughts_go_back(row, column, stream, exchanges):
+def test_redacted_reasoning_is_sent_back(row, column, stream, exchanges):
     """Claude's redacted reasoning is sent back unchanged, or the simulator refuses the next call."""
     first, history = answered(row, column, [], words="Use the redacted tools in parallel", thinking=True, stream=stream)
     assert "redacted" in json.dumps(exchanges()[1]["body"]["messages"][1]).lower()

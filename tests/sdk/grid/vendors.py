@@ -63,8 +63,8 @@ def complaints(request):
 def readable(errors):
     """Removes the errors of union branches with another `type` or `role`, because pydantic reports all branches."""
     other = {e["loc"][:-1] for e in errors if e["type"] in ("literal_error", "missing", "list_type", "string_type")}
-    told = [e for e in errors if not any(e["loc"][:len(branch)] == branch for branch in other if branch)] or errors
-    return [".".join(re.sub(r".*\[.*", "*", str(part)) for part in e["loc"]) + ": " + e["msg"] for e in told[:12]]
+    reported = [e for e in errors if not any(e["loc"][:len(branch)] == branch for branch in other if branch)] or errors
+    return [".".join(re.sub(r".*\[.*", "*", str(part)) for part in e["loc"]) + ": " + e["msg"] for e in reported[:12]]
 
 
 def vendor(host):
