@@ -42,8 +42,8 @@ impl WatchMetrics {
                 GaugeVec::new(
                     options(
                         "last_event_timestamp_seconds",
-                        "When the API server last told of an object of the kind or ended a list of it, in seconds \
-                            since 1970.",
+                        "When the API server last sent an object of the kind or ended a list of it, in seconds since \
+                            1970.",
                     ),
                     &["kind"],
                 ),

@@ -117,7 +117,7 @@ fn conditions_of_a_backend() {
             vec!["Warning SecretInvalid: empty"],
         ),
         (
-            "another message: no news",
+            "another message: no Event",
             json!([is_bad(OLD)]),
             accepted(false, Reason::SecretNotFound, "Secret ns/t does not exist"),
             Some(json!([written("Accepted", "False", "SecretNotFound", "Secret ns/t does not exist", OLD)])),

@@ -177,7 +177,7 @@ pub(super) struct Salvage<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Reads what can be told of a document that does not parse, from its lines alone.
+/// Reads the kind and name of a document that does not parse, from its lines alone.
 pub(super) fn salvage(text: &str) -> Salvage<'_> {
     let mut found = Salvage::default();
     let mut metadata = false;
