@@ -206,9 +206,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
-    let (compiled, published) = watch::channel(None);
+    let (compiled, to_write) = watch::channel(None);
     let unpublish = CancellationToken::new();
-    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), published, metrics, unpublish.clone()));
+    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), to_write, metrics, unpublish.clone()));
     let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
     tasks.spawn("publisher", async move { publisher.run(updates).await });
     let closed = stop.clone();
