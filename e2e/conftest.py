@@ -90,7 +90,7 @@ def module_ns(kube, request):
 
 @pytest.fixture
 def address(kube):
-    """A function that waits for a LoadBalancer Service's address, which somebody else must give."""
+    """A function that waits for a LoadBalancer Service's address, which the cluster must give."""
 
     def address(ns, name):
         command = os.environ.get("LB_COMMAND")
@@ -114,12 +114,14 @@ def address(kube):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     report = (yield).get_result()
-    # A test that failed tells what the program said meanwhile.
+    # A failed test shows the program's log.
     if report.when == "call" and report.failed and "release" in item.fixturenames:
         sections = {
             "Tollgate's log": lambda: item.funcargs["release"].log(container_args=("--tail=5000",))[-80:],
             "EndpointSlices": lambda: item.funcargs["kube"].kubectl("get", "endpointslices", "-A").splitlines(),
-            "neighbours": lambda: subprocess.run(["ip", "neighbour"], capture_output=True, text=True).stdout.splitlines(),
+            "neighbours": lambda: subprocess.run(
+                ["ip", "neighbour"], capture_output=True, text=True
+            ).stdout.splitlines(),
         }
         for title, lines in sections.items():
             try:

@@ -26,9 +26,21 @@ def test_install_upgrade_rollback_uninstall_install(kube, release, ns):
     image = ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
     release.changed()
     # As the README has it.
-    done = helm("install", NAME, CHART, "-n", NAMESPACE, "--create-namespace", *image, "--set", "simulator.enabled=true",
-                "--wait", "--timeout", "120s")
-    assert "kubectl" in done.stdout, f"the notes tell the next command: {done.stdout}"
+    done = helm(
+        "install",
+        NAME,
+        CHART,
+        "-n",
+        NAMESPACE,
+        "--create-namespace",
+        *image,
+        "--set",
+        "simulator.enabled=true",
+        "--wait",
+        "--timeout",
+        "120s",
+    )
+    assert "kubectl" in done.stdout, f"the notes have the next command: {done.stdout}"
     release.settled()
     assert set(our_definitions(kube)) == OUR_DEFINITIONS
     # Its predecessor may have lost the right to let go of the Lease before it stopped.
@@ -50,7 +62,9 @@ def test_install_upgrade_rollback_uninstall_install(kube, release, ns):
     load.stop()
 
     done = release.uninstall()
-    wait_for("the pods to go", lambda: not [p for p in kube.list("Pod", NAMESPACE) if NAME in p["metadata"]["name"]], 90)
+    wait_for(
+        "the pods to go", lambda: not [p for p in kube.list("Pod", NAMESPACE) if NAME in p["metadata"]["name"]], 90
+    )
     # Definitions stay, and what users made with them; the rest is gone.
     assert set(our_definitions(kube)) == OUR_DEFINITIONS
     assert kube.get("Backend", ns, "openai") and kube.get("Gateway", ns, "gw") and kube.get("Service", ns, "gw")
@@ -72,7 +86,12 @@ def test_the_definitions_are_upgraded_with_the_chart(kube, release):
     version = our_definitions(kube)[name]["spec"]["versions"][0]
     columns = version.get("additionalPrinterColumns")
     assert columns
-    kube.patch("CustomResourceDefinition", None, name, {"spec": {"versions": [{**version, "additionalPrinterColumns": columns[:1]}]}})
+    kube.patch(
+        "CustomResourceDefinition",
+        None,
+        name,
+        {"spec": {"versions": [{**version, "additionalPrinterColumns": columns[:1]}]}},
+    )
     release.upgrade({**defaults(), "podAnnotations": {"e2e/turn": "definitions"}})
     assert our_definitions(kube)[name]["spec"]["versions"][0].get("additionalPrinterColumns") == columns
 
@@ -90,7 +109,11 @@ def test_the_guide_unchanged_with_providers_simulated(kube, release, ns):
 
 def allowed(kube, account):
     """What the API server says the account may do in Tollgate's namespace: (group/resource, verb)."""
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": NAMESPACE}}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": NAMESPACE},
+    }
     done = kube.kubectl("create", "--raw", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "-f", "-",
                         f"--as=system:serviceaccount:{NAMESPACE}:{account}", "--as-group=system:authenticated",
                         "--as-group=system:serviceaccounts", stdin=json.dumps(review))
@@ -104,8 +127,14 @@ READ = {"get", "list", "watch"}
 USED = {
     **{f"gateway.networking.k8s.io/{r}": READ for r in ("gatewayclasses", "gateways", "httproutes", "referencegrants")},
     **{f"gateway.kgateway.dev/{r}": READ for r in ("backends", "trafficpolicies", "gatewayparameters")},
-    **{f"gateway.networking.k8s.io/{r}/status": {"patch", "update"} for r in ("gatewayclasses", "gateways", "httproutes")},
-    **{f"gateway.kgateway.dev/{r}/status": {"patch", "update"} for r in ("backends", "trafficpolicies", "gatewayparameters")},
+    **{
+        f"gateway.networking.k8s.io/{r}/status": {"patch", "update"}
+        for r in ("gatewayclasses", "gateways", "httproutes")
+    },
+    **{
+        f"gateway.kgateway.dev/{r}/status": {"patch", "update"}
+        for r in ("backends", "trafficpolicies", "gatewayparameters")
+    },
     "/namespaces": READ,
     "/secrets": READ,
     "/services": READ | {"create", "patch", "delete"},
@@ -136,14 +165,23 @@ def test_it_may_do_all_that_it_needs(kube, tollgate, ns):
     wait_for("an Event", lambda: [e for e in kube.list("Event", ns) if e.get("reportingController") == CONTROLLER])
     kube.kubectl("delete", "gateway", "--all", "-n", ns)
     wait_for("the Services to go", lambda: not kube.list("Service", ns), 30)
-    told = [line for line in tollgate.log() if re.search(r"forbidden|\b403\b|cannot (get|list|watch|patch|create|delete|update)", line, re.I)]
-    assert not told, told[:3]
+    words = re.compile(r"forbidden|\b403\b|cannot (get|list|watch|patch|create|delete|update)", re.I)
+    forbidden = [line for line in tollgate.log() if words.search(line)]
+    assert not forbidden, forbidden[:3]
     metrics = tollgate.metrics()
-    failed = [s for s in metrics.samples if s[0] == "tollgate_status_writes_total" and s[1]["outcome"] == "failed" and s[2]]
+    failed = [
+        s for s in metrics.samples if s[0] == "tollgate_status_writes_total" and s[1]["outcome"] == "failed" and s[2]
+    ]
     assert not failed, failed
-    errors = [s for s in metrics.samples if s[0] == "tollgate_watch_errors_total" and "forbidden" in str(s[1]).lower() and s[2]]
+    errors = [
+        s
+        for s in metrics.samples
+        if s[0] == "tollgate_watch_errors_total" and "forbidden" in str(s[1]).lower() and s[2]
+    ]
     assert not errors, errors
-    written = {s[1]["kind"] for s in metrics.samples if s[0] == "tollgate_status_writes_total" and s[1]["outcome"] == "written"}
+    written = {
+        s[1]["kind"] for s in metrics.samples if s[0] == "tollgate_status_writes_total" and s[1]["outcome"] == "written"
+    }
     assert {"Gateway", "HTTPRoute", "Backend", "Service", "EndpointSlice"} <= written, written
 
 

@@ -73,7 +73,7 @@ def test_two_gateways_on_one_port_stay_apart(kube, tollgate, make_ns):
     handles = []
     for ns, model in ((one, "model-of-one"), (two, "model-of-two")):
         handle = serve(kube, ns, port=8080)
-        # The model of the Backend is in the simulator's reply: it tells which Gateway was asked.
+        # The model of the Backend is in the simulator's reply: it identifies the Gateway.
         kube.apply(backend(ns, "openai", auth=INLINE, model=model), route(ns, "openai", handle))
         handles.append((handle, model))
     for handle, model in handles:
@@ -231,7 +231,7 @@ def test_a_gateway_that_goes_takes_its_service_and_endpoints_along(kube, tollgat
             return True
 
     wait_for("the target port to be closed", closed)
-    # Of a Gateway that is not there nobody knows whose it is, so nobody may speak of it.
+    # A missing Gateway has no known controller, so no controller may write a status about it.
     wait_for("the route's entry to go", lambda: not kube.get("HTTPRoute", ns, "openai")["status"]["parents"])
 
 

@@ -33,7 +33,7 @@ def run(script, env):
 
 
 def programmed(kube):
-    """Whether the Gateway's listener is bound: the walk says that it takes a moment, and a script is faster than that."""
+    """Whether the Gateway's listener is bound, which takes a moment, and a script is faster than that."""
     [listener] = kube.get("Gateway", NAMESPACE, "ai-gateway").get("status", {}).get("listeners") or [{"conditions": []}]
     return any(c["type"] == "Programmed" and c["status"] == "True" for c in listener["conditions"])
 

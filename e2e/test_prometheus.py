@@ -32,8 +32,11 @@ scrape_configs:
 
 
 def targets(kube):
-    """The pods that ask to be scraped, by the plain annotations. Debian's Prometheus is built without Kubernetes, so the
-    annotations are read here, as its usual configuration for pods reads them."""
+    """The pods with the plain annotations for scraping.
+
+    Debian's Prometheus is built without Kubernetes, so this function reads the annotations as Prometheus' usual
+    configuration for pods does.
+    """
     found = []
     for pod in kube.list("Pod", NAMESPACE):
         metadata = pod["metadata"]
@@ -194,7 +197,7 @@ def test_every_alert_can_be_evaluated(release, prometheus):
 
 
 def test_no_alert_fires_on_a_good_day(release, prometheus):
-    """Nor is one pending, of those that speak of Tollgate itself; the load above made errors, and those may be told."""
+    """No alert about Tollgate itself is pending; the load above made errors, which may be alerted."""
     active = prometheus.get("api/v1/alerts")["data"]["alerts"]
     about_itself = re.compile(r"leader|watch|publish|write|down|restart|absent|stale", re.I)
     wrong = [a["labels"]["alertname"] for a in active if about_itself.search(a["labels"]["alertname"])]
@@ -217,8 +220,10 @@ def test_every_panel_answers(release, prometheus):
             continue
         if answer:
             answered += 1
-        elif all(prometheus.query(f"count({name})") for name in names) and not re.search(r"[<>]|[=!]~?\"(?!\.\*)", expression):
-            # There is data for each name and nothing that narrows it down, and still no answer.
+        elif all(prometheus.query(f"count({name})") for name in names) and not re.search(
+            r"[<>]|[=!]~?\"(?!\.\*)", expression
+        ):
+            # There is data for each name and no condition, and still no result.
             problems.append(f"{title}: no data: {expression}")
         else:
             empty.append(title)

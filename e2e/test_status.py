@@ -1,4 +1,4 @@
-"""Status tells the truth: each mistake is refused with what to write, or explained in conditions that `kubectl describe` shows."""
+"""Statuses are true: each mistake is refused with a remedy, or explained in conditions of `kubectl describe`."""
 
 import glob
 import os
@@ -66,21 +66,34 @@ def test_every_generation_of_manifests_is_accepted(kube, tollgate):
 REFUSED = {
     "no provider": (backend("default", "x", {"type": "AI", "ai": {"llm": {}}}), "exactly one provider must be set"),
     "two providers": (
-        backend("default", "x", {"type": "AI", "ai": {"llm": {"openai": {"authToken": INLINE}, "anthropic": {"authToken": INLINE}}}}),
+        backend(
+            "default",
+            "x",
+            {"type": "AI", "ai": {"llm": {"openai": {"authToken": INLINE}, "anthropic": {"authToken": INLINE}}}},
+        ),
         "exactly one provider must be set",
     ),
     "YAML that does not parse": ("kind: Backend\nspec: {type: AI", "error parsing"),
     "a kind that nobody knows": (
-        {"apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backed", "metadata": {"name": "x"}}, "no matches for kind"),
+        {"apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backed", "metadata": {"name": "x"}},
+        "no matches for kind",
+    ),
     "a field that does not exist": (
-        backend("default", "x", {"type": "AI", "ai": {"llm": {"openai": {"authTokn": INLINE}}}}), "authTokn"),
+        backend("default", "x", {"type": "AI", "ai": {"llm": {"openai": {"authTokn": INLINE}}}}),
+        "authTokn",
+    ),
     "a reference to a Service without port": (
-        route("default", "x", {"name": "gw"}, refs=[{"name": "some"}]), "Must have port for Service reference"),
+        route("default", "x", {"name": "gw"}, refs=[{"name": "some"}]),
+        "Must have port for Service reference",
+    ),
     "parameters that say nothing": (
-        {**parameters("default", "x"), "spec": {}}, "exactly one of kube and selfManaged must be set"),
+        {**parameters("default", "x"), "spec": {}},
+        "exactly one of kube and selfManaged must be set",
+    ),
     "a policy on a Service": (
         policy("default", "x", targetRefs=[{"group": "", "kind": "Service", "name": "x"}]),
-        "targetRefs may only reference Gateway or HTTPRoute"),
+        "targetRefs may only reference Gateway or HTTPRoute",
+    ),
 }
 
 
@@ -214,7 +227,7 @@ def test_a_mistake_is_explained(kube, shared, ns, mistake):
     shown = kube.describe(kind, ns, "it")
     assert " ".join(message.split()) in shown, shown
     assert f"Reason: {found['reason']}" in shown, shown
-    # And nobody else is hurt.
+    # No other object is affected.
     assert shared.chat().status == 200
     for made in manifests:
         if made["metadata"]["namespace"] == shared.ns:
@@ -258,7 +271,12 @@ def test_fine_objects_say_so_with_the_present_generation(kube, shared):
     [listener] = kube.get("Gateway", ns, "gw")["status"]["listeners"]
     assert {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"} in listener["supportedKinds"]
     [parent] = kube.get("HTTPRoute", ns, "openai")["status"]["parents"]
-    assert parent["parentRef"] == {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw", "namespace": ns}
+    assert parent["parentRef"] == {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "name": "gw",
+        "namespace": ns,
+    }
 
 
 def test_attached_routes_are_counted(kube, shared, ns):
@@ -308,7 +326,7 @@ def test_status_is_written_only_on_change(kube, shared, ns):
 
 
 def test_another_controllers_entry_on_a_route_is_kept(kube, shared, ns):
-    """Both write the same list; each keeps its own, whoever comes second."""
+    """Both write the same list; each keeps its own entries, in either order."""
     kube.apply(backend(ns, "it", auth=INLINE), route(ns, "it", shared, "/it"))
     kube.expect_condition("HTTPRoute", ns, "it", "Accepted", True)
     other = {"parentRef": {"name": "elsewhere", "group": "example.com", "kind": "Mesh"}, "controllerName": OTHER,
@@ -347,14 +365,18 @@ def test_a_class_of_another_controller_is_left_alone(kube, shared, ns):
                 "spec": {"controllerName": OTHER}})
     try:
         kube.apply(gateway(ns, "it", gateway_class=theirs), route(ns, "it", {"name": "it"}, "/it"))
-        # One of ours that came later is served: theirs have been seen.
+        # A later object of ours is served, so theirs have been seen.
         serve(kube, ns, "ours")
         kube.expect_condition("Gateway", ns, "ours", "Programmed", True)
-        untouched = [kube.get("GatewayClass", None, theirs), kube.get("Gateway", ns, "it"), kube.get("HTTPRoute", ns, "it")]
+        untouched = [
+            kube.get("GatewayClass", None, theirs),
+            kube.get("Gateway", ns, "it"),
+            kube.get("HTTPRoute", ns, "it"),
+        ]
         for found in untouched:
             managers = {m["manager"] for m in found["metadata"]["managedFields"]}
             assert CONTROLLER not in managers and not any("tollgate" in m for m in managers), managers
-            # What the definitions themselves begin with may be there; nothing else.
+            # Only the defaults of the definitions may be there.
             conditions = found.get("status", {}).get("conditions", [])
             assert all(c["reason"] in ("Pending", "Waiting") for c in conditions), conditions
             assert not found.get("status", {}).get("parents"), found["status"]
@@ -377,8 +399,9 @@ def test_events_tell_what_went_bad_and_what_healed(kube, shared, ns):
     kube.expect_condition("Backend", ns, "it", "Accepted", False, "SecretNotFound")
 
     def bad():
-        told = [e for e in events(kube, ns, "it") if e[0] == "Warning"]
-        assert told and told[0][1] == "SecretNotFound" and f"Secret {ns}/it does not exist" in told[0][2], told
+        warnings = [e for e in events(kube, ns, "it") if e[0] == "Warning"]
+        assert warnings and warnings[0][1] == "SecretNotFound", warnings
+        assert f"Secret {ns}/it does not exist" in warnings[0][2], warnings
         return True
 
     wait_for("an Event of the mistake", bad)
@@ -390,7 +413,7 @@ def test_events_tell_what_went_bad_and_what_healed(kube, shared, ns):
 
 
 def test_an_object_that_decodes_only_in_part_hurts_only_itself(kube, shared, ns):
-    """The definitions are served by the API server, so what it takes must be readable, or be told."""
+    """Every object that the API server accepts by the definitions must be readable, or be reported."""
     done = subprocess.run(["kubectl", "apply", "-f", "-"], capture_output=True, text=True, check=False,
                           input=yaml.safe_dump(route(ns, "it", shared, rules=[{"timeouts": {"request": "never"}}])))
     if done.returncode == 0:

@@ -45,21 +45,21 @@ use crate::{
     upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools},
 };
 
-/// How often idle connections are looked through.
+/// The interval at which idle connections are checked.
 const SWEEP: Duration = Duration::from_secs(15);
-/// How long letting go of the Lease may hold up the drain.
-const LET_GO: Duration = Duration::from_secs(2);
-/// The task that serves Gateways' ports; it is waited for when the process stops.
+/// How long the release of the Lease may delay the drain.
+const LEASE_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The task that serves Gateways' ports. Stopping waits for it.
 const LISTENERS: &str = "listeners";
-/// The task that writes to the cluster; it is waited for so that the Lease is free.
+/// The task that writes to the cluster. Stopping waits for it, so that the Lease is released.
 const WRITER: &str = "cluster writer";
-/// Stands in for keys that are not set while providers are simulated.
+/// The value of keys that are not set while providers are simulated.
 const SIMULATED_KEY: &str = "simulated-key";
 
-/// Does what the command line asks.
+/// Runs the command of the command line.
 ///
 /// # Errors
-/// When that can't be begun: a port of our own is taken, a directory can't be read.
+/// When the command can't start: a port is in use, or a directory can't be read.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => runtime(args.worker_threads)?.block_on(serve(*args)),
@@ -76,7 +76,7 @@ fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     builder.enable_all().build().context("start the runtime")
 }
 
-/// Done when the process is asked to stop.
+/// Waits for SIGTERM or SIGINT.
 async fn stop_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -125,7 +125,7 @@ fn check_crds(dir: &Path) -> anyhow::Result<ExitCode> {
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the debug views show.
+/// The source of the debug views.
 struct Debug {
     snapshots: Arc<Snapshots>,
     latest: Latest,
@@ -146,9 +146,11 @@ impl DebugSource for Debug {
     }
 }
 
-/// Serves until a signal. Order of starting: log, admin port (so that health can be asked), simulator, listeners,
-/// source, what is told to the cluster. Order of stopping: readiness off; a pause in which the pod leaves all endpoints and
-/// new connections are still taken; the Lease is let go; listeners drain; then everything else.
+/// Serves until a signal.
+///
+/// Order of starting: log, simulator, admin port (so that health checks are answered), listeners, cluster writer,
+/// source. Order of stopping: readiness goes off; in a pause the pod leaves all endpoints while new connections are
+/// still accepted; the Lease is released; listeners drain; then everything else stops.
 async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
@@ -156,7 +158,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let mut tasks = Tasks::default();
 
-    // First, because without a source there is no use in a port.
+    // The source is first, because a port is of no use without one.
     let source = source(&args).await?;
     let simulated = match args.simulator_address {
         Some(address) => Some(address),
@@ -207,9 +209,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
-    let (compiled, news) = watch::channel(None);
+    let (compiled, to_write) = watch::channel(None);
     let unpublish = CancellationToken::new();
-    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), news, metrics, unpublish.clone()));
+    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), to_write, metrics, unpublish.clone()));
     let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
     tasks.spawn("publisher", async move { Ok(publisher.run(updates).await) });
     let closed = stop.clone();
@@ -218,11 +220,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn("connection sweep", async move { sweep(&pools, closed).await });
     let closed = stop.clone();
     tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
-    let (told, closed) = (Arc::clone(&ready), stop.clone());
+    let (readiness, closed) = (Arc::clone(&ready), stop.clone());
     tasks.spawn("readiness", async move {
         // The first snapshot serves once its ports are bound.
         if served.wait_for(|generation| *generation > 0).await.is_ok() {
-            told.set_ready();
+            readiness.set_ready();
             tracing::info!("ready");
         }
         closed.cancelled().await;
@@ -231,19 +233,19 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     let outcome = tokio::select! {
         stopped = stop_signal() => stopped,
-        // A task that ends has failed: a source that is gone must not look like a quiet one.
+        // A task that ends has failed: a source that has ended must not look like one without changes.
         failure = tasks.failure() => Err(failure),
     };
     ready.set_draining();
     shared.leaving.store(true, Ordering::Relaxed);
     if outcome.is_ok() && args.drain_delay > 0 {
-        tracing::info!(seconds = args.drain_delay, "stopping: not ready any more; new connections are still taken");
+        tracing::info!(seconds = args.drain_delay, "stopping: not ready any more; new connections are still accepted");
         tokio::time::sleep(Duration::from_secs(args.drain_delay)).await;
     }
-    // Another replica writes from here on.
+    // Another replica may write from here on.
     unpublish.cancel();
-    let _ = tokio::time::timeout(LET_GO, tasks.ended(WRITER)).await;
-    tracing::info!("stopping: no new connections; replies under way may end");
+    let _ = tokio::time::timeout(LEASE_RELEASE_TIMEOUT, tasks.ended(WRITER)).await;
+    tracing::info!("stopping: no new connections; replies under way may finish");
     drain.cancel();
     tasks.ended(LISTENERS).await;
     stop.cancel();
@@ -268,7 +270,7 @@ fn settings(args: &RunArgs) -> Settings {
     }
 }
 
-/// What fetches credentials: nothing leaves the machine while providers are simulated.
+/// The fetcher of cloud credentials. It sends nothing to the network while providers are simulated.
 fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
     let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
@@ -284,7 +286,7 @@ async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow:
     Ok(address)
 }
 
-/// Where objects come from.
+/// The source of objects.
 enum Source {
     Files(Vec<PathBuf>, LoadOptions),
     Cluster(::kube::Client),
@@ -307,7 +309,7 @@ impl Source {
         }
     }
 
-    /// Where we are installed; `None` with files, and when no flag says that this is a pod of ours.
+    /// How Tollgate is installed; `None` with files, and without `--pod-name`.
     fn install(&self, args: &RunArgs) -> Option<Arc<Install>> {
         let Self::Cluster(client) = self else { return None };
         args.pod_name.as_ref()?;
@@ -335,12 +337,12 @@ impl Source {
     }
 }
 
-/// Writes to the cluster what is published, where we are installed in one; else waits for `stop`.
+/// Writes to the cluster what is published where Tollgate runs in a pod; else waits for `stop`.
 fn write_cluster(
     source: &Source,
     args: &RunArgs,
     install: Option<&Arc<Install>>,
-    news: watch::Receiver<Option<Arc<Published>>>,
+    published: watch::Receiver<Option<Arc<Published>>>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> impl Future<Output = anyhow::Result<Ended>> + use<> {
@@ -356,7 +358,7 @@ fn write_cluster(
             stop.cancelled().await;
             return Ok(Ended::Stopped);
         };
-        stopped(publish::run(client, news, replica, metrics, stop).await)
+        stopped(publish::run(client, published, replica, metrics, stop).await)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve: from a directory of manifests, or from the cluster of the pod or of KUBECONFIG.
     Run(Box<RunArgs>),
-    /// Answer like the providers do, to practise without spending tokens. See docs/simulator.md.
+    /// Answer like the providers, to practise without spending tokens. See docs/simulator.md.
     Simulate(SimulateArgs),
     /// Print, write or check the CustomResourceDefinitions.
     Crds(CrdsArgs),
@@ -47,7 +47,15 @@ pub struct RunArgs {
 
     /// Answer for every LLM provider with the built-in simulator. Nothing leaves the machine, and environment
     /// variables that Secrets name need not be set.
-    #[arg(long, env = "TOLLGATE_SIMULATE_PROVIDERS", value_parser = BoolishValueParser::new(), num_args = 0, action = ArgAction::Set, default_value_t = false, default_missing_value = "true")]
+    #[arg(
+        long,
+        env = "TOLLGATE_SIMULATE_PROVIDERS",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0,
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
     pub simulate_providers: bool,
 
     /// Where a simulator runs (`tollgate simulate`) that is to answer instead of the built-in one; for
@@ -55,9 +63,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_SIMULATOR_ADDRESS", requires = "simulate_providers")]
     pub simulator_address: Option<SocketAddr>,
 
-    /// Fetch images and documents also from private and local addresses, when a client gives a URL and the provider does
-    /// not fetch it itself. Only where every client may see what those addresses serve.
-    #[arg(long, env = "TOLLGATE_FETCH_PRIVATE_ADDRESSES", value_parser = BoolishValueParser::new(), num_args = 0, action = ArgAction::Set, default_value_t = false, default_missing_value = "true")]
+    /// Fetch images and documents also from private and local addresses, when a client gives a URL and the provider
+    /// does not fetch it itself. Use it only where every client may see what those addresses serve.
+    #[arg(
+        long,
+        env = "TOLLGATE_FETCH_PRIVATE_ADDRESSES",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0,
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
     pub fetch_private_addresses: bool,
 
     /// Where metrics, health and debug views are served.
@@ -88,7 +104,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_BACKEND_TIMEOUT", default_value_t = 600)]
     pub backend_timeout: u64,
 
-    /// Seconds a reply may be silent once it has begun, unless a policy says otherwise.
+    /// Seconds a reply may pause once it has begun, unless a policy sets another limit.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_IDLE_TIMEOUT", default_value_t = 300)]
     pub idle_timeout: u64,
 
@@ -96,17 +112,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECT_TIMEOUT", default_value_t = 5)]
     pub connect_timeout: u64,
 
-    /// Seconds that replies under way may take to end after SIGTERM.
+    /// Seconds that replies under way may take to finish after SIGTERM.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
 
-    /// Seconds after SIGTERM in which new connections are still taken, so that load balancers have time to notice that this
-    /// pod is not ready any more.
+    /// Seconds after SIGTERM in which new connections are still accepted, so that load balancers have time to notice
+    /// that this pod is not ready any more.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_DELAY", default_value_t = 0)]
     pub drain_delay: u64,
 
     /// This pod's name. Set by the chart; with it, and a cluster, Tollgate keeps statuses and the Services of Gateways.
-    /// Without it nothing is written.
+    /// Without it Tollgate writes nothing to the cluster.
     #[arg(long, value_name = "NAME", env = "TOLLGATE_POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: Option<String>,
 
@@ -119,19 +135,25 @@ pub struct RunArgs {
     pub service: String,
 
     /// The labels by which Services of Gateways select the pods of Tollgate.
-    #[arg(long, value_name = "LABEL=VALUE,...", env = "TOLLGATE_POD_SELECTOR", default_value = "app.kubernetes.io/name=tollgate", value_parser = selector)]
+    #[arg(
+        long,
+        value_name = "LABEL=VALUE,...",
+        env = "TOLLGATE_POD_SELECTOR",
+        default_value = "app.kubernetes.io/name=tollgate",
+        value_parser = selector
+    )]
     pub pod_selector: BTreeMap<String, String>,
 
-    /// How the log looks.
+    /// The format of the log.
     #[arg(long, value_name = "FORMAT", env = "TOLLGATE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogStyle,
 
-    /// What is logged, as in `info,tollgate::access=off`.
+    /// The filter of the log, as in `info,tollgate::access=off`.
     #[arg(long, value_name = "FILTER", env = "TOLLGATE_LOG", default_value = "info")]
     pub log: String,
 }
 
-/// `LABEL=VALUE,LABEL=VALUE` to labels. An empty selector would select every pod there is, so it is none.
+/// `LABEL=VALUE,LABEL=VALUE` to labels. An empty selector would select every pod, so it is an error.
 fn selector(text: &str) -> Result<BTreeMap<String, String>, String> {
     text.split(',')
         .map(|pair| match pair.trim().split_once('=') {
@@ -141,7 +163,7 @@ fn selector(text: &str) -> Result<BTreeMap<String, String>, String> {
         .collect()
 }
 
-/// How the log looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogStyle {
     /// One JSON object a line.

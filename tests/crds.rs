@@ -44,7 +44,7 @@ fn the_committed_files_are_the_generated_ones() {
 }
 
 #[test]
-fn the_yaml_says_what_the_types_say() {
+fn the_yaml_equals_the_types() {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&api::crds_yaml().unwrap()).unwrap();
     let expected: Vec<Value> = api::crds().iter().map(|crd| serde_json::to_value(crd).unwrap()).collect();
     assert_eq!(documents.len(), 3);
@@ -140,7 +140,7 @@ fn every_generation_of_manifests_is_accepted() {
 }
 
 #[test]
-fn every_mistake_is_refused_with_what_to_write() {
+fn every_mistake_is_refused_with_a_remedy() {
     let mut wrong = Vec::new();
     for (name, document) in documents("tests/crds/refused") {
         let expect = annotation(&document, "expect").unwrap_or_else(|| panic!("{name}: no `expect`"));
@@ -187,7 +187,7 @@ fn objects_survive_being_read_and_written() {
 }
 
 #[test]
-fn fields_that_are_not_acted_on_are_named() {
+fn unsupported_fields_are_reported_by_name() {
     let mut seen = 0;
     for (name, document) in documents("tests/crds/accepted") {
         let spec = document["spec"].clone();

@@ -23,7 +23,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words after `Reason::` in code.
+/// The identifiers after `Reason::` in code.
 fn reasons(code: &str) -> BTreeSet<&str> {
     let begins_word = |c: char| c.is_ascii_uppercase();
     let words = code.split("Reason::").skip(1).map(|rest| {
@@ -65,6 +65,7 @@ fn every_reason_that_is_written_is_explained() {
 fn reasons_are_found_in_code_and_manual() {
     let code = "if x { Reason::NotFound } else { f(Reason::Invalid, Reason::ALL, Reason::from(y)) }";
     assert_eq!(reasons(code), BTreeSet::from(["Invalid", "NotFound"]));
-    let manual = "# A\n### Reasons\n\n| reason | on |\n| --- | --- |\n| `One` | `b` |\n| `Two` | c |\n\n### More\n| `Three` | |\n";
+    let manual = "# A\n### Reasons\n\n| reason | on |\n| --- | --- |\n| `One` | `b` |\n| `Two` | c |\n\n### More\n| \
+        `Three` | |\n";
     assert_eq!(explained(manual), ["One", "Two"]);
 }

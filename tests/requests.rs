@@ -1,4 +1,4 @@
-//! What a client may send, and what of it arrives upstream: seen from outside.
+//! The requests that a client may send, and what arrives upstream, tested from outside the process.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
@@ -15,8 +15,6 @@ mod credentials;
 mod framing;
 #[path = "requests/lookups.rs"]
 mod lookups;
-#[path = "requests/odd_replies.rs"]
-mod odd_replies;
 #[path = "requests/passthrough.rs"]
 mod passthrough;
 #[path = "requests/paths.rs"]
@@ -25,3 +23,5 @@ mod paths;
 mod targets;
 #[path = "requests/translation.rs"]
 mod translation;
+#[path = "requests/unusual_replies.rs"]
+mod unusual_replies;

@@ -1,7 +1,7 @@
-//! Rules about the source that no compiler checks: the order of modules, the size of files, and that documents name
-//! only tests and files that exist.
+//! Rules about the source that no compiler checks: the order of modules, the size of files and lines, names, and that
+//! documents name only tests and files that exist.
 //!
-//! Each rule is a function from text to complaints, tried on bad text here before it is trusted on ours.
+//! Each rule is a function from text to complaints, and is tested on bad text here.
 
 use std::{
     fs, io,
@@ -175,7 +175,7 @@ fn identifier(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-// Rule 1: modules stand in dependency order
+// Rule 1: modules are in dependency order
 
 /// The modules of `lib.rs`, in its order.
 fn module_order(lib: &str) -> Vec<String> {
@@ -220,7 +220,7 @@ fn group_names(group: &str) -> Vec<&str> {
     names
 }
 
-/// Complaints about uses of modules that stand below the file's own in `order`.
+/// Complaints about uses of modules that come after the file's own in `order`.
 fn downward_uses(path: &str, text: &str, order: &[String]) -> Vec<String> {
     let place = |module: &str| order.iter().position(|own| own == module);
     let own = path.split_once("src/").map_or(path, |(_, below)| below).trim_end_matches(".rs");
@@ -229,7 +229,7 @@ fn downward_uses(path: &str, text: &str, order: &[String]) -> Vec<String> {
     let Some(own_place) = place(own) else { return Vec::new() };
     let code = without_tests(&code_only(text));
     let below = crate_names(&code).into_iter().filter(|name| place(name).is_some_and(|at| at > own_place));
-    below.map(|name| format!("{path}: `{own}` uses `crate::{name}`, which stands below it in lib.rs")).collect()
+    below.map(|name| format!("{path}: `{own}` uses `crate::{name}`, which comes after it in lib.rs")).collect()
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn long_files_are_found() {
     assert_eq!(too_long("f.rs", &tests), None);
 }
 
-// Rule 3: nothing unfinished
+// Rule 3: no unfinished code
 
 /// Complaints about macros that have no place in finished code.
 fn unfinished(path: &str, text: &str) -> Vec<String> {
@@ -320,7 +320,7 @@ fn unfinished_code_is_found() {
 
 /// The tests of a document: the backticked paths behind "Held by", with complaints about invariants without one.
 ///
-/// Invariants are the numbered items below a heading that says so.
+/// Invariants are the numbered items below a heading with that word.
 fn held_by(document: &str) -> (Vec<String>, Vec<String>) {
     let (mut tests, mut complaints) = (Vec::new(), Vec::new());
     for item in invariants(document) {
@@ -367,7 +367,7 @@ fn has_test(test: &str, files: &[File]) -> bool {
         let code = code_only(&file.text);
         let is_test = code.match_indices(&declaration).any(|(at, _)| {
             let before = code.get(..at).unwrap_or_default();
-            // Between an attribute and its function stand at most words such as `async`, and more attributes.
+            // Between an attribute and its function are at most keywords such as `async`, and more attributes.
             let attributes = before.rfind([';', '}', '{']).map_or(before, |end| before.get(end..).unwrap_or_default());
             attributes.contains("test]") || attributes.contains("test(")
         });
@@ -390,12 +390,14 @@ fn every_invariant_is_held_by_a_test() {
 
 #[test]
 fn invariants_without_a_test_are_found() {
-    let document = "# A\n1. Not this one.\n## Invariants\n1. It holds.\n   Held by `a::b::c` and `d`.\n2. Nobody holds\n   it.\n3. Held by hope.\n\nMore `text`.\n## Else\n4. Nor this.";
+    let document = "# A\n1. Not this one.\n## Invariants\n1. It holds.\n   Held by `a::b::c` and `d`.\n2. Nobody \
+        holds\n   it.\n3. Held by hope.\n\nMore `text`.\n## Else\n4. Nor this.";
     let (tests, complaints) = held_by(document);
     assert_eq!(tests, ["a::b::c", "d"]);
     assert_eq!(complaints.len(), 2, "{complaints:?}");
 
-    let text = "fn helper() {}\n#[cfg(test)]\nmod tests {\n #[test]\n #[ignore]\n fn one() {}\n #[tokio::test(start_paused = true)]\n async fn two() {}\n}";
+    let text = "fn helper() {}\n#[cfg(test)]\nmod tests {\n #[test]\n #[ignore]\n fn one() {}\n \
+        #[tokio::test(start_paused = true)]\n async fn two() {}\n}";
     let files = [File { path: "src/proxy/relay.rs".to_owned(), text: text.to_owned() }];
     let check = |test: &str, expected: bool| assert_eq!(has_test(test, &files), expected, "{test}");
     check("proxy::relay::tests::one", true);
@@ -449,6 +451,121 @@ fn relative_links_are_found() {
     let document = "See [a](docs/a.md) and [b](../b.md#part \"title\"), not [c](https://c.d/e) or [f](#f).\n\
         `[g](g.md)`\n```\n[h](h.md)\n```\n[i]: i.md\n![j](j.png)";
     assert_eq!(relative_links(document), ["docs/a.md", "../b.md", "i.md", "j.png"]);
+}
+
+// Rule 6: lines stay narrow
+
+/// Columns that a line may have.
+const MAX_COLUMNS: usize = 120;
+
+/// Folders and documents whose lines are still too wide. Only removals from this list are allowed.
+const STILL_WIDE: [&str; 12] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "README.md",
+    "benches",
+    "crates",
+    "docs/simulator.md",
+    "examples",
+    "src/api",
+    "src/compile",
+    "src/provider",
+    "src/proxy",
+    "src/simulator",
+];
+
+/// Complaints about lines with too many columns. In Markdown, table rows and fenced output are skipped: they can't be
+/// broken.
+fn too_wide(path: &str, text: &str) -> Vec<String> {
+    let is_document = Path::new(path).extension().is_some_and(|extension| extension == "md");
+    let (mut complaints, mut fenced) = (Vec::new(), false);
+    for (index, line) in text.lines().enumerate() {
+        fenced ^= is_document && line.trim_start().starts_with("```");
+        let can_break = !is_document || !(fenced || line.starts_with('|'));
+        if can_break && line.chars().count() > MAX_COLUMNS {
+            complaints.push(format!("{path}:{}: more than {MAX_COLUMNS} columns", index + 1));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn lines_stay_narrow() {
+    let is_still_wide = |path: &str| STILL_WIDE.iter().any(|wide| Path::new(path).starts_with(wide));
+    let mut all: Vec<File> = ["src", "crates", "tests"].iter().flat_map(|folder| files(folder, "rs")).collect();
+    all.extend(["docs", "e2e", "examples"].iter().flat_map(|folder| files(folder, "md")));
+    all.extend(["e2e", "tests"].iter().flat_map(|folder| files(folder, "py")));
+    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    all.extend(top.iter().filter_map(|name| file(&root().join(name))));
+    all.retain(|file| !is_still_wide(&file.path));
+    assert!(all.len() > 100, "the source was not found");
+    assert_none(&all.iter().flat_map(|file| too_wide(&file.path, &file.text)).collect::<Vec<_>>());
+}
+
+#[test]
+fn wide_lines_are_found() {
+    let line = |columns: usize| format!("first\n{}\nlast\n", "\u{e9}".repeat(columns));
+    assert_eq!(too_wide("f.rs", &line(MAX_COLUMNS)), [""; 0]);
+    assert_eq!(too_wide("f.rs", &line(MAX_COLUMNS + 1)), ["f.rs:2: more than 120 columns"]);
+    let row = format!("| {} |", "x".repeat(MAX_COLUMNS));
+    let fenced = format!("```json\n{}\n```\n", line(MAX_COLUMNS + 1));
+    for (text, in_document) in [(&row, 0), (&fenced, 0), (&format!("{fenced}{}", line(MAX_COLUMNS + 1)), 1)] {
+        assert_eq!(too_wide("d.md", text).len(), in_document, "{text}");
+        assert!(!too_wide("f.rs", text).is_empty(), "{text}");
+    }
+}
+
+// Rule 7: names are the field's terms
+
+/// Names of types that were replaced by standard terms. More are added as they go, none is removed.
+const PRIVATE_WORDS: [&str; 21] = [
+    "Account",
+    "Chosen",
+    "Done",
+    "Dropped",
+    "Fail",
+    "Job",
+    "Lost",
+    "Maker",
+    "Misunderstood",
+    "Opened",
+    "Pen",
+    "Question",
+    "Reading",
+    "Signed",
+    "Teller",
+    "Told",
+    "Understood",
+    "Way",
+    "Weighted",
+    "Went",
+    "Words",
+];
+
+/// Complaints about types that are declared under a private word.
+fn private_words(path: &str, text: &str) -> Vec<String> {
+    let declared = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().filter(|word| !word.starts_with("pub"));
+        let is_type = matches!(words.next()?, "struct" | "enum" | "trait" | "type" | "union");
+        Some(identifier(words.next()?)).filter(|_| is_type)
+    });
+    let private = declared.filter(|name| PRIVATE_WORDS.contains(name));
+    private.map(|name| format!("{path}: `{name}` is not the standard term")).collect()
+}
+
+#[test]
+fn names_are_standard_terms() {
+    let all = ["src", "crates"].iter().flat_map(|folder| files(folder, "rs"));
+    assert_none(&all.flat_map(|file| private_words(&file.path, &file.text)).collect::<Vec<_>>());
+}
+
+#[test]
+fn private_words_are_found() {
+    let check = |text: &str, expected: usize| assert_eq!(private_words("f.rs", text).len(), expected, "{text}");
+    check("struct Told;", 1);
+    check("pub(super) enum Went {", 1);
+    check("    pub type Way<'a> = &'a str;\ntrait Pen {}", 2);
+    check("struct ToldOnce;\nenum Transition { Told }\n// struct Told", 0);
 }
 
 #[test]

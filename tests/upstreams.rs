@@ -1,10 +1,12 @@
-//! What providers and servers may do, and what a client sees of it: seen from outside.
+//! The behaviour of providers and servers, and what a client sees of it, tested from outside the process.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 
 mod common;
 
+#[path = "upstreams/cancellation.rs"]
+mod cancellation;
 #[path = "upstreams/credentials.rs"]
 mod credentials;
 #[path = "upstreams/drain.rs"]
@@ -13,14 +15,12 @@ mod drain;
 mod failover;
 #[path = "upstreams/failures.rs"]
 mod failures;
-#[path = "upstreams/gone.rs"]
-mod gone;
 #[path = "upstreams/http2.rs"]
 mod http2;
-#[path = "upstreams/kept.rs"]
-mod kept;
-#[path = "upstreams/plain.rs"]
-mod plain;
+#[path = "upstreams/keep_alive.rs"]
+mod keep_alive;
+#[path = "upstreams/plain_servers.rs"]
+mod plain_servers;
 #[path = "upstreams/replies.rs"]
 mod replies;
 #[path = "upstreams/streams.rs"]

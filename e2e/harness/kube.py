@@ -37,7 +37,7 @@ KINDS = {
     "GatewayParameters": (KGATEWAY_API, "gatewayparameters", True),
 }
 
-# As `kubectl` is told which kind is meant, where the bare name could be another group's.
+# The names of kinds for `kubectl`, where the bare name could be another group's.
 RESOURCES = {
     "Gateway": "gateways.gateway.networking.k8s.io",
     "HTTPRoute": "httproutes.gateway.networking.k8s.io",
@@ -49,7 +49,7 @@ RESOURCES = {
 
 
 class ApiError(Exception):
-    """The API server's refusal, in its own words."""
+    """The API server's refusal, with its message."""
 
     def __init__(self, status, message):
         super().__init__(f"{status}: {message}")
@@ -58,7 +58,9 @@ class ApiError(Exception):
 
 
 def wait_for(what, probe, timeout=10.0, interval=0.05):
-    """What `probe` returns once it is true. An AssertionError in it counts as "not yet", and is told when time is up."""
+    """What `probe` returns once it is true. An AssertionError in it counts as "not yet".
+
+    The last one is reported when time is up."""
     started = time.monotonic()
     last = None
     while True:
@@ -135,7 +137,7 @@ class Kube:
             except (OSError, http.client.HTTPException):
                 connection.close()
                 self.local.connection = None
-                # A connection that was kept open may have been closed meanwhile.
+                # A keep-alive connection may have been closed meanwhile.
                 if attempt == 2:
                     raise
         try:
@@ -213,17 +215,19 @@ class Kube:
         generation = found["metadata"]["generation"]
         return {c["type"]: {**c, "generation": generation} for c in conditions}
 
-    def expect_condition(self, kind, namespace, name, condition, status, reason=None, message=None, timeout=10, **where):
-        """Waits for a condition with this status, reason, and part of the message, of the object's present generation."""
+    def expect_condition(
+        self, kind, namespace, name, condition, status, reason=None, message=None, timeout=10, **where
+    ):
+        """Waits for a condition with this status, reason, and part of the message, of the current generation."""
 
         def probe():
             conditions = self.conditions(kind, namespace, name, **where)
             assert condition in conditions, f"has {conditions}"
             found = conditions[condition]
-            told = f"{found['status']} {found['reason']} {found.get('message', '')!r}"
-            assert found["status"] == str(status), told
-            assert reason is None or found["reason"] == reason, told
-            assert message is None or message in found.get("message", ""), told
+            seen = f"{found['status']} {found['reason']} {found.get('message', '')!r}"
+            assert found["status"] == str(status), seen
+            assert reason is None or found["reason"] == reason, seen
+            assert message is None or message in found.get("message", ""), seen
             assert found.get("observedGeneration") == found["generation"], f"observedGeneration: {found}"
             return found
 

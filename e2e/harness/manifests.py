@@ -17,7 +17,10 @@ def backend(ns, name, spec=None, provider="openai", auth=None, host=SIMULATOR, p
     if spec is None:
         auth = auth or {"kind": "SecretRef", "secretRef": {"name": name}}
         one = {"authToken": auth, **({"model": model} if model else {})}
-        spec = {"type": "AI", "ai": {"llm": {"hostOverride": {"host": host, "port": port}, "provider": {provider: one}}}}
+        spec = {
+            "type": "AI",
+            "ai": {"llm": {"hostOverride": {"host": host, "port": port}, "provider": {provider: one}}},
+        }
     return {"apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
             "metadata": {"name": name, "namespace": ns}, "spec": spec}
 
@@ -53,7 +56,9 @@ def http_listener(port=8080, name="http", **more):
     return {"name": name, "protocol": "HTTP", "port": port, "allowedRoutes": {"namespaces": {"from": "All"}}, **more}
 
 
-def gateway(ns, name, listeners=None, port=8080, gateway_class="tollgate", parameters_name=None, infrastructure=None, **spec):
+def gateway(
+    ns, name, listeners=None, port=8080, gateway_class="tollgate", parameters_name=None, infrastructure=None, **spec
+):
     infrastructure = dict(infrastructure or {})
     if parameters_name:
         infrastructure["parametersRef"] = {
@@ -100,7 +105,7 @@ class GatewayHandle:
 
 
 def serve(kube, ns, name="gw", port=8080, **more):
-    """Applies a Gateway whose Service is of type ClusterIP, so that it needs nobody else's address."""
+    """Applies a Gateway whose Service is of type ClusterIP, so that it needs no load balancer."""
     kube.apply(parameters(ns, f"{name}-parameters", type="ClusterIP"),
                gateway(ns, name, port=port, parameters_name=f"{name}-parameters", **more))
     return GatewayHandle(kube, ns, name, port)

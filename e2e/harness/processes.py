@@ -46,7 +46,7 @@ class ApiServer:
         self.stopped = None
 
     def freeze(self):
-        """It takes connections and answers nothing: the unkind way to be gone."""
+        """A stopped process accepts connections and never answers, which is the hardest kind of outage."""
         os.kill(self.pid, signal.SIGSTOP)
         self.stopped = "frozen"
 

@@ -30,7 +30,9 @@ def request(host, port, path, body=None, headers=None, method=None, timeout=15):
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     payload = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
     try:
-        connection.request(method or ("POST" if payload is not None else "GET"), path, payload, {**JSON, **(headers or {})})
+        connection.request(
+            method or ("POST" if payload is not None else "GET"), path, payload, {**JSON, **(headers or {})}
+        )
         reply = connection.getresponse()
         return Reply(reply.status, reply.headers, reply.read().decode(errors="replace"))
     finally:
@@ -106,11 +108,11 @@ class Load:
             connection.close()
 
     def reach(self, more):
-        """Waits until so many more requests were served: proof that traffic goes on. Fails when it stands still."""
+        """Waits until so many more requests were served: the sign that traffic goes on. Fails when it stops."""
         goal = self.served + more
         deadline = time.monotonic() + 30
         while self.served < goal:
-            assert time.monotonic() < deadline, f"traffic stands still at {self.served}: {dict(self.failures)}"
+            assert time.monotonic() < deadline, f"traffic has stopped at {self.served}: {dict(self.failures)}"
             time.sleep(0.02)
 
     def stop(self):

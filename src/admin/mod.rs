@@ -1,12 +1,12 @@
-//! Operators' views on a port of their own: metrics, health and what the gateway has made of its objects.
+//! Operators' views on a separate port: metrics, health and the state of objects.
 //!
 //! | path | answers |
 //! | --- | --- |
 //! | `/metrics` | Prometheus' text format |
-//! | `/healthz` | 200 while the process lives |
+//! | `/healthz` | 200 while the process runs |
 //! | `/readyz` | 200 when requests are served, else 503 and why |
 //! | `/debug/snapshot` | the snapshot that is served, without secrets |
-//! | `/debug/objects` | what became of each object, with file and line of what was rejected |
+//! | `/debug/objects` | the state of each object, with file and line of rejected documents |
 
 use std::{
     io,
@@ -30,18 +30,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 
-/// How long a reply may take once the port is to close. Nothing here takes longer; a client that reads nothing might.
+/// How long a reply may take once the port closes. A client that does not read could delay it longer.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What `/debug` shows. Neither may hold any part of a Secret.
+/// The source of the `/debug` views. Neither view may hold any part of a Secret.
 pub trait DebugSource: Send + Sync {
     /// The snapshot that is served.
     fn snapshot_json(&self) -> Value;
-    /// What compile has to say about each object, and what was rejected.
+    /// The reports of compile about each object, and rejected documents.
     fn reports_json(&self) -> Value;
 }
 
-/// Whether requests are served, told by the parts that know.
+/// Whether requests are served. The parts of the process that know it set it.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 
@@ -51,7 +51,7 @@ impl Readiness {
 
     /// The first snapshot serves. Has no effect while draining.
     pub fn set_ready(&self) {
-        // A late first snapshot must not call off a drain.
+        // A late first snapshot must not end a drain.
         let _ = self.0.compare_exchange(0, Self::READY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
@@ -64,7 +64,7 @@ impl Readiness {
     ///
     /// # Errors
     ///
-    /// Why they are not, in a word.
+    /// The reason why they are not.
     pub fn get(&self) -> Result<(), &'static str> {
         match self.0.load(Ordering::Relaxed) {
             Self::READY => Ok(()),
@@ -74,7 +74,7 @@ impl Readiness {
     }
 }
 
-/// What the admin port shows.
+/// The state of the admin port.
 #[derive(Clone)]
 pub struct AdminState {
     /// All metrics.

@@ -40,7 +40,7 @@ impl Admin {
     }
 
     /// Status, head and body of a reply.
-    async fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
+    async fn request(&self, method: &str, path: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -54,29 +54,29 @@ impl Admin {
 #[tokio::test]
 async fn pages_are_served() {
     let admin = Admin::start().await;
-    let (status, head, body) = admin.ask("GET", "/metrics").await;
+    let (status, head, body) = admin.request("GET", "/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
     assert!(body.contains("tollgate_build_info{"), "{body}");
-    assert_eq!(admin.ask("GET", "/healthz").await.2, "ok\n");
-    let (_, head, body) = admin.ask("GET", "/debug/snapshot").await;
+    assert_eq!(admin.request("GET", "/healthz").await.2, "ok\n");
+    let (_, head, body) = admin.request("GET", "/debug/snapshot").await;
     assert!(head.contains("content-type: application/json"), "{head}");
     assert_eq!(body, "{\n  \"generation\": 3\n}\n");
-    assert!(admin.ask("GET", "/debug/objects").await.2.contains("\"objects\""));
-    let index = admin.ask("GET", "/").await.2;
+    assert!(admin.request("GET", "/debug/objects").await.2.contains("\"objects\""));
+    let index = admin.request("GET", "/").await.2;
     for path in ["/metrics", "/healthz", "/readyz", "/debug/snapshot", "/debug/objects"] {
         assert!(index.contains(path));
-        assert_eq!(admin.ask("HEAD", path).await.2, "", "{path}");
+        assert_eq!(admin.request("HEAD", path).await.2, "", "{path}");
     }
-    assert_eq!(admin.ask("POST", "/metrics").await.0, 405);
-    assert_eq!(admin.ask("GET", "/nothing").await.0, 404);
+    assert_eq!(admin.request("POST", "/metrics").await.0, 405);
+    assert_eq!(admin.request("GET", "/nothing").await.0, 404);
 }
 
 #[tokio::test]
-async fn readiness_says_why_not() {
+async fn unreadiness_has_a_reason() {
     let admin = Admin::start().await;
     let check = async |status, word: &str| {
-        let reply = admin.ask("GET", "/readyz").await;
+        let reply = admin.request("GET", "/readyz").await;
         assert_eq!((reply.0, reply.2.trim()), (status, word));
     };
     check(503, "starting").await;
@@ -85,16 +85,16 @@ async fn readiness_says_why_not() {
     admin.ready.set_draining();
     admin.ready.set_ready();
     check(503, "draining").await;
-    assert_eq!(admin.ask("GET", "/healthz").await.0, 200);
+    assert_eq!(admin.request("GET", "/healthz").await.0, 200);
 }
 
 #[tokio::test]
-async fn the_port_closes_though_a_client_says_nothing() {
+async fn the_port_closes_despite_a_silent_client() {
     let admin = Admin::start().await;
     let mut idle = TcpStream::connect(admin.addr).await.unwrap();
     // Half a request: the server waits for the rest.
     idle.write_all(b"GET /metrics HTTP/1.1\r\n").await.unwrap();
-    assert_eq!(admin.ask("GET", "/healthz").await.0, 200);
+    assert_eq!(admin.request("GET", "/healthz").await.0, 200);
     admin.cancel.cancel();
     admin.task.await.unwrap().unwrap();
     assert!(TcpStream::connect(admin.addr).await.is_err());

@@ -1,4 +1,4 @@
-//! Objects to what is served and what is told.
+//! Compiles objects, and publishes the snapshot and the reports.
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +18,17 @@ use crate::{
     telemetry::operator::ObjectStates,
 };
 
-/// What was published last.
+/// The last published state.
 pub(super) type Latest = Arc<ArcSwapOption<Published>>;
 
-/// Compiles objects and publishes what comes of it.
+/// Compiles objects and publishes the result.
 pub(super) struct Publisher {
     pub env: Env,
     pub snapshots: Arc<Snapshots>,
     pub latest: Latest,
-    /// The generation of the snapshot, for those who bind ports.
+    /// The generation of the snapshot, for the listeners.
     pub changed: watch::Sender<u64>,
-    /// For those who write to the cluster.
+    /// The published state, for the cluster writer.
     pub published: watch::Sender<Option<Arc<Published>>>,
 }
 
@@ -43,20 +43,20 @@ impl Publisher {
                     Ok(()) => false,
                     Err(_) => return Ended::InputClosed,
                 },
-                // What is said about Backends is out of date; objects are as they were. Ends no earlier than `env`.
+                // Reports about Backends are out of date; objects have not changed. The sender lives as long as `env`.
                 Ok(()) = credentials.changed() => true,
             };
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());
             if let Some(last) = self.latest.load_full().filter(|last| !anew && same(&last.objects, &objects)) {
-                // Statuses have changed, perhaps because we wrote them: whoever writes them has to see that.
-                self.tell(Published { objects, ..Published::clone(&last) });
+                // Only statuses have changed, perhaps by our own writes. The cluster writer needs the new versions.
+                self.send(Published { objects, ..Published::clone(&last) });
                 continue;
             }
             generation += 1;
             let env = self.env.clone();
             let input = Arc::clone(&objects);
-            // Off the threads that serve: thousands of routes take milliseconds.
+            // Compile runs on a blocking thread, because thousands of routes take milliseconds.
             let compile = tokio::task::spawn_blocking(move || {
                 let start = Instant::now();
                 let compiled = compile::compile(&input, &env, generation);
@@ -77,7 +77,7 @@ impl Publisher {
         let rejected = objects.rejected.iter().map(|r| r.kind);
         metrics.config.published(generation, counts(&objects), rejected, took, SystemTime::now());
         metrics.operator.objects(states(&reports, &objects.rejected));
-        self.tell(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
+        self.send(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
         self.changed.send_replace(generation);
         tracing::info!(
             generation,
@@ -86,14 +86,14 @@ impl Publisher {
         );
     }
 
-    fn tell(&self, published: Published) {
+    fn send(&self, published: Published) {
         let published = Arc::new(published);
         self.latest.store(Some(Arc::clone(&published)));
         self.published.send_replace(Some(published));
     }
 }
 
-/// Whether compile would see no difference. Revision 0 is of a source that does not count.
+/// Whether compile would see no difference. Revision 0 marks a source without revisions.
 const fn same(last: &Objects, new: &Objects) -> bool {
     new.revision != 0 && new.revision == last.revision
 }
@@ -112,7 +112,7 @@ fn states(reports: &Reports, rejected: &[Rejected]) -> BTreeMap<Kind, ObjectStat
     states
 }
 
-/// Logs what is wrong, and what no longer is: once each, not with every change.
+/// Logs problems that are new and problems that are solved, once each.
 fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>) {
     for document in rejected.iter().filter(|r| previous.is_none_or(|p| !p.objects.rejected.contains(r))) {
         let kind = document.kind.map(Kind::as_str);
@@ -128,9 +128,9 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         if object.problems().next().is_none() && before.is_some_and(|b| b.problems().next().is_some()) {
             tracing::info!(kind = object.kind.as_str(), object = name, "healed");
         }
-        // A report may differ in a count alone.
+        // A report may differ only in a count.
         let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
-        // How a Gateway begins is no mistake of anyone.
+        // The first state of a Gateway is no problem.
         let begins = |problem: &&compile::Condition| problem.reason == Reason::Pending;
         for problem in object.problems().filter(|problem| !known(problem) && !begins(problem)) {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! The tasks of the process, and the reason for which it ends when nobody asked it to.
+//! The tasks of the process, and the failure that ends it.
 
 use std::{collections::HashMap, future::Future};
 
@@ -8,9 +8,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 /// How a task ended without an error.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It was asked to stop. Without a request to stop this is a failure: nothing must stop working unnoticed.
+    /// It was asked to stop. Without a request to stop this is a failure, because no task may stop unnoticed.
     Stopped,
-    /// The task that sends its input has ended. That other task has the reason, so this one is none.
+    /// The task that sends its input has ended. That other task has the cause, so this one is no failure.
     InputClosed,
 }
 
@@ -32,10 +32,10 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// Waits for the first failure: an error, a panic, or an end that nobody asked for.
+    /// Waits for the first failure: an error, a panic, or an end without a request to stop.
     ///
-    /// Tasks end together, in any order: when a source fails its channel closes, and the tasks behind it end well. Those
-    /// are passed over until the one with the reason is here.
+    /// Tasks end together, in any order: when a source fails its channel closes, and the tasks behind it end well.
+    /// Those are skipped until the one with the cause has ended.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
         while let Some((name, ended)) = self.next().await {
             match ended {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_that_nobody_asked_for_is_a_failure() {
+    async fn an_end_without_a_request_to_stop_is_a_failure() {
         let mut tasks = Tasks::default();
         tasks.spawn("admin port", std::future::pending());
         tasks.spawn("listeners", async { Ok(Ended::Stopped) });
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_failure_with_its_words() {
+    async fn a_panic_is_a_failure_with_its_message() {
         let mut tasks = Tasks::default();
         tasks.spawn("publisher", async { panic!("number {}", 7) });
         let error = format!("{:#}", tasks.failure().await);

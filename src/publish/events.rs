@@ -1,6 +1,6 @@
-//! Events: what `kubectl describe` shows below an object when one of its conditions goes bad or heals.
+//! Events, which `kubectl describe` shows below an object when one of its conditions goes bad or heals.
 //!
-//! They come from comparing with the status that is in the object, so a new leader repeats nothing.
+//! They are made by comparing with the status that is in the object, so a new leader repeats none.
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -18,7 +18,7 @@ const MAX_NOTE: usize = 1024;
 /// The longest name that the API takes, less what is put behind an object's name.
 const MAX_NAME: usize = 253 - 17;
 
-/// A condition of ours that goes bad, is bad for another reason, or heals.
+/// A condition that goes bad, is bad for another reason, or heals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Transition {
     pub warning: bool,
@@ -30,9 +30,9 @@ pub(super) struct Transition {
     pub note: String,
 }
 
-/// What has happened between `present` and `wanted`. `scope` says whose conditions they are when they are not the
+/// The changes from `present` to `wanted`. `scope` says whose conditions they are when they are not the
 /// object's own, such as `listener http`.
-pub(super) fn transitions<'a>(
+pub(super) fn find_transitions<'a>(
     scope: &'a str,
     present: &'a [Written],
     wanted: &'a [Condition],
@@ -42,10 +42,10 @@ pub(super) fn transitions<'a>(
         let was_bad = old.is_some_and(|old| is_problem(old, new));
         let bad = new.is_problem();
         let same_reason = old.is_some_and(|old| old.reason == new.reason.as_str());
-        // That something begins is told by what it comes to.
+        // A beginning is not reported; the state that follows it is.
         let begins = new.reason == Reason::Pending;
-        let news = if bad { (!was_bad || !same_reason) && !begins } else { was_bad };
-        news.then(|| Transition {
+        let has_changed = if bad { (!was_bad || !same_reason) && !begins } else { was_bad };
+        has_changed.then(|| Transition {
             warning: bad && !is_passing(new.reason),
             action: new.kind.as_str(),
             reason: new.reason.as_str(),
@@ -54,7 +54,7 @@ pub(super) fn transitions<'a>(
     })
 }
 
-/// Drops what says nothing that another of `transitions` doesn't: one mistake often makes several conditions bad.
+/// Removes transitions that repeat the note of another: one mistake often makes several conditions bad.
 pub(super) fn dedup(transitions: &mut Vec<Transition>) {
     let mut kept: Vec<Transition> = Vec::with_capacity(transitions.len());
     for transition in transitions.drain(..) {
@@ -70,13 +70,13 @@ fn is_problem(old: &Written, new: &Condition) -> bool {
     let status = match old.status.as_str() {
         "True" => true,
         "False" => false,
-        // Nobody had looked yet.
+        // No controller had looked at the object yet.
         _ => return false,
     };
     Condition::new(new.kind, status, new.reason, "").is_problem()
 }
 
-/// Whether a reason is how things begin, and no mistake of anyone.
+/// Whether a reason is a normal beginning and no mistake.
 const fn is_passing(reason: Reason) -> bool {
     matches!(reason, Reason::Pending | Reason::Waiting | Reason::AddressNotAssigned)
 }
@@ -97,7 +97,7 @@ fn note(scope: &str, condition: &Condition) -> String {
     note
 }
 
-/// The Event that tells of a transition. Cluster-scoped objects have theirs in the namespace `default`.
+/// The Event that reports a transition. Cluster-scoped objects have theirs in the namespace `default`.
 pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replica: &str, now: Timestamp) -> Event {
     let name = regarding.name.as_deref().unwrap_or_default();
     let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();

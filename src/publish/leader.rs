@@ -1,9 +1,10 @@
-//! Who writes: the replica that holds a Lease.
+//! Leader election: the replica that holds the Lease writes to the cluster.
 //!
-//! The algorithm is that of Kubernetes' own components. A candidate takes the Lease when the record in it has not changed
-//! for as long as the record says it holds, **by the candidate's own clock**: times in the record are for people, so clocks
-//! that differ between nodes do no harm. Every write is guarded by the version that was read, so that of two candidates one
-//! wins. A leader that could not renew for [`Timing::deadline`], which is shorter than the Lease holds, stops to write.
+//! The algorithm is that of client-go's `leaderelection`. A candidate takes the Lease when the record in it has not
+//! changed for the record's lease duration, **by the candidate's own clock**. The times in the record are for people,
+//! so clocks that differ between nodes do no harm. Every write carries the resource version that was read, so that one
+//! of two candidates wins. A leader that could not renew for [`ElectionTiming::renew_deadline`] stops writing. The
+//! renew deadline is shorter than the lease duration, so that the old leader has stopped before a new one begins.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,62 +22,63 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::ObjectKey,
-    source::kube::words,
+    source::kube::error_summary,
     telemetry::{Metrics, operator::WriteOutcome},
 };
 
 /// The times of an election.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    /// How long a record holds after it was last seen to change.
-    pub holds: Duration,
-    /// How long a leader goes on without having renewed. Shorter than `holds`, so that it has stopped before another begins.
-    pub deadline: Duration,
-    /// Pause between two looks, or two renewals.
-    pub retry: Duration,
+pub(super) struct ElectionTiming {
+    /// How long a record is valid after it was last seen to change.
+    pub lease_duration: Duration,
+    /// How long a leader goes on without having renewed. It is shorter than `lease_duration`, so that the leader has
+    /// stopped before another begins.
+    pub renew_deadline: Duration,
+    /// Pause between two reads, or two renewals.
+    pub retry_period: Duration,
     /// How long one request may take.
-    pub request: Duration,
+    pub request_timeout: Duration,
 }
 
-/// Somewhat shorter than what Kubernetes' own components use: with two seconds to see a renewal and two to look again,
-/// another leads at most 15 seconds after a leader has vanished.
-pub(super) const TIMING: Timing = Timing {
-    holds: Duration::from_secs(11),
-    deadline: Duration::from_secs(8),
-    retry: Duration::from_secs(2),
-    request: Duration::from_secs(5),
+/// The times that Tollgate uses. They are somewhat shorter than those of Kubernetes' own components: with two seconds
+/// to see a renewal and two to read again, another replica leads at most 15 seconds after a leader has vanished.
+pub(super) const ELECTION_TIMING: ElectionTiming = ElectionTiming {
+    lease_duration: Duration::from_secs(11),
+    renew_deadline: Duration::from_secs(8),
+    retry_period: Duration::from_secs(2),
+    request_timeout: Duration::from_secs(5),
 };
 
 /// What to do with the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is none.
+    /// The Lease does not exist.
     Create,
-    /// It is free, or its holder has let it expire.
+    /// The Lease is free, or its holder has let it expire.
     Take,
-    /// It is ours.
+    /// This replica holds the Lease.
     Renew,
-    /// Another holds it.
+    /// Another replica holds the Lease.
     Wait,
 }
 
-/// What one candidate knows. No IO: times are told to it.
-pub(super) struct Candidate {
+/// The state of one candidate. It does no IO, and the current time is passed in.
+pub(super) struct LeaderElector {
     identity: String,
-    timing: Timing,
+    timing: ElectionTiming,
     /// The Lease as it was last seen, and when its record was first seen to be this.
     seen: Option<(Lease, Instant)>,
     /// When the last renewal that succeeded was begun; `None` while another leads.
     renewed: Option<Instant>,
 }
 
-impl Candidate {
-    pub(super) const fn new(identity: String, timing: Timing) -> Self {
+impl LeaderElector {
+    pub(super) const fn new(identity: String, timing: ElectionTiming) -> Self {
         Self { identity, timing, seen: None, renewed: None }
     }
 
-    /// The API server has shown the Lease, or that there is none.
-    pub(super) fn see(&mut self, lease: Option<Lease>, now: Instant) {
+    /// Takes in the Lease as the API server returned it; `None` when there is none.
+    pub(super) fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         self.seen = lease.map(|lease| {
             let since = self.seen.as_ref().filter(|(old, _)| old.spec == lease.spec).map_or(now, |(_, since)| *since);
             (lease, since)
@@ -86,22 +88,23 @@ impl Candidate {
         }
     }
 
-    /// What was written is in the Lease now. `begun` is when the request was sent.
-    pub(super) fn wrote(&mut self, lease: Lease, begun: Instant) {
+    /// Takes in the Lease that was written. `begun` is when the request was sent.
+    pub(super) fn record_written(&mut self, lease: Lease, begun: Instant) {
         self.seen = Some((lease, begun));
         self.renewed = Some(begun);
     }
 
-    /// Until when we lead if nothing is renewed; `None` when we don't lead, or no more.
+    /// The time until which this replica leads without another renewal; `None` when it does not lead.
     pub(super) fn leads_until(&self, now: Instant) -> Option<Instant> {
-        self.renewed.map(|at| at + self.timing.deadline).filter(|until| now < *until)
+        self.renewed.map(|at| at + self.timing.renew_deadline).filter(|until| now < *until)
     }
 
-    /// Whether we lead. From the deadline on we don't, until a renewal succeeds.
-    pub(super) fn leads(&self, now: Instant) -> bool {
+    /// Whether this replica leads. It no longer does from the renew deadline on, until a renewal succeeds.
+    pub(super) fn is_leader(&self, now: Instant) -> bool {
         self.leads_until(now).is_some()
     }
 
+    /// The next step of the election.
     pub(super) fn step(&self, now: Instant) -> Step {
         let Some((lease, since)) = &self.seen else { return Step::Create };
         if self.holds_record() {
@@ -109,8 +112,8 @@ impl Candidate {
         }
         let spec = lease.spec.as_ref();
         let free = holder(lease).is_empty();
-        let holds = spec.and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
-        let expires = *since + holds.map_or(self.timing.holds, Duration::from_secs);
+        let duration = spec.and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
+        let expires = *since + duration.map_or(self.timing.lease_duration, Duration::from_secs);
         if free || now >= expires { Step::Take } else { Step::Wait }
     }
 
@@ -129,8 +132,10 @@ impl Candidate {
         };
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            // Whole seconds; tests have shorter ones, and a Lease must hold for something.
-            lease_duration_seconds: Some(i32::try_from(self.timing.holds.as_secs()).unwrap_or(i32::MAX).max(1)),
+            // The API takes whole seconds, at least one. Tests use shorter durations.
+            lease_duration_seconds: Some(
+                i32::try_from(self.timing.lease_duration.as_secs()).unwrap_or(i32::MAX).max(1),
+            ),
             acquire_time,
             renew_time: Some(MicroTime(now)),
             lease_transitions,
@@ -139,8 +144,8 @@ impl Candidate {
         lease
     }
 
-    /// The Lease to write when we stop, so that another takes it at once; `None` when it isn't ours.
-    pub(super) fn release(&self, key: &ObjectKey, now: Timestamp) -> Option<Lease> {
+    /// The Lease to write when this replica stops, so that another takes it at once; `None` when another holds it.
+    pub(super) fn released_lease(&self, key: &ObjectKey, now: Timestamp) -> Option<Lease> {
         self.holds_record().then(|| {
             let mut lease = self.lease(key, Step::Renew, now);
             if let Some(spec) = &mut lease.spec {
@@ -160,75 +165,81 @@ fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
-/// The loop around a [`Candidate`].
+/// The loop that runs a [`LeaderElector`] against the API server.
 pub(super) struct Election {
     api: Api<Lease>,
     key: ObjectKey,
-    candidate: Candidate,
+    elector: LeaderElector,
     metrics: Arc<Metrics>,
     /// Whether the Lease has to be read before it is written.
     stale: bool,
-    /// The trouble that was logged last.
-    told: Option<String>,
+    /// The error that was logged last.
+    logged_error: Option<String>,
 }
 
 impl Election {
-    pub(super) fn new(client: Client, key: ObjectKey, identity: String, timing: Timing, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        key: ObjectKey,
+        identity: String,
+        timing: ElectionTiming,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let api = Api::namespaced(client, &key.namespace);
-        Self { api, key, candidate: Candidate::new(identity, timing), metrics, stale: true, told: None }
+        Self { api, key, elector: LeaderElector::new(identity, timing), metrics, stale: true, logged_error: None }
     }
 
-    /// Tries to lead and tells `leads` whether we do, until `stop`; then lets go of the Lease.
+    /// Tries to lead until `stop`, and sends to `leads` whether this replica does; then releases the Lease.
     pub(super) async fn run(mut self, leads: &watch::Sender<bool>, stop: CancellationToken) {
         loop {
             let begun = Instant::now();
-            let until = self.candidate.leads_until(begun);
-            let limit = begun + self.candidate.timing.request;
-            // A request that hangs must not make us believe that we lead.
+            let until = self.elector.leads_until(begun);
+            let limit = begun + self.elector.timing.request_timeout;
+            // A request that hangs must not extend the leadership.
             let limit = until.map_or(limit, |until| limit.min(until));
             let outcome = tokio::select! {
                 () = stop.cancelled() => {
-                    // What was under way may have been done.
+                    // The request under way may have been carried out.
                     self.stale = true;
                     break;
                 }
                 outcome = timeout_at(limit, self.attempt()) => outcome,
             };
             match outcome {
-                Ok(Ok(())) => self.works(),
-                Ok(Err(error)) => self.fails(&error),
+                Ok(Ok(())) => self.log_recovery(),
+                Ok(Err(error)) => self.handle_error(&error),
                 Err(_) => {
-                    self.metrics.operator.wrote("Lease", WriteOutcome::Failed);
+                    self.metrics.operator.record_write("Lease", WriteOutcome::Failed);
                     self.stale = true;
-                    self.tell("the API server does not answer".to_owned());
+                    self.log_error("the API server does not answer".to_owned());
                 }
             }
-            self.announce(leads);
-            let next = begun + self.candidate.timing.retry;
-            let next = self.candidate.leads_until(Instant::now()).map_or(next, |until| next.min(until));
+            self.report_leadership(leads);
+            let next = begun + self.elector.timing.retry_period;
+            let next = self.elector.leads_until(Instant::now()).map_or(next, |until| next.min(until));
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep_until(next) => {}
             }
-            self.announce(leads);
+            self.report_leadership(leads);
         }
         leads.send_replace(false);
-        self.metrics.operator.leads(false);
-        self.release().await;
+        self.metrics.operator.set_leader(false);
+        self.release_and_log().await;
     }
 
-    /// One look, and one write when it is ours to make. A Lease that has changed under us is looked at once more, because
-    /// then another may lead already.
+    /// Reads the Lease and writes it where the step says so. A Lease that has changed meanwhile is read once more,
+    /// because another replica may lead already.
     async fn attempt(&mut self) -> Result<(), Error> {
         for _ in 0..2 {
-            if self.stale || !self.candidate.leads(Instant::now()) {
+            if self.stale || !self.elector.is_leader(Instant::now()) {
                 let lease = self.api.get_opt(&self.key.name).await?;
-                self.candidate.see(lease, Instant::now());
+                self.elector.observe(lease, Instant::now());
                 self.stale = false;
             }
             let begun = Instant::now();
-            let step = self.candidate.step(begun);
-            let lease = self.candidate.lease(&self.key, step, Timestamp::now());
+            let step = self.elector.step(begun);
+            let lease = self.elector.lease(&self.key, step, Timestamp::now());
             let written = match step {
                 Step::Wait => return Ok(()),
                 Step::Create => self.api.create(&PostParams::default(), &lease).await,
@@ -236,16 +247,16 @@ impl Election {
             };
             match written {
                 Ok(lease) => {
-                    self.metrics.operator.wrote("Lease", WriteOutcome::Written);
-                    self.candidate.wrote(lease, begun);
+                    self.metrics.operator.record_write("Lease", WriteOutcome::Written);
+                    self.elector.record_written(lease, begun);
                     return Ok(());
                 }
                 Err(Error::Api(status)) if status.code == 409 || status.code == 404 && step != Step::Create => {
-                    self.metrics.operator.wrote("Lease", WriteOutcome::Conflict);
+                    self.metrics.operator.record_write("Lease", WriteOutcome::Conflict);
                     self.stale = true;
                 }
                 Err(error) => {
-                    self.metrics.operator.wrote("Lease", WriteOutcome::Failed);
+                    self.metrics.operator.record_write("Lease", WriteOutcome::Failed);
                     return Err(error);
                 }
             }
@@ -253,64 +264,72 @@ impl Election {
         Ok(())
     }
 
-    fn announce(&self, leads: &watch::Sender<bool>) {
-        let now_leads = self.candidate.leads(Instant::now());
+    fn report_leadership(&self, leads: &watch::Sender<bool>) {
+        let now_leads = self.elector.is_leader(Instant::now());
         if leads.send_if_modified(|leads| std::mem::replace(leads, now_leads) != now_leads) {
-            self.metrics.operator.leads(now_leads);
+            self.metrics.operator.set_leader(now_leads);
             let lease = self.key.to_string();
             if now_leads {
-                tracing::info!(lease, identity = self.candidate.identity, "leading: this replica writes status");
+                tracing::info!(lease, identity = self.elector.identity, "leading: this replica writes statuses");
             } else {
-                tracing::warn!(lease, identity = self.candidate.identity, "no longer leading: traffic goes on");
+                tracing::warn!(lease, identity = self.elector.identity, "no longer leading; traffic is not affected");
             }
         }
     }
 
-    fn works(&mut self) {
-        if self.told.take().is_some() {
-            tracing::info!(lease = self.key.to_string(), "the Lease is kept again");
+    fn log_recovery(&mut self) {
+        if self.logged_error.take().is_some() {
+            tracing::info!(lease = self.key.to_string(), "the Lease is renewed again");
         }
     }
 
-    fn fails(&mut self, error: &Error) {
+    fn handle_error(&mut self, error: &Error) {
         self.stale = true;
-        self.tell(words(error));
+        self.log_error(error_summary(error));
     }
 
-    fn tell(&mut self, error: String) {
-        if self.told.as_ref() != Some(&error) {
+    fn log_error(&mut self, error: String) {
+        if self.logged_error.as_ref() != Some(&error) {
             tracing::warn!(
                 lease = self.key.to_string(),
                 error,
-                "the Lease can't be kept, so this replica does not write status; traffic goes on (RBAC: allow get, create \
-                 and update on leases.coordination.k8s.io)"
+                "the Lease can't be renewed, so this replica does not write statuses; traffic is not affected (RBAC: \
+                    allow \
+                 get, create and update on leases.coordination.k8s.io)"
             );
-            self.told = Some(error);
+            self.logged_error = Some(error);
         }
     }
 
-    async fn release(&mut self) {
-        let limit = Instant::now() + self.candidate.timing.request;
-        match timeout_at(limit, self.let_go()).await {
+    async fn release_and_log(&mut self) {
+        let limit = Instant::now() + self.elector.timing.request_timeout;
+        match timeout_at(limit, self.release()).await {
             Ok(Ok(true)) => tracing::info!(lease = self.key.to_string(), "the Lease is free for another replica"),
             Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::warn!(lease = self.key.to_string(), error = words(&error), "release the Lease"),
-            Err(_) => tracing::warn!(lease = self.key.to_string(), "release the Lease: the API server does not answer"),
+            Ok(Err(error)) => tracing::warn!(
+                lease = self.key.to_string(),
+                error = error_summary(&error),
+                "the Lease can't be released"
+            ),
+            Err(_) => tracing::warn!(
+                lease = self.key.to_string(),
+                "the Lease can't be released: the API server does not answer"
+            ),
         }
     }
 
-    /// Empties the Lease if it is ours; whether it was. One that has changed under us, by a renewal that was broken off, is
-    /// looked at once more.
-    async fn let_go(&mut self) -> Result<bool, Error> {
+    /// Releases the Lease if this replica holds it, and returns whether it did. A Lease that has changed meanwhile, by
+    /// a renewal that was cancelled, is read once more.
+    async fn release(&mut self) -> Result<bool, Error> {
         loop {
-            let looked = self.stale;
-            if looked {
+            let was_read = self.stale;
+            if was_read {
                 let lease = self.api.get_opt(&self.key.name).await?;
-                self.candidate.see(lease, Instant::now());
+                self.elector.observe(lease, Instant::now());
             }
-            let Some(lease) = self.candidate.release(&self.key, Timestamp::now()) else { return Ok(false) };
+            let Some(lease) = self.elector.released_lease(&self.key, Timestamp::now()) else { return Ok(false) };
             match self.api.replace(&self.key.name, &PostParams::default(), &lease).await {
-                Err(Error::Api(status)) if status.code == 409 && !looked => self.stale = true,
+                Err(Error::Api(status)) if status.code == 409 && !was_read => self.stale = true,
                 written => return written.map(|_| true),
             }
         }

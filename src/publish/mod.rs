@@ -1,17 +1,17 @@
-//! What the cluster is told: statuses, Services of Gateways, Events.
+//! Writes to the cluster: statuses, Services of Gateways, Events.
 //!
 //! ```text
 //! Published ─> wanted (compare, no IO) ─> queue (what is due, no IO) ─> write, up to 8 at a time ─> API server
-//!                                           ▲ only while the Lease is ours: leader
+//!                                           ▲ only while this replica holds the Lease: leader
 //! ```
 //!
-//! **Any number of replicas serve, one writes.** Nothing in the data path depends on who it is.
+//! **Any number of replicas serve, one writes.** Nothing in the data path depends on which one writes.
 //!
-//! **Nothing is written that is so already**, and each write names the version of the object that it was made from, so that
-//! it never undoes what it hasn't seen. Entries of other controllers are never sent.
+//! **Only differences are written.** Each write names the version of the object that it was made from, so that it never
+//! undoes a change that it has not seen. Entries of other controllers are never sent.
 //!
-//! **Nothing is remembered.** What has to be written follows from the objects alone, so a new leader goes on where the last
-//! one was stopped.
+//! **The objects are the only state.** The writes follow from the objects alone, so a new leader goes on where the last
+//! one stopped.
 
 mod events;
 mod leader;
@@ -19,7 +19,7 @@ mod queue;
 mod status;
 #[cfg(test)]
 mod tests;
-mod told;
+mod transition_log;
 mod wanted;
 mod write;
 
@@ -35,10 +35,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    leader::{Election, TIMING, Timing},
-    queue::{Job, Queue},
-    told::Told,
-    write::{Done, Pen},
+    leader::{ELECTION_TIMING, Election, ElectionTiming},
+    queue::{Queue, WriteJob},
+    transition_log::TransitionLog,
+    write::{WriteResult, Writer},
 };
 use crate::{
     api::ObjectKey,
@@ -56,13 +56,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Published {
     /// The objects as they were last seen.
     pub objects: Arc<Objects>,
-    /// What there is to say about them.
+    /// The reports about the objects.
     pub reports: Arc<Reports>,
-    /// Objects of ours that are not as they should be.
+    /// Objects that Tollgate owns and that differ from what they should be.
     pub services: Arc<Vec<Change>>,
 }
 
-/// Who writes, and which Lease says so.
+/// This replica, and the Lease that decides which replica writes.
 #[derive(Clone, Debug)]
 pub struct Replica {
     /// The name of this pod.
@@ -71,12 +71,12 @@ pub struct Replica {
     pub lease: ObjectKey,
 }
 
-/// Keeps the cluster told of what is published, whenever this replica leads, until `cancel`; then the Lease is free for
-/// another replica. An API server that is gone, or refuses, is waited for.
+/// Writes to the cluster what is published, while this replica leads, until `cancel`; then releases the Lease. When the
+/// API server can't be reached, or refuses a write, the write is tried again.
 ///
 /// # Errors
 ///
-/// When a task of ours has panicked, from which there is no way on.
+/// When a task has panicked, which can't be recovered from.
 pub async fn run(
     client: Client,
     published: watch::Receiver<Option<Arc<Published>>>,
@@ -84,7 +84,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     cancel: CancellationToken,
 ) -> Result<(), JoinError> {
-    run_with(client, published, replica, metrics, cancel, TIMING).await
+    run_with(client, published, replica, metrics, cancel, ELECTION_TIMING).await
 }
 
 async fn run_with(
@@ -93,33 +93,38 @@ async fn run_with(
     replica: Replica,
     metrics: Arc<Metrics>,
     cancel: CancellationToken,
-    timing: Timing,
+    timing: ElectionTiming,
 ) -> Result<(), JoinError> {
     let (leads, leading) = watch::channel(false);
-    let pen = Pen::new(client.clone(), replica.pod.clone(), Arc::clone(&metrics));
+    let writer = Writer::new(client.clone(), replica.pod.clone(), Arc::clone(&metrics));
     let election = Election::new(client, replica.lease, replica.pod, timing, metrics);
-    // The Lease is let go of only when nothing is written any more.
+    // The Lease is released only after the last write has ended.
     let written = CancellationToken::new();
-    let writer = async {
-        let outcome = Writer::new(pen).run(published, leading, &cancel).await;
+    let status_writer = async {
+        let outcome = StatusWriter::new(writer).run(published, leading, &cancel).await;
         written.cancel();
         outcome
     };
-    let (outcome, ()) = tokio::join!(writer, election.run(&leads, written.clone()));
+    let (outcome, ()) = tokio::join!(status_writer, election.run(&leads, written.clone()));
     outcome
 }
 
-/// Carries out what is wanted.
-struct Writer {
-    pen: Arc<Pen>,
+/// The loop that carries out the writes of the queue.
+struct StatusWriter {
+    writer: Arc<Writer>,
     queue: Queue,
-    told: Told,
-    writes: JoinSet<(Job, Done)>,
+    log: TransitionLog,
+    writes: JoinSet<(WriteJob, WriteResult)>,
 }
 
-impl Writer {
-    fn new(pen: Pen) -> Self {
-        Self { pen: Arc::new(pen), queue: Queue::default(), told: Told::default(), writes: JoinSet::new() }
+impl StatusWriter {
+    fn new(writer: Writer) -> Self {
+        Self {
+            writer: Arc::new(writer),
+            queue: Queue::default(),
+            log: TransitionLog::default(),
+            writes: JoinSet::new(),
+        }
     }
 
     async fn run(
@@ -132,10 +137,10 @@ impl Writer {
             let due = self.queue.due().filter(|_| self.writes.len() < MAX_WRITES);
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                // Both end with the process only.
+                // Both senders live as long as the process.
                 Ok(()) = leading.changed() => {
                     if !*leading.borrow_and_update() {
-                        // At once: what is under way may meet the writes of another.
+                        // Writes under way are cancelled, because they may meet those of the new leader.
                         self.writes = JoinSet::new();
                         self.queue = Queue::default();
                     }
@@ -143,9 +148,9 @@ impl Writer {
                 }
                 Ok(()) = published.changed() => self.compare(&mut published, &leading).await?,
                 Some(ended) = self.writes.join_next() => {
-                    let (job, done) = ended?;
-                    self.told.ended(&job, &done);
-                    self.queue.ended(&job, done.went(), Instant::now());
+                    let (job, result) = ended?;
+                    self.log.ended(&job, &result);
+                    self.queue.ended(&job, result.job_outcome(), Instant::now());
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
@@ -153,7 +158,7 @@ impl Writer {
         }
     }
 
-    /// Finds out what is wanted. A replica that doesn't lead wants nothing.
+    /// Compares what is published with the cluster and fills the queue. A replica that does not lead writes nothing.
     async fn compare(
         &mut self,
         published: &mut watch::Receiver<Option<Arc<Published>>>,
@@ -170,10 +175,11 @@ impl Writer {
     fn start(&mut self, leading: &watch::Receiver<bool>) {
         while self.writes.len() < MAX_WRITES && *leading.borrow() {
             let Some(job) = self.queue.next(Instant::now()) else { return };
-            let pen = Arc::clone(&self.pen);
+            let writer = Arc::clone(&self.writer);
             self.writes.spawn(async move {
-                let done = timeout(WRITE_TIMEOUT, pen.write(&job)).await.unwrap_or_else(|_| pen.gave_up(&job));
-                (job, done)
+                let result =
+                    timeout(WRITE_TIMEOUT, writer.write(&job)).await.unwrap_or_else(|_| writer.record_timeout(&job));
+                (job, result)
             });
         }
     }

@@ -1,7 +1,7 @@
-//! What is to be written when, without IO.
+//! The queue of writes, without IO.
 //!
-//! A write is done once for each version of its object that was seen: after it succeeded, or met a newer version, the watch
-//! has the word. One that failed is tried again, ever more slowly.
+//! A write is done once for each version of its object that was seen. After it succeeded, or met a newer version, the
+//! watch brings the next version. A write that failed is tried again with a growing pause.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,14 +20,14 @@ use crate::api::{Kind, ObjectKey};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// Writes of one object in quick succession before they are slowed down: a change of many objects makes a Gateway's status
-/// change a few times.
+/// Writes of one object in quick succession before they are slowed down: a change of many objects makes a Gateway's
+/// status change a few times.
 const BURST: u32 = 10;
-/// Pause between writes of one object beyond [`BURST`]. Another controller that undoes what we write must not make us a
-/// load on the API server.
-const SLOW: Duration = Duration::from_secs(1);
-/// How long an object must be left alone for its next writes to be a new burst.
-const CALM: Duration = Duration::from_secs(10);
+/// Pause between writes of one object beyond [`BURST`]. It bounds the load on the API server where another controller
+/// undoes each write.
+const SLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// Time without a write of an object after which its next writes are a new burst.
+const BURST_RESET: Duration = Duration::from_secs(10);
 
 /// The object that is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,78 +39,78 @@ pub(super) struct Target {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Write {
-    /// A status, and what to tell of the change.
+    /// A status, and the object that Events about the change refer to.
     Status { update: Update, regarding: ObjectReference },
-    /// That an object can't be decoded. It is read first.
+    /// The status of an object that can't be decoded. The object is read first.
     Undecodable { error: String },
-    /// A whole object of ours, by server-side apply.
+    /// A whole object that Tollgate owns, by server-side apply.
     Apply(Value),
-    /// An object of ours that is to go.
+    /// The deletion of an object that Tollgate owns.
     Delete { uid: Option<String> },
 }
 
 /// One write, and the state of the object that it was made from.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Job {
+pub(super) struct WriteJob {
     pub target: Target,
-    /// The same for the same version of the object.
+    /// Equal for jobs that were made from the same version of the object.
     pub version: String,
     pub write: Arc<Write>,
 }
 
-/// How a write went, as far as the queue wants to know.
+/// Whether a write has to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Went {
-    /// It is done, or nothing is to be done before the watch shows a newer object.
+pub(super) enum JobOutcome {
+    /// The write is done, or has to wait for the watch to bring a newer object.
     Settled,
-    /// It is to be tried again.
+    /// The write has to be tried again.
     Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Ready,
-    /// Not before then.
+    /// It waits until then.
     Later(Instant),
     Running,
     Settled,
 }
 
 struct Item {
-    job: Job,
+    job: WriteJob,
     state: State,
     failures: u32,
-    /// Nobody wants it any more; it goes when its write has ended.
+    /// The write is not needed any more. The item is removed when the write under way has ended.
     unwanted: bool,
 }
 
-/// The last writes of one object.
-struct Pace {
+/// How often one object was written lately.
+struct WriteRate {
     last: Instant,
     writes: u32,
 }
 
-/// All writes that are wanted.
+/// All writes that have to be done.
 #[derive(Default)]
 pub(super) struct Queue {
     items: BTreeMap<Target, Item>,
-    /// What traffic waits for: Services and EndpointSlices.
+    /// Services and EndpointSlices, because traffic waits for them.
     urgent: VecDeque<Target>,
-    /// Words: there may be thousands of statuses.
+    /// Statuses, of which there may be thousands.
     ready: VecDeque<Target>,
     later: BTreeSet<(Instant, Target)>,
-    paces: BTreeMap<Target, Pace>,
+    rates: BTreeMap<Target, WriteRate>,
 }
 
 impl Queue {
-    /// From now on `jobs` are wanted, and nothing else.
-    pub(super) fn replace(&mut self, jobs: Vec<Job>, now: Instant) {
+    /// Replaces all writes that wait by `jobs`.
+    pub(super) fn replace(&mut self, jobs: Vec<WriteJob>, now: Instant) {
         for item in self.items.values_mut() {
             item.unwanted = true;
         }
         for job in jobs {
             match self.items.get_mut(&job.target) {
-                // Made from the same version: what became of it holds.
+                // It is made from the same version, so the item keeps its state.
                 Some(item) if item.job.version == job.version => {
                     item.unwanted = false;
                     item.job.write = job.write;
@@ -133,11 +133,11 @@ impl Queue {
             }
         }
         self.items.retain(|_, item| !item.unwanted || item.state == State::Running);
-        self.paces.retain(|_, pace| now < pace.last + CALM);
+        self.rates.retain(|_, rate| now < rate.last + BURST_RESET);
     }
 
     /// The next write that is due.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<WriteJob> {
         while let Some((at, target)) = self.later.first().cloned() {
             if at > now {
                 break;
@@ -145,22 +145,22 @@ impl Queue {
             self.later.pop_first();
             if let Some(item) = self.items.get_mut(&target).filter(|item| item.state == State::Later(at)) {
                 item.state = State::Ready;
-                self.line_up(target);
+                self.enqueue(target);
             }
         }
         while let Some(target) = self.urgent.pop_front().or_else(|| self.ready.pop_front()) {
             let Some(item) = self.items.get_mut(&target).filter(|item| item.state == State::Ready) else { continue };
             item.state = State::Running;
-            let pace = self.paces.entry(target).or_insert(Pace { last: now, writes: 0 });
-            pace.writes = if now < pace.last + CALM { pace.writes.saturating_add(1) } else { 1 };
-            pace.last = now;
+            let rate = self.rates.entry(target).or_insert(WriteRate { last: now, writes: 0 });
+            rate.writes = if now < rate.last + BURST_RESET { rate.writes.saturating_add(1) } else { 1 };
+            rate.last = now;
             return Some(item.job.clone());
         }
         None
     }
 
-    /// A write has ended.
-    pub(super) fn ended(&mut self, job: &Job, went: Went, now: Instant) {
+    /// Takes in that a write has ended.
+    pub(super) fn ended(&mut self, job: &WriteJob, outcome: JobOutcome, now: Instant) {
         let Some(item) = self.items.get_mut(&job.target) else { return };
         if item.unwanted {
             self.items.remove(&job.target);
@@ -171,9 +171,9 @@ impl Queue {
             item.state = State::Settled;
             return self.schedule(&job.target, now);
         }
-        match went {
-            Went::Settled => item.state = State::Settled,
-            Went::Failed => {
+        match outcome {
+            JobOutcome::Settled => item.state = State::Settled,
+            JobOutcome::Failed => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << item.failures.min(10)).min(MAX_PAUSE);
                 item.failures = item.failures.saturating_add(1);
                 item.state = State::Later(now + pause);
@@ -182,24 +182,24 @@ impl Queue {
         }
     }
 
-    /// When the next write is due that is not yet.
+    /// The time at which the next write that has to wait is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)
     }
 
     fn schedule(&mut self, target: &Target, now: Instant) {
         let Some(item) = self.items.get_mut(target) else { return };
-        let slow = self.paces.get(target).filter(|pace| pace.writes >= BURST).map(|pace| pace.last + SLOW);
+        let slow = self.rates.get(target).filter(|rate| rate.writes >= BURST).map(|rate| rate.last + SLOW_INTERVAL);
         if let Some(at) = slow.filter(|at| *at > now) {
             item.state = State::Later(at);
             self.later.insert((at, target.clone()));
         } else {
             item.state = State::Ready;
-            self.line_up(target.clone());
+            self.enqueue(target.clone());
         }
     }
 
-    fn line_up(&mut self, target: Target) {
+    fn enqueue(&mut self, target: Target) {
         match target.kind {
             Kind::Service | Kind::EndpointSlice => self.urgent.push_back(target),
             _ => self.ready.push_back(target),

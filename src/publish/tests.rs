@@ -1,4 +1,4 @@
-//! Writing against an API server that is made of a map: what arrives there, when, and what does not.
+//! Tests of the writes against a fake API server in memory.
 
 mod fake;
 mod leader;

@@ -1,4 +1,4 @@
-//! Everything that has to be written, found by comparing reports with the statuses that objects have.
+//! Finds everything that has to be written, by comparing reports with the statuses that objects have.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 
 use super::{
     Published,
-    queue::{Job, Target, Write},
+    queue::{Target, Write, WriteJob},
     status::{self, Update},
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     compile::{Change, Objects, Rejected},
 };
 
-/// All writes that would make the cluster say what was compiled.
-pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<Job> {
+/// All writes that bring the cluster's objects to what was compiled.
+pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
     let Published { objects, reports, services } = published;
     let mut jobs = Vec::new();
     for (key, class) in &objects.gateway_classes {
@@ -49,7 +49,7 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<Job> {
     jobs
 }
 
-fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, update: Update) -> Job {
+fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, update: Update) -> WriteJob {
     let regarding = ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
         kind: Some(K::kind(&()).into_owned()),
@@ -58,26 +58,26 @@ fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, u
         name: Some(object.name_any()),
         ..ObjectReference::default()
     };
-    Job {
+    WriteJob {
         target: Target { kind, key: key.clone() },
         version: version(object.meta()),
         write: Arc::new(Write::Status { update, regarding }),
     }
 }
 
-/// Kinds whose status has conditions of the object itself, so that there is a place to say why it can't be read. A Gateway
-/// or class that can't be read may be another controller's.
-fn undecodable(rejected: &Rejected) -> Option<Job> {
+/// The write for an object that can't be decoded. Only kinds whose status has conditions of the object itself have a
+/// place for the reason. A Gateway or GatewayClass that can't be decoded may belong to another controller.
+fn undecodable(rejected: &Rejected) -> Option<WriteJob> {
     let kind = rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy))?;
-    Some(Job {
+    Some(WriteJob {
         target: Target { kind, key: rejected.key.clone()? },
-        // Its own version is not known; the same mistake is told once.
+        // The object's version is not known, so the error stands for it: the same error is written once.
         version: rejected.error.clone(),
         write: Arc::new(Write::Undecodable { error: rejected.error.clone() }),
     })
 }
 
-fn change_job(change: &Change, objects: &Objects) -> Job {
+fn change_job(change: &Change, objects: &Objects) -> WriteJob {
     let meta = match change.kind {
         Kind::EndpointSlice => objects.endpoint_slices.get(&change.key).map(|o| &o.metadata),
         _ => objects.services.get(&change.key).map(|o| &o.metadata),
@@ -87,7 +87,7 @@ fn change_job(change: &Change, objects: &Objects) -> Job {
         Some(body) => (format!("{seen} {body}"), Write::Apply(body.clone())),
         None => (seen, Write::Delete { uid: meta.and_then(|m| m.uid.clone()) }),
     };
-    Job { target: Target { kind: change.kind, key: change.key.clone() }, version, write: Arc::new(write) }
+    WriteJob { target: Target { kind: change.kind, key: change.key.clone() }, version, write: Arc::new(write) }
 }
 
 fn version(meta: &ObjectMeta) -> String {

@@ -1,4 +1,4 @@
-//! The requests that write.
+//! Writes to the API server.
 
 use std::sync::Arc;
 
@@ -17,44 +17,44 @@ use serde_json::{Value, json};
 
 use super::{
     events::{self, Transition},
-    queue::{Job, Target, Went, Write},
+    queue::{JobOutcome, Target, Write, WriteJob},
     status::{self, Patch, Update},
 };
 use crate::{
     api::{Kind, ObjectKey, backend::Backend, gateway_parameters::GatewayParameters, traffic_policy::TrafficPolicy},
-    source::kube::words,
+    source::kube::error_summary,
     telemetry::{Metrics, operator::WriteOutcome},
 };
 
-/// `tollgate.dev/gateway`, as a query has it: the name under which the API server keeps which fields are ours.
+/// The field manager `tollgate.dev/gateway`, escaped for a query.
 const FIELD_MANAGER: &str = "tollgate.dev%2Fgateway";
 
-/// How a write went.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Done {
-    /// It is done. What could not be told of it in an Event is beside it.
-    Written { untold: Option<String> },
-    /// The object has changed; the watch brings it.
+pub(super) enum WriteResult {
+    /// The write is done. `event_error` says why an Event about it could not be written.
+    Written { event_error: Option<String> },
+    /// The object has changed. The watch brings the new version.
     Conflict,
-    /// The object is gone, or its namespace is about to be.
+    /// The object does not exist any more, or its namespace is being deleted.
     Gone,
-    /// We may not.
+    /// RBAC forbids the write.
     Forbidden(String),
     /// The API server can't be reached or does not answer.
     Unreachable(String),
-    /// It was refused.
+    /// The API server refused the write.
     Refused(String),
 }
 
-impl Done {
-    pub(super) const fn went(&self) -> Went {
+impl WriteResult {
+    pub(super) const fn job_outcome(&self) -> JobOutcome {
         match self {
-            Self::Written { .. } | Self::Conflict | Self::Gone => Went::Settled,
-            Self::Forbidden(_) | Self::Unreachable(_) | Self::Refused(_) => Went::Failed,
+            Self::Written { .. } | Self::Conflict | Self::Gone => JobOutcome::Settled,
+            Self::Forbidden(_) | Self::Unreachable(_) | Self::Refused(_) => JobOutcome::Failed,
         }
     }
 
-    const fn outcome(&self) -> WriteOutcome {
+    const fn write_outcome(&self) -> WriteOutcome {
         match self {
             Self::Written { .. } => WriteOutcome::Written,
             Self::Conflict | Self::Gone => WriteOutcome::Conflict,
@@ -62,12 +62,12 @@ impl Done {
         }
     }
 
-    fn of(error: &Error) -> Self {
-        let Error::Api(status) = error else { return Self::Unreachable(words(error)) };
+    fn from_error(error: &Error) -> Self {
+        let Error::Api(status) = error else { return Self::Unreachable(error_summary(error)) };
         match status.code {
             404 => Self::Gone,
             409 => Self::Conflict,
-            // The API server says so with the code of what is not allowed.
+            // The API server answers 403 for a namespace that is being deleted.
             403 if status.message.contains("being terminated") => Self::Gone,
             403 => Self::Forbidden(status.message.clone()),
             _ => Self::Refused(status.message.clone()),
@@ -75,22 +75,22 @@ impl Done {
     }
 }
 
-/// What writes.
-pub(super) struct Pen {
+/// Writes to the API server, and counts the writes.
+pub(super) struct Writer {
     client: Client,
     replica: String,
     metrics: Arc<Metrics>,
 }
 
-impl Pen {
+impl Writer {
     pub(super) const fn new(client: Client, replica: String, metrics: Arc<Metrics>) -> Self {
         Self { client, replica, metrics }
     }
 
     /// Does one write and counts it.
-    pub(super) async fn write(&self, job: &Job) -> Done {
+    pub(super) async fn write(&self, job: &WriteJob) -> WriteResult {
         let Target { kind, key } = &job.target;
-        let done = match &*job.write {
+        let result = match &*job.write {
             Write::Status { update, regarding } => self.status(*kind, key, update, regarding).await,
             Write::Undecodable { error } => self.undecodable(*kind, key, error).await,
             Write::Apply(body) => {
@@ -98,20 +98,20 @@ impl Pen {
                 self.send(Method::PATCH, path, "application/apply-patch+yaml", body).await
             }
             Write::Delete { uid } => {
-                // Not an object of the same name that someone has made meanwhile.
+                // The uid protects an object of the same name that was created meanwhile.
                 let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
                 self.send(Method::DELETE, path(*kind, key), "application/json", &body).await
             }
         };
-        let done = done.unwrap_or_else(|error| Done::of(&error));
-        self.metrics.operator.wrote(kind.as_str(), done.outcome());
-        done
+        let result = result.unwrap_or_else(|error| WriteResult::from_error(&error));
+        self.metrics.operator.record_write(kind.as_str(), result.write_outcome());
+        result
     }
 
-    /// Counts a write that was not answered.
-    pub(super) fn gave_up(&self, job: &Job) -> Done {
-        self.metrics.operator.wrote(job.target.kind.as_str(), WriteOutcome::Failed);
-        Done::Unreachable("the API server does not answer".to_owned())
+    /// Counts a write that was not answered in time.
+    pub(super) fn record_timeout(&self, job: &WriteJob) -> WriteResult {
+        self.metrics.operator.record_write(job.target.kind.as_str(), WriteOutcome::Failed);
+        WriteResult::Unreachable("the API server does not answer".to_owned())
     }
 
     async fn status(
@@ -120,21 +120,21 @@ impl Pen {
         key: &ObjectKey,
         update: &Update,
         regarding: &ObjectReference,
-    ) -> Result<Done, Error> {
+    ) -> Result<WriteResult, Error> {
         let (content, body) = match &update.patch {
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Operations(body) => ("application/json-patch+json", body),
         };
         let path = format!("{}/status?fieldManager={FIELD_MANAGER}", path(kind, key));
         self.send(Method::PATCH, path, content, body).await?;
-        Ok(Done::Written { untold: self.tell(&update.transitions, regarding).await })
+        Ok(WriteResult::Written { event_error: self.write_events(&update.transitions, regarding).await })
     }
 
-    async fn undecodable(&self, kind: Kind, key: &ObjectKey, error: &str) -> Result<Done, Error> {
+    async fn undecodable(&self, kind: Kind, key: &ObjectKey, error: &str) -> Result<WriteResult, Error> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(kind));
         let object = api.get(&key.name).await?;
         let Some(update) = status::undecodable(&object, error, Timestamp::now()) else {
-            return Ok(Done::Written { untold: None });
+            return Ok(WriteResult::Written { event_error: None });
         };
         let resource = resource(kind);
         let regarding = ObjectReference {
@@ -148,35 +148,36 @@ impl Pen {
         self.status(kind, key, &update, &regarding).await
     }
 
-    /// Writes Events. They are worth one try: the status has the same words. Returns why the last one could not be written.
-    async fn tell(&self, transitions: &[Transition], regarding: &ObjectReference) -> Option<String> {
+    /// Writes Events and returns why the last one that failed could not be written. Each is tried once, because the
+    /// status has the same message.
+    async fn write_events(&self, transitions: &[Transition], regarding: &ObjectReference) -> Option<String> {
         let namespace = regarding.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let mut untold = None;
+        let mut event_error = None;
         for transition in transitions {
             let event = events::event(transition, regarding, &self.replica, Timestamp::now());
             let outcome = match api.create(&PostParams::default(), &event).await {
                 Ok(_) => WriteOutcome::Written,
                 Err(error) => {
-                    // With its namespace an object loses its readers too.
-                    untold = Some(words(&error)).filter(|why| !why.contains("being terminated"));
+                    // Events about objects in a namespace that is being deleted are not missed.
+                    event_error = Some(error_summary(&error)).filter(|why| !why.contains("being terminated"));
                     WriteOutcome::Failed
                 }
             };
-            self.metrics.operator.wrote("Event", outcome);
+            self.metrics.operator.record_write("Event", outcome);
         }
-        untold
+        event_error
     }
 
-    async fn send(&self, method: Method, path: String, content: &str, body: &Value) -> Result<Done, Error> {
+    async fn send(&self, method: Method, path: String, content: &str, body: &Value) -> Result<WriteResult, Error> {
         let body = serde_json::to_vec(body).map_err(Error::SerdeError)?;
         let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, content).body(body);
         self.client.request_text(request.map_err(Error::HttpError)?).await?;
-        Ok(Done::Written { untold: None })
+        Ok(WriteResult::Written { event_error: None })
     }
 }
 
-/// Where the API server has an object.
+/// The path of an object at the API server.
 fn path(kind: Kind, key: &ObjectKey) -> String {
     let resource = resource(kind);
     let root = if resource.group.is_empty() { "api" } else { "apis" };
@@ -197,7 +198,7 @@ fn resource(kind: Kind) -> ApiResource {
         Kind::Backend => of::<Backend>(),
         Kind::TrafficPolicy => of::<TrafficPolicy>(),
         Kind::EndpointSlice => of::<EndpointSlice>(),
-        // The others are never written.
+        // Objects of other kinds are never written.
         _ => of::<Service>(),
     }
 }

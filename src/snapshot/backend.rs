@@ -19,27 +19,27 @@ use crate::{
 
 /// How a target is authenticated to.
 pub enum Credential {
-    /// With the gateway's own key: a ready header, marked sensitive so that nothing prints it.
+    /// With the gateway's own key: a ready header, marked sensitive so that it is never printed.
     Fixed(HeaderName, HeaderValue),
     /// With the client's key, put where the provider wants it.
     Passthrough {
         /// The header.
         header: HeaderName,
-        /// What stands before the key.
+        /// The prefix of the key.
         prefix: String,
     },
-    /// With a token that is fetched ahead of its expiry.
+    /// With a token that is renewed before its expiry.
     Fetched {
         /// The token.
         handle: Arc<Handle>,
         /// The header.
         header: HeaderName,
-        /// What stands before the token.
+        /// The prefix of the token.
         prefix: String,
     },
     /// With a signature of AWS, made for each request.
     Aws {
-        /// What signs.
+        /// The keys that sign.
         keys: SigningKeys,
         /// The region of the endpoint.
         region: String,
@@ -48,25 +48,25 @@ pub enum Credential {
 
 /// The keys of AWS that sign requests.
 pub enum SigningKeys {
-    /// Keys that stay as they are.
+    /// Static keys.
     Fixed(Arc<Token>),
-    /// Keys that are fetched ahead of their expiry.
+    /// Keys that are renewed before their expiry.
     Fetched(Arc<Handle>),
 }
 
 impl SigningKeys {
-    /// Keys that stay as they are.
+    /// Static keys.
     pub fn fixed(keys: AwsKeys) -> Self {
         Self::Fixed(Arc::new(Token::Aws(keys)))
     }
 }
 
 impl Credential {
-    /// What has to be at hand before a request can be built: at once, unless it is being fetched. `None` where nothing
-    /// has to.
+    /// The credential that a request needs before it can be built; it waits while one is being fetched. `None` where
+    /// none is needed.
     ///
     /// # Errors
-    /// When what is fetched can't be, at the moment.
+    /// When the credential can't be fetched at the moment.
     pub async fn token(&self) -> Result<Option<Arc<Token>>, CredentialError> {
         match self {
             Self::Fixed(..) | Self::Passthrough { .. } => Ok(None),
@@ -77,7 +77,7 @@ impl Credential {
         }
     }
 
-    /// Why there is none at the moment, where it is fetched.
+    /// Why a fetched credential is missing at the moment.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Fixed(..) | Self::Passthrough { .. } | Self::Aws { keys: SigningKeys::Fixed(_), .. } => None,
@@ -86,15 +86,15 @@ impl Credential {
     }
 }
 
-/// One provider entry of a Backend, ready to be asked.
+/// One provider entry of a Backend, ready for requests.
 pub struct Target {
     /// The entry's name within its Backend.
     pub name: String,
-    /// Who answers.
+    /// The provider.
     pub provider: Box<dyn Provider>,
     /// Connections.
     pub pool: Arc<Pool>,
-    /// Replaces the provider's path, whatever is asked.
+    /// The path that replaces the provider's, for every endpoint.
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
@@ -110,7 +110,7 @@ pub struct AiBackend {
     pub family: Family,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
-    /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
+    /// Whether requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: bool,
     /// What requests mean by their path's end, as the Backend lists it.
     pub routes: Vec<(String, ApiEndpoint)>,

@@ -1,4 +1,5 @@
-//! A snapshot for operators' eyes. Credentials are not in it, by type: a [`Credential`] shows only its header's name and where it comes from.
+//! A snapshot as JSON for operators. Its types hold no credentials: a [`Credential`] shows only its header's name
+//! and where it comes from.
 
 use serde_json::{Value, json};
 

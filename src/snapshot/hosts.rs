@@ -14,7 +14,7 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    /// Reads what a manifest says; nothing, or an empty string, is every name.
+    /// Reads a manifest's host name; `None` or an empty string is every name.
     pub fn parse(text: Option<&str>) -> Self {
         match text.map(str::trim).filter(|t| !t.is_empty()) {
             None => Self::Any,

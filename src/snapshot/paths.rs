@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::{Matched, Rule};
 
-/// What routing looks at.
+/// The parts of a request that routing matches.
 #[derive(Clone, Copy)]
 pub struct RequestView<'a> {
     /// Host name, lower case, without port.
@@ -200,7 +200,7 @@ impl PathTable {
         })
     }
 
-    /// What is matched, in words, with its rule: for people, in order.
+    /// A readable description of each match, with its rule, in order.
     pub fn describe(&self) -> Vec<(String, Arc<Rule>)> {
         fn listed<'a>(
             kind: &'a str,

@@ -10,11 +10,11 @@
 //! * When kind and name of the broken document can be read and were served before, that object stays as it was.
 //! * When they can't be read (a half-written file), every object last read from that file stays, unless it is
 //!   described elsewhere.
-//! * A file that can't be read keeps all its objects. A file that is gone takes its objects with it.
-//! * A directory that can't be listed changes nothing at all, until it can be listed again.
+//! * A file that can't be read keeps all its objects. A deleted file removes its objects.
+//! * A directory that can't be listed changes no object, until it can be listed again.
 //!
-//! **As in a cluster**: a missing namespace means `default`; a namespace has the label `kubernetes.io/metadata.name`, and
-//! exists when any object is in it; YAML scalars have types, so a quoted number is a string and is no port; of two
+//! **As in a cluster**: a missing namespace means `default`; a namespace has the label `kubernetes.io/metadata.name`,
+//! and exists when any object is in it; YAML scalars have types, so a quoted number is a string and is no port; of two
 //! objects of one name the first, in order of file names, is served.
 //!
 //! **Secrets** are the one place where `$NAME` and `${NAME}` are replaced, from the environment, in `stringData` only;
@@ -48,7 +48,7 @@ pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// How manifests are read.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// What stands in for an environment variable that is not set. `None` makes that key of the Secret unusable. Meant
+    /// The replacement for an environment variable that is not set. `None` makes that key of the Secret unusable. Meant
     /// for simulated providers, where no real key is needed.
     pub placeholder_for_unset: Option<String>,
 }
@@ -61,21 +61,21 @@ pub enum SourceError {
     Unreadable {
         /// The directory or file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The thread that read the files is gone.
+    /// The thread that read the files ended.
     #[error("read manifests: {0}")]
     Reader(#[from] tokio::task::JoinError),
 }
 
-/// Reads every `*.yaml`, `*.yml` and `*.json` under each of `paths` (recursively, in order of names), or the file itself
-/// where a path is a file.
+/// Reads every `*.yaml`, `*.yml` and `*.json` under each of `paths` (recursively, in order of names), or the file
+/// itself where a path is a file.
 ///
 /// # Errors
 ///
-/// When one of `paths`, or a directory below it, can't be listed. Whatever is wrong with a file or a document is told in
-/// [`Objects::rejected`].
+/// When one of `paths`, or a directory below it, can't be listed. Problems of a file or a document are
+/// in [`Objects::rejected`].
 pub fn load(
     paths: &[PathBuf],
     env: &dyn Fn(&str) -> Option<String>,

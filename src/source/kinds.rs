@@ -56,7 +56,10 @@ pub(super) enum Step {
 macro_rules! kinds {
     (@decode $kind:ident typed) => { Some(|value| typed(value).map(|object| Object::$kind(Arc::new(object)))) };
     (@decode $kind:ident apart) => { None };
-    ($($kind:ident: $type:ty => $map:ident, $group:literal, $versions:expr, $plural:literal, $cluster:literal, $decode:ident;)*) => {
+    ($(
+        $kind:ident: $type:ty => $map:ident, $group:literal, $versions:expr,
+        $plural:literal, $cluster:literal, $decode:ident;
+    )*) => {
         /// A decoded object of any kind.
         #[derive(Clone)]
         pub(super) enum Object {
@@ -85,13 +88,17 @@ macro_rules! kinds {
 }
 
 kinds! {
-    GatewayClass: GatewayClass => gateway_classes, "gateway.networking.k8s.io", &["v1", "v1beta1"], "gatewayclasses", true, typed;
+    GatewayClass: GatewayClass => gateway_classes, "gateway.networking.k8s.io",
+        &["v1", "v1beta1"], "gatewayclasses", true, typed;
     Gateway: Gateway => gateways, "gateway.networking.k8s.io", &["v1", "v1beta1"], "gateways", false, typed;
     HttpRoute: HttpRoute => http_routes, "gateway.networking.k8s.io", &["v1", "v1beta1"], "httproutes", false, typed;
-    ReferenceGrant: ReferenceGrant => reference_grants, "gateway.networking.k8s.io", &["v1", "v1beta1"], "referencegrants", false, typed;
+    ReferenceGrant: ReferenceGrant => reference_grants, "gateway.networking.k8s.io",
+        &["v1", "v1beta1"], "referencegrants", false, typed;
     Backend: Backend => backends, "gateway.kgateway.dev", &["v1alpha1"], "backends", false, typed;
-    TrafficPolicy: TrafficPolicy => traffic_policies, "gateway.kgateway.dev", &["v1alpha1"], "trafficpolicies", false, typed;
-    GatewayParameters: GatewayParameters => gateway_parameters, "gateway.kgateway.dev", &["v1alpha1"], "gatewayparameters", false, typed;
+    TrafficPolicy: TrafficPolicy => traffic_policies, "gateway.kgateway.dev",
+        &["v1alpha1"], "trafficpolicies", false, typed;
+    GatewayParameters: GatewayParameters => gateway_parameters, "gateway.kgateway.dev",
+        &["v1alpha1"], "gatewayparameters", false, typed;
     Secret: SecretData => secrets, "", &["v1"], "secrets", false, apart;
     Namespace: Namespace => namespaces, "", &["v1"], "namespaces", true, typed;
     Service: Service => services, "", &["v1"], "services", false, typed;

@@ -1,23 +1,23 @@
-//! A cluster: watches on all kinds, one set of objects.
+//! The cluster as a source: watches on all kinds make one set of objects.
 //!
 //! ```text
 //! watches (one task a kind) ─> store (decode, swap lists) ─┬─> debounce ─> Objects
 //!                    get of Secrets that are referred to <─┘
 //! ```
 //!
-//! **Nothing is published before every kind was listed once**, and every Secret that is referred to was looked at. A kind
-//! whose CustomResourceDefinition is missing counts as listed and is waited for.
+//! **The first publication waits until every kind was listed once**, and every Secret that is referred to was read. A
+//! kind whose CustomResourceDefinition is missing counts as listed; the source looks for it again.
 //!
-//! **Nothing is lost with a watch.** A list takes the place of the last one when it is complete; while the API server is
-//! gone, what was last read stays. Only the API server's word that an object is gone removes it.
+//! **A failed watch loses no object.** A list replaces the last one when it is complete. While the API server can't be
+//! reached, the last state stays. An object is removed only when the API server reports its deletion.
 //!
-//! **One object that can't be decoded hurts only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry. Its
-//! last good version is not kept, other than with files: the API server checked it, so it is not half-written.
+//! **An object that can't be decoded affects only itself**: it becomes a [`Rejected`](crate::compile::Rejected) entry.
+//! Its last good version is not served, unlike with files: the API server validated it, so it is not half-written.
 //!
-//! **What is said is not what is meant**: a change of status alone, which is what other controllers and we ourselves write all
-//! the time, is published with the same [`Objects::revision`], so that nothing is compiled anew for it.
+//! **Changes of status alone do not recompile.** Other controllers and Tollgate itself write statuses all the time.
+//! Such a change is published with the same [`Objects::revision`].
 //!
-//! **Secrets**: see `secrets.rs`. Of those nobody refers to, nothing is kept.
+//! **Secrets**: see `secrets.rs`. Only Secrets that an object refers to are held.
 
 mod decode;
 mod health;
@@ -40,7 +40,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::watches::words;
+pub(crate) use self::watches::error_summary;
 use self::{
     health::{Health, Trouble},
     secrets::Fetched,
@@ -54,37 +54,37 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How long it must be quiet before changes are published: `kubectl apply` sends one object after the other.
+/// The pause without changes after which they are published: `kubectl apply` sends one object after the other.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long changes wait at most when it never gets quiet.
+/// How long changes wait at most when there is no such pause.
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// How long changes wait for Secrets that are being read. Without it, a Backend that comes with its Secret would be said to
-/// lack it; with more, one Secret that can't be read would hold up everything.
+/// How long changes wait for Secrets that are being read. Without it, a Backend that is created with its Secret would
+/// be reported to lack it; with more, one unreadable Secret would delay all changes.
 const MAX_WAIT_FOR_SECRETS: Duration = Duration::from_secs(2);
 /// Events on their way from watches. Watches wait beyond, so that a list of thousands is never in memory twice.
 const INBOX: usize = 64;
 /// `get`s of Secrets at a time.
 const MAX_GETS: usize = 16;
 
-/// Why there is nothing to watch.
+/// An error that ends the source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Neither KUBECONFIG nor the pod says which cluster.
+    /// Neither KUBECONFIG nor the pod names a cluster.
     #[error("find the cluster")]
     Config(#[from] ::kube::config::InferConfigError),
     /// The configuration can't be used.
     #[error("connect to the cluster")]
     Client(#[from] ::kube::Error),
-    /// A watch is gone, which nothing but a bug can do. Serving on would look like a quiet cluster.
+    /// A watch task ended, which only a bug can cause. To go on would look like a cluster without changes.
     #[error("watch the cluster: a task ended")]
     Ended(#[source] Option<JoinError>),
 }
 
-/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. Sends nothing yet.
+/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. It sends no request yet.
 ///
 /// # Errors
 ///
-/// When neither is there, or can't be used.
+/// When neither exists, or can't be used.
 pub async fn connect() -> Result<Client, SourceError> {
     let config = Config::infer().await?;
     tracing::info!(server = %config.cluster_url, "serving from the cluster");
@@ -92,11 +92,11 @@ pub async fn connect() -> Result<Client, SourceError> {
 }
 
 /// Watches the cluster and publishes its objects, first when everything was read once, then whenever they differ, until
-/// `cancel`. An API server that is gone is waited for.
+/// `cancel`. Requests to an unreachable API server are repeated.
 ///
 /// # Errors
 ///
-/// [`SourceError::Ended`], from which there is no way on.
+/// [`SourceError::Ended`], which can't be recovered from.
 pub async fn watch(
     client: Client,
     metrics: Arc<Metrics>,
@@ -137,27 +137,27 @@ pub async fn watch(
     }
 }
 
-/// Counts what a watch tells.
+/// Counts the messages of watches.
 fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
     let watches = &metrics.watches;
     match message {
-        // An attempt: the API server has said nothing yet.
+        // An attempt begins: the API server has not answered yet.
         Message::Event(_, Event::Init) | Message::Secret(_, Event::Init) => {}
         Message::Event(row, Event::InitDone) | Message::Secret(row, Event::InitDone) => {
-            watches.told(row.kind, false, now);
+            watches.record_event(row.kind, false, now);
         }
-        Message::Event(row, _) | Message::Secret(row, _) => watches.told(row.kind, true, now),
+        Message::Event(row, _) | Message::Secret(row, _) => watches.record_event(row.kind, true, now),
         Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.word()),
     }
 }
 
-/// The state between what watches tell and what is published.
+/// The state between the messages of watches and the published objects.
 struct Source {
     store: Store,
     health: Health,
     /// The first and the last change that was not published.
     changes: Option<(Instant, Instant)>,
-    /// The most that those changes came to.
+    /// The greatest of those changes.
     change: Change,
     /// Counts changes that matter, of all that was published.
     revision: u64,
@@ -193,8 +193,8 @@ impl Source {
                 if self.health.failed(row.kind, trouble) {
                     health::log_failed(row, trouble, &error);
                 }
-                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they are
-                // waited for.
+                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they
+                // are waited for.
                 let none = match trouble {
                     Trouble::Missing => true,
                     Trouble::Forbidden(_) => row.kind == Kind::Secret,

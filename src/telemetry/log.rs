@@ -1,10 +1,10 @@
-//! The log: JSON lines or text on standard output, written by a thread of its own.
+//! The log: JSON lines or text on standard output, written by a separate thread.
 //!
 //! ```text
 //! event -> one line, formatted on the thread it happens on -> shared buffer (a copy under a lock) -> writer thread
 //! ```
 //!
-//! A request never waits for standard output. When nobody reads it, lines are dropped and counted
+//! A request never waits for standard output. When it is not read, lines are dropped and counted
 //! (`tollgate_log_lines_dropped_total`).
 
 mod json;
@@ -19,11 +19,11 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt};
 use self::{json::JsonLines, sink::Sink};
 use super::Metrics;
 
-/// Modules of libraries that repeat, with every try, what `source::kube` tells once. A directive of the user's own for them
-/// wins.
+/// Modules of libraries that log on every try what `source::kube` logs once. A user's directive for
+/// them takes precedence.
 const KUBE: &str = "kube_runtime::watcher=off,kube_client::client=error,kube_client::client::builder=off";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line: `ts`, `level`, `target`, `msg`, then the event's fields.
@@ -47,8 +47,8 @@ pub enum LogError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts the log of the process on standard output. `filter` is in the syntax of `RUST_LOG`: `info,tollgate::access=off`.
-/// What is pending is written when the guard is dropped.
+/// Starts the log of the process on standard output. `filter` is in the syntax of `RUST_LOG`:
+/// `info,tollgate::access=off`. What is pending is written when the guard is dropped.
 ///
 /// # Errors
 ///

@@ -23,7 +23,7 @@ pub struct Metrics {
     pub operator: OperatorMetrics,
     /// Watches on the API server.
     pub watches: WatchMetrics,
-    /// Log lines that were dropped because nobody read them fast enough.
+    /// Log lines that were dropped because standard output was not read fast enough.
     pub log_lines_dropped: IntCounter,
     /// Panics of this program.
     pub panics: IntCounter,
@@ -59,7 +59,10 @@ impl Metrics {
         )?;
         let build = register(
             &registry,
-            IntGaugeVec::new(Opts::new("tollgate_build_info", "Always 1; the labels tell the build."), &["version"]),
+            IntGaugeVec::new(
+                Opts::new("tollgate_build_info", "Always 1; the labels identify the build."),
+                &["version"],
+            ),
         )?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]

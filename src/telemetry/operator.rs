@@ -29,7 +29,7 @@ const WRITTEN: [&str; 10] = [
 pub enum WriteOutcome {
     /// It is done.
     Written,
-    /// The object has changed meanwhile, or is gone; the new one is looked at first.
+    /// The object has changed or was deleted meanwhile; it is read again first.
     Conflict,
     /// It was refused or not answered; it is tried again.
     Failed,
@@ -50,13 +50,13 @@ impl WriteOutcome {
 pub struct ObjectStates {
     /// Nothing is wrong.
     pub ok: usize,
-    /// A condition says what is wrong.
+    /// A condition reports a problem.
     pub problem: usize,
     /// It could not be decoded.
     pub rejected: usize,
 }
 
-/// What the operator says of itself.
+/// Metrics of the operator.
 pub struct OperatorMetrics {
     leader: IntGauge,
     writes: IntCounterVec,
@@ -81,7 +81,8 @@ impl OperatorMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         "tollgate_status_writes_total",
-                        "Writes to the API server, by kind of the object and outcome: statuses, and whole objects of ours.",
+                        "Writes to the API server, by kind of the object and outcome: statuses, and whole objects of \
+                            ours.",
                     ),
                     &["kind", "outcome"],
                 ),
@@ -89,7 +90,7 @@ impl OperatorMetrics {
             objects: register(
                 registry,
                 IntGaugeVec::new(
-                    Opts::new("tollgate_objects", "Objects that have a status of ours, by kind and state."),
+                    Opts::new("tollgate_objects", "Objects whose status Tollgate writes, by kind and state."),
                     &["kind", "state"],
                 ),
             )?,
@@ -113,12 +114,12 @@ impl OperatorMetrics {
     }
 
     /// Records whether this replica leads.
-    pub fn leads(&self, leads: bool) {
+    pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
     /// Records one write of an object of `kind`.
-    pub fn wrote(&self, kind: &str, outcome: WriteOutcome) {
+    pub fn record_write(&self, kind: &str, outcome: WriteOutcome) {
         self.writes.with_label_values(&[kind, outcome.as_str()]).inc();
     }
 

@@ -1,7 +1,7 @@
 //! Metrics of requests and connections.
 //!
-//! A request looks nothing up by string: it holds a [`RouteMetrics`], made once for a gateway, route and backend, which
-//! has its counters resolved.
+//! A request looks up no metric by string: it holds a [`RouteMetrics`], made once for a gateway, route and backend,
+//! which has its counters resolved.
 
 use std::{
     collections::HashMap,
@@ -105,7 +105,7 @@ impl RequestMetrics {
         self.connections.with_label_values(&[listener])
     }
 
-    /// The counter of connections closed for `reason`, a word. For when a listener is bound.
+    /// The counter of connections closed for `reason`, a label. It is made when a listener is bound.
     pub fn connections_rejected(&self, reason: &'static str) -> IntCounter {
         self.connections_rejected.with_label_values(&[reason])
     }

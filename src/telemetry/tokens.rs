@@ -118,7 +118,7 @@ impl TokenMetrics {
         model.estimated.inc_by(tokens);
     }
 
-    /// Records a call that has ended. Tokens are `None` where the provider did not tell them; the times of tokens are
+    /// Records a call that has ended. Tokens are `None` where the provider did not report them; the times of tokens are
     /// `None` where there was no stream.
     pub fn record(
         model: &ModelMetrics,
@@ -187,8 +187,8 @@ impl Entry {
 }
 
 impl ModelCache {
-    /// The metrics of `operation` (OpenTelemetry's word, such as `chat`) on the model that was asked for, answered by
-    /// the model the provider says it was; empty where there is none.
+    /// The metrics of `operation` (OpenTelemetry's name, such as `chat`) on the requested model, answered by
+    /// the model that the provider reports; empty where there is none.
     pub fn get(&self, operation: &'static str, request_model: &str, response_model: &str) -> Arc<ModelMetrics> {
         let key = (operation, cut(request_model), cut(response_model));
         let entries = self.entries.load();
@@ -217,7 +217,7 @@ impl ModelCache {
             if got.is_some() {
                 return Arc::clone(entries);
             }
-            // Others may have filled it since we looked.
+            // Other threads may have filled it meanwhile.
             if key != other && is_full(entries) {
                 return Arc::clone(entries);
             }

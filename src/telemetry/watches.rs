@@ -7,7 +7,7 @@ use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
 use super::register::register;
 use crate::api::Kind;
 
-/// What watches tell, and how they fail.
+/// Metrics of watches: their events and failures.
 pub struct WatchMetrics {
     events: IntCounterVec,
     errors: IntCounterVec,
@@ -26,10 +26,7 @@ impl WatchMetrics {
             events: register(
                 registry,
                 IntCounterVec::new(
-                    options(
-                        "events_total",
-                        "Objects that the API server has told of, by kind, those of lists included.",
-                    ),
+                    options("events_total", "Objects that the API server has sent, by kind, those of lists included."),
                     &["kind"],
                 ),
             )?,
@@ -45,7 +42,8 @@ impl WatchMetrics {
                 GaugeVec::new(
                     options(
                         "last_event_timestamp_seconds",
-                        "When the API server last told of an object of the kind or ended a list of it, in seconds since 1970.",
+                        "When the API server last sent an object of the kind or ended a list of it, in seconds since \
+                            1970.",
                     ),
                     &["kind"],
                 ),
@@ -53,8 +51,8 @@ impl WatchMetrics {
         })
     }
 
-    /// The API server has told something about `kind` at `now`: of an object, or that a list is complete.
-    pub fn told(&self, kind: Kind, of_object: bool, now: SystemTime) {
+    /// Records that the API server has sent an object of `kind` at `now` (`of_object`), or the end of a list.
+    pub fn record_event(&self, kind: Kind, of_object: bool, now: SystemTime) {
         if of_object {
             self.events.with_label_values(&[kind.as_str()]).inc();
         }
@@ -62,7 +60,7 @@ impl WatchMetrics {
         self.last_event.with_label_values(&[kind.as_str()]).set(seconds);
     }
 
-    /// A list or watch of `kind` failed. `error` is one of a few words.
+    /// A list or watch of `kind` failed. `error` is one of a few labels.
     pub fn failed(&self, kind: Kind, error: &'static str) {
         self.errors.with_label_values(&[kind.as_str(), error]).inc();
     }

@@ -1,4 +1,4 @@
-//! Bodies towards providers and back.
+//! Bodies of requests to providers and of their replies.
 
 use std::{
     pin::Pin,
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::{BodyError, Pool, http1::Http1Body};
 
-/// A request's body: whole, so that it can be sent again elsewhere, or passing through.
+/// A request's body: buffered, so that it can be sent again to another target, or streaming.
 pub enum UpstreamBody {
     /// The whole body; `None` once it has been sent.
     Full(Option<Bytes>),
@@ -60,11 +60,11 @@ pub struct ReplyBody(Inner);
 
 enum Inner {
     Http1(Http1Body, Arc<Pool>),
-    /// The count ends with the body.
+    /// The guard that counts the request until the body ends.
     Http2(Incoming, #[expect(dead_code, reason = "held, not read")] InFlight),
 }
 
-/// Counts what is under way on an HTTP/2 connection.
+/// Counts the requests under way on an HTTP/2 connection.
 pub(super) type InFlight = Arc<()>;
 
 impl ReplyBody {
@@ -78,7 +78,7 @@ impl ReplyBody {
         Self(Inner::Http2(body, in_flight))
     }
 
-    /// Gives the connection back if the body has come to its end.
+    /// Returns the connection to the pool if the body has ended.
     fn release(&mut self) {
         if let Inner::Http1(body, pool) = &mut self.0
             && body.is_done()

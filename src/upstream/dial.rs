@@ -15,17 +15,17 @@ use tower_service::Service;
 
 use super::{Origin, SendError, SendErrorKind, Transport, http1::Stream, tls};
 
-/// How connections are made.
+/// Options of new connections.
 #[derive(Clone, Debug)]
 pub struct DialerOptions {
     /// Bound on DNS, TCP and TLS together.
     pub connect_timeout: Duration,
-    /// Where LLM providers are simulated: every connection to one goes there instead, in clear.
+    /// The simulator's address. Every connection to an LLM provider goes there instead, without TLS.
     pub simulator: Option<SocketAddr>,
 }
 
 impl Default for DialerOptions {
-    /// Five seconds: three SYN retransmissions, after which another target is the better bet.
+    /// Five seconds: three SYN retransmissions, after which another target is more promising.
     fn default() -> Self {
         Self { connect_timeout: Duration::from_secs(5), simulator: None }
     }
@@ -62,7 +62,7 @@ impl Dialer {
         Self { options, tcp, tls: Arc::default() }
     }
 
-    /// The first asks for the system's roots, which are files: read off the threads that serve.
+    /// The first call reads the system's roots, which are files, on a blocking thread.
     async fn tls_config(&self, verify: bool) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
         if let Some(made) = self.tls.get(verify).get() {
             return Ok(made.clone()?);
@@ -72,7 +72,7 @@ impl Dialer {
         Ok(tokio::task::spawn_blocking(make).await??)
     }
 
-    /// How connections to `origin` are really made: simulated providers answer in clear.
+    /// The actual address and security of connections to `origin`: simulated providers have no TLS.
     pub(super) fn transport(&self, origin: &Origin) -> Transport {
         match self.simulator(origin) {
             Some(_) => Transport::Http1,

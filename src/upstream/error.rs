@@ -1,4 +1,4 @@
-//! Why a request could not be sent or got no reply.
+//! The errors of requests that could not be sent or got no reply.
 
 use std::{error::Error as StdError, io};
 
@@ -21,7 +21,7 @@ pub enum SendErrorKind {
     /// The host's name has no address.
     #[error("can't resolve the host")]
     Resolve,
-    /// Nobody listens, or no way leads there.
+    /// No server listens, or the network is unreachable.
     #[error("can't connect")]
     Connect,
     /// The connection was not made in time.
@@ -33,17 +33,17 @@ pub enum SendErrorKind {
     /// The connection ended before the reply.
     #[error("connection closed before the reply")]
     Closed,
-    /// The client's own body broke off.
+    /// The client's own body ended early.
     #[error("the request body broke off")]
     RequestBody,
-    /// What came back is not HTTP.
+    /// The reply is not HTTP.
     #[error("reply is not valid HTTP")]
     Protocol,
 }
 
 impl SendError {
-    /// Whether a kept connection was closed before any of the reply came: most likely while it was idle, so that the
-    /// request was never seen, and sending once more on a fresh one is right.
+    /// Whether a keep-alive connection was closed before any byte of the reply. It was most likely closed while idle,
+    /// so that the server never saw the request, which may be sent again on a new connection.
     pub fn is_stale(&self) -> bool {
         self.reused && self.kind == SendErrorKind::Closed
     }
@@ -63,7 +63,7 @@ impl SendError {
         Self { kind, reused, source: error.into() }
     }
 
-    /// An error of the TCP connector, told apart by what lies beneath.
+    /// An error of the TCP connector, classified by its cause.
     pub(super) fn tcp(error: impl StdError + Send + Sync + 'static) -> Self {
         let text = error.to_string();
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);

@@ -1,8 +1,8 @@
 //! Media from URLs that a client wrote, for providers that don't fetch them: a careful GET.
 //!
-//! The URL is the client's, so it must not reach what the client can't: only public addresses are connected to, after the
-//! name was resolved and for every redirect anew; nothing of the request or of any key travels with it; size, time and
-//! number are bounded.
+//! The URL is the client's, so it must not reach what the client can't: only public addresses are connected to, after
+//! the name was resolved and for every redirect anew; no header or key of the request is sent along; size, time
+//! and number are bounded.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -35,7 +35,7 @@ pub const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
 const MAX_HELD: usize = 256 * 1024 * 1024;
 /// The step in which that is counted.
 const UNIT: usize = 1024 * 1024;
-/// How long one file may take, redirects included. A model's answer takes longer than a sound image server.
+/// How long one file may take, redirects included. A model's reply takes longer than a working image server.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Redirects that are followed: image hosts send to a mirror, and that to a CDN.
 const MAX_REDIRECTS: usize = 3;
@@ -46,7 +46,7 @@ const NOT_PUBLIC: &str = "its host is not on the public internet";
 /// A file that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its media type, told from its first bytes, else as the server says.
+    /// Its media type, detected from its first bytes, else the server's.
     pub mime: String,
     /// Its content in base64.
     pub base64: String,
@@ -81,7 +81,7 @@ impl Fetcher {
         Self { allow_private, room: Arc::new(Semaphore::new(MAX_HELD / UNIT)) }
     }
 
-    /// What one more request may fetch: [`MAX_REQUEST_BYTES`]. To be kept for as long as the files are.
+    /// What one more request may fetch: [`MAX_REQUEST_BYTES`]. Hold it as long as the files.
     pub fn allowance(&self) -> Allowance {
         Allowance::default()
     }
@@ -89,8 +89,8 @@ impl Fetcher {
     /// The file at `url`.
     ///
     /// # Errors
-    /// Why there is none, for the client: the URL or the address is not allowed, the server can't be reached or refuses,
-    /// or the file is too large.
+    /// Why there is none, for the client: the URL or the address is not allowed, the server can't be reached or
+    /// refuses, or the file is too large.
     pub async fn get(&self, url: &str, allowance: &Allowance) -> Result<Fetched, String> {
         let fetch = self.follow(url, allowance);
         tokio::time::timeout(TIMEOUT, fetch).await.unwrap_or_else(|_| Err("it took too long to fetch".into()))
@@ -148,7 +148,7 @@ impl Fetcher {
         let said = reply.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let said = said.map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         if reply.headers().get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-            return Err("it comes compressed, which was not asked for".into());
+            return Err("it is compressed, which was not requested".into());
         }
         let mut body = reply.into_body();
         if http_body::Body::size_hint(&body).lower() > MAX_MEDIA_BYTES as u64 {
@@ -168,7 +168,7 @@ impl Fetcher {
             bytes.extend_from_slice(data);
             while room < bytes.len() {
                 // Waits for others to end; the time for the whole fetch bounds that.
-                let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| "nothing is fetched any more")?;
+                let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| "no file is fetched any more")?;
                 allowance.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
                 room += UNIT;
             }
@@ -203,7 +203,7 @@ fn redirected(from: &Uri, to: &str) -> Result<Uri, String> {
     let invalid = || "it redirects to what is no URL".to_owned();
     let to: Uri = to.parse().map_err(|_| invalid())?;
     if to.scheme().is_some() {
-        // The client asked for a secure answer.
+        // The client requested a TLS connection.
         let downgrade = from.scheme_str() == Some("https") && to.scheme_str() != Some("https");
         return if downgrade { Err("it redirects to an insecure place".into()) } else { Ok(to) };
     }
@@ -212,7 +212,7 @@ fn redirected(from: &Uri, to: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|_| invalid())
 }
 
-/// The media type of a file that its server calls `said`.
+/// The media type of a file with the server's media type `said`.
 fn media_type(bytes: &[u8], said: Option<String>) -> Result<String, String> {
     if bytes.is_empty() {
         return Err("it is empty".into());
@@ -220,16 +220,16 @@ fn media_type(bytes: &[u8], said: Option<String>) -> Result<String, String> {
     if let Some(mime) = sniff(bytes) {
         return Ok(mime.to_owned());
     }
-    let said = said.filter(|said| is_media(said)).ok_or("it is neither an image nor a document nor a sound")?;
+    let said = said.filter(|said| is_media(said)).ok_or("it is neither an image nor a document nor an audio file")?;
     // Images of these types begin as `sniff` knows; pages of errors come under any type.
     let page = !said.starts_with("text/") && bytes.trim_ascii_start().starts_with(b"<");
     if page || ["image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"].contains(&&*said) {
-        return Err(format!("it is called {said}, which it is not"));
+        return Err(format!("its content is not {said}"));
     }
     Ok(said)
 }
 
-/// The media type that the first bytes tell. Servers say `application/octet-stream` of images.
+/// The media type that the first bytes indicate. Servers often send images as `application/octet-stream`.
 fn sniff(bytes: &[u8]) -> Option<&'static str> {
     const KNOWN: [(usize, &[u8], &str); 7] = [
         (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -248,7 +248,8 @@ fn is_media(mime: &str) -> bool {
         || mime == "application/pdf"
 }
 
-/// Whether an address is on the public internet: not private, local, shared, reserved, for documentation or translation.
+/// Whether an address is on the public internet: not private, local, shared, reserved, for documentation or
+/// translation.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn files_must_be_what_their_server_says() {
+    fn files_must_match_the_servers_media_type() {
         for (bytes, said, expected) in [
             (&b"\x89PNG\r\n\x1a\n...."[..], Some("application/octet-stream"), Some("image/png")),
             (b"....ftypheic", Some("image/heic"), Some("image/heic")),
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn media_are_told_from_their_first_bytes() {
+    fn media_types_are_detected_from_first_bytes() {
         assert_eq!(sniff(b"\x89PNG\r\n\x1a\n...."), Some("image/png"));
         assert_eq!(sniff(b"RIFF....WEBPVP8 "), Some("image/webp"));
         assert_eq!(sniff(b"<html>"), None);

@@ -1,4 +1,5 @@
-//! IO to providers: where they are, connections, TLS and pools; credentials that are fetched, and signatures. What outlives a snapshot lives here, keyed by origin.
+//! IO to providers: addresses, connections, TLS and pools; fetched credentials, and signatures. State that outlives a
+//! snapshot is here, keyed by origin.
 
 pub mod balance;
 mod body;
@@ -21,25 +22,25 @@ pub use pool::{Pool, Pools};
 pub use sign::{AwsKeys, Unsigned, sign};
 pub use tls::server_name;
 
-/// Where connections go, and how: the key of a pool.
+/// The origin of connections, which is the key of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Host name or address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// How the connection is secured and spoken.
+    /// The connection's security and HTTP version.
     pub transport: Transport,
     /// Whether `--simulate-providers` answers for it: true for LLM providers, false for plain Services.
     pub provider: bool,
 }
 
-/// How a connection is secured and which HTTP it speaks.
+/// A connection's security and HTTP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// HTTP/1.1 in clear.
+    /// HTTP/1.1 without TLS.
     Http1,
-    /// HTTP/2 in clear, with prior knowledge.
+    /// HTTP/2 without TLS, with prior knowledge.
     Http2,
     /// TLS; HTTP/2 or HTTP/1.1 as the server chooses.
     Tls {

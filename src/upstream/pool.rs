@@ -1,4 +1,5 @@
-//! Connections kept open, a pool an origin. Pools outlive snapshots: a change of routes never costs a handshake.
+//! Pools of keep-alive connections, one for each origin. Pools outlive snapshots, so a change of routes needs no new
+//! handshake.
 
 use std::{
     collections::HashMap,
@@ -18,9 +19,10 @@ use super::{
     http1::{Http1, Stream},
 };
 
-/// Idle HTTP/1 connections kept per origin. Beyond this many, reconnecting is cheaper than keeping them.
+/// The most idle HTTP/1 connections per origin. With more, new connections are cheaper than idle ones.
 const MAX_IDLE: usize = 512;
-/// How long a connection may idle. Providers' load balancers close after one minute or more; being first avoids the race.
+/// How long a connection may idle. Providers' load balancers close after one minute or more; closing earlier avoids
+/// the race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Requests under way on one HTTP/2 connection before another is opened: the least that servers commonly allow.
 const HTTP2_STREAMS: usize = 100;
@@ -49,13 +51,13 @@ struct Multiplexed {
     in_flight: InFlight,
 }
 
-/// A panic while holding one of these locks leaves a list of connections, which is good as it is.
+/// A panic while one of these locks is held leaves a valid list of connections.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pools {
-    /// No pools yet; connections will be made by `dialer`.
+    /// An empty set of pools, whose connections `dialer` makes.
     pub fn new(dialer: Dialer) -> Self {
         Self { dialer: Arc::new(dialer), tasks: TaskTracker::new(), by_origin: Mutex::default() }
     }
@@ -63,7 +65,7 @@ impl Pools {
     /// The pool of `origin`: the one that is there, or a new one.
     ///
     /// # Errors
-    /// When the host can't stand in a `Host` header.
+    /// When the host is not valid in a `Host` header.
     pub fn get(&self, origin: &Origin) -> Result<Arc<Pool>, String> {
         let mut pools = lock(&self.by_origin);
         if let Some(pool) = pools.get(origin).and_then(Weak::upgrade) {
@@ -84,7 +86,7 @@ impl Pools {
         Ok(pool)
     }
 
-    /// Closes connections that have idled for too long. To be called now and then.
+    /// Closes connections that have idled for too long. Call it at intervals.
     pub fn sweep(&self, now: Instant) {
         let pools: Vec<_> = lock(&self.by_origin).values().filter_map(Weak::upgrade).collect();
         for pool in pools {
@@ -112,8 +114,8 @@ impl Pool {
         &self.host
     }
 
-    /// Sends `request` (origin-form URI, `Host` set by the caller) and waits for the reply's head. `fresh` asks for a
-    /// connection of its own, after a kept one proved stale.
+    /// Sends `request` (origin-form URI, `Host` set by the caller) and waits for the reply's head. `fresh` requires a
+    /// new connection, after a keep-alive connection turned out to be closed.
     ///
     /// # Errors
     /// When no connection can be made, or it ends before the reply.
@@ -160,7 +162,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next request.
+    /// Returns an idle connection to the pool.
     pub(super) fn keep(&self, mut connection: Http1) {
         let mut idle = lock(&self.idle);
         if idle.len() < MAX_IDLE {
@@ -211,7 +213,7 @@ impl Pool {
             .map_err(|e| SendError::new(super::SendErrorKind::Protocol, e))?;
         *request.version_mut() = Version::HTTP_2;
         let reply = sender.send_request(request).await.map_err(|e| {
-            // Anything but "not sent at all" may have been worked on.
+            // Unless it was not sent at all, the server may have processed the request.
             let unsent = e.is_canceled() || e.is_closed();
             SendError::http(e, reused && unsent)
         })?;

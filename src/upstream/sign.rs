@@ -55,8 +55,9 @@ pub struct Unsigned<'a> {
     pub region: &'a str,
 }
 
-/// Signs `request` with `keys` as of `now`: sets the headers that prove it. `headers` must hold `Host` as it is sent, and
-/// everything else but the signature. Signed are host, type and all `x-amz-` headers; others may change on the way.
+/// Signs `request` with `keys` as of `now`: sets the headers of the signature. `headers` must hold `Host` as it is
+/// sent, and everything else but the signature. The signature covers host, type and all `x-amz-` headers; others may
+/// change on the way.
 ///
 /// # Errors
 /// When a header that must be signed is no text, or the session token can't be a header.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Dialer, DialerOptions, Origin, Pools, SendErrorKind, Transport, UpstreamBody};
 
-/// A server with a certificate that nobody knows. Gives its port and the number of connections it has accepted.
+/// A server with an untrusted certificate. Gives its port and the number of connections it has accepted.
 async fn tls_server(alpn: &[&[u8]]) -> (u16, Arc<AtomicUsize>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -63,7 +63,7 @@ fn origin(port: u16, verify: bool) -> Origin {
     Origin { host: "localhost".into(), port, transport: Transport::Tls { verify }, provider: true }
 }
 
-async fn ask(pools: &Pools, origin: &Origin, body: &'static str) -> Result<String, SendErrorKind> {
+async fn post(pools: &Pools, origin: &Origin, body: &'static str) -> Result<String, SendErrorKind> {
     let pool = pools.get(origin).unwrap();
     let request = Request::post("/x")
         .header(header::HOST, pool.host())
@@ -79,21 +79,21 @@ fn pools() -> Pools {
 }
 
 #[tokio::test]
-async fn a_certificate_nobody_vouches_for_is_refused() {
+async fn an_untrusted_certificate_is_refused() {
     let (port, _) = tls_server(&[b"h2", b"http/1.1"]).await;
-    assert_eq!(ask(&pools(), &origin(port, true), "a").await, Err(SendErrorKind::Tls));
+    assert_eq!(post(&pools(), &origin(port, true), "a").await, Err(SendErrorKind::Tls));
 }
 
 #[tokio::test]
-async fn verification_is_off_only_where_a_backend_says_so() {
+async fn verification_is_off_only_where_a_backend_disables_it() {
     let (port, _) = tls_server(&[b"http/1.1"]).await;
     let pools = pools();
-    assert_eq!(ask(&pools, &origin(port, false), "a").await, Ok(format!("{:?} a", Version::HTTP_11)));
-    assert_eq!(ask(&pools, &origin(port, true), "a").await, Err(SendErrorKind::Tls));
+    assert_eq!(post(&pools, &origin(port, false), "a").await, Ok(format!("{:?} a", Version::HTTP_11)));
+    assert_eq!(post(&pools, &origin(port, true), "a").await, Err(SendErrorKind::Tls));
 }
 
 #[tokio::test]
-async fn the_server_chooses_the_version_and_connections_are_kept() {
+async fn the_server_chooses_the_version_and_connections_are_kept_alive() {
     for (alpn, version) in [(&[b"h2".as_slice(), b"http/1.1"][..], Version::HTTP_2), (&[b"http/1.1"], Version::HTTP_11)]
     {
         let (port, accepted) = tls_server(alpn).await;
@@ -101,23 +101,23 @@ async fn the_server_chooses_the_version_and_connections_are_kept() {
         // Pools live as long as something holds them: here, what a snapshot would.
         let _held = pools.get(&origin).unwrap();
         for body in ["a", "b", "c"] {
-            assert_eq!(ask(&pools, &origin, body).await, Ok(format!("{version:?} {body}")));
+            assert_eq!(post(&pools, &origin, body).await, Ok(format!("{version:?} {body}")));
         }
         assert_eq!(accepted.load(Ordering::Relaxed), 1, "{version:?}");
     }
 }
 
 #[tokio::test]
-async fn a_peer_without_tls_is_told_apart_from_one_that_is_not_there() {
+async fn a_peer_without_tls_is_distinguished_from_a_missing_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let speaking = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-x\r\n").await;
     });
-    assert_eq!(ask(&pools(), &origin(port, false), "a").await, Err(SendErrorKind::Tls));
+    assert_eq!(post(&pools(), &origin(port, false), "a").await, Err(SendErrorKind::Tls));
     speaking.await.unwrap();
-    assert_eq!(ask(&pools(), &origin(port, false), "a").await, Err(SendErrorKind::Connect), "nobody listens now");
+    assert_eq!(post(&pools(), &origin(port, false), "a").await, Err(SendErrorKind::Connect), "no server listens now");
     let nowhere = Origin { host: "does-not-exist.invalid".into(), ..origin(443, true) };
-    assert_eq!(ask(&pools(), &nowhere, "a").await, Err(SendErrorKind::Resolve));
+    assert_eq!(post(&pools(), &nowhere, "a").await, Err(SendErrorKind::Resolve));
 }

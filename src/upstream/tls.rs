@@ -1,4 +1,4 @@
-//! TLS towards providers.
+//! TLS of connections to providers.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.to_owned()).map_err(|_| format!("'{host}' is neither a DNS name nor an IP address"))
 }
 
-/// The client configuration: system roots, or no verification at all where a Backend says so.
+/// The client configuration: system roots, or no verification where a Backend disables it.
 pub(super) fn client_config(verify: bool) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -45,7 +45,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// `insecureSkipVerify`: takes any certificate, but still checks that the peer holds its key.
+/// `insecureSkipVerify`: accepts any certificate, but still checks that the peer holds its key.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

@@ -12,7 +12,7 @@ CHART = ROOT / "helm" / "tollgate"
 SETS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
 RELEASE = "release-name"
 NAMESPACE = "some-namespace"
-# Helm knows of no cluster here; these stand for one that has the Gateway API.
+# Helm knows of no cluster here; these describe one that has the Gateway API.
 CLUSTER = ("--kube-version", "1.34.0", "--api-versions", "gateway.networking.k8s.io/v1/GatewayClass")
 
 
@@ -21,12 +21,12 @@ def helm(*args):
 
 
 def template(*args, cluster=CLUSTER):
-    """`helm template` with these arguments: how it ended, as subprocess tells it."""
+    """`helm template` with these arguments: the completed process."""
     return helm("template", RELEASE, CHART, "--namespace", NAMESPACE, *cluster, *args)
 
 
 class Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice: the API server would take the last without a word."""
+    """Refuses a key that is there twice: the API server would silently take the last."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -117,7 +117,7 @@ def test_selectors_match_the_gateways_pods_and_not_the_simulators(rendered):
 
 
 def service(rendered):
-    """Tollgate's own Service, by the name the program is told."""
+    """Tollgate's own Service, by the name in the program's flags."""
     return next(o for o in rendered.of("Service") if o["metadata"]["name"] == env(rendered)["TOLLGATE_SERVICE"])
 
 
@@ -148,7 +148,9 @@ def test_variables_are_flags_of_the_program(rendered):
     known = set(re.findall(r'env = "(TOLLGATE_\w+)"', (ROOT / "src/args.rs").read_text()))
     ours = {name for name in env(rendered) if name.startswith("TOLLGATE_")}
     assert ours <= known, ours - known
-    downward = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in containers(rendered)[0]["env"] if "valueFrom" in e}
+    downward = {
+        e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in containers(rendered)[0]["env"] if "valueFrom" in e
+    }
     assert downward["TOLLGATE_POD_NAME"] == "metadata.name"
     assert downward["TOLLGATE_NAMESPACE"] == "metadata.namespace"
 
@@ -164,7 +166,14 @@ def test_values_reach_the_pod():
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}
     assert pod["metadata"]["annotations"] == {"changed": "1"}
     assert pod["metadata"]["labels"]["team"] == "llm"
-    for field in ("imagePullSecrets", "nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"):
+    for field in (
+        "imagePullSecrets",
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "topologySpreadConstraints",
+        "priorityClassName",
+    ):
         assert pod["spec"][field], field
 
 
@@ -312,7 +321,9 @@ def test_the_schema_and_the_defaults_have_the_same_values():
         for key, value in (values or {}).items():
             compare(value, schema["properties"][key], f"{path}.{key}")
 
-    compare(yaml.safe_load((CHART / "values.yaml").read_text()), json.loads((CHART / "values.schema.json").read_text()), "")
+    compare(
+        yaml.safe_load((CHART / "values.yaml").read_text()), json.loads((CHART / "values.schema.json").read_text()), ""
+    )
 
 
 def test_the_chart_has_the_programs_version():
@@ -329,7 +340,9 @@ def notes(folder, *args):
     chart = shutil.copytree(CHART, folder / "tollgate")
     (chart / "templates/NOTES.txt").rename(chart / "NOTES.txt")
     (chart / "templates/notes.yaml").write_text('notes: |\n{{- tpl (.Files.Get "NOTES.txt") . | nindent 2 }}\n')
-    done = helm("template", RELEASE, chart, "--namespace", NAMESPACE, *CLUSTER, "--show-only", "templates/notes.yaml", *args)
+    done = helm(
+        "template", RELEASE, chart, "--namespace", NAMESPACE, *CLUSTER, "--show-only", "templates/notes.yaml", *args
+    )
     assert done.returncode == 0, done.stderr
     return parse(done.stdout)[0]["notes"]
 
@@ -343,7 +356,9 @@ def test_the_notes_have_the_next_command(name, tmp_path):
     written = [parse(manifest)[0] for manifest in re.findall(r"<<EOF\n(.*?)\n  EOF\n", text, re.S)]
     classes = {o["metadata"]["name"] for o in objects.of("GatewayClass")}
     assert {m["spec"]["gatewayClassName"] for m in written if m["kind"] == "Gateway"} <= classes
-    services = {f"{o['metadata']['name']}.{NAMESPACE}.svc": o["spec"]["ports"][0]["port"] for o in objects.of("Service")}
+    services = {
+        f"{o['metadata']['name']}.{NAMESPACE}.svc": o["spec"]["ports"][0]["port"] for o in objects.of("Service")
+    }
     for backend in (m for m in written if m["kind"] == "Backend"):
         override = backend["spec"]["ai"]["llm"]["hostOverride"]
         assert services[override["host"]] == override["port"]
@@ -354,7 +369,9 @@ def test_the_notes_have_the_next_command(name, tmp_path):
 
 def metrics_of(expression):
     """Names of metrics in an expression, as the manual lists them."""
-    names = re.findall(r"\b((?:tollgate|ai|gen_ai|process)_\w+)", re.sub(r"\b(?:by|on) \([^)]*\)|\"[^\"]*\"|\w+=", "", expression))
+    names = re.findall(
+        r"\b((?:tollgate|ai|gen_ai|process)_\w+)", re.sub(r"\b(?:by|on) \([^)]*\)|\"[^\"]*\"|\w+=", "", expression)
+    )
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
 
 
@@ -363,7 +380,9 @@ def documented():
 
 
 def alerts():
-    return [rule for group in yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"] for rule in group["rules"]
+    ]
 
 
 def section(title):

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends the bytes it is given and tells exactly what it got.
+//! An HTTP/1.1 client that sends given bytes and returns exactly the bytes it received.
 
 use std::{
     fmt::Write as _,
@@ -92,7 +92,7 @@ impl Client {
         Some(Self { stream, read: Vec::new(), framing: Framing::Ended })
     }
 
-    /// Sends bytes. That the other side has closed is no failure here: its reply tells more.
+    /// Sends bytes. A closed connection is no failure here, because the reply has the reason.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
         let _ = self.stream.write_all(bytes);
         self

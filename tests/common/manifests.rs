@@ -7,7 +7,7 @@ use tollgate::provider::PROVIDERS;
 pub const KEY: &str = "sk-of-the-provider-4f1d9c";
 /// A key that a test's client sends.
 pub const CLIENT_KEY: &str = "sk-of-the-client-83b0e2";
-/// What must never be told: not in the log, in metrics or in debug views.
+/// Secrets that must never be in the log, in metrics or in debug views.
 pub const SECRETS: [&str; 2] = [KEY, CLIENT_KEY];
 
 /// A document of a manifest file, with the separator before it.

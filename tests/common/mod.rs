@@ -58,7 +58,7 @@ pub fn wait_until<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> 
     }
 }
 
-/// Ports that this process has handed out: the system may offer one again that nobody has bound yet.
+/// Ports that this process has used: the system may offer one again before it is bound.
 static PORTS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Calls `bind` until it gives a port that [`free_port`] has not promised to anybody.
@@ -72,7 +72,7 @@ pub fn unpromised<T>(bind: impl Fn() -> (T, u16)) -> (T, u16) {
     }
 }
 
-/// A port that nobody listens on, never the same twice.
+/// A port without a listener, never the same twice.
 pub fn free_port() -> u16 {
     let bind = || {
         // Both families, as the gateway binds them; machines without IPv6 have IPv4 only.
@@ -136,7 +136,7 @@ impl Start {
         self
     }
 
-    /// Sets an environment variable. The gateway inherits nothing but `PATH`.
+    /// Sets an environment variable. The gateway inherits only `PATH`.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
@@ -319,26 +319,26 @@ impl Gateway {
         wait_until("the gateway's end", PATIENCE, || self.exited())
     }
 
-    /// Fails when any of [`SECRETS`] stands in the log or in a view.
-    fn assert_no_secret_is_told(&self) {
-        let mut told = self.log.lock().unwrap().join("\n") + &self.stderr();
+    /// Fails when any of [`SECRETS`] is in the log or in a view.
+    fn assert_no_secret_is_shown(&self) {
+        let mut shown = self.log.lock().unwrap().join("\n") + &self.stderr();
         for path in ["/metrics", "/debug/snapshot", "/debug/objects"] {
             let mut client = Client::try_connect(self.admin);
             let reply = client.as_mut().and_then(|c| c.send(&request("GET", path, &[], b"")).try_reply());
-            told += &reply.map(|r| r.text()).unwrap_or_default();
+            shown += &reply.map(|r| r.text()).unwrap_or_default();
         }
         for secret in SECRETS {
-            let line = told.lines().find(|line| line.contains(secret));
-            assert!(line.is_none(), "a secret is told: {}", line.unwrap_or_default());
+            let line = shown.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "a secret is shown: {}", line.unwrap_or_default());
         }
-        assert!(!told.contains("panicked"), "a task panicked:\n{told}");
+        assert!(!shown.contains("panicked"), "a task panicked:\n{shown}");
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         let failed = thread::panicking();
-        let clean = failed || std::panic::catch_unwind(|| self.assert_no_secret_is_told()).is_ok();
+        let clean = failed || std::panic::catch_unwind(|| self.assert_no_secret_is_shown()).is_ok();
         {
             let mut child = self.child.lock().unwrap();
             let _ = child.kill();

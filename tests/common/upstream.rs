@@ -1,4 +1,4 @@
-//! Made-up providers and servers: a script answers each request, and every byte that comes is kept.
+//! Fake providers and servers: a script answers each request, and all received bytes are recorded.
 
 use std::{
     fmt::Write as _,
@@ -324,7 +324,7 @@ impl Gate {
         let mut steps = self.0.0.lock().unwrap();
         while *steps == 0 {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "nobody opened the gate");
+            assert!(!left.is_zero(), "the gate was not opened in time");
             steps = self.0.1.wait_timeout(steps, left).unwrap().0;
         }
         *steps -= 1;

@@ -1,5 +1,5 @@
 //! What an API server does with an object of a custom resource, without an API server: drop nulls, find unknown fields,
-//! fill in defaults, check the schema, evaluate the CEL rules. Messages are worded as the API server words them.
+//! fill in defaults, check the schema, evaluate the CEL rules. Messages have the API server's wording.
 
 use std::{collections::HashMap, sync::LazyLock};
 

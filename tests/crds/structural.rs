@@ -4,7 +4,8 @@ use kube::core::cel::{compile_schema, estimate_rule_cost};
 use serde_json::{Value, json};
 
 /// What a node of a structural schema may say here. Everything else is either forbidden by API servers (`$ref`,
-/// `definitions`, `patternProperties`, `uniqueItems`, ...) or not meant to be in our schemas (`anyOf`, `nullable`, ...).
+/// `definitions`, `patternProperties`, `uniqueItems`, ...) or not meant to be in our schemas (`anyOf`, `nullable`,
+/// ...).
 const KEYWORDS: [&str; 20] = [
     "additionalProperties",
     "default",
@@ -127,7 +128,7 @@ fn below(schema: &Value, path: &str, times: u64, cost: &mut u64, problems: &mut 
 }
 
 #[test]
-fn the_checker_finds_what_an_api_server_would() {
+fn the_checker_finds_what_an_api_server_rejects() {
     fn check(schema: &Value, expect: &str) {
         let problems = problems(schema).join("\n");
         assert!(problems.contains(expect), "{schema}: expected {expect:?}, got {problems:?}");

@@ -21,7 +21,7 @@ fn wait_for(port: u16, expected: Option<u16>) {
 }
 
 #[test]
-fn ports_come_and_go_and_those_that_stay_lose_nothing() {
+fn ports_are_added_and_removed_without_failures_on_the_others() {
     let provider = provider();
     let start = Start::bare();
     let (stays, one, two) = (start.port(), free_port(), free_port());
@@ -78,7 +78,7 @@ fn a_reply_under_way_outlives_its_listener() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_and_healed() {
+fn a_port_in_use_is_reported_and_bound_later() {
     let provider = provider();
     let start = Start::bare();
     // Both families, as the gateway binds them; machines without IPv6 have IPv4 only.
@@ -100,12 +100,12 @@ fn a_port_that_is_taken_is_told_and_healed() {
     wait_until("the debug view to heal", PATIENCE, || {
         (gateway.debug("/debug/objects")["unboundPorts"] == json!({})).then_some(())
     });
-    let told = gateway.log().iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("can't bind"))).count();
-    assert_eq!(told, 1, "told once, however often it is tried");
+    let logged = gateway.log().iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("can't bind"))).count();
+    assert_eq!(logged, 1, "logged once for all tries");
 }
 
 #[test]
-fn of_two_gateways_with_one_port_one_is_served() {
+fn only_one_of_two_gateways_on_a_port_is_served() {
     let provider = provider();
     let start = Start::bare();
     let (port, own) = (start.port(), free_port());

@@ -42,7 +42,7 @@ fn twenty_reloads_lose_no_request() {
 }
 
 #[test]
-fn an_edit_in_place_and_a_directory_that_appears_are_seen() {
+fn an_edit_in_place_and_a_new_directory_are_noticed() {
     let provider = provider();
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", provider.port)).run();
     // As `kubectl edit` and editors that truncate do it.
@@ -86,7 +86,7 @@ fn a_config_map_is_swapped_as_a_whole() {
 }
 
 #[test]
-fn a_syntax_error_keeps_the_last_good_objects_and_says_where() {
+fn a_syntax_error_keeps_the_last_good_objects_and_reports_its_line() {
     let provider = provider();
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", provider.port)).run();
     let good = fs::read_to_string(gateway.dir().join("a.yaml")).unwrap();
@@ -109,7 +109,7 @@ fn a_syntax_error_keeps_the_last_good_objects_and_says_where() {
 }
 
 #[test]
-fn mistakes_are_told_with_file_and_line_and_hurt_nobody_else() {
+fn mistakes_are_reported_with_file_and_line_and_affect_no_other_object() {
     let provider = provider();
     let a = s1("openai", "/openai", provider.port);
     let unknown = "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: w\n";
@@ -170,7 +170,7 @@ fn a_secret_is_rotated_without_a_failed_request() {
     }
     load.finish();
     let known = |key: &String| key.strip_prefix("Bearer ").is_some_and(|k| k.starts_with(KEY));
-    assert!(keys.lock().unwrap().iter().all(known), "nothing but whole keys is ever sent");
+    assert!(keys.lock().unwrap().iter().all(known), "only whole keys are ever sent");
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn an_unset_variable_closes_the_backend_until_a_key_is_there() {
         .run();
     let reply = gateway.post("/openai", CHAT);
     assert_eq!(reply.status, 500);
-    assert!(!reply.text().contains("TEAM_KEY"), "clients are not told of variables: {}", reply.text());
-    assert_eq!(provider.received().len(), 0, "nothing is sent without its key");
+    assert!(!reply.text().contains("TEAM_KEY"), "clients do not see the names of variables: {}", reply.text());
+    assert_eq!(provider.received().len(), 0, "no request is sent without its key");
     let accepted = condition(&report(&gateway, "Backend", "openai")["conditions"], "Accepted");
     assert_eq!((&accepted["status"], &accepted["reason"]), (&false.into(), &"SecretInvalid".into()));
     assert!(accepted["message"].as_str().unwrap().contains("environment variable TEAM_KEY is not set"), "{accepted}");
@@ -214,7 +214,7 @@ fn a_variable_that_is_set_is_the_key() {
 }
 
 #[test]
-fn a_directory_that_is_gone_for_a_moment_changes_nothing() {
+fn a_directory_that_vanishes_briefly_changes_nothing() {
     let provider = provider();
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", provider.port)).run();
     let (dir, away) = (gateway.dir().to_owned(), gateway.dir().with_extension("away"));

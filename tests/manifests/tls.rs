@@ -169,7 +169,7 @@ fn certificates_are_chosen_by_name_and_rotated_live() {
         (shown == rotated).then_some(())
     });
     assert_eq!(ask(&mut before, "a.example"), 200);
-    // Whoever speaks no TLS is turned away, and nobody else notices.
+    // A client without TLS is refused, which does not affect others.
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
     plain.set_read_timeout(Some(PATIENCE)).unwrap();
     plain.write_all(&request("GET", "/openai", &[], b"")).unwrap();
@@ -184,7 +184,7 @@ fn certificates_are_chosen_by_name_and_rotated_live() {
 }
 
 #[test]
-fn both_versions_of_http_are_spoken_over_tls() {
+fn http1_and_http2_are_served_over_tls() {
     let provider = Upstream::json("{}");
     let start = Start::bare();
     let port = start.port();
@@ -234,7 +234,7 @@ fn http2(port: u16, count: usize) -> Vec<u16> {
 }
 
 #[test]
-fn a_broken_certificate_keeps_its_listener_closed_and_no_other() {
+fn a_broken_certificate_closes_only_its_listener() {
     let provider = Upstream::json("{}");
     let start = Start::bare();
     let (plain, good, bad) = (start.port(), free_port(), free_port());
@@ -251,7 +251,7 @@ fn a_broken_certificate_keeps_its_listener_closed_and_no_other() {
         .manifest("good.yaml", &good_secret)
         .manifest("bad.yaml", &broken)
         .run();
-    assert!(Client::try_connect(bad).is_none(), "nothing is bound without a certificate");
+    assert!(Client::try_connect(bad).is_none(), "no port is bound without a certificate");
     assert_eq!(gateway.post("/openai", CHAT).status, 200);
     assert!(handshake(good, Some("a.example"), &[]).is_some());
     let listener = report(&gateway, "Gateway", "gw")["listeners"][2].clone();

@@ -36,7 +36,7 @@ fn readiness_comes_with_the_first_snapshot_and_its_ports() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_ends_the_program_with_a_reason() {
+fn a_missing_directory_ends_the_program_with_a_reason() {
     let gateway = Start::bare().arg("--manifests").arg("/nonexistent/manifests").not_ready().run();
     assert!(!gateway.wait_for_exit().success());
     assert!(gateway.stderr().contains("/nonexistent/manifests"), "{}", gateway.stderr());
@@ -160,7 +160,7 @@ fn committed_definitions_are_checked() {
 }
 
 #[test]
-fn the_program_tells_its_version_and_what_it_can_do() {
+fn the_program_prints_its_version_and_help() {
     let (code, version, _) = tollgate(&["--version"]);
     assert_eq!((code, version.trim()), (Some(0), concat!("tollgate ", env!("CARGO_PKG_VERSION"))));
     let (code, help, _) = tollgate(&["run", "--help"]);
@@ -172,13 +172,13 @@ fn the_program_tells_its_version_and_what_it_can_do() {
 }
 
 #[test]
-fn a_provider_entry_without_its_secret_is_told_in_the_log_once() {
+fn a_provider_entry_without_its_secret_is_logged_once() {
     let entry = llm("openai", "none", 9, &json!({}));
     let gateway = Start::new().manifest("a.yaml", &crate::common::s1_of("openai", "/openai", &entry)).run();
-    let told = |line: &serde_json::Value| line["msg"] == "object has a problem" && line["kind"] == "Backend";
-    let line = gateway.wait_for_log("the problem", told);
+    let is_problem = |line: &serde_json::Value| line["msg"] == "object has a problem" && line["kind"] == "Backend";
+    let line = gateway.wait_for_log("the problem", is_problem);
     assert_eq!((&line["object"], &line["reason"]), (&"default/openai".into(), &"SecretNotFound".into()));
-    // Another change does not tell it again.
+    // Another change does not log it again.
     gateway.change(|| {
         gateway.write("b.yaml", &secret("other", KEY));
     });
@@ -186,5 +186,5 @@ fn a_provider_entry_without_its_secret_is_told_in_the_log_once() {
         let published = |l: &&serde_json::Value| l["msg"] == "configuration published";
         (gateway.log().iter().filter(published).count() >= 2).then_some(())
     });
-    assert_eq!(gateway.log().iter().filter(|l| told(l)).count(), 1);
+    assert_eq!(gateway.log().iter().filter(|l| is_problem(l)).count(), 1);
 }

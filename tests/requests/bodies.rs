@@ -34,7 +34,7 @@ fn chunked(body: &[u8], size: usize) -> Vec<u8> {
 const CHUNKED: [(&str, &str); 2] = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
 
 #[test]
-fn what_is_no_json_object_is_refused_in_the_callers_dialect() {
+fn bodies_other_than_json_objects_are_refused_in_the_clients_dialect() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[]);
     let bodies: [(&str, &[u8]); 15] = [
@@ -60,7 +60,7 @@ fn what_is_no_json_object_is_refused_in_the_callers_dialect() {
         ("/gemini/v1beta/models/m:generateContent", Dialect::Gemini),
     ] {
         for (what, body) in bodies {
-            // Gemini's model stands in the URL; whatever its body calls so is Google's to judge.
+            // Gemini's model is in the URL; a field of that name in the body is for Google to judge.
             if dialect == Dialect::Gemini && what.contains("number") {
                 continue;
             }
@@ -165,7 +165,7 @@ fn a_body_without_a_length_is_served() {
 }
 
 #[test]
-fn a_body_that_is_cut_short_reaches_nobody() {
+fn a_truncated_body_is_not_sent_upstream() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[]);
     for (path, headers, body) in [
@@ -203,7 +203,7 @@ fn wait_for_in_flight(gateway: &Gateway, count: f64) {
 }
 
 #[test]
-fn a_client_that_stalls_is_given_up() {
+fn a_stalled_client_times_out() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[("--body-timeout", "1"), ("--header-timeout", "1")]);
     let mut client = gateway.connect();
@@ -221,8 +221,8 @@ fn a_client_that_stalls_is_given_up() {
     let mut idle = gateway.connect();
     assert_eq!(idle.send(&request("GET", "/nowhere", &[], b"")).reply().status, 404);
     for (bytes, client) in &mut stalled {
-        let told = client.rest();
-        assert!(!told.starts_with(b"HTTP/1.1 2"), "{bytes:?}: {}", String::from_utf8_lossy(&told));
+        let received = client.rest();
+        assert!(!received.starts_with(b"HTTP/1.1 2"), "{bytes:?}: {}", String::from_utf8_lossy(&received));
     }
     assert!(idle.closed());
     assert_eq!(upstream.received().len(), 0);
@@ -230,7 +230,7 @@ fn a_client_that_stalls_is_given_up() {
 }
 
 #[test]
-fn a_compressed_body_is_refused_and_says_so() {
+fn a_compressed_body_is_refused_with_a_reason() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[]);
     // "{}" in gzip.
@@ -244,7 +244,7 @@ fn a_compressed_body_is_refused_and_says_so() {
 }
 
 #[test]
-fn errors_for_clients_of_bedrock_are_named_in_headers() {
+fn errors_for_bedrock_clients_have_a_type_header() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[]);
     let reply = gateway.post("/openai/model/m/converse", "{");

@@ -1,4 +1,4 @@
-//! Connections of clients: kept, pipelined, of older and newer versions of HTTP.
+//! Connections of clients: keep-alive, pipelining, and older and newer versions of HTTP.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,7 +9,7 @@ use crate::common::{CLIENT_KEY, Client, Start, Upstream, manifests::s1, request}
 const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 const PATH: &str = "/openai/v1/chat/completions";
 
-/// A provider that tells which request it answers.
+/// A provider whose reply has the number of the request.
 fn counting() -> Upstream {
     Upstream::new(|exchange| {
         let body = format!("{{\"n\":{}}}", exchange.nth);
@@ -18,7 +18,7 @@ fn counting() -> Upstream {
 }
 
 #[test]
-fn a_connection_is_kept_on_both_sides() {
+fn connections_are_kept_alive_on_both_sides() {
     let upstream = counting();
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
     let mut client = gateway.connect();

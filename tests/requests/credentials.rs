@@ -29,7 +29,7 @@ fn every_provider_that_sends_a_key_is_in_the_table() {
 }
 
 #[test]
-fn nothing_of_the_clients_credentials_reaches_a_provider() {
+fn client_credentials_never_reach_a_provider() {
     let bearer = format!("Bearer {CLIENT_KEY}");
     let cookie = format!("session={CLIENT_KEY}");
     let headers = [
@@ -75,7 +75,7 @@ fn each_kind_of_token_reaches_its_header() {
 }
 
 #[test]
-fn passthrough_takes_the_clients_key_from_wherever_it_stands() {
+fn passthrough_finds_the_clients_key_in_headers_and_query() {
     let bearer = format!("Bearer {CLIENT_KEY}");
     let query = format!("?key={CLIENT_KEY}");
     for (provider, header, prefix, body) in PROVIDERS {
@@ -99,7 +99,7 @@ fn passthrough_takes_the_clients_key_from_wherever_it_stands() {
 }
 
 #[test]
-fn passthrough_without_a_key_is_refused_and_nothing_is_sent() {
+fn passthrough_without_a_key_is_refused_and_not_sent() {
     for (provider, body, dialect) in [
         ("openai", CHAT, Dialect::OpenAi),
         ("anthropic", LIMITED, Dialect::Anthropic),

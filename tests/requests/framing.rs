@@ -76,7 +76,7 @@ fn ambiguous_framing_is_refused() {
 }
 
 #[test]
-fn an_encoding_wins_over_a_length_and_ends_the_connection() {
+fn transfer_encoding_takes_precedence_and_closes_the_connection() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream);
     let length = CHAT.len();
@@ -105,7 +105,7 @@ fn an_encoding_wins_over_a_length_and_ends_the_connection() {
 }
 
 #[test]
-fn unusual_framing_that_has_one_meaning_is_read_in_it() {
+fn unusual_but_unambiguous_framing_is_accepted() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream);
     let length = CHAT.len();
@@ -119,7 +119,8 @@ fn unusual_framing_that_has_one_meaning_is_read_in_it() {
         (
             "capitals",
             format!(
-                "POST /plain/x HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n{length:x}\r\n{CHAT}\r\n0\r\n\r\n{INNER}"
+                "POST /plain/x HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n{length:x}\r\n{CHAT}\r\n0\r\n\
+                    \r\n{INNER}"
             ),
         ),
         (
@@ -145,7 +146,7 @@ fn unusual_framing_that_has_one_meaning_is_read_in_it() {
 }
 
 #[test]
-fn what_is_no_http_is_not_answered_as_such() {
+fn bytes_other_than_http_get_no_reply_or_400() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream);
     for bytes in [

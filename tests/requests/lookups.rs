@@ -28,7 +28,7 @@ fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Reply {
 }
 
 #[test]
-fn embeddings_of_openai_are_asked_of_gemini() {
+fn openai_embeddings_are_requested_from_gemini() {
     let upstream = Upstream::json(r#"{"embeddings":[{"values":[0.5,-1]},{"values":[2]}]}"#);
     let gateway = start("gemini", &upstream, &json!({}));
     let body = json!({"model": "gemini-embedding-001", "input": ["one", "two"], "dimensions": 2, "user": "u"});
@@ -53,7 +53,7 @@ fn embeddings_of_openai_are_asked_of_gemini() {
 }
 
 #[test]
-fn texts_that_go_one_by_one_come_back_in_their_order() {
+fn texts_sent_one_by_one_are_returned_in_order() {
     let upstream = Upstream::new(|exchange| {
         let content = exchange.request().json()["instances"][0]["content"].clone();
         let prediction = json!({"embeddings": {"values": [content], "statistics": {"token_count": 2}}});
@@ -92,7 +92,7 @@ fn one_failing_text_fails_the_request_in_the_clients_dialect() {
 }
 
 #[test]
-fn a_failing_target_is_stood_in_for_by_the_next() {
+fn a_failing_target_is_replaced_by_the_next() {
     let first = Upstream::fixed(503, JSON, br#"{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}"#);
     let second = Upstream::json(r#"{"data":[{"index":0,"embedding":[1]}]}"#);
     let entry = |provider, upstream: &Upstream| llm(provider, "key", upstream.port, &json!({}));
@@ -107,7 +107,7 @@ fn a_failing_target_is_stood_in_for_by_the_next() {
 }
 
 #[test]
-fn embeddings_of_gemini_are_asked_of_openai() {
+fn gemini_embeddings_are_requested_from_openai() {
     let upstream =
         Upstream::json(r#"{"data":[{"index":0,"embedding":[1,2]}],"model":"m-1","usage":{"prompt_tokens":5}}"#);
     let gateway = start("azureopenai", &upstream, &json!({}));
@@ -120,7 +120,7 @@ fn embeddings_of_gemini_are_asked_of_openai() {
 }
 
 #[test]
-fn embeddings_that_cant_be_had_are_refused() {
+fn unavailable_embeddings_are_refused() {
     let upstream = Upstream::json("{}");
     let gateway = start("gemini", &upstream, &json!({}));
     let reply = embed(&gateway, &json!({"model": "m", "input": [1, 2]}));
@@ -135,7 +135,7 @@ fn embeddings_that_cant_be_had_are_refused() {
 }
 
 #[test]
-fn embeddings_of_the_same_dialect_are_left_alone() {
+fn embeddings_of_the_same_dialect_are_unchanged() {
     let upstream = Upstream::json(r#"{"data": []}"#);
     let gateway = start("openai", &upstream, &json!({}));
     let body = r#"{"model":"m",  "input":[1,2],"new":true}"#;
@@ -149,7 +149,7 @@ fn count(gateway: &Gateway) -> Reply {
 }
 
 #[test]
-fn counts_of_messages_are_asked_of_gemini() {
+fn messages_token_counts_are_requested_from_gemini() {
     let upstream = Upstream::json(r#"{"totalTokens":31}"#);
     let gateway = start("gemini", &upstream, &json!({"model": "gemini-2.5-flash"}));
     let reply = count(&gateway);
@@ -164,7 +164,7 @@ fn counts_of_messages_are_asked_of_gemini() {
 }
 
 #[test]
-fn counts_of_gemini_are_asked_of_anthropic() {
+fn gemini_token_counts_are_requested_from_anthropic() {
     let upstream = Upstream::json(r#"{"input_tokens":12}"#);
     let gateway = start("anthropic", &upstream, &json!({"model": "claude-sonnet-4-5"}));
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
@@ -178,8 +178,8 @@ fn counts_of_gemini_are_asked_of_anthropic() {
 }
 
 #[test]
-fn counts_that_nobody_makes_are_estimated_and_say_so() {
-    // A server that is not OpenAI's own is not asked.
+fn token_counts_without_a_provider_endpoint_are_estimated_and_marked() {
+    // A server other than OpenAI's own gets no request.
     let upstream = Upstream::json("{}");
     let gateway = start("openai", &upstream, &json!({"model": "m"}));
     let reply = count(&gateway);
@@ -203,7 +203,7 @@ fn counts_that_nobody_makes_are_estimated_and_say_so() {
 }
 
 #[test]
-fn models_that_the_backends_name_are_listed_here() {
+fn models_that_backends_name_are_listed_by_the_gateway() {
     let upstream = Upstream::json("{}");
     let entry = |provider, model: &str| llm(provider, "key", upstream.port, &json!({"model": model}));
     let group = |entries: &[Value]| json!({"providers": entries});
@@ -236,14 +236,17 @@ fn models_that_the_backends_name_are_listed_here() {
 }
 
 #[test]
-fn lists_of_another_family_are_asked_and_rewritten() {
+fn model_lists_of_another_dialect_are_requested_and_rewritten() {
     let upstream = Upstream::json(r#"{"data":[{"type":"model","id":"claude-a","display_name":"A"}],"has_more":false}"#);
     let gateway = start("anthropic", &upstream, &json!({}));
     let headers = [("authorization", "Bearer mine")];
     let reply = get(&gateway, "/x/v1/models?limit=3", &headers);
     assert_eq!(
         reply.json(),
-        json!({"object": "list", "data": [{"id": "claude-a", "object": "model", "created": 0, "owned_by": "anthropic"}]})
+        json!({
+            "object": "list",
+            "data": [{"id": "claude-a", "object": "model", "created": 0, "owned_by": "anthropic"}],
+        })
     );
     let received = upstream.only();
     assert_eq!(received.line(), "GET /v1/models?limit=1000 HTTP/1.1");
@@ -255,7 +258,7 @@ fn lists_of_another_family_are_asked_and_rewritten() {
 }
 
 #[test]
-fn a_model_that_the_provider_does_not_have_is_missed_in_the_clients_dialect() {
+fn an_unknown_model_is_not_found_in_the_clients_dialect() {
     let body = br#"{"type":"error","error":{"type":"not_found_error","message":"model: nobody"}}"#;
     let upstream = Upstream::fixed(404, JSON, body);
     let gateway = start("anthropic", &upstream, &json!({}));

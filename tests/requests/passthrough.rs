@@ -7,10 +7,11 @@ use crate::common::{
     manifests::{s1, s1_with},
 };
 
-/// Spelled as no serialiser would: order, spaces, numbers, escapes, a key twice, keys that nobody knows.
+/// A body that no serialiser would write: order, spaces, numbers, escapes, a duplicate key, unknown keys.
 const ODD: &str = concat!(
     "{ \"zz_new\" : {\"b\":[ ],\"a\":-0.0} ,\r\n\t\"temperature\":1.0e+2,\"seed\":123456789012345678901234567890,",
-    "\"user\":\"caf\\u00e9 \\ud83d\\ude00 \u{e9}\\/\",\"x\":1,\"x\":2,\"model\":\"m\",@@, \"logit_bias\":{\"50256\":-1E2}}  \n"
+    "\"user\":\"caf\\u00e9 \\ud83d\\ude00 \u{e9}\\/\",\"x\":1,\"x\":2,\"model\":\"m\",@@, \
+        \"logit_bias\":{\"50256\":-1E2}}  \n"
 );
 const MESSAGES: &str = r#""messages":[ {"role":"user","content":"a \"model\":\"no\" "} ]"#;
 const CONTENTS: &str = r#""contents":[ {"parts":[{"text":"\u0061"}]} ]"#;
@@ -20,7 +21,7 @@ fn odd(core: &str) -> String {
 }
 
 #[test]
-fn a_body_that_need_not_change_arrives_byte_for_byte() {
+fn an_unedited_body_arrives_byte_for_byte() {
     let chat = odd(MESSAGES);
     let limited = odd(&format!("{MESSAGES},\"max_tokens\":5"));
     let contents = odd(CONTENTS);
@@ -64,7 +65,7 @@ fn a_model_of_the_backend_replaces_only_the_model() {
 }
 
 #[test]
-fn no_spelling_of_the_model_gets_past_the_backends_own() {
+fn no_spelling_of_the_model_bypasses_the_backends_model() {
     let upstream = Upstream::json("{}");
     let manifest = s1_with("openai", "/x", upstream.port, &json!({"model": "ours"}));
     let gateway = Start::new().manifest("a.yaml", &manifest).run();
@@ -87,7 +88,7 @@ fn no_spelling_of_the_model_gets_past_the_backends_own() {
     }
 }
 
-/// A chat stream with a usage chunk, as it comes when it was asked for.
+/// A chat stream with a usage chunk, as sent when the request has `include_usage`.
 const CHUNKS: [&str; 4] = [
     "data: {\"model\":\"m-2\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n",
     "data: {\"model\":\"m-2\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n",
@@ -96,7 +97,7 @@ const CHUNKS: [&str; 4] = [
 ];
 
 #[test]
-fn the_usage_of_a_stream_is_asked_for_counted_and_hidden() {
+fn stream_usage_is_requested_counted_and_hidden() {
     let core = |more: &str| odd(&format!("{MESSAGES},\"stream\":true{more}"));
     let asked = ",\"stream_options\":{ \"include_usage\" : true }";
     for (what, body, unchanged, shown) in [
@@ -119,7 +120,7 @@ fn the_usage_of_a_stream_is_asked_for_counted_and_hidden() {
         let sent = upstream.only();
         assert_eq!(sent.text() == body, unchanged, "{what}: {}", sent.text());
         assert_eq!(sent.json()["stream_options"]["include_usage"], true, "{what}");
-        // Beside that option nothing has changed, and what was spelled oddly is so still.
+        // Only that option has changed, and unusual spelling is preserved.
         let (kept, sent_text) = (odd(MESSAGES), sent.text());
         for piece in kept.trim_start_matches('{').split(MESSAGES) {
             assert!(sent_text.contains(piece), "{what}: {sent_text}");
@@ -136,7 +137,7 @@ fn the_usage_of_a_stream_is_asked_for_counted_and_hidden() {
 }
 
 #[test]
-fn a_request_is_counted_and_logged_with_all_its_names() {
+fn a_request_is_counted_and_logged_with_all_labels() {
     let provider = Upstream::json(r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#);
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", provider.port)).run();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -13,7 +13,7 @@ const LIMITED: &str = r#"{"model":"m","messages":[],"max_tokens":5}"#;
 const CONTENTS: &str = r#"{"contents":[{"parts":[{"text":"Explain how AI works in a few words"}]}]}"#;
 
 #[test]
-fn the_guides_request_becomes_the_guides_request() {
+fn the_guides_request_reaches_the_provider_as_documented() {
     let upstream = Upstream::json(r#"{"candidates":[],"usageMetadata":{"promptTokenCount":8}}"#);
     let gateway = Start::new().manifest("a.yaml", &s1("gemini", "/gemini", upstream.port)).run();
     let reply = gateway.post("/gemini", CONTENTS);
@@ -27,7 +27,7 @@ fn the_guides_request_becomes_the_guides_request() {
 }
 
 #[test]
-fn each_provider_is_asked_at_its_own_path() {
+fn each_provider_is_requested_at_its_own_path() {
     let azure = "/openai/deployments/our-gpt/chat/completions?api-version=2024-10-21";
     let vertex = "/v1/projects/our-project/locations/us-central1/publishers/google/models/gemini-2.5-pro";
     let free = json!({"model": ""});
@@ -93,7 +93,7 @@ fn overrides_replace_host_path_and_header() {
 }
 
 #[test]
-fn what_a_client_says_to_its_provider_travels() {
+fn provider_specific_headers_are_forwarded() {
     let upstream = Upstream::json("{}");
     let gateway = Start::new().manifest("a.yaml", &s1("anthropic", "/x", upstream.port)).run();
     let headers = [("anthropic-version", "2099-01-01"), ("anthropic-beta", "new-thing"), ("x-stainless-lang", "rust")];
@@ -125,7 +125,7 @@ fn a_route_type_makes_gemini_stream() {
 }
 
 #[test]
-fn lists_of_models_are_asked_with_get_and_head() {
+fn model_lists_are_requested_with_get_and_head() {
     let upstream = Upstream::json(r#"{"data":[]}"#);
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
     let reply = gateway.get("/openai/v1/models");
@@ -140,7 +140,7 @@ fn lists_of_models_are_asked_with_get_and_head() {
 }
 
 #[test]
-fn what_has_no_place_to_go_is_refused_in_the_callers_dialect() {
+fn unknown_endpoints_are_refused_in_the_clients_dialect() {
     use Dialect::{Anthropic, Gemini, OpenAi};
     let upstream = Upstream::json("{}");
     let manifest = ["openai", "anthropic", "gemini"].map(|p| s1(p, &format!("/{p}"), upstream.port)).concat();
@@ -162,11 +162,11 @@ fn what_has_no_place_to_go_is_refused_in_the_callers_dialect() {
         ("POST", "/openai/%2e%2E/secret", "{}", OpenAi, 400, "bad_request", None),
         ("POST", "/openai/v1/./chat/completions", "{}", OpenAi, 400, "bad_request", None),
         ("POST", long.as_str(), "{}", OpenAi, 400, "bad_request", None),
-        // What the route's provider has nothing for.
+        // Endpoints that the route's provider does not have.
         ("POST", "/anthropic/v1/moderations", r#"{"input":"x"}"#, OpenAi, 501, "not_implemented", None),
         ("POST", "/gemini/v1/completions", r#"{"prompt":"x"}"#, OpenAi, 501, "not_implemented", None),
         ("GET", "/anthropic/v1/responses/resp_1", "", OpenAi, 400, "bad_request", None),
-        // What can't be translated, since there is nothing to answer.
+        // Bodies that can't be translated.
         ("POST", "/anthropic/v1/chat/completions", CHAT, OpenAi, 400, "bad_body", None),
         ("POST", "/gemini/v1/chat/completions", CHAT, OpenAi, 400, "bad_body", None),
         ("POST", "/openai/v1/chat/completions", r#"{"messages":[]}"#, OpenAi, 400, "no_model", None),
@@ -205,7 +205,7 @@ fn a_route_that_names_no_prefix_serves_whole_paths() {
 }
 
 #[test]
-fn a_host_is_needed_once_and_whole() {
+fn exactly_one_valid_host_is_required() {
     let upstream = Upstream::json("{}");
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
     for hosts in
@@ -221,7 +221,7 @@ fn a_host_is_needed_once_and_whole() {
 }
 
 #[test]
-fn endpoints_that_a_backend_lists_are_forwarded_as_they_are() {
+fn endpoints_that_a_backend_lists_are_forwarded_unchanged() {
     let upstream = Upstream::fixed(200, &[("content-type", "audio/mpeg")], b"\xff\xfbsound");
     let fields = json!({"routes": {"/audio/speech": "passthrough", "/v1/ask": "completions"}});
     let mut entry = llm("openai", "key", upstream.port, &json!({}));

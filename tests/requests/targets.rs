@@ -30,7 +30,7 @@ fn gateway(upstreams: [&Upstream; 2]) -> Gateway {
 }
 
 #[test]
-fn the_host_of_an_absolute_target_wins_everywhere() {
+fn the_host_of_an_absolute_target_takes_precedence() {
     let [a, b] = [Upstream::json("\"a\""), Upstream::json("\"b\"")];
     let gateway = gateway([&a, &b]);
     for (target, host, served) in [
@@ -42,7 +42,7 @@ fn the_host_of_an_absolute_target_wins_everywhere() {
         let reply = gateway.connect().send(&request("GET", target, &[("host", host)], b"")).reply();
         assert_eq!((reply.status, reply.text().as_str()), (200, served), "{target} {host}");
     }
-    // What chose the route is what the server is told: it can't be led to another host than the one that was matched.
+    // The server gets the host that chose the route, and no other.
     for sent in b.received() {
         assert!(sent.header("host").unwrap().to_ascii_lowercase().starts_with("b.test"), "{}", sent.head);
         assert_eq!(sent.path(), "/x");
@@ -79,7 +79,7 @@ fn an_error_to_head_has_neither_body_nor_type() {
 }
 
 #[test]
-fn no_tunnel_is_opened() {
+fn connect_is_refused() {
     let [a, b] = [Upstream::json("{}"), Upstream::json("{}")];
     let gateway = gateway([&a, &b]);
     let reply = gateway.connect().send(b"CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n").reply();
@@ -89,7 +89,7 @@ fn no_tunnel_is_opened() {
 }
 
 #[test]
-fn a_client_does_not_say_how_it_came() {
+fn forwarding_headers_of_clients_are_replaced() {
     let [a, b] = [Upstream::json("{}"), Upstream::json("{}")];
     let gateway = gateway([&a, &b]);
     let forged = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "bank.test")];
@@ -103,9 +103,9 @@ fn a_client_does_not_say_how_it_came() {
 /// Far more than the kernel takes for two connections.
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// A server that takes nothing slows the client down: what it has not taken is not kept here.
+/// A server that does not read slows the client down: the gateway does not buffer the body.
 #[test]
-fn an_upload_to_a_server_that_does_not_read_waits_at_the_client() {
+fn backpressure_reaches_an_uploading_client() {
     // Listens, and never reads: the kernel takes some megabytes for it.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -141,6 +141,6 @@ fn an_upload_to_a_server_that_does_not_read_waits_at_the_client() {
                 }
             }
         }
-        assert!(taken < LIMIT, "{framing}: everything was taken for a server that took nothing");
+        assert!(taken < LIMIT, "{framing}: the gateway accepted everything for a server that does not read");
     }
 }

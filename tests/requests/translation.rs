@@ -31,7 +31,7 @@ fn hello() -> Value {
 }
 
 #[test]
-fn a_chat_is_asked_as_messages_and_answered_as_chat() {
+fn chat_is_translated_to_messages_and_back() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     let mut body = hello();
@@ -67,7 +67,7 @@ fn a_chat_is_asked_as_messages_and_answered_as_chat() {
 }
 
 #[test]
-fn headers_of_the_clients_dialect_stay_here() {
+fn headers_of_the_clients_dialect_are_not_forwarded() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     let headers = [
@@ -85,7 +85,7 @@ fn headers_of_the_clients_dialect_stay_here() {
 }
 
 #[test]
-fn what_cant_be_carried_is_named() {
+fn unsupported_fields_are_reported() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     let mut body = hello();
@@ -101,7 +101,7 @@ fn what_cant_be_carried_is_named() {
 }
 
 #[test]
-fn what_stands_deep_in_a_request_and_cant_be_carried_is_named() {
+fn nested_unsupported_fields_are_reported() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     let mut body = hello();
@@ -114,7 +114,7 @@ fn what_stands_deep_in_a_request_and_cant_be_carried_is_named() {
 }
 
 #[test]
-fn what_the_client_is_not_told_of_a_reply_is_named() {
+fn unsupported_reply_fields_are_reported() {
     let answer = MESSAGE
         .replace(r#""content":["#, r#""content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},"#);
     let upstream = Upstream::json(&answer);
@@ -128,8 +128,9 @@ fn what_the_client_is_not_told_of_a_reply_is_named() {
 }
 
 #[test]
-fn what_the_client_is_not_told_of_a_stream_is_in_the_log() {
-    let block = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":9,\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"s\",\"name\":\"web_search\"}}\n\n";
+fn unsupported_stream_fields_are_logged() {
+    let block = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":9,\
+        \"content_block\":{\"type\":\"server_tool_use\",\"id\":\"s\",\"name\":\"web_search\"}}\n\n";
     let stream = [&STREAM[..1], &[block], &STREAM[1..]].concat().concat();
     let upstream = Upstream::fixed(200, &[("content-type", "text/event-stream")], stream.as_bytes());
     let gateway = claude(&upstream);
@@ -140,7 +141,7 @@ fn what_the_client_is_not_told_of_a_stream_is_in_the_log() {
 }
 
 #[test]
-fn an_answer_that_failed_is_no_empty_one() {
+fn an_invalid_tool_call_is_an_error_and_not_an_empty_reply() {
     let answer = json!({"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0,
         "message": {"role": "assistant", "content": null, "tool_calls": [
             {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\": "}}]},
@@ -154,7 +155,7 @@ fn an_answer_that_failed_is_no_empty_one() {
 }
 
 #[test]
-fn a_strict_backend_refuses_what_cant_be_carried() {
+fn a_strict_backend_refuses_unsupported_fields() {
     let upstream = Upstream::json(MESSAGE);
     let manifest = s1_with("anthropic", "/x", upstream.port, &json!({"model": "claude-sonnet-4-5"}));
     let strict =
@@ -167,11 +168,11 @@ fn a_strict_backend_refuses_what_cant_be_carried() {
     let reply = ask(&gateway, &body);
     assert_error(&reply, Dialect::OpenAi, 400, "seed");
     assert!(reply.text().contains("seed"), "{}", reply.text());
-    assert_eq!(upstream.received().len(), 1, "nothing may be sent");
+    assert_eq!(upstream.received().len(), 1, "no request may be sent");
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_field() {
+fn invalid_fields_are_refused_by_name() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     for (change, field) in [
@@ -179,7 +180,10 @@ fn what_makes_no_sense_is_refused_with_its_field() {
         (json!({"messages": []}), "messages"),
         (json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content"),
         (
-            json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{"}}]}]}),
+            json!({"messages": [{
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{"}}],
+            }]}),
             "arguments",
         ),
         (json!({"temperature": "hot"}), "temperature"),
@@ -196,7 +200,7 @@ fn what_makes_no_sense_is_refused_with_its_field() {
 }
 
 #[test]
-fn errors_are_said_in_the_clients_dialect() {
+fn errors_are_in_the_clients_dialect() {
     let body = br#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"},"request_id":"req_9"}"#;
     let headers = [("content-type", "application/json"), ("retry-after", "7"), ("request-id", "req_9")];
     let upstream = Upstream::fixed(429, &headers, body);
@@ -211,7 +215,7 @@ fn errors_are_said_in_the_clients_dialect() {
 }
 
 #[test]
-fn replies_that_nobody_understands_are_errors_that_say_so() {
+fn unreadable_replies_are_errors_with_a_reason() {
     for (status, content_type, body) in [
         (200, "text/html", "<html>login</html>"),
         (200, "application/json", "{}"),
@@ -228,11 +232,15 @@ fn replies_that_nobody_understands_are_errors_that_say_so() {
 }
 
 const STREAM: [&str; 6] = [
-    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"claude-real\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
-    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
-    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi \\u00e9\"}}\n\n",
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"claude-real\",\
+        \"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
+        \"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+        \"delta\":{\"type\":\"text_delta\",\"text\":\"hi \\u00e9\"}}\n\n",
     "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
-    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\
+        \"usage\":{\"output_tokens\":4}}\n\n",
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 ];
 
@@ -315,7 +323,7 @@ fn a_stream_that_is_cut_ends_with_an_error() {
 }
 
 #[test]
-fn a_stream_without_counts_is_estimated_and_says_so() {
+fn usage_of_a_stream_without_counts_is_estimated_and_marked() {
     let upstream = Upstream::new(|exchange| {
         exchange.stream("text/event-stream");
         let text = "a".repeat(40);
@@ -337,7 +345,7 @@ fn a_stream_without_counts_is_estimated_and_says_so() {
 }
 
 #[test]
-fn a_stream_that_was_not_given_is_made() {
+fn a_buffered_reply_is_sent_as_a_stream() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
     let reply = ask(&gateway, &streaming());
@@ -371,7 +379,7 @@ fn media_at_private_addresses_are_refused_and_never_fetched() {
 }
 
 #[test]
-fn files_that_claude_in_a_cloud_does_not_fetch_are_written_into_a_body_that_stays_as_it_is() {
+fn files_that_cloud_claude_does_not_fetch_are_inlined_into_a_spliced_body() {
     let upstream = Upstream::json(MESSAGE);
     let images = Upstream::new(|exchange| {
         let (kind, body): (_, &[u8]) = if exchange.request().path() == "/i.png" {
@@ -381,7 +389,9 @@ fn files_that_claude_in_a_cloud_does_not_fetch_are_written_into_a_body_that_stay
         };
         exchange.reply(200, &[("content-type", kind)], body);
     });
-    let fields = json!({"publisher": "ANTHROPIC", "model": "claude-sonnet-4-5", "projectId": "p", "location": "l", "apiVersion": "v1"});
+    let fields = json!({
+        "publisher": "ANTHROPIC", "model": "claude-sonnet-4-5", "projectId": "p", "location": "l", "apiVersion": "v1",
+    });
     let gateway = Start::new()
         .manifest("x.yaml", &s1_with("vertexai", "/x", upstream.port, &fields))
         .arg("--fetch-private-addresses")
@@ -410,7 +420,7 @@ fn files_that_claude_in_a_cloud_does_not_fetch_are_written_into_a_body_that_stay
 }
 
 #[test]
-fn a_client_that_leaves_cancels_what_it_asked() {
+fn a_client_disconnect_cancels_the_translated_request() {
     for stream in [false, true] {
         let upstream = Upstream::new(move |exchange| {
             if stream {

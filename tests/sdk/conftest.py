@@ -44,7 +44,7 @@ def anthropic_client(key="sk-ant-test"):
 
 @functools.cache
 def gemini_client(key="AIza-test", fault=None):
-    """Headers are a matter of the client here, so a fault is, too. Kept: a client that is collected closes its streams."""
+    """The client sets headers, and so the fault. It is cached, because a collected client closes its streams."""
     headers = {"x-simulator-fault": fault} if fault else {}
     retry = types.HttpRetryOptions(attempts=1)
     options = types.HttpOptions(base_url=GEMINI_URL, timeout=20_000, headers=headers, retry_options=retry)

@@ -65,7 +65,9 @@ def test_tool_calls_streamed_in_parallel():
     for call in assistant["tool_calls"]:
         call.pop("index", None)
         call["function"].pop("parsed_arguments", None)
-    stream = openai_client().chat.completions.create(model=MODEL, messages=messages + [assistant] + results, stream=True)
+    stream = openai_client().chat.completions.create(
+        model=MODEL, messages=messages + [assistant] + results, stream=True
+    )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
     assert text == "The tool answered: get_weather; get_time"
 

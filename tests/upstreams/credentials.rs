@@ -62,7 +62,7 @@ fn the_pods_identity_is_a_token_that_is_fetched_once() {
 }
 
 #[test]
-fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
+fn without_a_token_no_request_is_sent_until_one_is_fetched() {
     let works = Arc::new(AtomicBool::new(false));
     let (provider, metadata) = (Upstream::json("{}"), metadata_server(&works));
     let gateway = gateway(provider.port, metadata.port);
@@ -75,7 +75,7 @@ fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
     wait_until("the condition", PATIENCE, || is("CredentialsUnavailable"));
     let warning = gateway.wait_for_log("the failure", |l| l["msg"] == "can't fetch a credential");
     assert_eq!((&warning["source"], &warning["error"]), (&json!("google_metadata"), &json!("127.0.0.1 answered 404")));
-    assert!(provider.received().is_empty(), "nothing leaves without its token");
+    assert!(provider.received().is_empty(), "no request is sent without its token");
 
     works.store(true, Ordering::SeqCst);
     wait_until("the condition to heal", PATIENCE, || is("Accepted"));
@@ -84,7 +84,7 @@ fn without_a_token_nothing_is_sent_and_it_heals_by_itself() {
 
 #[test]
 #[cfg(feature = "simulator")]
-fn simulated_providers_ask_no_cloud() {
+fn simulated_providers_fetch_no_cloud_credentials() {
     let metadata = metadata_server(&Arc::new(AtomicBool::new(true)));
     let entry = llm("vertexai", "none", 443, &json!({"authToken": {"kind": "Workload"}}));
     let manifest = backend("vertex", &json!({"llm": entry})) + &route("vertex", &json!([rule("/vertex", "vertex")]));

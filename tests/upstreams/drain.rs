@@ -26,7 +26,7 @@ fn a_stream_under_way_finishes_before_the_process_ends() {
         wait_until("draining", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
         assert_eq!(gateway.admin_status("/healthz"), Some(200));
         wait_until("a closed listener", PATIENCE, || Client::try_connect(gateway.port).is_none().then_some(()));
-        assert!(idle.closed(), "a connection without a request holds nothing up");
+        assert!(idle.closed(), "an idle connection does not delay the drain");
         assert!(gateway.exited().is_none());
         gate.open();
         let mut rest = String::new();
@@ -42,7 +42,7 @@ fn a_stream_under_way_finishes_before_the_process_ends() {
 }
 
 #[test]
-fn a_stream_that_does_not_end_is_cut_when_the_grace_is_over() {
+fn a_stream_that_does_not_end_is_cut_after_the_grace_period() {
     let upstream = Upstream::new(|exchange| {
         exchange.stream("text/event-stream").chunk(EVENT).wait_closed();
     });
@@ -76,14 +76,14 @@ fn a_request_that_waits_for_its_reply_gets_it() {
     gateway.signal("TERM");
     wait_until("draining", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
     gate.open();
-    // Whether the reply already says so or not: the connection ends with it.
+    // The connection ends with the reply, whether or not the reply has `connection: close`.
     assert_eq!(client.reply().status, 200);
     assert!(client.closed(), "a connection that drains is closed after its reply");
     assert_eq!(gateway.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn before_the_drain_requests_are_served_and_connections_end_with_a_word() {
+fn during_the_drain_delay_requests_are_served_with_connection_close() {
     let upstream = Upstream::json("{}");
     let manifest = s1("openai", "/openai", upstream.port);
     let gateway = Start::new().manifest("a.yaml", &manifest).flag("--drain-delay", "3").run();

@@ -1,4 +1,4 @@
-//! Several providers in one Backend: who is asked, and whose answer counts.
+//! Several providers in one Backend: which ones get the request, and which reply is forwarded.
 
 use serde_json::{Value, json};
 
@@ -32,14 +32,14 @@ fn failing(status: u16) -> Upstream {
 }
 
 #[test]
-fn the_second_group_stands_in_for_the_first() {
+fn the_second_group_replaces_the_first_when_it_fails() {
     for status in [408, 429, 500, 502, 503, 504, 529] {
         for form in [groups, multipool] {
             let (first, second) = (failing(status), Upstream::json("{\"ok\":true}"));
             let gateway = gateway(&form(&[entry(first.port), entry(second.port)]));
             let reply = gateway.post("/both", CHAT);
             assert_eq!((reply.status, reply.text().as_str()), (200, "{\"ok\":true}"), "{status}");
-            // Both were asked the same, with the key.
+            // Both got the same request, with the key.
             for sent in [first.only(), second.only()] {
                 assert_eq!((sent.text().as_str(), sent.path()), (CHAT, "/v1/chat/completions"));
                 assert_eq!(sent.header("authorization"), Some(format!("Bearer {KEY}")));
@@ -70,7 +70,7 @@ fn a_first_group_that_gives_no_reply_is_replaced_too() {
 }
 
 #[test]
-fn what_another_provider_would_refuse_as_well_is_not_tried_there() {
+fn client_errors_do_not_fail_over() {
     for status in [400, 401, 403, 404, 413, 422] {
         let (first, second) = (failing(status), Upstream::json("{}"));
         let gateway = gateway(&groups(&[entry(first.port), entry(second.port)]));
@@ -82,13 +82,13 @@ fn what_another_provider_would_refuse_as_well_is_not_tried_there() {
 }
 
 #[test]
-fn when_all_fail_the_last_answer_is_the_clients() {
+fn when_all_targets_fail_the_client_gets_the_last_reply() {
     let (first, second) = (failing(503), failing(429));
     let both = gateway(&groups(&[entry(first.port), entry(second.port)]));
     let reply = both.post("/both", CHAT);
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("7")));
     assert!(reply.text().contains("says 429"), "{}", reply.text());
-    // An answer says more than none: it stays when whoever comes after it can't be reached.
+    // A reply is kept when the next target can't be reached.
     let then_refused = gateway(&groups(&[entry(first.port), entry(Upstream::refusing())]));
     let reply = then_refused.post("/both", CHAT);
     assert!([502, 503].contains(&reply.status), "{}: {}", reply.status, reply.text());
@@ -98,7 +98,7 @@ fn when_all_fail_the_last_answer_is_the_clients() {
 }
 
 #[test]
-fn a_provider_of_another_dialect_does_not_hide_the_answer() {
+fn an_unusable_target_of_another_dialect_does_not_hide_the_reply() {
     let (first, other) = (failing(503), Upstream::json("{}"));
     let anthropic = llm("anthropic", "key", other.port, &json!({}));
     let behind = gateway(&groups(&[entry(first.port), anthropic.clone()]));
@@ -115,7 +115,7 @@ fn a_provider_of_another_dialect_does_not_hide_the_answer() {
 }
 
 #[test]
-fn targets_of_other_dialects_stand_in_for_each_other() {
+fn targets_of_different_dialects_fail_over() {
     let claude = Upstream::json(
         r#"{"type":"message","model":"claude-x","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn",
             "usage":{"input_tokens":3,"output_tokens":4}}"#,
@@ -132,11 +132,11 @@ fn targets_of_other_dialects_stand_in_for_each_other() {
     let anthropic = llm("anthropic", "key", tired.port, &json!({}));
     let before = gateway(&groups(&[anthropic, entry(second.port)]));
     assert_eq!(before.post("/both", hello).text(), "{\"ok\":true}");
-    assert_eq!(tired.received().len(), 1, "it was asked, in its own dialect");
+    assert_eq!(tired.received().len(), 1, "it got the request in its own dialect");
 }
 
 #[test]
-fn providers_of_one_group_share_the_load_and_stand_in_for_each_other() {
+fn providers_of_one_group_share_the_load_and_fail_over() {
     let (a, b, c) = (Upstream::json("{\"is\":\"a\"}"), failing(503), Upstream::json("{\"is\":\"c\"}"));
     let last = Upstream::json("{\"is\":\"last\"}");
     let first = json!({"providers": [entry(a.port), entry(b.port), entry(c.port)]});

@@ -67,7 +67,7 @@ fn no_reply_is_an_error_in_the_callers_dialect() {
             let reply = client.send(&request("GET", "/nowhere", &[], b"")).reply();
             assert_eq!(reply.status, 404, "{what}");
         }
-        // Asked once each: what may have been understood is not asked again.
+        // Each got one request: a request that may have been processed is not repeated.
         assert_eq!(upstream.received().len(), 3, "{what}");
     }
 }
@@ -116,7 +116,7 @@ fn a_silent_provider_is_504_after_the_routes_own_time() {
 }
 
 #[test]
-fn a_reply_that_breaks_off_is_cut_for_the_client_too() {
+fn a_truncated_reply_is_truncated_for_the_client_too() {
     type Script = fn(&mut Exchange);
     const HEAD: [(&str, &str); 2] = [("content-type", "application/json"), ("content-length", "100")];
     let scripts: [(&str, Script); 3] = [
@@ -145,7 +145,7 @@ fn a_reply_that_breaks_off_is_cut_for_the_client_too() {
 }
 
 #[test]
-fn a_kept_connection_that_the_provider_closed_costs_no_request() {
+fn a_keep_alive_connection_closed_by_the_provider_fails_no_request() {
     // Answers once on each connection and closes it: at once, or only when the next request has been written.
     for at_once in [true, false] {
         let upstream = Upstream::new(move |exchange| {

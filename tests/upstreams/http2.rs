@@ -24,8 +24,8 @@ impl Drop for Told {
     }
 }
 
-/// Answers with what it was asked; `/silent` never. `asked` is opened by each request, `gone` when a request that was
-/// not answered ends.
+/// Answers with the request that it got; `/silent` gets no reply. `asked` is opened by each request, `gone` when a
+/// request that was not answered ends.
 fn server(asked: Gate, gone: Gate) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -95,7 +95,7 @@ fn requests_and_bodies_pass_to_http2_servers() {
 }
 
 #[test]
-fn when_the_client_goes_away_an_http2_server_is_told() {
+fn a_client_disconnect_resets_the_http2_stream() {
     let (asked, gone) = (Gate::default(), Gate::default());
     let port = server(asked.clone(), gone.clone());
     for (what, gateway) in gateways(port) {

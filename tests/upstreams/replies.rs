@@ -7,7 +7,7 @@ use crate::common::{Start, Upstream, manifests::s1};
 const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 
 #[test]
-fn whatever_a_provider_answers_is_forwarded_unchanged() {
+fn replies_of_any_status_are_forwarded_unchanged() {
     let html = ("text/html; charset=utf-8", "<html><h1>Internal Server Error</h1></html>");
     let json_type = "application/json";
     for (what, status, (content_type, body)) in [
@@ -39,7 +39,7 @@ fn whatever_a_provider_answers_is_forwarded_unchanged() {
                 assert_eq!(reply.header(name), Some(value), "{what}");
             }
         }
-        assert_eq!(upstream.connections(), 1, "{what}: the connection was fit to be kept");
+        assert_eq!(upstream.connections(), 1, "{what}: the connection could be kept alive");
         let line = gateway.access("/openai");
         assert_eq!((&line["status"], &line["error"]), (&json!(status), &json!(null)), "{what}");
         // What was answered has cost something; an error has not.
@@ -62,7 +62,7 @@ fn a_reply_without_a_body_has_none() {
 }
 
 #[test]
-fn a_compressed_reply_that_nobody_asked_for_is_forwarded_as_it_is() {
+fn an_unrequested_compressed_reply_is_forwarded_unchanged() {
     // "{}" in gzip.
     let zipped = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
     for content_type in ["application/json", "text/event-stream"] {
@@ -77,11 +77,12 @@ fn a_compressed_reply_that_nobody_asked_for_is_forwarded_as_it_is() {
 }
 
 #[test]
-fn framings_that_are_rare_are_read_by_the_rules() {
+fn unusual_reply_framing_is_read_as_http_defines_it() {
     for (what, wire, body) in [
         (
             "hints first",
-            "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
+                content-length: 2\r\n\r\n{}",
             "{}",
         ),
         ("until the end", "HTTP/1.1 200 OK\r\n\r\n{\"a\":1}", "{\"a\":1}"),
@@ -125,7 +126,7 @@ fn a_large_reply_passes_whole() {
 }
 
 #[test]
-fn what_belongs_to_the_providers_connection_stays_there() {
+fn hop_by_hop_reply_headers_are_not_forwarded() {
     let headers = [
         ("content-type", "application/json"),
         ("connection", "keep-alive, x-hop"),

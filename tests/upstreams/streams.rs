@@ -24,7 +24,7 @@ const OPENAI: Form = Form {
     provider: "openai",
     dialect: Dialect::OpenAi,
     path: "/openai/v1/chat/completions",
-    // Asks for usage, so that nothing is hidden.
+    // The request asks for usage, so that no chunk is hidden.
     body: r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
     content_type: SSE,
     events: &[
@@ -44,10 +44,13 @@ const ANTHROPIC: Form = Form {
     body: r#"{"model":"m","messages":[],"max_tokens":5,"stream":true}"#,
     content_type: SSE,
     events: &[
-        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-2\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-2\",\
+            \"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
         "event: ping\ndata: {\"type\":\"ping\"}\n\n",
-        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n",
-        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+            \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\
+            \"usage\":{\"output_tokens\":4}}\n\n",
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     ],
 };
@@ -61,7 +64,8 @@ const GEMINI: Form = Form {
     events: &[
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}],\"modelVersion\":\"m-2\"}\r\n\r\n",
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"b\"}]}}],\"modelVersion\":\"m-2\"}\r\n\r\n",
-        "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":4},\"modelVersion\":\"m-2\"}\r\n\r\n",
+        "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\
+            \"candidatesTokenCount\":4},\"modelVersion\":\"m-2\"}\r\n\r\n",
     ],
 };
 
@@ -75,7 +79,8 @@ const ARRAY: Form = Form {
     events: &[
         "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a,]\"}]}}],\"modelVersion\":\"m-2\"}\n",
         ",\r\n{\"candidates\":[{\"content\":{}}],\"modelVersion\":\"m-2\"}\n",
-        ",\r\n{\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":4},\"modelVersion\":\"m-2\"}\n",
+        ",\r\n{\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":3,\
+            \"candidatesTokenCount\":4},\"modelVersion\":\"m-2\"}\n",
         "]",
     ],
 };
@@ -122,8 +127,8 @@ fn each_event_is_there_before_the_next_is_sent() {
         }
         assert_eq!(client.piece().unwrap(), None, "{}", form.path);
         let line = line(&gateway);
-        let told = [&line["prompt_tokens"], &line["completion_tokens"], &line["response_model"], &line["error"]];
-        assert_eq!(told, [&json!(3), &json!(4), &json!("m-2"), &json!(null)], "{line}");
+        let logged = [&line["prompt_tokens"], &line["completion_tokens"], &line["response_model"], &line["error"]];
+        assert_eq!(logged, [&json!(3), &json!(4), &json!("m-2"), &json!(null)], "{line}");
         assert!(line["ttft_us"].as_u64() <= line["duration_us"].as_u64() && line["ttft_us"].is_u64(), "{line}");
     }
 }
@@ -313,7 +318,7 @@ fn a_stream_without_framing_ends_with_its_connection() {
 }
 
 #[test]
-fn an_error_of_the_providers_own_needs_no_other() {
+fn an_error_event_of_the_provider_is_not_followed_by_another() {
     for (form, error) in [
         (&OPENAI, "data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
         (
@@ -332,7 +337,7 @@ fn an_error_of_the_providers_own_needs_no_other() {
 }
 
 #[test]
-fn a_stream_in_a_form_nobody_knows_is_forwarded_as_it_is() {
+fn a_stream_of_unknown_format_is_forwarded_unchanged() {
     for form in [&OPENAI, &ANTHROPIC, &GEMINI] {
         let events = "id: 7\nevent: new\ndata: {\"brand\":\"new\"}\n\ndata: not even JSON\n\n";
         let upstream = Upstream::new(move |exchange| {
@@ -346,7 +351,7 @@ fn a_stream_in_a_form_nobody_knows_is_forwarded_as_it_is() {
 }
 
 #[test]
-fn many_streams_run_beside_each_other() {
+fn many_streams_run_concurrently() {
     let upstream = Upstream::new(|exchange| {
         exchange.stream(SSE);
         for event in OPENAI.events {

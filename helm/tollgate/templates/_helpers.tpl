@@ -14,7 +14,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What tells this release's gateway pods from all others. Never changes between versions: selectors can't. */}}
+{{/* The labels that select this release's gateway pods. They never change between versions: selectors can't. */}}
 {{- define "tollgate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "tollgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

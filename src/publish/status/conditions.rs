@@ -1,4 +1,4 @@
-//! Conditions: those of ours replace their old selves, all others stay.
+//! Merges conditions: Tollgate's conditions replace their old versions, and all others stay.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition as Written, Time},
@@ -7,20 +7,21 @@ use k8s_openapi::{
 
 use crate::{api::condition::ConditionType, compile::Condition};
 
-/// The longest message that the API takes, in bytes (it counts characters, which are no more).
+/// The longest message that the API accepts, in bytes. The API counts characters, of which there are no more than
+/// bytes.
 const MAX_MESSAGE: usize = 32_768;
 
-/// Whether `present` says what is `wanted` of `generation`.
+/// Whether `present` has exactly the `wanted` conditions, of `generation`.
 pub(super) fn is_current(present: &[Written], wanted: &[Condition], generation: Option<i64>) -> bool {
-    let said = |wanted: &Condition| {
+    let is_present = |wanted: &Condition| {
         present
             .iter()
-            .any(|p| p.type_ == wanted.kind.as_str() && says(p, wanted) && p.observed_generation == generation)
+            .any(|p| p.type_ == wanted.kind.as_str() && matches(p, wanted) && p.observed_generation == generation)
     };
-    wanted.iter().all(said) && present.iter().filter(|p| is_ours(p)).count() == wanted.len()
+    wanted.iter().all(is_present) && present.iter().filter(|p| is_ours(p)).count() == wanted.len()
 }
 
-/// `present` with what is `wanted` instead of what we said before. The time of a transition stays where the status does.
+/// `present` with Tollgate's conditions replaced by `wanted`. The transition time stays where the status does.
 pub(super) fn merged(
     present: &[Written],
     wanted: &[Condition],
@@ -43,12 +44,12 @@ pub(super) fn merged(
     wanted.iter().map(write).chain(others).collect()
 }
 
-/// Whether a condition is of a type that we write.
+/// Whether a condition is of a type that Tollgate writes.
 fn is_ours(present: &Written) -> bool {
     ConditionType::ALL.iter().any(|kind| kind.as_str() == present.type_)
 }
 
-fn says(present: &Written, wanted: &Condition) -> bool {
+fn matches(present: &Written, wanted: &Condition) -> bool {
     present.status == status(wanted) && present.reason == wanted.reason.as_str() && present.message == message(wanted)
 }
 

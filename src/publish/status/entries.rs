@@ -1,7 +1,7 @@
 //! Lists that several controllers share: `status.parents` of routes, `status.ancestors` of policies.
 //!
-//! To the API server such a list is one value: who writes it writes the entries of others too. So ours are changed in
-//! place, by JSON Patch, and those of others are never sent: they stay as they are to the last byte.
+//! To the API server such a list is one value, so that a merge patch would write the entries of other controllers too.
+//! Therefore JSON Patch changes Tollgate's entries in place. Entries of others are never sent and keep every byte.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Written, jiff::Timestamp};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::conditions::{is_current, merged};
 use crate::compile::Condition;
 
-/// Which object, or part of it, an entry is about, with all defaults filled in.
+/// The object, or part of it, that an entry is about, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
     pub group: String,
@@ -20,7 +20,7 @@ pub(super) struct Subject {
     pub port: Option<i32>,
 }
 
-/// An entry that is there.
+/// An entry of the present status.
 pub(super) struct Present<'a> {
     pub ours: bool,
     pub subject: Subject,
@@ -35,9 +35,9 @@ pub(super) struct Wanted<'a> {
     pub entry: Value,
 }
 
-/// The changes to the list at `path` (such as `/status/parents`) that bring it to `wanted`, as operations of JSON Patch;
-/// none when it is so. The list must exist unless `present` is empty. It gets no longer than `max`: entries of others are
-/// not ours to drop.
+/// The JSON Patch operations that bring the list at `path` (such as `/status/parents`) to `wanted`; none when it is
+/// current. The list must exist unless `present` is empty. It gets no longer than `max`, because entries of others are
+/// never removed.
 pub(super) fn operations(
     path: &str,
     present: &[Present<'_>],
@@ -62,7 +62,7 @@ pub(super) fn operations(
         }
     }
     let mut length = present.len() - removed.len();
-    // From the end, so that indexes stay true.
+    // Entries are removed from the end, so that the indexes stay valid.
     removed.reverse();
     let mut operations = replaced;
     operations.append(&mut removed);

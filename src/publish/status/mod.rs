@@ -1,7 +1,7 @@
-//! What an object's status has to become: from a report and the status that is there, without IO.
+//! Computes an object's new status from a report and the present status, without IO.
 //!
-//! Nothing is written that is so already, what others wrote stays, and the time in a condition changes only with its
-//! status.
+//! Only differences are written, and entries of other controllers stay. The time in a condition changes only with the
+//! condition's status.
 
 mod conditions;
 mod entries;
@@ -18,11 +18,11 @@ pub(super) use self::{
 };
 use super::events::{Transition, dedup};
 
-/// A status that is not as it should be.
+/// The change of a status that differs from what it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Update {
     pub patch: Patch,
-    /// What to tell of it.
+    /// The transitions that Events report.
     pub transitions: Vec<Transition>,
 }
 
@@ -36,15 +36,15 @@ pub(super) enum Patch {
 }
 
 impl Update {
-    /// These fields below `status` are replaced.
+    /// An update that replaces these fields below `status`.
     fn fields(version: Option<&str>, status: &Value, transitions: Vec<Transition>) -> Self {
         let patch = serde_json::json!({"metadata": {"resourceVersion": version}, "status": status});
         Self::new(Patch::Merge(patch), transitions)
     }
 
-    /// These operations are done.
+    /// An update that carries out these operations.
     fn operations(version: Option<&str>, mut operations: Vec<Value>, transitions: Vec<Transition>) -> Self {
-        // Not `test`: a version that is another is to be answered with 409.
+        // `replace` and not `test`, so that the API server answers 409 when the version differs.
         let guard = serde_json::json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version});
         operations.insert(0, guard);
         Self::new(Patch::Operations(Value::Array(operations)), transitions)

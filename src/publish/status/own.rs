@@ -1,4 +1,4 @@
-//! Statuses that one controller writes: GatewayClass, Gateway, GatewayParameters, Backend.
+//! Statuses that one controller writes: those of GatewayClass, Gateway, GatewayParameters and Backend.
 
 use gateway_api::gateways::GatewayStatusListeners;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Written, jiff::Timestamp};
@@ -21,10 +21,10 @@ use crate::{
         Condition, GatewayAddress, ListenerReport, ObjectReport,
         shape::{BackendShape, shape},
     },
-    publish::events::transitions,
+    publish::events::find_transitions,
 };
 
-/// The new status of a GatewayClass; `None` when it is so already.
+/// The new status of a GatewayClass; `None` when the status is current.
 pub(in crate::publish) fn class(report: &ObjectReport, object: &GatewayClass, now: Timestamp) -> Option<Update> {
     let status = object.status.as_ref();
     let present = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
@@ -38,11 +38,11 @@ pub(in crate::publish) fn class(report: &ObjectReport, object: &GatewayClass, no
         "conditions": merged(present, &report.conditions, report.generation, now),
         "supportedFeatures": features,
     });
-    let told = transitions("", present, &report.conditions).collect();
-    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
+    let transitions = find_transitions("", present, &report.conditions).collect();
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
 }
 
-/// The new status of a Gateway; `None` when it is so already.
+/// The new status of a Gateway; `None` when the status is current.
 pub(in crate::publish) fn gateway(report: &ObjectReport, object: &Gateway, now: Timestamp) -> Option<Update> {
     let status = object.status.as_ref();
     let present = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
@@ -58,11 +58,11 @@ pub(in crate::publish) fn gateway(report: &ObjectReport, object: &Gateway, now: 
     if same_addresses && same_listeners && is_current(present, &report.conditions, report.generation) {
         return None;
     }
-    let mut told: Vec<_> = transitions("", present, &report.conditions).collect();
+    let mut transitions: Vec<_> = find_transitions("", present, &report.conditions).collect();
     let mut written = Vec::with_capacity(report.listeners.len());
     for listener in &report.listeners {
         let old = listeners.iter().find(|l| l.name == listener.name).map_or(&[][..], |l| &l.conditions);
-        told.extend(transitions(&format!("listener {}", listener.name), old, &listener.conditions));
+        transitions.extend(find_transitions(&format!("listener {}", listener.name), old, &listener.conditions));
         written.push(json!({
             "name": listener.name,
             "attachedRoutes": listener.attached_routes,
@@ -76,7 +76,7 @@ pub(in crate::publish) fn gateway(report: &ObjectReport, object: &Gateway, now: 
         "conditions": merged(present, &report.conditions, report.generation, now),
         "listeners": written,
     });
-    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
 }
 
 fn route_kind(kind: Kind) -> Value {
@@ -91,7 +91,7 @@ fn is_same_listener(present: &GatewayStatusListeners, wanted: &ListenerReport, g
         && is_current(&present.conditions, &wanted.conditions, generation)
 }
 
-/// The new status of a Backend; `None` when it is so already.
+/// The new status of a Backend; `None` when the status is current.
 pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: Timestamp) -> Option<Update> {
     let status = object.status.as_ref();
     let present = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
@@ -105,11 +105,11 @@ pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: 
         "conditions": merged(present, &report.conditions, report.generation, now),
         "providers": providers,
     });
-    let told = transitions("", present, &report.conditions).collect();
-    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
+    let transitions = find_transitions("", present, &report.conditions).collect();
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
 }
 
-/// The new status of GatewayParameters; `None` when it is so already.
+/// The new status of GatewayParameters; `None` when the status is current.
 pub(in crate::publish) fn parameters(
     report: &ObjectReport,
     object: &GatewayParameters,
@@ -120,20 +120,20 @@ pub(in crate::publish) fn parameters(
         return None;
     }
     let status = json!({"conditions": merged(present, &report.conditions, report.generation, now)});
-    let told = transitions("", present, &report.conditions).collect();
-    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, told))
+    let transitions = find_transitions("", present, &report.conditions).collect();
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
 }
 
-/// The keys of the providers in order, such as `openai,anthropic`, each once.
+/// The keys of the providers in order, each once, such as `openai,anthropic`.
 fn providers(spec: &BackendSpec) -> Option<String> {
     let shape = shape(spec).ok()?;
     matches!(shape, BackendShape::Ai(_)).then(|| shape.providers())
 }
 
-/// The new status of an object that the API server took and we can't decode: not accepted, and why. `None` when it is so
-/// already.
+/// The new status of an object that the API server accepted and Tollgate can't decode: not accepted, with the reason.
+/// `None` when the status is current.
 pub(in crate::publish) fn undecodable(object: &DynamicObject, error: &str, now: Timestamp) -> Option<Update> {
-    // Conditions that can't be decoded either are nobody's to keep.
+    // Conditions that can't be decoded either are replaced.
     let present: Vec<Written> = object
         .data
         .pointer("/status/conditions")
@@ -144,6 +144,6 @@ pub(in crate::publish) fn undecodable(object: &DynamicObject, error: &str, now: 
         return None;
     }
     let status = json!({"conditions": merged(&present, &wanted, object.metadata.generation, now)});
-    let told = transitions("", &present, &wanted).collect();
-    Some(Update::fields(object.resource_version().as_deref(), &status, told))
+    let transitions = find_transitions("", &present, &wanted).collect();
+    Some(Update::fields(object.resource_version().as_deref(), &status, transitions))
 }

@@ -1,4 +1,4 @@
-//! Statuses with an entry a controller and parent: HTTPRoute, TrafficPolicy.
+//! Statuses with one entry for each controller and parent: those of HTTPRoute and TrafficPolicy.
 
 use gateway_api::httproutes::HttpRouteStatusParentsParentRef;
 use k8s_openapi::jiff::Timestamp;
@@ -15,17 +15,17 @@ use crate::{
         traffic_policy::{AncestorRef, TrafficPolicy},
     },
     compile::{CONTROLLER_NAME, ObjectReport, ParentReport},
-    publish::events::{Transition, transitions},
+    publish::events::{Transition, find_transitions},
 };
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
-/// As many parents as the API takes in a route's status.
+/// The most parents that the API accepts in a route's status.
 const MAX_PARENTS: usize = 32;
-/// As many ancestors as the API takes in a policy's status.
+/// The most ancestors that the API accepts in a policy's status.
 const MAX_ANCESTORS: usize = 16;
 
-/// The new status of a route; `None` when it is so already. Without a report no Gateway of ours is among its parents (any
-/// more), and entries of ours are removed.
+/// The new status of a route; `None` when the status is current. Without a report none of Tollgate's Gateways is among
+/// the route's parents, and Tollgate's entries are removed.
 pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRoute, now: Timestamp) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let parents = object.status.as_ref().map(|s| s.parents.as_slice()).unwrap_or_default();
@@ -43,7 +43,7 @@ pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRout
         .iter()
         .map(|parent| {
             let subject = report_subject(parent);
-            // As it is written in the spec, which is what others compare with.
+            // The reference is the one in the spec, because others compare with that.
             let written = object.spec.parent_refs.iter().flatten().find(|p| spec_subject(p, namespace) == subject);
             let reference = written.map_or_else(|| reference(&subject), |written| json!(written));
             let entry = json!({"parentRef": reference, "controllerName": CONTROLLER_NAME});
@@ -55,7 +55,7 @@ pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRout
     update(object.metadata.resource_version.as_deref(), "parents", &present, &wanted, operations, None)
 }
 
-/// The new status of a policy; `None` when it is so already.
+/// The new status of a policy; `None` when the status is current.
 pub(in crate::publish) fn policy(report: &ObjectReport, object: &TrafficPolicy, now: Timestamp) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let status = object.status.as_ref();
@@ -83,12 +83,12 @@ pub(in crate::publish) fn policy(report: &ObjectReport, object: &TrafficPolicy, 
     let same = is_current(own, &report.conditions, report.generation);
     let own = (!same).then(|| Own {
         conditions: json!(merged(own, &report.conditions, report.generation, now)),
-        transitions: transitions("", own, &report.conditions).collect(),
+        transitions: find_transitions("", own, &report.conditions).collect(),
     });
     update(object.metadata.resource_version.as_deref(), "ancestors", &present, &wanted, operations, own)
 }
 
-/// Conditions of the object itself that are not as they should be.
+/// Conditions of the object itself that differ from what they should be.
 struct Own {
     conditions: Value,
     transitions: Vec<Transition>,
@@ -105,29 +105,29 @@ fn update(
     if operations.is_empty() && own.is_none() {
         return None;
     }
-    let mut told = Vec::new();
+    let mut transitions = Vec::new();
     for new in wanted {
         let old = present.iter().find(|p| p.ours && p.subject == new.subject).map_or(&[][..], |p| p.conditions);
         let Subject { kind, namespace, name, section, .. } = &new.subject;
         let section = section.as_ref().map(|s| format!(" listener {s}")).unwrap_or_default();
-        told.extend(transitions(&format!("{kind} {namespace}/{name}{section}"), old, new.conditions));
+        transitions.extend(find_transitions(&format!("{kind} {namespace}/{name}{section}"), old, new.conditions));
     }
     let own = own.map(|own| {
-        told.extend(own.transitions);
+        transitions.extend(own.transitions);
         own.conditions
     });
     if present.is_empty() {
-        // Perhaps there is no status at all, and an operation needs what it works on.
+        // The object may have no status, and a JSON Patch operation needs an existing parent.
         let new: Vec<Value> = operations.into_iter().filter_map(|mut o| o.get_mut("value").map(Value::take)).collect();
         let mut status = serde_json::Map::new();
         if !new.is_empty() {
             status.insert(list.to_owned(), new.into());
         }
         status.extend(own.map(|conditions| ("conditions".to_owned(), conditions)));
-        return Some(Update::fields(version, &Value::Object(status), told));
+        return Some(Update::fields(version, &Value::Object(status), transitions));
     }
     operations.extend(own.map(|value| json!({"op": "add", "path": "/status/conditions", "value": value})));
-    Some(Update::operations(version, operations, told))
+    Some(Update::operations(version, operations, transitions))
 }
 
 fn subject(
@@ -161,7 +161,7 @@ fn ancestor_subject(a: &AncestorRef, namespace: &str) -> Subject {
     subject((a.group.as_deref(), a.kind.as_deref()), place, a.section_name.as_ref(), a.port.map(i32::from))
 }
 
-/// Parents are Gateways and routes, which are of the Gateway API.
+/// The subject of a report's parent, which is a Gateway or route of the Gateway API.
 fn report_subject(parent: &ParentReport) -> Subject {
     let place = (parent.key.namespace.as_str(), parent.key.name.as_str());
     let kind = Some(parent.kind.as_str());

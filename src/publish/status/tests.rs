@@ -1,4 +1,4 @@
-//! Statuses as tables: what is there, what is reported, what is sent.
+//! Tables of the present status, the report, and the patch that is sent.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -71,7 +71,7 @@ fn operations(update: Option<Update>) -> Vec<Value> {
     }
 }
 
-fn tells(update: Option<&Update>) -> Vec<String> {
+fn event_texts(update: Option<&Update>) -> Vec<String> {
     let text = |t: &Transition| format!("{} {}: {}", if t.warning { "Warning" } else { "Normal" }, t.reason, t.note);
     update.map(|u| u.transitions.iter().map(text).collect()).unwrap_or_default()
 }
@@ -84,7 +84,7 @@ fn conditions_of_a_backend() {
     let is_good = |since| written("Accepted", "True", "Accepted", "Backend accepted", since);
     let is_bad = |since| written("Accepted", "False", "SecretNotFound", "Secret ns/s does not exist", since);
     let other = written("Healthy", "False", "Theirs", "not ours", OLD);
-    for (case, present, condition, expect, told) in [
+    for (case, present, condition, expect, events) in [
         ("nothing there, fine", json!(null), good(), Some(json!([is_good(NOW)])), vec![]),
         (
             "nothing there, bad",
@@ -93,8 +93,8 @@ fn conditions_of_a_backend() {
             Some(json!([is_bad(NOW)])),
             vec!["Warning SecretNotFound: Secret ns/s does not exist"],
         ),
-        ("said already", json!([is_good(OLD)]), good(), None, vec![]),
-        ("said already, with another's", json!([other, is_bad(OLD)]), bad(), None, vec![]),
+        ("status is current", json!([is_good(OLD)]), good(), None, vec![]),
+        ("status is current, with another's", json!([other, is_bad(OLD)]), bad(), None, vec![]),
         (
             "goes bad",
             json!([is_good(OLD)]),
@@ -117,21 +117,21 @@ fn conditions_of_a_backend() {
             vec!["Warning SecretInvalid: empty"],
         ),
         (
-            "another message: no news",
+            "another message: no Event",
             json!([is_bad(OLD)]),
             accepted(false, Reason::SecretNotFound, "Secret ns/t does not exist"),
             Some(json!([written("Accepted", "False", "SecretNotFound", "Secret ns/t does not exist", OLD)])),
             vec![],
         ),
         (
-            "what we no longer say goes",
+            "a condition that is no longer reported is removed",
             json!([is_good(OLD), written("PartiallyInvalid", "True", "Unsupported", "x", OLD), other]),
             good(),
             Some(json!([is_good(OLD), other])),
             vec![],
         ),
         (
-            "nobody had looked",
+            "no controller had looked",
             json!([written("Accepted", "Unknown", "Pending", "Waiting", OLD)]),
             good(),
             Some(json!([is_good(NOW)])),
@@ -141,7 +141,7 @@ fn conditions_of_a_backend() {
         let status = if present.is_null() { present } else { json!({"conditions": present}) };
         let report = ObjectReport { conditions: vec![condition], ..report(Kind::Backend) };
         let update = backend(&report, &object(&spec, &status), now());
-        assert_eq!(tells(update.as_ref()), told, "{case}");
+        assert_eq!(event_texts(update.as_ref()), events, "{case}");
         let expect = expect.map(|conditions| json!({"conditions": conditions, "providers": null}));
         assert_eq!(merge(update), expect, "{case}");
     }
@@ -156,7 +156,7 @@ fn a_new_generation_is_observed_and_is_no_transition() {
     };
     let status = json!({"conditions": [written("Accepted", "False", "Invalid", "x", OLD)]});
     let update = backend(&report, &object(&json!({}), &status), now());
-    assert_eq!(tells(update.as_ref()), [""; 0]);
+    assert_eq!(event_texts(update.as_ref()), [""; 0]);
     let conditions = &merge(update).unwrap()["conditions"];
     assert_eq!((&conditions[0]["observedGeneration"], &conditions[0]["lastTransitionTime"]), (&json!(3), &json!(OLD)));
 }
@@ -175,7 +175,7 @@ fn a_backend_names_its_providers() {
 }
 
 #[test]
-fn parameters_say_what_is_not_acted_on() {
+fn parameters_report_unsupported_fields() {
     let mut report = report(Kind::GatewayParameters);
     report.conditions = vec![accepted(true, Reason::Accepted, "not acted on: kube.istio")];
     let said = json!([written("Accepted", "True", "Accepted", "not acted on: kube.istio", NOW)]);
@@ -186,7 +186,7 @@ fn parameters_say_what_is_not_acted_on() {
 }
 
 #[test]
-fn a_class_tells_its_features() {
+fn a_class_lists_its_features() {
     let report = ObjectReport {
         conditions: vec![accepted(true, Reason::Accepted, "")],
         supported_features: vec!["Gateway", "HTTPRoute"],
@@ -234,7 +234,7 @@ fn a_gateway_has_listeners_and_addresses() {
         ],
     });
     let update = gateway(&report, &object(&spec, &present), now());
-    assert_eq!(tells(update.as_ref()), ["Warning PortUnavailable: listener tls: port 9092 is Tollgate's own"]);
+    assert_eq!(event_texts(update.as_ref()), ["Warning PortUnavailable: listener tls: port 9092 is Tollgate's own"]);
     let status = merge(update).unwrap();
     let kinds = json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]);
     let bad = written("Accepted", "False", "PortUnavailable", "port 9092 is Tollgate's own", NOW);
@@ -284,7 +284,7 @@ fn parents_of_a_route() {
     let mut section = ours("h", good(NOW));
     section["parentRef"]["sectionName"] = "s".into();
     for (case, present, parents, expect) in [
-        ("said already", json!([theirs, ours("g", good(OLD))]), vec![parent("g", None, fine())], vec![]),
+        ("status is current", json!([theirs, ours("g", good(OLD))]), vec![parent("g", None, fine())], vec![]),
         (
             "ours is added behind theirs",
             json!([theirs]),
@@ -298,7 +298,7 @@ fn parents_of_a_route() {
             vec![of("replace", "/status/parents/1", ours("g", good(NOW)))],
         ),
         (
-            "ours of parents that are gone go, from behind",
+            "entries of removed parents are removed from the end",
             json!([ours("x", good(OLD)), theirs, ours("g", good(OLD)), ours("y", good(OLD))]),
             vec![parent("g", None, fine())],
             vec![
@@ -317,9 +317,12 @@ fn parents_of_a_route() {
             ],
         ),
         (
-            "the namespace that is meant is the same as the one that is written",
-            json!([{"parentRef": {"name": "g", "namespace": "ns", "kind": "Gateway", "group": "gateway.networking.k8s.io"},
-                "controllerName": OURS, "conditions": good(OLD)}]),
+            "a default namespace equals the explicit one",
+            json!([{
+                "parentRef": {"name": "g", "namespace": "ns", "kind": "Gateway", "group": "gateway.networking.k8s.io"},
+                "controllerName": OURS,
+                "conditions": good(OLD),
+            }]),
             vec![parent("g", None, fine())],
             vec![],
         ),
@@ -344,18 +347,18 @@ fn a_route_without_status_gets_one() {
     let report = ObjectReport { parents: vec![parent], ..report(Kind::HttpRoute) };
     for status in [json!(null), json!({"parents": []})] {
         let update = route(Some(&report), &object(&spec, &status), now());
-        assert_eq!(tells(update.as_ref()), ["Warning NotAllowedByListeners: Gateway ns/g: no"]);
+        assert_eq!(event_texts(update.as_ref()), ["Warning NotAllowedByListeners: Gateway ns/g: no"]);
         let conditions = json!([written("Accepted", "False", "NotAllowedByListeners", "no", NOW)]);
         let entry = json!({
             "parentRef": {"name": "g", "port": 80}, "controllerName": "tollgate.dev/gateway", "conditions": conditions,
         });
         assert_eq!(merge(update), Some(json!({"parents": [entry]})));
     }
-    assert_eq!(route(None, &object(&spec, &json!(null)), now()), None, "nothing of ours, nothing to say");
+    assert_eq!(route(None, &object(&spec, &json!(null)), now()), None, "no entry to remove");
 }
 
 #[test]
-fn others_entries_take_their_place() {
+fn entries_of_others_count_towards_the_limit() {
     let theirs: Vec<Value> = (0..31).map(|n| entry("example.com/c", &format!("x{n}"), &json!([]))).collect();
     let parents = ["g", "h"].map(|g| parent(g, None, accepted(true, Reason::Accepted, ""))).to_vec();
     let report = ObjectReport { parents, ..report(Kind::HttpRoute) };
@@ -393,7 +396,7 @@ fn a_policy_has_ancestors_or_conditions() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_not_accepted() {
+fn an_undecodable_object_is_not_accepted() {
     let theirs = written("Healthy", "True", "Theirs", "", OLD);
     let new = written("Accepted", "False", "Invalid", "spec.x: wrong", NOW);
     for (status, expect) in [
@@ -416,11 +419,11 @@ fn a_message_is_cut_where_the_api_ends() {
     assert_eq!(update.as_ref().unwrap().transitions[0].note.len(), 1024);
     let status = merge(update).unwrap();
     assert_eq!(status["conditions"][0]["message"].as_str().unwrap().len(), 32_768);
-    assert_eq!(merge(backend(&report, &object(&json!({}), &status), now())), None, "said as far as can be");
+    assert_eq!(merge(backend(&report, &object(&json!({}), &status), now())), None, "the truncated message is current");
 }
 
 #[test]
-fn one_mistake_is_told_once() {
+fn one_mistake_makes_one_event() {
     let both = |kind| Condition::new(kind, false, Reason::Invalid, "the same words");
     let report = ObjectReport {
         conditions: vec![
@@ -431,5 +434,5 @@ fn one_mistake_is_told_once() {
         ..report(Kind::Backend)
     };
     let update = backend(&report, &object(&json!({}), &json!(null)), now());
-    assert_eq!(tells(update.as_ref()), ["Warning Invalid: the same words", "Normal AddressNotAssigned: passes"]);
+    assert_eq!(event_texts(update.as_ref()), ["Warning Invalid: the same words", "Normal AddressNotAssigned: passes"]);
 }

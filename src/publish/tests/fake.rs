@@ -1,4 +1,5 @@
-//! An API server made of a map: versions, merge patches and operations on lists, server-side apply (as replacement), faults.
+//! A fake API server in memory: versions, merge patches and operations on lists, server-side apply (as replacement),
+//! faults.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The candidate, step by step, by its own clock.
+//! The leader election, step by step, with times passed in.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::ObjectKey,
-    publish::leader::{Candidate, Step, TIMING},
+    publish::leader::{ELECTION_TIMING, LeaderElector, Step},
 };
 
 /// A Lease of `holder` that says it was renewed at `renewed`.
@@ -30,21 +30,21 @@ fn lease(holder: &str, renewed: &str) -> Lease {
 
 const T0: &str = "2026-01-01T00:00:00Z";
 
-/// A candidate, what it sees and when (in seconds), and the step it takes then.
+/// A elector, what it sees and when (in seconds), and the step it takes then.
 fn check(case: &str, seen: &[(u64, Option<Lease>)], at: u64, step: Step) {
     let start = Instant::now();
-    let mut candidate = Candidate::new("me".to_owned(), TIMING);
+    let mut elector = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
     for (seconds, lease) in seen {
-        candidate.see(lease.clone(), start + Duration::from_secs(*seconds));
+        elector.observe(lease.clone(), start + Duration::from_secs(*seconds));
     }
-    assert_eq!(candidate.step(start + Duration::from_secs(at)), step, "{case}");
+    assert_eq!(elector.step(start + Duration::from_secs(at)), step, "{case}");
 }
 
 #[test]
-fn a_candidate_takes_what_is_free() {
+fn a_candidate_takes_a_free_lease() {
     let other = |renewed| Some(lease("other", renewed));
     check("there is no Lease", &[(0, None)], 0, Step::Create);
-    check("it was let go", &[(0, Some(lease("", T0)))], 0, Step::Take);
+    check("it was released", &[(0, Some(lease("", T0)))], 0, Step::Take);
     check("it was ours before a restart", &[(0, Some(lease("me", T0)))], 0, Step::Renew);
     check("another holds it", &[(0, other(T0))], 14, Step::Wait);
     check("another has not renewed", &[(0, other(T0)), (8, other(T0))], 15, Step::Take);
@@ -71,36 +71,36 @@ fn clocks_that_differ_do_no_harm() {
 fn a_leader_that_does_not_renew_stops_before_the_lease_is_free() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let mut leader = Candidate::new("me".to_owned(), TIMING);
-    leader.see(None, at(0));
-    leader.wrote(lease("me", T0), at(0));
-    let mut other = Candidate::new("other".to_owned(), TIMING);
-    other.see(Some(lease("me", T0)), at(0));
-    let stops = TIMING.deadline.as_secs();
-    assert!(leader.leads(at(stops - 1)));
-    assert!(!leader.leads(at(stops)));
+    let mut leader = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
+    leader.observe(None, at(0));
+    leader.record_written(lease("me", T0), at(0));
+    let mut other = LeaderElector::new("other".to_owned(), ELECTION_TIMING);
+    other.observe(Some(lease("me", T0)), at(0));
+    let stops = ELECTION_TIMING.renew_deadline.as_secs();
+    assert!(leader.is_leader(at(stops - 1)));
+    assert!(!leader.is_leader(at(stops)));
     assert_eq!((leader.leads_until(at(stops - 1)), leader.leads_until(at(stops))), (Some(at(stops)), None));
-    assert!(stops < TIMING.holds.as_secs(), "the leader stops before another may begin");
+    assert!(stops < ELECTION_TIMING.lease_duration.as_secs(), "the leader stops before another may begin");
     assert_eq!(other.step(at(14)), Step::Wait, "as long as the record says");
     assert_eq!(other.step(at(15)), Step::Take);
     // The Lease is still its own, so it may go on when it can write again.
     assert_eq!(leader.step(at(14)), Step::Renew);
-    leader.wrote(lease("me", "2026-01-01T00:00:14Z"), at(14));
-    assert!(leader.leads(at(14 + stops - 1)));
+    leader.record_written(lease("me", "2026-01-01T00:00:14Z"), at(14));
+    assert!(leader.is_leader(at(14 + stops - 1)));
 }
 
 #[test]
 fn a_leader_that_sees_another_stops() {
     let start = Instant::now();
-    let mut leader = Candidate::new("me".to_owned(), TIMING);
-    leader.wrote(lease("me", T0), start);
-    leader.see(Some(lease("other", T0)), start);
-    assert!(!leader.leads(start));
+    let mut leader = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
+    leader.record_written(lease("me", T0), start);
+    leader.observe(Some(lease("other", T0)), start);
+    assert!(!leader.is_leader(start));
     assert_eq!(leader.step(start), Step::Wait);
-    let mut robbed = Candidate::new("me".to_owned(), TIMING);
-    robbed.wrote(lease("me", T0), start);
-    robbed.see(None, start);
-    assert!(!robbed.leads(start), "someone has deleted the Lease: it is anyone's");
+    let mut robbed = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
+    robbed.record_written(lease("me", T0), start);
+    robbed.observe(None, start);
+    assert!(!robbed.is_leader(start), "someone has deleted the Lease: any elector may take it");
     assert_eq!(robbed.step(start), Step::Create);
 }
 
@@ -109,27 +109,27 @@ fn a_takeover_is_counted_and_a_renewal_is_not() {
     let key = ObjectKey::new("ns", "tollgate");
     let now: Timestamp = "2026-03-03T03:03:03Z".parse().unwrap();
     let start = Instant::now();
-    let mut candidate = Candidate::new("me".to_owned(), TIMING);
-    let created = candidate.lease(&key, Step::Create, now);
+    let mut elector = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
+    let created = elector.lease(&key, Step::Create, now);
     let spec = created.spec.clone().unwrap();
     assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(0)));
     assert_eq!((spec.acquire_time, spec.lease_duration_seconds), (Some(MicroTime(now)), Some(11)));
 
     let mut found = lease("other", T0);
     found.metadata.resource_version = Some("7".to_owned());
-    candidate.see(Some(found), start);
-    let taken = candidate.lease(&key, Step::Take, now);
+    elector.observe(Some(found), start);
+    let taken = elector.lease(&key, Step::Take, now);
     assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"), "only if it is still the one that was seen");
     assert_eq!(taken.spec.as_ref().unwrap().lease_transitions, Some(5));
 
-    candidate.wrote(taken, start);
+    elector.record_written(taken, start);
     let later: Timestamp = "2026-03-03T03:03:05Z".parse().unwrap();
-    let renewed = candidate.lease(&key, Step::Renew, later).spec.unwrap();
+    let renewed = elector.lease(&key, Step::Renew, later).spec.unwrap();
     assert_eq!((renewed.lease_transitions, renewed.acquire_time), (Some(5), Some(MicroTime(now))));
     assert_eq!(renewed.renew_time, Some(MicroTime(later)));
 
-    let released = candidate.release(&key, later).unwrap().spec.unwrap();
+    let released = elector.released_lease(&key, later).unwrap().spec.unwrap();
     assert_eq!((released.holder_identity.as_deref(), released.lease_duration_seconds), (Some(""), Some(1)));
-    candidate.see(Some(lease("other", T0)), start);
-    assert_eq!(candidate.release(&key, later), None, "what another holds is not ours to let go");
+    elector.observe(Some(lease("other", T0)), start);
+    assert_eq!(elector.released_lease(&key, later), None, "what another holds can't be released");
 }

@@ -1,4 +1,4 @@
-//! What is written when.
+//! The order and times of writes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::{
     api::{Kind, ObjectKey},
-    publish::queue::{Job, Queue, Target, Went, Write},
+    publish::queue::{JobOutcome, Queue, Target, Write, WriteJob},
 };
 
-fn job(name: &str, version: &str) -> Job {
-    Job {
+fn job(name: &str, version: &str) -> WriteJob {
+    WriteJob {
         target: Target { kind: Kind::Service, key: ObjectKey::new("ns", name) },
         version: version.to_owned(),
         write: Arc::new(Write::Apply(json!({}))),
@@ -44,8 +44,8 @@ impl Harness {
             .collect()
     }
 
-    fn ended(&mut self, name: &str, version: &str, went: Went) {
-        self.queue.ended(&job(name, version), went, self.now);
+    fn ended(&mut self, name: &str, version: &str, outcome: JobOutcome) {
+        self.queue.ended(&job(name, version), outcome, self.now);
     }
 }
 
@@ -57,52 +57,52 @@ fn a_version_is_written_once() {
     assert_eq!(h.due(), [""; 0], "under way");
     h.want(&[("a", "1"), ("b", "1")]);
     assert_eq!(h.due(), [""; 0], "still under way");
-    h.ended("a", "1", Went::Settled);
+    h.ended("a", "1", JobOutcome::Settled);
     h.want(&[("a", "1"), ("b", "1")]);
     assert_eq!(h.due(), [""; 0], "the watch has not brought it yet");
     h.want(&[("a", "2"), ("b", "1")]);
     assert_eq!(h.due(), ["a@2"], "it brought another");
-    h.ended("b", "1", Went::Settled);
+    h.ended("b", "1", JobOutcome::Settled);
     h.want(&[]);
     h.want(&[("b", "1")]);
     assert_eq!(h.due(), ["b@1"], "it was as it should be, and is not any more");
 }
 
 #[test]
-fn what_traffic_waits_for_goes_before_words() {
+fn services_are_written_before_statuses() {
     let mut h = Harness::new();
-    let word = |name: &str| {
+    let status = |name: &str| {
         let mut job = job(name, "1");
         job.target.kind = Kind::Backend;
         job
     };
-    h.queue.replace(vec![word("status-a"), word("status-b")], h.now);
-    h.queue.replace(vec![word("status-a"), word("status-b"), job("service-a", "1"), job("service-b", "1")], h.now);
+    h.queue.replace(vec![status("status-a"), status("status-b")], h.now);
+    h.queue.replace(vec![status("status-a"), status("status-b"), job("service-a", "1"), job("service-b", "1")], h.now);
     assert_eq!(h.due(), ["service-a@1", "service-b@1", "status-a@1", "status-b@1"]);
 }
 
 #[test]
-fn what_changes_under_a_write_is_written_after_it() {
+fn an_object_that_changes_during_a_write_is_written_again() {
     let mut h = Harness::new();
     h.want(&[("a", "1")]);
     assert_eq!(h.due(), ["a@1"]);
     h.want(&[("a", "2")]);
     assert_eq!(h.due(), [""; 0], "never two writes of one object at a time");
-    h.ended("a", "1", Went::Settled);
+    h.ended("a", "1", JobOutcome::Settled);
     assert_eq!(h.due(), ["a@2"]);
     h.want(&[]);
-    h.ended("a", "2", Went::Failed);
+    h.ended("a", "2", JobOutcome::Failed);
     h.wait(100.0);
-    assert_eq!(h.due(), [""; 0], "nobody wants it any more");
+    assert_eq!(h.due(), [""; 0], "the write is not needed any more");
 }
 
 #[test]
-fn a_failure_is_tried_again_ever_more_slowly() {
+fn the_pause_between_retries_grows() {
     let mut h = Harness::new();
     h.want(&[("a", "1")]);
     assert_eq!(h.due(), ["a@1"]);
     for pause in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
-        h.ended("a", "1", Went::Failed);
+        h.ended("a", "1", JobOutcome::Failed);
         assert_eq!(h.queue.due(), Some(h.now + Duration::from_secs(pause)));
         h.wait(f64::from(u32::try_from(pause).unwrap()) - 0.1);
         h.want(&[("a", "1")]);
@@ -110,10 +110,10 @@ fn a_failure_is_tried_again_ever_more_slowly() {
         h.wait(0.1);
         assert_eq!(h.due(), ["a@1"], "after {pause} s");
     }
-    h.ended("a", "1", Went::Failed);
+    h.ended("a", "1", JobOutcome::Failed);
     h.want(&[("a", "2")]);
     assert_eq!(h.due(), ["a@2"], "a new version is a new try");
-    h.ended("a", "2", Went::Failed);
+    h.ended("a", "2", JobOutcome::Failed);
     assert!(h.queue.due().unwrap() <= h.now + Duration::from_mins(1));
 }
 
@@ -124,13 +124,13 @@ fn a_fight_with_another_controller_is_slow() {
         let version = version.to_string();
         h.want(&[("a", &version), ("b", "1")]);
         h.due();
-        h.ended("a", &version, Went::Settled);
+        h.ended("a", &version, JobOutcome::Settled);
     }
     h.want(&[("a", "x"), ("b", "1"), ("c", "1")]);
     assert_eq!(h.due(), ["c@1"], "others do not wait for it");
     h.wait(1.0);
     assert_eq!(h.due(), ["a@x"]);
-    h.ended("a", "x", Went::Settled);
+    h.ended("a", "x", JobOutcome::Settled);
     h.want(&[]);
     h.wait(10.0);
     h.want(&[("a", "y")]);

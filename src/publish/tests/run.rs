@@ -19,16 +19,16 @@ use crate::{
         condition::{ConditionType, Reason},
     },
     compile::{Change, Condition, ObjectReport, Objects, ParentReport, Rejected, Reports},
-    publish::{Published, Replica, leader::Timing, run_with},
+    publish::{Published, Replica, leader::ElectionTiming, run_with},
     telemetry::Metrics,
 };
 
 /// As the real ones, a tenth or less; the Lease itself can't hold for less than a second.
-const QUICK: Timing = Timing {
-    holds: Duration::from_secs(1),
-    deadline: Duration::from_millis(700),
-    retry: Duration::from_millis(20),
-    request: Duration::from_millis(300),
+const QUICK: ElectionTiming = ElectionTiming {
+    lease_duration: Duration::from_secs(1),
+    renew_deadline: Duration::from_millis(700),
+    retry_period: Duration::from_millis(20),
+    request_timeout: Duration::from_millis(300),
 };
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/sys/leases/tollgate";
@@ -45,7 +45,7 @@ async fn until<T>(what: &str, mut hit: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = hit() {
             return found;
         }
-        assert!(Instant::now() < deadline, "never: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -80,9 +80,9 @@ impl World {
     fn start(&self, pod: &str) -> Running {
         let cancel = CancellationToken::new();
         let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new("sys", "tollgate") };
-        let news = self.published.subscribe();
+        let published = self.published.subscribe();
         let metrics = Arc::clone(&self.metrics);
-        let task = tokio::spawn(run_with(self.api.client(), news, replica, metrics, cancel.clone(), QUICK));
+        let task = tokio::spawn(run_with(self.api.client(), published, replica, metrics, cancel.clone(), QUICK));
         Running { task, cancel }
     }
 
@@ -146,8 +146,9 @@ impl World {
         Some(reason.as_str()?.to_owned())
     }
 
-    async fn says(&self, name: &str, reason: &str) {
-        until(&format!("Backend {name} says {reason}"), || (self.reason(name)? == reason).then_some(())).await;
+    async fn has_reason(&self, name: &str, reason: &str) {
+        until(&format!("Backend {name} has the reason {reason}"), || (self.reason(name)? == reason).then_some(()))
+            .await;
     }
 
     /// Whoever holds the Lease, when it exists.
@@ -173,17 +174,20 @@ fn bad(reason: Reason) -> Condition {
 }
 
 #[tokio::test]
-async fn what_differs_is_written_once() {
+async fn a_difference_is_written_once() {
     let mut world = World::new();
     let theirs = json!({
         "parentRef": {"name": "g", "weird": [1, {}]}, "controllerName": "example.com/c",
-        "conditions": [{"type": "Accepted", "status": "False", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00.5Z"}],
+        "conditions": [{
+            "type": "Accepted", "status": "False", "reason": "X", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00.5Z",
+        }],
     });
     world.route(&json!({"parents": [theirs]}));
     world.backend("a", bad(Reason::SecretNotFound));
     let running = world.start("pod-1");
     world.publish();
-    world.says("a", "SecretNotFound").await;
+    world.has_reason("a", "SecretNotFound").await;
     let parents = until("two parents", || {
         let parents = world.api.get(ROUTE)?["status"]["parents"].clone();
         (parents.as_array()?.len() == 2).then_some(parents)
@@ -194,12 +198,12 @@ async fn what_differs_is_written_once() {
     // The watch brings what was written, and something else to write: when that is there, nothing else was.
     world.backend("b", good());
     world.publish();
-    world.says("b", "Accepted").await;
+    world.has_reason("b", "Accepted").await;
     for path in [ROUTE, &backend_path("a")] {
         assert_eq!(world.api.sent(&["PATCH", path, " 200 "]).len(), 1, "{path}");
     }
     let events = until("an Event", || Some(world.api.list("/events/")).filter(|e| !e.is_empty())).await;
-    assert_eq!(events.len(), 1, "what is fine from the beginning is no news: {events:?}");
+    assert_eq!(events.len(), 1, "an object that is accepted from the beginning has no Event: {events:?}");
     let event = &events[0];
     assert_eq!(
         (&event["type"], &event["reason"], &event["note"]),
@@ -210,8 +214,8 @@ async fn what_differs_is_written_once() {
 
     world.backend("a", good());
     world.publish();
-    world.says("a", "Accepted").await;
-    until("told that it healed", || (world.api.list("/events/").len() == 2).then_some(())).await;
+    world.has_reason("a", "Accepted").await;
+    until("an Event that it healed", || (world.api.list("/events/").len() == 2).then_some(())).await;
     running.stop().await;
     assert!(world.metric("tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"written\"} 1"));
 }
@@ -236,10 +240,10 @@ async fn a_conflict_is_tried_again_with_the_new_object() {
         .backends
         .extend(new.objects.backends.iter().filter(|(k, _)| k.name == "b").map(|(k, b)| (k.clone(), b.clone())));
     world.publish_this(Published { reports: new.reports, ..late });
-    world.says("b", "Accepted").await;
+    world.has_reason("b", "Accepted").await;
     assert_eq!(world.api.sent(&["PATCH", &path]).len(), 1, "once for each version that is seen");
     world.publish();
-    world.says("a", "Invalid").await;
+    world.has_reason("a", "Invalid").await;
     assert!(world.metric("tollgate_status_writes_total{kind=\"Backend\",outcome=\"conflict\"} 1"));
     running.stop().await;
 }
@@ -252,25 +256,25 @@ async fn one_writes_and_the_next_takes_over_at_once() {
     world.held_by("pod-1").await;
     let second = world.start("pod-2");
     world.publish();
-    world.says("a", "Accepted").await;
+    world.has_reason("a", "Accepted").await;
     first.stop().await;
     world.held_by("pod-2").await;
     assert_eq!(world.api.get(LEASE).unwrap()["spec"]["leaseTransitions"], 1);
     // What happened meanwhile is written, what was is not again.
     world.backend("b", bad(Reason::Invalid));
     world.publish();
-    world.says("b", "Invalid").await;
+    world.has_reason("b", "Invalid").await;
     assert_eq!(world.api.sent(&["PATCH", &backend_path("a"), " 200 "]).len(), 1);
     second.stop().await;
-    assert_eq!(world.holder().unwrap(), "", "free for whoever comes");
+    assert_eq!(world.holder().unwrap(), "", "free for any replica");
 }
 
 #[tokio::test]
-async fn a_lease_that_has_changed_under_its_holder_is_let_go_all_the_same() {
+async fn a_lease_that_has_changed_is_still_released() {
     let world = World::new();
     let only = world.start("pod-1");
     world.held_by("pod-1").await;
-    // A renewal that was broken off when the process was told to stop, or somebody's label: its version is another.
+    // A renewal that was cancelled by the stop, or another client's label, has changed the version.
     world.api.put(LEASE, world.api.get(LEASE).unwrap());
     only.stop().await;
     assert_eq!(world.holder().unwrap(), "");
@@ -290,18 +294,18 @@ async fn a_follower_writes_nothing() {
     let mut free = spec("2020-01-01T00:00:01.000000Z");
     free["holderIdentity"] = "".into();
     world.api.put(LEASE, json!({"metadata": {"name": "tollgate"}, "spec": free}));
-    world.says("a", "Accepted").await;
+    world.has_reason("a", "Accepted").await;
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_leader_that_cannot_renew_stops_to_write_and_goes_on_later() {
+async fn a_leader_that_cannot_renew_stops_writing_until_it_can() {
     for code in [0, 403, 500] {
         let mut world = World::new();
         world.backend("a", good());
         let running = world.start("pod-1");
         world.publish();
-        world.says("a", "Accepted").await;
+        world.has_reason("a", "Accepted").await;
         world.api.fail(Method::PUT, LEASE, code);
         until("it leads no longer", || world.metric("tollgate_leader 0").then_some(())).await;
         world.backend("b", good());
@@ -310,13 +314,13 @@ async fn a_leader_that_cannot_renew_stops_to_write_and_goes_on_later() {
         until("it tries on", || (world.api.sent(&["PUT", LEASE]).len() > looks).then_some(())).await;
         assert_eq!(world.reason("b"), None, "{code}");
         world.api.heal();
-        world.says("b", "Accepted").await;
+        world.has_reason("b", "Accepted").await;
         running.stop().await;
     }
 }
 
 #[tokio::test]
-async fn what_is_forbidden_does_not_keep_the_rest() {
+async fn a_forbidden_kind_does_not_block_others() {
     let mut world = World::new();
     world.route(&json!(null));
     world.backend("a", bad(Reason::Invalid));
@@ -324,7 +328,7 @@ async fn what_is_forbidden_does_not_keep_the_rest() {
     world.api.fail(Method::POST, "events", 403);
     let running = world.start("pod-1");
     world.publish();
-    world.says("a", "Invalid").await;
+    world.has_reason("a", "Invalid").await;
     until("it is tried again", || (world.api.sent(&["PATCH", ROUTE, " 403 "]).len() > 1).then_some(())).await;
     world.api.heal();
     until("allowed", || (!world.api.sent(&["PATCH", ROUTE, " 200 "]).is_empty()).then_some(())).await;
@@ -333,7 +337,7 @@ async fn what_is_forbidden_does_not_keep_the_rest() {
 }
 
 #[tokio::test]
-async fn objects_of_ours_are_applied_and_deleted() {
+async fn owned_objects_are_applied_and_deleted() {
     let world = World::new();
     let key = |name: &str| ObjectKey::new("ns", name);
     let old = json!({"metadata": {"name": "old", "namespace": "ns", "uid": "u1"}, "spec": {}});
@@ -364,7 +368,7 @@ async fn objects_of_ours_are_applied_and_deleted() {
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_decoded_says_so() {
+async fn an_object_that_cannot_be_decoded_is_not_accepted() {
     let mut world = World::new();
     world.backend("a", good());
     world.reports.clear();
@@ -379,7 +383,7 @@ async fn an_object_that_cannot_be_decoded_says_so() {
     });
     let running = world.start("pod-1");
     world.publish_this(published);
-    world.says("a", "Invalid").await;
+    world.has_reason("a", "Invalid").await;
     let condition = world.api.get(&backend_path("a")).unwrap()["status"]["conditions"][0].clone();
     assert_eq!((&condition["message"], &condition["observedGeneration"]), (&json!("spec.ai: wrong"), &json!(1)));
     running.stop().await;

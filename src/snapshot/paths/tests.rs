@@ -49,7 +49,7 @@ fn find(table: &PathTable, uri: &str) -> Option<String> {
 }
 
 #[test]
-fn paths_in_their_order() {
+fn paths_are_in_precedence_order() {
     let none = Conditions::default;
     let table = table(vec![
         ("root", prefix("/"), none()),
@@ -78,7 +78,7 @@ fn paths_in_their_order() {
 }
 
 #[test]
-fn the_matched_part_is_told() {
+fn the_matched_length_is_returned() {
     let table = table(vec![("a", prefix("/a/"), Conditions::default()), ("e", exact("/e/f"), Conditions::default())]);
     assert_eq!(find_with(&table, &Method::GET, "/a/b/c", &[]), Some(("a".into(), 2)));
     assert_eq!(find_with(&table, &Method::GET, "/a", &[]), Some(("a".into(), 2)));
@@ -87,7 +87,7 @@ fn the_matched_part_is_told() {
 }
 
 #[test]
-fn more_conditions_go_first() {
+fn more_conditions_take_precedence() {
     let header = |name: &str, value: &str| {
         (HeaderName::from_bytes(name.as_bytes()).unwrap(), ValuePattern::Exact(value.to_owned()))
     };
@@ -130,11 +130,15 @@ fn ties_go_to_the_older_route_then_to_its_name() {
 proptest! {
     /// The table agrees with the definition: of all prefixes, the longest by elements.
     #[test]
-    fn prefixes_agree_with_their_definition(prefixes in prop::collection::btree_set("(/[ab]){0,3}/?", 1..6), path in "(/[ab]{1,2}){1,5}/?") {
+    fn prefixes_agree_with_their_definition(
+        prefixes in prop::collection::btree_set("(/[ab]){0,3}/?", 1..6),
+        path in "(/[ab]{1,2}){1,5}/?",
+    ) {
         let prefixes: Vec<String> = prefixes.into_iter().map(|p| if p.is_empty() { "/".into() } else { p }).collect();
         let table = table(prefixes.iter().map(|p| (p.as_str(), prefix(p), Conditions::default())).collect());
         let elements = |p: &str| p.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-        let wanted = prefixes.iter().filter(|p| elements(&path).starts_with(&elements(p))).map(|p| elements(p).len()).max();
+        let matching = prefixes.iter().filter(|p| elements(&path).starts_with(&elements(p)));
+        let wanted = matching.map(|p| elements(p).len()).max();
         let found = find(&table, &path).map(|name| elements(&name).len());
         prop_assert_eq!(found, wanted);
     }

@@ -57,7 +57,7 @@ struct Hidden {
 }
 
 impl Loader {
-    /// A loader that has read nothing yet.
+    /// A loader without documents.
     pub(super) fn new(paths: Vec<PathBuf>, options: LoadOptions) -> Self {
         Self { paths, options, files: BTreeMap::new(), served: BTreeMap::new(), rejected: Vec::new(), revision: 0 }
     }
@@ -176,7 +176,7 @@ impl Next {
                             continue;
                         }
                         Broken::Object(kind, key) => Some((*kind, key.clone())),
-                        // A name of which nothing is known was itself half-written.
+                        // An unknown name may itself be half-written.
                         Broken::Something(guess) => guess.clone().filter(|id| last.contains_key(id)),
                     };
                     self.reject(rejected.clone(), Some((file, object)));

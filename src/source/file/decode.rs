@@ -27,7 +27,7 @@ pub(super) enum Outcome {
     Rejected(Rejected, Broken),
 }
 
-/// An object and where it stands.
+/// An object and its location.
 #[derive(Clone)]
 pub(super) struct Decoded {
     pub kind: Kind,
@@ -58,7 +58,7 @@ pub(super) struct Context<'a> {
     pub options: &'a LoadOptions,
 }
 
-/// Groups of kinds that manifest directories naturally hold and that say nothing to a gateway.
+/// Groups of kinds that manifest directories usually hold and that a gateway does not use.
 const OTHER_GROUPS: &[&str] = &[
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
@@ -162,7 +162,7 @@ impl Context<'_> {
         format!("{}:{line}", self.file)
     }
 
-    /// Decodes one document that starts at line `at`. `None` for an empty one and for kinds that need no word.
+    /// Decodes one document that starts at line `at`. `None` for an empty one and for kinds that are skipped silently.
     fn value(&self, at: usize, value: Value, place: &Place<'_>) -> Option<Outcome> {
         let location = self.location(at);
         let rejected = |kind, key, error: String, broken| {
@@ -239,7 +239,7 @@ fn metadata<'a>(map: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
     map.get("metadata")?.get(field)?.as_str()
 }
 
-/// The key of an object of a kind that we know nothing about.
+/// The key of an object of an unknown kind.
 fn any_key(map: &Map<String, Value>) -> Option<ObjectKey> {
     Some(ObjectKey::new(metadata(map, "namespace").unwrap_or("default"), metadata(map, "name")?))
 }

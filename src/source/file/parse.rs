@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 }
 
-/// What can be told of a document that does not parse: its kind, namespace and name as they stand in block style.
+/// The parts that can be read of a document that does not parse: its kind, namespace and name in block style.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvage<'a> {
     pub kind: Option<&'a str>,
@@ -177,7 +177,7 @@ pub(super) struct Salvage<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Reads what can be told of a document that does not parse, from its lines alone.
+/// Reads the kind and name of a document that does not parse, from its lines alone.
 pub(super) fn salvage(text: &str) -> Salvage<'_> {
     let mut found = Salvage::default();
     let mut metadata = false;
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_are_typed_as_yaml_says() {
+    fn scalars_have_yaml_types() {
         value(
             "a: 80\nb: '80'\nc: null\nd: true\ne: 1.5\nf: ~\n",
             &json!({"a":80,"b":"80","c":null,"d":true,"e":1.5,"f":null}),
@@ -276,7 +276,7 @@ mod tests {
         check(&[key("a"), key("b"), Step::Index(1)], 5);
         check(&[key("a"), key("b"), Step::Index(1), key("d"), Step::Index(1)], 7);
         check(&[key("a"), key("e"), key("f")], 8);
-        // What is not there is told of where it should be.
+        // A missing value is reported at the line where it should be.
         check(&[key("a"), key("e"), key("g")], 8);
         check(&[key("a"), key("x")], 2);
         check(&[key("a"), key("b"), Step::Index(7)], 3);
@@ -292,8 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn broken_documents_tell_their_names() {
-        let text = "apiVersion: v1\nkind: Secret # c\nmetadata:\n  labels:\n    name: no\n  name: \"keys\"\n  namespace: a\nspec:\n  name: no\n  x: [\n";
+    fn broken_documents_still_have_names() {
+        let text = "apiVersion: v1\nkind: Secret # c\nmetadata:\n  labels:\n    name: no\n  name: \"keys\"\n  \
+            namespace: a\nspec:\n  name: no\n  x: [\n";
         assert_eq!(salvage(text), Salvage { kind: Some("Secret"), namespace: Some("a"), name: Some("keys") });
         assert_eq!(salvage("kind:\nmeta"), Salvage::default());
     }

@@ -74,7 +74,7 @@ fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>, placeholder: Option<
                 after.strip_prefix('$').unwrap_or(after)
             }
             (true, name) if name.is_empty() || !tail.starts_with('}') => {
-                // Sending it as it stands would send a wrong key, so it is told instead.
+                // An unreplaced name would be sent as a wrong key, so it is an error instead.
                 return Err(
                     "`${` must be followed by the name of an environment variable and `}`; a dollar sign itself \
                             is written `$$`"

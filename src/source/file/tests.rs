@@ -119,7 +119,8 @@ fn reads_config_map_mounts_and_single_files() {
 #[test]
 fn reads_lists() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: team}\n\
-                - apiVersion: v1\n  kind: Service\n  metadata: {name: s, namespace: team}\n  spec:\n    ports:\n    - port: '80'\n\
+                - apiVersion: v1\n  kind: Service\n  metadata: {name: s, namespace: team}\n  \
+                spec:\n    ports:\n    - port: '80'\n\
                 - apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: c}\n";
     let dir = dir(&[("a.yaml", list)]);
     let objects = read(&dir);
@@ -133,7 +134,7 @@ fn reads_lists() {
 }
 
 #[test]
-fn broken_documents_hurt_only_themselves() {
+fn broken_documents_affect_only_themselves() {
     let text = format!("{}---\nkind: [\n---\n{}", gateway("a", "one"), gateway("b", "two"));
     let dir = dir(&[("a.yaml", &text)]);
     let objects = read(&dir);
@@ -143,7 +144,7 @@ fn broken_documents_hurt_only_themselves() {
 }
 
 #[test]
-fn rejected_documents_say_where_and_why() {
+fn rejected_documents_have_location_and_error() {
     let a = &key("a");
     let a = Some(a);
     let g = Some(Kind::Gateway);
@@ -161,12 +162,12 @@ fn rejected_documents_say_where_and_why() {
     for row in ["HTTPRoute (gateway.networking.k8s.io/v1)", "Secret (v1)", "EndpointSlice (discovery.k8s.io/v1)"] {
         assert!(unknown.error.contains(row), "{unknown:?}");
     }
-    // What does not parse still tells its name.
+    // A document that does not parse still has its name.
     check_rejected(&good.replace("port: 80", "port: [80"), 10, g, a, "");
 }
 
 #[test]
-fn files_that_are_no_text_are_told() {
+fn binary_files_are_reported() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("a.yaml"), b"a: 1\nb: \xff\n").unwrap();
     fs::File::create(dir.path().join("b.yaml")).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
@@ -181,7 +182,7 @@ fn files_that_are_no_text_are_told() {
 }
 
 #[test]
-fn too_many_documents_are_told() {
+fn too_many_documents_are_reported() {
     let list = format!("apiVersion: v1\nkind: List\nitems:\n{}", "- 1\n".repeat(MAX_DOCUMENTS + 5));
     let dir = dir(&[("a.yaml", &list), ("b.yaml", &gateway("b", "no"))]);
     let objects = read(&dir);
@@ -202,7 +203,7 @@ fn the_first_of_one_name_serves() {
 }
 
 #[test]
-fn secrets_are_expanded_and_nothing_else_is() {
+fn only_secrets_are_expanded() {
     let dir = dir(&[
         ("a.yaml", &secret("good", "Bearer $KEY")),
         ("b.yaml", &secret("unset", "${NO}")),

@@ -61,7 +61,7 @@ impl Found {
             }
             match fs::metadata(&path) {
                 Ok(meta) if meta.is_dir() => self.walk(&path, above)?,
-                // A dangling link is listed, so that reading it tells.
+                // A dangling link is listed, so that reading it reports the error.
                 _ if is_manifest(&path) => self.file(path),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Live reload: events of the file system, with a poll that needs none.
+//! Live reload by events of the file system, and by a poll where there are none.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,18 +20,18 @@ use tokio_util::sync::CancellationToken;
 use super::{Env, LoadOptions, SourceError, assemble::Loader, walk};
 use crate::compile::Objects;
 
-/// How long it must be quiet before files are read: editors and `kubectl cp` write in several steps.
+/// The pause without events after which files are read: editors and `kubectl cp` write in several steps.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// How many such pauses to wait for at most, when it never gets quiet.
+/// How many times to wait for such a pause at most.
 const MAX_QUIET_WAITS: usize = 10;
 
-/// How often to look without an event: network file systems and some overlays send none.
+/// How often files are checked without an event: network file systems and some overlays send none.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Reads the manifests under `paths`, publishes them, and publishes again whenever they differ, until `cancel`.
 ///
-/// A reload that fails as a whole (a directory is gone for a moment) publishes nothing and is logged.
+/// A reload that fails as a whole (a directory vanished for a moment) is logged and publishes nothing.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub async fn watch(
     cancel: CancellationToken,
 ) -> Result<(), SourceError> {
     let changed = Arc::new(Notify::new());
-    // Events first: what changes during the first load is then seen.
+    // Events are enabled first, so that changes during the first load are noticed.
     let mut watcher = arm(&paths, &changed).await?;
     let mut reader = Reader { loader: Loader::new(paths.clone(), options), paths, env, fingerprint: 0, failing: false };
     let (mut reader, first) = spawn_blocking(move || {
@@ -65,15 +65,15 @@ pub async fn watch(
         if !polled {
             quiet(&changed).await;
         }
-        let (back, news) = spawn_blocking(move || {
-            let news = reader.reload(polled);
-            (reader, news)
+        let (back, reloaded) = spawn_blocking(move || {
+            let reloaded = reader.reload(polled);
+            (reader, reloaded)
         })
         .await?;
         reader = back;
-        let News::Read(objects) = news else { continue };
+        let Reload::Read(objects) = reloaded else { continue };
         if polled {
-            // No event told of this change: a directory was replaced, say, and the watch on it died.
+            // There was no event for this change: a directory was replaced, for example, and its watch ended.
             drop(watcher.take());
             watcher = arm(&reader.paths, &changed).await?;
         }
@@ -83,20 +83,20 @@ pub async fn watch(
     }
 }
 
-/// What a look at the files came to.
-enum News {
-    /// Nothing was touched.
+/// The result of a check of the files.
+enum Reload {
+    /// No file has changed.
     Unchanged,
     /// Files were read; the objects, if they differ.
     Read(Option<Arc<Objects>>),
 }
 
-/// Everything that lives on the threads that may block.
+/// The part that runs on blocking threads.
 struct Reader {
     paths: Vec<PathBuf>,
     env: Env,
     loader: Loader,
-    /// Of the files before they were last read: what changes meanwhile is read again.
+    /// The fingerprint of the files before they were last read, so that changes during the read are noticed.
     fingerprint: u64,
     /// The last load failed, and that was logged.
     failing: bool,
@@ -108,29 +108,29 @@ impl Reader {
         self.loader.load(&*self.env)
     }
 
-    /// Reads the files; with `if_touched` only when they look different.
-    fn reload(&mut self, if_touched: bool) -> News {
+    /// Reads the files; with `if_touched` only when their fingerprint differs.
+    fn reload(&mut self, if_touched: bool) -> Reload {
         if if_touched && walk::fingerprint(&self.paths) == self.fingerprint {
-            return News::Unchanged;
+            return Reload::Unchanged;
         }
         match self.load() {
             Ok(differs) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("manifests can be read again");
                 }
-                News::Read(differs.then(|| Arc::new(self.loader.objects())))
+                Reload::Read(differs.then(|| Arc::new(self.loader.objects())))
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(%error, "manifests can't be read; what was last read is still served");
+                    tracing::warn!(%error, "manifests can't be read; the last state is still served");
                 }
-                News::Read(None)
+                Reload::Read(None)
             }
         }
     }
 }
 
-/// Waits until no event has come for a moment.
+/// Waits until there was no event for a moment.
 async fn quiet(changed: &Notify) {
     for _ in 0..MAX_QUIET_WAITS {
         if timeout(QUIET, changed.notified()).await.is_err() {
@@ -139,7 +139,8 @@ async fn quiet(changed: &Notify) {
     }
 }
 
-/// Asks for events of everything under `paths`. Without them (no inotify watches left, say) the poll alone must do.
+/// Subscribes to events of everything under `paths`; `None` when that fails (no inotify watches left, for example),
+/// which leaves the poll.
 async fn arm(paths: &[PathBuf], changed: &Arc<Notify>) -> Result<Option<RecommendedWatcher>, SourceError> {
     let paths = paths.to_vec();
     let changed = Arc::clone(changed);
@@ -150,7 +151,7 @@ async fn arm(paths: &[PathBuf], changed: &Arc<Notify>) -> Result<Option<Recommen
             }
         })?;
         for path in &paths {
-            // A file is replaced by renaming another over it, which only its directory tells.
+            // A file is replaced by renaming another over it, which only its directory reports.
             let (path, mode) = match path.parent() {
                 Some(parent) if path.is_file() => (parent, RecursiveMode::NonRecursive),
                 _ => (path.as_path(), RecursiveMode::Recursive),
@@ -164,7 +165,7 @@ async fn arm(paths: &[PathBuf], changed: &Arc<Notify>) -> Result<Option<Recommen
     Ok(armed.inspect_err(|error| tracing::debug!(%error, "no file events; polling each second")).ok())
 }
 
-/// Our own reading makes events too.
+/// Whether an event is about reading, which our own reads cause too.
 fn is_read(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

@@ -31,7 +31,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether the two may differ in what nobody compiles, and in nothing else.
+    /// Whether the two differ only in parts that are not compiled.
     pub(super) fn same_but_status(&self, other: &Self) -> bool {
         self.digest == other.digest && self.object.is_ok() == other.object.is_ok()
     }
@@ -47,13 +47,13 @@ pub(super) fn version(metadata: &ObjectMeta) -> &str {
     metadata.resource_version.as_deref().unwrap_or_default()
 }
 
-/// Where the object at `key` stands: `gateway.kgateway.dev/v1alpha1 backends NAMESPACE/NAME`.
+/// The location of the object at `key`: `gateway.kgateway.dev/v1alpha1 backends NAMESPACE/NAME`.
 fn location(row: &KindRow, key: &ObjectKey) -> String {
     let version = row.versions.first().copied().unwrap_or_default();
     format!("{} {} {key}", join_version(row.group, version), row.plural)
 }
 
-/// Decodes one object. What nobody reads and only takes memory is dropped first.
+/// Decodes one object. Unused parts that take memory are dropped first.
 pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> Entry {
     let DynamicObject { mut metadata, data, .. } = object;
     let version = version(&metadata).to_owned();
@@ -84,8 +84,8 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
         location: location(row, key),
         kind: Some(row.kind),
         key: Some(key.clone()),
-        // The API server checked the object against the CRD that is installed, so there is no half-written state to wait
-        // out: an older version would be served as if it were this one.
+        // The API server checked the object against the CRD that is installed, so there is no half-written state to
+        // wait out: an older version would be served as if it were this one.
         error: format!(
             "{error}; the object is not served (the API server accepted it: is its CustomResourceDefinition the one of \
              this version?)"
@@ -103,7 +103,7 @@ fn digest(kind: Kind, value: &Value) -> u64 {
                 for (name, value) in value.as_object().into_iter().flatten() {
                     let noise = match name.as_str() {
                         "resourceVersion" => true,
-                        // The endpoints controller notes here when it last looked.
+                        // The endpoints controller writes the time of its last change here.
                         "annotations" | "generation" => kind == Kind::EndpointSlice,
                         _ => false,
                     };

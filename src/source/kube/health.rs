@@ -1,4 +1,4 @@
-//! What goes wrong with watches: told once when it begins and once when it is over.
+//! The health of watches: each problem is logged once when it begins and once when it ends.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::{api::Kind, source::kinds::KindRow};
 /// Why a kind can't be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// A watch ended before its time or has expired. It is made anew, which is no news yet.
+    /// A watch ended early or has expired. It is started again, which is not logged.
     Lost,
     /// The definition of the kind is not installed.
     Missing,
-    /// We may not do this.
+    /// RBAC forbids this verb.
     Forbidden(Verb),
-    /// The API server refuses for a reason of its own: it is overloaded, say.
+    /// The API server refuses for another reason, such as overload.
     Refused,
     /// The API server can't be reached.
     Unreachable,
 }
 
-/// What we may not do.
+/// A forbidden verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     List,
@@ -29,7 +29,7 @@ pub(super) enum Verb {
 }
 
 impl Trouble {
-    /// The word that metrics have for it.
+    /// Its label in metrics.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -40,7 +40,7 @@ impl Trouble {
         }
     }
 
-    /// What `error` means.
+    /// The trouble behind `error`.
     pub(super) fn of(error: &watcher::Error) -> Self {
         let (verb, cause) = match error {
             watcher::Error::InitialListFailed(cause) => (Verb::List, cause),
@@ -61,28 +61,29 @@ impl Trouble {
     }
 }
 
-/// The troubles of the moment.
+/// The troubles that last at the moment.
 #[derive(Default)]
 pub(super) struct Health {
     troubles: BTreeMap<Kind, Trouble>,
 }
 
 impl Health {
-    /// A watch has failed. Returns whether that is news.
+    /// Takes in that a watch has failed. Returns whether that has to be logged.
     pub(super) fn failed(&mut self, kind: Kind, trouble: Trouble) -> bool {
         if trouble == Trouble::Lost {
             return false;
         }
-        // One API server serves all kinds: its outage is told once.
+        // One API server serves all kinds, so its outage is logged once.
         let known = self.troubles.get(&kind) == Some(&trouble)
             || trouble == Trouble::Unreachable && self.troubles.values().any(|t| *t == Trouble::Unreachable);
         self.troubles.insert(kind, trouble);
         !known
     }
 
-    /// A list is complete (`listed`) or an event has come. Returns the trouble that is over, if that is news.
+    /// Takes in that a list is complete (`listed`) or an event was received. Returns the trouble that has ended, if
+    /// that has to be logged.
     pub(super) fn works(&mut self, kind: Kind, listed: bool) -> Option<Trouble> {
-        // That a list works says nothing about a watch that is refused.
+        // A list can work while the watch is still forbidden.
         if listed && self.troubles.get(&kind) == Some(&Trouble::Forbidden(Verb::Watch)) {
             return None;
         }
@@ -91,13 +92,13 @@ impl Health {
         (!still).then_some(over)
     }
 
-    /// Whether we may not list or watch a kind.
+    /// Whether RBAC forbids to list or watch a kind.
     pub(super) fn is_forbidden(&self, kind: Kind) -> bool {
         matches!(self.troubles.get(&kind), Some(Trouble::Forbidden(_)))
     }
 }
 
-/// Logs the begin of a trouble.
+/// Logs the beginning of a trouble.
 pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
     let (kind, resource) = (row.kind.as_str(), resource(row));
     match trouble {
@@ -117,13 +118,13 @@ pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
             } else {
                 "nothing new is served until it is allowed"
             };
-            tracing::error!(kind, resource, verb, error, "RBAC forbids: allow get, list and watch; {then}");
+            tracing::error!(kind, resource, verb, error, "RBAC forbids this verb: allow get, list and watch; {then}");
         }
         Trouble::Refused => {
-            tracing::warn!(kind, resource, error, "the API server refuses; what was last read is still served");
+            tracing::warn!(kind, resource, error, "the API server refuses a request; the last state is still served");
         }
         Trouble::Unreachable => {
-            tracing::warn!(error, "the API server can't be reached; what was last read is still served");
+            tracing::warn!(error, "the API server can't be reached; the last state is still served");
         }
     }
 }
@@ -136,7 +137,7 @@ pub(super) fn log_over(row: &KindRow, trouble: Trouble) {
         Trouble::Missing => tracing::info!(kind, resource, "the CustomResourceDefinition is installed now"),
         Trouble::Forbidden(_) => tracing::info!(kind, resource, "RBAC allows it now"),
         Trouble::Refused => tracing::info!(kind, resource, "the API server no longer refuses"),
-        Trouble::Unreachable => tracing::info!("the API server is back"),
+        Trouble::Unreachable => tracing::info!("the API server can be reached again"),
     }
 }
 

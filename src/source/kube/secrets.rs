@@ -1,7 +1,7 @@
-//! Secrets: of those that are referred to, their values; of all others nothing.
+//! The values of those Secrets that an object refers to.
 //!
-//! Everything known about a Secret comes from a `get` of it. The watch (of metadata alone) only says when to look again,
-//! so it needs no memory of the Secrets that nobody refers to.
+//! The values come from a `get` of each Secret. The watch, of metadata alone, only triggers another `get`, so Secrets
+//! without a reference need no memory.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::api::{ObjectKey, SecretData};
 const MAX_RETRY: Duration = Duration::from_secs(30);
 /// First such pause; each further one is twice as long.
 const MIN_RETRY: Duration = Duration::from_millis(250);
-/// Failures, about two seconds of them, after which a Secret of which nothing is known counts as one that can't be read:
-/// one that the API server can't decrypt, say, must not hold up everything else.
-const VAIN_TRIES: u32 = 4;
+/// Failures, during about two seconds, after which a Secret that was never read counts as unreadable. One Secret that
+/// the API server can't decrypt, for example, must not delay all others.
+const MAX_FIRST_FAILURES: u32 = 4;
 
 /// A `get` to start.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,19 +25,19 @@ pub(super) struct Fetch {
     pub key: ObjectKey,
     /// How long to wait first.
     pub delay: Duration,
-    /// Tells this `get` from earlier ones of the same Secret.
+    /// Distinguishes this `get` from earlier ones of the same Secret.
     pub ticket: u64,
 }
 
-/// What a `get` came to.
+/// The result of a `get`.
 pub(super) enum Fetched {
     /// The Secret's version and values.
     Found(String, SecretData),
     /// There is no such Secret.
     Absent,
-    /// We may not read it: what the API server says.
+    /// RBAC forbids to read it; with the API server's message.
     Refused(String),
-    /// It is not known whether there is one, and why.
+    /// The `get` failed, for this reason.
     Failed(String),
 }
 
@@ -54,21 +54,21 @@ pub(super) struct Secrets {
 #[derive(Default)]
 struct Wanted {
     references: usize,
-    known: Known,
+    known: SecretState,
     /// The `get` under way.
     fetching: Option<u64>,
-    /// It waits before it begins.
+    /// That `get` waits before it begins.
     delayed: bool,
-    /// Something happened since that `get` began.
+    /// The Secret changed after that `get` began.
     again: bool,
     failures: u32,
 }
 
-/// What is known of a Secret.
+/// The state of a Secret.
 #[derive(Default)]
-enum Known {
+enum SecretState {
     #[default]
-    Nothing,
+    Unread,
     Present(String, Arc<SecretData>),
     Absent,
     Unreadable(String),
@@ -80,11 +80,11 @@ impl Secrets {
         let wanted = self.wanted.entry(key.clone()).or_default();
         wanted.references += 1;
         if wanted.references == 1 {
-            self.look(key);
+            self.refetch(key);
         }
     }
 
-    /// One object less refers to `key`. With the last one its values are gone.
+    /// One object less refers to `key`. With the last reference its values are removed.
     pub(super) fn release(&mut self, key: &ObjectKey) {
         let Some(wanted) = self.wanted.get_mut(key) else { return };
         wanted.references -= 1;
@@ -105,24 +105,24 @@ impl Secrets {
             }
             Event::InitDone => {
                 let listing = self.listing.take().unwrap_or_default();
-                self.look_where(|key, known| known.version() != listing.get(key).map(String::as_str));
+                self.refetch_where(|key, known| known.version() != listing.get(key).map(String::as_str));
             }
             Event::Apply(seen) => {
                 let key = decode::key(&seen.metadata);
                 if self.wanted.get(&key).is_some_and(|w| w.known.version() != Some(decode::version(&seen.metadata))) {
-                    self.look(&key);
+                    self.refetch(&key);
                 }
             }
-            Event::Delete(seen) => self.look(&decode::key(&seen.metadata)),
+            Event::Delete(seen) => self.refetch(&decode::key(&seen.metadata)),
         }
     }
 
-    /// Looks at everything again: without a watch nothing else would tell of changes.
-    pub(super) fn look_at_all(&mut self) {
-        self.look_where(|_, _| true);
+    /// Reads all Secrets again, because without a watch changes would not be noticed.
+    pub(super) fn refetch_all(&mut self) {
+        self.refetch_where(|_, _| true);
     }
 
-    fn look_where(&mut self, matches: impl Fn(&ObjectKey, &Known) -> bool) {
+    fn refetch_where(&mut self, matches: impl Fn(&ObjectKey, &SecretState) -> bool) {
         let keys: Vec<_> = self
             .wanted
             .iter()
@@ -130,14 +130,14 @@ impl Secrets {
             .map(|(key, _)| key.clone())
             .collect();
         for key in &keys {
-            self.look(key);
+            self.refetch(key);
         }
     }
 
-    fn look(&mut self, key: &ObjectKey) {
+    fn refetch(&mut self, key: &ObjectKey) {
         let Some(wanted) = self.wanted.get_mut(key) else { return };
         if wanted.fetching.is_some() && !wanted.delayed {
-            // That `get` may have begun before what happened now.
+            // That `get` may have begun before this change.
             wanted.again = true;
             return;
         }
@@ -147,7 +147,7 @@ impl Secrets {
     fn start(&mut self, key: &ObjectKey, delay: Duration) {
         let Some(wanted) = self.wanted.get_mut(key) else { return };
         self.tickets += 1;
-        // One that waits is overtaken: what it comes to is not heard.
+        // A `get` that waits is replaced: its result will be ignored.
         wanted.fetching = Some(self.tickets);
         wanted.delayed = !delay.is_zero();
         wanted.again = false;
@@ -161,47 +161,49 @@ impl Secrets {
 
     /// A `get` is done. Returns whether something that objects can see has changed.
     pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> bool {
-        // Nobody refers to it any more, or it was given up and wanted again since.
+        // It has no reference any more, or was released and retained again since.
         let Some(wanted) = self.wanted.get_mut(key).filter(|w| w.fetching == Some(ticket)) else { return false };
         wanted.fetching = None;
         let again = std::mem::take(&mut wanted.again);
         let retry = matches!(fetched, Fetched::Failed(_) | Fetched::Refused(_));
         wanted.failures = if retry { wanted.failures.saturating_add(1) } else { 0 };
         let delay = if retry && !again { pause(wanted.failures) } else { Duration::ZERO };
-        let in_vain = wanted.failures >= VAIN_TRIES;
+        let failed_often = wanted.failures >= MAX_FIRST_FAILURES;
         let known = match fetched {
-            Fetched::Found(version, data) => Some(Known::Present(version, Arc::new(data))),
-            Fetched::Absent => Some(Known::Absent),
+            Fetched::Found(version, data) => Some(SecretState::Present(version, Arc::new(data))),
+            Fetched::Absent => Some(SecretState::Absent),
             Fetched::Refused(why) | Fetched::Failed(why) => match wanted.known {
-                // What was read stays: an API server that has just started forbids everything for a moment.
-                Known::Present(..) | Known::Absent => None,
-                Known::Nothing if !in_vain => None,
-                Known::Nothing | Known::Unreadable(_) => Some(Known::Unreadable(why)),
+                // The last values stay: an API server that has just started forbids everything for a moment.
+                SecretState::Present(..) | SecretState::Absent => None,
+                SecretState::Unread if !failed_often => None,
+                SecretState::Unread | SecretState::Unreadable(_) => Some(SecretState::Unreadable(why)),
             },
         };
-        let changed = known.is_some_and(|known| wanted.known.learn(known));
+        let changed = known.is_some_and(|known| wanted.known.update(known));
         if again || retry {
             self.start(key, delay);
         }
         changed
     }
 
-    /// Whether every Secret that is referred to was looked at once.
+    /// Whether every Secret with a reference was read once.
     pub(super) fn complete(&self) -> bool {
-        self.wanted.values().all(|wanted| !matches!(wanted.known, Known::Nothing))
+        self.wanted.values().all(|wanted| !matches!(wanted.known, SecretState::Unread))
     }
 
-    /// The Secrets that are there, and those of which that is not known because they can't be read.
+    /// The Secrets that exist, and those that can't be read.
     pub(super) fn present(&self) -> impl Iterator<Item = (&ObjectKey, Arc<SecretData>)> {
         self.wanted.iter().filter_map(|(key, wanted)| match &wanted.known {
-            Known::Present(_, data) => Some((key, Arc::clone(data))),
-            Known::Unreadable(why) => Some((key, Arc::new(SecretData::unreadable(format!("can't be read: {why}"))))),
-            Known::Nothing | Known::Absent => None,
+            SecretState::Present(_, data) => Some((key, Arc::clone(data))),
+            SecretState::Unreadable(why) => {
+                Some((key, Arc::new(SecretData::unreadable(format!("can't be read: {why}")))))
+            }
+            SecretState::Unread | SecretState::Absent => None,
         })
     }
 }
 
-impl Known {
+impl SecretState {
     fn version(&self) -> Option<&str> {
         match self {
             Self::Present(version, _) => Some(version),
@@ -209,13 +211,13 @@ impl Known {
         }
     }
 
-    /// Takes what is known now. Returns whether it differs in more than the version.
-    fn learn(&mut self, mut new: Self) -> bool {
+    /// Takes the new state. Returns whether it differs in more than the version.
+    fn update(&mut self, mut new: Self) -> bool {
         let same = match (&*self, &mut new) {
             (Self::Absent, Self::Absent) => true,
             (Self::Unreadable(old), Self::Unreadable(new)) => old == new,
             (Self::Present(_, old), Self::Present(_, new)) if old == new => {
-                // What did not change stays the same memory.
+                // Unchanged values stay the same memory.
                 *new = Arc::clone(old);
                 true
             }

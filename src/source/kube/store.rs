@@ -25,9 +25,9 @@ type Entries = BTreeMap<ObjectKey, Entry>;
 pub(super) enum Change {
     /// Nothing.
     None,
-    /// What is said about objects, or noted on them: nothing that is compiled.
+    /// A status or annotations that are not compiled.
     Status,
-    /// What is compiled.
+    /// A part that is compiled.
     Matters,
 }
 
@@ -58,14 +58,14 @@ pub(super) struct Store {
 #[derive(Default)]
 struct Watched {
     entries: Entries,
-    /// The list under way. It takes the place of `entries` when it is complete, so that nobody sees half a list.
+    /// The list under way. It takes the place of `entries` when it is complete, so that a partial list is never used.
     listing: Option<Entries>,
     /// There was a complete list once, or it is known that there can be none.
     synced: bool,
 }
 
 impl Store {
-    /// Nothing read yet.
+    /// A store without objects.
     pub(super) fn new() -> Self {
         let kinds = KINDS.iter().map(|row| (row.kind, Watched::default())).collect();
         Self { kinds, secrets: Secrets::default() }
@@ -76,7 +76,7 @@ impl Store {
         let Some(watched) = self.kinds.get_mut(&row.kind) else { return Change::None };
         match event {
             Event::Init => {
-                // A list that broke off left its part here.
+                // An interrupted list has left a part here.
                 watched.listing = Some(Entries::new());
                 Change::None
             }
@@ -133,7 +133,7 @@ impl Store {
     /// installed, or (Secrets alone) we may not. What was read before stays. Returns what has changed.
     pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
         if kind == Kind::Secret {
-            self.secrets.look_at_all();
+            self.secrets.refetch_all();
         }
         Change::matters(self.set_synced(kind))
     }

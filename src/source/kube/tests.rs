@@ -1,4 +1,4 @@
-//! The whole source but for the connection: what watches would tell is told by hand, time stands still.
+//! Tests of the whole source without a connection: they inject the messages of watches, and time is paused.
 
 use ::kube::{
     api::{DynamicObject, ObjectMeta, PartialObjectMeta},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{secrets::Fetch, *};
 use crate::api::SecretData;
 
-mod bad_days;
+mod faults;
 mod revisions;
 
 fn row(kind: Kind) -> &'static KindRow {
@@ -185,7 +185,7 @@ async fn changes_become_objects() {
 }
 
 #[tokio::test]
-async fn half_a_list_is_never_seen_and_a_lost_watch_empties_nothing() {
+async fn a_partial_list_is_never_used_and_a_lost_watch_keeps_objects() {
     let mut harness = Harness::synced();
     let service = |name, version| object(name, version, json!({"spec": {}}));
     harness.list(Kind::Service, [service("a", 1), service("b", 1)]);
@@ -208,7 +208,7 @@ async fn half_a_list_is_never_seen_and_a_lost_watch_empties_nothing() {
 }
 
 #[tokio::test]
-async fn an_undecodable_object_hurts_only_itself() {
+async fn an_undecodable_object_affects_only_itself() {
     let mut harness = Harness::synced();
     let good = object("good", 1, json!({"spec": {"type": "Static"}}));
     let mut broken = object("broken", 2, json!({"spec": {"type": "Static"}}));
@@ -234,7 +234,7 @@ async fn an_undecodable_object_hurts_only_itself() {
 }
 
 #[tokio::test]
-async fn what_only_takes_memory_is_dropped() {
+async fn unused_fields_are_dropped() {
     let mut harness = Harness::synced();
     let mut service = object("a", 1, json!({"spec": {}}));
     service.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
@@ -296,7 +296,7 @@ async fn only_secrets_that_are_referred_to_are_read() {
 }
 
 #[tokio::test]
-async fn a_list_of_secrets_tells_what_was_missed() {
+async fn a_list_of_secrets_reveals_missed_changes() {
     let mut harness = Harness::synced();
     harness.list(Kind::Backend, [backend("a", 1, "kept"), backend("b", 1, "changed"), backend("c", 1, "gone")]);
     for fetch in harness.source.store.take_fetches() {
@@ -346,7 +346,7 @@ async fn a_failed_get_keeps_what_is_known_and_is_tried_again() {
     assert_eq!(delays, [0, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
     assert!(harness.published().is_none(), "what is known stays");
     let waiting = harness.get();
-    // News come while the next try waits.
+    // A change arrives while the next try waits.
     harness.secret(Event::Apply(secret_seen("s", 3)));
     let get = harness.get();
     assert_eq!(get.delay, Duration::ZERO);
@@ -398,7 +398,7 @@ async fn gets_go_on_without_a_watch() {
 }
 
 #[tokio::test]
-async fn references_are_found_wherever_they_stand() {
+async fn references_are_found_in_all_fields() {
     let check = |kind, spec: Value, expect: &[(&str, &str)]| {
         let mut harness = Harness::synced();
         harness.event(kind, Event::Apply(object("a", 1, json!({"spec": spec}))));
@@ -459,7 +459,7 @@ async fn changes_are_gathered() {
 }
 
 #[test]
-fn troubles_are_told_once() {
+fn troubles_are_logged_once() {
     use health::Verb;
     let mut health = Health::default();
     assert!(!health.failed(Kind::Gateway, Trouble::Lost), "made anew at once");
@@ -471,7 +471,7 @@ fn troubles_are_told_once() {
     assert_eq!(health.works(Kind::Service, true), None);
 
     assert!(health.failed(Kind::Gateway, Trouble::Missing));
-    assert!(health.failed(Kind::Backend, Trouble::Missing), "each kind is told");
+    assert!(health.failed(Kind::Backend, Trouble::Missing), "each kind is logged");
     assert!(!health.failed(Kind::Backend, Trouble::Missing));
     assert_eq!(health.works(Kind::Backend, true), Some(Trouble::Missing));
 
@@ -484,7 +484,7 @@ fn troubles_are_told_once() {
 }
 
 #[test]
-fn errors_are_told_apart() {
+fn errors_are_distinguished() {
     use health::Verb;
     use watcher::Error;
     let status = |code| {

@@ -24,31 +24,32 @@ use crate::{
     source::kinds::{KindRow, join_version},
 };
 
-/// Seconds after which a watch is asked for anew. An API server that vanished without a word (a node lost, a load balancer
-/// that forgot the connection) is noticed within this time; watches that go on from where they were cost next to nothing.
+/// Seconds after which a watch is started again. An API server that vanished silently (a lost node, a load balancer
+/// that dropped the connection) is noticed within this time. A watch that continues at its last version costs almost
+/// nothing.
 const WATCH_SECONDS: u32 = 60;
 
-/// Longest pause before the API server is tried again when it can't be reached, has no such kind or forbids it: all cost it
-/// next to nothing, and someone may be waiting.
+/// Longest pause before a request is repeated when the API server can't be reached, lacks the kind or forbids it. These
+/// requests cost the server almost nothing, and a user may be waiting.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a `get` may take.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a watch tells.
+/// A message of a watch.
 pub(super) enum Message {
-    /// Of every kind but Secrets.
+    /// An event of any kind but Secrets.
     Event(&'static KindRow, Event<DynamicObject>),
-    /// Of Secrets.
+    /// An event of Secrets.
     Secret(&'static KindRow, Event<PartialObjectMeta<Secret>>),
-    /// The watch failed and will be tried again. The error in words.
+    /// The watch failed and will be tried again; with a summary of the error.
     Failed(&'static KindRow, Trouble, String),
 }
 
-/// Watches a kind until nobody listens.
+/// Watches a kind until the receiver of `out` is dropped.
 pub(super) async fn watch_kind(client: Client, row: &'static KindRow, out: mpsc::Sender<Message>) {
     if row.decode.is_none() {
-        // Metadata alone: the values of Secrets that nobody refers to never come here.
+        // Only metadata is watched, so the values of Secrets without a reference are never sent here.
         let api = |_: &str| Api::<PartialObjectMeta<Secret>>::all(client.clone());
         follow(row, api, |event| Message::Secret(row, event), &out).await;
     } else {
@@ -67,8 +68,8 @@ fn resource(row: &KindRow, version: &str) -> ApiResource {
     }
 }
 
-/// Lists and watches, again after each failure. Each time from a list: only a complete list tells for sure that the API
-/// server is back, and objects whose version is known are not decoded again.
+/// Lists and watches, again after each failure. Each time begins with a list, because only a complete list proves that
+/// the API server works again. Objects whose version is known are not decoded again.
 async fn follow<K>(
     row: &'static KindRow,
     api: impl Fn(&str) -> Api<K>,
@@ -91,7 +92,7 @@ async fn follow<K>(
         }
         let Some((trouble, error)) = failure else { return };
         tracing::debug!(kind = row.kind.as_str(), %error, "watch failed");
-        if out.send(Message::Failed(row, trouble, why(&error))).await.is_err() {
+        if out.send(Message::Failed(row, trouble, watch_error_summary(&error))).await.is_err() {
             return;
         }
         let pause = backoff.next().unwrap_or(MAX_PAUSE);
@@ -103,7 +104,7 @@ async fn follow<K>(
     }
 }
 
-/// One list and the watches after it, until something fails. `None` when nobody listens any more.
+/// Runs one list and the watches after it until one fails; `None` when the receiver is dropped.
 async fn stream<K>(
     api: Api<K>,
     message: impl Fn(Event<K>) -> Message,
@@ -122,24 +123,24 @@ where
     }
 }
 
-/// Why a watch failed. What was tried is known from the trouble; the API server's own words, or the causes down to the
-/// socket, are what helps.
-fn why(error: &watcher::Error) -> String {
+/// A summary of a watch's error. The trouble has the failed step, so the summary is the API server's message or the
+/// causes down to the socket.
+fn watch_error_summary(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => words(cause),
+        | watcher::Error::WatchFailed(cause) => error_summary(cause),
         watcher::Error::WatchError(status) => status.message.clone(),
         watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
-/// What went wrong, in the API server's own words or with the causes down to the socket.
-pub(crate) fn words(error: &::kube::Error) -> String {
+/// A summary of an error: the API server's message, or the error with its causes down to the socket.
+pub(crate) fn error_summary(error: &::kube::Error) -> String {
     if let ::kube::Error::Api(status) = error {
         return status.message.clone();
     }
-    // The outer one alone often says only that something failed.
+    // The outer error alone often has no cause.
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -153,11 +154,11 @@ pub(crate) fn words(error: &::kube::Error) -> String {
     text
 }
 
-/// Gets one Secret, with as many others at a time as `gate` lets through.
+/// Gets one Secret. `gate` bounds the number of concurrent requests.
 pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) -> (ObjectKey, u64, Fetched) {
     sleep(fetch.delay).await;
     let Fetch { key, ticket, .. } = fetch;
-    // Never closed.
+    // The semaphore is never closed.
     let _permit = gate.acquire().await;
     let api = Api::<Secret>::namespaced(client, &key.namespace);
     let fetched = match timeout(GET_TIMEOUT, api.get_opt(&key.name)).await {
@@ -171,7 +172,7 @@ pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) ->
         }
         Ok(Ok(None)) => Fetched::Absent,
         Ok(Err(::kube::Error::Api(status))) if status.code == 403 => Fetched::Refused(status.message),
-        Ok(Err(error)) => Fetched::Failed(words(&error)),
+        Ok(Err(error)) => Fetched::Failed(error_summary(&error)),
         Err(_) => Fetched::Failed(format!("the API server did not answer within {} s", GET_TIMEOUT.as_secs())),
     };
     (key, ticket, fetched)

@@ -25,7 +25,7 @@ pub(super) struct Sink(Arc<Shared>);
 
 struct Shared {
     pending: Mutex<Pending>,
-    /// Told when there is something to do for the writer thread.
+    /// Wakes the writer thread.
     wake: Condvar,
     dropped: IntCounter,
 }
@@ -79,7 +79,7 @@ impl Shared {
         let mut batch = Vec::new();
         loop {
             let closed = self.next(&mut batch);
-            // Nobody is there to tell of an error, but the lines count as dropped.
+            // An error can't be logged here, but the lines count as dropped.
             if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
                 self.dropped.inc_by(memchr::memchr_iter(b'\n', &batch).count() as u64);
             }
@@ -116,7 +116,7 @@ impl Drop for LogGuard {
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked in the writer; there is no log left to tell it.
+            // It can only have panicked in the writer, and then there is no log left.
             let _ = thread.join();
         }
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_dropped_and_counted() {
+    fn lines_beyond_the_bound_are_dropped_and_counted() {
         let (sink, guard, rx, dropped) = start();
         sink.line(b"first\n");
         assert_eq!(rx.recv().unwrap(), b"first\n");

@@ -127,8 +127,9 @@ fn full() -> AccessLog<'static> {
 fn access_lines_have_every_field() {
     let got = line(|| full().emit());
     let names: Vec<_> = "level target msg trace_id method path status error duration_us ttft_us gateway route rule \
-        backend upstream provider request_model response_model dialect operation stream prompt_tokens completion_tokens \
-        tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr generation"
+        backend upstream provider request_model response_model dialect operation stream prompt_tokens \
+        completion_tokens tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr \
+        generation"
         .split_whitespace()
         .collect();
     assert_eq!(got.as_object().unwrap().len(), names.len());

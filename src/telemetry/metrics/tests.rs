@@ -27,12 +27,12 @@ fn filled() -> Metrics {
     metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
     metrics.credentials.fetched("aws_instance", true);
     metrics.credentials.expires("aws_instance", 0, Some(now));
-    metrics.operator.leads(true);
-    metrics.operator.wrote("HTTPRoute", WriteOutcome::Conflict);
+    metrics.operator.set_leader(true);
+    metrics.operator.record_write("HTTPRoute", WriteOutcome::Conflict);
     metrics.operator.objects([(Kind::Backend, ObjectStates { ok: 2, problem: 1, rejected: 0 })]);
     metrics.operator.published(Duration::from_millis(2));
-    metrics.watches.told(Kind::Backend, true, now);
-    metrics.watches.told(Kind::Backend, false, now + Duration::from_secs(1));
+    metrics.watches.record_event(Kind::Backend, true, now);
+    metrics.watches.record_event(Kind::Backend, false, now + Duration::from_secs(1));
     metrics.watches.failed(Kind::Backend, "lost");
     metrics
 }
@@ -68,7 +68,7 @@ fn documented() -> Shape {
 }
 
 #[test]
-fn the_document_tells_what_is_exposed() {
+fn the_document_lists_what_is_exposed() {
     assert_eq!(documented(), exposed(&filled()));
 }
 
@@ -83,7 +83,8 @@ fn help_ends_with_a_full_stop() {
 fn the_text_has_values() {
     let text = filled().encode().unwrap();
     for line in [
-        "tollgate_requests_total{backend=\"default/b\",error=\"\",gateway=\"default/g\",route=\"default/r\",status=\"200\"} 1",
+        "tollgate_requests_total{backend=\"default/b\",error=\"\",gateway=\"default/g\",route=\"default/r\",\
+            status=\"200\"} 1",
         "tollgate_requests_in_flight{gateway=\"default/g\"} 0",
         "tollgate_config_generation 3",
         "tollgate_config_objects{kind=\"Gateway\"} 2",
@@ -116,10 +117,10 @@ fn rejected_objects_that_are_mended_leave() {
 }
 
 #[test]
-fn the_first_expiry_of_a_source_is_told() {
+fn the_first_expiry_of_a_source_is_exported() {
     let metrics = Metrics::new().unwrap();
     let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
-    let told = || {
+    let expiries = || {
         let text = metrics.encode().unwrap();
         let value = |line: &str| {
             line.strip_prefix("tollgate_credential_expiry_timestamp_seconds{source=\"s\"} ").map(str::to_owned)
@@ -135,6 +136,6 @@ fn the_first_expiry_of_a_source_is_told() {
     ] {
         metrics.credentials.expires("other", 9, at(1));
         metrics.credentials.expires("s", number, expiry);
-        assert_eq!(told().as_deref(), expected, "{number} {expiry:?}");
+        assert_eq!(expiries().as_deref(), expected, "{number} {expiry:?}");
     }
 }

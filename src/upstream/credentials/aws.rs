@@ -19,7 +19,7 @@ use crate::upstream::AwsKeys;
 
 /// Where ECS has its agent.
 const ECS_AGENT: &str = "http://169.254.170.2";
-/// Addresses that may be asked without TLS: the agents of ECS and of EKS pod identity, which never leave the node.
+/// Addresses that may be used without TLS: the agents of ECS and of EKS pod identity, which never leave the node.
 const AGENTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 /// Where instances have their metadata.
 const INSTANCE: &str = "http://169.254.169.254";
@@ -28,7 +28,7 @@ const INSTANCE_V6: &str = "http://[fd00:ec2::254]";
 /// Life of a session with the metadata service, in seconds: the most it gives.
 const SESSION_SECONDS: &str = "21600";
 
-/// What the environment says about the pod's identity in AWS.
+/// The environment's settings of the pod's identity in AWS.
 pub enum Found {
     /// An API key of Bedrock, which is a bearer token.
     Bearer(SecretString),
@@ -38,11 +38,12 @@ pub enum Found {
     Fetched(Source),
 }
 
-/// The pod's identity in AWS, in the order in which the SDKs look: an API key of Bedrock, keys in the environment, web
-/// identity, the agent of a container, the instance. `region` is for the token service where the environment names none.
+/// The pod's identity in AWS, in the order of the SDKs: an API key of Bedrock, keys in the environment, web
+/// identity, the agent of a container, the instance. `region` is for the token service where the environment names
+/// none.
 ///
 /// # Errors
-/// When what the environment says is incomplete, or nothing is left to ask. The text holds no value.
+/// When the environment is incomplete, or no source is left. The text holds no value.
 pub fn chain(environment: &dyn Fn(&str) -> Option<String>, region: &str) -> Result<Found, String> {
     let get = |name: &str| variable(environment, name);
     if let Some(token) = get("AWS_BEARER_TOKEN_BEDROCK") {
@@ -108,8 +109,8 @@ impl WebIdentity {
         ];
         let answer = http.post(&self.endpoint, &form).await?;
         let text = String::from_utf8_lossy(&answer.body);
-        // The service knows JSON too, but only XML is documented. Both have the names that we look for.
-        let get = |name: &str| element(&text, name).or_else(|| member(&answer, name));
+        // The service knows JSON too, but only XML is documented. Both have the same names.
+        let get = |name: &str| element(&text, name).or_else(|| field(&answer, name));
         if answer.status != StatusCode::OK {
             return Err(answer.refused(get("Code").as_deref(), get("Message").as_deref()));
         }
@@ -133,8 +134,8 @@ fn element(xml: &str, name: &str) -> Option<String> {
     Some(plain.iter().fold(text.trim().to_owned(), |text, (escaped, raw)| text.replace(escaped, raw)))
 }
 
-/// The value of the first member `name`, however deep.
-fn member(answer: &Answer, name: &str) -> Option<String> {
+/// The value of the first field `name`, at any depth.
+fn field(answer: &Answer, name: &str) -> Option<String> {
     fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
         let object = value.as_object()?;
         object.get(name).or_else(|| object.values().find_map(|inner| find(inner, name)))
@@ -151,11 +152,11 @@ fn member(answer: &Answer, name: &str) -> Option<String> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Container {
     url: String,
-    proof: Option<Proof>,
+    token: Option<BearerToken>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Proof {
+enum BearerToken {
     Text(Hidden),
     File(PathBuf),
 }
@@ -173,22 +174,22 @@ fn container(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Container>, 
     if !on_node && !is_safe(&url) {
         return Err("AWS_CONTAINER_CREDENTIALS_FULL_URI must have https, or lead to an agent on this node".into());
     }
-    let file = get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(|path| Proof::File(path.into()));
-    let proof = file.or_else(|| get("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|t| Proof::Text(t.as_str().into())));
-    Ok(Some(Container { url, proof }))
+    let file = get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(|path| BearerToken::File(path.into()));
+    let token = file.or_else(|| get("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(|t| BearerToken::Text(t.as_str().into())));
+    Ok(Some(Container { url, token }))
 }
 
 impl Container {
     pub(super) async fn fetch(&self, http: &Http) -> Result<Fetched, FetchError> {
-        let proof = match &self.proof {
-            Some(Proof::File(path)) => Some(read(path).await?),
-            Some(Proof::Text(text)) => Some(text.expose().to_owned()),
+        let token = match &self.token {
+            Some(BearerToken::File(path)) => Some(read(path).await?),
+            Some(BearerToken::Text(text)) => Some(text.expose().to_owned()),
             None => None,
         };
-        let proof: Vec<_> = proof.iter().map(|text| ("authorization", text.trim())).collect();
-        let answer = http.get(&self.url, &proof).await?;
+        let token: Vec<_> = token.iter().map(|text| ("authorization", text.trim())).collect();
+        let answer = http.get(&self.url, &token).await?;
         if answer.status != StatusCode::OK {
-            let get = |lower, upper| member(&answer, lower).or_else(|| member(&answer, upper));
+            let get = |lower, upper| field(&answer, lower).or_else(|| field(&answer, upper));
             return Err(answer.refused(get("code", "Code").as_deref(), get("message", "Message").as_deref()));
         }
         answer.json::<AnswerKeys>()?.fetched(&answer, SystemTime::now())
@@ -230,7 +231,7 @@ struct AnswerKeys {
 
 impl AnswerKeys {
     fn fetched(self, answer: &Answer, now: SystemTime) -> Result<Fetched, FetchError> {
-        // The metadata service says with 200 that a role can't be used.
+        // The metadata service reports with 200 that a role can't be used.
         if let Some(code) = self.code.as_deref().filter(|code| *code != "Success") {
             return Err(answer.refused(Some(code), None));
         }

@@ -20,11 +20,11 @@ pub struct Application {
     authority: String,
     tenant: String,
     client: String,
-    pub(super) proof: Proof,
+    pub(super) credential: ClientCredential,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Proof {
+pub(super) enum ClientCredential {
     Secret(Hidden),
     File(PathBuf),
 }
@@ -40,7 +40,7 @@ pub fn workload(environment: &dyn Fn(&str) -> Option<String>) -> Result<Source, 
         })
     };
     let (tenant, client) = (need("AZURE_TENANT_ID")?, need("AZURE_CLIENT_ID")?);
-    application(environment, tenant, client, Proof::File(need("AZURE_FEDERATED_TOKEN_FILE")?.into()))
+    application(environment, tenant, client, ClientCredential::File(need("AZURE_FEDERATED_TOKEN_FILE")?.into()))
 }
 
 /// An application with its secret. The environment may name another authority.
@@ -53,14 +53,14 @@ pub fn with_secret(
     client: &str,
     secret: &str,
 ) -> Result<Source, String> {
-    application(environment, tenant.to_owned(), client.to_owned(), Proof::Secret(secret.into()))
+    application(environment, tenant.to_owned(), client.to_owned(), ClientCredential::Secret(secret.into()))
 }
 
 fn application(
     environment: &dyn Fn(&str) -> Option<String>,
     tenant: String,
     client: String,
-    proof: Proof,
+    credential: ClientCredential,
 ) -> Result<Source, String> {
     // It becomes part of a path.
     if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
@@ -71,7 +71,7 @@ fn application(
         return Err("AZURE_AUTHORITY_HOST is no URL with https".into());
     }
     let authority = authority.trim_end_matches('/').to_owned();
-    Ok(Source::Azure(Application { authority, tenant, client, proof }))
+    Ok(Source::Azure(Application { authority, tenant, client, credential }))
 }
 
 impl Application {
@@ -79,9 +79,9 @@ impl Application {
         let url = format!("{}/{}/oauth2/v2.0/token", self.authority, self.tenant);
         let mut form = vec![("grant_type", "client_credentials"), ("client_id", &self.client), ("scope", SCOPE)];
         let token;
-        match &self.proof {
-            Proof::Secret(secret) => form.push(("client_secret", secret.expose())),
-            Proof::File(path) => {
+        match &self.credential {
+            ClientCredential::Secret(secret) => form.push(("client_secret", secret.expose())),
+            ClientCredential::File(path) => {
                 token = read(path).await?;
                 form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
                 form.push(("client_assertion", token.trim()));

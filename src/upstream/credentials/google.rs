@@ -17,7 +17,7 @@ use super::{
 
 /// What tokens are for. Roles of the account narrow it down.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// Where keys are exchanged for tokens, unless the key says otherwise.
+/// The endpoint that exchanges keys for tokens, unless the key names another.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// The metadata server. Its name, `metadata.google.internal`, would need DNS.
 const METADATA: &str = "169.254.169.254";

@@ -148,7 +148,7 @@ impl Handle {
         self.shared.state.borrow().problem.clone()
     }
 
-    /// The word for its source in metrics.
+    /// The label of its source in metrics.
     pub fn label(&self) -> &'static str {
         self.shared.label
     }
@@ -165,7 +165,7 @@ impl Shared {
         self.state.send_modify(|state| state.fetching = true);
     }
 
-    /// Ends a fetch, and tells compile when the problem is another now.
+    /// Ends a fetch, and notifies compile when the problem has changed.
     fn ends(&self, problem: Option<String>) {
         let mut changed = false;
         self.state.send_modify(|state| {
@@ -193,7 +193,7 @@ impl Shared {
 }
 
 impl Upkeep {
-    /// Fetches and renews until the handle is gone.
+    /// Fetches and renews until the handle is dropped.
     pub(super) async fn run(self) {
         let gone = self.gone.clone();
         gone.run_until_cancelled(self.keep_fresh()).await;

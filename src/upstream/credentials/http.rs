@@ -15,7 +15,7 @@ use crate::upstream::{Origin, SendError, Transport, UpstreamBody};
 /// Most bytes of an answer, and of a file with a token. Real ones have less than 16 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// What stands for itself in forms and paths.
+/// The characters that are not escaped in forms and paths.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A header of a request.
@@ -87,7 +87,7 @@ impl Http {
 }
 
 impl Answer {
-    /// The answer as JSON. What it says is never repeated: it may be a secret.
+    /// The answer as JSON. It is never logged, because it may be a secret.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, FetchError> {
         serde_json::from_slice(&self.body).map_err(|e| {
             FetchError::new(format!(
@@ -100,7 +100,7 @@ impl Answer {
         })
     }
 
-    /// The error of an answer that is no success; `code` is the endpoint's word for it, if it has one.
+    /// The error of an answer that is no success; `code` is the endpoint's error code, if it has one.
     pub fn refused(&self, code: Option<&str>, detail: Option<&str>) -> FetchError {
         let code = code.map(printable).filter(|c| !c.is_empty()).map(|c| format!(": {c}")).unwrap_or_default();
         FetchError::with_detail(
@@ -110,7 +110,7 @@ impl Answer {
     }
 }
 
-/// A server's words, as far as they may stand in a log line: short, and without control characters.
+/// A server's text as it may be logged: short, and without control characters.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -64,7 +64,7 @@ struct Fetched {
     life: Option<Duration>,
 }
 
-/// Why a fetch has failed. Holds nothing that is secret.
+/// The error of a failed fetch. It holds no secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct FetchError {
@@ -103,7 +103,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Credentials {
-    /// No credentials yet. `environment` tells where the pod's own come from.
+    /// No credentials yet. `environment` has the variables of the pod's own identity.
     pub fn new(pools: Arc<Pools>, metrics: Arc<Metrics>, environment: Environment) -> Self {
         Self {
             http: Arc::new(Http::new(pools)),
@@ -117,7 +117,7 @@ impl Credentials {
         }
     }
 
-    /// The same for simulated providers: nothing is fetched, and a placeholder stands for every credential.
+    /// The same for simulated providers: no credential is fetched, and a placeholder replaces each.
     #[must_use]
     pub fn simulated(mut self) -> Self {
         self.simulated = true;

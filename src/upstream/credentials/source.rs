@@ -15,7 +15,7 @@ use crate::upstream::AwsKeys;
 /// Stands in for what would be fetched while providers are simulated.
 const SIMULATED: &str = "simulated-key";
 
-/// A secret that sources are told apart by. Zeroed on drop; has no `Debug`.
+/// A secret that distinguishes sources. Zeroed on drop; has no `Debug`.
 #[derive(Clone)]
 pub struct Hidden(SecretString);
 
@@ -74,7 +74,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word for it in metrics and the log.
+    /// Its label in metrics and the log.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::AwsWebIdentity(_) => "aws_web_identity",
@@ -83,9 +83,9 @@ impl Source {
             Self::GoogleKey(_) => "google_key",
             Self::GoogleFile(_) => "google_file",
             Self::GoogleMetadata { .. } => "google_metadata",
-            Self::Azure(application) => match application.proof {
-                azure::Proof::Secret(_) => "azure_client_secret",
-                azure::Proof::File(_) => "azure_workload_identity",
+            Self::Azure(application) => match application.credential {
+                azure::ClientCredential::Secret(_) => "azure_client_secret",
+                azure::ClientCredential::File(_) => "azure_workload_identity",
             },
         }
     }

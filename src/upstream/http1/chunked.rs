@@ -1,15 +1,16 @@
-//! Chunked framing (RFC 9112, section 7.1), taken off as bytes arrive.
+//! Chunked framing (RFC 9112, section 7.1), decoded as bytes arrive.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Longest size line, extensions included. Nobody sends extensions; this leaves room for some.
+/// Longest size line, extensions included. Extensions are rare; this leaves room for some.
 const MAX_LINE: usize = 1024;
 /// Longest trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
-/// Chunks from this size on are handed on as they are; smaller ones are joined, since each frame costs more than copying.
+/// Chunks from this size on are handed on as they are; smaller ones are joined, since each frame costs more than
+/// copying.
 const JOIN_BELOW: usize = 4096;
 
-/// Takes the framing off a chunked body.
+/// The decoder of a chunked body.
 #[derive(Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
@@ -38,7 +39,7 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    /// Takes what can be taken from `buffer`: the data of all its chunks joined, or one large chunk as it is. `None`
+    /// Takes the available data from `buffer`: the data of all its chunks joined, or one large chunk as it is. `None`
     /// when more bytes are needed or the body is done.
     ///
     /// # Errors

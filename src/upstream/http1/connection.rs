@@ -23,12 +23,12 @@ use super::{
 };
 use crate::upstream::{SendError, SendErrorKind, UpstreamBody};
 
-/// What is read at a time at least. Small enough to keep thousands of streams cheap.
+/// The smallest read. It is small enough to keep thousands of streams cheap.
 const READ: usize = 16 * 1024;
-/// What is read at a time at most: reached when reads come back full.
+/// The largest read, reached when reads fill the buffer.
 const MAX_READ: usize = 64 * 1024;
 
-/// What of a chunked request body is taken before it is written: a slow server slows its client down.
+/// The most of a chunked request body that is held before it is written, so that a slow server slows its client down.
 const MAX_PENDING: usize = 64 * 1024;
 
 /// The bytes below HTTP.
@@ -95,7 +95,7 @@ impl Http1 {
         Self { stream, buffer: BytesMut::new(), since: now }
     }
 
-    /// Whether the server still keeps it open and has said nothing unasked (such as "408, closing").
+    /// Whether the server still has it open and sent no unrequested reply (such as "408, closing").
     pub fn is_open(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut buf = ReadBuf::new(&mut byte);
@@ -138,7 +138,7 @@ impl Http1 {
             && let Poll::Ready(Err(error)) = sender.poll(cx, &mut self.stream)
         {
             match error {
-                // The server may have said why before it closed.
+                // The server may have sent a reply before it closed.
                 Unsent::Io(error) => sender.failed = Some(error),
                 Unsent::Body(error) => {
                     return Poll::Ready(Err(SendError::new(SendErrorKind::RequestBody, error)));
@@ -195,7 +195,7 @@ struct Sender {
 impl Sender {
     fn new(request: Request<UpstreamBody>) -> Self {
         let sending = match request.body().size_hint().exact() {
-            // A POST without a body says so; some servers wait for one otherwise.
+            // A POST without a body has a length of 0, because some servers wait for one otherwise.
             Some(0) if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => Sending::Length(0),
             Some(0) => Sending::Nothing,
             Some(length) => Sending::Length(length),
@@ -254,7 +254,7 @@ impl Sender {
             return;
         }
         if self.chunked {
-            // The size stands before the data, its end after it: both fit before the next piece.
+            // The size comes before the data and a line end after it; both fit before the next piece.
             self.head.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
             self.head.extend_from_slice(&data);
             self.head.extend_from_slice(b"\r\n");
@@ -271,7 +271,7 @@ pub struct Http1Body {
     keep_alive: bool,
     /// The last read filled the buffer: more is waiting, so the next may be larger.
     full: bool,
-    /// The rest of the request, where the server answered before it had it all: it may wait for it all the same.
+    /// The rest of the request, where the server answered early: it may still wait for the rest.
     sender: Option<Box<Sender>>,
 }
 
@@ -279,13 +279,13 @@ impl Http1Body {
     /// The connection, if the body has been read to its end and the connection can be used again.
     pub fn take_connection(&mut self) -> Option<Http1> {
         let mut connection = self.connection.take_if(|_| is_done(&self.framing))?;
-        // An idle connection holds no buffer. A request that is not out yet would stand in the way of the next.
+        // An idle connection holds no buffer. A request that is not fully written would block the next.
         let clean = self.keep_alive && self.sender.is_none() && connection.buffer.is_empty();
         connection.buffer = BytesMut::new();
         clean.then_some(connection)
     }
 
-    /// The next frame: everything that one read has brought.
+    /// The next frame: all data of one read.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         if let Some(sender) = &mut self.sender
@@ -338,7 +338,7 @@ fn is_done(framing: &Framing) -> bool {
     }
 }
 
-/// What of the body is in `buffer`.
+/// The part of the body that is in `buffer`.
 fn decode(framing: &mut Framing, buffer: &mut BytesMut) -> Result<Option<Bytes>, BodyError> {
     match framing {
         Framing::Chunked(decoder) => Ok(decoder.decode(buffer)?),

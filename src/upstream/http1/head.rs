@@ -10,7 +10,7 @@ const MAX_HEADERS: usize = 128;
 /// Longest head of a reply.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// How a request's body goes out.
+/// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
     /// There is none.
@@ -21,7 +21,7 @@ pub enum Sending {
     Chunked,
 }
 
-/// Writes the head of `request`; the framing headers are ours alone.
+/// Writes the head of `request`; the framing headers are set here.
 pub fn write<B>(request: &Request<B>, sending: Sending, out: &mut BytesMut) {
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     out.reserve(256 + path.len() + request.headers().len() * 48);
@@ -70,15 +70,15 @@ pub enum HeadError {
     /// Beyond the bound.
     #[error("the reply's head is longer than {MAX_HEAD} bytes")]
     TooLong,
-    /// Its length can't be told.
+    /// Its length is ambiguous.
     #[error("the reply's framing is ambiguous")]
     Framing,
-    /// It wants to speak something else.
-    #[error("the reply switches protocols, which was not asked for")]
+    /// It switches protocols.
+    #[error("the reply switches protocols, which was not requested")]
     Upgrade,
 }
 
-/// Takes a whole head from `buffer`; `None` when more bytes are needed. `head_request` says that no body follows.
+/// Takes a whole head from `buffer`; `None` when more bytes are needed. `head_request` means that no body follows.
 ///
 /// # Errors
 /// When it is no head of HTTP/1, or too long, or two lengths contradict each other.
@@ -92,7 +92,7 @@ pub fn read(buffer: &mut BytesMut, head_request: bool) -> Result<Option<Head>, H
     };
     let status = parsed.code.and_then(|c| StatusCode::from_u16(c).ok()).ok_or(httparse::Error::Status)?;
     let http11 = parsed.version == Some(1);
-    // Values stay slices of the head: where each stands, before it is split off.
+    // Values stay slices of the head: their positions are noted before it is split off.
     let base = buffer.as_ptr().addr();
     let spans: smallvec::SmallVec<[(HeaderName, usize, usize); 32]> = parsed
         .headers
@@ -134,7 +134,7 @@ fn framing(response: &mut Response<()>, head_request: bool) -> Result<Framing, H
         if !chunked || codings.next().is_some() {
             return Err(HeadError::Framing);
         }
-        // Both at once is how replies are smuggled; the chunks are what counts.
+        // A reply with both can be used for smuggling; the chunks decide.
         headers.remove(header::CONTENT_LENGTH);
         return Ok(Framing::Chunked(super::chunked::ChunkedDecoder::default()));
     }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_kept_and_the_rest_stays() {
+    fn values_are_slices_and_the_rest_stays_in_the_buffer() {
         let mut buffer =
             BytesMut::from("HTTP/1.1 200 OK\r\nX-Empty:\r\nx-two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\nhi");
         let head = read(&mut buffer, false).unwrap().unwrap();

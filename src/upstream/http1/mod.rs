@@ -1,8 +1,8 @@
 //! HTTP/1.1 towards providers, read and written in the task of the request itself.
 //!
-//! hyper's client drives each connection in a task of its own and hands every chunk over a channel. For a stream of
+//! hyper's client drives each connection in a task of its own and passes every chunk over a channel. For a stream of
 //! hundreds of small events that costs more than the events: measured, it was two thirds of the proxy's time. Here the
-//! relay reads the socket itself, takes the chunked framing off, and hands on what one read has brought as one frame.
+//! relay reads the socket itself, removes the chunked framing, and passes on all data of one read as one frame.
 
 mod chunked;
 mod connection;
@@ -31,7 +31,7 @@ impl PartialEq for Framing {
     }
 }
 
-/// Why a reply's body broke off.
+/// The error of a reply's body that ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The connection broke.
@@ -43,7 +43,7 @@ pub enum BodyError {
     /// The framing is broken.
     #[error(transparent)]
     Chunked(#[from] chunked::ChunkedError),
-    /// HTTP/2 says so.
+    /// An HTTP/2 error.
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }

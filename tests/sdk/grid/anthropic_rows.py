@@ -75,12 +75,12 @@ class Messages(Row):
     def read(self, message, lost):
         assert message.id and message.model and message.role == "assistant"
         calls = [Call(block.id, block.name, block.input) for block in message.content if block.type == "tool_use"]
-        thoughts = "".join(block.thinking for block in message.content if block.type == "thinking")
+        reasoning = "".join(block.thinking for block in message.content if block.type == "thinking")
         details = getattr(message.usage, "output_tokens_details", None)
         content = [block.model_dump(exclude_none=True, exclude={"parsed_output"}) for block in message.content]
         return Reply("".join(block.text for block in message.content if block.type == "text"), message.stop_reason,
                      message.usage.input_tokens, message.usage.output_tokens,
-                     [{"role": "assistant", "content": content}], calls, thoughts,
+                     [{"role": "assistant", "content": content}], calls, reasoning,
                      details and details.thinking_tokens or 0, dropped=lost)
 
 

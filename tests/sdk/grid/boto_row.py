@@ -121,7 +121,15 @@ class Converse(Row):
     def read(self, blocks, stop, usage, lost):
         assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
         calls = [Call(use["toolUseId"], use["name"], use["input"]) for block in blocks if (use := block.get("toolUse"))]
-        thoughts = "".join(block["reasoningContent"].get("reasoningText", {}).get("text", "")
+        reasoning = "".join(block["reasoningContent"].get("reasoningText", {}).get("text", "")
                            for block in blocks if "reasoningContent" in block)
-        return Reply("".join(block.get("text", "") for block in blocks), stop, usage["inputTokens"], usage["outputTokens"],
-                     [{"role": "assistant", "content": blocks}], calls, thoughts, dropped=lost)
+        return Reply(
+            "".join(block.get("text", "") for block in blocks),
+            stop,
+            usage["inputTokens"],
+            usage["outputTokens"],
+            [{"role": "assistant", "content": blocks}],
+            calls,
+            reasoning,
+            dropped=lost,
+        )

@@ -1,13 +1,15 @@
-"""What the rows of the grid have in common: the official clients behind one interface.
+"""The common interface of the rows of the grid, which are the official clients.
 
-A row keeps its own dialect's messages: `user`, `results` and `Reply.turn` are lists of them, a history is their sum, and only
-`ask` looks into a reply.
+A row keeps its own dialect's messages: `user`, `results` and `Reply.turn` are lists of them. A history is their
+sum, and only `ask` reads a reply.
 """
 
 import base64
 from dataclasses import dataclass, field
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 PIXEL_URL = "data:image/png;base64," + base64.b64encode(PIXEL).decode()
 
 # The model must think less than it may say.
@@ -42,7 +44,7 @@ class Reply:
     output_tokens: int
     turn: list
     calls: list = field(default_factory=list)
-    thoughts: str = ""
+    reasoning: str = ""
     reasoning_tokens: int = 0
     # The texts of a stream as they came.
     pieces: list = field(default_factory=list)
@@ -61,7 +63,7 @@ class Ask:
     tools: bool = False
     structured: bool = False
     thinking: bool = False
-    # Parameters in the row's own words.
+    # Parameters as the row's client names them.
     settings: dict = field(default_factory=dict)
     model: str | None = None
     fault: str | None = None

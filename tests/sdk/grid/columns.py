@@ -16,7 +16,7 @@ class Column:
     # The model that talks, and the one that thinks.
     model: str
     thinker: str
-    # The dialects that the provider speaks itself, by the names of rows: what is asked there is forwarded as it is.
+    # The dialects that the provider speaks itself, by the names of rows: such requests are forwarded unchanged.
     native: frozenset
     # Path prefixes of Backends of other models, where the client's choice does not count.
     thinking_path: str = ""
@@ -42,15 +42,32 @@ CHAT, RESPONSES, MESSAGES, GENERATE, CONVERSE = "chat", "responses", "messages",
 
 COLUMNS = [
     column("openai", "gpt-4.1", "gpt-5.4-mini", CHAT, RESPONSES),
-    column("azureopenai", "gpt-4.1", "gpt-5.4-mini", CHAT, RESPONSES, thinking_path="/thinking", unknown_path="/unknown"),
+    column(
+        "azureopenai", "gpt-4.1", "gpt-5.4-mini", CHAT, RESPONSES, thinking_path="/thinking", unknown_path="/unknown"
+    ),
     column("anthropic", "claude-sonnet-4-6", "claude-opus-4-7", MESSAGES),
     column("gemini", "gemini-2.5-flash", "gemini-3-flash-preview", GENERATE),
     column("vertexai", "gemini-2.5-flash", "gemini-2.5-flash", GENERATE, unknown_path="/unknown"),
-    column("vertexclaude", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929", MESSAGES, unknown_path="/unknown"),
-    column("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-           MESSAGES, CONVERSE, unknown="anthropic.claude-unknown-v1:0", unknown_status=400),
-    column("nova", "amazon.nova-pro-v1:0", "us.amazon.nova-2-lite-v1:0", CONVERSE, unknown="amazon.nova-unknown-v1:0",
-           unknown_status=400),
+    column(
+        "vertexclaude", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929", MESSAGES, unknown_path="/unknown"
+    ),
+    column(
+        "bedrock",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        MESSAGES,
+        CONVERSE,
+        unknown="anthropic.claude-unknown-v1:0",
+        unknown_status=400,
+    ),
+    column(
+        "nova",
+        "amazon.nova-pro-v1:0",
+        "us.amazon.nova-2-lite-v1:0",
+        CONVERSE,
+        unknown="amazon.nova-unknown-v1:0",
+        unknown_status=400,
+    ),
     column("compatible", "qwen3-32b", "qwen3-32b", CHAT, RESPONSES),
     column("mistral", "mistral-large-latest", "magistral-medium-latest", CHAT),
     column("deepseek", "deepseek-chat", "deepseek-reasoner", CHAT),

@@ -39,8 +39,10 @@ class Generate(Row):
         return [types.Content(role="user", parts=parts)]
 
     def results(self, calls, texts):
-        parts = [types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response={"output": text}))
-                 for call, text in zip(calls, texts)]
+        parts = [
+            types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response={"output": text}))
+            for call, text in zip(calls, texts)
+        ]
         return [types.Content(role="user", parts=parts)]
 
     def request(self, ask):
@@ -72,7 +74,12 @@ class Generate(Row):
     def read(self, chunks):
         parts = [part for chunk in chunks for candidate in (chunk.candidates or [])[:1]
                  for part in (candidate.content and candidate.content.parts) or []]
-        stops = [candidate.finish_reason for chunk in chunks for candidate in chunk.candidates or [] if candidate.finish_reason]
+        stops = [
+            candidate.finish_reason
+            for chunk in chunks
+            for candidate in chunk.candidates or []
+            if candidate.finish_reason
+        ]
         assert len(stops) == 1 and chunks[-1].candidates[0].finish_reason, stops
         assert chunks[-1].model_version and chunks[-1].response_id
         pieces = [part.text for part in parts if part.text and not part.thought]
@@ -80,12 +87,20 @@ class Generate(Row):
         usage = chunks[-1].usage_metadata
         thought = usage.thoughts_token_count or 0
         assert usage.total_token_count == usage.prompt_token_count + (usage.candidates_token_count or 0) + thought
-        # An empty text at the end of a stream, which carries the finish reason, is nothing that a client says again.
+        # An empty text at the end of a stream, which carries the finish reason, is not sent back by clients.
         kept = [part for part in parts if part.text or part.function_call or part.thought_signature]
-        return Reply("".join(pieces), stops[0].value, usage.prompt_token_count, (usage.candidates_token_count or 0) + thought,
-                     [types.Content(role="model", parts=kept)], calls,
-                     "".join(part.text for part in parts if part.text and part.thought), thought,
-                     pieces=pieces, dropped=dropped(chunks[0].sdk_http_response.headers))
+        return Reply(
+            "".join(pieces),
+            stops[0].value,
+            usage.prompt_token_count,
+            (usage.candidates_token_count or 0) + thought,
+            [types.Content(role="model", parts=kept)],
+            calls,
+            "".join(part.text for part in parts if part.text and part.thought),
+            thought,
+            pieces=pieces,
+            dropped=dropped(chunks[0].sdk_http_response.headers),
+        )
 
 
 class GenerateBeta(Generate):

@@ -20,7 +20,7 @@ class OpenAI(Row):
     any_error = openai.APIError
 
     def error_says(self, error):
-        """The status, the word of the dialect and the pause that it asks for."""
+        """The status, the dialect's error code and its retry delay."""
         assert isinstance(error.body, dict) and error.body["message"], error.body
         assert "type" in error.body and "code" in error.body, error.body
         return error.status_code, error.body["code"], error.response.headers.get("retry-after")
@@ -43,15 +43,22 @@ class Chat(OpenAI):
 
     def request(self, ask):
         system = [{"role": "system", "content": ask.system}] if ask.system else []
-        request = {"model": ask.named, "messages": system + ask.history, "extra_headers": self.headers(ask), **ask.settings}
+        request = {
+            "model": ask.named,
+            "messages": system + ask.history,
+            "extra_headers": self.headers(ask),
+            **ask.settings,
+        }
         if ask.tools:
-            request["tools"] = [{"type": "function", "function": {"name": name, "description": about, "parameters": shape}}
-                                for name, (about, shape) in TOOLS.items()]
+            request["tools"] = [
+                {"type": "function", "function": {"name": name, "description": about, "parameters": shape}}
+                for name, (about, shape) in TOOLS.items()
+            ]
         if ask.structured:
             shape = {"name": "city", "schema": CITY, "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": shape}
         if ask.thinking:
-            # Each has its own words, and who speaks to it directly must know them.
+            # Each has its own parameters, which a direct client must know.
             request |= {
                 "mistral": {"reasoning_effort": "high"}, "deepseek": {"extra_body": {"thinking": {"type": "enabled"}}},
             }.get(ask.column.name, {"reasoning_effort": "low"})
@@ -88,16 +95,20 @@ class Chat(OpenAI):
         assert completion.object == "chat.completion"
         message, usage = choice.message, completion.usage
         assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-        calls = [Call(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []]
+        calls = [
+            Call(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or []
+        ]
         content = message.content or ""
-        thoughts = getattr(message, "reasoning_content", None) or ""
+        reasoning = getattr(message, "reasoning_content", None) or ""
         if not isinstance(content, str):
-            # Mistral's thoughts are a part of the content.
-            thoughts = "".join(part["text"] for chunk in content if chunk["type"] == "thinking" for part in chunk["thinking"])
+            # Mistral's reasoning is a part of the content.
+            reasoning = "".join(
+                part["text"] for chunk in content if chunk["type"] == "thinking" for part in chunk["thinking"]
+            )
             content = "".join(chunk["text"] for chunk in content if chunk["type"] == "text")
         details = usage.completion_tokens_details
         return Reply(content, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens,
-                     [clean(message.model_dump(exclude_none=True, exclude={"annotations"}))], calls, thoughts,
+                     [clean(message.model_dump(exclude_none=True, exclude={"annotations"}))], calls, reasoning,
                      details and details.reasoning_tokens or 0, dropped=lost)
 
 
@@ -129,15 +140,25 @@ class Responses(OpenAI):
                                              {"type": "input_image", "image_url": image_url(image), "detail": "auto"}]}]
 
     def results(self, calls, texts):
-        return [{"type": "function_call_output", "call_id": call.id, "output": text} for call, text in zip(calls, texts)]
+        return [
+            {"type": "function_call_output", "call_id": call.id, "output": text} for call, text in zip(calls, texts)
+        ]
 
     def request(self, ask):
-        request = {"model": ask.named, "input": ask.history, "extra_headers": self.headers(ask), "store": False, **ask.settings}
+        request = {
+            "model": ask.named,
+            "input": ask.history,
+            "extra_headers": self.headers(ask),
+            "store": False,
+            **ask.settings,
+        }
         if ask.system:
             request["instructions"] = ask.system
         if ask.tools:
-            request["tools"] = [{"type": "function", "name": name, "description": about, "parameters": shape, "strict": False}
-                                for name, (about, shape) in TOOLS.items()]
+            request["tools"] = [
+                {"type": "function", "name": name, "description": about, "parameters": shape, "strict": False}
+                for name, (about, shape) in TOOLS.items()
+            ]
         if ask.structured:
             request["text"] = {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}
         if ask.thinking:
@@ -179,7 +200,7 @@ class Responses(OpenAI):
         usage = response.usage
         calls = [Call(item.call_id, item.name, json.loads(item.arguments)) for item in response.output
                  if item.type == "function_call"]
-        thoughts = "".join(part.text for item in response.output if item.type == "reasoning" for part in item.summary)
+        reasoning = "".join(part.text for item in response.output if item.type == "reasoning" for part in item.summary)
         return Reply(response.output_text, response.status, usage.input_tokens, usage.output_tokens,
-                     [clean(item.model_dump(exclude_none=True)) for item in response.output], calls, thoughts,
+                     [clean(item.model_dump(exclude_none=True)) for item in response.output], calls, reasoning,
                      usage.output_tokens_details.reasoning_tokens, dropped=lost)

@@ -35,7 +35,9 @@ MODELS = {
 @pytest.fixture(params=MODELS)
 def agent(request, column):
     if request.param == "chat" and column.name == "mistral" and "streamed" in request.node.name:
-        pytest.skip("asks Mistral for stream_options, which it refuses, and what is of its own dialect is forwarded as it is")
+        pytest.skip(
+            "asks Mistral for stream_options, which it refuses, and what is of its own dialect is forwarded as it is"
+        )
     agent = Agent(MODELS[request.param](column), system_prompt="You help.")
 
     @agent.tool_plain

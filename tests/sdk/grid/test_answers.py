@@ -1,4 +1,4 @@
-"""What comes back in each cell: texts, calls of tools, JSON, thoughts."""
+"""The replies of each cell: texts, tool calls, JSON, reasoning."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ def test_stream(row, column):
 
 
 def answered(row, column, history, words="Use the tools in parallel", **wants):
-    """Asks for two calls, answers them, and has the history with the model's last words."""
+    """Requests two calls, answers them, and returns the history with the model's last text."""
     history = history + row.user(words)
     reply = row.ask(column, history, tools=True, **wants)
     assert reply.stop == row.tool_stop
@@ -75,7 +75,7 @@ def test_two_calls_and_their_results(row, column, stream, exchanges):
 def test_structured_output(row, column, stream, exchanges):
     reply = row.ask(column, row.user("Where is it warm?"), structured=True, stream=stream)
     if column.name == "deepseek" and not spoke_natively(row, column):
-        # It has no schemas: it is told to write JSON, and the schema in words.
+        # It has no schemas: an instruction asks for JSON and describes the schema.
         assert reply.dropped == {"response_format"}
         assert json.loads(reply.text) and "additionalProperties" in json.dumps(exchanges()[-1]["body"])
         return
@@ -109,13 +109,13 @@ def test_image_by_url(row, column):
 
 
 def thought_of(row, column, reply, body):
-    """The thoughts, or their count where the provider shows none, or the word that they could not be asked for."""
+    """The reasoning, its count where the provider shows none, or the report that it is unsupported."""
     if reply.dropped & {"reasoning", "reasoning_effort", "thinking"}:
         return True
     if row.dialect == "converse" and "gpt" in column.thinker:
-        # OpenAI shows no thoughts in Chat Completions, and Converse does not count them apart.
+        # OpenAI shows no reasoning in Chat Completions, and Converse does not count it separately.
         return "reasoning_effort" in body
-    return reply.thoughts.startswith("Thinking about:") or reply.reasoning_tokens > 0
+    return reply.reasoning.startswith("Thinking about:") or reply.reasoning_tokens > 0
 
 
 @streaming
@@ -136,8 +136,8 @@ def test_thinking_and_calling_twice_around(row, column, stream, exchanges):
 
 @only("anthropic", "vertexclaude", "bedrock")
 @streaming
-def test_redacted_thoughts_go_back(row, column, stream, exchanges):
-    """Claude's hidden thoughts come back to it as they were, or the simulator refuses the call that follows from them."""
+def test_redacted_reasoning_is_sent_back(row, column, stream, exchanges):
+    """Claude's redacted reasoning is sent back unchanged, or the simulator refuses the next call."""
     first, history = answered(row, column, [], words="Use the redacted tools in parallel", thinking=True, stream=stream)
     assert "redacted" in json.dumps(exchanges()[1]["body"]["messages"][1]).lower()
     answered(row, column, history, thinking=True, stream=stream)
@@ -155,9 +155,16 @@ def test_system_and_earlier_turns(row, column, exchanges):
 
 # How a setting may be spelled on its way to a provider.
 SPELLED = {
-    "seed": r'"(random_)?seed"', "presence_penalty": r'"presence_?penalty"', "temperature": r'"temperature"',
-    "top_p": r'"top_?p"', "top_k": r'"top_?k"', "logit_bias": r'"logit_bias"', "truncation": r'"truncation"',
-    "inference_geo": r'"inference_geo"', "service_tier": r'"service_?tier"', "performanceConfig": r'"performanceConfig"',
+    "seed": r'"(random_)?seed"',
+    "presence_penalty": r'"presence_?penalty"',
+    "temperature": r'"temperature"',
+    "top_p": r'"top_?p"',
+    "top_k": r'"top_?k"',
+    "logit_bias": r'"logit_bias"',
+    "truncation": r'"truncation"',
+    "inference_geo": r'"inference_geo"',
+    "service_tier": r'"service_?tier"',
+    "performanceConfig": r'"performanceConfig"',
 }
 
 

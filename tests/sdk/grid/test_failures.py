@@ -32,9 +32,9 @@ def test_too_many_requests(row, column, stream):
 def test_other_errors(row, column, status):
     with pytest.raises(row.any_error) as error:
         row.ask(column, row.user("Hello"), fault=f"status={status}")
-    told = row.error_says(error.value)[0]
+    status_seen = row.error_says(error.value)[0]
     # Anthropic has a status of its own for overload.
-    assert told == status or (status, told, row.dialect) == (503, 529, "messages")
+    assert status_seen == status or (status, status_seen, row.dialect) == (503, 529, "messages")
 
 
 def test_error_within_a_stream(row, column):

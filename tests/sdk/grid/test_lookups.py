@@ -29,7 +29,7 @@ def named():
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 @pytest.mark.parametrize("many", [False, True], ids=["one", "several"])
 def test_openai_embeddings(column, encoding, many):
-    # The client decodes base64 itself, and asks for it when nothing is said.
+    # The client decodes base64 itself, and requests it by default.
     asked = {"encoding_format": "float"} if encoding == "float" else {}
     texts = ["one", "two", "three"] if many else "one"
     reply = openai_rows.client(column.url()).embeddings.create(
@@ -96,7 +96,7 @@ class TestCounts:
 
     @staticmethod
     def judge(column, count, headers):
-        """A count by the provider is the simulator's; an estimate says so."""
+        """A count by the provider is the simulator's; an estimate is marked."""
         estimated = "x-tollgate-estimated" in {name.lower() for name in headers}
         assert estimated or count == 8
         assert 4 <= count <= 20

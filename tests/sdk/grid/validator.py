@@ -1,10 +1,10 @@
-"""Stands between Tollgate and the simulator: judges every request by its vendor's types, and passes it on byte for byte.
+"""A proxy between Tollgate and the simulator that checks every request against the vendor's types.
 
     validator.py PORT SIMULATOR_PORT
 
-`GET /violations?test=ID` lists what was wrong with the requests that carried `x-grid-test: ID` (without `test`: with all
-requests), and `GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate left
-before its end.
+`GET /violations?test=ID` lists the violations of the requests with `x-grid-test: ID` (without `test`: of all requests).
+`GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate
+disconnected before its end.
 `GET /pixel.png` is an image.
 """
 
@@ -17,7 +17,9 @@ import urllib.parse
 from vendors import Request, complaints
 
 KEPT = 256 * 1024
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 violations = []
 exchanges = []

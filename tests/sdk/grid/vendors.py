@@ -1,7 +1,7 @@
-"""What a request to a provider must look like, by the vendor's own SDK types.
+"""Checks requests to providers against the vendors' own SDK types.
 
-`complaints(request)` is the whole interface. The SDKs' types are for people who write requests, so they are made stricter
-here: a key that a type does not have is wrong, on every level, as it is to the vendors' servers, and nothing is converted.
+`complaints(request)` is the whole interface. The SDKs' types are meant for writing requests, so they are made stricter
+here. An unknown key is an error at every level, as it is for the vendors' servers, and no value is converted.
 """
 
 import base64
@@ -49,7 +49,7 @@ def complaints(request):
     """What is wrong with a request, one line each; empty when its vendor would take it."""
     try:
         check = vendor(request.host)
-        # The SDK of Google warns of words that its enums do not have.
+        # The SDK of Google warns of values that its enums do not have.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             check(request)
@@ -61,10 +61,10 @@ def complaints(request):
 
 
 def readable(errors):
-    """Of a union that has no fitting branch, pydantic tells all: those that have another `type` or `role` say nothing."""
+    """Removes the errors of union branches with another `type` or `role`, because pydantic reports all branches."""
     other = {e["loc"][:-1] for e in errors if e["type"] in ("literal_error", "missing", "list_type", "string_type")}
-    told = [e for e in errors if not any(e["loc"][:len(branch)] == branch for branch in other if branch)] or errors
-    return [".".join(re.sub(r".*\[.*", "*", str(part)) for part in e["loc"]) + ": " + e["msg"] for e in told[:12]]
+    reported = [e for e in errors if not any(e["loc"][:len(branch)] == branch for branch in other if branch)] or errors
+    return [".".join(re.sub(r".*\[.*", "*", str(part)) for part in e["loc"]) + ": " + e["msg"] for e in reported[:12]]
 
 
 def vendor(host):
@@ -83,8 +83,11 @@ def vendor(host):
 
 
 class Closing:
-    """Rewrites a type: keys are closed, `Iterable` (which pydantic would check only when it is read) is a list, and what
-    JSON cannot hold, such as files and the SDK's own response objects, is out of its unions."""
+    """Rewrites a type so that it is strict.
+
+    Unknown keys are errors. `Iterable`, which pydantic would check only when it is read, becomes a list. Values that
+    JSON cannot hold, such as files and the SDK's own response objects, are removed from unions.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -154,7 +157,9 @@ def alias(hint):
 @functools.cache
 def checker(module, name, config="closed", without=(), more=()):
     closing = Closing(CLOSED if config == "closed" else OPEN)
-    return closing.checker(getattr(module, name), without=without, more={key: NotRequired[kind] for key, kind in more} or None)
+    return closing.checker(
+        getattr(module, name), without=without, more={key: NotRequired[kind] for key, kind in more} or None
+    )
 
 
 def streaming(module, name, body, **rest):
@@ -182,7 +187,7 @@ def openai(request, config="closed"):
 
 
 def compatible(request):
-    # Mistral and DeepSeek have words and content of their own, and no SDK that belongs here. What is theirs is taken away.
+    # Mistral and DeepSeek have values and content of their own, and no SDK here. Their parts are removed.
     body = json.loads(json.dumps(request.body))
     if "mistral" in request.host and body.get("tool_choice") == "any":
         body["tool_choice"] = "required"
@@ -358,7 +363,7 @@ def bedrock(request):
 
 
 def decoded(value, shape, where, found):
-    """The value with its blobs decoded; what botocore does not look at (words of enums, patterns) is looked at here."""
+    """The value with its blobs decoded; what botocore does not check (enums, patterns) is checked here."""
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict) and not getattr(shape, "is_document_type", False):
         return {key: decoded(item, shape.members[key], f"{where}.{key}", found) if key in shape.members else item

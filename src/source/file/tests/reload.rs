@@ -28,7 +28,7 @@ fn two() -> String {
 }
 
 #[test]
-fn what_is_equal_is_no_change_and_the_same_memory() {
+fn equal_objects_are_unchanged_and_share_memory() {
     let mut r = Reloaded::new(&[("a.yaml", &two()), ("s.yaml", &secret("s", "$KEY"))]);
     let before = r.loader.objects();
     assert_eq!(before.revision, 1);
@@ -106,7 +106,7 @@ fn an_unreadable_file_keeps_its_objects() {
 }
 
 #[test]
-fn unknown_and_second_documents_keep_nothing() {
+fn unknown_and_duplicate_documents_have_no_last_version() {
     let mut r = Reloaded::new(&[("a.yaml", &two())]);
     let other = "apiVersion: example.com/v1\nkind: X\nmetadata: {name: b}\n";
     write(&r.dir, "a.yaml", &format!("{}---\n{}---\n{other}", gateway("a", "one"), gateway("a", "two")));

@@ -16,7 +16,12 @@ async fn only_what_matters_counts_up() {
     let spec = || json!({"gatewayClassName": "c", "listeners": []});
     let slice = |address: &str| json!({"addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": []});
     let ingress = |ip: &str| json!({"spec": {}, "status": {"loadBalancer": {"ingress": [{"ip": ip}]}}});
-    let conditions = |reason: &str| json!({"conditions": [{"type": "Accepted", "reason": reason, "status": "True", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let conditions = |reason: &str| {
+        json!({"conditions": [{
+            "type": "Accepted", "reason": reason, "status": "True", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]})
+    };
     let none = || json!({});
     let applied = |text: &str| json!({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}});
     let fields = |time: &str| json!({"managedFields": [{"manager": "m", "time": time}]});
@@ -99,7 +104,10 @@ async fn only_what_matters_counts_up() {
 async fn a_change_of_status_is_published_all_the_same() {
     let mut harness = Harness::synced();
     let gateway = |version, status: &str| {
-        let condition = json!({"type": "Accepted", "reason": status, "status": "True", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let condition = json!({
+            "type": "Accepted", "reason": status, "status": "True", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
         object(
             "a",
             version,

@@ -14,7 +14,7 @@ fn found(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn aws_is_looked_for_in_the_order_of_the_sdks() {
+fn aws_sources_have_the_order_of_the_sdks() {
     // Each line is better than those below it.
     let lines: [(&[(&str, &str)], &str); 6] = [
         (&[("AWS_BEARER_TOKEN_BEDROCK", "b")], "bearer b"),
@@ -31,7 +31,7 @@ fn aws_is_looked_for_in_the_order_of_the_sdks() {
 }
 
 #[test]
-fn what_is_incomplete_or_unsafe_is_refused() {
+fn incomplete_or_unsafe_settings_are_refused() {
     let role = ("AWS_ROLE_ARN", "r");
     let file = ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t");
     let uri = |url| [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)];

@@ -1,4 +1,4 @@
-//! When a credential is fetched, how often, and what requests get meanwhile. Time stands still unless a test lets it pass.
+//! The times of fetches, and the credentials of requests meanwhile. Time is paused unless a test advances it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{super::handle::Clock, *};
 
-/// Time that passes when a test says so.
+/// A clock that a test advances.
 struct Played {
     begun: Instant,
     passed: watch::Sender<Duration>,
@@ -142,7 +142,7 @@ async fn a_hundred_waiters_share_one_fetch() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_ahead_of_its_expiry_and_nobody_waits() {
+async fn a_token_is_renewed_before_its_expiry_without_delaying_requests() {
     let stage = Stage::new(100, 3).await;
     stage.pass(3).await;
     assert_eq!(stage.now().unwrap(), "bearer t1");
@@ -172,12 +172,12 @@ async fn while_fetching_fails_the_old_token_serves_to_its_end_and_then_none() {
     stage.pass(6).await;
     assert_eq!(stage.now().unwrap_err(), "play: the cloud said no");
     assert_eq!(stage.handle.problem().as_deref(), Some("the cloud said no"));
-    assert!(changes.has_changed().unwrap(), "compile is told");
+    assert!(changes.has_changed().unwrap(), "compile is notified");
     changes.mark_unchanged();
     let tried = stage.asked();
     stage.pass(300).await;
     assert!((8..=14).contains(&(stage.asked() - tried)), "pauses are bounded: {}", stage.asked() - tried);
-    assert!(!changes.has_changed().unwrap(), "the same problem is told once");
+    assert!(!changes.has_changed().unwrap(), "the same problem is reported once");
 
     stage.play.fails.store(false, Ordering::SeqCst);
     stage.pass(31).await;
@@ -201,7 +201,7 @@ async fn after_a_failure_requests_do_not_wait() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_hangs_is_cut_and_one_that_brings_nothing_valid_fails() {
+async fn a_fetch_times_out_or_fails_without_a_valid_credential() {
     let stage = Stage::new(0, 0).await;
     assert!(stage.now().unwrap_err().contains("expired already"));
     stage.play.hangs.store(true, Ordering::SeqCst);
@@ -210,7 +210,7 @@ async fn a_fetch_that_hangs_is_cut_and_one_that_brings_nothing_valid_fails() {
 }
 
 #[tokio::test]
-async fn a_credential_that_nobody_holds_is_fetched_no_more() {
+async fn a_dropped_credential_is_not_fetched_again() {
     let mut stage = Stage::new(100, 0).await;
     assert!(stage.now().is_ok());
     assert!(stage.metrics().contains("tollgate_credential_expiry_timestamp_seconds{source=\"play\"}"));

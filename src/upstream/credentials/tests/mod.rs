@@ -1,4 +1,4 @@
-//! Fetching from stand-ins of the clouds' token endpoints, and keeping fresh what was fetched.
+//! Tests of fetching from fakes of the clouds' token endpoints, and of renewing.
 
 mod chains;
 mod handles;
@@ -15,7 +15,7 @@ use axum::{Router, body::Bytes, http::StatusCode, response::IntoResponse};
 use super::*;
 use crate::upstream::{Dialer, DialerOptions};
 
-/// A request as a stand-in got it.
+/// A request that a fake received.
 #[derive(Clone, Debug)]
 struct Seen {
     method: Method,
@@ -36,7 +36,7 @@ impl Seen {
     }
 }
 
-/// A server that answers as its function says, and remembers what it was asked.
+/// A server that answers with its function's reply, and records its requests.
 struct StandIn {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -68,7 +68,7 @@ impl StandIn {
 }
 
 fn http() -> Http {
-    // A simulator that is not there: whoever asks it instead of the stand-in fails.
+    // A simulator's address without a server: a request to it instead of the fake fails.
     let simulator = Some("127.0.0.1:1".parse().unwrap());
     Http::new(Arc::new(Pools::new(Dialer::new(DialerOptions { simulator, ..DialerOptions::default() }))))
 }

@@ -1,4 +1,4 @@
-//! What each source asks its endpoint, and what it makes of the answers.
+//! The requests of each source to its endpoint, and the credentials in the replies.
 
 use std::{fs, path::PathBuf, sync::LazyLock, time::SystemTime};
 
@@ -61,7 +61,7 @@ fn web_identity(standin: &StandIn, token: &str) -> Source {
 }
 
 #[tokio::test]
-async fn aws_web_identity_asks_the_token_service_with_the_files_token_of_now() {
+async fn aws_web_identity_sends_the_files_current_token() {
     let standin = StandIn::new(|seen| {
         let result = format!(
             "<AccessKeyId>AKID</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
@@ -73,7 +73,8 @@ async fn aws_web_identity_asks_the_token_service_with_the_files_token_of_now() {
                          <Message>not &quot;valid&quot;</Message></Error></ErrorResponse>";
             return (400, error.to_owned());
         }
-        (200, format!("<AssumeRoleWithWebIdentityResponse><Result><Credentials>{result}</Credentials></Result></AssumeRoleWithWebIdentityResponse>"))
+        let credentials = format!("<Result><Credentials>{result}</Credentials></Result>");
+        (200, format!("<AssumeRoleWithWebIdentityResponse>{credentials}</AssumeRoleWithWebIdentityResponse>"))
     })
     .await;
     let dir = TempDir::new().unwrap();
@@ -89,7 +90,7 @@ async fn aws_web_identity_asks_the_token_service_with_the_files_token_of_now() {
     assert!(fetch(&source).await.unwrap_err().contains("can't read"));
 
     let seen = standin.seen();
-    assert_eq!(seen.len(), 3, "without a token nobody is asked");
+    assert_eq!(seen.len(), 3, "without a token no request is sent");
     assert_eq!(seen[0].line(), "POST /");
     assert_eq!(seen[0].headers["content-type"], "application/x-www-form-urlencoded");
     for (name, value) in [
@@ -211,7 +212,9 @@ async fn google_files_and_users_and_the_metadata_server() {
     let uri = format!("{}/token", standin.url());
     let path = file(&dir, "key.json", &service_account(&uri));
     assert_eq!(fetch(&Source::GoogleFile(path.clone())).await.unwrap(), "bearer fetched for 3599");
-    let user = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r", "token_uri": uri});
+    let user = json!({
+        "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r", "token_uri": uri,
+    });
     fs::write(&path, user.to_string()).unwrap();
     assert_eq!(fetch(&Source::GoogleFile(path.clone())).await.unwrap(), "bearer of-user for 3599");
     let body = standin.seen()[1].body.clone();
@@ -226,7 +229,7 @@ async fn google_files_and_users_and_the_metadata_server() {
 }
 
 #[test]
-fn google_keys_are_looked_at_before_they_are_used() {
+fn google_keys_are_validated_before_use() {
     let broken = |field: &str, value: Value| {
         let mut key: Value = serde_json::from_str(&service_account("https://t.example.com")).unwrap();
         key[field] = value;
@@ -316,6 +319,6 @@ async fn bad_answers_are_failures_that_repeat_no_secret() {
         let error = fetch(&Source::AwsInstance { endpoint: standin.url() }).await.unwrap_err();
         assert!(error.contains(expected) && !error.contains("s3cret"), "{error}");
     }
-    let nobody = Source::GoogleMetadata { host: "127.0.0.1:1".into(), user_file: None };
-    assert!(fetch(&nobody).await.unwrap_err().starts_with("127.0.0.1: can't connect | "));
+    let missing = Source::GoogleMetadata { host: "127.0.0.1:1".into(), user_file: None };
+    assert!(fetch(&missing).await.unwrap_err().starts_with("127.0.0.1: can't connect | "));
 }

@@ -32,7 +32,7 @@ def test_the_api_server_is_gone(kube, tollgate, ns, how, seconds):
     handle = serve(kube, ns)
     kube.apply(backend(ns, "openai", auth=INLINE, host=host, port=port), route(ns, "openai", handle))
     handle.serves()
-    # The pod's own address, so that nothing but Tollgate is under test while the cluster loses track of its nodes.
+    # The pod's own address, so that only Tollgate is under test while the cluster loses its nodes.
     pod = tollgate.pod()
     address, target = pod["status"]["podIP"], handle.target_port()
     load = traffic.Load(address, target)
@@ -62,7 +62,10 @@ def test_the_api_server_is_gone(kube, tollgate, ns, how, seconds):
         return True
 
     wait_for("the change to be live", live, 60)
-    print(f"live {time.monotonic() - applied:.1f} s after it was applied, {time.monotonic() - came:.1f} s after the return")
+    print(
+        f"live {time.monotonic() - applied:.1f} s after it was applied,"
+        f" {time.monotonic() - came:.1f} s after the return"
+    )
     load.stop()
     kube.apply(backend(ns, "later"))
     kube.expect_condition("Backend", ns, "later", "Accepted", False, "SecretNotFound", timeout=60)
@@ -97,7 +100,7 @@ def test_both_replicas_serve_and_one_writes(kube, two, ns):
     states = {p["metadata"]["name"]: two.metrics(p).sum("tollgate_leader") for p in pods}
     assert states == {name: float(name == leader) for name in states}, (states, leader)
     follower = next(p for p in pods if p["metadata"]["name"] != leader)
-    assert two.metrics(follower).sum("tollgate_status_writes_total", kind="Backend") == 0, "a follower writes nothing"
+    assert two.metrics(follower).sum("tollgate_status_writes_total", kind="Backend") == 0, "a follower does not write"
 
 
 def test_the_leader_dies_without_warning(kube, two, ns):
@@ -213,7 +216,9 @@ def test_a_stream_under_way_outlives_its_pods_shutdown(kube, tollgate, ns):
     fault = {"x-simulator-fault": "events=100; event-delay=120ms"}
     client = threading.Thread(target=lambda: replies.append(handle.chat(body=body, headers=fault, timeout=60)))
     client.start()
-    wait_for("the stream to begin", lambda: tollgate.metrics().sum("tollgate_requests_in_flight", gateway=f"{ns}/gw") == 1)
+    wait_for(
+        "the stream to begin", lambda: tollgate.metrics().sum("tollgate_requests_in_flight", gateway=f"{ns}/gw") == 1
+    )
     tollgate.restart()
     client.join(60)
     [reply] = replies
@@ -247,7 +252,7 @@ def test_ten_thousand_secrets_of_others_cost_no_memory(kube, tollgate, ns, make_
     crowd = make_ns("crowd")
     blob = "x" * 4096
     kube.create_all([secret(crowd, f"s{i}", blob) for i in range(10_000)])
-    # One of ours that comes after them: the watch has brought all of theirs.
+    # A Secret of the test that is created after them: the watch has delivered all of theirs.
     kube.apply(backend(ns, "last"))
     kube.expect_condition("Backend", ns, "last", "Accepted", False, "SecretNotFound", timeout=30)
     kube.create(secret(ns, "last"))
@@ -257,7 +262,9 @@ def test_ten_thousand_secrets_of_others_cost_no_memory(kube, tollgate, ns, make_
     tollgate.restart()
     handle.serves()
     listed = tollgate.metrics().rss_mib()
-    print(f"resident: {before:.1f} MiB, {grown:.1f} MiB with 10,000 Secrets of others, {listed:.1f} MiB after a restart")
+    print(
+        f"resident: {before:.1f} MiB, {grown:.1f} MiB with 10,000 Secrets of others, {listed:.1f} MiB after a restart"
+    )
     # Their 40 MiB of values are not held, nor much of their names.
     assert grown - before < 10 and listed - before < 10
     kube.kubectl("delete", "secrets", "--all", "-n", crowd, "--wait=false")

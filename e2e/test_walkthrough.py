@@ -61,7 +61,9 @@ def test_the_guide_in_tollgates_own_namespace(kube, tollgate, own_namespace):
     handle.serves(path="/gemini", body=traffic.GEMINI)
 
     before = tollgate.metrics()
-    tokens = lambda m, what: m.sum(f"ai_{what}_tokens_total", llm="gemini", model="gemini-1.5-flash-latest")  # noqa: E731
+    tokens = lambda m, what: m.sum(
+        f"ai_{what}_tokens_total", llm="gemini", model="gemini-1.5-flash-latest"
+    )  # noqa: E731
     with PortForward(NAMESPACE, "ai-gateway", 8080) as forward:
         reply = traffic.request("127.0.0.1", forward.port, "/gemini", traffic.GEMINI)
     assert reply.status == 200, reply

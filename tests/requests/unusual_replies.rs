@@ -1,5 +1,5 @@
-//! Replies in another dialect than the client's that are right in their own way: in a wrapping, with members of other types, with ids
-//! that mean nothing.
+//! Replies in another dialect than the client's that are right in their own way: in a wrapping, with members of other
+//! types, with ids that mean nothing.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn events(stream: &str) -> Vec<Value> {
 }
 
 #[test]
-fn answers_that_are_no_objects_travel_in_one() {
+fn schema_answers_that_are_not_objects_are_wrapped_in_one() {
     let array = json!({"type": "array", "items": {"$ref": "#/$defs/Name"}, "$defs": {"Name": {"type": "string"}}});
     let ask = |stream: bool| {
         json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "names"}], "response_format":
@@ -89,7 +89,7 @@ fn answers_that_are_no_objects_travel_in_one() {
 }
 
 #[test]
-fn members_of_types_that_nobody_expected_are_left_out_and_named() {
+fn fields_of_unexpected_types_are_dropped_and_reported() {
     let odd = json!({"id": 7, "object": "chat.completion", "created": "now", "model": "m",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7,
@@ -115,14 +115,15 @@ fn members_of_types_that_nobody_expected_are_left_out_and_named() {
 }
 
 #[test]
-fn an_answer_that_cant_be_read_is_no_empty_one() {
+fn an_unreadable_reply_is_an_error_and_not_empty() {
     let choice = |message: Value| json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
     for choices in [
         choice(json!("hi there")),
         choice(json!({"role": "assistant", "tool_calls": [{"id": "t", "function": "get_weather"}]})),
-        choice(
-            json!({"role": "assistant", "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": "{}"}}, "bad"]}),
-        ),
+        choice(json!({
+            "role": "assistant",
+            "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": "{}"}}, "bad"],
+        })),
         json!([{"index": "0", "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]),
     ] {
         let upstream = Upstream::json(&json!({"id": "c1", "model": "m", "choices": choices}).to_string());
@@ -141,7 +142,7 @@ fn an_answer_that_cant_be_read_is_no_empty_one() {
 }
 
 #[test]
-fn calls_of_one_id_are_told_apart() {
+fn tool_calls_with_the_same_id_get_different_ids() {
     let call = |index: Option<u32>, name: &str| {
         let mut call = json!({"id": "call", "type": "function", "function": {"name": name, "arguments": "{}"}});
         if let Some(index) = index {
@@ -185,7 +186,7 @@ fn calls_of_one_id_are_told_apart() {
 }
 
 #[test]
-fn instructions_alone_are_a_request() {
+fn a_request_may_have_instructions_alone() {
     let answer = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
         "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn", "stop_sequence": null,
         "usage": {"input_tokens": 3, "output_tokens": 4}});

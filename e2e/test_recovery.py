@@ -1,4 +1,4 @@
-"""What is taken away is told, hurts nobody else, and heals when it comes back."""
+"""A removed object is reported, affects no other object, and everything recovers when it is back."""
 
 import time
 
@@ -25,7 +25,7 @@ def test_a_secret_is_deleted_and_put_back(kube, tollgate, ns):
     message = f"Secret {ns}/openai does not exist"
     kube.remove("Secret", ns, "openai")
     kube.expect_condition("Backend", ns, "openai", "Accepted", False, "SecretNotFound", message)
-    # The route says so too, so that whoever looks there need not know more.
+    # The route reports it too, so that its status is enough to find the cause.
     kube.expect_condition("HTTPRoute", ns, "openai", "ResolvedRefs", False, None, message)
     # Nothing is sent without its key.
     reply = handle.serves(500)
@@ -53,7 +53,7 @@ def test_a_secret_that_comes_last_heals_what_waited_for_it(kube, tollgate, ns):
 
 
 def test_a_backend_is_deleted_under_traffic(kube, tollgate, ns):
-    """Its own route answers an error in the caller's dialect; the route beside it loses nothing."""
+    """Its own route answers an error in the caller's dialect; the route beside it is not affected."""
     handle = serve_openai(kube, ns)
     kube.apply(backend(ns, "gone", auth=INLINE), route(ns, "gone", handle, "/gone"))
     handle.serves(200, "/gone")
@@ -70,7 +70,7 @@ def test_a_backend_is_deleted_under_traffic(kube, tollgate, ns):
 
 
 def test_a_namespace_is_deleted(kube, tollgate, ns, make_ns):
-    """With Gateway, routes, Backends and Secret in it; a route elsewhere that led there says so."""
+    """With Gateway, routes, Backends and Secret in it; a route elsewhere with a reference to it reports that."""
     handle = serve_openai(kube, ns)
     other = make_ns("doomed")
     serve_openai(kube, other)
@@ -107,7 +107,9 @@ def test_the_definitions_are_missing_at_the_start_and_come_later(kube, tollgate,
     """Every definition of the Gateway API and of Tollgate: waited for, said, and served without a restart."""
     ns = make_ns("late")
     named = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass"}
-    classes = [bare({**named, **c}) for c in kube.list("GatewayClass") if c["spec"]["controllerName"] == "tollgate.dev/gateway"]
+    classes = [
+        bare({**named, **c}) for c in kube.list("GatewayClass") if c["spec"]["controllerName"] == "tollgate.dev/gateway"
+    ]
     saved = [bare(c) for c in definitions(kube, GATEWAY_API_GROUP, KGATEWAY_GROUP)]
     assert len(saved) >= 7 and classes
     # What guards the official definitions against being changed would also keep them away.
@@ -119,8 +121,8 @@ def test_the_definitions_are_missing_at_the_start_and_come_later(kube, tollgate,
         tollgate.restart()
         pod = tollgate.pod()
         assert traffic.request(pod["status"]["podIP"], 9092, "/readyz").status == 200
-        told = " ".join(tollgate.log(pod))
-        assert "not installed" in told or "CustomResourceDefinition" in told, told[-2000:]
+        text = " ".join(tollgate.log(pod))
+        assert "not installed" in text or "CustomResourceDefinition" in text, text[-2000:]
     finally:
         kube.create_all(saved)
 
@@ -181,9 +183,9 @@ def test_without_the_right_to_read_secrets_it_says_so_and_serves_the_rest(kube, 
     found = kube.expect_condition("Backend", ns, "openai", "Accepted", False)
     assert "forbidden" in found["message"].lower() or "not allowed" in found["message"].lower() \
         or "rbac" in found["message"].lower() or "permission" in found["message"].lower(), found
-    told = [line for line in tollgate.log() if "ecrets" in line]
-    assert told, "the log does not tell"
-    assert len(told) < 40, f"the log repeats itself: {len(told)} lines"
+    lines = [line for line in tollgate.log() if "ecrets" in line]
+    assert lines, "the log does not report it"
+    assert len(lines) < 40, f"the log repeats itself: {len(lines)} lines"
 
 
 def test_when_the_right_to_read_secrets_comes_back_it_heals(kube, tollgate, ns, without_secrets):
@@ -197,7 +199,7 @@ def test_when_the_right_to_read_secrets_comes_back_it_heals(kube, tollgate, ns, 
 
 
 def test_one_object_that_is_refused_by_nobody_hurts_only_itself(kube, tollgate, ns):
-    """Definitions without our schema let anything in: the object is told, the others are served."""
+    """Definitions without our schema let anything in: the object is reported, the others are served."""
     handle = serve_openai(kube, ns)
     definition = kube.get("CustomResourceDefinition", None, "backends.gateway.kgateway.dev")
     version = definition["spec"]["versions"][0]
@@ -210,7 +212,7 @@ def test_one_object_that_is_refused_by_nobody_hurts_only_itself(kube, tollgate, 
             return True
 
         wait_for("the API server to take anything", accepted, 20)
-        wait_for("it to be told", lambda: any(f"{ns}/broken" in str(r) for r in tollgate.debug()["rejected"]))
+        wait_for("it to be reported", lambda: any(f"{ns}/broken" in str(r) for r in tollgate.debug()["rejected"]))
         kube.apply(backend(ns, "fine", auth=INLINE), route(ns, "fine", handle, "/fine"))
         handle.serves(200, "/fine")
         handle.serves(200)

@@ -1,4 +1,4 @@
-//! Kept connections: a request is sent once more only where nobody can have seen it.
+//! Keep-alive connections: a request is sent again only where no server can have processed it.
 
 use std::sync::{
     Arc,
@@ -40,7 +40,7 @@ fn second_is(then: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Upstream {
 }
 
 #[test]
-fn a_request_that_a_closed_connection_lost_is_sent_again_and_counted_twice() {
+fn a_request_lost_on_a_closed_keep_alive_connection_is_sent_again_and_counted_twice() {
     let upstream = second_is(Exchange::close);
     let gateway = gateway(upstream.port);
     for (method, path, body) in [("POST", "/openai/v1/chat/completions", CHAT), ("GET", "/plain", "")] {
@@ -58,7 +58,7 @@ fn a_request_that_a_closed_connection_lost_is_sent_again_and_counted_twice() {
 }
 
 #[test]
-fn a_request_that_was_answered_wrongly_is_not_sent_again() {
+fn a_request_with_a_malformed_reply_is_not_sent_again() {
     let upstream = second_is(|exchange| exchange.write("BOGUS/1.1 200 OK\r\n\r\n").close());
     let gateway = gateway(upstream.port);
     for (method, path, body) in [("POST", "/openai/v1/chat/completions", CHAT), ("GET", "/plain", "")] {
@@ -73,7 +73,7 @@ fn a_request_that_was_answered_wrongly_is_not_sent_again() {
 }
 
 #[test]
-fn what_changes_something_at_a_plain_server_is_not_sent_again() {
+fn unsafe_methods_to_a_plain_server_are_not_sent_again() {
     let upstream = second_is(Exchange::close);
     let gateway = gateway(upstream.port);
     // Keeps a connection that the server will close under the next request.
@@ -82,7 +82,7 @@ fn what_changes_something_at_a_plain_server_is_not_sent_again() {
     assert_eq!(reply.status, 502, "{}", reply.text());
     let sent = upstream.received();
     assert_eq!(sent.iter().filter(|r| r.line().starts_with("DELETE")).count(), 1);
-    // With a body, it does not go by a kept connection at all.
+    // A request with a body does not use an idle connection at all.
     assert_eq!(gateway.get("/plain").status, 200);
     let reply = gateway.connect().send(&request("POST", "/plain/thing", &[], b"body")).reply();
     assert_eq!(reply.status, 200, "{}", reply.text());

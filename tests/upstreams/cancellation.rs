@@ -1,4 +1,4 @@
-//! Clients that go away: the provider's work ends with them, and they are counted.
+//! Client disconnects: they cancel the provider's work, and the requests are counted.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ const STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
 const EVENT: &str =
     "data: {\"model\":\"m-2\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
 
-/// What a provider has done when its client goes away.
+/// The progress of a provider when the client disconnects.
 struct Phase {
     what: &'static str,
     body: &'static str,
@@ -72,7 +72,7 @@ fn assert_counted(gateway: &Gateway, path: &str, status: u16, what: &str) {
 }
 
 #[test]
-fn when_the_client_goes_away_the_provider_is_told_at_once() {
+fn a_client_disconnect_closes_the_provider_connection_at_once() {
     for Phase { what, body, sends, status, seen } in PHASES {
         for (path, with_reset) in [("/openai", false), ("/openai", true), ("/plain/x", false)] {
             let what = format!("{what}, {path}, reset: {with_reset}");
@@ -108,8 +108,9 @@ fn when_the_client_goes_away_the_provider_is_told_at_once() {
 }
 
 #[test]
-fn tokens_that_were_told_before_the_client_went_count() {
-    let first = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-2\",\"usage\":{\"input_tokens\":30,\"output_tokens\":1}}}\n\n";
+fn tokens_reported_before_the_client_disconnected_are_counted() {
+    let first = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-2\",\
+        \"usage\":{\"input_tokens\":30,\"output_tokens\":1}}}\n\n";
     let upstream = Upstream::new(move |exchange| {
         exchange.stream("text/event-stream").chunk(first).wait_closed();
     });
@@ -126,7 +127,7 @@ fn tokens_that_were_told_before_the_client_went_count() {
 }
 
 #[test]
-fn a_client_that_goes_away_during_failover_stops_it() {
+fn a_client_disconnect_stops_failover() {
     let gate = Gate::default();
     let asked = gate.clone();
     let silent = Upstream::new(move |exchange| {

@@ -1,4 +1,4 @@
-//! The whole source against an API server that has bad days, such as a real one has seldom when it is asked to.
+//! Tests of the whole source against an API server with faults that are hard to provoke on a real one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,13 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// One answer to a list or watch of Backends.
 enum Answer {
     Json(u16, Value),
-    /// Lines of a watch, which stays open when they are told.
+    /// Lines of a watch, which stays open after they are sent.
     Watch(Vec<Value>),
     /// Headers never come.
     Silence,
 }
 
-/// What the API server says of Backends, in order. Other kinds are empty and never change.
+/// The API server's replies about Backends, in order. Other kinds are empty and never change.
 type Script = Arc<Mutex<VecDeque<Answer>>>;
 
 fn open_stream(lines: Vec<Value>) -> Body {
@@ -140,7 +140,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn an_expired_history_is_listed_anew_and_empties_nothing() {
+async fn an_expired_history_is_listed_again_and_keeps_objects() {
     for expired in [
         // As an event of a watch that has begun, and as the answer to one that begins.
         Answer::Watch(vec![json!({"type": "ERROR", "object": failure(410, "Expired")})]),
@@ -160,7 +160,7 @@ async fn a_list_that_fails_in_the_middle_is_not_half_taken() {
     let mut source = Running::new(script).await;
     source.becomes(&[], &["a", "b"]).await;
     assert_eq!(source.errors(), [("refused".to_owned(), 1)].into());
-    // A page's token that has expired is the API server's word for the same.
+    // A page's token that has expired means the same to the API server.
     let script = vec![page(), Answer::Json(410, failure(410, "Expired")), page(), backends(&["b"])];
     let mut source = Running::new(script).await;
     source.becomes(&[], &["a", "b"]).await;
@@ -168,7 +168,7 @@ async fn a_list_that_fails_in_the_middle_is_not_half_taken() {
 }
 
 #[tokio::test]
-async fn what_a_watch_says_that_is_no_event_costs_nothing() {
+async fn watch_lines_other_than_events_lose_no_object() {
     let added = json!({"type": "ADDED", "object": item("b", 11)});
     let script = vec![
         backends(&["a"]),
@@ -186,11 +186,11 @@ async fn a_watch_that_is_never_answered_holds_up_no_other_kind() {
     // The list is answered, the watch is not: what was listed is served.
     let mut source = Running::new(vec![backends(&["a"]), Answer::Silence]).await;
     source.becomes(&[], &["a"]).await;
-    let told = source.metrics.encode().unwrap();
-    assert!(told.contains("tollgate_watch_events_total{kind=\"Backend\"} 1"), "{told}");
+    let metrics = source.metrics.encode().unwrap();
+    assert!(metrics.contains("tollgate_watch_events_total{kind=\"Backend\"} 1"), "{metrics}");
     for row in KINDS {
         let line = format!("tollgate_watch_last_event_timestamp_seconds{{kind=\"{}\"}}", row.kind);
-        assert!(told.contains(&line), "a complete list is a sign of life: {line}");
+        assert!(metrics.contains(&line), "a complete list is a sign of life: {line}");
     }
 }
 

@@ -161,7 +161,7 @@ fn a_server_may_answer_while_it_still_reads() {
 fn a_large_body_of_any_kind_passes_whole() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(upstream.port, &json!([rule("/", "plain")]));
-    // Beyond the bound of what is read for LLM providers: nothing is read here.
+    // The body is larger than the bound for LLM providers, which does not apply here.
     let body: Vec<u8> = (0..40 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
     let reply = gateway.connect().send(&request("POST", "/upload", &[], &body)).reply();
     assert_eq!(reply.status, 200);
@@ -188,7 +188,7 @@ fn a_stream_of_any_kind_passes_as_it_comes() {
 }
 
 #[test]
-fn what_belongs_to_a_connection_stays_there() {
+fn hop_by_hop_headers_are_not_forwarded() {
     let answer = [("connection", "x-hop-back"), ("x-hop-back", "1"), ("keep-alive", "timeout=1"), ("x-kept", "1")];
     let upstream = Upstream::fixed(200, &answer, b"");
     let gateway = gateway(upstream.port, &json!([rule("/", "plain")]));
@@ -241,7 +241,7 @@ fn paths_and_hosts_are_rewritten() {
 }
 
 #[test]
-fn redirects_name_their_place_and_ask_nobody() {
+fn redirects_are_answered_without_a_backend() {
     let upstream = Upstream::json("{}");
     let to = |prefix: &str, redirect: Value| {
         json!({
@@ -271,7 +271,7 @@ fn redirects_name_their_place_and_ask_nobody() {
 }
 
 #[test]
-fn headers_are_set_added_and_removed_on_both_ways() {
+fn headers_are_set_added_and_removed_in_both_directions() {
     let edits = |by: &str| {
         json!({
             "set": [{"name": "X-Set", "value": by}], "add": [{"name": "x-added", "value": by}],
@@ -311,7 +311,11 @@ fn headers_are_set_added_and_removed_on_both_ways() {
 fn requests_are_split_by_weight() {
     let servers = [Upstream::json("{}"), Upstream::json("{}"), Upstream::json("{}")];
     let backends: String = servers.iter().enumerate().map(|(n, s)| static_backend(&format!("s{n}"), s.port)).collect();
-    let reference = |n: usize, weight: u32| json!({"name": format!("s{n}"), "group": "gateway.kgateway.dev", "kind": "Backend", "weight": weight});
+    let reference = |n: usize, weight: u32| {
+        json!({
+            "name": format!("s{n}"), "group": "gateway.kgateway.dev", "kind": "Backend", "weight": weight,
+        })
+    };
     let rules = json!([{"backendRefs": [reference(0, 80), reference(1, 20), reference(2, 0)]}]);
     let gateway = Start::new().manifest("a.yaml", &(backends + &route("split", &rules))).run();
     let mut client = gateway.connect();
@@ -323,14 +327,18 @@ fn requests_are_split_by_weight() {
 }
 
 #[test]
-fn a_missing_backend_answers_for_its_share_only() {
+fn a_missing_backend_fails_only_its_share_of_requests() {
     let upstream = Upstream::json("{}");
     let slices = yaml(&json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "none-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "none"}},
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": false}}], "ports": [{"port": upstream.port}],
     }));
-    let at = |prefix: &str, references: Value| json!({"matches": [{"path": {"type": "PathPrefix", "value": prefix}}], "backendRefs": references});
+    let at = |prefix: &str, references: Value| {
+        json!({
+            "matches": [{"path": {"type": "PathPrefix", "value": prefix}}], "backendRefs": references,
+        })
+    };
     let plain = rule("/", "plain")["backendRefs"][0].clone();
     let rules = json!([
         at("/missing", json!([{"name": "missing", "port": 80}])),
