@@ -11,6 +11,7 @@
 //! to be woken, and lines that come back to back would hide what that costs. The same work without a log is subtracted.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,

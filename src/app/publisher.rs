@@ -1,5 +1,7 @@
 //! Objects to what is served and what is told.
 
+#![expect(clippy::disallowed_methods, reason = "the time of a publication, read as it happens")]
+
 use std::{
     collections::BTreeMap,
     sync::Arc,

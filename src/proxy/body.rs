@@ -58,6 +58,7 @@ pub fn linger(mut body: Incoming) {
     if body.is_end_stream() {
         return;
     }
+    #[expect(clippy::disallowed_methods, reason = "it ends with the connection or after LINGER")]
     tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
