@@ -2,8 +2,8 @@
 //! `cargo bench --profile dist --bench log_writer`. Prints figures, asserts no times.
 //!
 //! * `tollgate`: the JSON lines and the sink of `src/telemetry/log`.
-//! * `tracing-appender`: its `non_blocking` writer on standard output, and the JSON layer of tracing-subscriber. Standard
-//!   output is line-buffered: a write call for each line.
+//! * `tracing-appender`: its `non_blocking` writer on standard output, and the JSON layer of tracing-subscriber.
+//!   Standard output is line-buffered: a write call for each line.
 //! * `tracing-appender, buffered`: the same with a buffer of 64 KiB before standard output.
 //!
 //! Each runs in a process of its own, since a process has one log, and writes to a pipe that this process empties and

@@ -48,8 +48,6 @@ use tollgate::upstream::{Dialer, DialerOptions, Origin, Pool, Pools, Transport, 
 #[path = "common/mod.rs"]
 mod common;
 
-/// Requests under way at a time, each in a task of its own.
-const CONCURRENCY: usize = 16;
 const ROUNDS: usize = 7;
 const REQUEST_BYTES: usize = 1024;
 
@@ -57,13 +55,18 @@ const REQUEST_BYTES: usize = 1024;
 struct Case {
     name: &'static str,
     path: &'static str,
+    /// Requests under way at a time, each in a task of its own.
+    concurrency: usize,
     /// Requests of one round and client.
     requests: usize,
 }
 
-const CASES: [Case; 2] = [
-    Case { name: "chat, 2 KB", path: "/chat", requests: 100_000 },
-    Case { name: "stream, 100 events", path: "/stream", requests: 20_000 },
+const CASES: [Case; 3] = [
+    Case { name: "chat, 2 KB", path: "/chat", concurrency: 16, requests: 100_000 },
+    // As from a provider that is faster than its reader: many events a read.
+    Case { name: "stream, 100 events at once", path: "/stream", concurrency: 16, requests: 20_000 },
+    // As from a model that writes: one event a read.
+    Case { name: "stream, 100 events by and by", path: "/stream/slow", concurrency: 64, requests: 1_280 },
 ];
 
 fn main() {
@@ -113,7 +116,7 @@ async fn measure(address: SocketAddr) {
             ]);
         }
     }
-    println!("{CONCURRENCY} requests at a time on one thread, median of {ROUNDS} rounds, CPU time of that thread\n");
+    println!("CPU time of the client's one thread, per request; median of {ROUNDS} rounds\n");
     common::print_table(&rows);
 }
 
@@ -127,8 +130,8 @@ trait Client: 'static {
 async fn run<C: Client>(client: Arc<C>, case: &Case) -> (f64, f64) {
     let path = case.path;
     let before = common::thread_cpu_ns();
-    let each = case.requests / CONCURRENCY;
-    let tasks: Vec<_> = (0..CONCURRENCY)
+    let each = case.requests / case.concurrency;
+    let tasks: Vec<_> = (0..case.concurrency)
         .map(|_| {
             let client = Arc::clone(&client);
             tokio::task::spawn_local(async move {
@@ -147,7 +150,7 @@ async fn run<C: Client>(client: Arc<C>, case: &Case) -> (f64, f64) {
         frames += task.await.unwrap();
     }
     let used_ns = common::thread_cpu_ns() - before;
-    let requests = (each * CONCURRENCY) as f64;
+    let requests = (each * case.concurrency) as f64;
     (used_ns / 1e3 / requests, frames as f64 / requests)
 }
 
@@ -303,7 +306,9 @@ async fn connect(address: SocketAddr) -> TcpStream {
 mod provider {
     use std::sync::LazyLock;
 
-    use super::{AsyncReadExt, AsyncWriteExt, Ipv4Addr, REQUEST_BYTES, SocketAddr, TcpListener, TcpStream, yield_now};
+    use super::{
+        AsyncReadExt, AsyncWriteExt, Duration, Ipv4Addr, REQUEST_BYTES, SocketAddr, TcpListener, TcpStream, yield_now,
+    };
 
     const CHAT_BYTES: usize = 2_048;
     const EVENTS: usize = 100;
@@ -311,9 +316,12 @@ mod provider {
     const EVENT_BYTES: usize = 208;
     /// Events in one write: what a provider's proxy has gathered. Each is a chunk.
     const EVENTS_PER_WRITE: usize = 4;
+    /// Between two events of a slow stream.
+    const PAUSE: Duration = Duration::from_millis(2);
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\ndate: Sun, 22 Nov 2026 18:28:26 GMT\r\nserver: cloudflare\r\n\
-        x-request-id: req_0123456789abcdef0123456789abcdef\r\nopenai-processing-ms: 312\r\nopenai-version: 2020-10-01\r\n\
+        x-request-id: req_0123456789abcdef0123456789abcdef\r\nopenai-processing-ms: 312\r\n\
+        openai-version: 2020-10-01\r\n\
         x-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n";
 
     /// A reply as it is on the wire, in the pieces that are written at a time.
@@ -329,27 +337,36 @@ mod provider {
         Reply { wire: pieces.concat(), pieces, body_bytes: CHAT_BYTES }
     });
 
-    static STREAM: LazyLock<Reply> = LazyLock::new(|| {
+    static STREAM: LazyLock<Reply> = LazyLock::new(|| stream(EVENTS_PER_WRITE));
+    static SLOW_STREAM: LazyLock<Reply> = LazyLock::new(|| stream(1));
+
+    fn stream(events_per_write: usize) -> Reply {
         let data = format!("data: {}\n\n", "x".repeat(EVENT_BYTES - 8));
         let chunk = format!("{EVENT_BYTES:x}\r\n{data}\r\n");
-        let mut pieces = vec![chunk.repeat(EVENTS_PER_WRITE).into_bytes(); EVENTS / EVENTS_PER_WRITE];
+        let mut pieces = vec![chunk.repeat(events_per_write).into_bytes(); EVENTS / events_per_write];
         pieces[0].splice(
             0..0,
             format!("{HEAD}content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").bytes(),
         );
         pieces.last_mut().unwrap().extend_from_slice(b"0\r\n\r\n");
         Reply { wire: pieces.concat(), pieces, body_bytes: EVENTS * EVENT_BYTES }
-    });
+    }
 
-    static REQUESTS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
-        ["/chat", "/stream"].map(|path| {
+    const PATHS: [&str; 3] = ["/chat", "/stream", "/stream/slow"];
+
+    static REQUESTS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+        PATHS.map(|path| {
             let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {REQUEST_BYTES}\r\n\r\n");
             [head.as_bytes(), &[b'x'; REQUEST_BYTES]].concat()
         })
     });
 
     fn reply(path: &str) -> &'static Reply {
-        if path == "/chat" { &CHAT } else { &STREAM }
+        match path {
+            "/chat" => &CHAT,
+            "/stream" => &STREAM,
+            _ => &SLOW_STREAM,
+        }
     }
 
     /// Bytes of the body of the reply to `path`.
@@ -364,7 +381,7 @@ mod provider {
 
     /// A request for `path` with its body.
     pub fn plain_request(path: &str) -> &'static [u8] {
-        &REQUESTS[usize::from(path != "/chat")]
+        &REQUESTS[PATHS.iter().position(|known| *known == path).unwrap()]
     }
 
     /// Starts the server on a thread of its own.
@@ -400,12 +417,17 @@ mod provider {
             while buffer.len() < body + REQUEST_BYTES {
                 assert!(stream.read_buf(&mut buffer).await.unwrap() > 0, "a request without its end");
             }
-            let path = if buffer.starts_with(b"POST /chat ") { "/chat" } else { "/stream" };
+            let asked = buffer.split(|byte| *byte == b' ').nth(1).unwrap();
+            let path = PATHS.into_iter().find(|path| path.as_bytes() == asked).unwrap();
             buffer.drain(..body + REQUEST_BYTES);
             for piece in &reply(path).pieces {
                 stream.write_all(piece).await.unwrap();
                 // Other connections are served in between, as by a provider.
-                yield_now().await;
+                if path == "/stream/slow" {
+                    tokio::time::sleep(PAUSE).await;
+                } else {
+                    yield_now().await;
+                }
             }
         }
     }
