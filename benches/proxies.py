@@ -256,7 +256,7 @@ class Envoy:
 
 
 class Tollgate:
-    """This repository's release build, or `$TOLLGATE`, reading manifests; its access log is its standard output."""
+    """This repository's dist build, or `$TOLLGATE`, reading manifests; its access log is its standard output."""
 
     name = "tollgate"
 
@@ -266,12 +266,12 @@ class Tollgate:
             target = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target")
             environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
             subprocess.run(
-                ["cargo", "build", "--release", "--locked", "--quiet", "--bin", "tollgate"],
+                ["cargo", "build", "--profile", "dist", "--locked", "--quiet", "--bin", "tollgate"],
                 cwd=REPOSITORY,
                 env=environment,
                 check=True,
             )
-            self.binary = target / "release" / "tollgate"
+            self.binary = target / "dist" / "tollgate"
         self.version = run_quietly([self.binary, "--version"]).strip().rpartition(" ")[2]
 
     def start(self, folder, cpus, mock_port):

@@ -272,6 +272,7 @@ fn settings(args: &RunArgs) -> Settings {
 
 /// The fetcher of cloud credentials. It sends nothing to the network while providers are simulated.
 fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
+    #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
     let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
     Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
@@ -329,6 +330,7 @@ impl Source {
     ) -> anyhow::Result<()> {
         match self {
             Self::Files(dirs, options) => {
+                #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
                 let env: file::Env = Arc::new(|name| std::env::var(name).ok());
                 file::watch(dirs, env, options, objects, stop).await.context("manifests")
             }

@@ -10,6 +10,8 @@
 //!
 //! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
+
 /// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
 pub use tollgate_dialects::{conversation, dialect, stream};
 

@@ -1,5 +1,6 @@
 //! Manifests while the program runs: what a change does, what a mistake costs, and what operators see of it.
 
+#![allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::float_cmp, reason = "counters count in whole numbers")]
 

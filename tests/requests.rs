@@ -1,5 +1,6 @@
 //! The requests that a client may send, and what arrives upstream, tested from outside the process.
 
+#![allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 

@@ -1,5 +1,7 @@
 //! Compiles objects, and publishes the snapshot and the reports.
 
+#![expect(clippy::disallowed_methods, reason = "the time of a publication, read as it happens")]
+
 use std::{
     collections::BTreeMap,
     sync::Arc,

@@ -61,6 +61,7 @@ pub fn linger(mut body: ClientBody) {
     if body.is_end_stream() {
         return;
     }
+    #[expect(clippy::disallowed_methods, reason = "it ends with the connection or after LINGER")]
     tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 

@@ -288,6 +288,7 @@ fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
 ///
 /// # Errors
 /// When there are no keys to sign with, or a header can't be signed.
+#[expect(clippy::disallowed_methods, reason = "a signature holds the time of its making")]
 pub fn sign(
     target: &Target,
     method: &Method,

@@ -66,6 +66,7 @@ struct Reply {
 impl RequestRecord {
     /// Begins the account of a request.
     pub fn begin(shared: Arc<Shared>, client: SocketAddr, parts: &Parts) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the time of the request, read as it begins")]
         let start = Instant::now();
         Self {
             shared,

@@ -196,6 +196,7 @@ fn remote(media: &Media<'_>, server: Server) -> Option<String> {
 /// Facts for a reply whose provider leaves them out.
 pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
     static REPLIES: AtomicU64 = AtomicU64::new(0);
+    #[expect(clippy::disallowed_methods, reason = "the time of the reply, made here")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let number = REPLIES.fetch_add(1, Ordering::Relaxed);
     let id = format!("{:x}{:06x}{:04x}", now.as_secs(), now.subsec_micros(), number & 0xffff);

@@ -117,6 +117,7 @@ pub async fn watch(
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             Some(message) = inbox.recv() => {
+                #[expect(clippy::disallowed_methods, reason = "the time of the event, read as it comes in")]
                 count(&metrics, &message, SystemTime::now());
                 source.message(message, Instant::now());
             }

@@ -195,6 +195,7 @@ where
     let failed = |_| "its server does not speak HTTP".to_owned();
     let (mut sender, connection) = http1::handshake(stream).await.map_err(failed)?;
     // Ends with the reply's body, or when it is dropped.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the reply, which its reader owns")]
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(failed)
 }

@@ -3,6 +3,8 @@
 //! Both speak just enough HTTP/1.1 for the benchmark, on one thread each, so that on a two-core machine
 //! they fit on the core which the measured proxy does not use. `benches/run` and `benches/grid` start them.
 
+#![allow(clippy::disallowed_methods, reason = "it measures times, on threads of its own")]
+
 mod answer;
 mod load;
 mod mock;

@@ -6,6 +6,8 @@
 //!
 //! The modules are in dependency order: each uses only those above it.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
+
 /// Incremental decoders: JSON scan and splice, server-sent events, AWS event streams. Each is bounded.
 pub mod stream;
 /// The canonical form between dialects: requests, replies, stream events, and what could not be carried.

@@ -1,5 +1,6 @@
 //! Every dialect to every other: what is carried, what is named as lost, and that nothing breaks on what nobody expected.
 
+#![allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

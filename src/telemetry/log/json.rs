@@ -31,6 +31,7 @@ where
             /// trait object.
             static LINE: RefCell<String> = const { RefCell::new(String::new()) };
         }
+        #[expect(clippy::disallowed_methods, reason = "the time of the event, read as it happens")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         LINE.with(|buffer| {
             // A value whose `Debug` logs comes here again.

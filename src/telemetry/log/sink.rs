@@ -93,6 +93,7 @@ impl Shared {
     }
 
     /// Waits for lines and swaps them with the empty `batch`. Returns whether these are the last.
+    #[expect(clippy::disallowed_methods, reason = "the writer thread waits by the clock")]
     fn next(&self, batch: &mut Vec<u8>) -> bool {
         let mut pending = self.lock();
         while pending.lines.is_empty() && !pending.closed {

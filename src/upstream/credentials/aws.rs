@@ -1,5 +1,7 @@
 //! Keys of AWS: from the environment, and from the three services that hand out temporary ones.
 
+#![expect(clippy::disallowed_methods, reason = "lives of keys are given as times of day")]
+
 use std::{
     net::IpAddr,
     path::PathBuf,

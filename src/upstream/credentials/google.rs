@@ -1,5 +1,7 @@
 //! Access tokens of Google Cloud: for a key, for a user's own login, and from the metadata server.
 
+#![expect(clippy::disallowed_methods, reason = "an assertion holds the time of its making")]
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},

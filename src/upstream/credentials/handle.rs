@@ -1,5 +1,7 @@
 //! One credential: what it is at the moment, and the task that keeps it fresh.
 
+#![expect(clippy::disallowed_methods, reason = "a metric has the time of day at which a credential ends")]
+
 use std::{
     future::pending,
     hash::{BuildHasher, RandomState},
