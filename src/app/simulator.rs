@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 pub(super) fn ensure() -> anyhow::Result<()> {
     anyhow::ensure!(
         cfg!(feature = "simulator"),
-        "this build has no provider simulator (cargo feature `simulator`); --simulator-address names one that runs elsewhere"
+        "this build has no provider simulator (cargo feature `simulator`); \
+         --simulator-address names one that runs elsewhere"
     );
     Ok(())
 }

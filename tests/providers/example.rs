@@ -116,7 +116,8 @@ fn a_provider_of_a_test_goes_all_the_way() {
     assert_eq!(
         checked(json!({"authToken": {"kind": "Workload"}})).unwrap_err(),
         [
-            "spec.ai.llm.example.authToken: kind Workload is of azureopenai and vertexai alone: write SecretRef, Inline \
+            "spec.ai.llm.example.authToken: kind Workload is of azureopenai and vertexai alone: \
+             write SecretRef, Inline \
              or Passthrough",
             "spec.ai.llm.example.tenant: tenant is missing: write the tenant's name",
         ]

@@ -11,6 +11,8 @@
 //!
 //! The crate shares no code with the gateway or its codecs, so that it does not share their errors either.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
+
 /// The received request.
 mod received;
 /// Ordered JSON, replies and the framing of events.
