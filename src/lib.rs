@@ -11,7 +11,7 @@
 //! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
 
 /// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
-pub use tollgate_dialects::{conversation, dialect, stream};
+pub use tollgate_dialects::{conversation, dialect, operation, stream};
 
 /// What users write: custom resources, Gateway API types, conditions and reasons.
 pub mod api;

@@ -13,13 +13,10 @@ use super::{
 };
 use crate::{
     conversation::Unsupported,
-    dialect::{
-        Dialect, Endpoint, Family,
-        lookup::{
-            Answer, Lookup, Refused, Said, To,
-            models::{self, Model, Shape, Source},
-        },
-        reply::Totals,
+    dialect::{Dialect, Endpoint, Family, observer::Totals},
+    operation::{
+        Answer, Lookup, Refused, Said, To,
+        models::{self, Model, Shape, Source},
     },
     provider::{Refusal, resolve_model},
     snapshot::{Action, AiBackend, Backend, Rule, Target},

@@ -12,7 +12,7 @@ use http::Method;
 use super::{ErrorKind, Shared, trace::TraceId};
 use crate::{
     conversation::Unsupported,
-    dialect::{ApiRequest, StreamMode, reply::Totals},
+    dialect::{ApiRequest, StreamMode, observer::Totals},
     provider::Info,
     snapshot::{Action, Backend, Rule, WeightedBackend},
     telemetry::{

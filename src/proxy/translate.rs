@@ -25,8 +25,9 @@ use crate::{
     },
     dialect::{
         ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
-        UnsupportedInReply, Usage, codec, lookup, reply::Totals,
+        UnsupportedInReply, Usage, codec, observer::Totals,
     },
+    operation,
     stream::TopLevel,
     upstream::{self, Fetcher},
 };
@@ -161,7 +162,7 @@ impl<'a> ParsedRequest<'a> {
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
     pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
-        let head = ReplyHead { estimated_input: lookup::estimate(&self.request), ..head };
+        let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
         let unwrap = self.wrapped.is_some() && wraps(from);
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
     }

@@ -126,7 +126,7 @@ impl RequestHead<'_> {
         if !endpoint.allows(self.method) {
             return Err(ClassifyError::Method(endpoint.allow_header()));
         }
-        let family = endpoint.family().unwrap_or_else(|| super::lookup::models::family(self));
+        let family = endpoint.family().unwrap_or_else(|| crate::operation::models::family(self));
         let (endpoint, model, stream) = match endpoint {
             Endpoint::Gemini(verb, model) => {
                 let (verb, stream) = self.gemini_stream(verb, by_path);

@@ -1,33 +1,29 @@
 //! Wire formats of LLM APIs: which endpoint a request means, what it asks for, how a reply is counted and how an
 //! error looks. One file a family; nothing here does IO.
 
-pub mod anthropic;
-pub mod bedrock;
 pub mod chat;
 pub mod codec;
 pub mod converse;
 pub mod error;
 mod fields;
 pub mod gemini;
-pub mod generate;
 #[cfg(test)]
 mod golden;
-pub mod lookup;
 pub mod unsupported;
 pub mod messages;
 pub mod models;
-pub mod openai;
-pub mod reply;
+pub mod observer;
 pub mod responses;
 pub mod translator;
 pub mod classify;
 pub mod usage;
 
+pub use self::{chat::usage as openai, messages::usage as anthropic};
 pub use classify::{ApiRequest, RequestHead, StreamMode};
 pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
-pub use reply::ReplyObserver;
+pub use observer::ReplyObserver;
 pub use translator::Translator;
 pub use unsupported::UnsupportedInReply;
 pub use usage::Usage;
@@ -143,7 +139,7 @@ pub fn codec(dialect: Dialect) -> &'static dyn Codec {
         Dialect::Chat => &chat::Chat,
         Dialect::Responses => &responses::Responses,
         Dialect::Messages => &messages::Messages,
-        Dialect::Gemini => &generate::Generate,
+        Dialect::Gemini => &gemini::Gemini,
         Dialect::Converse => &converse::Converse,
     }
 }
@@ -183,8 +179,8 @@ impl Endpoint {
     pub fn from_path(path: &str) -> Option<Self> {
         openai::endpoint(path)
             .or_else(|| anthropic::endpoint(path))
-            .or_else(|| gemini::endpoint(path))
-            .or_else(|| bedrock::endpoint(path))
+            .or_else(|| gemini::usage::endpoint(path))
+            .or_else(|| converse::usage::endpoint(path))
             .or_else(|| models(path))
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec, reply::Totals};
+use super::{
+    Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec, observer::Totals,
+};
 use crate::{
     conversation::{BlockStart, ErrorClass, Event, Failure, Names, TokenUsage, Unwrap},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},

@@ -1,6 +1,6 @@
 //! Token counts of one exchange.
 
-use super::{Family, anthropic, bedrock, gemini, openai};
+use super::{Family, anthropic, converse::usage as bedrock, gemini::usage as gemini, openai};
 
 /// Token counts as the provider states them. `None` where it states nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::exercise;
 
 /// Inputs of the golden files of one kind.
 pub fn golden(kind: &str) -> Vec<(Dialect, String)> {
-    let folders = ["chat", "responses", "messages", "generate", "converse"];
+    let folders = ["chat", "responses", "messages", "gemini", "converse"];
     let mut inputs = Vec::new();
     for (dialect, folder) in Dialect::ALL.into_iter().zip(folders) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder).join(kind);

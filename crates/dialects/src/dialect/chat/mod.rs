@@ -7,17 +7,19 @@
 //! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. A proof that Gemini made a
 //! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
 
-mod messages;
+pub mod usage;
+pub(super) mod error;
+mod content;
 mod reply;
 mod request;
 mod stream;
 mod wire;
-mod write;
-mod write_messages;
+mod write_request;
+mod write_content;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
@@ -38,7 +40,7 @@ impl Codec for Chat {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {

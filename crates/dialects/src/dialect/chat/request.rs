@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    messages,
+    content,
     wire::{self, PASSED},
 };
 use crate::{
@@ -113,7 +113,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         match &*name {
             "messages" => {
                 later.messages = true;
-                request.messages = messages::read(json(member), &mut request.dropped)?;
+                request.messages = content::read(json(member), &mut request.dropped)?;
             }
             "max_completion_tokens" => later.max_completion_tokens = Some(value(member)?),
             "safety_identifier" => later.safety_identifier = Some(value(member)?),

@@ -9,6 +9,7 @@
 //! | `error` | reads and writes errors |
 //! | `wire`, `content`, `formats`, `schema` | what they share |
 
+pub(super) mod usage;
 mod content;
 mod error;
 mod formats;
@@ -19,9 +20,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod thinking;
-mod tools;
+mod write_tools;
 mod wire;
-mod write;
+mod write_request;
 mod write_content;
 mod write_stream;
 
@@ -54,7 +55,7 @@ impl Codec for Converse {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {

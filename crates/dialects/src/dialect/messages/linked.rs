@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{blocks::MAX_LEVELS, turns::IMAGES};
+use super::{content::MAX_LEVELS, write_content::IMAGES};
 use crate::{conversation::Text, stream::json::ObjectWriter};
 
 /// A source of type `url`.

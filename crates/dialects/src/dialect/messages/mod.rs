@@ -9,7 +9,8 @@
 //! | `stream`, `write_stream` | reads and writes streams |
 //! | `error` | reads and writes errors |
 
-mod blocks;
+pub mod usage;
+mod content;
 mod error;
 pub mod linked;
 mod reply;
@@ -19,10 +20,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod thinking;
-mod tools;
-mod turns;
+mod write_tools;
+mod write_content;
 mod wire;
-mod write;
+mod write_request;
 mod write_stream;
 
 use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
@@ -53,7 +54,7 @@ impl Codec for Messages {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    blocks,
+    content,
     wire::{CacheControl, parse, parse_all, parse_noting, within},
 };
 use crate::{
@@ -74,7 +74,7 @@ fn read_member<'a>(
         "model" | "anthropic_version" => {}
         "messages" => request.messages = messages(json, &mut request.dropped)?,
         "system" => {
-            pending.system = blocks::parts(parse(json)?, &mut request.dropped)?;
+            pending.system = content::parts(parse(json)?, &mut request.dropped)?;
         }
         "tools" => request.tools = tools(json, &mut request.dropped)?,
         "tool_choice" => tool_choice(json, request)?,
@@ -128,7 +128,7 @@ fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Me
         other => return Err(Invalid::new("role", format!("'{other}' is no role"))),
     };
     let content = wire.content.ok_or_else(|| Invalid::new("content", "is required"))?;
-    Ok(Message { role, parts: blocks::parts(content, dropped).map_err(within("content"))? })
+    Ok(Message { role, parts: content::parts(content, dropped).map_err(within("content"))? })
 }
 
 #[derive(Deserialize)]

@@ -7,9 +7,9 @@
 //! | `reply`, `stream` | a provider's reply, in one piece and as events |
 //! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
 
-mod encode;
-mod input;
-mod items;
+mod write_request;
+mod content;
+mod write_content;
 mod reply;
 mod request;
 mod stream;
@@ -17,7 +17,7 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
+use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, chat::error, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
@@ -48,7 +48,7 @@ impl Codec for Responses {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        encode::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {

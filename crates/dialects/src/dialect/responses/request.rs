@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{input, wire::PASSED};
+use super::{content, wire::PASSED};
 use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
@@ -26,7 +26,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     }
     let Reader { mut request, instructions, input, top_logprobs } = reader;
     let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
-    let history = input::read(value(input)?, input.kind, &mut request.dropped)?;
+    let history = content::read(value(input)?, input.kind, &mut request.dropped)?;
     request.messages.reserve(history.len() + 1);
     if let Some(text) = instructions {
         request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });

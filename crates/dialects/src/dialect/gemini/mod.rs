@@ -2,12 +2,13 @@
 //!
 //! Keys are read in camelCase and in `snake_case`, as proto3's JSON mapping has it; only camelCase is written.
 
+pub(super) mod usage;
 mod citations;
 mod config;
-mod contents;
-mod encode;
-mod encode_contents;
-mod encode_tools;
+mod content;
+mod write_request;
+mod write_content;
+mod write_tools;
 mod error;
 mod names;
 mod reply;
@@ -28,9 +29,9 @@ use crate::{
 };
 
 /// The codec of Gemini `generateContent`.
-pub struct Generate;
+pub struct Gemini;
 
-impl Codec for Generate {
+impl Codec for Gemini {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -42,7 +43,7 @@ impl Codec for Generate {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        encode::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {

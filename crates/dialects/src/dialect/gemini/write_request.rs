@@ -1,6 +1,6 @@
 //! Writes a request.
 
-use super::{encode_contents, encode_tools, schema};
+use super::{schema, write_content, write_tools};
 use crate::{
     conversation::{
         Effort, Format, Invalid, Reasoning, Request, Sampling, TurnRules, Unsupported, ends_in_prefill, turns,
@@ -27,9 +27,9 @@ pub(super) fn write(
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let mut top = ObjectWriter::begin(out);
-    encode_contents::write_system(&system, &mut top, dropped);
-    encode_contents::write(&turns, to, &mut top, dropped);
-    encode_tools::write(request, to, &mut top, dropped)?;
+    write_content::write_system(&system, &mut top, dropped);
+    write_content::write(&turns, to, &mut top, dropped);
+    write_tools::write(request, to, &mut top, dropped)?;
     write_config(request, to.facts, &mut top, dropped)?;
     top.end();
     let left_out = [

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::contents::{is_upload, is_youtube};
+use super::content::{is_upload, is_youtube};
 use crate::{
     conversation::{
         Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,

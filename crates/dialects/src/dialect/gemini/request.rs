@@ -2,7 +2,7 @@
 
 use super::{
     config,
-    contents::Contents,
+    content::Contents,
     names::camel,
     tools,
     wire::{self, Many},

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     citations::{self, CitationMetadata, GroundingMetadata},
-    contents, error, names, signature,
+    content, error, names, signature,
     wire::{self, Int},
 };
 use crate::conversation::{
@@ -228,7 +228,7 @@ fn choice<'a>(
         let call = part.function_call.is_some();
         called |= call;
         if let Some(content) = read_part(part, reply, *calls, lost) {
-            contents::push(&mut parts, content, true);
+            content::push(&mut parts, content, true);
         }
         *calls += u64::from(call);
     }
@@ -261,7 +261,7 @@ fn read_part<'a>(
         return Some(Content::Call(Call { id, name, arguments: Cow::Borrowed(arguments), signature }));
     }
     if let Some(blob) = part.inline_data {
-        return contents::blob(blob).map(Content::Media);
+        return content::blob(blob).map(Content::Media);
     }
     if part.text.is_none() && signature.is_none() {
         lost.add_if(of_googles_tools.is_none() && part.file_data.is_none(), "part");

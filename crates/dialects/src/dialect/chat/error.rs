@@ -43,7 +43,7 @@ struct WireDetail<'a> {
 
 /// Reads the body of an error. `status` 200 stands for an error in a reply or a stream that had begun well: the body then
 /// says the status, if anything does.
-pub(in crate::dialect) fn read(status: u16, body: &[u8]) -> Failure<'_> {
+pub(crate) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let wire = std::str::from_utf8(body).ok().and_then(parse);
     let found = wire.as_ref().map(Found::of).unwrap_or_default();
     let status = if (400..600).contains(&status) { status } else { found.status() };
@@ -167,7 +167,7 @@ fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `{"error": ...}`; the status that belongs to it.
-pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
+pub(crate) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut top = ObjectWriter::begin(out);
     let mut error = top.object("error");
     error.field("message", &failure.message);
@@ -184,7 +184,7 @@ pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16
 }
 
 /// The stable word: OpenAI's own where clients act on it, else what the provider said.
-pub(in crate::dialect) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
+pub(crate) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
     match failure.class {
         ErrorClass::Authentication => Some("invalid_api_key"),
         ErrorClass::Quota => Some("insufficient_quota"),

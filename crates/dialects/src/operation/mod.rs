@@ -4,20 +4,20 @@
 //! Each becomes a [`Lookup`]: the requests that the provider is sent, none, one or several, and what is needed to make
 //! one answer of its replies, in the client's dialect. No IO.
 
-mod count;
+mod count_tokens;
 mod embeddings;
 pub mod models;
 mod vectors;
 
-pub use count::estimate;
+pub use count_tokens::estimate;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{ApiRequest, BedrockVerb, Endpoint, Family, GeminiVerb, Server, StreamMode, Usage};
 use crate::{
     conversation::{ErrorClass, Failure, Invalid, Unsupported},
+    dialect::{ApiRequest, BedrockVerb, Endpoint, Family, GeminiVerb, Server, StreamMode, Usage},
     stream::TopLevel,
 };
 
@@ -102,7 +102,7 @@ impl From<Invalid> for Refused {
 #[derive(Debug)]
 enum Back {
     Embeddings(embeddings::Back),
-    Count(count::Back),
+    Count(count_tokens::Back),
     Models(models::Back),
 }
 
@@ -130,7 +130,7 @@ impl Lookup {
         match &ask.endpoint {
             Endpoint::CountMessageTokens
             | Endpoint::Gemini(GeminiVerb::CountTokens, _)
-            | Endpoint::Bedrock(BedrockVerb::CountTokens, _) => count::read(&ask.endpoint, top, to),
+            | Endpoint::Bedrock(BedrockVerb::CountTokens, _) => count_tokens::read(&ask.endpoint, top, to),
             endpoint => embeddings::read(endpoint, top, to),
         }
     }

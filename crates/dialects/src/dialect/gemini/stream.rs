@@ -1,7 +1,7 @@
 //! Reads streams: every event is a part of a reply, and the end of the stream is the end of the answer.
 
 use super::{
-    contents, error, names,
+    content, error, names,
     reply::{Candidate, Wire, arguments},
     signature, wire,
 };
@@ -207,7 +207,7 @@ impl Answer {
         if let Some(name) = part.of_googles_tools().or(file).or((!says).then_some("part")) {
             sink(Event::Unsupported(name.into()));
         }
-        if let Some(media) = part.inline_data.and_then(contents::blob) {
+        if let Some(media) = part.inline_data.and_then(content::blob) {
             // Streams have no word for media.
             sink(Event::Unsupported(media.kind.as_str().into()));
         }

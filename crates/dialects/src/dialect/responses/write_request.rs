@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{HOME, TIERS, items};
+use super::{HOME, TIERS, write_content};
 use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Sampling, Text, Tool, ToolChoice,
@@ -29,7 +29,7 @@ pub(super) fn write(
     let (instructions, messages) = instructions(&request.messages);
     top.maybe("instructions", instructions);
     let mut input = top.array("input");
-    items::write(messages, to, dropped, &mut input);
+    write_content::write(messages, to, dropped, &mut input);
     dropped.add_if(ends_in_prefill(messages), "prefill");
     if input.is_empty() {
         return Err(Invalid::new("messages", "there is no message with anything in it"));

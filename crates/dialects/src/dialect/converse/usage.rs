@@ -3,10 +3,10 @@
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::{BedrockVerb, Endpoint, Usage};
+use crate::dialect::{BedrockVerb, Endpoint, Usage};
 
 /// The endpoint that the last segments of `path` name: `model/MODEL/verb`, the model percent-encoded as one segment.
-pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
     let (before, verb) = path.trim_end_matches('/').rsplit_once('/')?;
     let verb = BedrockVerb::parse(verb)?;
     let (before, model) = before.rsplit_once('/')?;
@@ -26,7 +26,7 @@ struct WireUsage {
 }
 
 /// Reads a `usage` value. `None` for `null` and for anything that is not understood.
-pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
+pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
     let wire: WireUsage = serde_json::from_slice(raw).ok()?;
     let cached = wire.cache_read_input_tokens.unwrap_or(0).saturating_add(wire.cache_write_input_tokens.unwrap_or(0));
     Some(Usage { prompt: wire.input_tokens.map(|n| n.saturating_add(cached)), completion: wire.output_tokens })

@@ -1,13 +1,11 @@
 //! OpenAI's dialects: Chat Completions, Completions, Responses, embeddings, moderations.
 
-pub(super) mod error;
-
 use serde::Deserialize;
 
-use super::{Endpoint, Usage};
+use crate::dialect::{Endpoint, Usage};
 
 /// The endpoint that the last segments of `path` name.
-pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
     let path = path.trim_end_matches('/');
     if let Some((_, rest)) = path.rsplit_once("/responses/") {
         return (!rest.is_empty()).then(|| Endpoint::ResponseResource(rest.to_owned()));
@@ -47,7 +45,7 @@ struct WireUsage {
 }
 
 /// Reads a `usage` value. `None` for `null` and for anything that is not understood.
-pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
+pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
     let wire: WireUsage = serde_json::from_slice(raw).ok()?;
     Some(Usage {
         prompt: wire.prompt_tokens.or(wire.input_tokens),
@@ -57,7 +55,7 @@ pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
 
 /// A stream event as far as the relay needs it: a Chat Completions chunk, or a Responses event.
 #[derive(Deserialize)]
-pub(super) struct Chunk<'a> {
+pub(crate) struct Chunk<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
@@ -84,31 +82,31 @@ struct Choice {
 }
 
 impl Chunk<'_> {
-    pub(super) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
+    pub(crate) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
         serde_json::from_slice(data).ok()
     }
 
-    pub(super) fn model(&self) -> Option<&str> {
+    pub(crate) fn model(&self) -> Option<&str> {
         self.model.as_deref().or(self.response.as_ref().and_then(|r| r.model.as_deref()))
     }
 
-    pub(super) fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         let raw = self.usage.or(self.response.as_ref().and_then(|r| r.usage))?;
         usage(raw.get().as_bytes())
     }
 
     /// A chunk that holds usage and nothing else: what `stream_options.include_usage` adds.
-    pub(super) fn is_usage_only(&self) -> bool {
+    pub(crate) fn is_usage_only(&self) -> bool {
         self.choices.as_ref().is_some_and(Vec::is_empty) && self.usage().is_some()
     }
 
     /// Whether this is an event of ours at all, and not just some JSON.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.choices.is_some() || self.kind.is_some() || self.error.is_some() || self.usage.is_some()
     }
 
     /// Whether the stream may end after this event: a finish reason, an error, or a closing Responses event.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         let finished = self.choices.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
         let closed = self
             .kind

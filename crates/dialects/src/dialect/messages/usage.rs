@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Endpoint, Usage};
+use crate::dialect::{Endpoint, Usage};
 
 /// The endpoint that the last segments of `path` name.
-pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
     let (before, last) = path.trim_end_matches('/').rsplit_once('/')?;
     match last {
         "messages" => Some(Endpoint::Messages),
@@ -45,13 +45,13 @@ impl From<WireUsage> for Usage {
 }
 
 /// Reads a `usage` value. `None` for `null` and for anything that is not understood.
-pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
+pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
     serde_json::from_slice::<WireUsage>(raw).ok().map(Usage::from)
 }
 
 /// A stream event as far as the relay needs it.
 #[derive(Deserialize)]
-pub(super) struct Event<'a> {
+pub(crate) struct Event<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'a, str>>,
     usage: Option<WireUsage>,
@@ -67,25 +67,25 @@ struct Head<'a> {
 }
 
 impl Event<'_> {
-    pub(super) fn parse(data: &[u8]) -> Option<Event<'_>> {
+    pub(crate) fn parse(data: &[u8]) -> Option<Event<'_>> {
         serde_json::from_slice(data).ok()
     }
 
     /// Usage and model of this event: `message_start` has the model and counts the prompt, `message_delta` has the final counts,
     /// which overwrite. What `message_start` says of the answer is about its first token.
-    pub(super) fn read(self) -> (Option<String>, Option<Usage>) {
+    pub(crate) fn read(self) -> (Option<String>, Option<Usage>) {
         let (model, first) = self.message.map_or((None, None), |m| (m.model.map(Cow::into_owned), m.usage));
         let first = first.map(|first| Usage { completion: None, ..Usage::from(first) });
         (model, self.usage.map(Usage::from).or(first))
     }
 
     /// Whether this is an event of ours at all, and not just some JSON.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.kind.is_some()
     }
 
     /// Whether the stream may end after this event.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.kind.as_deref().is_some_and(|k| matches!(k, "message_stop" | "error"))
     }
 }

@@ -560,7 +560,7 @@ fn a_client_that_lists_models_is_known_by_its_key() {
         if let Some(name) = header {
             headers.insert(name, http::HeaderValue::from_static("Bearer k"));
         }
-        let request = super::super::RequestHead {
+        let request = crate::dialect::RequestHead {
             listed: &[],
             method: &http::Method::GET,
             path,

@@ -2,8 +2,8 @@
 
 use super::{
     thinking::Thought,
-    tools::{Tools, write_format},
-    turns::Encoder,
+    write_content::Encoder,
+    write_tools::{Tools, write_format},
 };
 use crate::{
     conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{JSON_TOOL, schema, turns::Encoder};
+use super::{JSON_TOOL, schema, write_content::Encoder};
 use crate::{
     conversation::{Content, Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::Destination,

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Endpoint, GeminiVerb, Usage};
+use crate::dialect::{Endpoint, GeminiVerb, Usage};
 
 /// The endpoint that the last segment of `path` names: `models/MODEL:verb`.
-pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
     let (before, last) = path.trim_end_matches('/').rsplit_once('/')?;
     let (model, verb) = last.rsplit_once(':')?;
     (before.ends_with("/models") && !model.is_empty())
@@ -27,7 +27,7 @@ struct WireUsage {
 }
 
 /// Reads a `usageMetadata` value. `None` for `null` and for anything that is not understood.
-pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
+pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
     let wire: WireUsage = serde_json::from_slice(raw).ok()?;
     let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
         (None, None) => None,
@@ -42,7 +42,7 @@ pub(super) fn usage(raw: &[u8]) -> Option<Usage> {
 /// A stream event as far as the relay needs it: each is a partial response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Chunk<'a> {
+pub(crate) struct Chunk<'a> {
     #[serde(borrow)]
     model_version: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -65,20 +65,20 @@ struct Feedback {
 }
 
 impl Chunk<'_> {
-    pub(super) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
+    pub(crate) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
         serde_json::from_slice(data).ok()
     }
 
-    pub(super) fn model(&self) -> Option<&str> {
+    pub(crate) fn model(&self) -> Option<&str> {
         self.model_version.as_deref()
     }
 
-    pub(super) fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         usage(self.usage_metadata?.get().as_bytes())
     }
 
     /// Whether this is an event of ours at all, and not just some JSON.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.candidates.is_some()
             || self.prompt_feedback.is_some()
             || self.usage_metadata.is_some()
@@ -86,7 +86,7 @@ impl Chunk<'_> {
     }
 
     /// Whether the stream may end after this event: a finish reason, a blocked prompt, or an error.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         let finished = self.candidates.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
         let blocked = self.prompt_feedback.as_ref().is_some_and(|f| f.block_reason.is_some());
         finished || blocked || self.error.is_some()

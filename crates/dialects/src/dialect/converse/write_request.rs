@@ -2,8 +2,8 @@
 
 use super::{
     thinking::{self, Think},
-    tools::{Form, Plan},
     write_content::Blocks,
+    write_tools::{Form, Plan},
 };
 use crate::{
     conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},

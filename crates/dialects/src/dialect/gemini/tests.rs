@@ -15,28 +15,28 @@ fn to(model: &'static str, server: Server) -> Destination<'static> {
 
 #[test]
 fn golden_requests() {
-    golden::requests("generate/requests", &Generate, &to("gemini-3-pro-preview", Server::AiStudio));
-    golden::requests("generate/requests_old", &Generate, &to("gemini-2.0-flash", Server::Vertex));
+    golden::requests("gemini/requests", &Gemini, &to("gemini-3-pro-preview", Server::AiStudio));
+    golden::requests("gemini/requests_old", &Gemini, &to("gemini-2.0-flash", Server::Vertex));
 }
 
 #[test]
 fn golden_replies() {
-    golden::replies("generate/replies", &Generate);
+    golden::replies("gemini/replies", &Gemini);
 }
 
 #[test]
 fn golden_streams() {
-    golden::streams("generate/streams", &Generate, StreamMode::Sse);
+    golden::streams("gemini/streams", &Gemini, StreamMode::Sse);
 }
 
 #[test]
 fn golden_errors() {
-    golden::errors("generate/errors", &Generate);
+    golden::errors("gemini/errors", &Gemini);
 }
 
 fn write(request: &Request<'_>, to: &Destination<'_>) -> (Value, Unsupported) {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
-    Generate.write_request(request, to, &mut dropped, &mut out).unwrap();
+    Gemini.write_request(request, to, &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped)
 }
 
@@ -183,7 +183,7 @@ fn choices_go_both_ways() {
         assert_eq!(dropped.to_string(), "strict");
         let body = body.to_string();
         let top = TopLevel::scan(body.as_bytes()).unwrap();
-        assert_eq!(Generate.read_request(&top).unwrap().tool_choice, Some(choice));
+        assert_eq!(Gemini.read_request(&top).unwrap().tool_choice, Some(choice));
     }
 }
 
@@ -192,7 +192,7 @@ fn head(mode: StreamMode) -> ReplyHead {
 }
 
 fn stream(mode: StreamMode, events: &[Event<'_>]) -> String {
-    let (mut writer, mut out) = (Generate.write_events(head(mode)), Vec::new());
+    let (mut writer, mut out) = (Gemini.write_events(head(mode)), Vec::new());
     for event in events {
         writer.event(event, &mut out);
     }
@@ -272,7 +272,7 @@ fn arguments_over_several_lines_stay_in_their_event() {
 
 #[test]
 fn arrays_are_json_at_their_end() {
-    let failure = || Generate.read_error(503, b"");
+    let failure = || Gemini.read_error(503, b"");
     let open = Event::Open { choice: 0, block: 0, opened: BlockStart::Text };
     let cases = [
         (vec![Event::End], 1),
@@ -292,7 +292,7 @@ fn calls_get_ids_that_differ_between_replies() {
     let ids = |id: &str| -> Vec<String> {
         let call = json!({"functionCall": {"name": "f", "args": {}}});
         let body = json!({"responseId": id, "candidates": [{"content": {"parts": [call, call]}}]}).to_string();
-        let reply = Generate.read_reply(body.as_bytes()).unwrap();
+        let reply = Gemini.read_reply(body.as_bytes()).unwrap();
         let parts = reply.choices[0].parts.iter();
         parts
             .filter_map(
@@ -319,10 +319,10 @@ fn errors_have_google_s_statuses() {
     for (class, status, expected, word) in cases {
         let failure = Failure { status, class, code: None, message: "m".into(), param: None, retry_after: Some(2) };
         let mut out = Vec::new();
-        assert_eq!(Generate.write_error(&failure, "req", &mut out), expected);
+        assert_eq!(Gemini.write_error(&failure, "req", &mut out), expected);
         let body: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(body["error"]["status"], word);
-        assert_eq!(Generate.read_error(expected, &out).retry_after, Some(2));
+        assert_eq!(Gemini.read_error(expected, &out).retry_after, Some(2));
     }
 }
 
@@ -354,7 +354,7 @@ fn hostile_bodies_cost_little() {
     let start = std::time::Instant::now();
     for (good, body) in &bodies {
         let top = TopLevel::scan(body.as_bytes()).unwrap();
-        assert_eq!(Generate.read_request(&top).is_ok(), *good, "{}", &body[..80]);
+        assert_eq!(Gemini.read_request(&top).is_ok(), *good, "{}", &body[..80]);
     }
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }

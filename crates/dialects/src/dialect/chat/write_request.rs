@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::write_messages::Messages;
+use super::write_content::Messages;
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Request, Sampling, Text, Tool, ToolChoice, Unsupported, safe_id},
     dialect::{Destination, SamplingFacts, Server, Thinking},

@@ -1,6 +1,6 @@
 //! Watches an AWS event stream of Converse on its way past.
 
-use super::{super::Usage, Totals, text::TextMeter};
+use super::{super::Usage, Totals, text_meter::TextMeter};
 use crate::stream::AwsDecoder;
 
 /// Counts and end of one stream.
@@ -51,7 +51,7 @@ struct Metadata<'a> {
 
 fn usage(payload: &[u8]) -> Option<Usage> {
     let metadata: Metadata<'_> = serde_json::from_slice(payload).ok()?;
-    super::super::bedrock::usage(metadata.usage?.get().as_bytes())
+    super::super::converse::usage::usage(metadata.usage?.get().as_bytes())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! hold usage and the last few are kept, in buffers that are used again.
 
 mod aws;
-mod text;
+mod text_meter;
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
-use self::text::TextMeter;
-use super::{Family, Usage, anthropic, classify::StreamMode, gemini, openai};
+use self::text_meter::TextMeter;
+use super::{Family, Usage, anthropic, classify::StreamMode, gemini::usage as gemini, openai};
 use crate::{
     conversation::Unsupported,
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
