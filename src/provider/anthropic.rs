@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, anthropic};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, Server, anthropic};
 
 pub(super) const INFO: Info = Info {
     name: "anthropic",
@@ -57,8 +57,8 @@ impl Provider for Anthropic {
         path_and_query(query::join(&path, client, &[]))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Messages, Server::Anthropic))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Messages, Server::Anthropic))
     }
 
     fn complete_headers(&self, headers: &mut HeaderMap) {

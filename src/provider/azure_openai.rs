@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, Server, openai};
 
 pub(super) const INFO: Info = Info {
     name: "azureopenai",
@@ -80,8 +80,8 @@ impl Provider for AzureOpenAi {
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Chat, Server::Azure))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Chat, Server::Azure))
     }
 
     /// Below the deployment, unless the path is Azure's own.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{BodyEdit, CredentialSlot, Framing, Info, Provider, Refusal, claude, model_segment, path_and_query};
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Family, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -116,8 +116,8 @@ impl Provider for Bedrock {
         path_and_query(format!("/model/{model}/{}", verb.as_str()))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Converse, Server::Bedrock))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Converse, Server::Bedrock))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "gemini",
@@ -98,7 +98,7 @@ impl Provider for Gemini {
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Gemini, Server::AiStudio))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Gemini, Server::AiStudio))
     }
 }

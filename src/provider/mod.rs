@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Family, GeminiVerb, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -134,7 +134,7 @@ pub trait Provider: Send + Sync {
 
     /// The dialect in which this provider is asked what a client wrote in `dialect`, where it can't be sent as it is,
     /// and whose limits hold. `None` when the provider holds no conversations.
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
         None
     }
 
@@ -199,17 +199,17 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
 
 /// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
 /// is held, streaming in that dialect's own way.
-pub fn native_request(dialect: Dialect, stream: bool, model: &str) -> ApiRequest {
+pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiRequest {
     let named = || Some(model.to_owned());
     let (endpoint, family, mode) = match dialect {
-        Dialect::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
-        Dialect::Responses => (Endpoint::Responses, Family::OpenAi, StreamMode::Sse),
-        Dialect::Messages => (Endpoint::Messages, Family::Anthropic, StreamMode::Sse),
-        Dialect::Gemini => {
+        DialectId::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
+        DialectId::Responses => (Endpoint::Responses, Family::OpenAi, StreamMode::Sse),
+        DialectId::Messages => (Endpoint::Messages, Family::Anthropic, StreamMode::Sse),
+        DialectId::Gemini => {
             let verb = if stream { GeminiVerb::StreamGenerate } else { GeminiVerb::Generate };
             (Endpoint::Gemini(verb, named()), Family::Gemini, StreamMode::Sse)
         }
-        Dialect::Converse => {
+        DialectId::Converse => {
             let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
             (Endpoint::Bedrock(verb, named()), Family::Bedrock, StreamMode::EventStream)
         }

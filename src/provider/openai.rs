@@ -4,7 +4,7 @@ use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{BodyEdit, CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
 use crate::{
-    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai},
+    dialect::{ApiRequest, DialectId, Endpoint, Family, Server, openai},
     stream::TopLevel,
 };
 
@@ -89,8 +89,8 @@ impl Provider for OpenAi {
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Chat, self.server))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Chat, self.server))
     }
 
     fn other(&self, path: &str) -> String {

@@ -8,7 +8,7 @@ use super::{
     BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail, vertex_ai::Place,
 };
 use crate::{
-    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Family, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -69,8 +69,8 @@ impl Provider for VertexClaude {
         })
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Messages, Server::VertexClaude))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Messages, Server::VertexClaude))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dialect::{
-        ApiRequest, Dialect, Endpoint, StreamMode,
+        ApiRequest, DialectId, Endpoint, StreamMode,
         messages::linked::{self, Linked},
     },
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
@@ -268,7 +268,7 @@ fn names_url(top: &TopLevel<'_>) -> bool {
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
-    provider.translation(Dialect::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
+    provider.translation(DialectId::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
 }
 
 /// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.

@@ -17,7 +17,9 @@ use super::{
     translate::{self, ParsedRequest, ReadLimits, Translated, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, Family, ReplyObserver, RequestHead, StreamMode, classify::ClassifyError, observer::ReplyForm},
+    dialect::{
+        ApiRequest, Family, ReplyObserver, RequestHead, StreamMode, classify::ClassifyError, observer::ReplyForm,
+    },
     provider::Refusal,
     snapshot::{AiUse, Rule, Target, WeightedBackend},
     stream::{InvokeFilter, TopLevel},

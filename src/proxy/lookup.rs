@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     conversation::Unsupported,
-    dialect::{Dialect, Endpoint, Family, observer::Totals},
+    dialect::{DialectId, Endpoint, Family, observer::Totals},
     operation::{
         Answer, Lookup, Refused, Said, To,
         models::{self, Model, Shape, Source},
@@ -71,7 +71,7 @@ pub fn plan(
                 return None;
             }
             // Any dialect does: it is not spoken here.
-            match provider.translation(Dialect::Chat, model) {
+            match provider.translation(DialectId::Chat, model) {
                 Some((_, server)) => Lookup::read(ask, top, &To { server, model, has_paths: target.path.is_none() }),
                 None => return Some(Err(refused(Refusal::Translation, ask, name))),
             }
@@ -112,12 +112,12 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
 }
 
 /// The dialect in which a family's errors are said.
-const fn conversation_of(family: Family) -> Dialect {
+const fn conversation_of(family: Family) -> DialectId {
     match family {
-        Family::OpenAi => Dialect::Chat,
-        Family::Anthropic => Dialect::Messages,
-        Family::Gemini => Dialect::Gemini,
-        Family::Bedrock => Dialect::Converse,
+        Family::OpenAi => DialectId::Chat,
+        Family::Anthropic => DialectId::Messages,
+        Family::Gemini => DialectId::Gemini,
+        Family::Bedrock => DialectId::Converse,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::{
         unwrap_parts, wrap,
     },
     dialect::{
-        ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
-        UnsupportedInReply, Usage, codec, observer::Totals,
+        ApiRequest, Destination, Dialect, DialectId, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
+        UnsupportedInReply, Usage, observer::Totals,
     },
     operation,
     stream::TopLevel,
@@ -47,7 +47,7 @@ const COUNTED: usize = 512 * 1024;
 
 /// What the client asks, read once for all targets that need it translated.
 pub struct ParsedRequest<'a> {
-    dialect: Dialect,
+    dialect: DialectId,
     request: Request<'a>,
     names: Arc<Names>,
     /// The schema of the answer in an object's, for those that take no other.
@@ -62,12 +62,12 @@ impl<'a> ParsedRequest<'a> {
     ///
     /// # Errors
     /// When a field can't be understood; the error names it.
-    pub fn read(dialect: Dialect, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+    pub fn read(dialect: DialectId, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
         if top.values() > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
-        let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(dialect, invalid))?;
+        let mut request = dialect.dialect().read_request(top).map_err(|invalid| refused(dialect, invalid))?;
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
@@ -124,7 +124,7 @@ impl<'a> ParsedRequest<'a> {
     /// When the target can't be asked this.
     pub fn write(
         &self,
-        (to, server): (Dialect, Server),
+        (to, server): (DialectId, Server),
         model: &str,
         standing: Option<&str>,
         strict: bool,
@@ -143,7 +143,7 @@ impl<'a> ParsedRequest<'a> {
             _ => &self.request,
         };
         let mut out = body::buffer(self.size + self.size / 16 + 512);
-        codec(to)
+        to.dialect()
             .write_request(request, &destination, &mut dropped, &mut out)
             .map_err(|invalid| refused(self.dialect, invalid))?;
         if let Some(members) = standing {
@@ -161,7 +161,7 @@ impl<'a> ParsedRequest<'a> {
     }
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
-    pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
+    pub fn back(&self, from: DialectId, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
         let unwrap = self.wrapped.is_some() && wraps(from);
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
@@ -175,15 +175,15 @@ impl<'a> ParsedRequest<'a> {
 }
 
 /// Whether providers of `dialect` take schemas of objects only.
-const fn wraps(dialect: Dialect) -> bool {
-    !matches!(dialect, Dialect::Gemini)
+const fn wraps(dialect: DialectId) -> bool {
+    !matches!(dialect, DialectId::Gemini)
 }
 
 /// The error for what can't be read or written. Encoders speak of `messages`, whatever the client calls them.
-fn refused(dialect: Dialect, invalid: Invalid) -> ProxyError {
+fn refused(dialect: DialectId, invalid: Invalid) -> ProxyError {
     let named = match dialect {
-        Dialect::Responses if invalid.field == "messages" => Invalid { field: "input".into(), ..invalid },
-        Dialect::Gemini if invalid.field == "messages" => Invalid { field: "contents".into(), ..invalid },
+        DialectId::Responses if invalid.field == "messages" => Invalid { field: "input".into(), ..invalid },
+        DialectId::Gemini if invalid.field == "messages" => Invalid { field: "contents".into(), ..invalid },
         _ => invalid,
     };
     ProxyError::new(ErrorKind::BadBody, named.to_string())
@@ -217,8 +217,8 @@ pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
 
 /// How a target's reply goes back to the client.
 pub struct Translation {
-    from: Dialect,
-    to: Dialect,
+    from: DialectId,
+    to: DialectId,
     mode: StreamMode,
     names: Arc<Names>,
     /// The answer comes in an object.
@@ -248,12 +248,12 @@ pub enum Translated {
 
 impl Translation {
     /// A translation of errors only: as a provider of `family` says them, to a client of `to`.
-    pub fn of_errors(family: Family, to: Dialect, head: ReplyHead) -> Self {
+    pub fn of_errors(family: Family, to: DialectId, head: ReplyHead) -> Self {
         let from = match family {
-            Family::OpenAi => Dialect::Chat,
-            Family::Anthropic => Dialect::Messages,
-            Family::Gemini => Dialect::Gemini,
-            Family::Bedrock => Dialect::Converse,
+            Family::OpenAi => DialectId::Chat,
+            Family::Anthropic => DialectId::Messages,
+            Family::Gemini => DialectId::Gemini,
+            Family::Bedrock => DialectId::Converse,
         };
         let (names, dropped) = (Arc::default(), Unsupported::default());
         Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
@@ -322,7 +322,7 @@ impl Translation {
                 }
             }
         };
-        if !wants_stream && let Some(failure) = codec(self.to).failure_of(&answer) {
+        if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {
             return Ok(self.failed(parts, &failure, reading));
         }
         for choice in &mut answer.choices {
@@ -344,7 +344,7 @@ impl Translation {
             let mut lost = UnsupportedInReply::new(self.to);
             lost.reply(&answer);
             let mut out = Vec::with_capacity(bytes.len() + 256);
-            codec(self.to).write_reply(&answer, &self.head, &mut out);
+            self.to.dialect().write_reply(&answer, &self.head, &mut out);
             (Bytes::from(out), lost.names().clone())
         };
         if !lost.is_empty() {
@@ -356,8 +356,8 @@ impl Translation {
         Ok(Translated::Whole(Response::from_parts(parts, out), totals))
     }
 
-    fn source(&self) -> &'static dyn Codec {
-        codec(self.from)
+    fn source(&self) -> &'static dyn Dialect {
+        self.from.dialect()
     }
 
     /// The provider's error in the client's dialect.
@@ -366,7 +366,7 @@ impl Translation {
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let name = request_id_header(self.to);
         let id = id_of(name).unwrap_or(&reading.request_id).to_owned();
-        let status = codec(self.to).write_error(failure, &id, &mut out);
+        let status = self.to.dialect().write_error(failure, &id, &mut out);
         parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = &mut parts.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -376,7 +376,7 @@ impl Translation {
         if let Some(seconds) = failure.retry_after {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
         }
-        if self.to == Dialect::Converse {
+        if self.to == DialectId::Converse {
             headers.insert("x-amzn-errortype", HeaderValue::from_static(failure.class.bedrock()));
         }
         Translated::Whole(Response::from_parts(parts, out.into()), Totals::default())
@@ -416,11 +416,11 @@ fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
 }
 
 /// Where a dialect's replies carry their request id.
-const fn request_id_header(dialect: Dialect) -> &'static str {
+const fn request_id_header(dialect: DialectId) -> &'static str {
     match dialect {
-        Dialect::Messages => "request-id",
-        Dialect::Converse => "x-amzn-requestid",
-        Dialect::Chat | Dialect::Responses | Dialect::Gemini => "x-request-id",
+        DialectId::Messages => "request-id",
+        DialectId::Converse => "x-amzn-requestid",
+        DialectId::Chat | DialectId::Responses | DialectId::Gemini => "x-request-id",
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::common::{
-    CLIENT_KEY, Dialect, KEY, Start, Upstream, assert_error,
+    CLIENT_KEY, DialectId, KEY, Start, Upstream, assert_error,
     manifests::{llm, s1, s1_of, secret},
 };
 
@@ -93,9 +93,9 @@ fn passthrough_takes_the_clients_key_from_wherever_it_stands() {
 #[test]
 fn passthrough_without_a_key_is_refused_and_nothing_is_sent() {
     for (provider, body, dialect) in [
-        ("openai", CHAT, Dialect::OpenAi),
-        ("anthropic", LIMITED, Dialect::Anthropic),
-        ("gemini", CONTENTS, Dialect::Gemini),
+        ("openai", CHAT, DialectId::OpenAi),
+        ("anthropic", LIMITED, DialectId::Anthropic),
+        ("gemini", CONTENTS, DialectId::Gemini),
     ] {
         let upstream = Upstream::json("{}");
         let entry = llm(provider, "", upstream.port, &json!({"authToken": {"kind": "Passthrough"}}));

@@ -2,7 +2,7 @@
 //! error looks. One file a family; nothing here does IO.
 
 pub mod chat;
-pub mod codec;
+pub mod events;
 pub mod converse;
 pub mod error;
 mod fields;
@@ -20,8 +20,8 @@ pub mod usage;
 
 pub use self::{chat::usage as openai, messages::usage as anthropic};
 pub use classify::{ApiRequest, RequestHead, StreamMode};
-pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use error::{ErrorClass, ErrorShape};
+pub use events::{Destination, Dialect, DialectId, ReadEvents, ReplyHead, Server, WriteEvents};
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use observer::ReplyObserver;
 pub use translator::Translator;
@@ -133,14 +133,16 @@ impl BedrockVerb {
     }
 }
 
-/// The codec of `dialect`.
-pub fn codec(dialect: Dialect) -> &'static dyn Codec {
-    match dialect {
-        Dialect::Chat => &chat::Chat,
-        Dialect::Responses => &responses::Responses,
-        Dialect::Messages => &messages::Messages,
-        Dialect::Gemini => &gemini::Gemini,
-        Dialect::Converse => &converse::Converse,
+impl DialectId {
+    /// The dialect itself.
+    pub fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::Chat => &chat::Chat,
+            Self::Responses => &responses::Responses,
+            Self::Messages => &messages::Messages,
+            Self::Gemini => &gemini::Gemini,
+            Self::Converse => &converse::Converse,
+        }
     }
 }
 
@@ -224,13 +226,13 @@ impl Endpoint {
     }
 
     /// The dialect of a conversation, if this is the endpoint where one is held.
-    pub const fn dialect(&self) -> Option<Dialect> {
+    pub const fn dialect(&self) -> Option<DialectId> {
         match self {
-            Self::ChatCompletions => Some(Dialect::Chat),
-            Self::Responses => Some(Dialect::Responses),
-            Self::Messages => Some(Dialect::Messages),
-            Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate, _) => Some(Dialect::Gemini),
-            Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => Some(Dialect::Converse),
+            Self::ChatCompletions => Some(DialectId::Chat),
+            Self::Responses => Some(DialectId::Responses),
+            Self::Messages => Some(DialectId::Messages),
+            Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate, _) => Some(DialectId::Gemini),
+            Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => Some(DialectId::Converse),
             _ => None,
         }
     }

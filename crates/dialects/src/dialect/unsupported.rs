@@ -1,13 +1,13 @@
 //! What of a reply its client is not told, since the client's dialect has no place for it. So that it is not lost silently,
 //! it is named: in a header where the reply comes in one piece, and in the log.
 
-use super::Dialect;
+use super::DialectId;
 use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
 
 /// Collects the names of what clients of one dialect are not told.
 #[derive(Clone, Debug)]
 pub struct UnsupportedInReply {
-    to: Dialect,
+    to: DialectId,
     names: Unsupported,
     /// Texts of a stream, by answer and block.
     texts: Vec<(u32, u32)>,
@@ -15,7 +15,7 @@ pub struct UnsupportedInReply {
 
 impl UnsupportedInReply {
     /// Nothing is lost yet for a client of `to`.
-    pub fn new(to: Dialect) -> Self {
+    pub fn new(to: DialectId) -> Self {
         Self { to, names: Unsupported::default(), texts: Vec::new() }
     }
 
@@ -31,7 +31,7 @@ impl UnsupportedInReply {
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
                 // Only a signature makes them worth knowing, and only Gemini's own dialect has a place for it.
-                if *opened == BlockStart::Text && self.to != Dialect::Gemini {
+                if *opened == BlockStart::Text && self.to != DialectId::Gemini {
                     self.texts.push((*choice, *block));
                 }
             }
@@ -71,11 +71,11 @@ impl UnsupportedInReply {
                     self.citation(citation);
                 }
                 // Messages has blocks that may hold it.
-                if signature.is_some() && !matches!(self.to, Dialect::Gemini | Dialect::Messages) {
+                if signature.is_some() && !matches!(self.to, DialectId::Gemini | DialectId::Messages) {
                     self.add("signature");
                 }
             }
-            Content::Media(media) if !matches!(self.to, Dialect::Gemini | Dialect::Converse) => {
+            Content::Media(media) if !matches!(self.to, DialectId::Gemini | DialectId::Converse) => {
                 self.add(media.kind.as_str());
             }
             // It can't be written as the object that it must be there; a failed answer says so itself.
@@ -86,31 +86,31 @@ impl UnsupportedInReply {
 
     /// Whether arguments of a call are an object on the wire.
     fn strict(&self) -> bool {
-        matches!(self.to, Dialect::Messages | Dialect::Gemini | Dialect::Converse)
+        matches!(self.to, DialectId::Messages | DialectId::Gemini | DialectId::Converse)
     }
 
     /// Answers beside the first.
     fn choice(&mut self, number: u32) {
-        if number > 0 && matches!(self.to, Dialect::Responses | Dialect::Messages | Dialect::Converse) {
+        if number > 0 && matches!(self.to, DialectId::Responses | DialectId::Messages | DialectId::Converse) {
             self.add("choices");
         }
     }
 
     fn logprobs(&mut self) {
-        if matches!(self.to, Dialect::Messages | Dialect::Converse) {
+        if matches!(self.to, DialectId::Messages | DialectId::Converse) {
             self.add("logprobs");
         }
     }
 
     fn stop_sequence(&mut self, reason: Finish, text: Option<&Text<'_>>) {
-        if text.is_some() && reason == Finish::Stop && matches!(self.to, Dialect::Responses | Dialect::Gemini) {
+        if text.is_some() && reason == Finish::Stop && matches!(self.to, DialectId::Responses | DialectId::Gemini) {
             self.add("stop_sequence");
         }
     }
 
     /// A dialect cites by quote or by place.
     fn citation(&mut self, citation: &Citation<'_>) {
-        let by_quote = matches!(self.to, Dialect::Messages | Dialect::Converse);
+        let by_quote = matches!(self.to, DialectId::Messages | DialectId::Converse);
         if citation.quote.is_some() && !by_quote {
             self.add("citations.quote");
         }
@@ -122,10 +122,10 @@ impl UnsupportedInReply {
     /// Counts that are parts of others, which are told.
     fn usage(&mut self, usage: TokenUsage) {
         let some = |count: Option<u64>| count.is_some_and(|count| count > 0);
-        if some(usage.reasoning) && self.to == Dialect::Converse {
+        if some(usage.reasoning) && self.to == DialectId::Converse {
             self.add("usage.reasoning");
         }
-        if some(usage.cache_write) && self.to == Dialect::Gemini {
+        if some(usage.cache_write) && self.to == DialectId::Gemini {
             self.add("usage.cache_write");
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Answer, BYTES_PER_TOKEN, Back as AnyBack, Lookup, Refused, Said, Sent, To, not_understood, sent};
 use crate::{
     conversation::{Content, Failure, Invalid, Names, Part, Request, Source, Text, Unsupported},
-    dialect::{BedrockVerb, Destination, Dialect, Endpoint, Family, GeminiVerb, ModelFacts, Server, Usage, codec},
+    dialect::{BedrockVerb, Destination, DialectId, Endpoint, Family, GeminiVerb, ModelFacts, Server, Usage},
     stream::{
         TopLevel,
         json::{Member, ObjectWriter},
@@ -60,15 +60,15 @@ pub(super) fn read(endpoint: &Endpoint, top: &TopLevel<'_>, to: &To<'_>) -> Resu
         Endpoint::Gemini(..) => {
             let whole = top.get("generateContentRequest").or_else(|| top.get("generate_content_request"));
             match whole {
-                Some(whole) => plan(Dialect::Gemini, &inner(whole)?, Form::Gemini, to),
-                None => plan(Dialect::Gemini, top, Form::Gemini, to),
+                Some(whole) => plan(DialectId::Gemini, &inner(whole)?, Form::Gemini, to),
+                None => plan(DialectId::Gemini, top, Form::Gemini, to),
             }
         }
         Endpoint::Bedrock(..) => {
             let missing = || Invalid::new("input", "must have a member 'converse' or 'invokeModel'");
             let input = inner(top.get("input").ok_or_else(missing)?)?;
             if let Some(converse) = input.get("converse") {
-                return plan(Dialect::Converse, &inner(converse)?, Form::Bedrock, to);
+                return plan(DialectId::Converse, &inner(converse)?, Form::Bedrock, to);
             }
             let invoke = inner(input.get("invokeModel").ok_or_else(missing)?)?;
             let bad = |why: &str| Invalid::new("input.invokeModel.body", why.to_owned());
@@ -78,9 +78,9 @@ pub(super) fn read(endpoint: &Endpoint, top: &TopLevel<'_>, to: &To<'_>) -> Resu
             if !claude.contains("messages") {
                 return Err(bad("only Anthropic's Messages are known to this route's provider").into());
             }
-            plan(Dialect::Messages, &claude, Form::Bedrock, to)
+            plan(DialectId::Messages, &claude, Form::Bedrock, to)
         }
-        _ => plan(Dialect::Messages, top, Form::Messages, to),
+        _ => plan(DialectId::Messages, top, Form::Messages, to),
     }
 }
 
@@ -89,8 +89,8 @@ fn inner<'a>(member: &Member<'a>) -> Result<TopLevel<'a>, Invalid> {
     TopLevel::scan(member.value).map_err(|_| Invalid::new(member.name(), "must be an object"))
 }
 
-fn plan(dialect: Dialect, top: &TopLevel<'_>, form: Form, to: &To<'_>) -> Result<Lookup, Refused> {
-    let mut request = codec(dialect).read_request(top)?;
+fn plan(dialect: DialectId, top: &TopLevel<'_>, form: Form, to: &To<'_>) -> Result<Lookup, Refused> {
+    let mut request = dialect.dialect().read_request(top)?;
     let _ = Names::fit(&mut request);
     let mut dropped = request.dropped.clone();
     let asks: Vec<Sent> = match counter(to, &request) {
@@ -102,12 +102,12 @@ fn plan(dialect: Dialect, top: &TopLevel<'_>, form: Form, to: &To<'_>) -> Result
 }
 
 /// The dialect in which the provider counts, and the model's name there; nothing when it can't count this.
-fn counter<'a>(to: &To<'a>, request: &Request<'_>) -> Option<(Dialect, &'a str)> {
+fn counter<'a>(to: &To<'a>, request: &Request<'_>) -> Option<(DialectId, &'a str)> {
     let dialect = match to.server {
-        Server::Anthropic | Server::VertexClaude => Dialect::Messages,
-        Server::AiStudio | Server::Vertex => Dialect::Gemini,
-        Server::Bedrock => Dialect::Converse,
-        Server::OpenAi => Dialect::Responses,
+        Server::Anthropic | Server::VertexClaude => DialectId::Messages,
+        Server::AiStudio | Server::Vertex => DialectId::Gemini,
+        Server::Bedrock => DialectId::Converse,
+        Server::OpenAi => DialectId::Responses,
         Server::Azure | Server::Mistral | Server::DeepSeek | Server::Compatible => return None,
     };
     let model = to.model.filter(|_| to.has_paths)?;
@@ -136,14 +136,14 @@ fn foundation(model: &str) -> Option<&str> {
 /// The request that counts.
 fn ask(
     request: &Request<'_>,
-    dialect: Dialect,
+    dialect: DialectId,
     server: Server,
     model: &str,
     dropped: &mut Unsupported,
 ) -> Result<Sent, Invalid> {
     let destination = Destination { model, facts: ModelFacts::of(model), server };
     let mut written = Vec::new();
-    codec(dialect).write_request(request, &destination, dropped, &mut written)?;
+    dialect.dialect().write_request(request, &destination, dropped, &mut written)?;
     let top = TopLevel::scan(&written).map_err(|error| Invalid::new("", error.to_string()))?;
     let mut body = Vec::with_capacity(written.len() + 64);
     let mut out = ObjectWriter::begin(&mut body);

@@ -19,16 +19,16 @@ mod write_content;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
 };
 
-/// The codec of OpenAI Chat Completions.
+/// OpenAI Chat Completions.
 pub struct Chat;
 
-impl Codec for Chat {
+impl Dialect for Chat {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }

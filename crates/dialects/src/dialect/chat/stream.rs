@@ -11,7 +11,7 @@ use crate::{
     conversation::{BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost},
+        events::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };

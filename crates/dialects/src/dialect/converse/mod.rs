@@ -26,7 +26,7 @@ mod write_request;
 mod write_content;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
@@ -38,12 +38,12 @@ const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 /// Name of the tool that a model without structured output is made to call: its input is the answer.
 const ANSWER_TOOL: &str = "json_output";
 
-/// The codec of Bedrock Converse.
+/// Bedrock Converse.
 ///
 /// The model and whether the answer comes as a stream stand in the URL: neither is read nor written here.
 pub struct Converse;
 
-impl Codec for Converse {
+impl Dialect for Converse {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }

@@ -11,7 +11,7 @@ use crate::{
     conversation::{BlockStart, Event, Finish, Signature, SignatureOrigin, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost},
+        events::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };

@@ -22,16 +22,16 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, Unsupported},
     stream::TopLevel,
 };
 
-/// The codec of Gemini `generateContent`.
+/// Gemini `generateContent`.
 pub struct Gemini;
 
-impl Codec for Gemini {
+impl Dialect for Gemini {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }

@@ -9,7 +9,7 @@ use crate::{
     conversation::{BlockStart, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost},
+        events::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };

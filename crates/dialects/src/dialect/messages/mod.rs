@@ -26,7 +26,7 @@ mod wire;
 mod write_request;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
@@ -39,10 +39,10 @@ const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 /// reply turns the call back into text.
 const JSON_TOOL: &str = "json_output";
 
-/// The codec of Anthropic Messages.
+/// Anthropic Messages.
 pub struct Messages;
 
-impl Codec for Messages {
+impl Dialect for Messages {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }

@@ -13,7 +13,7 @@ use crate::{
     conversation::{BlockStart, Event, Finish, Signature, Text},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost},
+        events::{repaired, tell_lost},
         fields::{ANSWER, wrong},
     },
 };

@@ -17,7 +17,7 @@ mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, chat::error, fields};
+use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, chat::error, fields};
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
     stream::TopLevel,
@@ -33,10 +33,10 @@ const SIGNS_CALL: &str = "TGca";
 /// Classes of service that OpenAI has.
 const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"];
 
-/// The codec of OpenAI Responses.
+/// OpenAI Responses.
 pub struct Responses;
 
-impl Codec for Responses {
+impl Dialect for Responses {
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }

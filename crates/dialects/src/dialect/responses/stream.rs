@@ -12,7 +12,7 @@ use crate::{
     conversation::{BlockStart, Call, Content, Event, Finish, Part, Signature, Text, TokenUsage, Unsupported},
     dialect::{
         ReadEvents,
-        codec::{repaired, tell_lost},
+        events::{repaired, tell_lost},
         fields::wrong,
     },
 };

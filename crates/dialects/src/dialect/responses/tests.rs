@@ -7,7 +7,7 @@ use crate::{
         Role, Sampling, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool, ToolResult,
         Unsupported,
     },
-    dialect::{Codec, Destination, ModelFacts, ReplyHead, Server, StreamMode, golden},
+    dialect::{Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, golden},
     stream::{SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// The dialects in which conversations are held, and which are translated into each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dialect {
+pub enum DialectId {
     /// OpenAI Chat Completions.
     Chat,
     /// OpenAI Responses.
@@ -26,7 +26,7 @@ pub enum Dialect {
     Converse,
 }
 
-impl Dialect {
+impl DialectId {
     /// All of them, in the order of the documentation.
     pub const ALL: [Self; 5] = [Self::Chat, Self::Responses, Self::Messages, Self::Gemini, Self::Converse];
 
@@ -43,7 +43,7 @@ impl Dialect {
 }
 
 /// One dialect's decoders and encoders. They do no IO, know no other dialect, and never panic.
-pub trait Codec: Sync {
+pub trait Dialect: Sync {
     /// Reads a request.
     ///
     /// # Errors
