@@ -14,7 +14,7 @@ use crate::{
         backend::{AppProtocol, Backend, Publisher, RouteKind},
         condition::{ConditionType, Reason},
     },
-    dialect::{Endpoint, Family},
+    dialect::{DialectId, Endpoint},
     provider::{Anthropic, AzureOpenAi, Bedrock, CredentialSlot, Gemini, OpenAi, Provider, VertexAi, VertexClaude},
     snapshot::{AiBackend, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
@@ -121,9 +121,9 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                     problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
                 return Err(Problem { reason, message: messages.join("; ") });
             }
-            let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
+            let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
-            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, family, compiled, strict, routes))))
+            Ok(Compiled::Ai(Arc::new(AiBackend::new(name, dialect, compiled, strict, routes))))
         }
     }
 }

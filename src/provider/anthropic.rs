@@ -3,13 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, Server, anthropic};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, messages};
 
 pub(super) const INFO: Info = Info {
     name: "anthropic",
     llm: "anthropic",
     system: "anthropic",
-    family: Family::Anthropic,
+    dialect: DialectId::Messages,
     summary: "Anthropic Messages",
 };
 
@@ -52,7 +52,7 @@ impl Provider for Anthropic {
     fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let path = match &ask.endpoint {
             Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
-            endpoint => anthropic::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+            endpoint => messages::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
         path_and_query(query::join(&path, client, &[]))
     }

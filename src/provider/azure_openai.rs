@@ -3,13 +3,13 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, Server, openai};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, chat};
 
 pub(super) const INFO: Info = Info {
     name: "azureopenai",
     llm: "azure_openai",
     system: "azure.ai.openai",
-    family: Family::OpenAi,
+    dialect: DialectId::Chat,
     summary: "Azure OpenAI deployments",
 };
 
@@ -73,7 +73,7 @@ impl Provider for AzureOpenAi {
             Endpoint::ResponseResource(rest) => self.versioned(&format!("/openai/responses/{}", tail(rest)?)),
             Endpoint::Models(None) => self.versioned("/openai/models"),
             Endpoint::Models(Some(id)) => self.versioned(&format!("/openai/models/{}", tail(id)?)),
-            endpoint if openai::path(endpoint).is_some() => {
+            endpoint if chat::endpoint::path(endpoint).is_some() => {
                 Err(Refusal::Endpoint("Azure OpenAI has no such endpoint".into()))
             }
             _ => Err(Refusal::Translation),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{BodyEdit, CredentialSlot, Framing, Info, Provider, Refusal, claude, model_segment, path_and_query};
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -16,7 +16,7 @@ pub(super) const INFO: Info = Info {
     name: "bedrock",
     llm: "bedrock",
     system: "aws.bedrock",
-    family: Family::Bedrock,
+    dialect: DialectId::Converse,
     summary: "Amazon Bedrock: Converse, and Messages for Claude",
 };
 

@@ -3,13 +3,13 @@
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "gemini",
     llm: "gemini",
     system: "gcp.gemini",
-    family: Family::Gemini,
+    dialect: DialectId::Gemini,
     summary: "Gemini at Google AI Studio",
 };
 

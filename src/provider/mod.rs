@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Family, GeminiVerb, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -40,8 +40,8 @@ pub struct Info {
     pub llm: &'static str,
     /// `gen_ai.provider.name` of the OpenTelemetry semantic conventions.
     pub system: &'static str,
-    /// The dialects it speaks without translation.
-    pub family: Family,
+    /// The dialect it speaks without translation, with the others of the same API.
+    pub dialect: DialectId,
     /// Where it is documented for users.
     pub summary: &'static str,
 }
@@ -62,7 +62,7 @@ pub struct CredentialSlot {
 /// Why a provider can't take a request as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The request is in another family's dialect: it would need translation.
+    /// The request is in another dialect: it would need translation.
     Translation,
     /// The provider has no such endpoint; the message says so to the client.
     Endpoint(String),
@@ -200,21 +200,9 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
 /// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
 /// is held, streaming in that dialect's own way.
 pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiRequest {
-    let named = || Some(model.to_owned());
-    let (endpoint, family, mode) = match dialect {
-        DialectId::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
-        DialectId::Responses => (Endpoint::Responses, Family::OpenAi, StreamMode::Sse),
-        DialectId::Messages => (Endpoint::Messages, Family::Anthropic, StreamMode::Sse),
-        DialectId::Gemini => {
-            let verb = if stream { GeminiVerb::StreamGenerate } else { GeminiVerb::Generate };
-            (Endpoint::Gemini(verb, named()), Family::Gemini, StreamMode::Sse)
-        }
-        DialectId::Converse => {
-            let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
-            (Endpoint::Bedrock(verb, named()), Family::Bedrock, StreamMode::EventStream)
-        }
-    };
-    ApiRequest { endpoint, family, model: named(), stream: if stream { mode } else { StreamMode::No } }
+    let (endpoint, mode) = dialect.dialect().conversation_endpoint(model, stream);
+    let stream = if stream { mode } else { StreamMode::No };
+    ApiRequest { endpoint, dialect, model: Some(model.to_owned()), stream }
 }
 
 /// A path made of configuration and a client's model name.

@@ -4,7 +4,7 @@ use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{BodyEdit, CredentialSlot, Info, Provider, Refusal, path_and_query, query, tail};
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Family, Server, openai},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, chat},
     stream::TopLevel,
 };
 
@@ -12,7 +12,7 @@ pub(super) const INFO: Info = Info {
     name: "openai",
     llm: "openai",
     system: "openai",
-    family: Family::OpenAi,
+    dialect: DialectId::Chat,
     summary: "OpenAI, and every OpenAI-compatible server by host override",
 };
 
@@ -84,7 +84,7 @@ impl Provider for OpenAi {
             }
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             Endpoint::ResponseResource(rest) => format!("/responses/{}", tail(rest)?),
-            endpoint => openai::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+            endpoint => chat::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }

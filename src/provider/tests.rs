@@ -1,9 +1,10 @@
 use super::*;
+use crate::dialect::{BedrockVerb, GeminiVerb};
 use crate::stream::Splice;
 
 fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiRequest {
     ApiRequest {
-        family: endpoint.family().unwrap_or(Family::OpenAi),
+        dialect: endpoint.owner().unwrap_or(DialectId::Chat),
         endpoint,
         model: model.map(str::to_owned),
         stream,
@@ -278,7 +279,7 @@ fn claude_on_vertex_is_asked_in_messages() {
     let base = "/v1/projects/p/locations/global/publishers/anthropic/models";
     let model = format!("{base}/claude-sonnet-4-5@20250929");
     assert_eq!((vertex.host().as_str(), vertex.info().name), ("aiplatform.googleapis.com", "vertexai"));
-    assert_eq!(vertex.info().family, Family::Anthropic);
+    assert_eq!(vertex.info().dialect, DialectId::Messages);
     assert_eq!(path(&vertex, &messages(StreamMode::No), Some("beta=true")), ok(&format!("{model}:rawPredict")));
     assert_eq!(path(&vertex, &messages(StreamMode::Sse), None), ok(&format!("{model}:streamRawPredict")));
     assert_eq!(path(&entry(Some("own")), &messages(StreamMode::Sse), None), ok(&format!("{model}:own")));

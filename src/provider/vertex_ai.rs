@@ -3,13 +3,13 @@
 use http::{header, uri::PathAndQuery};
 
 use super::{CredentialSlot, Info, Provider, Refusal, gemini::with_alt, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
 
 pub(super) const INFO: Info = Info {
     name: "vertexai",
     llm: "vertex-ai",
     system: "gcp.vertex_ai",
-    family: Family::Gemini,
+    dialect: DialectId::Gemini,
     summary: "Gemini models and Claude on Vertex AI",
 };
 

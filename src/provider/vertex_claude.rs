@@ -8,12 +8,12 @@ use super::{
     BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail, vertex_ai::Place,
 };
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
     stream::TopLevel,
 };
 
 /// The same key and labels as Gemini models on Vertex AI have; only the dialect differs.
-pub(super) const INFO: Info = Info { family: Family::Anthropic, ..super::vertex_ai::INFO };
+pub(super) const INFO: Info = Info { dialect: DialectId::Messages, ..super::vertex_ai::INFO };
 
 /// The body's version of Messages that every Claude on Vertex AI takes.
 const ANTHROPIC_VERSION: &str = r#""vertex-2023-10-16""#;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     dialect::{
-        ApiRequest, Family, ReplyObserver, RequestHead, StreamMode, classify::ClassifyError, observer::ReplyForm,
+        ApiRequest, DialectId, ReplyObserver, RequestHead, StreamMode, classify::ClassifyError, observer::ReplyForm,
     },
     provider::Refusal,
     snapshot::{AiUse, Rule, Target, WeightedBackend},
@@ -57,7 +57,7 @@ enum Planned {
 type Answer = Result<Response<upstream::ReplyBody>, ProxyError>;
 
 /// An error with the dialect to say it in, and the account to close.
-pub type Failed = (ProxyError, Family, RequestRecord);
+pub type Failed = (ProxyError, DialectId, RequestRecord);
 
 /// What was chosen for a request.
 #[derive(Clone, Copy)]
@@ -88,18 +88,18 @@ pub async fn exchange(
         suffix: path.get(matched..).unwrap_or_default(),
         query: parts.uri.query(),
         headers: &parts.headers,
-        backend: ai.backend.family,
+        backend: ai.backend.dialect,
         listed: &ai.backend.routes,
         route_streams: rule.streams,
     };
-    let family = understood.family_hint();
+    let dialect = understood.dialect_hint();
     let body = match body::read(incoming, settings.max_body, settings.body_timeout).await {
         Ok(body) => body,
-        Err(error) => return Err((error, family, record)),
+        Err(error) => return Err((error, dialect, record)),
     };
     let (ask, top) = match classify(&understood, &body) {
         Ok(understood) => understood,
-        Err(error) => return Err((error, family, record)),
+        Err(error) => return Err((error, dialect, record)),
     };
     record.classified(&ask, body.len());
     rule.request_headers.apply(&mut parts.headers);
@@ -154,7 +154,7 @@ pub async fn exchange(
                 Some(translation) => translated(&how, *translation, reply, record).await,
             }
         }
-        Err(error) => Err((error, ask.family, record)),
+        Err(error) => Err((error, ask.dialect, record)),
     }
 }
 
@@ -177,7 +177,7 @@ fn classify<'b>(request: &RequestHead<'_>, body: &'b Bytes) -> Result<(ApiReques
     } else {
         None
     };
-    let ask = request.ask(top.as_ref()).map_err(|why| match why {
+    let ask = request.classify(top.as_ref()).map_err(|why| match why {
         ClassifyError::NoEndpoint => ProxyError::new(
             ErrorKind::NoEndpoint,
             "no endpoint has this path, and the body is not that of a known one (messages, contents, prompt, input)",
@@ -382,7 +382,7 @@ fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut record: Requ
     let (mode, content_type): (_, &[u8]) =
         if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
-    let observer = ReplyObserver::new(ReplyForm { family: ask.family, content_type, encoded, hide_usage });
+    let observer = ReplyObserver::new(ReplyForm { dialect: ask.dialect, content_type, encoded, hide_usage });
     headers::from_provider(&mut parts.headers);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -396,7 +396,7 @@ fn relay(how: &Reply<'_>, reply: Response<upstream::ReplyBody>, mut record: Requ
     // What we can't read we can't add to either.
     let mode = if encoded { StreamMode::No } else { mode };
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let form = RelayForm { family: ask.family, mode, unwrap, idle, deadline };
+    let form = RelayForm { dialect: ask.dialect, mode, unwrap, idle, deadline };
     let relay = Relay::new(body, Some(Observer::Watch(observer)), record, form);
     parts.version = http::Version::HTTP_11;
     Response::from_parts(parts, ReplyBody::Relay(Box::new(relay)))
@@ -414,7 +414,7 @@ async fn translated(
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
     let reading = ReadLimits { idle, deadline, request_id: record.trace_id().to_owned() };
     let (mut parts, body) = match translation.reply(reply, &reading).await {
-        Err(error) => return Err((error, ask.family, record)),
+        Err(error) => return Err((error, ask.dialect, record)),
         Ok(Translated::Whole(reply, totals)) => {
             let (parts, body) = reply.into_parts();
             record.status(parts.status.as_u16());
@@ -426,7 +426,7 @@ async fn translated(
         Ok(Translated::Stream(reply, observer, mode)) => {
             let (parts, body) = reply.into_parts();
             record.status(parts.status.as_u16());
-            let form = translate::form(ask.family, mode, &reading);
+            let form = translate::form(ask.dialect, mode, &reading);
             (parts, ReplyBody::Relay(Box::new(Relay::new(body, Some(observer), record, form))))
         }
     };

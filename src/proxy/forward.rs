@@ -13,7 +13,7 @@ use super::{
     relay::{Relay, RelayForm},
 };
 use crate::{
-    dialect::{Family, StreamMode},
+    dialect::{DialectId, StreamMode},
     snapshot::{HttpBackend, Rule, WeightedBackend},
     upstream::{self, Pool, SendError, Transport, UpstreamBody},
 };
@@ -30,21 +30,21 @@ pub async fn forward(
     let RouteContext { settings, rule, matched, weighted } = chosen;
     let Some(pool) = backend.next() else {
         let error = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
-        return Err((error, Family::OpenAi, record));
+        return Err((error, DialectId::Chat, record));
     };
     let request = match rewritten(rule, weighted, matched, parts, incoming, peer) {
         Ok(request) => request,
-        Err(error) => return Err((error, Family::OpenAi, record)),
+        Err(error) => return Err((error, DialectId::Chat, record)),
     };
     let deadline = rule.timeouts.request.map(|limit| tokio::time::Instant::now() + limit);
     let limits = [rule.timeouts.request, rule.timeouts.backend];
     let limit = limits.into_iter().flatten().min().unwrap_or(settings.backend_timeout);
     let reply = match tokio::time::timeout(limit, send(pool, request, &mut record)).await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => return Err((ProxyError::upstream(&error), Family::OpenAi, record)),
+        Ok(Err(error)) => return Err((ProxyError::upstream(&error), DialectId::Chat, record)),
         Err(_) => {
             let error = ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time");
-            return Err((error, Family::OpenAi, record));
+            return Err((error, DialectId::Chat, record));
         }
     };
     let (mut parts, body) = reply.into_parts();
@@ -53,7 +53,7 @@ pub async fn forward(
     rule.response_headers.apply(&mut parts.headers);
     weighted.response_headers.apply(&mut parts.headers);
     let idle = rule.timeouts.stream_idle.unwrap_or(settings.idle_timeout);
-    let form = RelayForm { family: Family::OpenAi, mode: StreamMode::No, unwrap: None, idle, deadline };
+    let form = RelayForm { dialect: DialectId::Chat, mode: StreamMode::No, unwrap: None, idle, deadline };
     parts.version = http::Version::HTTP_11;
     Ok(Response::from_parts(parts, ReplyBody::Relay(Box::new(Relay::new(body, None, record, form)))))
 }

@@ -16,7 +16,7 @@ use super::{
     trace::TraceId,
 };
 use crate::{
-    dialect::{Endpoint, Family},
+    dialect::{DialectId, Endpoint},
     snapshot::{Action, Backend, Matched, Redirect, RequestView, Routed},
 };
 
@@ -41,9 +41,9 @@ async fn answer(shared: Arc<Shared>, peer: Peer, parts: Parts, body: Incoming) -
     let record = RequestRecord::begin(Arc::clone(&shared), peer.address, parts.method.clone(), path, trace);
     match serve(&shared, peer, parts, body, record).await {
         Ok(reply) => reply,
-        Err((error, family, mut record)) => {
+        Err((error, dialect, mut record)) => {
             record.failed(error.kind, &error.cause);
-            let mut reply = error.reply(family, record.trace_id());
+            let mut reply = error.reply(dialect, record.trace_id());
             if head {
                 // There is no body, so it has no type.
                 reply.headers_mut().remove(header::CONTENT_TYPE);
@@ -62,13 +62,13 @@ async fn serve(
     mut record: RequestRecord,
 ) -> Result<Response<ReplyBody>, Failed> {
     if let Err(error) = settle_host(&mut parts) {
-        return Err((error, family_of(&parts), record));
+        return Err((error, dialect_of(&parts), record));
     }
     let matched = match route(shared, peer, &parts, &mut record) {
         Ok(matched) => matched,
         Err(error) => {
             body::linger(incoming);
-            return Err((error, family_of(&parts), record));
+            return Err((error, dialect_of(&parts), record));
         }
     };
     let split = match &matched.rule.action {
@@ -79,11 +79,11 @@ async fn serve(
         }
         Action::Unavailable(fail) => {
             body::linger(incoming);
-            return Err((misconfigured(fail.status, &fail.why), family_of(&parts), record));
+            return Err((misconfigured(fail.status, &fail.why), dialect_of(&parts), record));
         }
     };
     let Some((number, weighted)) = split.choose() else {
-        return Err((misconfigured(500, "no backend has any weight"), family_of(&parts), record));
+        return Err((misconfigured(500, "no backend has any weight"), dialect_of(&parts), record));
     };
     record.chose(number);
     let chosen = RouteContext { settings: &shared.settings, rule: &matched.rule, matched: matched.matched, weighted };
@@ -93,15 +93,15 @@ async fn serve(
         Backend::Http(http) => Box::pin(forward::forward(chosen, http, parts, incoming, peer, record)).await,
         Backend::Unavailable(fail) => {
             body::linger(incoming);
-            Err((misconfigured(fail.status, &fail.why), family_of(&parts), record))
+            Err((misconfigured(fail.status, &fail.why), dialect_of(&parts), record))
         }
     }
 }
 
 /// The dialect to answer in before a backend is known: what the path names, else OpenAI's, which most clients read.
-fn family_of(parts: &Parts) -> Family {
-    let named = Endpoint::from_path(parts.uri.path()).and_then(|e| e.family());
-    named.unwrap_or(if parts.headers.contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi })
+fn dialect_of(parts: &Parts) -> DialectId {
+    let named = Endpoint::from_path(parts.uri.path()).and_then(|e| e.owner());
+    named.or_else(|| DialectId::of_headers(&parts.headers)).unwrap_or(DialectId::Chat)
 }
 
 fn misconfigured(status: u16, why: &str) -> ProxyError {

@@ -24,7 +24,7 @@ use crate::{
         unwrap_parts, wrap,
     },
     dialect::{
-        ApiRequest, Destination, Dialect, DialectId, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
+        ApiRequest, Destination, Dialect, DialectId, ModelFacts, ReplyHead, Server, StreamMode, Translator,
         UnsupportedInReply, Usage, observer::Totals,
     },
     operation,
@@ -133,7 +133,7 @@ impl<'a> ParsedRequest<'a> {
         let mut dropped = self.request.dropped.clone();
         let mut changed;
         let request = match &self.wrapped {
-            Some(schema) if wraps(to) => {
+            Some(schema) if to.dialect().wants_object_schemas() => {
                 changed = self.request.clone();
                 if let Some(Format::Schema { schema: inner, .. }) = &mut changed.format {
                     *inner = schema.reborrow();
@@ -163,30 +163,18 @@ impl<'a> ParsedRequest<'a> {
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
     pub fn back(&self, from: DialectId, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
-        let unwrap = self.wrapped.is_some() && wraps(from);
+        let unwrap = self.wrapped.is_some() && from.dialect().wants_object_schemas();
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
     }
+}
 
-    /// Whether the client asked for a chunk with usage (Chat Completions).
-    pub fn wants_usage(top: &TopLevel<'_>) -> bool {
-        let options = top.get("stream_options").and_then(|member| TopLevel::scan(member.value).ok());
-        options.is_some_and(|o| o.get("include_usage").and_then(crate::stream::Member::as_bool) == Some(true))
+/// The error for what can't be read or written. Writers name the conversation's `messages`, which clients may know by
+/// another name.
+fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
+    if invalid.field == "messages" {
+        invalid.field = dialect.dialect().messages_field().into();
     }
-}
-
-/// Whether providers of `dialect` take schemas of objects only.
-const fn wraps(dialect: DialectId) -> bool {
-    !matches!(dialect, DialectId::Gemini)
-}
-
-/// The error for what can't be read or written. Encoders speak of `messages`, whatever the client calls them.
-fn refused(dialect: DialectId, invalid: Invalid) -> ProxyError {
-    let named = match dialect {
-        DialectId::Responses if invalid.field == "messages" => Invalid { field: "input".into(), ..invalid },
-        DialectId::Gemini if invalid.field == "messages" => Invalid { field: "contents".into(), ..invalid },
-        _ => invalid,
-    };
-    ProxyError::new(ErrorKind::BadBody, named.to_string())
+    ProxyError::new(ErrorKind::BadBody, invalid.to_string())
 }
 
 /// The URL of media that `server` can't be given.
@@ -247,14 +235,8 @@ pub enum Translated {
 }
 
 impl Translation {
-    /// A translation of errors only: as a provider of `family` says them, to a client of `to`.
-    pub fn of_errors(family: Family, to: DialectId, head: ReplyHead) -> Self {
-        let from = match family {
-            Family::OpenAi => DialectId::Chat,
-            Family::Anthropic => DialectId::Messages,
-            Family::Gemini => DialectId::Gemini,
-            Family::Bedrock => DialectId::Converse,
-        };
+    /// A translation of errors only: as a provider of `from` writes them, for a client of `to`.
+    pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
         let (names, dropped) = (Arc::default(), Unsupported::default());
         Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
     }
@@ -276,7 +258,7 @@ impl Translation {
             let message = "the upstream compressed its reply, which was not asked for";
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
-        let error_type = parts.headers.get("x-amzn-errortype").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let error_headers = if parts.status.is_success() { HeaderMap::new() } else { parts.headers.clone() };
         self.settle_headers(&mut parts.headers);
         let wants_stream = self.head.mode != StreamMode::No;
         if parts.status.is_success() && streams && wants_stream {
@@ -294,7 +276,7 @@ impl Translation {
         let limit = if parts.status.is_success() { MAX_REPLY } else { MAX_ERROR };
         let bytes = collect(body, limit, reading).await?;
         if !parts.status.is_success() {
-            let bytes = with_error_type(bytes, error_type.as_deref());
+            let bytes = self.source().with_error_type(&error_headers, &bytes).map_or(bytes, Bytes::from);
             let mut failure = self.source().read_error(parts.status.as_u16(), &bytes);
             if parts.status.is_redirection() {
                 // It leads to the provider's place, in the provider's dialect.
@@ -364,9 +346,9 @@ impl Translation {
     fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &ReadLimits) -> Translated {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-        let name = request_id_header(self.to);
+        let name = self.to.dialect().request_id_header();
         let id = id_of(name).unwrap_or(&reading.request_id).to_owned();
-        let status = self.to.dialect().write_error(failure, &id, &mut out);
+        let status = self.to.dialect().write_error(failure, Some(&id), &mut out);
         parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = &mut parts.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -376,8 +358,8 @@ impl Translation {
         if let Some(seconds) = failure.retry_after {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
         }
-        if self.to == DialectId::Converse {
-            headers.insert("x-amzn-errortype", HeaderValue::from_static(failure.class.bedrock()));
+        if let Some((name, value)) = self.to.dialect().error_type_header(failure.class) {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         Translated::Whole(Response::from_parts(parts, out.into()), Totals::default())
     }
@@ -387,19 +369,16 @@ impl Translation {
         headers::from_provider(headers);
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::LOCATION);
-        headers.remove("x-amzn-errortype");
-        let (from, to) = (request_id_header(self.from), request_id_header(self.to));
+        if let Some((name, _)) = self.from.dialect().error_type_header(ErrorClass::Internal) {
+            headers.remove(name);
+        }
+        let (from, to) = (self.from.dialect().request_id_header(), self.to.dialect().request_id_header());
         if from != to
             && let Some(id) = headers.remove(from)
         {
             headers.insert(to, id);
         }
-        let media = match (self.to, self.head.mode) {
-            (_, StreamMode::No | StreamMode::JsonArray) => "application/json",
-            (_, StreamMode::Sse) => "text/event-stream; charset=utf-8",
-            (_, StreamMode::EventStream) => "application/vnd.amazon.eventstream",
-        };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.head.mode.content_type()));
         if self.head.mode != StreamMode::No {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
@@ -413,29 +392,6 @@ fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
     {
         headers.insert(DROPPED, names);
     }
-}
-
-/// Where a dialect's replies carry their request id.
-const fn request_id_header(dialect: DialectId) -> &'static str {
-    match dialect {
-        DialectId::Messages => "request-id",
-        DialectId::Converse => "x-amzn-requestid",
-        DialectId::Chat | DialectId::Responses | DialectId::Gemini => "x-request-id",
-    }
-}
-
-/// Bedrock says an error's type in a header; decoders see bodies only.
-fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
-    let Some(kind) = error_type else { return body };
-    let whole = body.clone();
-    let Ok(top) = TopLevel::scan(&whole) else { return body };
-    if top.contains("__type") {
-        return body;
-    }
-    let kind = kind.split(':').next().unwrap_or_default().to_owned();
-    let mut splice = crate::stream::Splice::new(&top);
-    splice.set_str("__type", &kind);
-    splice.apply(&body)
 }
 
 /// Reads a whole reply.
@@ -467,14 +423,7 @@ pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Read
     }
 }
 
-/// Headers of a client's own dialect: they mean nothing, or something else, to another provider.
-pub fn is_of_a_dialect(name: &HeaderName) -> bool {
-    const PREFIXES: [&str; 7] = ["anthropic-", "openai-", "x-goog-", "x-amz-", "x-amzn-", "amz-", "x-stainless-"];
-    PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-        || matches!(*name, header::ACCEPT | header::USER_AGENT)
-}
-
-/// The dialect family of a translated reply, for errors that are added to it.
-pub fn form(family: Family, mode: StreamMode, reading: &ReadLimits) -> RelayForm {
-    RelayForm { family, mode, unwrap: None, idle: reading.idle, deadline: reading.deadline }
+/// The dialect of a translated reply, for errors that are added to it.
+pub fn form(dialect: DialectId, mode: StreamMode, reading: &ReadLimits) -> RelayForm {
+    RelayForm { dialect, mode, unwrap: None, idle: reading.idle, deadline: reading.deadline }
 }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{HeaderEdits, UnavailableReason};
 use crate::{
-    dialect::{Endpoint, Family},
+    dialect::{DialectId, Endpoint},
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{AwsKeys, CredentialError, Pool, Token, credentials::Handle},
@@ -103,7 +103,7 @@ pub struct AiBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
     /// Whose dialect the first target speaks: settles what a request leaves open.
-    pub family: Family,
+    pub dialect: DialectId,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
     /// Refuse what can't be carried to a target's dialect, instead of leaving it out.
@@ -117,12 +117,12 @@ impl AiBackend {
     /// A backend of these groups, none of them empty.
     pub fn new(
         name: Arc<str>,
-        family: Family,
+        dialect: DialectId,
         groups: Vec<Vec<Target>>,
         strict: bool,
         routes: Vec<(String, Endpoint)>,
     ) -> Self {
-        Self { name, family, groups, strict, routes, cursor: AtomicUsize::new(0) }
+        Self { name, dialect, groups, strict, routes, cursor: AtomicUsize::new(0) }
     }
 
     /// The order in which targets are tried: group by group, each begun at the next target in turn. Gives group,

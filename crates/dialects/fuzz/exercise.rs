@@ -121,7 +121,7 @@ pub fn reply(from: DialectId, body: &[u8]) {
         let failure = from.dialect().read_error(status, body);
         for to in DialectId::ALL {
             let mut out = Vec::new();
-            let status = to.dialect().write_error(&failure, "req-1", &mut out);
+            let status = to.dialect().write_error(&failure, Some("req-1"), &mut out);
             assert!((400..600).contains(&status), "{to:?}: an error of status {status}");
             assert!(TopLevel::scan(&out).is_ok(), "{to:?}: {}", String::from_utf8_lossy(&out));
         }

@@ -75,7 +75,7 @@ pub fn errors(folder: &str, codec: &dyn Dialect) {
         let (status, body) = input.split_once('\n').unwrap_or((input, ""));
         let failure = codec.read_error(status.parse().unwrap(), body.as_bytes());
         let mut out = Vec::new();
-        let status = codec.write_error(&failure, "req-1", &mut out);
+        let status = codec.write_error(&failure, Some("req-1"), &mut out);
         vec![("canonical", format!("{failure:#?}")), ("output", format!("{status}\n{}", pretty(&out)))]
     });
 }

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
 use self::text_meter::TextMeter;
-use super::{Family, Usage, anthropic, classify::StreamMode, gemini::usage as gemini, openai};
+use super::{Dialect, DialectId, Progress, Usage, classify::StreamMode};
 use crate::{
     conversation::Unsupported,
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
@@ -27,11 +27,6 @@ const MAX_KEPT: usize = 64 * 1024;
 
 /// Both `"usage"` and `"usageMetadata"` begin so.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage"));
-
-const OPENAI_KEYS: &[&str] = &["usage", "model"];
-const GEMINI_KEYS: &[&str] = &["usageMetadata", "modelVersion"];
-/// Converse names no model in its reply.
-const BEDROCK_KEYS: &[&str] = &["usage"];
 
 /// What a finished or abandoned reply has told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +45,7 @@ pub struct Totals {
 
 /// Watches one reply.
 pub struct ReplyObserver {
-    family: Family,
+    dialect: &'static dyn Dialect,
     view: View,
 }
 
@@ -74,7 +69,7 @@ enum Reader {
 }
 
 struct Seen {
-    family: Family,
+    dialect: &'static dyn Dialect,
     totals: Totals,
     /// The last event that may hold usage, not read yet; empty if there is none.
     usage: Vec<u8>,
@@ -109,7 +104,7 @@ enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyForm<'a> {
     /// The dialect the provider answers in.
-    pub family: Family,
+    pub dialect: DialectId,
     /// `Content-Type`.
     pub content_type: &'a [u8],
     /// Whether there is a `Content-Encoding`: then the bytes can't be read.
@@ -123,6 +118,7 @@ impl ReplyObserver {
     pub fn new(form: ReplyForm<'_>) -> Self {
         let starts =
             |prefix: &[u8]| form.content_type.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
+        let dialect = form.dialect.dialect();
         let view = if form.encoded {
             View::Blind
         } else if starts(b"text/event-stream") {
@@ -132,7 +128,7 @@ impl ReplyObserver {
                 Reader::Watch(SseDecoder::new(MAX_EVENT_BYTES))
             };
             let seen = Seen {
-                family: form.family,
+                dialect,
                 totals: Totals::default(),
                 usage: Vec::new(),
                 text: TextMeter::default(),
@@ -142,17 +138,13 @@ impl ReplyObserver {
             };
             View::Sse(Box::new(Stream { reader, seen }))
         } else if starts(b"application/vnd.amazon.eventstream") {
-            View::Aws(Box::default())
+            View::Aws(Box::new(aws::AwsStream::new(dialect)))
         } else if starts(b"application/json") {
-            View::Json(Box::new(JsonTap::new(match form.family {
-                Family::OpenAi | Family::Anthropic => OPENAI_KEYS,
-                Family::Gemini => GEMINI_KEYS,
-                Family::Bedrock => BEDROCK_KEYS,
-            })))
+            View::Json(Box::new(JsonTap::new(dialect.reply_keys())))
         } else {
             View::Blind
         };
-        Self { family: form.family, view }
+        Self { dialect, view }
     }
 
     /// Looks at `frame` and gives what to forward now: the frame itself, unless a part of it is to be dropped.
@@ -217,7 +209,7 @@ impl ReplyObserver {
         match &mut self.view {
             View::Blind => Totals::default(),
             View::Json(tap) => Totals {
-                usage: tap.value(0).and_then(|raw| Usage::parse(self.family, raw)).unwrap_or_default(),
+                usage: tap.value(0).and_then(|raw| self.dialect.read_usage(raw)).map(Usage::from).unwrap_or_default(),
                 model: tap.value(1).and_then(|raw| serde_json::from_slice(raw).ok()),
                 ..Totals::default()
             },
@@ -237,8 +229,7 @@ impl Seen {
         self.text.event(data);
         let usage = has_usage(data);
         if usage {
-            // Anthropic's usage comes in two halves, in the first event and near the end; elsewhere the last counts.
-            if self.family == Family::Anthropic || data.len() > MAX_KEPT {
+            if self.dialect.has_partial_usage() || data.len() > MAX_KEPT {
                 self.read(data);
             } else {
                 self.usage.clear();
@@ -247,7 +238,7 @@ impl Seen {
         }
         if let Some(kept) = self.tail.get_mut(self.events % TAIL_EVENTS) {
             kept.data.clear();
-            kept.judged = (data.len() > MAX_KEPT).then(|| verdict(self.family, data));
+            kept.judged = (data.len() > MAX_KEPT).then(|| verdict(self.dialect, data));
             // Half an object at the very end: whatever it was, there was more of it.
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
@@ -264,21 +255,14 @@ impl Seen {
     /// Whether the client gets this event.
     fn keep(&mut self, event: &Event<'_>) -> bool {
         let usage = self.event(event);
-        !(usage && openai::Chunk::parse(event.data).is_some_and(|c| c.is_usage_only()))
+        !(usage && self.dialect.read_progress(None, event.data).is_some_and(|progress| progress.usage_only))
     }
 
     fn read(&mut self, data: &[u8]) {
-        let (model, usage) = match self.family {
-            Family::OpenAi => openai::Chunk::parse(data).map(|c| (c.model().map(str::to_owned), c.usage())),
-            Family::Anthropic => anthropic::Event::parse(data).map(anthropic::Event::read),
-            Family::Gemini => gemini::Chunk::parse(data).map(|c| (c.model().map(str::to_owned), c.usage())),
-            // Its streams are no server-sent events.
-            Family::Bedrock => None,
-        }
-        .unwrap_or_default();
+        let Some(Progress { model, usage, .. }) = self.dialect.read_progress(None, data) else { return };
         self.totals.model = self.totals.model.take().or(model);
         if let Some(usage) = usage {
-            self.totals.usage.update(usage);
+            self.totals.usage.update(usage.into());
         }
     }
 
@@ -290,11 +274,7 @@ impl Seen {
         }
         if self.totals.model.is_none() {
             let tail = std::mem::take(&mut self.tail);
-            let named = tail.iter().find_map(|kept| match self.family {
-                Family::OpenAi => openai::Chunk::parse(&kept.data)?.model().map(str::to_owned),
-                Family::Gemini => gemini::Chunk::parse(&kept.data)?.model().map(str::to_owned),
-                Family::Anthropic | Family::Bedrock => None,
-            });
+            let named = tail.iter().find_map(|kept| self.dialect.read_progress(None, &kept.data)?.model);
             (self.totals.model, self.tail) = (named, tail);
         }
         self.totals.text = Some(self.text.bytes());
@@ -302,7 +282,7 @@ impl Seen {
     }
 
     fn may_end(&self) -> bool {
-        let verdict = |kept: &Kept| kept.judged.unwrap_or_else(|| verdict(self.family, &kept.data));
+        let verdict = |kept: &Kept| kept.judged.unwrap_or_else(|| verdict(self.dialect, &kept.data));
         let last = self.events.checked_sub(1).and_then(|n| self.tail.get(n % TAIL_EVENTS));
         // Not even a beginning: no provider answers so.
         if !self.begun {
@@ -314,19 +294,13 @@ impl Seen {
 }
 
 /// What this event says about the end of its stream.
-fn verdict(family: Family, data: &[u8]) -> Verdict {
+fn verdict(dialect: &dyn Dialect, data: &[u8]) -> Verdict {
     if data.starts_with(b"[DONE]") {
         return Verdict::Closes;
     }
-    let closes = match family {
-        Family::OpenAi => openai::Chunk::parse(data).filter(openai::Chunk::is_known).map(|c| c.is_terminal()),
-        Family::Anthropic => anthropic::Event::parse(data).filter(anthropic::Event::is_known).map(|e| e.is_terminal()),
-        Family::Gemini => gemini::Chunk::parse(data).filter(gemini::Chunk::is_known).map(|c| c.is_terminal()),
-        Family::Bedrock => None,
-    };
-    match closes {
-        Some(true) => Verdict::Closes,
-        Some(false) => Verdict::Goes,
+    match dialect.read_progress(None, data) {
+        Some(progress) if progress.ends => Verdict::Closes,
+        Some(_) => Verdict::Goes,
         None => Verdict::Unknown,
     }
 }

@@ -259,12 +259,8 @@ impl Sink {
     /// A message of type `error` of an AWS event stream, which has no payload.
     fn fail(&mut self, code: &[u8], message: &[u8]) {
         self.event(Event::Error(Failure {
-            status: 500,
-            class: ErrorClass::Internal,
             code: Some(String::from_utf8_lossy(code)),
-            message: String::from_utf8_lossy(message),
-            param: None,
-            retry_after: None,
+            ..Failure::new(500, ErrorClass::Internal, String::from_utf8_lossy(message))
         }));
     }
 

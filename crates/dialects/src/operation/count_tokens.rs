@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Answer, BYTES_PER_TOKEN, Back as AnyBack, Lookup, Refused, Said, Sent, To, not_understood, sent};
 use crate::{
     conversation::{Content, Failure, Invalid, Names, Part, Request, Source, Text, Unsupported},
-    dialect::{BedrockVerb, Destination, DialectId, Endpoint, Family, GeminiVerb, ModelFacts, Server, Usage},
+    dialect::{BedrockVerb, Destination, DialectId, Endpoint, GeminiVerb, ModelFacts, Server, Usage},
     stream::{
         TopLevel,
         json::{Member, ObjectWriter},
@@ -148,14 +148,14 @@ fn ask(
     let mut body = Vec::with_capacity(written.len() + 64);
     let mut out = ObjectWriter::begin(&mut body);
     let named = || Some(model.to_owned());
-    let (endpoint, family) = match server {
+    let (endpoint, dialect) = match server {
         Server::Anthropic | Server::VertexClaude => {
             out.field("model", model);
             if server == Server::VertexClaude {
                 out.field("anthropic_version", VERTEX_VERSION);
             }
             copy(&top, |name| MESSAGES.contains(&name), &mut out);
-            (Endpoint::CountMessageTokens, Family::Anthropic)
+            (Endpoint::CountMessageTokens, DialectId::Messages)
         }
         Server::AiStudio => {
             // Only in there it counts instructions and tools.
@@ -163,11 +163,11 @@ fn ask(
             whole.field("model", &format!("models/{model}"));
             copy(&top, |_| true, &mut whole);
             whole.end();
-            (Endpoint::Gemini(GeminiVerb::CountTokens, named()), Family::Gemini)
+            (Endpoint::Gemini(GeminiVerb::CountTokens, named()), DialectId::Gemini)
         }
         Server::Vertex => {
             copy(&top, |name| VERTEX.contains(&name), &mut out);
-            (Endpoint::Gemini(GeminiVerb::CountTokens, named()), Family::Gemini)
+            (Endpoint::Gemini(GeminiVerb::CountTokens, named()), DialectId::Gemini)
         }
         Server::Bedrock => {
             let mut input = out.object("input");
@@ -175,15 +175,15 @@ fn ask(
             copy(&top, |name| CONVERSE.contains(&name), &mut converse);
             converse.end();
             input.end();
-            (Endpoint::Bedrock(BedrockVerb::CountTokens, named()), Family::Bedrock)
+            (Endpoint::Bedrock(BedrockVerb::CountTokens, named()), DialectId::Converse)
         }
         _ => {
             copy(&top, |name| RESPONSES.contains(&name), &mut out);
-            (Endpoint::ResponseResource("input_tokens".to_owned()), Family::OpenAi)
+            (Endpoint::ResponseResource("input_tokens".to_owned()), DialectId::Chat)
         }
     };
     out.end();
-    Ok(sent(endpoint, family, model, body))
+    Ok(sent(endpoint, dialect, model, body))
 }
 
 /// Copies the members whose names are wanted.

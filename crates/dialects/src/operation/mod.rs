@@ -16,8 +16,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    conversation::{ErrorClass, Failure, Invalid, Unsupported},
-    dialect::{ApiRequest, BedrockVerb, Endpoint, Family, GeminiVerb, Server, StreamMode, Usage},
+    conversation::{Failure, Invalid, Unsupported},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, GeminiVerb, Server, StreamMode, Usage},
     stream::TopLevel,
 };
 
@@ -107,7 +107,7 @@ enum Back {
 }
 
 impl Lookup {
-    /// Whether `endpoint` is translated here. Lists of models are another matter: every family has them, so they have
+    /// Whether `endpoint` is translated here. Lists of models are another matter: every dialect has them, so they have
     /// [`models::lookup`].
     pub const fn is_for(endpoint: &Endpoint) -> bool {
         matches!(
@@ -157,21 +157,14 @@ impl Lookup {
 }
 
 /// A request with a body, of which the reply comes in one piece.
-fn sent(endpoint: Endpoint, family: Family, model: &str, body: Vec<u8>) -> Sent {
-    let ask = ApiRequest { endpoint, family, model: Some(model.to_owned()), stream: StreamMode::No };
+fn sent(endpoint: Endpoint, dialect: DialectId, model: &str, body: Vec<u8>) -> Sent {
+    let ask = ApiRequest { endpoint, dialect, model: Some(model.to_owned()), stream: StreamMode::No };
     Sent { ask, query: None, body: body.into() }
 }
 
 /// The error for a reply that is not what was asked for.
 fn not_understood(message: impl Into<Cow<'static, str>>) -> Failure<'static> {
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: message.into(),
-        param: None,
-        retry_after: None,
-    }
+    Failure::bad_gateway(message)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Answer, Back as AnyBack, Lookup, Refused, Said, Sent, not_understood};
 use crate::{
     conversation::{Failure, Text, Unsupported},
-    dialect::{ApiRequest, Endpoint, Family, RequestHead, StreamMode, Usage},
+    dialect::{ApiRequest, DialectId, Endpoint, StreamMode, Usage},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -28,8 +28,8 @@ pub struct Model {
 pub enum Source {
     /// The Backends name all there are.
     Known,
-    /// A provider of this family, with this key; what it lists stands beside what the Backends name.
-    Provider(Family, &'static str),
+    /// A provider of this dialect, with this key; what it lists stands beside what the Backends name.
+    Provider(DialectId, &'static str),
 }
 
 /// How a list is written.
@@ -46,37 +46,14 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The shape that a client of `family` reads, which asked for `path`.
-    pub fn of(family: Family, path: &str) -> Self {
-        match family {
-            Family::OpenAi | Family::Bedrock => Self::OpenAi,
-            Family::Anthropic => Self::Anthropic,
-            Family::Gemini if path.contains("/publishers/") => Self::Vertex,
-            Family::Gemini => Self::Gemini,
+    /// The shape that a client of `dialect` reads, which asked for `path`.
+    pub fn of(dialect: DialectId, path: &str) -> Self {
+        match dialect {
+            DialectId::Chat | DialectId::Responses | DialectId::Converse => Self::OpenAi,
+            DialectId::Messages => Self::Anthropic,
+            DialectId::Gemini if path.contains("/publishers/") => Self::Vertex,
+            DialectId::Gemini => Self::Gemini,
         }
-    }
-}
-
-/// The family of a client that asks for models: every family does it at a path that ends alike, so the way in which the
-/// client shows its key tells, and last the backend.
-pub fn family(request: &RequestHead<'_>) -> Family {
-    let has = |name| request.headers.contains_key(name);
-    let bearer =
-        |value: &http::HeaderValue| value.as_bytes().get(..7).is_some_and(|b| b.eq_ignore_ascii_case(b"bearer "));
-    let google = ["/v1beta", "/publishers/"].iter().any(|part| request.path.contains(part))
-        || request.query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key=")));
-    if has("anthropic-version") {
-        Family::Anthropic
-    } else if has("x-goog-api-key") || google {
-        Family::Gemini
-    } else if has("api-key") || request.headers.get(http::header::AUTHORIZATION).is_some_and(bearer) {
-        Family::OpenAi
-    } else if has("x-api-key") {
-        Family::Anthropic
-    } else if request.backend == Family::Bedrock {
-        Family::OpenAi
-    } else {
-        request.backend
     }
 }
 
@@ -100,15 +77,15 @@ pub fn lookup(one: Option<&str>, shape: Shape, mut known: Vec<Model>, source: So
         known.retain(|model| model.id == id);
     }
     match source {
-        Source::Provider(family, _) if one.is_none() || known.is_empty() => {
-            let query = match family {
+        Source::Provider(dialect, _) if one.is_none() || known.is_empty() => {
+            let query = match dialect {
                 _ if one.is_some() => None,
-                Family::Anthropic => Some("limit=1000"),
-                Family::Gemini => Some("pageSize=1000"),
-                Family::OpenAi | Family::Bedrock => None,
+                DialectId::Messages => Some("limit=1000"),
+                DialectId::Gemini => Some("pageSize=1000"),
+                DialectId::Chat | DialectId::Responses | DialectId::Converse => None,
             };
             let endpoint = Endpoint::Models(one.map(str::to_owned));
-            let ask = ApiRequest { endpoint, family, model: None, stream: StreamMode::No };
+            let ask = ApiRequest { endpoint, dialect, model: None, stream: StreamMode::No };
             asks.push(Sent { ask, query, body: bytes::Bytes::new() });
         }
         _ => {

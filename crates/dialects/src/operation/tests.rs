@@ -6,6 +6,7 @@ use super::{
     models::{Model, Shape, Source},
     *,
 };
+use crate::conversation::ErrorClass;
 
 const EMBED: Endpoint = Endpoint::Gemini(GeminiVerb::Embed, None);
 const BATCH: Endpoint = Endpoint::Gemini(GeminiVerb::BatchEmbed, None);
@@ -15,8 +16,8 @@ const BEDROCK_COUNT: Endpoint = Endpoint::Bedrock(BedrockVerb::CountTokens, None
 
 fn read(endpoint: &Endpoint, body: &Value, server: Server, model: &str) -> Result<Lookup, Refused> {
     let body = body.to_string();
-    let family = endpoint.family().unwrap();
-    let ask = ApiRequest { endpoint: endpoint.clone(), family, model: Some(model.into()), stream: StreamMode::No };
+    let dialect = endpoint.owner().unwrap();
+    let ask = ApiRequest { endpoint: endpoint.clone(), dialect, model: Some(model.into()), stream: StreamMode::No };
     let to = To { server, model: Some(model), has_paths: true };
     Lookup::read(&ask, &TopLevel::scan(body.as_bytes()).unwrap(), &to)
 }
@@ -471,7 +472,7 @@ fn a_path_for_everything_is_never_asked_for_a_count() {
     let body = messages().to_string();
     let ask = ApiRequest {
         endpoint: Endpoint::CountMessageTokens,
-        family: Family::Anthropic,
+        dialect: DialectId::Messages,
         model: None,
         stream: StreamMode::No,
     };
@@ -517,7 +518,8 @@ fn one_model_is_told_or_unknown() {
     let one = |id| models::lookup(Some(id), Shape::OpenAi, known(&["a", "b"]), Source::Known);
     assert_eq!(told(one("b").unwrap(), &[]).0["id"], "b");
     assert_eq!(one("c").unwrap_err(), Refused::UnknownModel("c".into()));
-    let asked = |id| models::lookup(Some(id), Shape::OpenAi, known(&["a"]), Source::Provider(Family::Gemini, "gemini"));
+    let asked =
+        |id| models::lookup(Some(id), Shape::OpenAi, known(&["a"]), Source::Provider(DialectId::Gemini, "gemini"));
     assert!(asked("a").unwrap().asks.is_empty(), "the Backends name it");
     let lookup = asked("g").unwrap();
     assert_eq!(lookup.asks[0].ask.endpoint, Endpoint::Models(Some("g".into())));
@@ -527,17 +529,25 @@ fn one_model_is_told_or_unknown() {
 
 #[test]
 fn lists_of_other_families_are_rewritten() {
-    for (family, query, reply) in [
-        (Family::OpenAi, None, json!({"object": "list", "data": [{"id": "x/y"}, {"id": "a"}]})),
-        (Family::Anthropic, Some("limit=1000"), json!({"data": [{"type": "model", "id": "x/y", "display_name": "X"}]})),
-        (Family::Gemini, Some("pageSize=1000"), json!({"models": [{"name": "models/y", "version": "1"}]})),
-        (Family::Gemini, Some("pageSize=1000"), json!({"publisherModels": [{"name": "publishers/google/models/y"}]})),
+    for (dialect, query, reply) in [
+        (DialectId::Chat, None, json!({"object": "list", "data": [{"id": "x/y"}, {"id": "a"}]})),
+        (
+            DialectId::Messages,
+            Some("limit=1000"),
+            json!({"data": [{"type": "model", "id": "x/y", "display_name": "X"}]}),
+        ),
+        (DialectId::Gemini, Some("pageSize=1000"), json!({"models": [{"name": "models/y", "version": "1"}]})),
+        (
+            DialectId::Gemini,
+            Some("pageSize=1000"),
+            json!({"publisherModels": [{"name": "publishers/google/models/y"}]}),
+        ),
     ] {
-        let lookup = models::lookup(None, Shape::OpenAi, known(&["a"]), Source::Provider(family, "p")).unwrap();
+        let lookup = models::lookup(None, Shape::OpenAi, known(&["a"]), Source::Provider(dialect, "p")).unwrap();
         assert_eq!(lookup.asks.iter().map(|sent| sent.query).collect::<Vec<_>>(), [query]);
         let (body, _) = told(lookup, std::slice::from_ref(&reply));
         let ids: Vec<&str> = body["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
-        let other = if family == Family::Gemini { "y" } else { "x/y" };
+        let other = if dialect == DialectId::Gemini { "y" } else { "x/y" };
         assert_eq!(ids, ["a", other], "{reply}");
         assert_eq!(body["data"][1]["owned_by"], "p");
     }
@@ -546,15 +556,15 @@ fn lists_of_other_families_are_rewritten() {
 #[test]
 fn a_client_that_lists_models_is_known_by_its_key() {
     for (path, query, header, backend, expected) in [
-        ("/x/v1/models", None, Some("anthropic-version"), Family::OpenAi, Family::Anthropic),
-        ("/x/v1/models", None, Some("x-api-key"), Family::OpenAi, Family::Anthropic),
-        ("/x/v1/models", None, Some("authorization"), Family::Anthropic, Family::OpenAi),
-        ("/x/openai/models", None, Some("api-key"), Family::Gemini, Family::OpenAi),
-        ("/x/v1/models", None, Some("x-goog-api-key"), Family::OpenAi, Family::Gemini),
-        ("/x/v1beta/models", None, None, Family::OpenAi, Family::Gemini),
-        ("/x/v1/models", Some("key=k"), None, Family::OpenAi, Family::Gemini),
-        ("/x/v1/models", None, None, Family::Anthropic, Family::Anthropic),
-        ("/x/v1/models", None, None, Family::Bedrock, Family::OpenAi),
+        ("/x/v1/models", None, Some("anthropic-version"), DialectId::Chat, DialectId::Messages),
+        ("/x/v1/models", None, Some("x-api-key"), DialectId::Chat, DialectId::Messages),
+        ("/x/v1/models", None, Some("authorization"), DialectId::Messages, DialectId::Chat),
+        ("/x/openai/models", None, Some("api-key"), DialectId::Gemini, DialectId::Chat),
+        ("/x/v1/models", None, Some("x-goog-api-key"), DialectId::Chat, DialectId::Gemini),
+        ("/x/v1beta/models", None, None, DialectId::Chat, DialectId::Gemini),
+        ("/x/v1/models", Some("key=k"), None, DialectId::Chat, DialectId::Gemini),
+        ("/x/v1/models", None, None, DialectId::Messages, DialectId::Messages),
+        ("/x/v1/models", None, None, DialectId::Converse, DialectId::Chat),
     ] {
         let mut headers = http::HeaderMap::new();
         if let Some(name) = header {
@@ -570,6 +580,6 @@ fn a_client_that_lists_models_is_known_by_its_key() {
             backend,
             route_streams: false,
         };
-        assert_eq!(request.ask(None).unwrap().family, expected, "{path} {header:?} {backend:?}");
+        assert_eq!(request.classify(None).unwrap().dialect, expected, "{path} {header:?} {backend:?}");
     }
 }

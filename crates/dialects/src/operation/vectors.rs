@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conversation::{Failure, Invalid, Text},
-    dialect::{BedrockVerb, Endpoint, Family, GeminiVerb, Server},
+    dialect::{BedrockVerb, DialectId, Endpoint, GeminiVerb, Server},
     stream::json::{ObjectWriter, write_value},
 };
 
@@ -31,7 +31,7 @@ pub(super) fn asks(wanted: &mut Wanted<'_>, server: Server, model: &str) -> Resu
     match server {
         Server::OpenAi | Server::Azure | Server::Mistral | Server::DeepSeek | Server::Compatible => {
             drop_hints(wanted, true);
-            Ok(vec![sent(Endpoint::Embeddings, Family::OpenAi, model, openai(wanted, server, model))])
+            Ok(vec![sent(Endpoint::Embeddings, DialectId::Chat, model, openai(wanted, server, model))])
         }
         Server::AiStudio => Ok(studio(wanted, model)),
         Server::Vertex if lower.contains("gemini-embedding-001") => Ok(predict(wanted, model, 1)),
@@ -73,7 +73,7 @@ fn openai(wanted: &Wanted<'_>, server: Server, model: &str) -> Vec<u8> {
 }
 
 fn gemini(verb: GeminiVerb, model: &str, body: Vec<u8>) -> Sent {
-    sent(Endpoint::Gemini(verb, Some(model.to_owned())), Family::Gemini, model, body)
+    sent(Endpoint::Gemini(verb, Some(model.to_owned())), DialectId::Gemini, model, body)
 }
 
 fn write_content(text: &Text<'_>, request: &mut ObjectWriter<'_>) {
@@ -170,7 +170,7 @@ fn predict(wanted: &Wanted<'_>, model: &str, most: usize) -> Vec<Sent> {
 }
 
 fn invoke(model: &str, body: Vec<u8>) -> Sent {
-    sent(Endpoint::Bedrock(BedrockVerb::Invoke, Some(model.to_owned())), Family::Bedrock, model, body)
+    sent(Endpoint::Bedrock(BedrockVerb::Invoke, Some(model.to_owned())), DialectId::Converse, model, body)
 }
 
 /// Titan, which takes one text at a time. Its first generation has one length only.

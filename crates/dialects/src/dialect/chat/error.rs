@@ -43,7 +43,7 @@ struct WireDetail<'a> {
 
 /// Reads the body of an error. `status` 200 stands for an error in a reply or a stream that had begun well: the body then
 /// says the status, if anything does.
-pub(crate) fn read(status: u16, body: &[u8]) -> Failure<'_> {
+pub(in crate::dialect) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let wire = std::str::from_utf8(body).ok().and_then(parse);
     let found = wire.as_ref().map(Found::of).unwrap_or_default();
     let status = if (400..600).contains(&status) { status } else { found.status() };
@@ -55,7 +55,7 @@ pub(crate) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     // A number repeats the status (vLLM, Azure).
     let code = found.code.filter(|code| !(code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit())));
     let code = code.or(too_long.then_some(Cow::Borrowed(TOO_LONG)));
-    Failure { status, class, code, message, param: found.param, retry_after: None }
+    Failure { code, param: found.param, ..Failure::new(status, class, message) }
 }
 
 /// The first object of the body.
@@ -167,11 +167,11 @@ fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `{"error": ...}`; the status that belongs to it.
-pub(crate) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
+pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut top = ObjectWriter::begin(out);
     let mut error = top.object("error");
     error.field("message", &failure.message);
-    error.field("type", failure.class.openai());
+    error.field("type", error_type(failure.class));
     error.field("param", &failure.param);
     error.field("code", &code(failure));
     error.end();
@@ -184,8 +184,9 @@ pub(crate) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
 }
 
 /// The stable word: OpenAI's own where clients act on it, else what the provider said.
-pub(crate) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
+pub(in crate::dialect) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
     match failure.class {
+        _ if failure.by_gateway => failure.code.as_deref(),
         ErrorClass::Authentication => Some("invalid_api_key"),
         ErrorClass::Quota => Some("insufficient_quota"),
         ErrorClass::RateLimit => Some("rate_limit_exceeded"),
@@ -194,5 +195,20 @@ pub(crate) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
         ErrorClass::TooLarge => Some("request_too_large"),
         ErrorClass::NotFound => failure.code.as_deref().or(Some("model_not_found")),
         _ => failure.code.as_deref(),
+    }
+}
+
+/// OpenAI's `error.type`.
+const fn error_type(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::InvalidRequest | ErrorClass::NotFound | ErrorClass::TooLarge | ErrorClass::NotImplemented => {
+            "invalid_request_error"
+        }
+        ErrorClass::Authentication => "authentication_error",
+        ErrorClass::Permission => "permission_error",
+        ErrorClass::Quota => "insufficient_quota",
+        ErrorClass::RateLimit => "rate_limit_error",
+        ErrorClass::Timeout => "timeout",
+        ErrorClass::Internal | ErrorClass::BadGateway | ErrorClass::Unavailable => "server_error",
     }
 }

@@ -112,7 +112,7 @@ impl ReadEvents for Reader {
 impl Reader {
     fn chunk(&mut self, wire: WireReply<'_>, sink: Sink<'_>) {
         let choices = wire.choices.unwrap_or_default();
-        let usage = wire.usage.map(wire::usage).unwrap_or_default();
+        let usage = wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
         if !self.started {
             // Azure begins with a chunk about its filters that says nothing else.

@@ -1,79 +1,73 @@
-//! OpenAI's dialects: Chat Completions, Completions, Responses, embeddings, moderations.
+//! Token counts and the end of a stream. The counts of Responses are read here too: servers of either dialect use the
+//! other's names.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::dialect::{Endpoint, Usage};
+use crate::{
+    conversation::TokenUsage,
+    dialect::{Progress, fields},
+};
 
-/// The endpoint that the last segments of `path` name.
-pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
-    let path = path.trim_end_matches('/');
-    if let Some((_, rest)) = path.rsplit_once("/responses/") {
-        return (!rest.is_empty()).then(|| Endpoint::ResponseResource(rest.to_owned()));
-    }
-    let (before, last) = path.rsplit_once('/')?;
-    match last {
-        "completions" if before.ends_with("/chat") => Some(Endpoint::ChatCompletions),
-        "completions" => Some(Endpoint::Completions),
-        "responses" => Some(Endpoint::Responses),
-        "embeddings" => Some(Endpoint::Embeddings),
-        "moderations" => Some(Endpoint::Moderations),
-        _ => None,
-    }
-}
-
-/// The path of `endpoint` below the API's base (`/v1`), if OpenAI has it.
-pub fn path(endpoint: &Endpoint) -> Option<&'static str> {
-    match endpoint {
-        Endpoint::ChatCompletions => Some("/chat/completions"),
-        Endpoint::Completions => Some("/completions"),
-        Endpoint::Responses => Some("/responses"),
-        Endpoint::Embeddings => Some("/embeddings"),
-        Endpoint::Moderations => Some("/moderations"),
-        Endpoint::Models(None) => Some("/models"),
-        _ => None,
-    }
-}
-
-/// `usage` of Chat Completions, Completions and embeddings; `input_tokens` and `output_tokens` of Responses.
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "as the wire has them")]
-struct WireUsage {
+/// `usage` of Chat Completions, Completions, embeddings (`prompt_tokens`) and Responses (`input_tokens`), with
+/// `DeepSeek`'s words for the cache.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::dialect) struct WireUsage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    prompt_cache_hit_tokens: Option<u64>,
+    prompt_tokens_details: Option<Details>,
+    completion_tokens_details: Option<Details>,
+    input_tokens_details: Option<Details>,
+    output_tokens_details: Option<Details>,
 }
 
-/// Reads a `usage` value. `None` for `null` and for anything that is not understood.
-pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
-    let wire: WireUsage = serde_json::from_slice(raw).ok()?;
-    Some(Usage {
-        prompt: wire.prompt_tokens.or(wire.input_tokens),
-        completion: wire.completion_tokens.or(wire.output_tokens),
-    })
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
+struct Details {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+    reasoning_tokens: Option<u64>,
 }
 
-/// A stream event as far as the relay needs it: a Chat Completions chunk, or a Responses event.
+impl From<WireUsage> for TokenUsage {
+    fn from(wire: WireUsage) -> Self {
+        let input = wire.prompt_tokens_details.or(wire.input_tokens_details).unwrap_or_default();
+        let output = wire.completion_tokens_details.or(wire.output_tokens_details).unwrap_or_default();
+        Self {
+            input: wire.prompt_tokens.or(wire.input_tokens),
+            cached: input.cached_tokens.or(wire.prompt_cache_hit_tokens),
+            cache_write: input.cache_write_tokens,
+            output: wire.completion_tokens.or(wire.output_tokens),
+            reasoning: output.reasoning_tokens,
+        }
+    }
+}
+
+/// Reads a `usage` value; `None` where it states nothing. One count that is no number does not make the others wrong.
+pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
+    if raw == "null" {
+        return None;
+    }
+    let parse = |json: &str| serde_json::from_str::<Option<WireUsage>>(json).ok();
+    let repaired = || fields::repair(raw, &[], &|json| fields::wrong::<Option<WireUsage>>(json))?.mended();
+    let wire = parse(raw).or_else(|| parse(&repaired()?.0)).flatten()?;
+    Some(TokenUsage::from(wire)).filter(|usage| !usage.is_empty())
+}
+
+/// A chunk, as far as its usage and end matter.
 #[derive(Deserialize)]
-pub(crate) struct Chunk<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<std::borrow::Cow<'a, str>>,
+struct Chunk<'a> {
     #[serde(borrow)]
     model: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
-    usage: Option<&'a serde_json::value::RawValue>,
-    #[serde(borrow)]
-    response: Option<ResponseHead<'a>>,
+    usage: Option<&'a RawValue>,
     choices: Option<Vec<Choice>>,
     error: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct ResponseHead<'a> {
-    #[serde(borrow)]
-    model: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow)]
-    usage: Option<&'a serde_json::value::RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -81,39 +75,17 @@ struct Choice {
     finish_reason: Option<serde::de::IgnoredAny>,
 }
 
-impl Chunk<'_> {
-    pub(crate) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
-        serde_json::from_slice(data).ok()
+/// Reads a chunk. A stream ends with a finish reason, with the usage behind it, or with an error.
+pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
+    let Chunk { model, usage, choices, error } = serde_json::from_slice(data).ok()?;
+    if choices.is_none() && error.is_none() && usage.is_none() {
+        return None;
     }
-
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.model.as_deref().or(self.response.as_ref().and_then(|r| r.model.as_deref()))
-    }
-
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        let raw = self.usage.or(self.response.as_ref().and_then(|r| r.usage))?;
-        usage(raw.get().as_bytes())
-    }
-
-    /// A chunk that holds usage and nothing else: what `stream_options.include_usage` adds.
-    pub(crate) fn is_usage_only(&self) -> bool {
-        self.choices.as_ref().is_some_and(Vec::is_empty) && self.usage().is_some()
-    }
-
-    /// Whether this is an event of ours at all, and not just some JSON.
-    pub(crate) fn is_known(&self) -> bool {
-        self.choices.is_some() || self.kind.is_some() || self.error.is_some() || self.usage.is_some()
-    }
-
-    /// Whether the stream may end after this event: a finish reason, an error, or a closing Responses event.
-    pub(crate) fn is_terminal(&self) -> bool {
-        let finished = self.choices.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
-        let closed = self
-            .kind
-            .as_deref()
-            .is_some_and(|k| matches!(k, "response.completed" | "response.incomplete" | "response.failed" | "error"));
-        finished || closed || self.error.is_some() || self.is_usage_only()
-    }
+    let usage = usage.and_then(|raw| read(raw.get()));
+    let finished = choices.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
+    let usage_only = choices.as_ref().is_some_and(Vec::is_empty) && usage.is_some();
+    let ends = finished || usage_only || error.is_some();
+    Some(Progress { ends, usage, usage_only, model: model.map(std::borrow::Cow::into_owned) })
 }
 
 #[cfg(test)]
@@ -122,27 +94,21 @@ mod tests {
 
     #[test]
     fn usage_of_chat_and_responses() {
-        assert_eq!(
-            usage(br#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"new":{}}"#),
-            Some(Usage { prompt: Some(3), completion: Some(4) })
-        );
-        assert_eq!(
-            usage(br#"{"input_tokens":3,"output_tokens":4}"#),
-            Some(Usage { prompt: Some(3), completion: Some(4) })
-        );
-        assert_eq!(usage(b"null"), None);
-        assert_eq!(usage(br#"{"prompt_tokens":"3"}"#), None);
+        let counts = |raw: &str| read(raw).map(|usage| (usage.input, usage.output));
+        let expected = Some((Some(3), Some(4)));
+        assert_eq!(counts(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"new":{}}"#), expected);
+        assert_eq!(counts(r#"{"input_tokens":3,"output_tokens":4}"#), expected);
+        assert_eq!(counts("null"), None);
+        assert_eq!(counts(r#"{"prompt_tokens":"3"}"#), None);
     }
 
     #[test]
     fn chunks_tell_their_end() {
-        let terminal = |data: &str| Chunk::parse(data.as_bytes()).unwrap().is_terminal();
+        let terminal = |data: &str| read_progress(data.as_bytes()).unwrap().ends;
         assert!(!terminal(r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#));
         assert!(!terminal(r#"{"choices":[],"prompt_filter_results":[]}"#));
         assert!(terminal(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#));
         assert!(terminal(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#));
-        assert!(terminal(r#"{"type":"response.completed","response":{"model":"m"}}"#));
         assert!(terminal(r#"{"error":{"message":"boom"}}"#));
-        assert!(!terminal(r#"{"type":"response.output_text.delta","delta":"a"}"#));
     }
 }

@@ -9,14 +9,15 @@
 //! | `error` | reads and writes errors |
 //! | `wire`, `content`, `formats`, `schema` | what they share |
 
-pub(super) mod usage;
 mod content;
+pub mod endpoint;
 mod error;
 mod formats;
 mod reply;
 mod request;
 mod schema;
 mod stream;
+mod usage;
 #[cfg(test)]
 mod tests;
 mod thinking;
@@ -26,9 +27,12 @@ mod write_request;
 mod write_content;
 mod write_stream;
 
-use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{
+    BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
+    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -44,6 +48,52 @@ const ANSWER_TOOL: &str = "json_output";
 pub struct Converse;
 
 impl Dialect for Converse {
+    fn id(&self) -> DialectId {
+        DialectId::Converse
+    }
+
+    fn name(&self) -> &'static str {
+        "Bedrock Converse"
+    }
+
+    fn api(&self) -> &'static str {
+        "Bedrock"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, _request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(body)
+    }
+
+    fn classify(
+        &self,
+        request: &RequestHead<'_>,
+        endpoint: Endpoint,
+        by_path: bool,
+        body: Option<&TopLevel<'_>>,
+    ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
+        let Endpoint::Bedrock(verb, model) = endpoint else { return classify::by_body(endpoint, body) };
+        let (verb, stream) = endpoint::framing(request, verb, by_path);
+        Ok((Endpoint::Bedrock(verb, model.clone()), model, stream))
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["x-amz-", "x-amzn-", "amz-"]
+    }
+
+    fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode) {
+        let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
+        (Endpoint::Bedrock(verb, Some(model.to_owned())), StreamMode::EventStream)
+    }
+
+    /// Bedrock's runtime has no list of models: clients of such a route ask in OpenAI's form.
+    fn lists_models(&self) -> bool {
+        false
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -85,7 +135,43 @@ impl Dialect for Converse {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, _: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
+    }
+
+    fn write_error_event(&self, failure: &Failure<'_>, _mode: StreamMode, _elements: u64, out: &mut Vec<u8>) {
+        error::write_frame(failure, out);
+    }
+
+    fn error_type_header(&self, class: ErrorClass) -> Option<(&'static str, &'static str)> {
+        Some((error::TYPE_HEADER, error::exception(class)))
+    }
+
+    fn with_error_type(&self, headers: &http::HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+        error::with_type(headers, body)
+    }
+
+    fn request_id_header(&self) -> &'static str {
+        "x-amzn-requestid"
+    }
+
+    /// Its replies name no model.
+    fn reply_keys(&self) -> &'static [&'static str] {
+        &["usage"]
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(raw)
+    }
+
+    fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        name.map(|name| usage::read_progress(name, data))
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{
+            Choices, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature, TextSignature,
+        };
+        &[TextSignature, StreamedTextSignature, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     ANSWER_TOOL, HOME, content, error, formats,
-    wire::{AdditionalReply, Message, ServiceTier, Usage},
+    wire::{AdditionalReply, Message, ServiceTier},
 };
 use crate::{
     conversation::{
@@ -69,7 +69,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         model: optional::<Trace<'_>>(wire.trace).and_then(|t| t.prompt_router).and_then(|r| r.invoked_model_id),
         created: None,
         choices: vec![Choice { parts, finish, stop_sequence, logprobs: Vec::new() }],
-        usage: optional::<Usage>(wire.usage).map(|usage| usage.read()).unwrap_or_default(),
+        usage: optional::<super::usage::WireUsage>(wire.usage).map(|usage| usage.read()).unwrap_or_default(),
         service_tier: optional::<ServiceTier<'_>>(wire.service_tier).and_then(|tier| tier.kind),
         lost,
     })

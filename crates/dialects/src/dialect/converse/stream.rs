@@ -121,11 +121,6 @@ struct MessageStop<'a> {
     additional_model_response_fields: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    usage: Option<wire::Usage>,
-}
-
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 impl ReadEvents for Reader {
@@ -201,7 +196,9 @@ impl Reader {
             b"metadata" => {
                 self.start(sink);
                 // The answer is whole without its cost.
-                if let Ok(Metadata { usage: Some(usage) }) = serde_json::from_slice(data) {
+                if let Ok(super::usage::Metadata { usage: Some(usage) }) =
+                    serde_json::from_slice::<super::usage::Metadata>(data)
+                {
                     sink(Event::Usage(usage.read()));
                 }
                 self.finish(sink);

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use crate::{
     conversation::{ErrorClass, Failure, Text},
-    dialect::error::{readable, reason as words},
+    dialect::{
+        StreamMode,
+        error::{readable, reason as words},
+    },
     stream::json::ObjectWriter,
 };
 
@@ -32,14 +35,8 @@ pub(super) fn find(body: &[u8]) -> Option<Failure<'static>> {
 pub(super) fn nothing_said<'a>(reason: Option<Text<'a>>, message: Option<Text<'a>>) -> Failure<'a> {
     let reason = reason.map(Text::into_decoded);
     let message = message.filter(|message| !message.is_blank()).map(Text::into_decoded).or_else(|| reason.clone());
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: reason,
-        message: message.unwrap_or(Cow::Borrowed("the provider gave no answer")),
-        param: None,
-        retry_after: None,
-    }
+    let message = message.unwrap_or(Cow::Borrowed("the provider gave no answer"));
+    Failure { code: reason, ..Failure::bad_gateway(message) }
 }
 
 fn of_value(status: u16, value: &Value) -> Failure<'static> {
@@ -64,12 +61,10 @@ fn of_value(status: u16, value: &Value) -> Failure<'static> {
     let delay = detail("retryDelay").and_then(Value::as_str).and_then(seconds);
     let code = if too_long { Some("context_length_exceeded") } else { reason };
     Failure {
-        status,
-        class,
         code: code.map(|code| Cow::Owned(code.to_owned())),
-        message: message.map_or(Cow::Borrowed(words(status)), Cow::Owned),
         param: violation.filter(|field| !field.is_empty()).map(|field| Cow::Owned(field.to_owned())),
         retry_after: delay,
+        ..Failure::new(status, class, message.map_or(Cow::Borrowed(words(status)), Cow::Owned))
     }
 }
 
@@ -102,7 +97,8 @@ fn seconds(duration: &str) -> Option<u64> {
 /// Appends the body of an error, and gives its status.
 pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let status = match failure.class {
-        // Some of the gateway's own have a status of their own (405, 415).
+        _ if failure.by_gateway => failure.status,
+        // Some have a status of their own (405, 415).
         ErrorClass::InvalidRequest if matches!(failure.status, 405 | 415) => failure.status,
         ErrorClass::InvalidRequest => 400,
         ErrorClass::Authentication => 401,
@@ -120,7 +116,7 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut error = top.object("error");
     error.field("code", &status);
     error.field("message", &failure.message);
-    error.field("status", failure.class.gemini());
+    error.field("status", status_word(failure.class));
     if let Some(seconds) = failure.retry_after {
         let mut details = error.array("details");
         let mut retry = details.object();
@@ -132,4 +128,30 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     error.end();
     top.end();
     status
+}
+
+/// Appends an error as the last event of a stream, of which `elements` have passed.
+pub(super) fn write_event(failure: &Failure<'_>, mode: StreamMode, elements: u64, out: &mut Vec<u8>) {
+    let (before, after): (&[u8], &[u8]) = match mode {
+        StreamMode::JsonArray => (if elements == 0 { b"[" } else { b",\r\n" }, b"\r\n]"),
+        _ => (b"data: ", b"\r\n\r\n"),
+    };
+    out.extend_from_slice(before);
+    write(failure, out);
+    out.extend_from_slice(after);
+}
+
+/// Google's `error.status`.
+const fn status_word(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::InvalidRequest | ErrorClass::TooLarge => "INVALID_ARGUMENT",
+        ErrorClass::Authentication => "UNAUTHENTICATED",
+        ErrorClass::Permission => "PERMISSION_DENIED",
+        ErrorClass::NotFound => "NOT_FOUND",
+        ErrorClass::RateLimit | ErrorClass::Quota => "RESOURCE_EXHAUSTED",
+        ErrorClass::Internal | ErrorClass::BadGateway => "INTERNAL",
+        ErrorClass::NotImplemented => "UNIMPLEMENTED",
+        ErrorClass::Unavailable => "UNAVAILABLE",
+        ErrorClass::Timeout => "DEADLINE_EXCEEDED",
+    }
 }

@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use super::{
     citations::{self, CitationMetadata, GroundingMetadata},
     content, error, names, signature,
-    wire::{self, Int},
+    usage::UsageMetadata,
+    wire,
 };
 use crate::conversation::{
-    Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Text, TokenLogprob, TokenUsage,
-    Unsupported,
+    Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Text, TokenLogprob, Unsupported,
 };
 
 /// A reply, or a chunk of one.
@@ -59,17 +59,6 @@ pub(super) struct Feedback<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "as the wire has them")]
-pub(super) struct UsageMetadata {
-    prompt_token_count: Option<Int>,
-    cached_content_token_count: Option<Int>,
-    candidates_token_count: Option<Int>,
-    thoughts_token_count: Option<Int>,
-    tool_use_prompt_token_count: Option<Int>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct LogprobsResult<'a> {
     #[serde(borrow)]
     chosen_candidates: Option<Vec<Token<'a>>>,
@@ -104,25 +93,6 @@ impl<'a> Wire<'a> {
     /// Whether the prompt was refused.
     pub(super) fn is_blocked(&self) -> bool {
         self.prompt_feedback.as_ref().is_some_and(|feedback| feedback.block_reason.is_some())
-    }
-}
-
-impl UsageMetadata {
-    /// Thoughts are no part of `candidatesTokenCount`, and the prompts of tools that Google runs none of
-    /// `promptTokenCount`.
-    pub(super) fn read(&self) -> TokenUsage {
-        let count = |count: Option<Int>| count.and_then(Int::count);
-        let sum = |a: Option<Int>, b: Option<Int>| match (count(a), count(b)) {
-            (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
-        };
-        TokenUsage {
-            input: sum(self.prompt_token_count, self.tool_use_prompt_token_count),
-            cached: count(self.cached_content_token_count),
-            cache_write: None,
-            output: sum(self.candidates_token_count, self.thoughts_token_count),
-            reasoning: count(self.thoughts_token_count),
-        }
     }
 }
 
@@ -205,14 +175,7 @@ fn says(parts: &[Part<'_>]) -> bool {
 }
 
 fn no_reply() -> Failure<'static> {
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: Cow::Borrowed("the provider's answer is no generateContent response"),
-        param: None,
-        retry_after: None,
-    }
+    Failure::bad_gateway("the provider's answer is no generateContent response")
 }
 
 fn choice<'a>(

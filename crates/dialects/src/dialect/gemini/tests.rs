@@ -317,9 +317,9 @@ fn errors_have_google_s_statuses() {
         (ErrorClass::Timeout, 408, 504, "DEADLINE_EXCEEDED"),
     ];
     for (class, status, expected, word) in cases {
-        let failure = Failure { status, class, code: None, message: "m".into(), param: None, retry_after: Some(2) };
+        let failure = Failure { retry_after: Some(2), ..Failure::new(status, class, "m") };
         let mut out = Vec::new();
-        assert_eq!(Gemini.write_error(&failure, "req", &mut out), expected);
+        assert_eq!(Gemini.write_error(&failure, Some("req"), &mut out), expected);
         let body: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(body["error"]["status"], word);
         assert_eq!(Gemini.read_error(expected, &out).retry_after, Some(2));

@@ -1,48 +1,51 @@
-//! Gemini's generateContent, as Google AI Studio and Vertex AI speak it.
+//! Token counts and the end of a stream.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::dialect::{Endpoint, GeminiVerb, Usage};
+use super::wire::Int;
+use crate::{conversation::TokenUsage, dialect::Progress};
 
-/// The endpoint that the last segment of `path` names: `models/MODEL:verb`.
-pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
-    let (before, last) = path.trim_end_matches('/').rsplit_once('/')?;
-    let (model, verb) = last.rsplit_once(':')?;
-    (before.ends_with("/models") && !model.is_empty())
-        .then(|| GeminiVerb::parse(verb))?
-        .map(|verb| Endpoint::Gemini(verb, Some(model.to_owned())))
-}
-
-/// Thoughts are billed as output but not part of `candidatesTokenCount`; tool-use prompts are input.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "as the wire has them")]
-struct WireUsage {
-    prompt_token_count: Option<u64>,
-    tool_use_prompt_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    thoughts_token_count: Option<u64>,
+pub(super) struct UsageMetadata {
+    prompt_token_count: Option<Int>,
+    cached_content_token_count: Option<Int>,
+    candidates_token_count: Option<Int>,
+    thoughts_token_count: Option<Int>,
+    tool_use_prompt_token_count: Option<Int>,
 }
 
-/// Reads a `usageMetadata` value. `None` for `null` and for anything that is not understood.
-pub(crate) fn usage(raw: &[u8]) -> Option<Usage> {
-    let wire: WireUsage = serde_json::from_slice(raw).ok()?;
-    let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-        (None, None) => None,
-        (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
-    };
-    Some(Usage {
-        prompt: sum(wire.prompt_token_count, wire.tool_use_prompt_token_count),
-        completion: sum(wire.candidates_token_count, wire.thoughts_token_count),
-    })
+impl UsageMetadata {
+    /// Thoughts are no part of `candidatesTokenCount`, and the prompts of tools that Google runs none of
+    /// `promptTokenCount`.
+    pub(super) fn read(&self) -> TokenUsage {
+        let count = |count: Option<Int>| count.and_then(Int::count);
+        let sum = |a: Option<Int>, b: Option<Int>| match (count(a), count(b)) {
+            (None, None) => None,
+            (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
+        };
+        TokenUsage {
+            input: sum(self.prompt_token_count, self.tool_use_prompt_token_count),
+            cached: count(self.cached_content_token_count),
+            cache_write: None,
+            output: sum(self.candidates_token_count, self.thoughts_token_count),
+            reasoning: count(self.thoughts_token_count),
+        }
+    }
 }
 
-/// A stream event as far as the relay needs it: each is a partial response.
+/// Reads a `usageMetadata` value. `None` for `null` and for anything that is no usage.
+pub(super) fn read(raw: &[u8]) -> Option<TokenUsage> {
+    serde_json::from_slice::<UsageMetadata>(raw).ok().map(|wire| wire.read())
+}
+
+/// A partial response, as far as its usage and end matter.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Chunk<'a> {
+struct Chunk<'a> {
     #[serde(borrow)]
     model_version: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -64,33 +67,18 @@ struct Feedback {
     block_reason: Option<serde::de::IgnoredAny>,
 }
 
-impl Chunk<'_> {
-    pub(crate) fn parse(data: &[u8]) -> Option<Chunk<'_>> {
-        serde_json::from_slice(data).ok()
+/// Reads a partial response. A stream ends with a finish reason, a blocked prompt, or an error.
+pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
+    let Chunk { model_version, usage_metadata, candidates, prompt_feedback, error } =
+        serde_json::from_slice(data).ok()?;
+    if candidates.is_none() && prompt_feedback.is_none() && usage_metadata.is_none() && error.is_none() {
+        return None;
     }
-
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.model_version.as_deref()
-    }
-
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        usage(self.usage_metadata?.get().as_bytes())
-    }
-
-    /// Whether this is an event of ours at all, and not just some JSON.
-    pub(crate) fn is_known(&self) -> bool {
-        self.candidates.is_some()
-            || self.prompt_feedback.is_some()
-            || self.usage_metadata.is_some()
-            || self.error.is_some()
-    }
-
-    /// Whether the stream may end after this event: a finish reason, a blocked prompt, or an error.
-    pub(crate) fn is_terminal(&self) -> bool {
-        let finished = self.candidates.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
-        let blocked = self.prompt_feedback.as_ref().is_some_and(|f| f.block_reason.is_some());
-        finished || blocked || self.error.is_some()
-    }
+    let finished = candidates.is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
+    let blocked = prompt_feedback.is_some_and(|f| f.block_reason.is_some());
+    let usage = usage_metadata.and_then(|raw| read(raw.get().as_bytes()));
+    let ends = finished || blocked || error.is_some();
+    Some(Progress { ends, usage, usage_only: false, model: model_version.map(Cow::into_owned) })
 }
 
 #[cfg(test)]
@@ -99,15 +87,16 @@ mod tests {
 
     #[test]
     fn thoughts_are_output_and_tool_use_is_input() {
+        let counts = |raw: &str| read(raw.as_bytes()).map(|usage| (usage.input, usage.output));
         let raw =
-            br#"{"promptTokenCount":5,"toolUsePromptTokenCount":1,"candidatesTokenCount":3,"thoughtsTokenCount":2}"#;
-        assert_eq!(usage(raw), Some(Usage { prompt: Some(6), completion: Some(5) }));
-        assert_eq!(usage(br#"{"promptTokenCount":5}"#), Some(Usage { prompt: Some(5), completion: None }));
+            r#"{"promptTokenCount":5,"toolUsePromptTokenCount":1,"candidatesTokenCount":3,"thoughtsTokenCount":2}"#;
+        assert_eq!(counts(raw), Some((Some(6), Some(5))));
+        assert_eq!(counts(r#"{"promptTokenCount":5}"#), Some((Some(5), None)));
     }
 
     #[test]
     fn chunks_tell_their_end() {
-        let terminal = |data: &str| Chunk::parse(data.as_bytes()).unwrap().is_terminal();
+        let terminal = |data: &str| read_progress(data.as_bytes()).unwrap().ends;
         assert!(!terminal(r#"{"candidates":[{"content":{}}],"usageMetadata":{}}"#));
         assert!(terminal(r#"{"candidates":[{"finishReason":"STOP"}]}"#));
         assert!(terminal(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#));

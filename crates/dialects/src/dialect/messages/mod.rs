@@ -9,14 +9,15 @@
 //! | `stream`, `write_stream` | reads and writes streams |
 //! | `error` | reads and writes errors |
 
-pub mod usage;
 mod content;
+pub mod endpoint;
 mod error;
 pub mod linked;
 mod reply;
 mod request;
 mod schema;
 mod stream;
+mod usage;
 #[cfg(test)]
 mod tests;
 mod thinking;
@@ -26,9 +27,12 @@ mod wire;
 mod write_request;
 mod write_stream;
 
-use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{
+    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
+    StreamMode, WriteEvents, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -43,6 +47,46 @@ const JSON_TOOL: &str = "json_output";
 pub struct Messages;
 
 impl Dialect for Messages {
+    fn id(&self) -> DialectId {
+        DialectId::Messages
+    }
+
+    fn name(&self) -> &'static str {
+        "Anthropic Messages"
+    }
+
+    fn api(&self) -> &'static str {
+        "Anthropic"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(request, body)
+    }
+
+    fn version_header(&self) -> Option<&'static str> {
+        Some(endpoint::VERSION_HEADER)
+    }
+
+    fn claims_client(&self, request: &RequestHead<'_>) -> Option<Claim> {
+        endpoint::claims_client(request)
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["anthropic-", "x-stainless-"]
+    }
+
+    fn conversation_endpoint(&self, _model: &str, _stream: bool) -> (Endpoint, StreamMode) {
+        (Endpoint::Messages, StreamMode::Sse)
+    }
+
+    fn names_urls(&self, body: &TopLevel<'_>) -> bool {
+        linked::names_urls(body)
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -88,7 +132,34 @@ impl Dialect for Messages {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, request_id, out)
+    }
+
+    fn write_error_event(&self, failure: &Failure<'_>, _mode: StreamMode, _elements: u64, out: &mut Vec<u8>) {
+        error::write_event(failure, out);
+    }
+
+    fn request_id_header(&self) -> &'static str {
+        "request-id"
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(raw)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    /// The prompt is counted in the first event, the answer near the end.
+    fn has_partial_usage(&self) -> bool {
+        true
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{Choices, Logprobs, Media, OpaqueArguments, Place, StreamedTextSignature};
+        // A buffered reply has blocks that may hold the signature of a text.
+        &[StreamedTextSignature, Media, OpaqueArguments, Choices, Logprobs, Place]
     }
 }

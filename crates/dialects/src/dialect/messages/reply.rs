@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    wire::{Block, WireCitation, WireUsage, finish_of, write_citation, write_stop, write_usage},
+    usage::WireUsage,
+    wire::{Block, WireCitation, finish_of, write_citation, write_stop, write_usage},
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
-        Unsupported,
+        Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Signature, Text, TokenUsage, Unsupported,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -77,14 +77,7 @@ fn refused(body: &[u8]) -> Failure<'static> {
     if first.get("error").is_some() {
         return error::of_value(200, first);
     }
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: "the provider's reply is no message".into(),
-        param: None,
-        retry_after: None,
-    }
+    Failure::bad_gateway("the provider's reply is no message")
 }
 
 /// What a block says; `None` for those that only the provider knows, which are named in `lost`. `answered` is set by an
@@ -136,15 +129,9 @@ pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
 
 /// The model went wrong before it said anything.
 pub(super) fn failed() -> Failure<'static> {
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object"
-            .into(),
-        param: None,
-        retry_after: None,
-    }
+    Failure::bad_gateway(
+        "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object",
+    )
 }
 
 /// Writes a reply.

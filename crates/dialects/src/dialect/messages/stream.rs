@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    wire::{Block, WireCitation, WireUsage, finish_of},
+    usage::WireUsage,
+    wire::{Block, WireCitation, finish_of},
 };
 use crate::{
     conversation::{BlockStart, Event, Finish, Signature, Text},

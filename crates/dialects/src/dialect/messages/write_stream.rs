@@ -274,9 +274,7 @@ impl Writer {
 
     fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
         self.done = true;
-        out.extend_from_slice(b"event: error\ndata: ");
-        error::write_body(failure, None, out);
-        out.extend_from_slice(b"\n\n");
+        error::write_event(failure, out);
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {

@@ -1,34 +1,48 @@
-//! Watches an AWS event stream of Converse on its way past.
+//! Watches an AWS event stream on its way past.
 
-use super::{super::Usage, Totals, text_meter::TextMeter};
-use crate::stream::AwsDecoder;
+use super::{Totals, text_meter::TextMeter};
+use crate::{dialect::Dialect, stream::AwsDecoder};
 
 /// Counts and end of one stream.
-#[derive(Default)]
 pub(super) struct AwsStream {
+    dialect: &'static dyn Dialect,
     frames: AwsDecoder,
     /// The stream is not what it claims to be: nothing more is read of it.
     failed: bool,
     totals: Totals,
     text: TextMeter,
-    /// `messageStop` or a failure came: nothing but counts may follow.
+    /// The answer's end or a failure came: nothing but counts may follow.
     closed: bool,
     begun: bool,
 }
 
 impl AwsStream {
+    /// The beginning of a stream of `dialect`.
+    pub(super) fn new(dialect: &'static dyn Dialect) -> Self {
+        Self {
+            dialect,
+            frames: AwsDecoder::default(),
+            failed: false,
+            totals: Totals::default(),
+            text: TextMeter::default(),
+            closed: false,
+            begun: false,
+        }
+    }
+
     pub(super) fn push(&mut self, frame: &[u8]) {
-        let Self { frames, totals, text, closed, begun, .. } = self;
+        let Self { dialect, frames, totals, text, closed, begun, .. } = self;
         *begun |= !frame.is_empty();
-        let read = frames.push(frame, &mut |frame| match frame.name {
-            b"messageStop" => *closed = true,
-            b"metadata" => {
-                if let Some(usage) = usage(frame.payload) {
-                    totals.usage.update(usage);
-                }
+        let read = frames.push(frame, &mut |frame| {
+            // Only deltas hold text, and they hold nothing else.
+            if frame.name.ends_with(b"Delta") {
+                return text.event(frame.payload);
             }
-            b"contentBlockDelta" => text.event(frame.payload),
-            _ => *closed |= frame.is_failure(),
+            let progress = dialect.read_progress(Some(frame.name), frame.payload).unwrap_or_default();
+            *closed |= progress.ends || frame.is_failure();
+            if let Some(usage) = progress.usage {
+                totals.usage.update(usage.into());
+            }
         });
         self.failed |= read.is_err();
     }
@@ -43,20 +57,10 @@ impl AwsStream {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a serde_json::value::RawValue>,
-}
-
-fn usage(payload: &[u8]) -> Option<Usage> {
-    let metadata: Metadata<'_> = serde_json::from_slice(payload).ok()?;
-    super::super::converse::usage::usage(metadata.usage?.get().as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Usage;
     use crate::stream::aws::{write_event, write_exception};
 
     fn stream(events: &[(&str, &str)]) -> Vec<u8> {
@@ -79,7 +83,7 @@ mod tests {
         ]);
         for at in 0..whole.len() {
             let (a, b) = whole.split_at(at);
-            let mut seen = AwsStream::default();
+            let mut seen = AwsStream::new(&crate::dialect::converse::Converse);
             seen.push(a);
             assert!(at == whole.len() || !seen.may_end() || seen.frames.at_boundary());
             seen.push(b);
@@ -91,7 +95,7 @@ mod tests {
     #[test]
     fn a_cut_stream_may_not_end_and_a_failed_one_may() {
         let may_end = |bytes: &[u8]| {
-            let mut seen = AwsStream::default();
+            let mut seen = AwsStream::new(&crate::dialect::converse::Converse);
             seen.push(bytes);
             seen.may_end()
         };

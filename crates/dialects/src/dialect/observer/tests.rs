@@ -1,7 +1,7 @@
 use super::*;
 
-fn observer(family: Family, content_type: &str, hide_usage: bool) -> ReplyObserver {
-    ReplyObserver::new(ReplyForm { family, content_type: content_type.as_bytes(), encoded: false, hide_usage })
+fn observer(dialect: DialectId, content_type: &str, hide_usage: bool) -> ReplyObserver {
+    ReplyObserver::new(ReplyForm { dialect, content_type: content_type.as_bytes(), encoded: false, hide_usage })
 }
 
 const CHAT: &str = "data: {\"model\":\"gpt-x\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n\
@@ -30,20 +30,20 @@ fn feed(observer: &mut ReplyObserver, text: &str, step: usize) -> String {
 #[test]
 fn streams_are_counted_at_every_split() {
     let cases = [
-        (Family::OpenAi, CHAT, Some(3), Some(4), "gpt-x"),
-        (Family::Anthropic, MESSAGES, Some(15), Some(20), "claude-x"),
-        (Family::Gemini, GEMINI, Some(8), Some(9), "g"),
+        (DialectId::Chat, CHAT, Some(3), Some(4), "gpt-x"),
+        (DialectId::Messages, MESSAGES, Some(15), Some(20), "claude-x"),
+        (DialectId::Gemini, GEMINI, Some(8), Some(9), "g"),
     ];
-    for (family, text, prompt, completion, model) in cases {
+    for (dialect, text, prompt, completion, model) in cases {
         for step in [1, 2, 7, 64, text.len()] {
-            let mut observer = observer(family, "text/event-stream; charset=utf-8", false);
-            assert_eq!(feed(&mut observer, text, step), text, "{family:?}/{step}: forwarded as it came");
+            let mut observer = observer(dialect, "text/event-stream; charset=utf-8", false);
+            assert_eq!(feed(&mut observer, text, step), text, "{dialect:?}/{step}: forwarded as it came");
             assert_eq!(
                 Totals { text: None, ..observer.totals() },
                 Totals { usage: Usage { prompt, completion }, model: Some(model.into()), ..Totals::default() },
-                "{family:?}/{step}"
+                "{dialect:?}/{step}"
             );
-            assert!(observer.may_end(StreamMode::Sse), "{family:?}/{step}");
+            assert!(observer.may_end(StreamMode::Sse), "{dialect:?}/{step}");
         }
     }
 }
@@ -52,7 +52,7 @@ fn streams_are_counted_at_every_split() {
 fn a_usage_chunk_nobody_asked_for_is_dropped_and_still_counted() {
     let usage_chunk = CHAT.split_inclusive("\n\n").nth(2).unwrap();
     for step in [1, 5, CHAT.len()] {
-        let mut observer = observer(Family::OpenAi, "text/event-stream", true);
+        let mut observer = observer(DialectId::Chat, "text/event-stream", true);
         assert_eq!(feed(&mut observer, CHAT, step), CHAT.replace(usage_chunk, ""));
         assert_eq!(observer.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
         assert!(observer.may_end(StreamMode::Sse));
@@ -61,19 +61,19 @@ fn a_usage_chunk_nobody_asked_for_is_dropped_and_still_counted() {
 
 #[test]
 fn a_stream_without_its_end_was_cut() {
-    for (family, text) in [(Family::OpenAi, CHAT), (Family::Anthropic, MESSAGES), (Family::Gemini, GEMINI)] {
+    for (dialect, text) in [(DialectId::Chat, CHAT), (DialectId::Messages, MESSAGES), (DialectId::Gemini, GEMINI)] {
         let first = text.split_inclusive("\n\n").next().unwrap();
-        let first = if family == Family::Gemini { text.split_inclusive("\r\n\r\n").next().unwrap() } else { first };
-        let mut observer = observer(family, "text/event-stream", false);
+        let first = if dialect == DialectId::Gemini { text.split_inclusive("\r\n\r\n").next().unwrap() } else { first };
+        let mut observer = observer(dialect, "text/event-stream", false);
         feed(&mut observer, first, first.len());
-        assert!(!observer.may_end(StreamMode::Sse), "{family:?}");
+        assert!(!observer.may_end(StreamMode::Sse), "{dialect:?}");
     }
 }
 
 #[test]
 fn shapes_nobody_knows_may_end_anywhere() {
     for text in ["data: hello\n\n", "garbage", "data: [1,2\n\n", "data: {\"shape\":1}\n\n"] {
-        let mut observer = observer(Family::OpenAi, "text/event-stream", false);
+        let mut observer = observer(DialectId::Chat, "text/event-stream", false);
         assert_eq!(feed(&mut observer, text, 3), text);
         assert!(observer.may_end(StreamMode::Sse), "{text:?}");
         assert_eq!(Totals { text: None, ..observer.totals() }, Totals::default());
@@ -84,7 +84,7 @@ fn shapes_nobody_knows_may_end_anywhere() {
 fn buffered_replies_are_counted_without_being_kept() {
     let text = r#"{"model":"gpt-x","choices":[{"usage":{"prompt_tokens":99}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
     for step in [1, 10, text.len()] {
-        let mut observer = observer(Family::OpenAi, "application/json", false);
+        let mut observer = observer(DialectId::Chat, "application/json", false);
         assert_eq!(feed(&mut observer, text, step), text);
         assert_eq!(
             observer.totals(),
@@ -100,11 +100,11 @@ fn buffered_replies_are_counted_without_being_kept() {
 #[test]
 fn json_array_streams_end_with_their_bracket() {
     let text = r#"[{"usageMetadata":{"promptTokenCount":1},"modelVersion":"g"},{"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}]"#;
-    let mut whole = observer(Family::Gemini, "application/json", false);
+    let mut whole = observer(DialectId::Gemini, "application/json", false);
     feed(&mut whole, text, 4);
     assert!(whole.may_end(StreamMode::JsonArray));
     assert_eq!(whole.totals().usage, Usage { prompt: Some(1), completion: Some(2) });
-    let mut cut = observer(Family::Gemini, "application/json", false);
+    let mut cut = observer(DialectId::Gemini, "application/json", false);
     feed(&mut cut, &text[..text.len() - 1], 4);
     assert!(!cut.may_end(StreamMode::JsonArray));
     assert_eq!(cut.elements(), 2);
@@ -113,7 +113,7 @@ fn json_array_streams_end_with_their_bracket() {
 #[test]
 fn a_stream_that_never_begins_or_breaks_in_its_first_event_was_cut() {
     for text in ["", "data: {\"choices\":[{\"del", "data: {\"id\":1}"] {
-        let mut observer = observer(Family::OpenAi, "text/event-stream", false);
+        let mut observer = observer(DialectId::Chat, "text/event-stream", false);
         feed(&mut observer, text, 5);
         assert_eq!(observer.may_end(StreamMode::Sse), text.ends_with('}'), "{text:?}");
     }

@@ -9,17 +9,24 @@
 
 mod write_request;
 mod content;
+mod endpoint;
 mod write_content;
 mod reply;
 mod request;
 mod stream;
+mod usage;
 mod wire;
 mod write_reply;
 mod write_stream;
 
-use super::{Destination, Dialect, ReadEvents, ReplyHead, WriteEvents, chat::error, fields};
+use super::{
+    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
+    StreamMode, WriteEvents,
+    chat::{self, error},
+    fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -37,6 +44,38 @@ const TIERS: [&str; 7] = ["auto", "default", "flex", "scale", "priority", "fast"
 pub struct Responses;
 
 impl Dialect for Responses {
+    fn id(&self) -> DialectId {
+        DialectId::Responses
+    }
+
+    fn name(&self) -> &'static str {
+        "OpenAI Responses"
+    }
+
+    fn api(&self) -> &'static str {
+        "OpenAI"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(request, body)
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["openai-", "x-stainless-"]
+    }
+
+    fn conversation_endpoint(&self, _model: &str, _stream: bool) -> (Endpoint, StreamMode) {
+        (Endpoint::Responses, StreamMode::Sse)
+    }
+
+    fn messages_field(&self) -> &'static str {
+        "input"
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -78,8 +117,21 @@ impl Dialect for Responses {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, _request_id: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        chat::usage::read(std::str::from_utf8(raw).ok()?)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{Choices, Media, Quote, StopSequence, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, Media, Choices, StopSequence, Quote]
     }
 }
 
