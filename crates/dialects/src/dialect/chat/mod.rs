@@ -16,10 +16,12 @@ mod request;
 mod stream;
 pub(super) mod usage;
 mod wire;
-mod write_request;
 mod write_content;
 mod write_reply;
+mod write_request;
 mod write_stream;
+#[cfg(test)]
+mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
@@ -133,6 +135,3 @@ impl Dialect for Chat {
         &[TextSignature, StreamedTextSignature, Media, Quote]
     }
 }
-
-#[cfg(test)]
-mod tests;

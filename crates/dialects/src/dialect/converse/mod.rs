@@ -1,13 +1,4 @@
 //! Bedrock Converse as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `request` | reads requests |
-//! | `write`, `write_content`, `tools`, `thinking` | write requests |
-//! | `reply` | reads and writes replies in one piece |
-//! | `stream`, `write_stream` | read and write streams |
-//! | `error` | reads and writes errors |
-//! | `wire`, `content`, `formats`, `schema` | what they share |
 
 mod content;
 pub mod endpoint;
@@ -17,15 +8,16 @@ mod reply;
 mod request;
 mod schema;
 mod stream;
+mod thinking;
 mod usage;
+mod wire;
+mod write_content;
+mod write_reply;
+mod write_request;
+mod write_stream;
+mod write_tools;
 #[cfg(test)]
 mod tests;
-mod thinking;
-mod write_tools;
-mod wire;
-mod write_request;
-mod write_content;
-mod write_stream;
 
 use super::{
     BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
@@ -120,7 +112,7 @@ impl Dialect for Converse {
     }
 
     fn write_reply(&self, reply: &Reply<'_>, _: &ReplyHead, out: &mut Vec<u8>) {
-        reply::write(reply, out);
+        write_reply::write(reply, out);
     }
 
     fn read_events(&self) -> Box<dyn ReadEvents> {

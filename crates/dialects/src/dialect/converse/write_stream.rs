@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{HOME, content, error, formats, reply};
+use super::{HOME, content, error, formats, write_reply};
 use crate::{
     conversation::{BlockStart, Event, Failure, Finish, Signature, Text, TokenUsage},
     dialect::WriteEvents,
@@ -279,7 +279,7 @@ impl Writer {
         aws::write_event(out, "messageStop", |out| {
             let mut event = ObjectWriter::begin(out);
             event.field("stopReason", formats::stop_reason(reason, stop_text.is_some()));
-            reply::write_stop_text(&mut event, stop_text.filter(|_| reason == Finish::Stop));
+            write_reply::write_stop_text(&mut event, stop_text.filter(|_| reason == Finish::Stop));
             event.end();
         });
     }
@@ -289,7 +289,7 @@ impl Writer {
         self.over = true;
         aws::write_event(out, "metadata", |out| {
             let mut event = ObjectWriter::begin(out);
-            reply::write_usage(&mut event, &self.usage);
+            write_reply::write_usage(&mut event, &self.usage);
             event.raw("metrics", r#"{"latencyMs":0}"#);
             event.end();
         });

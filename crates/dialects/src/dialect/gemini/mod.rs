@@ -6,9 +6,6 @@ mod citations;
 mod config;
 mod content;
 pub mod endpoint;
-mod write_request;
-mod write_content;
-mod write_tools;
 mod error;
 mod names;
 mod reply;
@@ -16,12 +13,17 @@ mod request;
 mod schema;
 mod signature;
 mod stream;
-mod usage;
 mod tools;
 mod tree;
+mod usage;
 mod wire;
+mod write_content;
 mod write_reply;
+mod write_request;
 mod write_stream;
+mod write_tools;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
@@ -153,6 +155,3 @@ impl Dialect for Gemini {
         &[OpaqueArguments, StopSequence, Quote, CacheWriteCount]
     }
 }
-
-#[cfg(test)]
-mod tests;

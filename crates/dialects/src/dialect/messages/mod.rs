@@ -1,13 +1,4 @@
 //! Anthropic Messages as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `wire` | what requests, replies and streams have in common on the wire |
-//! | `request`, `blocks` | reads requests: the body, and what messages hold |
-//! | `write`, `turns`, `tools`, `thinking`, `schema` | writes requests |
-//! | `reply` | reads and writes replies in one piece |
-//! | `stream`, `write_stream` | reads and writes streams |
-//! | `error` | reads and writes errors |
 
 mod content;
 pub mod endpoint;
@@ -17,15 +8,16 @@ mod reply;
 mod request;
 mod schema;
 mod stream;
-mod usage;
-#[cfg(test)]
-mod tests;
 mod thinking;
-mod write_tools;
-mod write_content;
+mod usage;
 mod wire;
+mod write_content;
+mod write_reply;
 mod write_request;
 mod write_stream;
+mod write_tools;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
@@ -117,7 +109,7 @@ impl Dialect for Messages {
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
-        reply::write(reply, head, out);
+        write_reply::write(reply, head, out);
     }
 
     fn read_events(&self) -> Box<dyn ReadEvents> {

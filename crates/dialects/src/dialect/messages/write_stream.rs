@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 
 use super::{
     HOME, error,
-    reply::{failed, write_head, write_redacted},
+    reply::failed,
     wire::{write_citation, write_stop, write_usage},
+    write_reply::{write_head, write_redacted},
 };
 use crate::{
     conversation::{BlockStart, Event, Failure, Finish, Signature, Text, TokenUsage},

@@ -1,29 +1,23 @@
 //! OpenAI Responses as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `request`, `input` | a client's request, and the items of its `input` |
-//! | `encode`, `items` | a request for a provider, and the items of its `input` |
-//! | `reply`, `stream` | a provider's reply, in one piece and as events |
-//! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
 
-mod write_request;
 mod content;
 mod endpoint;
-mod write_content;
+mod error;
 mod reply;
 mod request;
 mod stream;
 mod usage;
 mod wire;
+mod write_content;
 mod write_reply;
+mod write_request;
 mod write_stream;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents,
-    chat::{self, error},
-    fields,
+    StreamMode, WriteEvents, chat, fields,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -134,6 +128,3 @@ impl Dialect for Responses {
         &[TextSignature, StreamedTextSignature, Media, Choices, StopSequence, Quote]
     }
 }
-
-#[cfg(test)]
-mod tests;
