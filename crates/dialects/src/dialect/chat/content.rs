@@ -191,7 +191,7 @@ impl MessageReader<'_> {
                 for (at, part) in wire.into_iter().enumerate() {
                     match self.part(at, part)? {
                         Some(part) => parts.push(part),
-                        None => unknown.forget(at),
+                        None => unknown.discard(at),
                     }
                 }
                 unknown.name(self.dropped);

@@ -97,7 +97,7 @@ impl Dialect for Chat {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
-            fields::wrong::<reply::WireReply<'_>>(json)
+            fields::find_type_error::<reply::WireReply<'_>>(json)
         })?
         .mended()
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
-    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
+    dialect::fields::{parse, parse_all, parse_noting, record_unread},
     stream::{TopLevel, json::Member},
 };
 
@@ -119,7 +119,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "safety_identifier" => later.safety_identifier = Some(value(member)?),
             "functions" => later.functions = functions(member, &mut request.dropped)?,
             "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
-            _ => name_unread(member, &mut request.dropped),
+            _ => record_unread(member, &mut request.dropped),
         }
     }
     if !later.messages || request.messages.is_empty() {
@@ -263,7 +263,7 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
         match (tool.kind, tool.function) {
             (Some(kind), _) if !kind.is("function") => {
                 request.dropped.add(kind.decode().into_owned());
-                unknown.forget(index);
+                unknown.discard(index);
             }
             (_, Some(definition)) => {
                 let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;

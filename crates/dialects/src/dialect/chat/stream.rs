@@ -12,7 +12,7 @@ use crate::{
     dialect::{
         ReadEvents,
         events::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        fields::{ANSWER, find_type_error},
     },
 };
 
@@ -86,7 +86,7 @@ impl ReadEvents for Reader {
         if let Ok(wire) = wire {
             return self.chunk(wire, sink);
         }
-        match repaired(name, data, ANSWER, &|json| wrong::<WireReply<'_>>(json)) {
+        match repaired(name, data, ANSWER, &|json| find_type_error::<WireReply<'_>>(json)) {
             Some(Ok((text, names))) => {
                 self.event(name, text.as_bytes(), sink);
                 if self.started && !self.ended {

@@ -54,7 +54,7 @@ pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
         return None;
     }
     let parse = |json: &str| serde_json::from_str::<Option<WireUsage>>(json).ok();
-    let repaired = || fields::repair(raw, &[], &|json| fields::wrong::<Option<WireUsage>>(json))?.mended();
+    let repaired = || fields::repair(raw, &[], &|json| fields::find_type_error::<Option<WireUsage>>(json))?.mended();
     let wire = parse(raw).or_else(|| parse(&repaired()?.0)).flatten()?;
     Some(TokenUsage::from(wire)).filter(|usage| !usage.is_empty())
 }

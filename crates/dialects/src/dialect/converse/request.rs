@@ -41,7 +41,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             }
             // Given by the URL; some clients repeat it.
             "modelId" => {}
-            _ => fields::name(member, &mut request.dropped),
+            _ => fields::record_unread(member, &mut request.dropped),
         }
     }
     request.messages = system.into_iter().filter(|s| !s.parts.is_empty()).chain(messages).collect();

@@ -12,7 +12,7 @@ use crate::{
     dialect::{
         ReadEvents,
         events::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        fields::{ANSWER, find_type_error},
     },
 };
 
@@ -138,10 +138,10 @@ impl ReadEvents for Reader {
             return;
         }
         let wrong = |json: &str| match name {
-            b"contentBlockDelta" => wrong::<BlockDelta<'_>>(json),
-            b"contentBlockStart" => wrong::<WireBlockStart<'_>>(json),
-            b"contentBlockStop" => wrong::<BlockStop>(json),
-            _ => wrong::<MessageStop<'_>>(json),
+            b"contentBlockDelta" => find_type_error::<BlockDelta<'_>>(json),
+            b"contentBlockStart" => find_type_error::<WireBlockStart<'_>>(json),
+            b"contentBlockStop" => find_type_error::<BlockStop>(json),
+            _ => find_type_error::<MessageStop<'_>>(json),
         };
         match repaired(None, data, ANSWER, &wrong) {
             Some(Ok((text, names))) => {

@@ -54,7 +54,7 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
                 let only_text = modalities.0.iter().all(|word| word.decode().eq_ignore_ascii_case("text"));
                 request.dropped.add_if(!only_text, "responseModalities");
             }
-            _ => fields::name(member, &mut request.dropped),
+            _ => fields::record_unread(member, &mut request.dropped),
         }
     }
     request.format = format(mime.as_ref(), schema, request);

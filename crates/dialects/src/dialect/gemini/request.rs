@@ -37,7 +37,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "serviceTier" => request.service_tier = Some(wire::value("", member)?),
             // The URL says it.
             "model" => {}
-            _ => fields::name(member, &mut request.dropped),
+            _ => fields::record_unread(member, &mut request.dropped),
         }
     }
     let contents = contents.ok_or_else(|| Invalid::new("contents", "is required"))?;

@@ -10,7 +10,7 @@ use crate::{
     dialect::{
         ReadEvents,
         events::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        fields::{ANSWER, find_type_error},
     },
 };
 
@@ -65,7 +65,7 @@ impl ReadEvents for Reader {
         let chunk = match Wire::parse(data) {
             Some(chunk) if chunk.error.is_none() => chunk,
             _ => {
-                let again = || repaired(name, data, ANSWER, &|json| wrong::<Wire<'_>>(json));
+                let again = || repaired(name, data, ANSWER, &|json| find_type_error::<Wire<'_>>(json));
                 match error::find(data).map(Err).or_else(again) {
                     Some(Ok((text, names))) => {
                         self.event(name, text.as_bytes(), sink);

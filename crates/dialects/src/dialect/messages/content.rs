@@ -33,7 +33,7 @@ fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Unsupported) -> Result<
     for (index, block) in blocks.into_iter().enumerate() {
         let read = read(block, depth, &mut parts, dropped);
         if !read.map_err(|invalid| within(format_args!("[{index}]"))(invalid))? {
-            unknown.forget(index);
+            unknown.discard(index);
         }
     }
     unknown.name(dropped);

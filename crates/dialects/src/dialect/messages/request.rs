@@ -96,7 +96,7 @@ fn read_member<'a>(
         "cache_control" => {
             pending.cache = parse_all::<Option<CacheControl<'a>>>(json, &mut request.dropped)?.map(Cache::from);
         }
-        _ => fields::name(member, &mut request.dropped),
+        _ => fields::record_unread(member, &mut request.dropped),
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, 
         if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
             // The provider's own tools have a meaning only there.
             dropped.add(kind.into_decoded().into_owned());
-            unknown.forget(index);
+            unknown.discard(index);
             continue;
         }
         let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;

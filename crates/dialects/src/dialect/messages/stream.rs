@@ -15,7 +15,7 @@ use crate::{
     dialect::{
         ReadEvents,
         events::{repaired, tell_lost},
-        fields::{ANSWER, wrong},
+        fields::{ANSWER, find_type_error},
     },
 };
 
@@ -107,7 +107,7 @@ impl ReadEvents for Reader {
             return sink(Event::Error(error::read(200, data)));
         }
         let Ok(event) = event else {
-            match repaired(name, data, ANSWER, &|json| wrong::<WireEvent<'_>>(json)) {
+            match repaired(name, data, ANSWER, &|json| find_type_error::<WireEvent<'_>>(json)) {
                 Some(Ok((text, names))) => {
                     self.event(name, text.as_bytes(), sink);
                     if self.stage >= Stage::Begun && self.stage != Stage::Ended {

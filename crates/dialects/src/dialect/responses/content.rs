@@ -31,7 +31,7 @@ pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Unsupported
             let mut history = History { messages: Vec::with_capacity(items.len()), signature: None, dropped };
             for (at, item) in items.into_iter().enumerate() {
                 if !history.item(&item, at)? {
-                    unknown.forget(at);
+                    unknown.discard(at);
                 }
             }
             unknown.name(history.dropped);
@@ -176,7 +176,7 @@ impl<'a> History<'a, '_> {
             let cache = part.prompt_cache_breakpoint.as_ref().map(|mark| Cache { ttl: mark.ttl.clone() });
             match self.part(part, || format!("{}[{at}]", field()))? {
                 Some(content) => parts.push(Part { content, cache }),
-                None => unknown.forget(at),
+                None => unknown.discard(at),
             }
         }
         unknown.name(self.dropped);

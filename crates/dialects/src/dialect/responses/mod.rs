@@ -90,7 +90,7 @@ impl Dialect for Responses {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, reply::VITAL, &|json| {
-            fields::wrong::<reply::WireResponse<'_>>(json)
+            fields::find_type_error::<reply::WireResponse<'_>>(json)
         })?
         .mended()
     }

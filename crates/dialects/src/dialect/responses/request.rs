@@ -8,7 +8,7 @@ use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
     },
-    dialect::fields::{name as name_unread, parse, parse_all, parse_noting},
+    dialect::fields::{parse, parse_all, parse_noting, record_unread},
     stream::{Member, TopLevel, ValueKind},
 };
 
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
             "background" => {
                 return Err(Invalid::new(name, "this route's provider answers at once only: leave it out"));
             }
-            _ => name_unread(member, &mut request.dropped),
+            _ => record_unread(member, &mut request.dropped),
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
             let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
             if kind != "function" {
                 self.request.dropped.add(kind.into_owned());
-                unknown.forget(at);
+                unknown.discard(at);
                 continue;
             }
             let field = |name: &str| format!("tools[{at}].{name}");

@@ -13,7 +13,7 @@ use crate::{
     dialect::{
         ReadEvents,
         events::{repaired, tell_lost},
-        fields::wrong,
+        fields::find_type_error,
     },
 };
 
@@ -88,7 +88,7 @@ impl ReadEvents for Reader {
         }
         // What is JSON of another form is an event of another kind; `[DONE]` is none.
         let Ok(wire) = serde_json::from_slice::<Wire<'_>>(data) else {
-            match repaired(name, data, VITAL, &|json| wrong::<Wire<'_>>(json)) {
+            match repaired(name, data, VITAL, &|json| find_type_error::<Wire<'_>>(json)) {
                 Some(Ok((text, names))) => {
                     self.event(name, text.as_bytes(), sink);
                     if self.started && !self.ended {
