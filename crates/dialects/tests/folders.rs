@@ -1,5 +1,7 @@
 //! Each dialect has one folder, with the same files, and one entry in `DIALECTS`.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use tollgate_dialects::dialect::{DIALECTS, DialectId};

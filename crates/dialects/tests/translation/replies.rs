@@ -252,7 +252,7 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
                 }
                 (Some(lent), _) if lent.maker == SignatureOrigin::Google => waiting = Some(lent),
                 (Some(lent), _) if lent.maker == SignatureOrigin::Anthropic => {
-                    parts.push(Content::Redacted(lent).into())
+                    parts.push(Content::Redacted(lent).into());
                 }
                 (
                     _,
