@@ -14,7 +14,7 @@ use crate::{
         backend::{AppProtocol, Backend, RouteKind},
         condition::{ConditionType, Reason},
     },
-    dialect::{Endpoint, Family},
+    dialect::{DialectId, Endpoint},
     provider::{Auth, CredentialSlot},
     snapshot::{AiBackend, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
@@ -121,12 +121,12 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                     problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
                 return Err(Problem { reason, message: messages.join("; ") });
             }
-            let family = compiled.iter().flatten().next().map_or(Family::OpenAi, |t| t.provider.info().family);
+            let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
             Ok(Compiled::Ai(Arc::new(AiBackend {
                 turns: env.balance.turns(&name),
                 name,
-                family,
+                dialect,
                 groups: compiled,
                 strict,
                 routes,

@@ -5,7 +5,7 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 use secrecy::SecretString;
 
 use super::{Provider, check::Problems};
-use crate::dialect::Family;
+use crate::dialect::DialectId;
 
 /// A provider: its names, and what its documentation and its tests are made of.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Info {
     /// `gen_ai.provider.name` of the OpenTelemetry semantic conventions.
     pub system: &'static str,
     /// The dialects it speaks without translation.
-    pub family: Family,
+    pub dialect: DialectId,
 }
 
 /// A provider's row in the table of `docs/providers.md`, in Markdown.

@@ -40,7 +40,7 @@ use std::{borrow::Cow, fmt::Debug};
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
     stream::TopLevel,
 };
 
@@ -99,7 +99,7 @@ pub struct CredentialSlot {
 /// Why a provider can't take a request as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The request is in another family's dialect: it would need translation.
+    /// The request is in another dialect: it would need translation.
     Translation,
     /// The provider has no such endpoint; the message is for the client.
     Endpoint(String),
@@ -171,7 +171,7 @@ pub trait Provider: Debug + Send + Sync {
 
     /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and the
     /// server whose limits apply. `None` when the provider holds no conversations.
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
         None
     }
 
@@ -234,24 +234,12 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
 }
 
-/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with
-/// `model` is held, streaming in that dialect's own way.
-pub fn native_request(dialect: Dialect, stream: bool, model: &str) -> ApiRequest {
-    let named = || Some(model.to_owned());
-    let (endpoint, family, mode) = match dialect {
-        Dialect::Chat => (Endpoint::ChatCompletions, Family::OpenAi, StreamMode::Sse),
-        Dialect::Responses => (Endpoint::Responses, Family::OpenAi, StreamMode::Sse),
-        Dialect::Messages => (Endpoint::Messages, Family::Anthropic, StreamMode::Sse),
-        Dialect::Gemini => {
-            let verb = if stream { GeminiVerb::StreamGenerate } else { GeminiVerb::Generate };
-            (Endpoint::Gemini(verb, named()), Family::Gemini, StreamMode::Sse)
-        }
-        Dialect::Converse => {
-            let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
-            (Endpoint::Bedrock(verb, named()), Family::Bedrock, StreamMode::EventStream)
-        }
-    };
-    ApiRequest { endpoint, family, model: named(), stream: if stream { mode } else { StreamMode::No } }
+/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
+/// is held, streaming in that dialect's own way.
+pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiRequest {
+    let (endpoint, mode) = dialect.dialect().conversation_endpoint(model, stream);
+    let stream = if stream { mode } else { StreamMode::No };
+    ApiRequest { endpoint, dialect, model: Some(model.to_owned()), stream }
 }
 
 /// A path made of configuration and a client's model name.

@@ -7,11 +7,12 @@ use super::{
     vertex_ai::{VertexAi, VertexClaude},
     *,
 };
+use crate::dialect::{BedrockVerb, GeminiVerb};
 use crate::stream::Splice;
 
 fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiRequest {
     ApiRequest {
-        family: endpoint.family().unwrap_or(Family::OpenAi),
+        dialect: endpoint.owner().unwrap_or(DialectId::Chat),
         endpoint,
         model: model.map(str::to_owned),
         stream,
@@ -253,7 +254,7 @@ fn messages_reach_claude_on_bedrock_as_bedrock_wants_them() {
 fn a_backends_guardrail_holds_for_every_way_to_ask() {
     let plain = Bedrock::new("us-east-1".into(), Some(CLAUDE.into()));
     let guarded = Bedrock::new("us-east-1".into(), Some(CLAUDE.into())).with_guardrail("g\"1", "DRAFT").unwrap();
-    let converse = native_request(Dialect::Converse, true, CLAUDE);
+    let converse = native_request(DialectId::Converse, true, CLAUDE);
     let theirs = r#"{"messages":[],"guardrailConfig":{"guardrailIdentifier":"mine"}}"#;
     let config = r#""guardrailConfig":{"guardrailIdentifier":"g\"1","guardrailVersion":"DRAFT"}"#;
     assert_eq!(sent(&plain, &converse, theirs, &[]), (theirs.into(), vec![]));
@@ -286,7 +287,7 @@ fn claude_on_vertex_is_asked_in_messages() {
     let base = "/v1/projects/p/locations/global/publishers/anthropic/models";
     let model = format!("{base}/claude-sonnet-4-5@20250929");
     assert_eq!((vertex.host().as_str(), vertex.info().name), ("aiplatform.googleapis.com", "vertexai"));
-    assert_eq!(vertex.info().family, Family::Anthropic);
+    assert_eq!(vertex.info().dialect, DialectId::Messages);
     assert_eq!(path(&vertex, &messages(StreamMode::No), Some("beta=true")), ok(&format!("{model}:rawPredict")));
     assert_eq!(path(&vertex, &messages(StreamMode::Sse), None), ok(&format!("{model}:streamRawPredict")));
     assert_eq!(path(&entry(Some("own")), &messages(StreamMode::Sse), None), ok(&format!("{model}:own")));
@@ -310,46 +311,46 @@ fn claude_on_vertex_is_asked_in_messages() {
 
 /// Every provider, with the dialects that it is asked in as they are.
 #[expect(clippy::type_complexity, clippy::many_single_char_names, reason = "a table")]
-fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [Dialect], Dialect, Server)> {
+fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], DialectId, Server)> {
     let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
     let vertex = ["g", "v1", "p", "l"].map(str::to_owned);
     let [g, v1, p, l] = vertex.clone();
     let [m, v, q, k] = vertex;
-    let both = &[Dialect::Chat, Dialect::Responses];
+    let both = &[DialectId::Chat, DialectId::Responses];
     let bedrock = |model: &str| Box::new(Bedrock::new("us-east-1".into(), Some(model.into())));
     vec![
-        ("openai", openai(None), both, Dialect::Chat, Server::OpenAi),
-        ("openai, named", openai(Some("EU.api.openai.com.")), both, Dialect::Chat, Server::OpenAi),
-        ("openai on azure", openai(Some("r.openai.azure.com")), both, Dialect::Chat, Server::Azure),
-        ("vllm", openai(Some("vllm.models.svc")), both, Dialect::Chat, Server::Compatible),
-        ("no mistral", openai(Some("notmistral.ai")), both, Dialect::Chat, Server::Compatible),
-        ("mistral", openai(Some("Api.Mistral.ai")), &[Dialect::Chat], Dialect::Chat, Server::Mistral),
-        ("deepseek", openai(Some("api.deepseek.com")), &[Dialect::Chat], Dialect::Chat, Server::DeepSeek),
-        ("azure", Box::new(AzureOpenAi::new("h".into(), "d".into(), "v".into())), both, Dialect::Chat, Server::Azure),
+        ("openai", openai(None), both, DialectId::Chat, Server::OpenAi),
+        ("openai, named", openai(Some("EU.api.openai.com.")), both, DialectId::Chat, Server::OpenAi),
+        ("openai on azure", openai(Some("r.openai.azure.com")), both, DialectId::Chat, Server::Azure),
+        ("vllm", openai(Some("vllm.models.svc")), both, DialectId::Chat, Server::Compatible),
+        ("no mistral", openai(Some("notmistral.ai")), both, DialectId::Chat, Server::Compatible),
+        ("mistral", openai(Some("Api.Mistral.ai")), &[DialectId::Chat], DialectId::Chat, Server::Mistral),
+        ("deepseek", openai(Some("api.deepseek.com")), &[DialectId::Chat], DialectId::Chat, Server::DeepSeek),
+        ("azure", Box::new(AzureOpenAi::new("h".into(), "d".into(), "v".into())), both, DialectId::Chat, Server::Azure),
         (
             "anthropic",
             Box::new(Anthropic::new(Some("m".into()), None)),
-            &[Dialect::Messages],
-            Dialect::Messages,
+            &[DialectId::Messages],
+            DialectId::Messages,
             Server::Anthropic,
         ),
         (
             "gemini",
             Box::new(Gemini::new(Some("m".into()), None)),
-            &[Dialect::Gemini],
-            Dialect::Gemini,
+            &[DialectId::Gemini],
+            DialectId::Gemini,
             Server::AiStudio,
         ),
-        ("vertex", Box::new(VertexAi::new(g, v1, p, l, None)), &[Dialect::Gemini], Dialect::Gemini, Server::Vertex),
+        ("vertex", Box::new(VertexAi::new(g, v1, p, l, None)), &[DialectId::Gemini], DialectId::Gemini, Server::Vertex),
         (
             "claude on vertex",
             Box::new(VertexClaude::new(m, v, q, k, None)),
-            &[Dialect::Messages],
-            Dialect::Messages,
+            &[DialectId::Messages],
+            DialectId::Messages,
             Server::VertexClaude,
         ),
-        ("nova", bedrock("amazon.nova-pro-v1:0"), &[Dialect::Converse], Dialect::Converse, Server::Bedrock),
-        ("claude", bedrock(CLAUDE), &[Dialect::Messages, Dialect::Converse], Dialect::Converse, Server::Bedrock),
+        ("nova", bedrock("amazon.nova-pro-v1:0"), &[DialectId::Converse], DialectId::Converse, Server::Bedrock),
+        ("claude", bedrock(CLAUDE), &[DialectId::Messages, DialectId::Converse], DialectId::Converse, Server::Bedrock),
     ]
 }
 
@@ -359,7 +360,7 @@ fn every_provider_is_asked_in_every_dialect() {
     for (name, provider, native, target, server) in providers() {
         seen.insert(provider.info().name);
         let model = provider.model().unwrap().to_owned();
-        for dialect in Dialect::ALL {
+        for dialect in DialectId::ALL {
             for stream in [false, true] {
                 let ask = native_request(dialect, stream, "asked");
                 assert_eq!(ask.endpoint.dialect(), Some(dialect));
@@ -383,11 +384,11 @@ fn replies_are_framed_as_they_are_asked_for() {
     let cases: [(&dyn Provider, ApiRequest, Framing); 7] = [
         (&bedrock, messages(StreamMode::Sse), Framing::WrappedEvents),
         (&bedrock, messages(StreamMode::No), Framing::Sse),
-        (&bedrock, native_request(Dialect::Converse, true, CLAUDE), Framing::Frames),
+        (&bedrock, native_request(DialectId::Converse, true, CLAUDE), Framing::Frames),
         // A client of Bedrock's reads the frames itself.
         (&bedrock, ask(invoke, None, StreamMode::EventStream), Framing::Frames),
         (&gemini, stream(None, StreamMode::JsonArray), Framing::JsonArray),
-        (&gemini, native_request(Dialect::Gemini, true, "m"), Framing::Sse),
+        (&gemini, native_request(DialectId::Gemini, true, "m"), Framing::Sse),
         (&Anthropic::new(None, None), messages(StreamMode::Sse), Framing::Sse),
     ];
     for (provider, ask, expected) in cases {

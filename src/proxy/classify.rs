@@ -90,16 +90,17 @@ pub async fn classify(
         suffix: path.get(context.matched..).unwrap_or_default(),
         query: parts.uri.query(),
         headers: &parts.headers,
-        backend: ai.backend.family,
+        backend: ai.backend.dialect,
         listed: &ai.backend.routes,
         route_streams: context.rule.streams,
     };
     let settings = context.settings;
     let read = body::read(body, settings.max_body, settings.body_timeout).await;
-    let bytes = read.map_err(|error| error.to(head.family_hint()))?;
+    let bytes = read.map_err(|error| error.to(head.dialect_hint()))?;
     let length = bytes.len();
-    let body = RequestBody::try_new(bytes, |bytes| scan(&head, bytes)).map_err(|error| error.to(head.family_hint()))?;
-    let api = head.ask(body.top()).map_err(|why| refused(why).to(head.family_hint()))?;
+    let body =
+        RequestBody::try_new(bytes, |bytes| scan(&head, bytes)).map_err(|error| error.to(head.dialect_hint()))?;
+    let api = head.classify(body.top()).map_err(|why| refused(why).to(head.dialect_hint()))?;
     record.classified(&api, length);
     Ok(ClassifiedRequest { api, body: Some(body) })
 }

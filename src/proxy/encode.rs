@@ -17,11 +17,11 @@ use secrecy::ExposeSecret;
 use super::{
     ErrorKind, ProxyError, body, headers,
     media::{self, Files, Held, Wanted},
-    translate::{self, ParsedRequest, Translation, is_of_a_dialect},
+    translate::{self, ParsedRequest, Translation},
 };
 use crate::{
     dialect::{
-        ApiRequest, Dialect, Endpoint, StreamMode,
+        ApiRequest, DialectId, Endpoint, StreamMode, is_of_one_dialect,
         messages::linked::{self, Linked},
     },
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
@@ -94,7 +94,9 @@ impl ClientRequest<'_, '_> {
         let Some(top) = self.top else {
             return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
         };
-        if self.ask.endpoint == Endpoint::Messages && !self.inlined && names_url(top) && !fetches_urls(provider, model)
+        if !self.inlined
+            && self.ask.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
+            && !fetches_urls(provider, model)
         {
             // What stands at the URL must be fetched and written into the body: see `translate`.
             return Err(Refusal::Translation);
@@ -110,7 +112,7 @@ impl ClientRequest<'_, '_> {
                 {
                     splice.set_str("model", model);
                 }
-                None if needs_model(&self.ask.endpoint) => return Err(Refusal::ModelMissing),
+                None if self.ask.endpoint.needs_model() => return Err(Refusal::ModelMissing),
                 Some(_) | None => {}
             }
         }
@@ -123,8 +125,7 @@ impl ClientRequest<'_, '_> {
         let unwrap = provider.framing(self.ask) == Framing::WrappedEvents;
         let mut hide_usage = false;
         if provider.asks_for_usage()
-            && streams_chunks(self.ask)
-            && let Some(options) = usage_option(top)
+            && let Some(options) = self.ask.dialect.dialect().usage_option(self.ask, top)
         {
             splice.set("stream_options", options);
             hide_usage = true;
@@ -139,13 +140,13 @@ impl ClientRequest<'_, '_> {
 
     /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
-        let family = target.provider.info().family;
+        let from = target.provider.info().dialect;
         let to = self.ask.endpoint.dialect()?;
-        if family == self.ask.family && !target.provider.has_foreign_errors() {
+        if from.shares_api(self.ask.dialect) && !target.provider.has_foreign_errors() {
             return None;
         }
         let head = translate::head(self.ask, model.unwrap_or_default(), false);
-        Some(Box::new(Translation::of_errors(family, to, head)))
+        Some(Box::new(Translation::of_errors(from, to, head)))
     }
 
     /// Path and body for a target that speaks another dialect. `files` are those that were fetched for this request.
@@ -175,7 +176,7 @@ impl ClientRequest<'_, '_> {
         let mut parsed = ParsedRequest::read(dialect, self.ask, top)?;
         parsed.inline(server, files, fetcher).await?;
         let (body, dropped) = parsed.write((to, server), model, provider.extra_body_fields(&native), strict)?;
-        let head = translate::head(self.ask, model, ParsedRequest::wants_usage(top));
+        let head = translate::head(self.ask, model, dialect.dialect().requests_usage(top));
         let back = parsed.back(to, native.stream, dropped, head);
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
@@ -231,7 +232,7 @@ impl Caller<'_> {
             out = out
                 .into_iter()
                 .filter_map(|(name, value)| Some((name?, value)))
-                .filter(|(name, _)| !is_of_a_dialect(name))
+                .filter(|(name, _)| !is_of_one_dialect(name))
                 .collect();
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -271,17 +272,8 @@ impl Caller<'_> {
     }
 }
 
-/// Whether a Messages body has a source of type `url`.
-fn names_url(top: &TopLevel<'_>) -> bool {
-    let Some(messages) = top.get("messages") else { return false };
-    memchr::memmem::find_iter(messages.value, br#""url""#).any(|at| {
-        let before = messages.value.get(..at).unwrap_or_default().trim_ascii_end();
-        before.strip_suffix(b":").is_some_and(|before| before.trim_ascii_end().ends_with(br#""type""#))
-    })
-}
-
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
-    provider.translation(Dialect::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
+    provider.translation(DialectId::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
 }
 
 /// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.
@@ -309,36 +301,6 @@ fn unusable(why: &str) -> ProxyError {
     ProxyError::with_cause(ErrorKind::CredentialUnavailable, message, format!("the credential can't be used: {why}"))
 }
 
-const fn needs_model(endpoint: &Endpoint) -> bool {
-    matches!(
-        endpoint,
-        Endpoint::ChatCompletions
-            | Endpoint::Completions
-            | Endpoint::Embeddings
-            | Endpoint::Messages
-            | Endpoint::CountMessageTokens
-    )
-}
-
-fn streams_chunks(ask: &ApiRequest) -> bool {
-    ask.stream == StreamMode::Sse && matches!(ask.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
-}
-
-/// The value of `stream_options` that also asks for usage; `None` when the client's own does.
-fn usage_option(top: &TopLevel<'_>) -> Option<Vec<u8>> {
-    let fresh = || Some(br#"{"include_usage":true}"#.to_vec());
-    let Some(own) = top.get("stream_options") else { return fresh() };
-    // Anything but an object is the client's mistake, and the provider's to report.
-    let Ok(options) = TopLevel::scan(own.value) else { return if own.value == b"null" { fresh() } else { None } };
-    if options.get("include_usage").and_then(super::super::stream::json::Member::as_bool) == Some(true) {
-        return None;
-    }
-    let raw = Bytes::copy_from_slice(own.value);
-    let mut splice = Splice::new(&options);
-    splice.set("include_usage", b"true".as_slice());
-    Some(splice.apply(&raw).to_vec())
-}
-
 /// The error for a target that can't be asked this.
 pub fn refused(refusal: Refusal, ask: &ApiRequest, provider: &str) -> ProxyError {
     match refusal {
@@ -349,48 +311,16 @@ pub fn refused(refusal: Refusal, ask: &ApiRequest, provider: &str) -> ProxyError
         Refusal::Translation => ProxyError::with_cause(
             ErrorKind::NotImplemented,
             "this route's provider has no such endpoint, and none that stands for it",
-            format!("{provider} has nothing for {} of the {} API", ask.endpoint.operation(), ask.family.as_str()),
+            format!(
+                "{provider} has nothing for {} of the {} API",
+                ask.endpoint.operation(),
+                ask.dialect.dialect().api()
+            ),
         ),
         Refusal::Endpoint(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
         Refusal::ModelMissing => {
             ProxyError::new(ErrorKind::NoModel, "no model: name one in the request, or in the Backend")
         }
         Refusal::ModelInvalid => ProxyError::new(ErrorKind::BadRequest, "the model's name can't be part of a URL"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn url_sources_are_found() {
-        for (messages, expected) in [
-            (r#"[{"content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]"#, true),
-            (r#"[{"content":[{"source":{"type" : "url"}}]}]"#, true),
-            (r#"[{"content":[{"type":"text","text":"\"type\":\"url\""}]}]"#, false),
-            (r#"[{"content":"\"url\""}]"#, false),
-        ] {
-            let body = format!(r#"{{"messages":{messages}}}"#);
-            assert_eq!(names_url(&TopLevel::scan(body.as_bytes()).unwrap()), expected, "{messages}");
-        }
-    }
-
-    #[test]
-    fn usage_is_asked_for_where_the_client_does_not() {
-        for (body, expected) in [
-            (r#"{"a":1}"#, Some(r#"{"include_usage":true}"#)),
-            (r#"{"stream_options":null}"#, Some(r#"{"include_usage":true}"#)),
-            (r#"{"stream_options":{"include_usage":true}}"#, None),
-            (r#"{"stream_options":{"include_usage":false}}"#, Some(r#"{"include_usage":true}"#)),
-            (r#"{"stream_options":7}"#, None),
-        ] {
-            let top = TopLevel::scan(body.as_bytes()).unwrap();
-            let made = usage_option(&top).map(|v| String::from_utf8(v).unwrap());
-            assert_eq!(made.as_deref(), expected, "{body}");
-        }
-        let top = TopLevel::scan(br#"{"stream_options":{"include_obfuscation":false}}"#).unwrap();
-        let made: serde_json::Value = serde_json::from_slice(&usage_option(&top).unwrap()).unwrap();
-        assert_eq!(made, serde_json::json!({"include_obfuscation": false, "include_usage": true}));
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    dialect::{ErrorClass, ErrorShape, Family},
+    conversation::Failure,
+    dialect::{DialectId, ErrorClass},
     upstream::{CredentialError, SendError, SendErrorKind, balance::AttemptOutcome},
 };
 
@@ -193,31 +194,29 @@ impl ProxyError {
         Self::with_cause(kind, message, cause)
     }
 
-    /// The error's shape in every dialect.
-    pub fn shape(&self) -> ErrorShape<'_> {
+    /// The error as dialects write it.
+    pub fn failure(&self) -> Failure<'_> {
         let row = self.kind.row();
         let (status, class) = self.refused.unwrap_or((row.status, row.class));
-        ErrorShape { status, class, code: row.word, message: &self.message }
+        Failure::of_gateway(status, class, row.word, &*self.message)
     }
 
     /// The reply in the client's dialect. `trace_id` lets the client's report find the log line.
-    pub fn reply(self, family: Family, trace_id: &str) -> Response<Bytes> {
-        let shape = self.shape();
-        let mut reply = Response::new(Bytes::from(shape.body(family, Some(trace_id))));
-        *reply.status_mut() = StatusCode::from_u16(shape.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    pub fn reply(self, dialect: DialectId, trace_id: &str) -> Response<Bytes> {
+        let (dialect, failure, mut body) = (dialect.dialect(), self.failure(), Vec::new());
+        dialect.write_error(&failure, Some(trace_id), &mut body);
+        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut reply = Response::new(Bytes::from(body));
+        *reply.status_mut() = status;
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::from_str(trace_id) {
-            // Where the family's clients look for it.
-            match family {
-                Family::Anthropic => drop(headers.insert("request-id", id.clone())),
-                Family::Bedrock => drop(headers.insert("x-amzn-requestid", id.clone())),
-                Family::OpenAi | Family::Gemini => {}
-            }
+            // Where the dialect's clients look for it.
+            headers.insert(dialect.request_id_header(), id.clone());
             headers.insert("x-request-id", id);
         }
-        if family == Family::Bedrock {
-            headers.insert("x-amzn-errortype", HeaderValue::from_static(self.kind.row().class.bedrock()));
+        if let Some((name, value)) = dialect.error_type_header(self.kind.row().class) {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

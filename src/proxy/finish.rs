@@ -18,7 +18,7 @@ use super::{
     ProxyError, ReplyBody, RequestRecord, Shared,
     relay::{Relay, RelayPlan},
 };
-use crate::dialect::Family;
+use crate::dialect::DialectId;
 
 /// What of a request decides how its reply leaves.
 #[derive(Clone, Copy)]
@@ -49,12 +49,12 @@ pub enum Reply {
 /// An error, and the dialect in which the client reads it.
 pub struct Failure {
     pub error: ProxyError,
-    pub dialect: Family,
+    pub dialect: DialectId,
 }
 
 impl ProxyError {
     /// The error for a client of `dialect`.
-    pub const fn to(self, dialect: Family) -> Failure {
+    pub const fn to(self, dialect: DialectId) -> Failure {
         Failure { error: self, dialect }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     send::too_slow,
 };
 use crate::{
-    dialect::{Family, StreamMode},
+    dialect::{DialectId, StreamMode},
     snapshot::{Endpoint, HttpBackend, Rule},
     upstream::{
         self, SendError, Transport, UpstreamBody,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The dialect of errors: clients of plain servers speak none.
-const DIALECT: Family = Family::OpenAi;
+const DIALECT: DialectId = DialectId::Chat;
 
 /// Serves one request from a plain server.
 pub async fn forward(
@@ -72,7 +72,7 @@ async fn try_forward(
     let (mut parts, body) = reply.into_parts();
     headers::from_server(&mut parts.headers);
     let form = RelayForm {
-        family: DIALECT,
+        dialect: DIALECT,
         mode: StreamMode::No,
         unwrap: None,
         filter: None,

@@ -23,7 +23,7 @@ use super::{
     policies, relay, route, select,
 };
 use crate::{
-    dialect::{Endpoint, Family},
+    dialect::{DialectId, Endpoint},
     snapshot::{Action, AiUse, Backend, UnavailableReason},
 };
 
@@ -87,7 +87,7 @@ async fn serve_ai(
 ) -> Result<Reply, Failure> {
     let mut request = classify::classify(context, ai, parts, body, record).await?;
     context.start_clock();
-    let dialect = request.api.family;
+    let dialect = request.api.dialect;
     policies::apply(context, &mut request, &mut parts.headers).await.map_err(|error| error.to(dialect))?;
     let answer = select::select(context, ai, &mut request, parts, record).await.map_err(|error| error.to(dialect))?;
     match answer {
@@ -99,7 +99,7 @@ async fn serve_ai(
 }
 
 /// The dialect to answer in before a backend is known: what the path names, else OpenAI's, which most clients read.
-fn dialect_of(parts: &Parts) -> Family {
-    let named = Endpoint::from_path(parts.uri.path()).and_then(|e| e.family());
-    named.unwrap_or(if parts.headers.contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi })
+fn dialect_of(parts: &Parts) -> DialectId {
+    let named = Endpoint::from_path(parts.uri.path()).and_then(|e| e.owner());
+    named.or_else(|| DialectId::of_headers(&parts.headers)).unwrap_or(DialectId::Chat)
 }

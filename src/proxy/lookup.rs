@@ -14,13 +14,10 @@ use super::{
 };
 use crate::{
     conversation::Unsupported,
-    dialect::{
-        Dialect, Endpoint, Family,
-        lookup::{
-            Answer, Lookup, Refused, Said, To,
-            models::{self, Model, Shape, Source},
-        },
-        reply::Totals,
+    dialect::{DialectId, Endpoint, observer::Totals},
+    operation::{
+        Answer, Lookup, Refused, Said, To,
+        models::{self, Model, Shape, Source},
     },
     provider::{Refusal, resolve_model},
     snapshot::{Action, AiBackend, Backend, Rule, Target},
@@ -63,11 +60,11 @@ pub fn plan(
     let name = provider.info().name;
     let lookup = match (&ask.endpoint, request.top) {
         (Endpoint::Models(one), _) => {
-            let source = match source(target, rule, backend, ask.family)? {
+            let source = match source(target, rule, backend, ask.dialect)? {
                 Ok(source) => source,
                 Err(error) => return Some(Err(error)),
             };
-            models::lookup(one.as_deref(), Shape::of(ask.family, path), named(rule), source)
+            models::lookup(one.as_deref(), Shape::of(ask.dialect, path), named(rule), source)
         }
         (endpoint, Some(top)) if Lookup::is_for(endpoint) => {
             let model = resolve_model(provider, ask);
@@ -75,7 +72,7 @@ pub fn plan(
                 return None;
             }
             // Any dialect does: it is not spoken here.
-            match provider.translation(Dialect::Chat, model) {
+            match provider.translation(DialectId::Chat, model) {
                 Some((_, server)) => Lookup::read(ask, top, &To { server, model, has_paths: target.path.is_none() }),
                 None => return Some(Err(refused(Refusal::Translation, ask, name))),
             }
@@ -105,7 +102,7 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
         let model = sent.ask.model.as_deref();
         let path = provider.path(&sent.ask, model, sent.query).map_err(|refusal| refused(refusal, ask, info.name))?;
         let head = translate::head(ask, model.unwrap_or_default(), false);
-        let errors = Translation::of_errors(info.family, conversation_of(ask.family), head);
+        let errors = Translation::of_errors(info.dialect, ask.dialect, head);
         let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
         Ok(Encoded { path, body: sent.body.clone(), held: None, plan })
@@ -113,16 +110,6 @@ fn encode(lookup: Lookup, request: &ClientRequest<'_, '_>, target: &Target, stri
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if ask.endpoint.has_body() { Method::POST } else { Method::GET };
     Ok(Plan { lookup, encoded, method })
-}
-
-/// The dialect in which a family's errors are said.
-const fn conversation_of(family: Family) -> Dialect {
-    match family {
-        Family::OpenAi => Dialect::Chat,
-        Family::Anthropic => Dialect::Messages,
-        Family::Gemini => Dialect::Gemini,
-        Family::Bedrock => Dialect::Converse,
-    }
 }
 
 /// All targets of a rule, whatever backend they belong to.
@@ -153,8 +140,8 @@ fn named(rule: &Rule) -> Vec<Model> {
     models
 }
 
-/// Who knows the models when `target` is asked by a client of `family`; nothing when the target itself answers.
-fn source(target: &Target, rule: &Rule, backend: &AiBackend, family: Family) -> Option<Result<Source, ProxyError>> {
+/// Who knows the models when `target` is asked by a client of `dialect`; nothing when the target itself answers.
+fn source(target: &Target, rule: &Rule, backend: &AiBackend, dialect: DialectId) -> Option<Result<Source, ProxyError>> {
     let is_open = |target: &Target| target.provider.model().is_none();
     let info = target.provider.info();
     if !targets(rule).any(is_open) || !backend.groups.iter().flatten().any(is_open) {
@@ -164,13 +151,15 @@ fn source(target: &Target, rule: &Rule, backend: &AiBackend, family: Family) -> 
         let message = "another provider of this route lists the models";
         return Some(Err(ProxyError::new(ErrorKind::NoEndpoint, message)));
     }
-    match info.family {
-        // It lists none where it is asked for the rest.
-        Family::Bedrock => Some(Ok(Source::Known)),
-        own if own == family => None,
-        _ if target.path.is_some() => Some(Ok(Source::Known)),
-        own => Some(Ok(Source::Provider(own, info.name))),
+    // Where it lists none it is not asked.
+    if !info.dialect.dialect().lists_models() {
+        return Some(Ok(Source::Known));
     }
+    if info.dialect.shares_api(dialect) {
+        return None;
+    }
+    let is_listed = target.path.is_none();
+    Some(Ok(if is_listed { Source::Provider(info.dialect, info.name) } else { Source::Known }))
 }
 
 impl Plan {

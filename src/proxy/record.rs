@@ -14,7 +14,7 @@ use http::{Method, request::Parts};
 use super::{ErrorKind, Shared, trace::TraceId};
 use crate::{
     conversation::Unsupported,
-    dialect::{ApiRequest, StreamMode, reply::Totals},
+    dialect::{ApiRequest, StreamMode, observer::Totals},
     policy::ReplyPolicy,
     provider::Info,
     snapshot::{Action, Backend, Rule, WeightedBackend},
@@ -297,7 +297,7 @@ impl Drop for RequestRecord {
             request_model: self.model.as_deref(),
             response_model: self.reply.totals.model.as_deref(),
             operation: self.ask.as_ref().map(|a| a.endpoint.operation()),
-            dialect: self.ask.as_ref().map(|a| a.family.as_str()),
+            dialect: self.ask.as_ref().map(|a| a.dialect.dialect().api()),
             stream: streams,
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,

@@ -24,11 +24,12 @@ use crate::{
         schema_envelope,
     },
     dialect::{
-        ApiRequest, Codec, Destination, Dialect, Family, ModelFacts, ReplyHead, Server, StreamMode, Translator,
-        UnsupportedInReply, Usage, codec, lookup,
-        reply::Totals,
+        ApiRequest, Destination, Dialect, DialectId, ModelFacts, ReplyHead, Server, StreamMode, Translator,
+        UnsupportedInReply, Usage,
+        observer::Totals,
         text::{FilterChain, filter_reply},
     },
+    operation,
     stream::TopLevel,
     upstream::{self, Fetcher},
 };
@@ -48,7 +49,7 @@ const COUNTED: usize = 512 * 1024;
 
 /// What the client asks, read for a target that needs it translated.
 pub struct ParsedRequest<'a> {
-    dialect: Dialect,
+    dialect: DialectId,
     request: Request<'a>,
     names: Arc<Names>,
     /// The schema of the answer in an object's, for those that take no other.
@@ -62,12 +63,12 @@ impl<'a> ParsedRequest<'a> {
     ///
     /// # Errors
     /// When a field can't be understood; the error names it.
-    pub fn read(dialect: Dialect, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+    pub fn read(dialect: DialectId, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
         if top.values() > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
-        let mut request = codec(dialect).read_request(top).map_err(|invalid| refused(dialect, invalid))?;
+        let mut request = dialect.dialect().read_request(top).map_err(|invalid| refused(dialect, invalid))?;
         // Some dialects say it in the URL.
         request.stream = ask.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
@@ -118,7 +119,7 @@ impl<'a> ParsedRequest<'a> {
     /// When the target can't be asked this.
     pub fn write(
         &self,
-        (to, server): (Dialect, Server),
+        (to, server): (DialectId, Server),
         model: &str,
         standing: Option<&str>,
         strict: bool,
@@ -127,7 +128,7 @@ impl<'a> ParsedRequest<'a> {
         let mut dropped = self.request.dropped.clone();
         let mut changed;
         let request = match &self.wrapped {
-            Some(schema) if wraps(to) => {
+            Some(schema) if to.dialect().wants_object_schemas() => {
                 changed = self.request.clone();
                 if let Some(Format::Schema { schema: inner, .. }) = &mut changed.format {
                     *inner = schema.reborrow();
@@ -137,7 +138,7 @@ impl<'a> ParsedRequest<'a> {
             _ => &self.request,
         };
         let mut out = body::buffer(self.size + self.size / 16 + 512);
-        codec(to)
+        to.dialect()
             .write_request(request, &destination, &mut dropped, &mut out)
             .map_err(|invalid| refused(self.dialect, invalid))?;
         if let Some(members) = standing {
@@ -155,32 +156,20 @@ impl<'a> ParsedRequest<'a> {
     }
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
-    pub fn back(&self, from: Dialect, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
-        let head = ReplyHead { estimated_input: lookup::estimate(&self.request), ..head };
-        let unwrap = self.wrapped.is_some() && wraps(from);
+    pub fn back(&self, from: DialectId, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
+        let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
+        let unwrap = self.wrapped.is_some() && from.dialect().wants_object_schemas();
         Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
     }
+}
 
-    /// Whether the client asked for a chunk with usage (Chat Completions).
-    pub fn wants_usage(top: &TopLevel<'_>) -> bool {
-        let options = top.get("stream_options").and_then(|member| TopLevel::scan(member.value).ok());
-        options.is_some_and(|o| o.get("include_usage").and_then(crate::stream::Member::as_bool) == Some(true))
+/// The error for what can't be read or written. Writers name the conversation's `messages`, which clients may know by
+/// another name.
+fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
+    if invalid.field == "messages" {
+        invalid.field = dialect.dialect().messages_field().into();
     }
-}
-
-/// Whether providers of `dialect` take schemas of objects only.
-const fn wraps(dialect: Dialect) -> bool {
-    !matches!(dialect, Dialect::Gemini)
-}
-
-/// The error for what can't be read or written. Encoders speak of `messages`, whatever the client calls them.
-fn refused(dialect: Dialect, invalid: Invalid) -> ProxyError {
-    let named = match dialect {
-        Dialect::Responses if invalid.field == "messages" => Invalid { field: "input".into(), ..invalid },
-        Dialect::Gemini if invalid.field == "messages" => Invalid { field: "contents".into(), ..invalid },
-        _ => invalid,
-    };
-    ProxyError::new(ErrorKind::BadBody, named.to_string())
+    ProxyError::new(ErrorKind::BadBody, invalid.to_string())
 }
 
 /// The URL of media that `server` can't be given.
@@ -212,8 +201,8 @@ pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
 
 /// How a target's reply goes back to the client.
 pub struct Translation {
-    from: Dialect,
-    to: Dialect,
+    from: DialectId,
+    to: DialectId,
     mode: StreamMode,
     names: Arc<Names>,
     /// The answer comes in an object.
@@ -242,14 +231,8 @@ pub enum Translated {
 }
 
 impl Translation {
-    /// A translation of errors only: as a provider of `family` says them, to a client of `to`.
-    pub fn of_errors(family: Family, to: Dialect, head: ReplyHead) -> Self {
-        let from = match family {
-            Family::OpenAi => Dialect::Chat,
-            Family::Anthropic => Dialect::Messages,
-            Family::Gemini => Dialect::Gemini,
-            Family::Bedrock => Dialect::Converse,
-        };
+    /// A translation of errors only: as a provider of `from` writes them, for a client of `to`.
+    pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
         let (names, dropped) = (Arc::default(), Unsupported::default());
         Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
     }
@@ -272,7 +255,7 @@ impl Translation {
             let message = "the upstream compressed its reply, which was not asked for";
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
-        let error_type = parts.headers.get("x-amzn-errortype").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let error_headers = if parts.status.is_success() { HeaderMap::new() } else { parts.headers.clone() };
         self.settle_headers(&mut parts.headers);
         let wants_stream = self.head.mode != StreamMode::No;
         if parts.status.is_success() && streams && wants_stream {
@@ -291,7 +274,7 @@ impl Translation {
         let limit = if parts.status.is_success() { MAX_REPLY } else { MAX_ERROR };
         let bytes = collect(body, limit, reading).await?;
         if !parts.status.is_success() {
-            let bytes = with_error_type(bytes, error_type.as_deref());
+            let bytes = self.source().with_error_type(&error_headers, &bytes).map_or(bytes, Bytes::from);
             let mut failure = self.source().read_error(parts.status.as_u16(), &bytes);
             if parts.status.is_redirection() {
                 // It leads to the provider's place, in the provider's dialect.
@@ -319,7 +302,7 @@ impl Translation {
                 }
             }
         };
-        if !wants_stream && let Some(failure) = codec(self.to).failure_of(&answer) {
+        if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {
             return Ok(self.failed(parts, &failure, reading));
         }
         for choice in &mut answer.choices {
@@ -344,7 +327,7 @@ impl Translation {
             let mut lost = UnsupportedInReply::new(self.to);
             lost.reply(&answer);
             let mut out = Vec::with_capacity(bytes.len() + 256);
-            codec(self.to).write_reply(&answer, &self.head, &mut out);
+            self.to.dialect().write_reply(&answer, &self.head, &mut out);
             (Bytes::from(out), lost.names().clone())
         };
         if !lost.is_empty() {
@@ -356,17 +339,17 @@ impl Translation {
         Ok(Translated::Whole(Response::from_parts(parts, out), totals))
     }
 
-    fn source(&self) -> &'static dyn Codec {
-        codec(self.from)
+    fn source(&self) -> &'static dyn Dialect {
+        self.from.dialect()
     }
 
     /// The provider's error in the client's dialect.
     fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &ReadLimits) -> Translated {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-        let name = request_id_header(self.to);
+        let name = self.to.dialect().request_id_header();
         let id = id_of(name).unwrap_or(&reading.request_id).to_owned();
-        let status = codec(self.to).write_error(failure, &id, &mut out);
+        let status = self.to.dialect().write_error(failure, Some(&id), &mut out);
         parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = &mut parts.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -376,8 +359,8 @@ impl Translation {
         if let Some(seconds) = failure.retry_after {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
         }
-        if self.to == Dialect::Converse {
-            headers.insert("x-amzn-errortype", HeaderValue::from_static(failure.class.bedrock()));
+        if let Some((name, value)) = self.to.dialect().error_type_header(failure.class) {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         Translated::Whole(Response::from_parts(parts, out.into()), Totals::default())
     }
@@ -387,19 +370,16 @@ impl Translation {
         headers::from_provider(headers);
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::LOCATION);
-        headers.remove("x-amzn-errortype");
-        let (from, to) = (request_id_header(self.from), request_id_header(self.to));
+        if let Some((name, _)) = self.from.dialect().error_type_header(ErrorClass::Internal) {
+            headers.remove(name);
+        }
+        let (from, to) = (self.from.dialect().request_id_header(), self.to.dialect().request_id_header());
         if from != to
             && let Some(id) = headers.remove(from)
         {
             headers.insert(to, id);
         }
-        let media = match (self.to, self.head.mode) {
-            (_, StreamMode::No | StreamMode::JsonArray) => "application/json",
-            (_, StreamMode::Sse) => "text/event-stream; charset=utf-8",
-            (_, StreamMode::EventStream) => "application/vnd.amazon.eventstream",
-        };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.head.mode.content_type()));
         if self.head.mode != StreamMode::No {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
@@ -413,29 +393,6 @@ fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
     {
         headers.insert(DROPPED, names);
     }
-}
-
-/// Where a dialect's replies carry their request id.
-const fn request_id_header(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Messages => "request-id",
-        Dialect::Converse => "x-amzn-requestid",
-        Dialect::Chat | Dialect::Responses | Dialect::Gemini => "x-request-id",
-    }
-}
-
-/// Bedrock says an error's type in a header; decoders see bodies only.
-fn with_error_type(body: Bytes, error_type: Option<&str>) -> Bytes {
-    let Some(kind) = error_type else { return body };
-    let whole = body.clone();
-    let Ok(top) = TopLevel::scan(&whole) else { return body };
-    if top.contains("__type") {
-        return body;
-    }
-    let kind = kind.split(':').next().unwrap_or_default().to_owned();
-    let mut splice = crate::stream::Splice::new(&top);
-    splice.set_str("__type", &kind);
-    splice.apply(&body)
 }
 
 /// Reads a whole reply.
@@ -465,11 +422,4 @@ pub async fn collect(mut body: upstream::ReplyBody, limit: usize, reading: &Read
             }
         }
     }
-}
-
-/// Headers of a client's own dialect: they mean nothing, or something else, to another provider.
-pub fn is_of_a_dialect(name: &HeaderName) -> bool {
-    const PREFIXES: [&str; 7] = ["anthropic-", "openai-", "x-goog-", "x-amz-", "x-amzn-", "amz-", "x-stainless-"];
-    PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-        || matches!(*name, header::ACCEPT | header::USER_AGENT)
 }

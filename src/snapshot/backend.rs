@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::UnavailableReason;
 use crate::{
-    dialect::{Endpoint as ApiEndpoint, Family},
+    dialect::{DialectId, Endpoint as ApiEndpoint},
     policy::Policies,
     provider::Provider,
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
@@ -107,7 +107,7 @@ pub struct AiBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
     /// Whose dialect the first target speaks: settles what a request leaves open.
-    pub family: Family,
+    pub dialect: DialectId,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
     /// Whether requests with unsupported fields are refused, instead of dropping the fields.

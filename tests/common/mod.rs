@@ -36,7 +36,7 @@ use std::{
 use serde_json::Value;
 
 pub use client::{Client, Reply, request};
-pub use errors::{Dialect, assert_error, assert_shape};
+pub use errors::{DialectId, assert_error, assert_shape};
 pub use manifests::{
     CLIENT_KEY, KEY, SECRETS, backend, gateway_yaml, llm, route, rule, s1, s1_of, s1_with, secret, yaml,
 };

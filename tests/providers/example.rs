@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 use serde_json::json;
 use tollgate::{
-    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, chat},
     provider::{
         Auth, Checked, CredentialSlot, Docs, Info, Provider, ProviderConfig, ProviderDef, Refusal, Settings,
         auth::AuthToken,
@@ -50,7 +50,7 @@ impl Settings for ExampleSettings {
 
 // What `mod.rs` holds.
 
-const INFO: Info = Info { name: "example", llm: "example", system: "example", family: Family::OpenAi };
+const INFO: Info = Info { name: "example", llm: "example", system: "example", dialect: DialectId::Chat };
 
 const DEF: ProviderDef = ProviderDef {
     info: &INFO,
@@ -92,14 +92,14 @@ impl Provider for Example {
         match &ask.endpoint {
             Endpoint::Responses => Err(Refusal::Translation),
             endpoint => {
-                let path = openai::path(endpoint).ok_or(Refusal::Translation)?;
+                let path = chat::endpoint::path(endpoint).ok_or(Refusal::Translation)?;
                 PathAndQuery::try_from(format!("/api{path}")).map_err(|_| Refusal::ModelInvalid)
             }
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Chat, Server::Compatible))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Chat, Server::Compatible))
     }
 }
 
@@ -133,9 +133,9 @@ fn a_provider_of_a_test_goes_all_the_way() {
     let provider = checked.settings.build(None).unwrap();
     assert_eq!((provider.info(), provider.host()), (checked.def.info, "ours.example.com".to_owned()));
     for (dialect, expected) in [
-        (Dialect::Chat, Ok("/api/chat/completions")),
-        (Dialect::Responses, Err(Refusal::Translation)),
-        (Dialect::Messages, Err(Refusal::Translation)),
+        (DialectId::Chat, Ok("/api/chat/completions")),
+        (DialectId::Responses, Err(Refusal::Translation)),
+        (DialectId::Messages, Err(Refusal::Translation)),
     ] {
         let ask = native_request(dialect, true, "theirs");
         let model = resolve_model(&*provider, &ask);
@@ -143,6 +143,6 @@ fn a_provider_of_a_test_goes_all_the_way() {
         let path = path_of(&*provider, &ask, model, None);
         assert_eq!(path.as_ref().map(PathAndQuery::as_str), expected.as_ref().copied(), "{dialect:?}");
         assert_eq!(provider.speaks(&ask, model), path.is_ok());
-        assert_eq!(provider.translation(dialect, model), Some((Dialect::Chat, Server::Compatible)));
+        assert_eq!(provider.translation(dialect, model), Some((DialectId::Chat, Server::Compatible)));
     }
 }

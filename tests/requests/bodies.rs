@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{Dialect, Gateway, Start, Upstream, assert_error, manifests::s1, request};
+use crate::common::{DialectId, Gateway, Start, Upstream, assert_error, manifests::s1, request};
 
 const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 const PATH: &str = "/openai/v1/chat/completions";
@@ -55,13 +55,13 @@ fn bodies_other_than_json_objects_are_refused_in_the_clients_dialect() {
         ("a gzip file", b"\x1f\x8b\x08\x00\x00\x00\x00\x00"),
     ];
     for (path, dialect) in [
-        (PATH, Dialect::OpenAi),
-        ("/anthropic/v1/messages", Dialect::Anthropic),
-        ("/gemini/v1beta/models/m:generateContent", Dialect::Gemini),
+        (PATH, DialectId::OpenAi),
+        ("/anthropic/v1/messages", DialectId::Anthropic),
+        ("/gemini/v1beta/models/m:generateContent", DialectId::Gemini),
     ] {
         for (what, body) in bodies {
             // Gemini's model is in the URL; a field of that name in the body is for Google to judge.
-            if dialect == Dialect::Gemini && what.contains("number") {
+            if dialect == DialectId::Gemini && what.contains("number") {
                 continue;
             }
             assert_error(&gateway.post(path, body), dialect, 400, what);
@@ -85,10 +85,10 @@ fn a_body_nested_100_000_deep_is_answered() {
         // Whether to refuse it or to leave that to the provider is free; to crash is not.
         match reply.status {
             200 => {}
-            status => assert_error(&reply, Dialect::OpenAi, status, "deep"),
+            status => assert_error(&reply, DialectId::OpenAi, status, "deep"),
         }
         let unclosed = format!(r#"{{"model":"m","messages":{}"#, open.repeat(100_000));
-        assert_error(&gateway.post(PATH, unclosed), Dialect::OpenAi, 400, "deep and cut");
+        assert_error(&gateway.post(PATH, unclosed), DialectId::OpenAi, 400, "deep and cut");
     }
     assert_eq!(gateway.post(PATH, CHAT).status, 200);
 }
@@ -98,9 +98,9 @@ fn a_body_over_the_default_limit_is_413() {
     let upstream = Upstream::json("{}");
     let gateway = gateway(&upstream, &[]);
     let body = chat_of(33 * MIB);
-    assert_error(&gateway.post(PATH, &body), Dialect::OpenAi, 413, "with its length");
+    assert_error(&gateway.post(PATH, &body), DialectId::OpenAi, 413, "with its length");
     let reply = gateway.connect().send(&request("POST", PATH, &CHUNKED, &chunked(&body, 64 * 1024))).reply();
-    assert_error(&reply, Dialect::OpenAi, 413, "chunked");
+    assert_error(&reply, DialectId::OpenAi, 413, "chunked");
     assert_eq!(upstream.received().len(), 0);
     let largest = chat_of(32 * MIB);
     assert_eq!(gateway.post(PATH, &largest).status, 200);
@@ -131,7 +131,7 @@ fn the_limit_is_a_setting_and_exact() {
         let in_chunks = request("POST", PATH, &CHUNKED, &chunked(&body, 100));
         assert_eq!(gateway.connect().send(&in_chunks).reply().status, status, "{length} in chunks");
     }
-    for (path, dialect) in [("/anthropic/v1/messages", Dialect::Anthropic), ("/gemini", Dialect::Gemini)] {
+    for (path, dialect) in [("/anthropic/v1/messages", DialectId::Anthropic), ("/gemini", DialectId::Gemini)] {
         assert_error(&gateway.post(path, chat_of(1001)), dialect, 413, path);
     }
     assert_eq!(upstream.received().len(), 4);
@@ -176,7 +176,7 @@ fn a_truncated_body_is_not_sent_upstream() {
         let mut client = gateway.connect();
         client.send(&request("POST", path, headers, body)).finish_sending();
         if let Some(reply) = client.try_reply() {
-            assert_error(&reply, Dialect::OpenAi, 400, path);
+            assert_error(&reply, DialectId::OpenAi, 400, path);
         }
         assert!(client.closed(), "{path}");
         let line = gateway.access(path);
@@ -208,7 +208,7 @@ fn a_stalled_client_times_out() {
     let gateway = gateway(&upstream, &[("--body-timeout", "1"), ("--header-timeout", "1")]);
     let mut client = gateway.connect();
     let reply = client.send(&request("POST", PATH, &[("content-length", "100")], b"{\"model\":")).reply();
-    assert_error(&reply, Dialect::OpenAi, 408, "a body that stalls");
+    assert_error(&reply, DialectId::OpenAi, 408, "a body that stalls");
     assert!(client.closed());
     assert_eq!(gateway.access(PATH)["error"], "body_timeout");
     // A head that stalls, in either version, and connections that never begin one or no second one.
@@ -236,7 +236,7 @@ fn a_compressed_body_is_refused_with_a_reason() {
     // "{}" in gzip.
     let zipped = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
     let reply = gateway.post_with(PATH, &[("content-encoding", "gzip")], zipped);
-    assert_error(&reply, Dialect::OpenAi, 415, "gzip");
+    assert_error(&reply, DialectId::OpenAi, 415, "gzip");
     assert_eq!(gateway.access(PATH)["error"], "body_encoded");
     // Words alone don't make it so.
     assert_eq!(gateway.post_with(PATH, &[("content-encoding", "identity")], CHAT).status, 200);

@@ -4,7 +4,7 @@ use serde_json::json;
 use tollgate::provider::{self, ProviderDef};
 
 use crate::common::{
-    CLIENT_KEY, Dialect, KEY, Start, Upstream, assert_error,
+    CLIENT_KEY, DialectId, KEY, Start, Upstream, assert_error,
     manifests::{llm, s1, s1_of, secret},
 };
 
@@ -101,9 +101,9 @@ fn passthrough_finds_the_clients_key_in_headers_and_query() {
 #[test]
 fn passthrough_without_a_key_is_refused_and_not_sent() {
     for (provider, body, dialect) in [
-        ("openai", CHAT, Dialect::OpenAi),
-        ("anthropic", LIMITED, Dialect::Anthropic),
-        ("gemini", CONTENTS, Dialect::Gemini),
+        ("openai", CHAT, DialectId::OpenAi),
+        ("anthropic", LIMITED, DialectId::Anthropic),
+        ("gemini", CONTENTS, DialectId::Gemini),
     ] {
         let upstream = Upstream::json("{}");
         let entry = llm(provider, "", upstream.port, &json!({"authToken": {"kind": "Passthrough"}}));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Dialect, Gateway, Reply, Start, Upstream, assert_error, assert_shape,
+    DialectId, Gateway, Reply, Start, Upstream, assert_error, assert_shape,
     manifests::{KEY, backend, llm, route, rule, s1_with, secret},
     request,
 };
@@ -87,7 +87,7 @@ fn one_failing_text_fails_the_request_in_the_clients_dialect() {
     let gateway = vertex(&upstream);
     let reply = embed(&gateway, &json!({"model": "gemini-embedding-001", "input": ["good", "bad", "good"]}));
     assert_eq!(reply.status, 429, "{}", reply.text());
-    assert_shape(&reply.json(), Dialect::OpenAi, 429, "slow down");
+    assert_shape(&reply.json(), DialectId::OpenAi, 429, "slow down");
     assert_eq!(reply.json()["error"]["message"], "slow down");
 }
 
@@ -124,14 +124,14 @@ fn unavailable_embeddings_are_refused() {
     let upstream = Upstream::json("{}");
     let gateway = start("gemini", &upstream, &json!({}));
     let reply = embed(&gateway, &json!({"model": "m", "input": [1, 2]}));
-    assert_error(&reply, Dialect::OpenAi, 400, "tokens");
+    assert_error(&reply, DialectId::OpenAi, 400, "tokens");
     assert!(reply.text().contains("input"), "{}", reply.text());
     assert!(upstream.received().is_empty());
     let reply = embed(&gateway, &json!({"model": "m", "input": "a"}));
-    assert_error(&reply, Dialect::OpenAi, 502, "a reply without embeddings");
+    assert_error(&reply, DialectId::OpenAi, 502, "a reply without embeddings");
     drop(gateway);
     let gateway = start("anthropic", &upstream, &json!({}));
-    assert_error(&embed(&gateway, &json!({"model": "m", "input": "a"})), Dialect::OpenAi, 404, "no embeddings");
+    assert_error(&embed(&gateway, &json!({"model": "m", "input": "a"})), DialectId::OpenAi, 404, "no embeddings");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn token_counts_without_a_provider_endpoint_are_estimated_and_marked() {
     let gateway = start("gemini", &upstream, &json!({}));
     let reply = count(&gateway);
     assert_eq!((reply.status, reply.header("x-tollgate-estimated")), (403, None), "{}", reply.text());
-    assert_shape(&reply.json(), Dialect::Anthropic, 403, "what the provider refuses");
+    assert_shape(&reply.json(), DialectId::Anthropic, 403, "what the provider refuses");
 }
 
 #[test]
@@ -224,9 +224,9 @@ fn models_that_backends_name_are_listed_by_the_gateway() {
     assert_eq!(ids(&gemini["models"], "name"), ["models/gpt", "models/claude", "models/gemini"], "{gemini}");
     assert_eq!(get(&gateway, "/x/v1/models/claude", &[]).json()["id"], "claude");
     let unknown = get(&gateway, "/x/v1/models/nobody", &[]);
-    assert_error(&unknown, Dialect::OpenAi, 404, "no such model");
+    assert_error(&unknown, DialectId::OpenAi, 404, "no such model");
     assert_eq!(unknown.json()["error"]["code"], "model_not_found");
-    assert_error(&get(&gateway, "/x/v1/models/nobody", VERSION), Dialect::Anthropic, 404, "no such model");
+    assert_error(&get(&gateway, "/x/v1/models/nobody", VERSION), DialectId::Anthropic, 404, "no such model");
     let mut client = gateway.connect();
     let head = client.send(&request("HEAD", "/x/v1/models", &[], b"")).reply_to_head();
     assert_eq!((head.status, head.header("content-type")), (200, Some("application/json")));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Client, Dialect, KEY, Start, Upstream, assert_error,
+    Client, DialectId, KEY, Start, Upstream, assert_error,
     manifests::{llm, route, rule, s1, s1_of, s1_with, secret, yaml},
     request,
 };
@@ -141,7 +141,7 @@ fn model_lists_are_requested_with_get_and_head() {
 
 #[test]
 fn unknown_endpoints_are_refused_in_the_clients_dialect() {
-    use Dialect::{Anthropic, Gemini, OpenAi};
+    use DialectId::{Anthropic, Gemini, OpenAi};
     let upstream = Upstream::json("{}");
     let manifest = ["openai", "anthropic", "gemini"].map(|p| s1(p, &format!("/{p}"), upstream.port)).concat();
     let gateway = Start::new().manifest("a.yaml", &manifest).run();

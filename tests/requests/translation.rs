@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Dialect, Gate, Gateway, PATIENCE, Reply, Start, Upstream, assert_error, assert_shape, manifests::s1_with, request,
-    wait_until,
+    DialectId, Gate, Gateway, PATIENCE, Reply, Start, Upstream, assert_error, assert_shape, manifests::s1_with,
+    request, wait_until,
 };
 
 const CHAT: &str = "/x/v1/chat/completions";
@@ -151,7 +151,7 @@ fn an_invalid_tool_call_is_an_error_and_not_an_empty_reply() {
     let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]});
     let reply = gateway.post("/x/v1/messages", body.to_string());
     assert_eq!(reply.status, 502, "{}", reply.text());
-    assert_shape(&reply.json(), Dialect::Anthropic, 502, "no JSON object");
+    assert_shape(&reply.json(), DialectId::Anthropic, 502, "no JSON object");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_strict_backend_refuses_unsupported_fields() {
     assert_eq!(ask(&gateway, &body).status, 200);
     body["seed"] = json!(7);
     let reply = ask(&gateway, &body);
-    assert_error(&reply, Dialect::OpenAi, 400, "seed");
+    assert_error(&reply, DialectId::OpenAi, 400, "seed");
     assert!(reply.text().contains("seed"), "{}", reply.text());
     assert_eq!(upstream.received().len(), 1, "no request may be sent");
 }
@@ -193,7 +193,7 @@ fn invalid_fields_are_refused_by_name() {
             body[key] = value.clone();
         }
         let reply = ask(&gateway, &body);
-        assert_error(&reply, Dialect::OpenAi, 400, field);
+        assert_error(&reply, DialectId::OpenAi, 400, field);
         assert!(reply.text().contains(field), "{field}: {}", reply.text());
     }
     assert!(upstream.received().is_empty());
@@ -208,7 +208,7 @@ fn errors_are_in_the_clients_dialect() {
     let reply = ask(&gateway, &hello());
     assert_eq!(reply.status, 429, "{}", reply.text());
     assert_eq!(reply.json()["error"]["message"], "slow down");
-    assert_shape(&reply.json(), Dialect::OpenAi, 429, "slow down");
+    assert_shape(&reply.json(), DialectId::OpenAi, 429, "slow down");
     assert_eq!(reply.header("retry-after"), Some("7"));
     assert_eq!(reply.header("x-request-id"), Some("req_9"));
     assert_eq!(reply.header("content-type"), Some("application/json"));
@@ -363,7 +363,7 @@ fn media_at_private_addresses_are_refused_and_never_fetched() {
     body["messages"] = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]);
     let gateway = Start::new().manifest("x.yaml", &manifest).run();
     let reply = ask(&gateway, &body);
-    assert_error(&reply, Dialect::OpenAi, 400, "private");
+    assert_error(&reply, DialectId::OpenAi, 400, "private");
     assert!(reply.text().contains("media URL 1"), "{}", reply.text());
     assert!(images.received().is_empty() && upstream.received().is_empty());
     drop(gateway);
@@ -458,7 +458,7 @@ fn files_of_one_request_are_bounded_together_and_fetched_once() {
         json!({"model": "m", "messages": [{"role": "user", "content": parts}]})
     };
     let reply = ask(&gateway, &with(&["a", "b"]));
-    assert_error(&reply, Dialect::OpenAi, 400, "two are too much");
+    assert_error(&reply, DialectId::OpenAi, 400, "two are too much");
     assert!(reply.text().contains("together"), "{}", reply.text());
     assert!(upstream.received().is_empty());
     let before = images.received().len();
@@ -474,7 +474,7 @@ fn a_body_of_too_many_values_is_refused_before_it_is_read() {
     let gateway = claude(&upstream);
     let parts = vec!["{}"; 300_000].join(",");
     let reply = gateway.post(CHAT, format!(r#"{{"model":"m","messages":[{{"role":"user","content":[{parts}]}}]}}"#));
-    assert_error(&reply, Dialect::OpenAi, 413, "values");
+    assert_error(&reply, DialectId::OpenAi, 413, "values");
     assert!(reply.text().contains("values"), "{}", reply.text());
     assert!(upstream.received().is_empty());
 }

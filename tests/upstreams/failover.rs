@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Dialect, Exchange, Gateway, KEY, Start, Upstream, assert_error,
+    DialectId, Exchange, Gateway, KEY, Start, Upstream, assert_error,
     manifests::{backend, llm, route, rule, secret},
 };
 
@@ -93,7 +93,7 @@ fn when_all_targets_fail_the_client_gets_the_last_reply() {
     let reply = then_refused.post("/both", CHAT);
     assert!([502, 503].contains(&reply.status), "{}: {}", reply.status, reply.text());
     let none = gateway(&groups(&[entry(Upstream::refusing()), entry(Upstream::refusing())]));
-    assert_error(&none.post("/both", CHAT), Dialect::OpenAi, 502, "nobody there");
+    assert_error(&none.post("/both", CHAT), DialectId::OpenAi, 502, "nobody there");
     assert_eq!(none.access("/both")["upstream_attempts"], 2);
 }
 
@@ -110,7 +110,7 @@ fn an_unusable_target_of_another_dialect_does_not_hide_the_reply() {
     let before = gateway(&groups(&[anthropic.clone(), entry(second.port)]));
     assert_eq!(before.post("/both", CHAT).text(), "{\"ok\":true}");
     let alone = gateway(&groups(&[anthropic.clone(), anthropic]));
-    assert_error(&alone.post("/both", CHAT), Dialect::OpenAi, 400, "there is nothing to translate");
+    assert_error(&alone.post("/both", CHAT), DialectId::OpenAi, 400, "there is nothing to translate");
     assert_eq!(other.connections(), 0);
 }
 

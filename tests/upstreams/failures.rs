@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Client, Dialect, Exchange, Gateway, KEY, Start, Upstream, assert_error,
+    Client, DialectId, Exchange, Gateway, KEY, Start, Upstream, assert_error,
     manifests::{backend, llm, route, rule, s1, s1_of, secret},
     request,
 };
@@ -13,10 +13,10 @@ const LIMITED: &str = r#"{"model":"m","messages":[],"max_tokens":5}"#;
 const CONTENTS: &str = r#"{"contents":[]}"#;
 
 /// One caller of each dialect: provider, path, body.
-const CALLERS: [(&str, &str, &str, Dialect); 3] = [
-    ("openai", "/openai/v1/chat/completions", CHAT, Dialect::OpenAi),
-    ("anthropic", "/anthropic/v1/messages", LIMITED, Dialect::Anthropic),
-    ("gemini", "/gemini", CONTENTS, Dialect::Gemini),
+const CALLERS: [(&str, &str, &str, DialectId); 3] = [
+    ("openai", "/openai/v1/chat/completions", CHAT, DialectId::OpenAi),
+    ("anthropic", "/anthropic/v1/messages", LIMITED, DialectId::Anthropic),
+    ("gemini", "/gemini", CONTENTS, DialectId::Gemini),
 ];
 
 fn all_at(port: u16) -> Gateway {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::common::{
-    CLIENT_KEY, Dialect, Gate, Gateway, Start, Upstream, assert_error,
+    CLIENT_KEY, DialectId, Gate, Gateway, Start, Upstream, assert_error,
     manifests::{route, rule, yaml},
     request,
 };
@@ -356,7 +356,7 @@ fn a_missing_backend_fails_only_its_share_of_requests() {
         + &route("plain", &rules);
     let gateway = Start::new().manifest("a.yaml", &manifest).run();
     for (path, status) in [("/missing", 500), ("/none", 503), ("/refused", 502), ("/nothing", 500)] {
-        assert_error(&gateway.get(path), Dialect::OpenAi, status, path);
+        assert_error(&gateway.get(path), DialectId::OpenAi, status, path);
     }
     let mut statuses: Vec<u16> = (0..10).map(|_| gateway.get("/half").status).collect();
     statuses.sort_unstable();

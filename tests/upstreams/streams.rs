@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Dialect, Exchange, Gate, Gateway, PATIENCE, Start, Upstream, assert_shape, manifests::s1, request, wait_until,
+    DialectId, Exchange, Gate, Gateway, PATIENCE, Start, Upstream, assert_shape, manifests::s1, request, wait_until,
 };
 
 const SSE: &str = "text/event-stream";
@@ -12,7 +12,7 @@ const CONTENTS: &str = r#"{"contents":[]}"#;
 /// How each dialect streams.
 struct Form {
     provider: &'static str,
-    dialect: Dialect,
+    dialect: DialectId,
     path: &'static str,
     body: &'static str,
     content_type: &'static str,
@@ -22,7 +22,7 @@ struct Form {
 
 const OPENAI: Form = Form {
     provider: "openai",
-    dialect: Dialect::OpenAi,
+    dialect: DialectId::OpenAi,
     path: "/openai/v1/chat/completions",
     // The request asks for usage, so that no chunk is hidden.
     body: r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
@@ -39,7 +39,7 @@ const OPENAI: Form = Form {
 
 const ANTHROPIC: Form = Form {
     provider: "anthropic",
-    dialect: Dialect::Anthropic,
+    dialect: DialectId::Anthropic,
     path: "/anthropic/v1/messages",
     body: r#"{"model":"m","messages":[],"max_tokens":5,"stream":true}"#,
     content_type: SSE,
@@ -57,7 +57,7 @@ const ANTHROPIC: Form = Form {
 
 const GEMINI: Form = Form {
     provider: "gemini",
-    dialect: Dialect::Gemini,
+    dialect: DialectId::Gemini,
     path: "/gemini/v1beta/models/m:streamGenerateContent?alt=sse",
     body: CONTENTS,
     content_type: SSE,
@@ -72,7 +72,7 @@ const GEMINI: Form = Form {
 /// Gemini without `alt=sse`: one JSON array, element by element.
 const ARRAY: Form = Form {
     provider: "gemini",
-    dialect: Dialect::Gemini,
+    dialect: DialectId::Gemini,
     path: "/gemini/v1beta/models/m:streamGenerateContent",
     body: CONTENTS,
     content_type: "application/json; charset=UTF-8",
@@ -196,10 +196,10 @@ fn last_error(form: &Form, text: &str, passed: &str, what: &str) -> Value {
     let rest = text.strip_prefix(passed).unwrap_or_else(|| panic!("{what}: {text}"));
     if form.content_type == SSE {
         let event = rest.trim_start_matches(['\r', '\n']);
-        let end = if form.dialect == Dialect::Gemini { "\r\n\r\n" } else { "\n\n" };
+        let end = if form.dialect == DialectId::Gemini { "\r\n\r\n" } else { "\n\n" };
         let event = event.strip_suffix(end).unwrap_or_else(|| panic!("{what}: no whole event: {rest:?}"));
         let event = match form.dialect {
-            Dialect::Anthropic => event.strip_prefix("event: error\n").unwrap_or_else(|| panic!("{what}: {rest:?}")),
+            DialectId::Anthropic => event.strip_prefix("event: error\n").unwrap_or_else(|| panic!("{what}: {rest:?}")),
             _ => event,
         };
         return serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     answer,
-    payload::{self, Dialect, STREAM_END, Scenario},
+    payload::{self, DialectId, STREAM_END, Scenario},
     wire::{Body, Head},
 };
 
@@ -29,7 +29,7 @@ pub struct Plan {
     /// The path of every request.
     pub path: String,
     /// The dialect of the client.
-    pub dialect: Dialect,
+    pub dialect: DialectId,
     /// What is sent, and what must come back.
     pub scenario: Scenario,
     /// Whether the reply is not the mock's byte for byte: then the first reply says how long the others must be.
@@ -160,7 +160,7 @@ async fn first(plan: &Plan, request: &[u8]) -> Result<Expected, String> {
         return Err(format!("a text of {} bytes, not the {} that the mock said: {text}", text.len(), wanted.len()));
     }
     let native = plan.dialect.reply_length(plan.scenario);
-    let streams_chat = plan.dialect == Dialect::Chat && plan.scenario == Scenario::Stream;
+    let streams_chat = plan.dialect == DialectId::Chat && plan.scenario == Scenario::Stream;
     Ok(Expected {
         length: if plan.translated { reply.body.decoded() } else { native },
         end: streams_chat.then_some(STREAM_END),

@@ -49,7 +49,7 @@ fn command(args: &[String]) -> Result<(), String> {
             let plan = load::Plan {
                 target: option(args, "--target", None)?,
                 path: option(args, "--path", None)?,
-                dialect: option(args, "--dialect", Some(payload::Dialect::Chat))?,
+                dialect: option(args, "--dialect", Some(payload::DialectId::Chat))?,
                 scenario: option(args, "--scenario", None)?,
                 translated: options(args, "--translated") == ["yes"],
                 connections: option(args, "--connections", None)?,

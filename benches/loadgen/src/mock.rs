@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    payload::{Batching, Dialect, Replies},
+    payload::{Batching, DialectId, Replies},
     wire::Head,
 };
 
@@ -21,7 +21,7 @@ const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 
 /// The replies of every dialect.
 struct Book {
-    dialects: Vec<(Dialect, Replies)>,
+    dialects: Vec<(DialectId, Replies)>,
     invoked: Replies,
 }
 
@@ -35,16 +35,16 @@ enum Streams {
 }
 
 /// How the paths of every endpoint end, whether it streams, and its dialect: `None` is `InvokeModel`.
-const ENDPOINTS: [(&str, Streams, Option<Dialect>); 11] = [
-    ("/chat/completions", Streams::Flag, Some(Dialect::Chat)),
-    ("/responses", Streams::Flag, Some(Dialect::Responses)),
-    ("/messages", Streams::Flag, Some(Dialect::Messages)),
-    (":rawPredict", Streams::Never, Some(Dialect::Messages)),
-    (":streamRawPredict", Streams::Always, Some(Dialect::Messages)),
-    (":generateContent", Streams::Never, Some(Dialect::Gemini)),
-    (":streamGenerateContent", Streams::Always, Some(Dialect::Gemini)),
-    ("/converse", Streams::Never, Some(Dialect::Converse)),
-    ("/converse-stream", Streams::Always, Some(Dialect::Converse)),
+const ENDPOINTS: [(&str, Streams, Option<DialectId>); 11] = [
+    ("/chat/completions", Streams::Flag, Some(DialectId::Chat)),
+    ("/responses", Streams::Flag, Some(DialectId::Responses)),
+    ("/messages", Streams::Flag, Some(DialectId::Messages)),
+    (":rawPredict", Streams::Never, Some(DialectId::Messages)),
+    (":streamRawPredict", Streams::Always, Some(DialectId::Messages)),
+    (":generateContent", Streams::Never, Some(DialectId::Gemini)),
+    (":streamGenerateContent", Streams::Always, Some(DialectId::Gemini)),
+    ("/converse", Streams::Never, Some(DialectId::Converse)),
+    ("/converse-stream", Streams::Always, Some(DialectId::Converse)),
     ("/invoke", Streams::Never, None),
     ("/invoke-with-response-stream", Streams::Always, None),
 ];
@@ -52,12 +52,12 @@ const ENDPOINTS: [(&str, Streams, Option<Dialect>); 11] = [
 impl Book {
     fn new(batching: &Batching) -> Self {
         Self {
-            dialects: Dialect::ALL.iter().map(|(dialect, _)| (*dialect, Replies::of(*dialect, batching))).collect(),
+            dialects: DialectId::ALL.iter().map(|(dialect, _)| (*dialect, Replies::of(*dialect, batching))).collect(),
             invoked: Replies::invoked(batching),
         }
     }
 
-    fn replies(&self, dialect: Option<Dialect>) -> &Replies {
+    fn replies(&self, dialect: Option<DialectId>) -> &Replies {
         let found = self.dialects.iter().find(|(known, _)| Some(*known) == dialect);
         found.map_or(&self.invoked, |(_, replies)| replies)
     }
@@ -118,7 +118,7 @@ fn is_complete(input: &[u8]) -> bool {
 }
 
 /// The dialect a request is asked in, and whether its reply is a stream. `None` when its path is no endpoint.
-fn asked(input: &[u8]) -> Option<(Option<Dialect>, bool)> {
+fn asked(input: &[u8]) -> Option<(Option<DialectId>, bool)> {
     let target = input.split(|byte| *byte == b' ').nth(1)?;
     let path = target.split(|byte| *byte == b'?').next()?;
     let (_, streams, dialect) = ENDPOINTS.iter().find(|(end, ..)| path.ends_with(end.as_bytes()))?;
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_request_is_complete_with_its_last_byte() {
         for scenario in [Scenario::Chat, Scenario::Prompt, Scenario::Stream] {
-            let request = payload::request(Dialect::Chat, scenario, "/v1/chat/completions", "localhost");
+            let request = payload::request(DialectId::Chat, scenario, "/v1/chat/completions", "localhost");
             assert!(is_complete(&request));
             assert!(!is_complete(&request[..request.len() - 1]));
         }
@@ -160,26 +160,26 @@ mod tests {
         for scenario in [Scenario::Chat, Scenario::Prompt, Scenario::Stream] {
             let streams = scenario == Scenario::Stream;
             for (path, dialect) in [
-                ("/v1/chat/completions", Dialect::Chat),
-                ("/openai/deployments/d/chat/completions?api-version=1", Dialect::Chat),
-                ("/v1/responses", Dialect::Responses),
-                ("/v1/messages", Dialect::Messages),
+                ("/v1/chat/completions", DialectId::Chat),
+                ("/openai/deployments/d/chat/completions?api-version=1", DialectId::Chat),
+                ("/v1/responses", DialectId::Responses),
+                ("/v1/messages", DialectId::Messages),
             ] {
                 assert_eq!(ask(path, dialect, scenario), Some((Some(dialect), streams)), "{path} {scenario:?}");
             }
         }
         for (path, asked) in [
-            ("/v1beta/models/g:generateContent", Some((Some(Dialect::Gemini), false))),
-            ("/v1beta/models/g:streamGenerateContent?alt=sse", Some((Some(Dialect::Gemini), true))),
-            ("/model/m%3A0/converse", Some((Some(Dialect::Converse), false))),
-            ("/model/m%3A0/converse-stream", Some((Some(Dialect::Converse), true))),
+            ("/v1beta/models/g:generateContent", Some((Some(DialectId::Gemini), false))),
+            ("/v1beta/models/g:streamGenerateContent?alt=sse", Some((Some(DialectId::Gemini), true))),
+            ("/model/m%3A0/converse", Some((Some(DialectId::Converse), false))),
+            ("/model/m%3A0/converse-stream", Some((Some(DialectId::Converse), true))),
             ("/model/m%3A0/invoke", Some((None, false))),
             ("/model/m%3A0/invoke-with-response-stream", Some((None, true))),
             ("/v1/embeddings", None),
         ] {
-            assert_eq!(ask(path, Dialect::Gemini, Scenario::Chat), asked, "{path}");
+            assert_eq!(ask(path, DialectId::Gemini, Scenario::Chat), asked, "{path}");
         }
         let late = b"POST /v1/messages HTTP/1.1\r\n\r\n{\"messages\":[],\"stream\":true}";
-        assert_eq!(asked(late), Some((Some(Dialect::Messages), true)));
+        assert_eq!(asked(late), Some((Some(DialectId::Messages), true)));
     }
 }

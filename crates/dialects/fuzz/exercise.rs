@@ -3,44 +3,44 @@
 
 use tollgate_dialects::{
     conversation::{Content, Event, Finish, Names, Reply, Request, Unsupported},
-    dialect::{Codec, Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, Translator, codec},
+    dialect::{Destination, Dialect, DialectId, ModelFacts, ReplyHead, Server, StreamMode, Translator},
     stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 
 /// Who requests are written for: every server, with models that differ in what they take.
-pub const DESTINATIONS: [(Dialect, Server, &str); 17] = [
-    (Dialect::Chat, Server::OpenAi, "gpt-4.1"),
-    (Dialect::Chat, Server::OpenAi, "gpt-5.1"),
-    (Dialect::Chat, Server::Azure, "gpt-4.1"),
-    (Dialect::Chat, Server::Compatible, "llama-3.3-70b"),
-    (Dialect::Chat, Server::Mistral, "mistral-large-latest"),
-    (Dialect::Chat, Server::DeepSeek, "deepseek-chat"),
-    (Dialect::Responses, Server::OpenAi, "gpt-4.1"),
-    (Dialect::Responses, Server::OpenAi, "gpt-5.1"),
-    (Dialect::Messages, Server::Anthropic, "claude-sonnet-4-5"),
-    (Dialect::Messages, Server::Anthropic, "claude-opus-4-7"),
-    (Dialect::Messages, Server::VertexClaude, "claude-3-5-haiku@20241022"),
-    (Dialect::Gemini, Server::AiStudio, "gemini-3-pro"),
-    (Dialect::Gemini, Server::AiStudio, "gemini-2.0-flash"),
-    (Dialect::Gemini, Server::Vertex, "gemini-2.5-flash"),
-    (Dialect::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
-    (Dialect::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"),
-    (Dialect::Converse, Server::Bedrock, "meta.llama3-3-70b-instruct-v1:0"),
+pub const DESTINATIONS: [(DialectId, Server, &str); 17] = [
+    (DialectId::Chat, Server::OpenAi, "gpt-4.1"),
+    (DialectId::Chat, Server::OpenAi, "gpt-5.1"),
+    (DialectId::Chat, Server::Azure, "gpt-4.1"),
+    (DialectId::Chat, Server::Compatible, "llama-3.3-70b"),
+    (DialectId::Chat, Server::Mistral, "mistral-large-latest"),
+    (DialectId::Chat, Server::DeepSeek, "deepseek-chat"),
+    (DialectId::Responses, Server::OpenAi, "gpt-4.1"),
+    (DialectId::Responses, Server::OpenAi, "gpt-5.1"),
+    (DialectId::Messages, Server::Anthropic, "claude-sonnet-4-5"),
+    (DialectId::Messages, Server::Anthropic, "claude-opus-4-7"),
+    (DialectId::Messages, Server::VertexClaude, "claude-3-5-haiku@20241022"),
+    (DialectId::Gemini, Server::AiStudio, "gemini-3-pro"),
+    (DialectId::Gemini, Server::AiStudio, "gemini-2.0-flash"),
+    (DialectId::Gemini, Server::Vertex, "gemini-2.5-flash"),
+    (DialectId::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    (DialectId::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"),
+    (DialectId::Converse, Server::Bedrock, "meta.llama3-3-70b-instruct-v1:0"),
 ];
 
 /// The destination of a row of [`DESTINATIONS`].
-pub fn destination((_, server, model): (Dialect, Server, &'static str)) -> Destination<'static> {
+pub fn destination((_, server, model): (DialectId, Server, &'static str)) -> Destination<'static> {
     Destination { model, facts: ModelFacts::of(model), server }
 }
 
 /// The dialect that a byte chooses.
-pub fn dialect(byte: u8) -> Dialect {
-    Dialect::ALL[usize::from(byte) % Dialect::ALL.len()]
+pub fn dialect(byte: u8) -> DialectId {
+    DialectId::ALL[usize::from(byte) % DialectId::ALL.len()]
 }
 
 /// How streams of `dialect` are framed.
-pub fn mode(dialect: Dialect) -> StreamMode {
-    if dialect == Dialect::Converse { StreamMode::EventStream } else { StreamMode::Sse }
+pub fn mode(dialect: DialectId) -> StreamMode {
+    if dialect == DialectId::Converse { StreamMode::EventStream } else { StreamMode::Sse }
 }
 
 /// What replies say about themselves here.
@@ -56,9 +56,9 @@ pub fn head(mode: StreamMode) -> ReplyHead {
 }
 
 /// Reads a request, and writes it for everybody. What is written must be JSON that its own dialect reads.
-pub fn request(from: Dialect, body: &[u8]) {
+pub fn request(from: DialectId, body: &[u8]) {
     let Ok(top) = TopLevel::scan(body) else { return };
-    let Ok(mut request) = codec(from).read_request(&top) else { return };
+    let Ok(mut request) = from.dialect().read_request(&top) else { return };
     let _ = Names::fit(&mut request);
     for to in DESTINATIONS {
         let _ = rewrite(&request, to, |_, _, _| ());
@@ -69,14 +69,14 @@ pub fn request(from: Dialect, body: &[u8]) {
 /// `None` when the target can't be asked this.
 pub fn rewrite<T>(
     request: &Request<'_>,
-    to: (Dialect, Server, &'static str),
+    to: (DialectId, Server, &'static str),
     look: impl FnOnce(&str, &Request<'_>, &Unsupported) -> T,
 ) -> Option<T> {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
-    codec(to.0).write_request(request, &destination(to), &mut dropped, &mut out).ok()?;
+    to.0.dialect().write_request(request, &destination(to), &mut dropped, &mut out).ok()?;
     let body = spelled(to.1, out);
     let top = TopLevel::scan(body.as_bytes()).unwrap_or_else(|error| panic!("{to:?}: {error:?}: {body}"));
-    let read = codec(to.0).read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {body}"));
+    let read = to.0.dialect().read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {body}"));
     Some(look(&body, &read, &dropped))
 }
 
@@ -116,18 +116,18 @@ fn spelled(server: Server, body: Vec<u8>) -> String {
 
 /// Reads a reply and an error, and writes both for every client, in one piece and as a stream. What is written must be
 /// read without an error.
-pub fn reply(from: Dialect, body: &[u8]) {
+pub fn reply(from: DialectId, body: &[u8]) {
     for status in [400, 429, 500] {
-        let failure = codec(from).read_error(status, body);
-        for to in Dialect::ALL {
+        let failure = from.dialect().read_error(status, body);
+        for to in DialectId::ALL {
             let mut out = Vec::new();
-            let status = codec(to).write_error(&failure, "req-1", &mut out);
+            let status = to.dialect().write_error(&failure, Some("req-1"), &mut out);
             assert!((400..600).contains(&status), "{to:?}: an error of status {status}");
             assert!(TopLevel::scan(&out).is_ok(), "{to:?}: {}", String::from_utf8_lossy(&out));
         }
     }
-    let Ok(reply) = codec(from).read_reply(body) else { return };
-    for to in Dialect::ALL {
+    let Ok(reply) = from.dialect().read_reply(body) else { return };
+    for to in DialectId::ALL {
         let written = write_reply(to, &reply);
         // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer, and
         // that it has none of a call whose arguments are no object.
@@ -136,12 +136,12 @@ pub fn reply(from: Dialect, body: &[u8]) {
                 .choices
                 .iter()
                 .any(|choice| Finish::Failed == choice.finish || Finish::Failed == choice.strict_finish());
-        if let Err(failure) = codec(to).read_reply(&written)
+        if let Err(failure) = to.dialect().read_reply(&written)
             && !failed
         {
             panic!("{from:?} to {to:?}: {failure:?}: {}", String::from_utf8_lossy(&written));
         }
-        let mut writer = codec(to).write_events(head(mode(to)));
+        let mut writer = to.dialect().write_events(head(mode(to)));
         let mut bytes = Vec::new();
         reply.replay(&mut |event| writer.event(&event, &mut bytes));
         let told = read_stream(to, &[&bytes]);
@@ -150,26 +150,26 @@ pub fn reply(from: Dialect, body: &[u8]) {
 }
 
 /// The reply as `to` writes it.
-pub fn write_reply(to: Dialect, reply: &Reply<'_>) -> Vec<u8> {
+pub fn write_reply(to: DialectId, reply: &Reply<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    codec(to).write_reply(reply, &head(StreamMode::No), &mut out);
+    to.dialect().write_reply(reply, &head(StreamMode::No), &mut out);
     out
 }
 
 /// Reads a stream, whole and in pieces of `length` bytes, which must say the same, in an order that is legal; and writes
 /// it for every client.
-pub fn events(from: Dialect, length: usize, wire: &[u8]) {
+pub fn events(from: DialectId, length: usize, wire: &[u8]) {
     let whole = read_stream(from, &[wire]);
     let pieces: Vec<&[u8]> = wire.chunks(length.max(1)).collect();
     assert_eq!(read_stream(from, &pieces), whole, "{from:?}: in pieces of {length}");
     check_order(from, &whole);
-    let to = Dialect::Messages;
+    let to = DialectId::Messages;
     assert_eq!(
         translate(from, to, &pieces),
         translate(from, to, &[wire]),
         "{from:?}: translated in pieces of {length}"
     );
-    for to in Dialect::ALL {
+    for to in DialectId::ALL {
         let bytes = write_stream(to, &whole);
         let again = read_stream(to, &[&bytes]);
         check_order(to, &again);
@@ -182,7 +182,7 @@ pub fn events(from: Dialect, length: usize, wire: &[u8]) {
 }
 
 /// What a client of `to` gets of a stream that comes in these pieces, to its end or until its framing is broken.
-pub fn translate(from: Dialect, to: Dialect, pieces: &[&[u8]]) -> Vec<u8> {
+pub fn translate(from: DialectId, to: DialectId, pieces: &[&[u8]]) -> Vec<u8> {
     let mut translator = Translator::new(from, mode(from), to, head(mode(to)), std::sync::Arc::default());
     let mut out = Vec::new();
     for piece in pieces {
@@ -196,8 +196,8 @@ pub fn translate(from: Dialect, to: Dialect, pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The stream that `to` makes of `events`.
-pub fn write_stream(to: Dialect, events: &[Event<'_>]) -> Vec<u8> {
-    let mut writer = codec(to).write_events(head(mode(to)));
+pub fn write_stream(to: DialectId, events: &[Event<'_>]) -> Vec<u8> {
+    let mut writer = to.dialect().write_events(head(mode(to)));
     let mut out = Vec::new();
     for event in events {
         writer.event(event, &mut out);
@@ -206,8 +206,8 @@ pub fn write_stream(to: Dialect, events: &[Event<'_>]) -> Vec<u8> {
 }
 
 /// What a stream in these pieces says.
-pub fn read_stream(from: Dialect, pieces: &[&[u8]]) -> Vec<Event<'static>> {
-    let codec: &dyn Codec = codec(from);
+pub fn read_stream(from: DialectId, pieces: &[&[u8]]) -> Vec<Event<'static>> {
+    let codec: &dyn Dialect = from.dialect();
     let mut reader = codec.read_events();
     let mut told = Vec::new();
     let mut sink = |event: Event<'_>| told.push(owned(event));
@@ -280,7 +280,7 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
 
 /// Checks what the conversation promises of every stream: what is opened is closed once, before its answer finishes, and
 /// nothing follows the end.
-pub fn check_order(of: Dialect, events: &[Event<'_>]) {
+pub fn check_order(of: DialectId, events: &[Event<'_>]) {
     let mut open = std::collections::BTreeSet::new();
     let mut finished = std::collections::BTreeSet::new();
     let last = events.len().saturating_sub(1);
@@ -416,5 +416,5 @@ pub fn fuzz_aws_frames(input: &[u8]) {
     };
     let whole = read(&mut std::iter::once(wire));
     assert_eq!(read(&mut wire.chunks(usize::from(*length).max(1))), whole);
-    events(Dialect::Converse, usize::from(*length), wire);
+    events(DialectId::Converse, usize::from(*length), wire);
 }

@@ -14,3 +14,5 @@ pub mod stream;
 pub mod conversation;
 /// One folder a dialect: endpoints, request, reply, stream, errors, usage.
 pub mod dialect;
+/// What is done beside conversations, across dialects: embeddings, token counts, model lists.
+pub mod operation;

@@ -7,9 +7,9 @@ pub use config::{AnthropicSettings, Config};
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, anthropic};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, messages};
 
-const INFO: Info = Info { name: "anthropic", llm: "anthropic", system: "anthropic", family: Family::Anthropic };
+const INFO: Info = Info { name: "anthropic", llm: "anthropic", system: "anthropic", dialect: DialectId::Messages };
 
 /// `anthropic` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -64,13 +64,13 @@ impl Provider for Anthropic {
     fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let path = match &ask.endpoint {
             Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
-            endpoint => anthropic::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+            endpoint => messages::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
         path_and_query(query::join(&path, client, &[]))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Messages, Server::Anthropic))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Messages, Server::Anthropic))
     }
 
     fn complete_headers(&self, headers: &mut HeaderMap) {

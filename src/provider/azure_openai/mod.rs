@@ -9,9 +9,10 @@ use http::{HeaderName, uri::PathAndQuery};
 use super::{
     Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail,
 };
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, chat};
 
-const INFO: Info = Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", family: Family::OpenAi };
+const INFO: Info =
+    Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", dialect: DialectId::Chat };
 
 /// `azureopenai` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -87,15 +88,15 @@ impl Provider for AzureOpenAi {
             Endpoint::ResponseResource(rest) => self.versioned(&format!("/openai/responses/{}", tail(rest)?)),
             Endpoint::Models(None) => self.versioned("/openai/models"),
             Endpoint::Models(Some(id)) => self.versioned(&format!("/openai/models/{}", tail(id)?)),
-            endpoint if openai::path(endpoint).is_some() => {
+            endpoint if chat::endpoint::path(endpoint).is_some() => {
                 Err(Refusal::Endpoint("Azure OpenAI has no such endpoint".into()))
             }
             _ => Err(Refusal::Translation),
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Chat, Server::Azure))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Chat, Server::Azure))
     }
 
     /// Below the deployment, unless the path is Azure's own.

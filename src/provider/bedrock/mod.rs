@@ -15,11 +15,11 @@ use super::{
     path_and_query,
 };
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Server, StreamMode},
     stream::TopLevel,
 };
 
-const INFO: Info = Info { name: "bedrock", llm: "bedrock", system: "aws.bedrock", family: Family::Bedrock };
+const INFO: Info = Info { name: "bedrock", llm: "bedrock", system: "aws.bedrock", dialect: DialectId::Converse };
 
 /// `bedrock` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -133,8 +133,8 @@ impl Provider for Bedrock {
         path_and_query(format!("/model/{model}/{}", verb.as_str()))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Converse, Server::Bedrock))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Converse, Server::Bedrock))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -7,9 +7,9 @@ pub use config::{Config, GeminiSettings};
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
 
-const INFO: Info = Info { name: "gemini", llm: "gemini", system: "gcp.gemini", family: Family::Gemini };
+const INFO: Info = Info { name: "gemini", llm: "gemini", system: "gcp.gemini", dialect: DialectId::Gemini };
 
 /// `gemini` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -110,7 +110,7 @@ impl Provider for Gemini {
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Gemini, Server::AiStudio))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Gemini, Server::AiStudio))
     }
 }

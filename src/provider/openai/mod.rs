@@ -8,11 +8,11 @@ use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
 use crate::{
-    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, openai},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, chat},
     stream::TopLevel,
 };
 
-const INFO: Info = Info { name: "openai", llm: "openai", system: "openai", family: Family::OpenAi };
+const INFO: Info = Info { name: "openai", llm: "openai", system: "openai", dialect: DialectId::Chat };
 
 /// `openai` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -96,13 +96,13 @@ impl Provider for OpenAi {
             }
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             Endpoint::ResponseResource(rest) => format!("/responses/{}", tail(rest)?),
-            endpoint => openai::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+            endpoint => chat::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Chat, self.server))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Chat, self.server))
     }
 
     fn other(&self, path: &str) -> String {

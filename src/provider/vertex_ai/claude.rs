@@ -6,13 +6,13 @@ use http::{HeaderMap, uri::PathAndQuery};
 
 use super::Place;
 use crate::{
-    dialect::{ApiRequest, Dialect, Endpoint, Family, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
     provider::{BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail},
     stream::TopLevel,
 };
 
 /// The same key and labels as Gemini models on Vertex AI have; only the dialect differs.
-const INFO: Info = Info { family: Family::Anthropic, ..super::INFO };
+const INFO: Info = Info { dialect: DialectId::Messages, ..super::INFO };
 
 /// The body's version of Messages that every Claude on Vertex AI takes.
 const ANTHROPIC_VERSION: &str = r#""vertex-2023-10-16""#;
@@ -69,8 +69,8 @@ impl Provider for VertexClaude {
         })
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Messages, Server::VertexClaude))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Messages, Server::VertexClaude))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -12,9 +12,9 @@ use super::{
     Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, gemini::with_alt, model_segment, path_and_query,
     query, tail,
 };
-use crate::dialect::{ApiRequest, Dialect, Endpoint, Family, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
 
-const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.vertex_ai", family: Family::Gemini };
+const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.vertex_ai", dialect: DialectId::Gemini };
 
 /// `vertexai` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
@@ -124,7 +124,7 @@ impl Provider for VertexAi {
         }
     }
 
-    fn translation(&self, _dialect: Dialect, _model: Option<&str>) -> Option<(Dialect, Server)> {
-        Some((Dialect::Gemini, Server::Vertex))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+        Some((DialectId::Gemini, Server::Vertex))
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     conversation::Failure,
-    dialect::{Family, ReplyObserver, StreamMode, Translator, text::TextFilteredStream},
+    dialect::{DialectId, ReplyObserver, StreamMode, Translator, text::TextFilteredStream},
     stream::InvokeFilter,
     upstream::{
         self,
@@ -29,7 +29,7 @@ use crate::{
 /// How a reply is relayed.
 pub struct RelayForm {
     /// The client's dialect, for an error in mid-stream.
-    pub family: Family,
+    pub dialect: DialectId,
     /// How the reply streams; an error can only be said inside a stream.
     pub mode: StreamMode,
     /// Takes the events out of the frames that the provider wraps them in.
@@ -313,19 +313,9 @@ impl Relay {
 
     /// Ends the stream with an error event. What is before it may be half an event, so a blank line comes first.
     fn say(&mut self, error: &ProxyError) {
-        let shape = error.shape();
+        let failure = error.failure();
         if let Some(Observer::Translate(translator)) = &mut self.observer {
-            self.pending.extend(
-                Some(translator.fail(Failure {
-                    status: shape.status,
-                    class: shape.class,
-                    code: Some(shape.code.into()),
-                    message: shape.message.into(),
-                    param: None,
-                    retry_after: None,
-                }))
-                .filter(|b| !b.is_empty()),
-            );
+            self.pending.extend(Some(translator.fail(failure)).filter(|b| !b.is_empty()));
         } else {
             let elements = match &self.observer {
                 Some(Observer::Watch(observer)) => observer.elements(),
@@ -334,7 +324,9 @@ impl Relay {
             if self.form.mode == StreamMode::Sse {
                 self.pending.push_back(Bytes::from_static(b"\n\n"));
             }
-            self.pending.push_back(shape.event(self.form.family, self.form.mode, elements).into());
+            let mut event = Vec::new();
+            self.form.dialect.dialect().write_error_event(&failure, self.form.mode, elements, &mut event);
+            self.pending.push_back(event.into());
         }
         self.record.failed(error.kind, &error.cause);
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     conversation::Failure,
     dialect::{
-        ApiRequest, Dialect, Endpoint, StreamMode,
+        ApiRequest, DialectId, Endpoint, StreamMode,
         text::{BodyKind, FilterChain, TextFilter, TextFilteredStream, filter_body},
     },
     upstream::balance::AttemptOutcome,
@@ -74,10 +74,10 @@ pub async fn apply(
 }
 
 /// The dialect of the endpoint's replies; `None` for endpoints whose replies hold no text of a model in a known place.
-const fn dialect_of(endpoint: &Endpoint) -> Option<Dialect> {
+const fn dialect_of(endpoint: &Endpoint) -> Option<DialectId> {
     match endpoint {
         // One table holds the places of both.
-        Endpoint::Completions | Endpoint::Embeddings | Endpoint::Moderations => Some(Dialect::Chat),
+        Endpoint::Completions | Endpoint::Embeddings | Endpoint::Moderations => Some(DialectId::Chat),
         endpoint => endpoint.dialect(),
     }
 }

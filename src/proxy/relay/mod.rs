@@ -30,7 +30,7 @@ use super::{
     translate::{ReadLimits, Translated, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, ReplyObserver, StreamMode, reply::ReplyForm, text::FilterChain},
+    dialect::{ApiRequest, ReplyObserver, StreamMode, observer::ReplyForm, text::FilterChain},
     stream::InvokeFilter,
     upstream::{
         self,
@@ -81,7 +81,7 @@ fn spliced(
     let (mode, content_type): (_, &[u8]) =
         if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
-    let observer = ReplyObserver::new(ReplyForm { family: api.family, content_type, encoded, hide_usage });
+    let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
     headers::from_provider(&mut parts.headers);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -93,7 +93,7 @@ fn spliced(
     // What can't be read can't be added to either.
     let mode = if encoded { StreamMode::No } else { mode };
     let form = RelayForm {
-        family: api.family,
+        dialect: api.dialect,
         mode,
         unwrap,
         filter: None,
@@ -133,7 +133,7 @@ async fn translated(
         Ok(Translated::Stream(reply, observer, mode)) => {
             let (parts, body) = reply.into_parts();
             let form = RelayForm {
-                family: api.family,
+                dialect: api.dialect,
                 mode,
                 unwrap: None,
                 filter: None,

@@ -360,9 +360,7 @@ impl TextFilter for Refusing {
 impl BlockFilter for Refusing {
     fn push(&mut self, text: &str, out: &mut String) -> Result<(), Failure<'static>> {
         if text.contains("cret") {
-            let class = ErrorClass::Permission;
-            let message = "this answer is refused".into();
-            return Err(Failure { status: 403, class, code: None, message, param: None, retry_after: None });
+            return Err(Failure::new(403, ErrorClass::Permission, "this answer is refused"));
         }
         out.push_str(text);
         Ok(())

@@ -55,7 +55,7 @@ impl FromStr for Scenario {
 
 /// The format of requests and replies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialect {
+pub enum DialectId {
     /// OpenAI Chat Completions.
     Chat,
     /// OpenAI Responses.
@@ -68,7 +68,7 @@ pub enum Dialect {
     Converse,
 }
 
-impl Dialect {
+impl DialectId {
     /// Every dialect, with its name on the command line.
     pub const ALL: [(Self, &'static str); 5] = [
         (Self::Chat, "chat"),
@@ -132,7 +132,7 @@ impl Dialect {
     }
 }
 
-impl FromStr for Dialect {
+impl FromStr for DialectId {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -189,7 +189,7 @@ fn named_event(name: &str, data: &str) -> Vec<u8> {
 }
 
 /// A whole request as a client library would send it.
-pub fn request(dialect: Dialect, scenario: Scenario, path: &str, host: &str) -> Vec<u8> {
+pub fn request(dialect: DialectId, scenario: Scenario, path: &str, host: &str) -> Vec<u8> {
     let body = dialect.request_body(scenario);
     format!(
         "POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: loadgen/0.1\r\naccept: application/json\r\n\
@@ -210,15 +210,15 @@ pub struct Replies {
 
 impl Replies {
     /// The replies of a provider that speaks `dialect`.
-    pub fn of(dialect: Dialect, batching: &Batching) -> Self {
-        let framed = dialect == Dialect::Converse;
+    pub fn of(dialect: DialectId, batching: &Batching) -> Self {
+        let framed = dialect == DialectId::Converse;
         Self { buffered: buffered(&dialect.reply_body()), stream: streamed(&dialect.events(), framed, batching) }
     }
 
     /// The replies of Bedrock's `InvokeModel` for Claude: Messages, and for streams each event in a frame.
     pub fn invoked(batching: &Batching) -> Self {
         let events = messages::framed_events(&piece());
-        Self { buffered: buffered(&Dialect::Messages.reply_body()), stream: streamed(&events, true, batching) }
+        Self { buffered: buffered(&DialectId::Messages.reply_body()), stream: streamed(&events, true, batching) }
     }
 }
 
@@ -258,7 +258,7 @@ fn streamed(events: &[Vec<u8>], framed: bool, batching: &Batching) -> Vec<Vec<u8
 
 /// Sizes in bytes and token counts of Chat Completions as one JSON object, for the scripts that check and print them.
 pub fn shape() -> String {
-    let dialect = Dialect::Chat;
+    let dialect = DialectId::Chat;
     format!(
         "{{\"chat_request\":{},\"prompt_request\":{},\"chat_reply\":{},\"events\":{},\"stream_reply\":{},\
          \"prompt_tokens\":{PROMPT_TOKENS},\"completion_tokens\":{COMPLETION_TOKENS}}}",

@@ -12,7 +12,7 @@ fn body_of(writes: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn payloads_have_the_sizes_they_promise() {
-    let chat = Dialect::Chat;
+    let chat = DialectId::Chat;
     assert_eq!(chat.request_body(Scenario::Chat).len(), 1024);
     assert_eq!(chat.request_body(Scenario::Stream).len(), 1024);
     assert_eq!(chat.request_body(Scenario::Prompt).len(), 200 * 1024);
@@ -25,7 +25,7 @@ fn payloads_have_the_sizes_they_promise() {
 #[test]
 fn every_dialect_says_the_same() {
     let batching = Batching { per_write: 4, per_chunk: 1 };
-    for (dialect, name) in Dialect::ALL {
+    for (dialect, name) in DialectId::ALL {
         for scenario in [Scenario::Chat, Scenario::Prompt, Scenario::Stream] {
             let request: serde_json::Value =
                 serde_json::from_str(&dialect.request_body(scenario)).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -43,10 +43,10 @@ fn every_dialect_says_the_same() {
 #[test]
 fn batching_changes_the_writes_and_not_the_events() {
     for (per_write, per_chunk, writes) in [(1, 1, 258), (16, 1, 17), (258, 258, 1), (16, 4, 17)] {
-        let stream = Replies::of(Dialect::Chat, &Batching { per_write, per_chunk }).stream;
+        let stream = Replies::of(DialectId::Chat, &Batching { per_write, per_chunk }).stream;
         assert_eq!(stream.len(), writes);
         let body = body_of(&stream);
-        assert_eq!(body.len(), Dialect::Chat.reply_length(Scenario::Stream));
+        assert_eq!(body.len(), DialectId::Chat.reply_length(Scenario::Stream));
         assert!(body.ends_with(STREAM_END));
     }
 }
@@ -55,7 +55,7 @@ fn batching_changes_the_writes_and_not_the_events() {
 fn invoked_streams_are_frames_around_messages() {
     let body = body_of(&Replies::invoked(&Batching { per_write: 4, per_chunk: 1 }).stream);
     let payloads = frame::payloads(&body).expect("frames");
-    assert_eq!(payloads.len(), Dialect::Messages.events().len());
+    assert_eq!(payloads.len(), DialectId::Messages.events().len());
     let first: serde_json::Value = serde_json::from_slice(payloads[0]).expect("JSON");
     // {"type":"message_start"
     assert!(first["bytes"].as_str().expect("bytes").starts_with("eyJ0eXBlIjoibWVzc2FnZV9zdGFydCIs"));

@@ -1,6 +1,6 @@
 //! Errors, in the words that every dialect has one for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl ErrorClass {
 }
 
 /// An error of a provider, as it said it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Failure<'a> {
     /// HTTP status; in a stream, the one the provider would have answered.
     pub status: u16,
@@ -66,9 +66,40 @@ pub struct Failure<'a> {
     pub param: Option<Cow<'a, str>>,
     /// Seconds after which the provider may be asked again, where only its body says so.
     pub retry_after: Option<u64>,
+    /// Whether the gateway itself reports it: status and code are then written as they are.
+    pub by_gateway: bool,
 }
 
-impl Failure<'_> {
+/// Shows `by_gateway` only where it is set, as few failures are the gateway's.
+impl fmt::Debug for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, class, code, message, param, retry_after, by_gateway } = self;
+        let mut shown = f.debug_struct("Failure");
+        shown.field("status", status).field("class", class).field("code", code);
+        shown.field("message", message).field("param", param).field("retry_after", retry_after);
+        if *by_gateway {
+            shown.field("by_gateway", by_gateway);
+        }
+        shown.finish()
+    }
+}
+
+impl<'a> Failure<'a> {
+    /// A failure of which no more is known.
+    pub fn new(status: u16, class: ErrorClass, message: impl Into<Cow<'a, str>>) -> Self {
+        Self { status, class, code: None, message: message.into(), param: None, retry_after: None, by_gateway: false }
+    }
+
+    /// The failure of a provider whose reply is none.
+    pub fn bad_gateway(message: impl Into<Cow<'a, str>>) -> Self {
+        Self::new(502, ErrorClass::BadGateway, message)
+    }
+
+    /// A failure that the gateway reports in its own words.
+    pub fn of_gateway(status: u16, class: ErrorClass, code: &'a str, message: impl Into<Cow<'a, str>>) -> Self {
+        Self { code: Some(Cow::Borrowed(code)), by_gateway: true, ..Self::new(status, class, message) }
+    }
+
     /// The same, borrowing nothing.
     pub fn into_owned(self) -> Failure<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
@@ -79,6 +110,7 @@ impl Failure<'_> {
             message: own(self.message),
             param: self.param.map(own),
             retry_after: self.retry_after,
+            by_gateway: self.by_gateway,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::mem;
 
 use super::{
     ReadEvents,
-    codec::repaired,
+    events::repaired,
     fields::{ANSWER, Place},
 };
 use crate::conversation::{BlockKind, BlockStart, Event, Failure, Finish, Text, TokenUsage};

@@ -1,10 +1,11 @@
-//! What a request asks: the endpoint from its path or its body's shape, the model, and whether it streams.
+//! Classification of a request: its endpoint from the path or the body's shape, the model, and whether it streams.
+//! Each dialect answers for itself; what is here goes through [`DIALECTS`].
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
-use super::{BedrockVerb, Endpoint, Family, GeminiVerb};
+use super::{DIALECTS, DialectId, Endpoint};
 use crate::stream::TopLevel;
 
 /// How the reply comes.
@@ -20,20 +21,31 @@ pub enum StreamMode {
     EventStream,
 }
 
-/// What the client asks for, in the client's dialect.
+impl StreamMode {
+    /// `Content-Type` of a reply that is framed so.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::No | Self::JsonArray => "application/json",
+            Self::Sse => "text/event-stream; charset=utf-8",
+            Self::EventStream => "application/vnd.amazon.eventstream",
+        }
+    }
+}
+
+/// The operation that a client requests, in the client's dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiRequest {
     /// The operation.
     pub endpoint: Endpoint,
-    /// Whose conventions the client speaks: how it is answered.
-    pub family: Family,
+    /// The dialect that the client speaks, in which it is answered.
+    pub dialect: DialectId,
     /// The model the client names, if it names one.
     pub model: Option<String>,
     /// How the client wants the reply.
     pub stream: StreamMode,
 }
 
-/// What decides an [`Ask`], apart from the body.
+/// What an [`ApiRequest`] follows from, apart from the body.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The request's method.
@@ -46,15 +58,28 @@ pub struct RequestHead<'a> {
     pub query: Option<&'a str>,
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// The family the chosen backend speaks: settles what the body's shape leaves open.
-    pub backend: Family,
+    /// The dialect that the chosen backend speaks: settles what the body's shape leaves open.
+    pub backend: DialectId,
     /// What the backend says that paths mean, by their end.
     pub listed: &'a [(String, Endpoint)],
-    /// The route asks for streaming (`routeType: CHAT_STREAMING`), which only Gemini's URLs need to be told.
+    /// Whether the route is one for streams (`routeType: CHAT_STREAMING`): counts where only the URL says so.
     pub route_streams: bool,
 }
 
-/// Why a request can't be understood. Each message is for the client.
+/// How sure a dialect is that something is its own, in rising order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// It may be, if no other dialect is surer.
+    Possible,
+    /// It has marks that other dialects may have, too.
+    Likely,
+    /// The client says so, in a header.
+    Strong,
+    /// It has marks that no other dialect has.
+    Certain,
+}
+
+/// Why a request can't be classified. Each message is for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassifyError {
     /// No endpoint has this path, and the body does not tell either.
@@ -64,30 +89,6 @@ pub enum ClassifyError {
     /// A field has the wrong type.
     Field(String),
 }
-
-/// Keys that only Chat Completions has.
-const CHAT_ONLY: [&str; 14] = [
-    "max_completion_tokens",
-    "stream_options",
-    "response_format",
-    "frequency_penalty",
-    "presence_penalty",
-    "logprobs",
-    "top_logprobs",
-    "seed",
-    "functions",
-    "reasoning_effort",
-    "parallel_tool_calls",
-    "stop",
-    "logit_bias",
-    "n",
-];
-/// Keys that only Messages has.
-const MESSAGES_ONLY: [&str; 3] = ["system", "stop_sequences", "anthropic_version"];
-
-/// Keys that only Converse has.
-const CONVERSE_ONLY: [&str; 5] =
-    ["inferenceConfig", "toolConfig", "additionalModelRequestFields", "guardrailConfig", "outputConfig"];
 
 impl RequestHead<'_> {
     /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
@@ -103,102 +104,67 @@ impl RequestHead<'_> {
         found.or_else(|| Endpoint::from_path(self.suffix)).or_else(|| Endpoint::from_path(self.path))
     }
 
-    /// The family whose errors the client can read, before or without its body: from the path, the headers, and last
+    /// The dialect whose errors the client can read, before or without its body: from the path, the headers, and last
     /// the backend.
-    pub fn family_hint(&self) -> Family {
+    pub fn dialect_hint(&self) -> DialectId {
         self.endpoint_from_path()
-            .and_then(|e| e.family())
-            .unwrap_or(if self.headers.contains_key("anthropic-version") { Family::Anthropic } else { self.backend })
+            .and_then(|e| e.owner())
+            .unwrap_or_else(|| DialectId::of_headers(self.headers).unwrap_or(self.backend))
     }
 
-    /// What the request asks for. `body` is absent for methods that have none.
+    /// Whether only the route's prefix is the path: then the body may name any endpoint. Behind another path, such as
+    /// `/v1/audio/speech` with an `input` too, only bodies that can't be mistaken count.
+    pub fn has_bare_path(&self) -> bool {
+        matches!(self.suffix, "" | "/")
+    }
+
+    /// The endpoint that the body's top-level keys show: of the dialect that is surest, the first one of several.
+    fn endpoint_from_body(&self, body: &TopLevel<'_>) -> Option<Endpoint> {
+        surest(DIALECTS.iter().filter_map(|dialect| dialect.endpoint_from_body(self, body)))
+    }
+
+    /// The dialect of a client that lists models: every API does it at a path that ends alike, so the way in which the
+    /// client shows its key tells, and last the backend.
+    fn listing_dialect(&self) -> DialectId {
+        let claims = DIALECTS.iter().filter_map(|dialect| Some((dialect.claims_client(self)?, dialect.id())));
+        let fallback = || if self.backend.dialect().lists_models() { self.backend } else { DialectId::Chat };
+        surest(claims).unwrap_or_else(fallback)
+    }
+
+    /// The operation that the request is for. `body` is absent for methods that have none.
     ///
     /// # Errors
     /// When neither path nor body tells the endpoint, when the endpoint has no such method, or when `model` or
     /// `stream` is not what its name says.
-    pub fn ask(&self, body: Option<&TopLevel<'_>>) -> Result<ApiRequest, ClassifyError> {
+    pub fn classify(&self, body: Option<&TopLevel<'_>>) -> Result<ApiRequest, ClassifyError> {
         let named = self.endpoint_from_path();
         let by_path = named.is_some();
         let endpoint = match named {
             Some(endpoint) => endpoint,
-            None => body.and_then(|b| self.endpoint_from_shape(b)).ok_or(ClassifyError::NoEndpoint)?,
+            None => body.and_then(|b| self.endpoint_from_body(b)).ok_or(ClassifyError::NoEndpoint)?,
         };
         if !endpoint.allows(self.method) {
             return Err(ClassifyError::Method(endpoint.allow_header()));
         }
-        let family = endpoint.family().unwrap_or_else(|| super::lookup::models::family(self));
-        let (endpoint, model, stream) = match endpoint {
-            Endpoint::Gemini(verb, model) => {
-                let (verb, stream) = self.gemini_stream(verb, by_path);
-                (Endpoint::Gemini(verb, model.clone()), model, stream)
-            }
-            Endpoint::Bedrock(verb, model) => {
-                let verb = match verb {
-                    // The body does not say; the route does.
-                    BedrockVerb::Converse if !by_path && self.route_streams => BedrockVerb::ConverseStream,
-                    verb => verb,
-                };
-                let stream = if verb.streams() { StreamMode::EventStream } else { StreamMode::No };
-                (Endpoint::Bedrock(verb, model.clone()), model, stream)
-            }
-            endpoint => {
-                let model = body.map(model_of).transpose()?.flatten();
-                let streams = body.and_then(|b| b.get("stream")?.as_bool()).unwrap_or(false);
-                (endpoint, model, if streams { StreamMode::Sse } else { StreamMode::No })
-            }
-        };
-        Ok(ApiRequest { endpoint, family, model, stream })
+        let dialect = endpoint.owner().unwrap_or_else(|| self.listing_dialect());
+        let (endpoint, model, stream) = dialect.dialect().classify(self, endpoint, by_path, body)?;
+        Ok(ApiRequest { endpoint, dialect, model, stream })
     }
+}
 
-    /// Gemini says by the verb whether it streams. Where the client's URL has no verb, the route's type or `alt=sse` do.
-    fn gemini_stream(&self, verb: GeminiVerb, by_path: bool) -> (GeminiVerb, StreamMode) {
-        let sse = self.query.is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"));
-        match verb {
-            GeminiVerb::StreamGenerate => (verb, if sse { StreamMode::Sse } else { StreamMode::JsonArray }),
-            GeminiVerb::Generate if !by_path && (sse || self.route_streams) => {
-                (GeminiVerb::StreamGenerate, StreamMode::Sse)
-            }
-            verb => (verb, StreamMode::No),
-        }
-    }
+/// Model and framing of a request whose body has `model` and `stream`.
+pub(super) fn by_body(
+    endpoint: Endpoint,
+    body: Option<&TopLevel<'_>>,
+) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
+    let model = body.map(model_of).transpose()?.flatten();
+    let streams = body.and_then(|b| b.get("stream")?.as_bool()).unwrap_or(false);
+    Ok((endpoint, model, if streams { StreamMode::Sse } else { StreamMode::No }))
+}
 
-    /// The endpoint that the body's top-level keys tell.
-    fn endpoint_from_shape(&self, body: &TopLevel<'_>) -> Option<Endpoint> {
-        let has = |key: &str| body.get(key).is_some();
-        if has("contents") {
-            Some(Endpoint::Gemini(GeminiVerb::Generate, None))
-        } else if has("messages") && CONVERSE_ONLY.into_iter().any(has) {
-            Some(Endpoint::Bedrock(BedrockVerb::Converse, None))
-        } else if has("messages") {
-            Some(if self.speaks_messages(body) { Endpoint::Messages } else { Endpoint::ChatCompletions })
-        } else if !matches!(self.suffix, "" | "/") {
-            // `/v1/audio/speech` has an `input` too: only bodies that can't be mistaken speak against a path.
-            None
-        } else if has("prompt") {
-            Some(Endpoint::Completions)
-        } else if has("input")
-            && ["instructions", "max_output_tokens", "stream", "reasoning", "text"].iter().any(|k| has(k))
-        {
-            Some(Endpoint::Responses)
-        } else if has("input") && has("model") {
-            Some(Endpoint::Embeddings)
-        } else {
-            None
-        }
-    }
-
-    /// Both Chat Completions and Messages have `messages`. Messages always has `max_tokens`; beyond that the header,
-    /// then keys that only one of them has, then the backend decide.
-    fn speaks_messages(&self, body: &TopLevel<'_>) -> bool {
-        let has = |key: &str| body.contains(key);
-        if self.headers.contains_key("anthropic-version") {
-            return true;
-        }
-        if CHAT_ONLY.into_iter().any(has) || !has("max_tokens") {
-            return false;
-        }
-        MESSAGES_ONLY.into_iter().any(has) || self.backend == Family::Anthropic
-    }
+/// What the highest claim is for, the first one of several.
+fn surest<T>(claims: impl Iterator<Item = (Claim, T)>) -> Option<T> {
+    claims.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, claimed)| claimed)
 }
 
 fn model_of(body: &TopLevel<'_>) -> Result<Option<String>, ClassifyError> {
@@ -215,12 +181,13 @@ fn model_of(body: &TopLevel<'_>) -> Result<Option<String>, ClassifyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::{BedrockVerb, GeminiVerb};
 
     struct Case {
         path: &'static str,
         prefix: usize,
         query: Option<&'static str>,
-        backend: Family,
+        backend: DialectId,
         body: &'static str,
         version_header: bool,
         route_streams: bool,
@@ -230,7 +197,7 @@ mod tests {
         path: "/gemini",
         prefix: 7,
         query: None,
-        backend: Family::Gemini,
+        backend: DialectId::Gemini,
         body: r#"{"contents":[]}"#,
         version_header: false,
         route_streams: false,
@@ -252,14 +219,14 @@ mod tests {
             listed: &[],
             route_streams: case.route_streams,
         }
-        .ask(Some(&top))
+        .classify(Some(&top))
     }
 
     #[test]
     fn the_guides_request_is_a_gemini_request() {
         let told = ask(&GUIDE).unwrap();
         assert_eq!(told.endpoint, Endpoint::Gemini(GeminiVerb::Generate, None));
-        assert_eq!((told.family, told.stream, told.model), (Family::Gemini, StreamMode::No, None));
+        assert_eq!((told.dialect, told.stream, told.model), (DialectId::Gemini, StreamMode::No, None));
     }
 
     #[test]
@@ -287,21 +254,21 @@ mod tests {
         let limited = r#"{"model":"m","messages":[],"max_tokens":5}"#;
         let system = r#"{"model":"m","messages":[],"max_tokens":5,"system":"s"}"#;
         let chat = r#"{"model":"m","messages":[],"max_tokens":5,"seed":1}"#;
-        assert_eq!(endpoint(Family::OpenAi, plain, false), Endpoint::ChatCompletions);
-        assert_eq!(endpoint(Family::OpenAi, limited, false), Endpoint::ChatCompletions);
-        assert_eq!(endpoint(Family::OpenAi, system, false), Endpoint::Messages);
-        assert_eq!(endpoint(Family::OpenAi, plain, true), Endpoint::Messages);
-        assert_eq!(endpoint(Family::Anthropic, limited, false), Endpoint::Messages);
-        assert_eq!(endpoint(Family::Anthropic, chat, false), Endpoint::ChatCompletions);
-        assert_eq!(endpoint(Family::Anthropic, plain, false), Endpoint::ChatCompletions);
-        assert_eq!(endpoint(Family::Gemini, plain, false), Endpoint::ChatCompletions);
+        assert_eq!(endpoint(DialectId::Chat, plain, false), Endpoint::ChatCompletions);
+        assert_eq!(endpoint(DialectId::Chat, limited, false), Endpoint::ChatCompletions);
+        assert_eq!(endpoint(DialectId::Chat, system, false), Endpoint::Messages);
+        assert_eq!(endpoint(DialectId::Chat, plain, true), Endpoint::Messages);
+        assert_eq!(endpoint(DialectId::Messages, limited, false), Endpoint::Messages);
+        assert_eq!(endpoint(DialectId::Messages, chat, false), Endpoint::ChatCompletions);
+        assert_eq!(endpoint(DialectId::Messages, plain, false), Endpoint::ChatCompletions);
+        assert_eq!(endpoint(DialectId::Gemini, plain, false), Endpoint::ChatCompletions);
     }
 
     #[test]
     fn the_shape_tells_converse() {
         let told = |route_streams| {
             let body = r#"{"messages":[],"inferenceConfig":{"maxTokens":5}}"#;
-            ask(&Case { path: "/x", prefix: 2, backend: Family::Bedrock, body, route_streams, ..GUIDE }).unwrap()
+            ask(&Case { path: "/x", prefix: 2, backend: DialectId::Converse, body, route_streams, ..GUIDE }).unwrap()
         };
         assert_eq!(told(false).endpoint, Endpoint::Bedrock(BedrockVerb::Converse, None));
         assert_eq!(told(true).endpoint, Endpoint::Bedrock(BedrockVerb::ConverseStream, None));
@@ -312,7 +279,7 @@ mod tests {
     fn the_path_wins_over_the_shape() {
         let case = Case { path: "/x/v1/embeddings", prefix: 2, body: r#"{"messages":[]}"#, ..GUIDE };
         assert_eq!(ask(&case).unwrap().endpoint, Endpoint::Embeddings);
-        let whole = Case { path: "/v1/chat/completions", prefix: 20, body: "{}", backend: Family::OpenAi, ..GUIDE };
+        let whole = Case { path: "/v1/chat/completions", prefix: 20, body: "{}", backend: DialectId::Chat, ..GUIDE };
         assert_eq!(ask(&whole).unwrap().endpoint, Endpoint::ChatCompletions);
     }
 

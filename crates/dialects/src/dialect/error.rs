@@ -1,11 +1,6 @@
-//! Errors of the gateway in the caller's dialect.
+//! What errors have in common in all dialects.
 
 use std::borrow::Cow;
-
-use serde_json::json;
-
-use super::{Family, StreamMode};
-use crate::stream::aws::write_exception;
 
 pub use crate::conversation::ErrorClass;
 
@@ -49,162 +44,54 @@ impl ErrorClass {
             Self::Timeout => 504,
         }
     }
-
-    /// OpenAI's `error.type`.
-    pub(super) const fn openai(self) -> &'static str {
-        match self {
-            Self::InvalidRequest | Self::NotFound | Self::TooLarge | Self::NotImplemented => "invalid_request_error",
-            Self::Authentication => "authentication_error",
-            Self::Permission => "permission_error",
-            Self::Quota => "insufficient_quota",
-            Self::RateLimit => "rate_limit_error",
-            Self::Timeout => "timeout",
-            Self::Internal | Self::BadGateway | Self::Unavailable => "server_error",
-        }
-    }
-
-    /// Anthropic's `error.type`.
-    pub(super) const fn anthropic(self) -> &'static str {
-        match self {
-            Self::InvalidRequest | Self::NotImplemented => "invalid_request_error",
-            Self::Authentication => "authentication_error",
-            Self::Permission => "permission_error",
-            Self::NotFound => "not_found_error",
-            Self::TooLarge => "request_too_large",
-            Self::Quota => "billing_error",
-            Self::RateLimit => "rate_limit_error",
-            Self::Timeout => "timeout_error",
-            Self::Internal | Self::BadGateway => "api_error",
-            Self::Unavailable => "overloaded_error",
-        }
-    }
-
-    /// Google's `error.status`.
-    pub(super) const fn gemini(self) -> &'static str {
-        match self {
-            Self::InvalidRequest | Self::TooLarge => "INVALID_ARGUMENT",
-            Self::Authentication => "UNAUTHENTICATED",
-            Self::Permission => "PERMISSION_DENIED",
-            Self::NotFound => "NOT_FOUND",
-            Self::RateLimit | Self::Quota => "RESOURCE_EXHAUSTED",
-            Self::Internal | Self::BadGateway => "INTERNAL",
-            Self::NotImplemented => "UNIMPLEMENTED",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Timeout => "DEADLINE_EXCEEDED",
-        }
-    }
-
-    /// Bedrock's exception: `x-amzn-ErrorType`, or `:exception-type` of a stream with a small first letter.
-    pub const fn bedrock(self) -> &'static str {
-        match self {
-            Self::InvalidRequest | Self::TooLarge | Self::NotImplemented => "ValidationException",
-            Self::Authentication | Self::Permission => "AccessDeniedException",
-            Self::Quota => "ServiceQuotaExceededException",
-            Self::NotFound => "ResourceNotFoundException",
-            Self::RateLimit => "ThrottlingException",
-            Self::Internal | Self::BadGateway => "InternalServerException",
-            Self::Unavailable => "ServiceUnavailableException",
-            Self::Timeout => "ModelTimeoutException",
-        }
-    }
-}
-
-/// One error, ready to be written in any dialect.
-#[derive(Clone, Copy, Debug)]
-pub struct ErrorShape<'a> {
-    /// HTTP status.
-    pub status: u16,
-    /// What went wrong.
-    pub class: ErrorClass,
-    /// A stable word for programs, OpenAI's `error.code`.
-    pub code: &'static str,
-    /// What the client may know.
-    pub message: &'a str,
-}
-
-impl ErrorShape<'_> {
-    /// The JSON body. `request_id` is said in it by dialects that do so.
-    pub fn body(&self, family: Family, request_id: Option<&str>) -> Vec<u8> {
-        let value = match family {
-            Family::OpenAi => json!({"error": {
-                "message": self.message, "type": self.class.openai(), "param": null, "code": self.code,
-            }}),
-            Family::Anthropic => {
-                let mut value = json!({"type": "error", "error": {
-                    "type": self.class.anthropic(), "message": self.message,
-                }});
-                if let (Some(id), Some(object)) = (request_id, value.as_object_mut()) {
-                    object.insert("request_id".into(), id.into());
-                }
-                value
-            }
-            Family::Gemini => json!({"error": {
-                "code": self.status, "message": self.message, "status": self.class.gemini(),
-            }}),
-            Family::Bedrock => json!({"message": self.message}),
-        };
-        value.to_string().into_bytes()
-    }
-
-    /// The error as the last event of a stream that has begun. `elements` says how many elements of a JSON array have
-    /// passed, for Gemini's array streams.
-    pub fn event(&self, family: Family, mode: StreamMode, elements: u64) -> Vec<u8> {
-        let body = self.body(family, None);
-        if mode == StreamMode::EventStream {
-            let mut name = self.class.bedrock().to_owned();
-            if let Some(first) = name.get_mut(..1) {
-                first.make_ascii_lowercase();
-            }
-            let mut out = Vec::new();
-            write_exception(&mut out, &name, |out| out.extend_from_slice(&body));
-            return out;
-        }
-        let mut out = Vec::with_capacity(body.len() + 40);
-        let (before, after): (&[u8], &[u8]) = match (family, mode) {
-            (_, StreamMode::JsonArray) => (if elements == 0 { b"[" } else { b",\r\n" }, b"\r\n]"),
-            (Family::Anthropic, _) => (b"event: error\ndata: ", b"\n\n"),
-            (Family::Gemini, _) => (b"data: ", b"\r\n\r\n"),
-            (Family::OpenAi | Family::Bedrock, _) => (b"data: ", b"\n\n"),
-        };
-        out.extend_from_slice(before);
-        out.extend_from_slice(&body);
-        out.extend_from_slice(after);
-        out
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    const ERROR: ErrorShape<'static> =
-        ErrorShape { status: 504, class: ErrorClass::Timeout, code: "upstream_timeout", message: "a \"b\"" };
+    use crate::{
+        conversation::Failure,
+        dialect::{DialectId, ErrorClass, StreamMode},
+    };
+
+    fn error() -> Failure<'static> {
+        Failure::of_gateway(504, ErrorClass::Timeout, "upstream_timeout", "a \"b\"")
+    }
 
     #[test]
-    fn each_family_has_its_shape() {
-        let read = |family| serde_json::from_slice::<serde_json::Value>(&ERROR.body(family, None)).unwrap();
+    fn each_dialect_has_its_shape() {
+        let read = |id: DialectId| {
+            let mut out = Vec::new();
+            id.dialect().write_error(&error(), None, &mut out);
+            serde_json::from_slice::<serde_json::Value>(&out).unwrap()
+        };
         assert_eq!(
-            read(Family::OpenAi),
+            read(DialectId::Chat),
             json!({"error": {"message": "a \"b\"", "type": "timeout", "param": null, "code": "upstream_timeout"}})
         );
         assert_eq!(
-            read(Family::Anthropic),
+            read(DialectId::Messages),
             json!({"type": "error", "error": {"type": "timeout_error", "message": "a \"b\""}})
         );
         assert_eq!(
-            read(Family::Gemini),
+            read(DialectId::Gemini),
             json!({"error": {"code": 504, "message": "a \"b\"", "status": "DEADLINE_EXCEEDED"}})
         );
     }
 
     #[test]
     fn events_fit_the_stream_they_end() {
-        let event = |family, mode, n| String::from_utf8(ERROR.event(family, mode, n)).unwrap();
-        assert!(event(Family::Anthropic, StreamMode::Sse, 0).starts_with("event: error\ndata: {"));
-        assert!(event(Family::OpenAi, StreamMode::Sse, 0).starts_with("data: {"));
-        let whole = format!("[{{}}{}", event(Family::Gemini, StreamMode::JsonArray, 1));
+        let event = |id: DialectId, mode, elements| {
+            let mut out = Vec::new();
+            id.dialect().write_error_event(&error(), mode, elements, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(event(DialectId::Messages, StreamMode::Sse, 0).starts_with("event: error\ndata: {"));
+        assert!(event(DialectId::Chat, StreamMode::Sse, 0).starts_with("data: {"));
+        let whole = format!("[{{}}{}", event(DialectId::Gemini, StreamMode::JsonArray, 1));
         assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&whole).unwrap().len(), 2);
-        let alone = event(Family::Gemini, StreamMode::JsonArray, 0);
+        let alone = event(DialectId::Gemini, StreamMode::JsonArray, 0);
         assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&alone).unwrap().len(), 1);
     }
 }

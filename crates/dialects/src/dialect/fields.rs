@@ -19,7 +19,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() 
 }
 
 /// Reads `json` as [`parse`] does. Members below it that `T` has no place for are named in `dropped`, but for `passed`,
-/// which lose nothing: tags, and what clients send back of replies. Members that [say nothing](says_nothing) are no loss
+/// which lose nothing: tags, and what clients send back of replies. Members that [say nothing](is_default) are no loss
 /// either.
 ///
 /// # Errors
@@ -70,13 +70,13 @@ const MAX_UNKNOWN: usize = 256;
 const MAX_LOOKUPS: usize = 32;
 
 /// Whether a value means no more than its absence. An empty object may be a switch, as in `{"google_search": {}}`.
-pub(super) fn says_nothing(json: &str) -> bool {
+pub(super) fn is_default(json: &str) -> bool {
     matches!(json, "null" | "false" | "\"\"" | "[]")
 }
 
-/// Names a member that no decoder reads, unless it [says nothing](says_nothing).
-pub(super) fn name(member: &Member<'_>, dropped: &mut Unsupported) {
-    if !std::str::from_utf8(member.value).is_ok_and(says_nothing) {
+/// Names a member that no decoder reads, unless it [says nothing](is_default).
+pub(super) fn record_unread(member: &Member<'_>, dropped: &mut Unsupported) {
+    if !std::str::from_utf8(member.value).is_ok_and(is_default) {
         dropped.add(member.name().into_owned());
     }
 }
@@ -143,7 +143,7 @@ pub(super) struct Unknown<'a> {
 
 impl Unknown<'_> {
     /// An element of the list was left out and named: what it holds needs no name.
-    pub(super) fn forget(&mut self, element: usize) {
+    pub(super) fn discard(&mut self, element: usize) {
         self.members.retain(|place| !matches!(place.0.first(), Some(Step::Element(index)) if *index == element));
     }
 
@@ -156,7 +156,7 @@ impl Unknown<'_> {
                 continue;
             }
             lookups += 1;
-            if lookups > MAX_LOOKUPS || !place.find(self.json).is_some_and(says_nothing) {
+            if lookups > MAX_LOOKUPS || !place.find(self.json).is_some_and(is_default) {
                 dropped.add(name.to_owned());
             }
         }
@@ -236,7 +236,7 @@ pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<
 }
 
 /// Where `json` is no `T`, if it is none.
-pub(super) fn wrong<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Place> {
+pub(super) fn find_type_error<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Place> {
     let mut source = serde_json::Deserializer::from_str(json);
     let error = serde_path_to_error::deserialize::<_, T>(&mut source).err()?;
     let steps = error.path().iter().map_while(|segment| match segment {
@@ -314,7 +314,7 @@ mod tests {
         for (forgotten, expected) in [(0, "b, c"), (1, "a, b"), (2, "a, b, c"), (3, "a, b, c")] {
             let (_, mut unknown) = parse_noting::<Vec<Wire<'_>>>(json, String::new, &[]).unwrap();
             let mut dropped = Unsupported::default();
-            unknown.forget(forgotten);
+            unknown.discard(forgotten);
             unknown.name(&mut dropped);
             assert_eq!(dropped.to_string(), expected, "{forgotten}");
         }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn documents_are_read_without_what_is_of_no_known_type() {
         let mended = |json: &str| {
-            let (text, names) = repair(json, &["vital"], &|json| wrong::<Wire<'_>>(json))?.mended()?;
+            let (text, names) = repair(json, &["vital"], &|json| find_type_error::<Wire<'_>>(json))?.mended()?;
             Some(format!("{text} {names}"))
         };
         assert_eq!(mended(r#"{"name":"a"}"#), None, "nothing is wrong");

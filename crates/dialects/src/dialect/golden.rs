@@ -6,7 +6,7 @@
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use super::{Codec, Destination, ReplyHead, StreamMode};
+use super::{Destination, Dialect, ReplyHead, StreamMode};
 use crate::{
     conversation::{Event, Unsupported},
     stream::{AwsDecoder, SseDecoder, TopLevel, aws, sse::MAX_EVENT_BYTES},
@@ -42,7 +42,7 @@ fn pretty(json: &[u8]) -> String {
 }
 
 /// Requests: understood, and written again for `to`.
-pub fn requests(folder: &str, codec: &dyn Codec, to: &Destination<'_>) {
+pub fn requests(folder: &str, codec: &dyn Dialect, to: &Destination<'_>) {
     run(folder, |input| {
         let top = TopLevel::scan(input.as_bytes()).unwrap();
         match codec.read_request(&top) {
@@ -58,7 +58,7 @@ pub fn requests(folder: &str, codec: &dyn Codec, to: &Destination<'_>) {
 }
 
 /// Replies in one piece: understood, and written again.
-pub fn replies(folder: &str, codec: &dyn Codec) {
+pub fn replies(folder: &str, codec: &dyn Dialect) {
     run(folder, |input| match codec.read_reply(input.as_bytes()) {
         Err(failure) => vec![("failure", format!("{failure:#?}"))],
         Ok(reply) => {
@@ -70,19 +70,19 @@ pub fn replies(folder: &str, codec: &dyn Codec) {
 }
 
 /// Errors: the first line of the input is the status, the rest the body.
-pub fn errors(folder: &str, codec: &dyn Codec) {
+pub fn errors(folder: &str, codec: &dyn Dialect) {
     run(folder, |input| {
         let (status, body) = input.split_once('\n').unwrap_or((input, ""));
         let failure = codec.read_error(status.parse().unwrap(), body.as_bytes());
         let mut out = Vec::new();
-        let status = codec.write_error(&failure, "req-1", &mut out);
+        let status = codec.write_error(&failure, Some("req-1"), &mut out);
         vec![("canonical", format!("{failure:#?}")), ("output", format!("{status}\n{}", pretty(&out)))]
     });
 }
 
 /// Streams: the input is the stream as text; for `StreamMode::EventStream`, a line a frame, `NAME JSON`, with `!` in front of an
 /// exception's name. Understood, an event a line, and written again.
-pub fn streams(folder: &str, codec: &dyn Codec, mode: StreamMode) {
+pub fn streams(folder: &str, codec: &dyn Dialect, mode: StreamMode) {
     run(folder, |input| {
         let wire = wire(input, mode);
         let whole = read(codec, mode, &[&wire]);
@@ -128,7 +128,7 @@ fn transcript(bytes: &[u8], mode: StreamMode) -> String {
 }
 
 /// What `pieces` are understood as, and what is written for that.
-fn read(codec: &dyn Codec, mode: StreamMode, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
+fn read(codec: &dyn Dialect, mode: StreamMode, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     let (mut reader, mut writer) = (codec.read_events(), codec.write_events(head(mode)));
     let (mut seen, mut out) = (Vec::new(), Vec::new());
     let mut sink = |event: Event<'_>| {

@@ -1,336 +1,305 @@
-//! Wire formats of LLM APIs: which endpoint a request means, what it asks for, how a reply is counted and how an
-//! error looks. One file a family; nothing here does IO.
+//! Wire formats of LLM APIs, one folder a dialect. Nothing here does IO.
+//!
+//! A [`Dialect`] owns all that is special to its wire format, and [`DIALECTS`] is the list that everything else goes
+//! through. The folders have the same files:
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod` | the dialect's `impl Dialect`, which leads to the others |
+//! | `endpoint` | paths, keys of bodies and headers by which its requests are recognised |
+//! | `wire` | types that readers and writers share |
+//! | `request`, `content` | read a client's request, and what its messages hold |
+//! | `write_request`, `write_content` | write a request for a provider |
+//! | `reply`, `stream` | read a provider's reply, whole and as events |
+//! | `write_reply`, `write_stream` | write a reply for a client, whole and as events |
+//! | `error` | reads and writes errors |
+//! | `usage` | reads token counts and the end of a stream, for replies that are relayed and that are translated |
+//!
+//! Files beside these hold what one dialect alone has (`citations`, `thinking`, ...).
 
-pub mod anthropic;
-pub mod bedrock;
 mod blocks;
 pub mod chat;
-pub mod codec;
+pub mod classify;
 pub mod converse;
+pub mod destination;
+pub mod endpoint;
 pub mod error;
+pub mod events;
 mod fields;
 pub mod gemini;
-pub mod generate;
 #[cfg(test)]
 mod golden;
-pub mod lookup;
-pub mod unsupported;
 pub mod messages;
 pub mod models;
-pub mod openai;
+pub mod observer;
 mod params;
-pub mod reply;
 pub mod responses;
 mod schema;
 mod sequence;
 pub mod translator;
-pub mod classify;
+pub mod unsupported;
 pub mod usage;
 pub mod text;
 
-pub use classify::{ApiRequest, RequestHead, StreamMode};
-pub use codec::{Codec, Destination, Dialect, ReadEvents, ReplyHead, Server, WriteEvents};
-pub use error::{ErrorClass, ErrorShape};
+pub use classify::{ApiRequest, Claim, ClassifyError, RequestHead, StreamMode};
+pub use converse::endpoint::BedrockVerb;
+pub use destination::{Destination, Server};
+pub use endpoint::Endpoint;
+pub use error::ErrorClass;
+pub use events::{ReadEvents, ReplyHead, WriteEvents};
+pub use gemini::endpoint::GeminiVerb;
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
-pub use reply::ReplyObserver;
+pub use observer::ReplyObserver;
 pub use translator::Translator;
-pub use unsupported::UnsupportedInReply;
-pub use usage::Usage;
+pub use unsupported::{ReplyGap, UnsupportedInReply};
+pub use usage::{Progress, Usage};
 
-/// Whose conventions a client speaks: decides how errors look and which provider can be answered without translation.
+use crate::{
+    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
+    stream::TopLevel,
+};
+
+/// Every dialect, in the order of the documentation. A new one is a folder, a line here, and its [`DialectId`].
+pub const DIALECTS: [&dyn Dialect; 5] =
+    [&chat::Chat, &responses::Responses, &messages::Messages, &gemini::Gemini, &converse::Converse];
+
+/// The key of a dialect in [`DIALECTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// OpenAI: Chat Completions, Responses, embeddings and everything compatible.
-    OpenAi,
-    /// Anthropic Messages.
-    Anthropic,
-    /// Gemini and Vertex AI generateContent.
-    Gemini,
-    /// Amazon Bedrock.
-    Bedrock,
-}
-
-impl Family {
-    /// The family's name for logs and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenAi => "OpenAI",
-            Self::Anthropic => "Anthropic",
-            Self::Gemini => "Gemini",
-            Self::Bedrock => "Bedrock",
-        }
-    }
-}
-
-/// What a Gemini URL asks of a model, the word after the colon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GeminiVerb {
-    /// `generateContent`.
-    Generate,
-    /// `streamGenerateContent`.
-    StreamGenerate,
-    /// `countTokens`.
-    CountTokens,
-    /// `embedContent`.
-    Embed,
-    /// `batchEmbedContents`.
-    BatchEmbed,
-    /// `predict`, Vertex AI's older embeddings.
-    Predict,
-}
-
-impl GeminiVerb {
-    /// Every verb, as URLs spell it.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::Generate, "generateContent"),
-        (Self::StreamGenerate, "streamGenerateContent"),
-        (Self::CountTokens, "countTokens"),
-        (Self::Embed, "embedContent"),
-        (Self::BatchEmbed, "batchEmbedContents"),
-        (Self::Predict, "predict"),
-    ];
-
-    /// The verb as URLs spell it.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("generateContent", |(_, word)| word)
-    }
-
-    /// The verb a URL spells, if it is one.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == word).map(|(verb, _)| *verb)
-    }
-}
-
-/// What a Bedrock URL asks of a model, the last word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BedrockVerb {
-    /// `converse`.
-    Converse,
-    /// `converse-stream`.
-    ConverseStream,
-    /// `invoke`: the model's own format.
-    Invoke,
-    /// `invoke-with-response-stream`.
-    InvokeStream,
-    /// `count-tokens`.
-    CountTokens,
-}
-
-impl BedrockVerb {
-    /// Every verb, as URLs spell it.
-    pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Converse, "converse"),
-        (Self::ConverseStream, "converse-stream"),
-        (Self::Invoke, "invoke"),
-        (Self::InvokeStream, "invoke-with-response-stream"),
-        (Self::CountTokens, "count-tokens"),
-    ];
-
-    /// The verb as URLs spell it.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("converse", |(_, word)| word)
-    }
-
-    /// The verb a URL spells, if it is one.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == word).map(|(verb, _)| *verb)
-    }
-
-    /// Whether the reply comes as an event stream.
-    pub const fn streams(self) -> bool {
-        matches!(self, Self::ConverseStream | Self::InvokeStream)
-    }
-}
-
-/// The codec of `dialect`.
-pub fn codec(dialect: Dialect) -> &'static dyn Codec {
-    match dialect {
-        Dialect::Chat => &chat::Chat,
-        Dialect::Responses => &responses::Responses,
-        Dialect::Messages => &messages::Messages,
-        Dialect::Gemini => &generate::Generate,
-        Dialect::Converse => &converse::Converse,
-    }
-}
-
-/// An operation of an LLM API, told from the URL or from the body's shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// OpenAI `POST /chat/completions`.
-    ChatCompletions,
-    /// OpenAI `POST /completions`.
-    Completions,
-    /// OpenAI `POST /responses`.
+pub enum DialectId {
+    /// OpenAI Chat Completions.
+    Chat,
+    /// OpenAI Responses.
     Responses,
-    /// OpenAI stored responses: what follows `/responses/`.
-    ResponseResource(String),
-    /// OpenAI `POST /embeddings`.
-    Embeddings,
-    /// OpenAI `POST /moderations`.
-    Moderations,
-    /// Model list, or one model. Every family has it; whose it is depends on the provider.
-    Models(Option<String>),
-    /// Anthropic `POST /messages`.
+    /// Anthropic Messages.
     Messages,
-    /// Anthropic `POST /messages/count_tokens`.
-    CountMessageTokens,
-    /// Gemini `models/MODEL:verb`. The model is absent when only the body told the endpoint.
-    Gemini(GeminiVerb, Option<String>),
-    /// Bedrock `model/MODEL/verb`; the model is decoded.
-    Bedrock(BedrockVerb, Option<String>),
-    /// An endpoint that Tollgate does not know and a Backend lists: its path behind the route's prefix.
-    Other(String),
+    /// Gemini `generateContent`.
+    Gemini,
+    /// Bedrock Converse.
+    Converse,
 }
 
-impl Endpoint {
-    /// The endpoint that `path` names by its last segments, whatever stands before them (`/v1`, `/openai/v1`,
-    /// `/openai/deployments/D`, `/v1beta`, `/v1/projects/P/locations/L/publishers/google`).
-    pub fn from_path(path: &str) -> Option<Self> {
-        openai::endpoint(path)
-            .or_else(|| anthropic::endpoint(path))
-            .or_else(|| gemini::endpoint(path))
-            .or_else(|| bedrock::endpoint(path))
-            .or_else(|| models(path))
-    }
+impl DialectId {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Responses, Self::Messages, Self::Gemini, Self::Converse];
 
-    /// The family whose shape the endpoint has; `None` for model lists, which every family has.
-    pub const fn family(&self) -> Option<Family> {
+    /// The dialect itself.
+    pub fn dialect(self) -> &'static dyn Dialect {
         match self {
-            Self::ChatCompletions
-            | Self::Completions
-            | Self::Responses
-            | Self::ResponseResource(_)
-            | Self::Embeddings
-            | Self::Moderations => Some(Family::OpenAi),
-            Self::Messages | Self::CountMessageTokens => Some(Family::Anthropic),
-            Self::Gemini(..) => Some(Family::Gemini),
-            Self::Bedrock(..) => Some(Family::Bedrock),
-            Self::Models(_) | Self::Other(_) => None,
+            Self::Chat => &chat::Chat,
+            Self::Responses => &responses::Responses,
+            Self::Messages => &messages::Messages,
+            Self::Gemini => &gemini::Gemini,
+            Self::Converse => &converse::Converse,
         }
     }
 
-    /// `gen_ai.operation.name` of the OpenTelemetry semantic conventions.
-    pub const fn operation(&self) -> &'static str {
-        match self {
-            Self::ChatCompletions
-            | Self::Responses
-            | Self::ResponseResource(_)
-            | Self::Messages
-            | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => "chat",
-            Self::Completions => "text_completion",
-            Self::Embeddings | Self::Gemini(GeminiVerb::Embed | GeminiVerb::BatchEmbed | GeminiVerb::Predict, _) => {
-                "embeddings"
-            }
-            Self::Moderations => "moderation",
-            Self::Other(_) => "passthrough",
-            Self::Models(_) => "list_models",
-            Self::CountMessageTokens
-            | Self::Gemini(GeminiVerb::CountTokens, _)
-            | Self::Bedrock(BedrockVerb::CountTokens, _) => "count_tokens",
-            Self::Gemini(_, _) => "generate_content",
-            Self::Bedrock(BedrockVerb::Invoke | BedrockVerb::InvokeStream, _) => "invoke_model",
-        }
+    /// The dialect's name for logs and messages.
+    pub fn as_str(self) -> &'static str {
+        self.dialect().name()
     }
 
-    /// The dialect of a conversation, if this is the endpoint where one is held.
-    pub const fn dialect(&self) -> Option<Dialect> {
-        match self {
-            Self::ChatCompletions => Some(Dialect::Chat),
-            Self::Responses => Some(Dialect::Responses),
-            Self::Messages => Some(Dialect::Messages),
-            Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate, _) => Some(Dialect::Gemini),
-            Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => Some(Dialect::Converse),
-            _ => None,
-        }
+    /// The dialect that a client's headers name, where they do, whatever the path.
+    pub fn of_headers(headers: &http::HeaderMap) -> Option<Self> {
+        DIALECTS
+            .iter()
+            .find(|dialect| dialect.version_header().is_some_and(|name| headers.contains_key(name)))
+            .map(|d| d.id())
     }
 
-    /// Whether the endpoint generates text: what a Backend's `model` overrides. Embeddings and moderations keep the
-    /// client's model, since a chat model could not serve them.
-    pub const fn generates(&self) -> bool {
-        matches!(
-            self,
-            Self::ChatCompletions
-                | Self::Completions
-                | Self::Responses
-                | Self::Messages
-                | Self::CountMessageTokens
-                | Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate | GeminiVerb::CountTokens, _)
-                | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream | BedrockVerb::CountTokens, _)
-        )
-    }
-
-    /// The methods the endpoint has.
-    pub const fn allows(&self, method: &http::Method) -> bool {
-        match (self, method) {
-            (Self::Models(_), m) => matches!(*m, http::Method::GET | http::Method::HEAD),
-            (Self::ResponseResource(_), m) => {
-                matches!(*m, http::Method::GET | http::Method::POST | http::Method::DELETE)
-            }
-            (Self::Other(_), _) => true,
-            (_, m) => matches!(*m, http::Method::POST),
-        }
-    }
-
-    /// `Allow` for 405 replies.
-    pub const fn allow_header(&self) -> &'static str {
-        match self {
-            Self::Models(_) => "GET, HEAD",
-            Self::ResponseResource(_) => "GET, POST, DELETE",
-            _ => "POST",
-        }
-    }
-
-    /// Whether the request has a JSON body.
-    pub const fn has_body(&self) -> bool {
-        !matches!(self, Self::Models(_) | Self::ResponseResource(_) | Self::Other(_))
+    /// Whether both dialects belong to the same API: see [`Dialect::api`].
+    pub fn shares_api(self, other: Self) -> bool {
+        self.dialect().api() == other.dialect().api()
     }
 }
 
-/// `.../models` and `.../models/ID`.
-fn models(path: &str) -> Option<Endpoint> {
-    let mut segments = path.trim_matches('/').rsplit('/');
-    match (segments.next()?, segments.next()) {
-        ("models", _) => Some(Endpoint::Models(None)),
-        (id, Some("models")) if !id.is_empty() && !id.contains(':') => Some(Endpoint::Models(Some(id.to_owned()))),
-        _ => None,
-    }
+/// Whether a client's header belongs to its dialect: it means nothing, or something else, to a provider of another one.
+pub fn is_of_one_dialect(name: &http::HeaderName) -> bool {
+    let has = |prefix: &&str| name.as_str().starts_with(*prefix);
+    DIALECTS.iter().any(|dialect| dialect.header_prefixes().iter().any(has))
+        || matches!(*name, http::header::ACCEPT | http::header::USER_AGENT)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// One wire format: how its requests are recognised, read and written, and the same for replies, streams and errors.
+///
+/// Its methods do no IO, know no other dialect, and never panic.
+pub trait Dialect: Sync {
+    /// The dialect's key.
+    fn id(&self) -> DialectId;
 
-    #[test]
-    fn paths_name_endpoints_whatever_stands_before_them() {
-        let cases = [
-            ("/v1/chat/completions", Some(Endpoint::ChatCompletions)),
-            ("/chat/completions/", Some(Endpoint::ChatCompletions)),
-            ("/openai/deployments/gpt/chat/completions", Some(Endpoint::ChatCompletions)),
-            ("/v1/completions", Some(Endpoint::Completions)),
-            ("/v1/responses", Some(Endpoint::Responses)),
-            ("/v1/responses/resp_1/cancel", Some(Endpoint::ResponseResource("resp_1/cancel".into()))),
-            ("/v1/embeddings", Some(Endpoint::Embeddings)),
-            ("/v1/moderations", Some(Endpoint::Moderations)),
-            ("/v1/models", Some(Endpoint::Models(None))),
-            ("/v1/models/gpt-4o", Some(Endpoint::Models(Some("gpt-4o".into())))),
-            ("/v1/messages", Some(Endpoint::Messages)),
-            ("/v1/messages/count_tokens", Some(Endpoint::CountMessageTokens)),
-            (
-                "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
-                Some(Endpoint::Gemini(GeminiVerb::StreamGenerate, Some("gemini-2.5-pro".into()))),
-            ),
-            (
-                "/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
-                Some(Endpoint::Gemini(GeminiVerb::Generate, Some("g".into()))),
-            ),
-            ("/v1beta/models/g:fly", None),
-            ("/", None),
-            ("", None),
-            ("/v1/audio/speech", None),
-            ("/gemini", None),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(Endpoint::from_path(path), expected, "{path}");
-        }
+    /// The dialect's name for logs and messages.
+    fn name(&self) -> &'static str;
+
+    /// The API that the dialect belongs to. Dialects of one API share the form of errors and model lists.
+    fn api(&self) -> &'static str;
+
+    // === Requests are recognised
+
+    /// The endpoint that the last segments of `path` name, if it is one of this dialect's.
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint>;
+
+    /// The endpoint that the body's top-level keys show, where the path names none, and how sure that is.
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)>;
+
+    /// The header that all clients of this dialect send, and no others.
+    fn version_header(&self) -> Option<&'static str> {
+        None
     }
+
+    /// Prefixes of headers that only this dialect's API knows.
+    fn header_prefixes(&self) -> &'static [&'static str];
+
+    /// How sure it is that the client speaks this dialect, by its headers, path and query: for operations that every
+    /// dialect has at the same path.
+    fn claims_client(&self, _request: &RequestHead<'_>) -> Option<Claim> {
+        None
+    }
+
+    /// Model and framing of a request to `endpoint`, which is completed by what the request says. `by_path` says whether the
+    /// path named it.
+    ///
+    /// # Errors
+    /// When the body's `model` is no string.
+    fn classify(
+        &self,
+        _request: &RequestHead<'_>,
+        endpoint: Endpoint,
+        _by_path: bool,
+        body: Option<&TopLevel<'_>>,
+    ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
+        classify::by_body(endpoint, body)
+    }
+
+    /// The endpoint at which a conversation with `model` is held, and how its reply is framed.
+    fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode);
+
+    /// Whether clients of this dialect's API list models in a form of its own.
+    fn lists_models(&self) -> bool {
+        true
+    }
+
+    // === Requests
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// When a field that must be understood can't be; the error names it in this dialect's words. Fields that the
+    /// conversation has no place for are no errors: they are named in [`Request::dropped`].
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid>;
+
+    /// Appends a request body for `to`. What the target can't take is left out and named in `dropped`.
+    ///
+    /// # Errors
+    /// When what remains would not be the question that was asked.
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Unsupported,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid>;
+
+    /// The name that the dialect's clients know messages by, where an error names the conversation's `messages`.
+    fn messages_field(&self) -> &'static str {
+        "messages"
+    }
+
+    /// Whether an answer may only have the schema of an object, so that other schemas are put in an envelope.
+    fn wants_object_schemas(&self) -> bool {
+        true
+    }
+
+    /// The new value of `stream_options` that makes a stream of this request end with its usage; `None` where it does
+    /// without.
+    fn usage_option(&self, _request: &ApiRequest, _body: &TopLevel<'_>) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether the client asked for an event with usage, where that is a choice.
+    fn requests_usage(&self, _body: &TopLevel<'_>) -> bool {
+        false
+    }
+
+    /// Whether the body names media by URL, which some servers do not fetch.
+    fn names_urls(&self, _body: &TopLevel<'_>) -> bool {
+        false
+    }
+
+    // === Replies
+
+    /// Reads a reply that came in one piece with a status of 2xx. Lenient: what is not known is passed over.
+    ///
+    /// # Errors
+    /// The provider's error when the body holds one in spite of its status, or an error of class `BadGateway` when the
+    /// body is no reply of this dialect at all.
+    fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
+
+    /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected: without them, and
+    /// their names. `None` if that does not help.
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)>;
+
+    /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
+    fn failure_of(&self, _reply: &Reply<'_>) -> Option<Failure<'static>> {
+        None
+    }
+
+    /// Appends a reply in one piece.
+    fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>);
+
+    /// A decoder for one stream.
+    fn read_events(&self) -> Box<dyn ReadEvents>;
+
+    /// An encoder for one stream.
+    fn write_events(&self, head: ReplyHead) -> Box<dyn WriteEvents>;
+
+    /// Reads the body of a reply whose status is an error. Bodies of any form are read as well as they can be: nested,
+    /// flat, in an array, text, HTML, empty.
+    fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a>;
+
+    /// Appends the body of an error, and gives the status that this dialect has for it. `request_id` is written by dialects
+    /// that have a field for it.
+    fn write_error(&self, failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16;
+
+    /// Appends an error as the last event of a stream. `elements` is how many elements of a JSON array have passed.
+    fn write_error_event(&self, failure: &Failure<'_>, _mode: StreamMode, _elements: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"data: ");
+        self.write_error(failure, None, out);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    /// The header that says an error's type, and its value, where the dialect has one.
+    fn error_type_header(&self, _class: ErrorClass) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
+    /// The body of an error with the type that only its header says, where the dialect has such a header.
+    fn with_error_type(&self, _headers: &http::HeaderMap, _body: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The header in which replies carry their id.
+    fn request_id_header(&self) -> &'static str {
+        "x-request-id"
+    }
+
+    // === Usage and end
+
+    /// Top-level keys of a buffered reply that hold the usage and the model's name.
+    fn reply_keys(&self) -> &'static [&'static str] {
+        &["usage", "model"]
+    }
+
+    /// Reads the value of a usage object. `None` for `null` and for anything that is no usage.
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage>;
+
+    /// Reads what one event of a stream says about usage, model and end. `name` is the event's, in streams of frames.
+    /// `None` for events that are none of this dialect's.
+    fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress>;
+
+    /// Whether usage comes in parts, in several events: else the last one that has any counts.
+    fn has_partial_usage(&self) -> bool {
+        false
+    }
+
+    /// What replies of this dialect have no place for.
+    fn reply_gaps(&self) -> &'static [ReplyGap];
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Dialect, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, codec, reply::Totals};
+use super::{
+    DialectId, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, events, observer::Totals,
+};
 use crate::{
     conversation::{BlockStart, ErrorClass, Event, Failure, Names, TokenUsage, Unwrap},
     stream::{AwsDecoder, SseDecoder, sse::MAX_EVENT_BYTES},
@@ -22,7 +24,7 @@ const BAD_GATEWAY: u16 = 502;
 pub struct Translator {
     frames: Frames,
     inner: Inner,
-    from: Dialect,
+    from: DialectId,
     /// An error without the form of an event, from its brace on. Gemini sends such errors in mid-stream.
     bare: Vec<u8>,
     /// The next byte begins a line.
@@ -71,14 +73,14 @@ struct Sink {
 
 impl Translator {
     /// A translator from `from`, framed according to `mode`, to `to`.
-    pub fn new(from: Dialect, mode: StreamMode, to: Dialect, head: ReplyHead, names: Arc<Names>) -> Self {
+    pub fn new(from: DialectId, mode: StreamMode, to: DialectId, head: ReplyHead, names: Arc<Names>) -> Self {
         let frames = if mode == StreamMode::EventStream {
             Frames::Aws(AwsDecoder::default())
         } else {
             Frames::Sse(SseDecoder::new(MAX_EVENT_BYTES))
         };
         let sink = Sink {
-            writer: codec(to).write_events(head),
+            writer: to.dialect().write_events(head),
             names,
             out: Vec::new(),
             usage: TokenUsage::default(),
@@ -93,7 +95,7 @@ impl Translator {
         };
         Self {
             frames,
-            inner: Inner { reader: codec(from).read_events(), sink },
+            inner: Inner { reader: from.dialect().read_events(), sink },
             from,
             bare: Vec::new(),
             line_start: true,
@@ -150,7 +152,7 @@ impl Translator {
         }
         let Inner { reader, sink } = inner;
         if !sink.ended && !self.bare.is_empty() {
-            sink.event(Event::Error(codec(self.from).read_error(BAD_GATEWAY, &self.bare)));
+            sink.event(Event::Error(self.from.dialect().read_error(BAD_GATEWAY, &self.bare)));
         }
         if !sink.ended {
             reader.finish(&mut |event| sink.event(event));
@@ -275,18 +277,14 @@ impl Sink {
     /// A message of type `error` of an AWS event stream, which has no payload.
     fn fail(&mut self, code: &[u8], message: &[u8]) {
         self.event(Event::Error(Failure {
-            status: 500,
-            class: ErrorClass::Internal,
             code: Some(String::from_utf8_lossy(code)),
-            message: String::from_utf8_lossy(message),
-            param: None,
-            retry_after: None,
+            ..Failure::new(500, ErrorClass::Internal, String::from_utf8_lossy(message))
         }));
     }
 
     /// Ends the client's stream, because the provider's can't be translated.
     fn refuse(&mut self, message: String) {
-        self.event(Event::Error(codec::cut(message)));
+        self.event(Event::Error(events::cut(message)));
     }
 
     fn take(&mut self) -> Bytes {
@@ -342,10 +340,10 @@ mod tests {
 
     fn translate(frames: &[&str]) -> String {
         let frames: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes()).collect();
-        translate_from(Dialect::Gemini, Dialect::Chat, &frames)
+        translate_from(DialectId::Gemini, DialectId::Chat, &frames)
     }
 
-    fn translate_from(from: Dialect, to: Dialect, frames: &[&[u8]]) -> String {
+    fn translate_from(from: DialectId, to: DialectId, frames: &[&[u8]]) -> String {
         let head = ReplyHead {
             id: "made1".into(),
             model: "m".into(),
@@ -429,12 +427,12 @@ mod tests {
             (b"event: ping\ndata: now\n\n", false),
             (b"data:\n\n", false),
         ] {
-            let seen = translate_from(Dialect::Chat, Dialect::Messages, &[good, end, middle, done]);
+            let seen = translate_from(DialectId::Chat, DialectId::Messages, &[good, end, middle, done]);
             assert_eq!(seen.contains("the upstream's stream can't be read"), failed, "{seen}");
             assert_eq!(seen.contains("message_stop"), !failed, "{seen}");
         }
-        for from in [Dialect::Messages, Dialect::Responses, Dialect::Gemini] {
-            let seen = translate_from(from, Dialect::Chat, &[broken]);
+        for from in [DialectId::Messages, DialectId::Responses, DialectId::Gemini] {
+            let seen = translate_from(from, DialectId::Chat, &[broken]);
             assert!(seen.contains("the upstream's stream can't be read"), "{from:?}: {seen}");
         }
     }
@@ -442,7 +440,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf8_are_replaced() {
         let event = b"data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xff\xfeb\"}}]}\n\n";
-        let seen = translate_from(Dialect::Chat, Dialect::Messages, &[event, b"data: [DONE]\n\n"]);
+        let seen = translate_from(DialectId::Chat, DialectId::Messages, &[event, b"data: [DONE]\n\n"]);
         assert!(seen.contains("a\u{fffd}\u{fffd}b") && seen.contains("message_stop"), "{seen}");
     }
 }

@@ -1,13 +1,40 @@
 //! Fields of a reply that the client's dialect has no place for. They are reported: in a header of a buffered reply,
 //! and in the log.
 
-use super::Dialect;
+use super::DialectId;
 use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
 
-/// Collects the names of what clients of one dialect can't be given.
+/// Something of a reply that a dialect has no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyGap {
+    /// Signatures of text in a buffered reply.
+    TextSignature,
+    /// Signatures of text in a stream.
+    StreamedTextSignature,
+    /// Images, audio and other media.
+    Media,
+    /// Arguments of a call that are no JSON object.
+    OpaqueArguments,
+    /// Answers beside the first.
+    Choices,
+    /// Probabilities of tokens.
+    Logprobs,
+    /// The sequence at which an answer stopped.
+    StopSequence,
+    /// The quote of a citation: the dialect cites by place.
+    Quote,
+    /// The place of a citation: the dialect cites by quote.
+    Place,
+    /// How many tokens were reasoning.
+    ReasoningCount,
+    /// How many tokens were written to a cache.
+    CacheWriteCount,
+}
+
+/// Collects the names of what a reply cannot carry to clients of one dialect.
 #[derive(Clone, Debug)]
 pub struct UnsupportedInReply {
-    to: Dialect,
+    gaps: &'static [ReplyGap],
     names: Unsupported,
     /// Open text blocks of a stream, by choice and block.
     texts: Vec<(u32, u32)>,
@@ -15,8 +42,8 @@ pub struct UnsupportedInReply {
 
 impl UnsupportedInReply {
     /// No names yet, for a client of `to`.
-    pub fn new(to: Dialect) -> Self {
-        Self { to, names: Unsupported::default(), texts: Vec::new() }
+    pub fn new(to: DialectId) -> Self {
+        Self { gaps: to.dialect().reply_gaps(), names: Unsupported::default(), texts: Vec::new() }
     }
 
     /// The names. Each begins with `reply.`, which distinguishes it from those of requests.
@@ -30,8 +57,8 @@ impl UnsupportedInReply {
             Event::Unsupported(name) => self.add(name),
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
-                // They are remembered for their signatures only, and Gemini's own dialect has a place for those.
-                if *opened == BlockStart::Text && self.to != Dialect::Gemini {
+                // They are remembered for their signatures only.
+                if *opened == BlockStart::Text && self.lacks(ReplyGap::StreamedTextSignature) {
                     self.texts.push((*choice, *block));
                 }
             }
@@ -70,63 +97,46 @@ impl UnsupportedInReply {
                 for citation in citations {
                     self.citation(citation);
                 }
-                // Messages has blocks that may hold it.
-                if signature.is_some() && !matches!(self.to, Dialect::Gemini | Dialect::Messages) {
-                    self.add("signature");
-                }
+                self.add_if(signature.is_some(), ReplyGap::TextSignature, "signature");
             }
-            Content::Media(media) if !matches!(self.to, Dialect::Gemini | Dialect::Converse) => {
-                self.add(media.kind.as_str());
-            }
-            // Its arguments can't be written as an object; a failed answer reports that itself.
-            Content::Call(call) if self.strict() && call.object().is_none() => self.add("tool_calls"),
+            Content::Media(media) => self.add_if(true, ReplyGap::Media, media.kind.as_str()),
+            // A failed answer says so itself.
+            Content::Call(call) => self.add_if(call.object().is_none(), ReplyGap::OpaqueArguments, "tool_calls"),
             _ => {}
         }
     }
 
-    /// Whether arguments of a call are an object on the wire.
-    fn strict(&self) -> bool {
-        matches!(self.to, Dialect::Messages | Dialect::Gemini | Dialect::Converse)
-    }
-
-    /// A choice beside the first.
     fn choice(&mut self, number: u32) {
-        if number > 0 && matches!(self.to, Dialect::Responses | Dialect::Messages | Dialect::Converse) {
-            self.add("choices");
-        }
+        self.add_if(number > 0, ReplyGap::Choices, "choices");
     }
 
     fn logprobs(&mut self) {
-        if matches!(self.to, Dialect::Messages | Dialect::Converse) {
-            self.add("logprobs");
-        }
+        self.add_if(true, ReplyGap::Logprobs, "logprobs");
     }
 
     fn stop_sequence(&mut self, reason: Finish, text: Option<&Text<'_>>) {
-        if text.is_some() && reason == Finish::Stop && matches!(self.to, Dialect::Responses | Dialect::Gemini) {
-            self.add("stop_sequence");
-        }
+        self.add_if(text.is_some() && reason == Finish::Stop, ReplyGap::StopSequence, "stop_sequence");
     }
 
-    /// A dialect cites by quote or by position.
     fn citation(&mut self, citation: &Citation<'_>) {
-        let by_quote = matches!(self.to, Dialect::Messages | Dialect::Converse);
-        if citation.quote.is_some() && !by_quote {
-            self.add("citations.quote");
-        }
-        if citation.start.is_some() && by_quote {
-            self.add("citations.place");
-        }
+        self.add_if(citation.quote.is_some(), ReplyGap::Quote, "citations.quote");
+        self.add_if(citation.start.is_some(), ReplyGap::Place, "citations.place");
     }
 
     /// Counts that are parts of others, which are carried.
     fn usage(&mut self, usage: TokenUsage) {
         let some = |count: Option<u64>| count.is_some_and(|count| count > 0);
-        if some(usage.reasoning) && self.to == Dialect::Converse {
-            self.add("usage.reasoning");
-        }
-        if some(usage.cache_write) && self.to == Dialect::Gemini {
-            self.add("usage.cache_write");
+        self.add_if(some(usage.reasoning), ReplyGap::ReasoningCount, "usage.reasoning");
+        self.add_if(some(usage.cache_write), ReplyGap::CacheWriteCount, "usage.cache_write");
+    }
+
+    fn lacks(&self, gap: ReplyGap) -> bool {
+        self.gaps.contains(&gap)
+    }
+
+    fn add_if(&mut self, is_there: bool, gap: ReplyGap, name: &str) {
+        if is_there && self.lacks(gap) {
+            self.add(name);
         }
     }
 

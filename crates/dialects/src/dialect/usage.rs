@@ -1,6 +1,6 @@
-//! Token counts of one exchange.
+//! Token counts of one exchange, and what a stream's events say about them.
 
-use super::{Family, anthropic, bedrock, gemini, openai};
+use crate::conversation::TokenUsage;
 
 /// Token counts as the provider states them. `None` where it states nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,20 +11,29 @@ pub struct Usage {
     pub completion: Option<u64>,
 }
 
-impl Usage {
-    /// Reads the family's usage object. `None` when it can't be understood.
-    pub fn parse(family: Family, raw: &[u8]) -> Option<Self> {
-        match family {
-            Family::OpenAi => openai::usage(raw),
-            Family::Anthropic => anthropic::usage(raw),
-            Family::Gemini => gemini::usage(raw),
-            Family::Bedrock => bedrock::usage(raw),
-        }
+impl From<TokenUsage> for Usage {
+    fn from(usage: TokenUsage) -> Self {
+        Self { prompt: usage.input, completion: usage.output }
     }
+}
 
+impl Usage {
     /// Counts are cumulative in every dialect: what `later` states overwrites, what it omits stays.
     pub fn update(&mut self, later: Self) {
         self.prompt = later.prompt.or(self.prompt);
         self.completion = later.completion.or(self.completion);
     }
+}
+
+/// What one event of a stream says about the stream's progress.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the stream may end after this event.
+    pub ends: bool,
+    /// The usage that it states.
+    pub usage: Option<TokenUsage>,
+    /// Whether it holds usage and nothing else: what a client that did not ask for usage does not expect.
+    pub usage_only: bool,
+    /// The model that it names.
+    pub model: Option<String>,
 }

@@ -13,7 +13,7 @@ use tollgate_dialects::{
         Content, Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Signature, SignatureOrigin, Source,
         Text, Tool, ToolChoice, ToolResult, Unsupported,
     },
-    dialect::{Dialect, ModelFacts, SamplingFacts, Server, Thinking},
+    dialect::{DialectId, ModelFacts, SamplingFacts, Server, Thinking},
 };
 
 use super::exercise::rewrite;
@@ -55,7 +55,7 @@ pub enum Verdict {
 }
 
 /// A server, the dialect it is written to, and a model.
-pub type To = (Dialect, Server, &'static str);
+pub type To = (DialectId, Server, &'static str);
 
 const fn feature(
     name: &'static str,
@@ -213,7 +213,7 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     });
     judged.unwrap_or_else(|| {
         let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
-        let codec = tollgate_dialects::dialect::codec(to.0);
+        let codec = to.0.dialect();
         let refused = codec.write_request(&inlined, &super::exercise::destination(to), &mut dropped, &mut out);
         Verdict::Refused(refused.expect_err("refused before").to_string())
     })
@@ -347,7 +347,7 @@ fn adapted(
         "budget" => {
             let near = asked.reasoning?.budget.map(Effort::of_budget);
             match on(got)? {
-                Reasoning { effort, .. } if effort.is_some() && dialect == Dialect::Converse => Some("as an effort"),
+                Reasoning { effort, .. } if effort.is_some() && dialect == DialectId::Converse => Some("as an effort"),
                 Reasoning { effort, .. } if effort == near => Some("as an effort"),
                 Reasoning { effort: Some(Effort::High), .. } if near >= Some(Effort::High) => Some("as an effort"),
                 Reasoning { effort: None, budget: Some(_), .. } if asked.max_tokens.is_some() => {
@@ -358,15 +358,15 @@ fn adapted(
         }
         "thinking off" => {
             let silent = matches!(facts.thinking, Thinking::Never | Thinking::Nova)
-                || (dialect == Dialect::Converse && got.reasoning.is_none())
-                || (matches!(facts.thinking, Thinking::Budget { .. }) && dialect == Dialect::Messages);
+                || (dialect == DialectId::Converse && got.reasoning.is_none())
+                || (matches!(facts.thinking, Thinking::Budget { .. }) && dialect == DialectId::Messages);
             (silent && got.reasoning.is_none()).then_some("by saying nothing: the model does not think unasked")
         }
         "thoughts shown" => match dialect {
-            Dialect::Chat if facts.thinking != Thinking::Never => {
+            DialectId::Chat if facts.thinking != Thinking::Never => {
                 Some("the API has no switch: they are shown when the server sends them")
             }
-            Dialect::Converse if on(got).is_some() => Some("always shown by this model"),
+            DialectId::Converse if on(got).is_some() => Some("always shown by this model"),
             _ => None,
         },
         // Models want their own proofs back; what has none is left out where it would be read as text, and missed by nobody.
@@ -400,7 +400,7 @@ fn adapted(
                     .iter()
                     .any(|p| matches!(&p.content, Content::Result(r) if r.parts.iter().any(|p| p.cache.is_some())))
             };
-            (dialect == Dialect::Converse && asked.messages.iter().any(inner)).then_some("behind the result")
+            (dialect == DialectId::Converse && asked.messages.iter().any(inner)).then_some("behind the result")
         }
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use tollgate_dialects::{
     conversation::{Names, Reply},
-    dialect::{Dialect, Server, codec},
+    dialect::{DialectId, Server},
     stream::TopLevel,
 };
 
@@ -21,36 +21,36 @@ struct Column {
     provider: &'static str,
     to: To,
     /// What it takes as it is.
-    native: &'static [Dialect],
+    native: &'static [DialectId],
 }
 
-const fn column(provider: &'static str, to: To, native: &'static [Dialect]) -> Column {
+const fn column(provider: &'static str, to: To, native: &'static [DialectId]) -> Column {
     Column { provider, to, native }
 }
 
-const OPENAI: &[Dialect] = &[Dialect::Chat, Dialect::Responses];
+const OPENAI: &[DialectId] = &[DialectId::Chat, DialectId::Responses];
 const COLUMNS: [Column; 13] = [
-    column("openai", (Dialect::Chat, Server::OpenAi, "gpt-4.1"), OPENAI),
-    column("openai", (Dialect::Chat, Server::OpenAi, "gpt-5.1"), OPENAI),
-    column("azureopenai", (Dialect::Chat, Server::Azure, "gpt-4.1"), OPENAI),
-    column("anthropic", (Dialect::Messages, Server::Anthropic, "claude-sonnet-4-5"), &[Dialect::Messages]),
-    column("anthropic", (Dialect::Messages, Server::Anthropic, "claude-opus-4-7"), &[Dialect::Messages]),
-    column("gemini", (Dialect::Gemini, Server::AiStudio, "gemini-3-pro"), &[Dialect::Gemini]),
-    column("vertexai", (Dialect::Gemini, Server::Vertex, "gemini-2.5-flash"), &[Dialect::Gemini]),
+    column("openai", (DialectId::Chat, Server::OpenAi, "gpt-4.1"), OPENAI),
+    column("openai", (DialectId::Chat, Server::OpenAi, "gpt-5.1"), OPENAI),
+    column("azureopenai", (DialectId::Chat, Server::Azure, "gpt-4.1"), OPENAI),
+    column("anthropic", (DialectId::Messages, Server::Anthropic, "claude-sonnet-4-5"), &[DialectId::Messages]),
+    column("anthropic", (DialectId::Messages, Server::Anthropic, "claude-opus-4-7"), &[DialectId::Messages]),
+    column("gemini", (DialectId::Gemini, Server::AiStudio, "gemini-3-pro"), &[DialectId::Gemini]),
+    column("vertexai", (DialectId::Gemini, Server::Vertex, "gemini-2.5-flash"), &[DialectId::Gemini]),
     column(
         "vertexai, Claude",
-        (Dialect::Messages, Server::VertexClaude, "claude-sonnet-4-5@20250929"),
-        &[Dialect::Messages],
+        (DialectId::Messages, Server::VertexClaude, "claude-sonnet-4-5@20250929"),
+        &[DialectId::Messages],
     ),
     column(
         "bedrock, Claude",
-        (Dialect::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
-        &[Dialect::Messages, Dialect::Converse],
+        (DialectId::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        &[DialectId::Messages, DialectId::Converse],
     ),
-    column("bedrock, Nova", (Dialect::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"), &[Dialect::Converse]),
-    column("OpenAI-compatible", (Dialect::Chat, Server::Compatible, "llama-3.3-70b"), OPENAI),
-    column("Mistral", (Dialect::Chat, Server::Mistral, "mistral-large-latest"), &[Dialect::Chat]),
-    column("DeepSeek", (Dialect::Chat, Server::DeepSeek, "deepseek-chat"), &[Dialect::Chat]),
+    column("bedrock, Nova", (DialectId::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"), &[DialectId::Converse]),
+    column("OpenAI-compatible", (DialectId::Chat, Server::Compatible, "llama-3.3-70b"), OPENAI),
+    column("Mistral", (DialectId::Chat, Server::Mistral, "mistral-large-latest"), &[DialectId::Chat]),
+    column("DeepSeek", (DialectId::Chat, Server::DeepSeek, "deepseek-chat"), &[DialectId::Chat]),
 ];
 
 /// Notes below a table, each once.
@@ -84,14 +84,14 @@ struct Count {
     refused: u32,
 }
 
-fn anchor(dialect: Dialect) -> String {
+fn anchor(dialect: DialectId) -> String {
     dialect.as_str().to_lowercase().replace(' ', "-")
 }
 
 /// What becomes of a request of `client` at a target.
-fn verdict(client: Dialect, body: &str, feature: &str, to: To) -> Verdict {
+fn verdict(client: DialectId, body: &str, feature: &str, to: To) -> Verdict {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
-    let mut asked = match codec(client).read_request(&top) {
+    let mut asked = match client.dialect().read_request(&top) {
         Ok(asked) => asked,
         Err(invalid) => return Verdict::Refused(invalid.to_string()),
     };
@@ -115,7 +115,7 @@ fn verdict(client: Dialect, body: &str, feature: &str, to: To) -> Verdict {
 }
 
 /// The table of requests of one client dialect, with the count of each column.
-fn requests(client: Dialect, lost: &mut Vec<String>) -> (String, Vec<Option<Count>>) {
+fn requests(client: DialectId, lost: &mut Vec<String>) -> (String, Vec<Option<Count>>) {
     let mut counts: Vec<Option<Count>> =
         COLUMNS.iter().map(|c| (!c.native.contains(&client)).then(Count::default)).collect();
     let mut out = String::from("| |");
@@ -168,21 +168,21 @@ fn requests(client: Dialect, lost: &mut Vec<String>) -> (String, Vec<Option<Coun
 }
 
 /// The table of replies that a client of one dialect gets.
-fn replies(client: Dialect, lost: &mut Vec<String>, used: &mut Vec<&'static str>) -> String {
+fn replies(client: DialectId, lost: &mut Vec<String>, used: &mut Vec<&'static str>) -> String {
     let mut out = String::from("| |");
-    for from in Dialect::ALL {
+    for from in DialectId::ALL {
         let _ = write!(out, " {} |", from.as_str());
     }
     out.push_str("\n| --- | --- | --- | --- | --- | --- |\n");
     let mut notes = Notes::default();
     for fixture in REPLY_FIXTURES {
         let _ = write!(out, "| {} |", fixture.title);
-        for from in Dialect::ALL {
+        for from in DialectId::ALL {
             let cell = match fixture.reply(from) {
                 None => "–".to_owned(),
                 Some(_) if from == client => "=".to_owned(),
                 Some(body) => {
-                    let reply = codec(from).read_reply(body.as_bytes()).unwrap();
+                    let reply = from.dialect().read_reply(body.as_bytes()).unwrap();
                     reply_cell(fixture.feature, &reply, (from, client), &mut notes, lost, used)
                 }
             };
@@ -197,7 +197,7 @@ fn replies(client: Dialect, lost: &mut Vec<String>, used: &mut Vec<&'static str>
 fn reply_cell(
     feature: &str,
     reply: &Reply<'_>,
-    (from, client): (Dialect, Dialect),
+    (from, client): (DialectId, DialectId),
     notes: &mut Notes,
     lost: &mut Vec<String>,
     used: &mut Vec<&'static str>,
@@ -269,7 +269,7 @@ fn document() -> String {
         let _ = write!(out, " {}<br>`{}` |", column.provider, column.to.2);
     }
     let _ = writeln!(out, "\n| --- |{}", " --- |".repeat(COLUMNS.len()));
-    for client in Dialect::ALL {
+    for client in DialectId::ALL {
         let name = client.as_str();
         let (table, counts) = requests(client, &mut lost);
         let _ = write!(out, "| [{name}](#{}) |", anchor(client));

@@ -3,15 +3,15 @@
 
 use tollgate_dialects::{
     conversation::{Content, ToolChoice},
-    dialect::{Dialect, codec},
+    dialect::DialectId,
     stream::TopLevel,
 };
 
 /// What the official clients send back, and what says nothing, with nothing to be named; then what stands in the same places and
 /// means something, with its names.
-const REQUESTS: &[(Dialect, &str, &str)] = &[
+const REQUESTS: &[(DialectId, &str, &str)] = &[
     (
-        Dialect::Chat,
+        DialectId::Chat,
         r#"{"model":"m","store":false,"stop":null,"stream_options":{"include_usage":true,"include_obfuscation":false},"messages":[
         {"role":"user","content":[{"type":"text","text":"a","index":0,"id":"p"}]},
         {"role":"assistant","id":"msg","content":"b","refusal":null,"audio":null,"function_call":null,"parsed":{"x":1},
@@ -21,7 +21,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "",
     ),
     (
-        Dialect::Chat,
+        DialectId::Chat,
         r#"{"model":"m","store":true,"web_search_options":{},"stream_options":{"continuous_usage_stats":true},"messages":[
         {"role":"assistant","content":"b","prefix":true,"thinking_blocks":[{"type":"dream"}],
          "tool_calls":[{"id":"c","type":"function","extra_content":{"other":1},"function":{"name":"f","arguments":"{}"}}]},
@@ -29,7 +29,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "store, web_search_options, continuous_usage_stats, prefix, dream, extra_content, thinking_blocks",
     ),
     (
-        Dialect::Responses,
+        DialectId::Responses,
         r#"{"model":"m","store":false,"text":{"verbosity":"medium"},"reasoning":{"mode":"standard","context":"auto"},
         "tools":[{"type":"function","name":"f","allowed_callers":["direct"]}],"input":[
         {"type":"message","id":"m","status":"completed","role":"assistant","phase":"commentary","created_by":"x","content":[
@@ -39,7 +39,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "",
     ),
     (
-        Dialect::Responses,
+        DialectId::Responses,
         r#"{"model":"m","store":true,"text":{"verbosity":"low"},"reasoning":{"context":"all"},
         "tools":[{"type":"function","name":"f","allowed_callers":["code"]}],"input":[
         {"role":"user","content":[{"type":"input_file","file_data":"data:application/pdf;base64,eA==","detail":"low"}]},
@@ -47,7 +47,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "store, verbosity, reasoning, allowed_callers, detail, namespace",
     ),
     (
-        Dialect::Messages,
+        DialectId::Messages,
         r#"{"model":"m","max_tokens":9,"betas":[],"tools":[{"name":"f","input_schema":{"type":"object"},"allowed_callers":["direct"],"eager_input_streaming":true}],
         "messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral","scope":"global"}}]},
         {"role":"assistant","content":[{"type":"text","text":"b","citations":[{"type":"char_location","cited_text":"q"}],"parsed_output":{"x":1}},
@@ -57,7 +57,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "",
     ),
     (
-        Dialect::Messages,
+        DialectId::Messages,
         r#"{"model":"m","max_tokens":9,"betas":["b"],"tools":[{"name":"f","input_schema":{"type":"object"},"allowed_callers":["code_execution_20250825"]}],
         "messages":[{"role":"user","content":[
          {"type":"search_result","source":"u","title":"t","citations":{"enabled":true},"content":[{"type":"text","text":"x"}]},
@@ -66,7 +66,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "betas, allowed_callers, citations, title, toolset_name",
     ),
     (
-        Dialect::Gemini,
+        DialectId::Gemini,
         r#"{"safetySettings":[],"contents":[{"role":"user","parts":[{"text":"a","partMetadata":{"k":1}}]},
         {"role":"model","parts":[{"functionCall":{"id":"c","name":"f","args":{},"willContinue":false,"partialArgs":null}}]},
         {"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{"output":"r"},"scheduling":"WHEN_IDLE"}}]}],
@@ -74,14 +74,14 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "",
     ),
     (
-        Dialect::Gemini,
+        DialectId::Gemini,
         r#"{"safetySettings":[{"category":"c"}],"contents":[{"role":"user","parts":[{"text":"a","speechMetadata":{"k":1}}]},
         {"role":"model","parts":[{"inlineData":{"mimeType":"image/png","data":"eA=="},"thoughtSignature":"c2ln"}]}],
         "tools":[{"functionDeclarations":[{"name":"f","behavior":"NON_BLOCKING"}]}],"generationConfig":{"audioTimestamp":true}}"#,
         "safetySettings, speechMetadata, behavior, audioTimestamp, thinking",
     ),
     (
-        Dialect::Converse,
+        DialectId::Converse,
         r#"{"messages":[{"role":"assistant","content":[
         {"citationsContent":{"content":[{"text":"b"}],"citations":[{"title":"t","location":{"web":{"url":"u","domain":"d"}}}]}},
         {"toolUse":{"toolUseId":"c","name":"f","input":{},"type":null}}]},
@@ -91,7 +91,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
         "",
     ),
     (
-        Dialect::Converse,
+        DialectId::Converse,
         r#"{"messages":[{"role":"user","content":[{"searchResult":{"source":"s","title":"T","content":[{"text":"x"}],"citations":{"enabled":true}}},
         {"image":{"format":"png","source":{},"error":{"message":"failed"}}},{"image":{"format":"png","error":{"message":"failed"}}},{"text":"a"}]}],
         "inferenceConfig":{"topK":5},"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}],"toolChoice":{"none":{}}},
@@ -104,7 +104,7 @@ const REQUESTS: &[(Dialect, &str, &str)] = &[
 fn what_is_sent_back_is_no_loss_and_what_means_something_is() {
     for (dialect, body, names) in REQUESTS {
         let top = TopLevel::scan(body.as_bytes()).unwrap();
-        let read = codec(*dialect).read_request(&top).unwrap_or_else(|invalid| panic!("{dialect:?}: {invalid}"));
+        let read = dialect.dialect().read_request(&top).unwrap_or_else(|invalid| panic!("{dialect:?}: {invalid}"));
         let sorted = |names: &str| {
             let mut names: Vec<&str> = names.split(", ").collect();
             names.sort_unstable();
@@ -116,20 +116,20 @@ fn what_is_sent_back_is_no_loss_and_what_means_something_is() {
 
 #[test]
 fn what_one_dialect_says_in_an_odd_place_is_carried() {
-    let read = |dialect, body: &'static str| {
+    let read = |dialect: DialectId, body: &'static str| {
         let top = Box::leak(Box::new(TopLevel::scan(body.as_bytes()).unwrap()));
-        codec(dialect).read_request(top).unwrap()
+        dialect.dialect().read_request(top).unwrap()
     };
     let none = r#"{"messages":[],"additionalModelRequestFields":{"tool_choice":{"type":"none"}},"toolConfig":{"toolChoice":{"auto":{}}}}"#;
-    assert_eq!(read(Dialect::Converse, none).tool_choice, Some(ToolChoice::None));
+    assert_eq!(read(DialectId::Converse, none).tool_choice, Some(ToolChoice::None));
     let signed = r#"{"messages":[{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"},
         "extra_content":{"vertex":{"thought_signature":"c2ln"}}}]}]}"#;
-    let signed = read(Dialect::Chat, signed);
+    let signed = read(DialectId::Chat, signed);
     assert!(matches!(&signed.messages[0].parts[0].content, Content::Call(call) if call.signature.is_some()));
     let marked =
         r#"{"messages":[{"role":"tool","tool_call_id":"c","content":"r","cache_control":{"type":"ephemeral"}}]}"#;
-    assert!(read(Dialect::Chat, marked).messages[0].parts[0].cache.is_some());
+    assert!(read(DialectId::Chat, marked).messages[0].parts[0].cache.is_some());
     let named = r#"{"input":[{"type":"function_call_output","call_id":"c","name":"f","output":"r"}]}"#;
-    let named = read(Dialect::Responses, named);
+    let named = read(DialectId::Responses, named);
     assert!(matches!(&named.messages[0].parts[0].content, Content::Result(result) if result.name.is_some()));
 }

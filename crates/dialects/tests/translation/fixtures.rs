@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tollgate_dialects::dialect::Dialect;
+use tollgate_dialects::dialect::DialectId;
 
 /// What a client may ask, in the words of each dialect.
 pub struct Fixture {
@@ -10,39 +10,39 @@ pub struct Fixture {
     pub title: &'static str,
     /// The feature by which it is judged.
     pub feature: &'static str,
-    /// Members of the request in the order of [`Dialect::ALL`]; empty where the dialect has no word for it.
+    /// Members of the request in the order of [`DialectId::ALL`]; empty where the dialect has no word for it.
     bodies: [&'static str; 5],
 }
 
 impl Fixture {
     /// The request in `dialect`; `None` where the dialect can't ask this.
-    pub fn request(&self, dialect: Dialect) -> Option<String> {
-        let at = Dialect::ALL.iter().position(|own| *own == dialect)?;
+    pub fn request(&self, dialect: DialectId) -> Option<String> {
+        let at = DialectId::ALL.iter().position(|own| *own == dialect)?;
         let members = Some(self.bodies[at]).filter(|members| !members.is_empty())?;
         Some(complete(dialect, members))
     }
 }
 
 /// A whole request with these members.
-pub fn complete(dialect: Dialect, members: &str) -> String {
+pub fn complete(dialect: DialectId, members: &str) -> String {
     let (base, tools) = match dialect {
-        Dialect::Chat => (
+        DialectId::Chat => (
             r#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#,
             r#"[{"type":"function","function":{"name":"f","description":"Does f","parameters":SCHEMA}},{"type":"function","function":{"name":"g"}}]"#,
         ),
-        Dialect::Responses => (
+        DialectId::Responses => (
             r#"{"model":"m","input":"Hi"}"#,
             r#"[{"type":"function","name":"f","description":"Does f","parameters":SCHEMA,"strict":false},{"type":"function","name":"g","strict":false}]"#,
         ),
-        Dialect::Messages => (
+        DialectId::Messages => (
             r#"{"model":"m","max_tokens":100,"messages":[{"role":"user","content":"Hi"}]}"#,
             r#"[{"name":"f","description":"Does f","input_schema":SCHEMA},{"name":"g","input_schema":{"type":"object","properties":{}}}]"#,
         ),
-        Dialect::Gemini => (
+        DialectId::Gemini => (
             r#"{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}"#,
             r#"[{"functionDeclarations":[{"name":"f","description":"Does f","parametersJsonSchema":SCHEMA},{"name":"g"}]}]"#,
         ),
-        Dialect::Converse => (
+        DialectId::Converse => (
             r#"{"messages":[{"role":"user","content":[{"text":"Hi"}]}]}"#,
             r#"[{"toolSpec":{"name":"f","description":"Does f","inputSchema":{"json":SCHEMA}}},{"toolSpec":{"name":"g","inputSchema":{"json":{"type":"object","properties":{}}}}}]"#,
         ),

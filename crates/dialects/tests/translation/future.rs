@@ -3,7 +3,7 @@
 
 use tollgate_dialects::{
     conversation::{Content, Event},
-    dialect::{Dialect, codec},
+    dialect::DialectId,
     stream::TopLevel,
 };
 
@@ -11,16 +11,16 @@ use super::exercise::{assemble, check_order, read_stream, reply, request};
 use super::hostile::wire;
 
 /// A request with members, blocks and words of the future: (dialect, body, the names that are told).
-const REQUESTS: [(Dialect, &str, &[&str]); 5] = [
+const REQUESTS: [(DialectId, &str, &[&str]); 5] = [
     (
-        Dialect::Chat,
+        DialectId::Chat,
         r#"{"model":"m","quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"type":"text","text":"Hi","weight":2},
         {"type":"smell","smell":{"url":"x"}}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"},"price":1},"where":"x"},
         {"type":"telepathy","telepathy":{}}],"tool_choice":{"type":"telepathy"},"temperature":0.5}"#,
         &["quantum", "mood", "weight", "smell", "price", "where", "telepathy"],
     ),
     (
-        Dialect::Responses,
+        DialectId::Responses,
         r#"{"model":"m","quantum":{"a":1},"input":[{"type":"message","role":"user","mood":"calm","content":[{"type":"input_text","text":"Hi","weight":2},
         {"type":"input_smell","smell":"x"}]},{"type":"dream_call","id":"d1"}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"price":1},
         {"type":"telepathy"}],"include":["dream_call.results"],"temperature":0.5,"text":{"format":{"type":"haiku"}}}"#,
@@ -37,21 +37,21 @@ const REQUESTS: [(Dialect, &str, &[&str]); 5] = [
         ],
     ),
     (
-        Dialect::Messages,
+        DialectId::Messages,
         r#"{"model":"m","max_tokens":9,"quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"type":"text","text":"Hi","weight":2},
         {"type":"smell","source":{"type":"nose"}}]}],"tools":[{"name":"f","input_schema":{"type":"object"},"price":1},{"type":"telepathy_20300101","name":"t"}],
         "thinking":{"type":"quantum"},"output_config":{"effort":"extreme"},"temperature":0.5}"#,
         &["quantum", "mood", "weight", "smell", "price", "telepathy_20300101", "thinking", "reasoning"],
     ),
     (
-        Dialect::Gemini,
+        DialectId::Gemini,
         r#"{"quantum":{"a":1},"contents":[{"role":"user","mood":"calm","parts":[{"text":"Hi","weight":2},{"smell":{"data":"x"}}]}],
         "tools":[{"functionDeclarations":[{"name":"f","price":1}]},{"telepathy":{}}],"generationConfig":{"temperature":0.5,"flavour":"sweet",
         "thinkingConfig":{"thinkingLevel":"EXTREME","depth":3},"responseModalities":["TEXT","SMELL"]}}"#,
         &["quantum", "mood", "weight", "smell", "part", "price", "telepathy", "flavour", "depth", "responseModalities"],
     ),
     (
-        Dialect::Converse,
+        DialectId::Converse,
         r#"{"quantum":{"a":1},"messages":[{"role":"user","mood":"calm","content":[{"text":"Hi"},{"smell":{"source":{"bytes":"x"}}}]}],
         "toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{"type":"object"}},"price":1}},{"telepathy":{}}]},
         "inferenceConfig":{"temperature":0.5,"flavour":"sweet"},"additionalModelRequestFields":{"depth":3}}"#,
@@ -63,7 +63,7 @@ const REQUESTS: [(Dialect, &str, &[&str]); 5] = [
 fn requests_of_the_future_are_read_and_what_is_new_is_named() {
     for (dialect, body, names) in REQUESTS {
         let top = TopLevel::scan(body.as_bytes()).unwrap();
-        let read = codec(dialect).read_request(&top).unwrap_or_else(|invalid| panic!("{dialect:?}: {invalid}"));
+        let read = dialect.dialect().read_request(&top).unwrap_or_else(|invalid| panic!("{dialect:?}: {invalid}"));
         let mut told: Vec<&str> = read.dropped.names().iter().map(|name| &**name).collect();
         let mut names = names.to_vec();
         told.sort_unstable();
@@ -78,46 +78,46 @@ fn requests_of_the_future_are_read_and_what_is_new_is_named() {
 }
 
 /// What replies and streams of the future hold that a client is not told, by the dialect they come in.
-const LOST: [(Dialect, &str, &str); 5] = [
-    (Dialect::Chat, "", ""),
-    (Dialect::Responses, "dream, output_smell", "delta, dream"),
-    (Dialect::Messages, "dream", "dream"),
-    (Dialect::Gemini, "part", "part"),
-    (Dialect::Converse, "smell", "contentBlock"),
+const LOST: [(DialectId, &str, &str); 5] = [
+    (DialectId::Chat, "", ""),
+    (DialectId::Responses, "dream, output_smell", "delta, dream"),
+    (DialectId::Messages, "dream", "dream"),
+    (DialectId::Gemini, "part", "part"),
+    (DialectId::Converse, "smell", "contentBlock"),
 ];
 
-fn lost(dialect: Dialect) -> (&'static str, &'static str) {
+fn lost(dialect: DialectId) -> (&'static str, &'static str) {
     LOST.iter().find(|(of, ..)| *of == dialect).map(|(_, whole, streamed)| (*whole, *streamed)).unwrap()
 }
 
 /// Replies with members, blocks and reasons of the future. All say `Hello` and count 10 and 5 tokens.
-const REPLIES: [(Dialect, &str); 5] = [
+const REPLIES: [(DialectId, &str); 5] = [
     (
-        Dialect::Chat,
+        DialectId::Chat,
         r#"{"id":"1","object":"chat.completion.v9","created":1,"model":"m","quantum":{"a":1},"choices":[{"index":0,"mood":"calm","message":{"role":"assistant",
         "content":"Hello","smell":{"data":"x"},"annotations":[{"type":"memory","memory":{}}],"tool_calls":[]},"finish_reason":"enlightened","logprobs":null}],
         "usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"karma":7,"prompt_tokens_details":{"dreamt_tokens":1}},"service_tier":"astral"}"#,
     ),
     (
-        Dialect::Responses,
+        DialectId::Responses,
         r#"{"id":"resp_1","object":"response","created_at":1,"model":"m","status":"enlightened","quantum":{"a":1},"output":[{"type":"dream","id":"d","images":[1]},
         {"type":"message","id":"msg_1","role":"assistant","status":"completed","mood":"calm","content":[{"type":"output_smell","smell":"x"},
         {"type":"output_text","text":"Hello","annotations":[{"type":"memory"}],"weight":2}]}],
         "usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15,"karma":7},"incomplete_details":{"reason":"bored"}}"#,
     ),
     (
-        Dialect::Messages,
+        DialectId::Messages,
         r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","quantum":{"a":1},"content":[{"type":"dream","dream":{"x":1}},
         {"type":"text","text":"Hello","weight":2,"citations":[{"type":"memory_location","memory":1}]}],"stop_reason":"enlightened",
         "usage":{"input_tokens":10,"output_tokens":5,"karma":7,"service_tier":"astral"}}"#,
     ),
     (
-        Dialect::Gemini,
+        DialectId::Gemini,
         r#"{"quantum":{"a":1},"candidates":[{"index":0,"mood":"calm","content":{"role":"model","parts":[{"smell":{"data":"x"}},{"text":"Hello","weight":2}]},
         "finishReason":"ENLIGHTENED","memoryMetadata":{}}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"karmaTokenCount":7},"modelVersion":"m"}"#,
     ),
     (
-        Dialect::Converse,
+        DialectId::Converse,
         r#"{"quantum":{"a":1},"output":{"message":{"role":"assistant","mood":"calm","content":[{"smell":{"data":"x"}},{"text":"Hello"}]},"dream":{}},
         "stopReason":"enlightened","usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15,"karmaTokens":7},"metrics":{"latencyMs":1,"auraMs":2},
         "serviceTier":{"type":"astral"}}"#,
@@ -127,7 +127,7 @@ const REPLIES: [(Dialect, &str); 5] = [
 #[test]
 fn replies_of_the_future_are_read_and_keep_what_is_known() {
     for (dialect, body) in REPLIES {
-        let read = codec(dialect).read_reply(body.as_bytes()).unwrap_or_else(|f| panic!("{dialect:?}: {f:?}"));
+        let read = dialect.dialect().read_reply(body.as_bytes()).unwrap_or_else(|f| panic!("{dialect:?}: {f:?}"));
         let says = |content: &Content<'_>| matches!(content, Content::Text { text, .. } if text.is("Hello"));
         assert!(read.choices[0].parts.iter().any(|part| says(&part.content)), "{dialect:?}: {read:#?}");
         assert_eq!((read.usage.input, read.usage.output), (Some(10), Some(5)), "{dialect:?}");
@@ -137,9 +137,9 @@ fn replies_of_the_future_are_read_and_keep_what_is_known() {
 }
 
 /// Streams with events, deltas and reasons of the future, which say the same.
-const STREAMS: [(Dialect, &str); 5] = [
+const STREAMS: [(DialectId, &str); 5] = [
     (
-        Dialect::Chat,
+        DialectId::Chat,
         concat!(
             "event: heartbeat\ndata: {\"beat\":1}\n\n",
             "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"aura\":\"blue\"}}]}\n\n",
@@ -150,7 +150,7 @@ const STREAMS: [(Dialect, &str); 5] = [
         ),
     ),
     (
-        Dialect::Responses,
+        DialectId::Responses,
         concat!(
             "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\",\"status\":\"dreaming\",\"output\":[]}}\n\n",
             "event: response.dream.delta\ndata: {\"type\":\"response.dream.delta\",\"output_index\":0,\"delta\":{\"x\":1}}\n\n",
@@ -163,7 +163,7 @@ const STREAMS: [(Dialect, &str); 5] = [
         ),
     ),
     (
-        Dialect::Messages,
+        DialectId::Messages,
         concat!(
             "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"m\",\"content\":[],\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n",
             "event: aura\ndata: {\"type\":\"aura\",\"colour\":\"blue\"}\n\n",
@@ -179,7 +179,7 @@ const STREAMS: [(Dialect, &str); 5] = [
         ),
     ),
     (
-        Dialect::Gemini,
+        DialectId::Gemini,
         concat!(
             "data: {\"aura\":{\"colour\":\"blue\"}}\n\n",
             "data: {\"candidates\":[{\"index\":0,\"content\":{\"role\":\"model\",\"parts\":[{\"smell\":{\"x\":1}},{\"text\":\"Hello\",\"weight\":1}]}}],\"modelVersion\":\"m\"}\n\n",
@@ -187,7 +187,7 @@ const STREAMS: [(Dialect, &str); 5] = [
         ),
     ),
     (
-        Dialect::Converse,
+        DialectId::Converse,
         concat!(
             "messageStart {\"role\":\"assistant\",\"aura\":\"blue\"}\n",
             "dreamStart {\"x\":1}\n",

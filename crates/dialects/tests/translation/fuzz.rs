@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tollgate_dialects::dialect::Dialect;
+use tollgate_dialects::dialect::DialectId;
 
 use super::{
     exercise::{self, DESTINATIONS},
@@ -119,8 +119,8 @@ fn run(name: &str, corpus: &[Vec<u8>], target: impl Fn(&[u8])) {
     println!("{name}: {rounds} inputs in {seconds} s");
 }
 
-fn number(dialect: Dialect) -> u8 {
-    Dialect::ALL.iter().position(|own| *own == dialect).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
+fn number(dialect: DialectId) -> u8 {
+    DialectId::ALL.iter().position(|own| *own == dialect).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
 }
 
 /// Golden files with their dialect in front, as the targets read them.
@@ -129,7 +129,7 @@ fn corpus(kinds: &[&str]) -> Vec<Vec<u8>> {
     inputs.map(|(dialect, input)| [&[number(dialect)], input.as_bytes()].concat()).collect()
 }
 
-fn streams() -> Vec<(Dialect, Vec<u8>)> {
+fn streams() -> Vec<(DialectId, Vec<u8>)> {
     golden("streams").into_iter().map(|(dialect, input)| (dialect, wire(dialect, &input))).collect()
 }
 
@@ -156,7 +156,7 @@ fn fuzz_events() {
 #[test]
 #[ignore = "runs for as long as one likes: fuzz/run"]
 fn fuzz_aws_frames() {
-    let frames = streams().into_iter().filter(|(dialect, _)| *dialect == Dialect::Converse);
+    let frames = streams().into_iter().filter(|(dialect, _)| *dialect == DialectId::Converse);
     let corpus: Vec<Vec<u8>> = frames.map(|(_, wire)| [&[3], &*wire].concat()).collect();
     run("aws_frames", &corpus, exercise::fuzz_aws_frames);
 }
@@ -189,7 +189,7 @@ fn fuzz_conversations() {
 #[test]
 fn changed_inputs_reach_the_targets() {
     // The first bytes choose, and every dialect has its destinations.
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         assert_eq!(exercise::dialect(number(dialect)), dialect);
         assert!(DESTINATIONS.iter().any(|(to, ..)| *to == dialect));
     }

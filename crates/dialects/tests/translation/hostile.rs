@@ -3,18 +3,15 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use tollgate_dialects::{
-    dialect::{Dialect, codec},
-    stream::TopLevel,
-};
+use tollgate_dialects::{dialect::DialectId, stream::TopLevel};
 
 use super::exercise;
 
 /// Inputs of the golden files of one kind.
-pub fn golden(kind: &str) -> Vec<(Dialect, String)> {
-    let folders = ["chat", "responses", "messages", "generate", "converse"];
+pub fn golden(kind: &str) -> Vec<(DialectId, String)> {
+    let folders = ["chat", "responses", "messages", "gemini", "converse"];
     let mut inputs = Vec::new();
-    for (dialect, folder) in Dialect::ALL.into_iter().zip(folders) {
+    for (dialect, folder) in DialectId::ALL.into_iter().zip(folders) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder).join(kind);
         for entry in fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display())) {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
@@ -27,9 +24,9 @@ pub fn golden(kind: &str) -> Vec<(Dialect, String)> {
 }
 
 /// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` in front of an exception's name.
-pub fn wire(dialect: Dialect, input: &str) -> Vec<u8> {
+pub fn wire(dialect: DialectId, input: &str) -> Vec<u8> {
     use tollgate_dialects::stream::aws::{write_event, write_exception};
-    if dialect != Dialect::Converse {
+    if dialect != DialectId::Converse {
         return format!("{input}\n\n").into_bytes();
     }
     let mut out = Vec::new();
@@ -182,7 +179,7 @@ fn a_stream_that_is_cut_anywhere_has_no_end() {
 }
 
 /// A request of `dialect` that is as large as `messages`, `tools` and the schema's depth make it.
-fn large(dialect: Dialect, messages: usize, tools: usize, depth: usize) -> String {
+fn large(dialect: DialectId, messages: usize, tools: usize, depth: usize) -> String {
     let schema = format!(
         r#"{}{{"type":"string"}}{}"#,
         r#"{"type":"object","properties":{"a":"#.repeat(depth),
@@ -191,27 +188,27 @@ fn large(dialect: Dialect, messages: usize, tools: usize, depth: usize) -> Strin
     let list = |of: &dyn Fn(usize) -> String, count: usize| (0..count).map(of).collect::<Vec<_>>().join(",");
     let role = |at: usize, other: &'static str| if at.is_multiple_of(2) { "user" } else { other };
     match dialect {
-        Dialect::Chat => format!(
+        DialectId::Chat => format!(
             r#"{{"messages":[{}],"tools":[{}]}}"#,
             list(&|at| format!(r#"{{"role":"{}","content":"m{at}"}}"#, role(at, "assistant")), messages),
             list(&|at| format!(r#"{{"type":"function","function":{{"name":"f{at}","parameters":{schema}}}}}"#), tools),
         ),
-        Dialect::Responses => format!(
+        DialectId::Responses => format!(
             r#"{{"input":[{}],"tools":[{}]}}"#,
             list(&|at| format!(r#"{{"role":"{}","content":"m{at}"}}"#, role(at, "assistant")), messages),
             list(&|at| format!(r#"{{"type":"function","name":"f{at}","parameters":{schema}}}"#), tools),
         ),
-        Dialect::Messages => format!(
+        DialectId::Messages => format!(
             r#"{{"max_tokens":9,"messages":[{}],"tools":[{}]}}"#,
             list(&|at| format!(r#"{{"role":"{}","content":"m{at}"}}"#, role(at, "assistant")), messages),
             list(&|at| format!(r#"{{"name":"f{at}","input_schema":{schema}}}"#), tools),
         ),
-        Dialect::Gemini => format!(
+        DialectId::Gemini => format!(
             r#"{{"contents":[{}],"tools":[{{"functionDeclarations":[{}]}}]}}"#,
             list(&|at| format!(r#"{{"role":"{}","parts":[{{"text":"m{at}"}}]}}"#, role(at, "model")), messages),
             list(&|at| format!(r#"{{"name":"f{at}","parametersJsonSchema":{schema}}}"#), tools),
         ),
-        Dialect::Converse => format!(
+        DialectId::Converse => format!(
             r#"{{"messages":[{}],"toolConfig":{{"tools":[{}]}}}}"#,
             list(&|at| format!(r#"{{"role":"{}","content":[{{"text":"m{at}"}}]}}"#, role(at, "assistant")), messages),
             list(&|at| format!(r#"{{"toolSpec":{{"name":"f{at}","inputSchema":{{"json":{schema}}}}}}}"#), tools),
@@ -220,19 +217,19 @@ fn large(dialect: Dialect, messages: usize, tools: usize, depth: usize) -> Strin
 }
 
 /// Reads and writes; a refusal is an answer.
-fn survives(dialect: Dialect, body: &str) -> usize {
+fn survives(dialect: DialectId, body: &str) -> usize {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
-    let Ok(request) = codec(dialect).read_request(&top) else { return 0 };
+    let Ok(request) = dialect.dialect().read_request(&top) else { return 0 };
     let written = exercise::DESTINATIONS.iter().filter(|to| {
         let (mut out, mut dropped) = (Vec::new(), tollgate_dialects::conversation::Unsupported::default());
-        codec(to.0).write_request(&request, &exercise::destination(**to), &mut dropped, &mut out).is_ok()
+        to.0.dialect().write_request(&request, &exercise::destination(**to), &mut dropped, &mut out).is_ok()
     });
     written.count()
 }
 
 #[test]
 fn ten_thousand_messages_and_a_thousand_tools_are_carried() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         let body = large(dialect, 10_000, 1_000, 3);
         assert_eq!(survives(dialect, &body), exercise::DESTINATIONS.len(), "{dialect:?}");
         exercise::request(dialect, large(dialect, 1_001, 50, 3).as_bytes());
@@ -241,7 +238,7 @@ fn ten_thousand_messages_and_a_thousand_tools_are_carried() {
 
 #[test]
 fn schemas_of_any_depth_are_carried_or_refused() {
-    for dialect in Dialect::ALL {
+    for dialect in DialectId::ALL {
         for depth in [50, 200, 400] {
             survives(dialect, &large(dialect, 1, 2, depth));
         }

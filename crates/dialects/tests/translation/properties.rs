@@ -7,7 +7,7 @@ use tollgate_dialects::{
         Reasoning, Reply, Request, Role, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool,
         ToolChoice, ToolResult, Unsupported,
     },
-    dialect::{Dialect, codec},
+    dialect::DialectId,
 };
 
 use super::{
@@ -405,7 +405,7 @@ fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'st
 }
 
 /// What of `reply` a client of `to` does not get, and should.
-fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> Vec<String> {
+fn missing(to: DialectId, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> Vec<String> {
     let missing = REPLY_FEATURES.iter().filter_map(|feature| {
         let wanted = (feature.of)(reply)?;
         let found = (feature.of)(got);
@@ -419,7 +419,7 @@ fn missing(to: Dialect, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> V
             && reply.choices.iter().flat_map(|c| &c.parts).any(|p| matches!(p.content, Content::Refusal(_)));
         // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are places.
         let untold =
-            streamed && (feature.name == "service tier" || (feature.name == "places" && to == Dialect::Gemini));
+            streamed && (feature.name == "service tier" || (feature.name == "places" && to == DialectId::Gemini));
         let told = |name: &str| name.is_empty() || lost(to, reply)[usize::from(streamed)].contains(name);
         let excused = || excuse(to, feature.name).is_some_and(|excuse| told(excuse.name));
         let right = found.as_ref() == Some(&wanted) || skipped || refused || untold || excused();
@@ -450,7 +450,7 @@ pub fn lost_of_request(request: &Request<'_>) -> Vec<String> {
 pub fn lost_of_stream(told: &[Event<'static>]) -> Vec<String> {
     let reply = assemble(told);
     let mut lost = Vec::new();
-    for to in Dialect::ALL {
+    for to in DialectId::ALL {
         let bytes = write_stream(to, told);
         let again = read_stream(to, &[&bytes]);
         check_order(to, &again);
@@ -478,7 +478,7 @@ proptest! {
     #[test]
     fn no_reply_loses_anything_silently(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         let reply = reply(&mut Dice::new(bytes));
-        for to in Dialect::ALL {
+        for to in DialectId::ALL {
             let [whole, streamed] = both_ways(to, &reply);
             let lost = [missing(to, &reply, &whole, false), missing(to, &reply, &streamed, true)].concat();
             prop_assert!(lost.is_empty(), "{to:?}: {}\n{reply:#?}", lost.join("\n"));
@@ -499,10 +499,10 @@ proptest! {
         let mut dice = Dice::new(bytes);
         let reply = reply(&mut dice);
         let told = events(&mut dice, &reply);
-        for to in Dialect::ALL {
+        for to in DialectId::ALL {
             let bytes = write_stream(to, &told);
             // Chat, and Gemini and Bedrock without a mark, are complete when their answers and usage are.
-            let marked = matches!(to, Dialect::Responses | Dialect::Messages);
+            let marked = matches!(to, DialectId::Responses | DialectId::Messages);
             for at in (0..bytes.len()).step_by(13) {
                 let cut = read_stream(to, &[&bytes[..at]]);
                 check_order(to, &cut);
@@ -521,8 +521,8 @@ proptest! {
         told.truncate(1 + usize::from(at) % told.len());
         told.retain(|event| !matches!(event, Event::End));
         let body = br#"{"error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-        told.push(owned(Event::Error(codec(Dialect::Messages).read_error(529, body))));
-        for to in Dialect::ALL {
+        told.push(owned(Event::Error(DialectId::Messages.dialect().read_error(529, body))));
+        for to in DialectId::ALL {
             let bytes = write_stream(to, &told);
             let again = read_stream(to, &[&bytes]);
             let Some(Event::Error(failure)) = again.last() else {
@@ -539,6 +539,6 @@ fn interleaved_streams_are_legal() {
         let mut dice = Dice::new((0..120).map(|n: u8| n.wrapping_mul(seed).wrapping_add(seed >> 2)).collect());
         let reply = reply(&mut dice);
         let told = events(&mut dice, &reply);
-        check_order(Dialect::Chat, &told);
+        check_order(DialectId::Chat, &told);
     }
 }

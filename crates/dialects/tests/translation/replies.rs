@@ -5,7 +5,7 @@ use tollgate_dialects::{
     conversation::{
         Call, Choice, Content, Event, Finish, Media, Part, Reply, Role, Signature, SignatureOrigin, Source,
     },
-    dialect::{Dialect, UnsupportedInReply, codec},
+    dialect::{DialectId, UnsupportedInReply},
     stream::TopLevel,
 };
 
@@ -28,7 +28,7 @@ pub struct ReplyFixture {
     pub title: &'static str,
     /// The feature by which it is judged.
     pub feature: &'static str,
-    /// Changes to a plain reply in the order of [`Dialect::ALL`], lines of `/place JSON`; empty where the dialect has no
+    /// Changes to a plain reply in the order of [`DialectId::ALL`], lines of `/place JSON`; empty where the dialect has no
     /// word for it.
     changes: [&'static str; 5],
 }
@@ -36,7 +36,7 @@ pub struct ReplyFixture {
 /// Why a client does not see something: what its dialect has no place for. The mark is ◐ where it comes in another form.
 #[derive(Clone, Copy)]
 pub struct NoPlace {
-    to: &'static [Dialect],
+    to: &'static [DialectId],
     feature: &'static str,
     pub mark: char,
     pub why: &'static str,
@@ -44,7 +44,7 @@ pub struct NoPlace {
     pub name: &'static str,
 }
 
-const fn no_place(to: &'static [Dialect], feature: &'static str, mark: char, why: &'static str) -> NoPlace {
+const fn no_place(to: &'static [DialectId], feature: &'static str, mark: char, why: &'static str) -> NoPlace {
     NoPlace { to, feature, mark, why, name: "" }
 }
 
@@ -53,14 +53,14 @@ const fn named_as(name: &'static str, place: NoPlace) -> NoPlace {
 }
 
 /// The names of what clients of `to` are not told of `reply`, in one piece and as a stream.
-pub fn lost(to: Dialect, reply: &Reply<'_>) -> [String; 2] {
+pub fn lost(to: DialectId, reply: &Reply<'_>) -> [String; 2] {
     let (mut whole, mut streamed) = (UnsupportedInReply::new(to), UnsupportedInReply::new(to));
     whole.reply(reply);
     reply.replay(&mut |event| streamed.event(&event));
     [whole, streamed].map(|lost| lost.names().to_string())
 }
 
-use Dialect::{Chat, Converse, Gemini, Messages, Responses};
+use DialectId::{Chat, Converse, Gemini, Messages, Responses};
 
 /// All that is not carried. What is not here and not carried either is lost silently, and fails.
 pub const NO_PLACES: &[NoPlace] = &[
@@ -177,14 +177,14 @@ pub fn named(name: &str) -> &'static ReplyFeature {
 }
 
 /// Why a client of `to` may not see all of `feature`.
-pub fn excuse(to: Dialect, feature: &str) -> Option<&'static NoPlace> {
+pub fn excuse(to: DialectId, feature: &str) -> Option<&'static NoPlace> {
     NO_PLACES.iter().find(|n| n.feature == feature && n.to.contains(&to))
 }
 
 /// What a client of `to` gets of `reply`, in one piece and as a stream.
-pub fn both_ways(to: Dialect, reply: &Reply<'_>) -> [Reply<'static>; 2] {
+pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     let written = write_reply(to, reply);
-    let whole = codec(to).read_reply(&written).unwrap_or_else(|failure| panic!("{to:?}: {failure:?}"));
+    let whole = to.dialect().read_reply(&written).unwrap_or_else(|failure| panic!("{to:?}: {failure:?}"));
     let mut events = Vec::new();
     whole.replay(&mut |event| events.push(owned(event)));
     let mut told: Vec<Event<'_>> = Vec::new();
@@ -200,27 +200,27 @@ pub fn both_ways(to: Dialect, reply: &Reply<'_>) -> [Reply<'static>; 2] {
 }
 
 /// What a client's next request holds when it sends back what it got: where signatures must come from.
-pub fn echoed(to: Dialect, reply: &Reply<'_>) -> Reply<'static> {
+pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
     let written: Value = serde_json::from_slice(&write_reply(to, reply)).unwrap();
     let next = match to {
-        Dialect::Chat => json!({"messages": [{"role": "user", "content": "Go"}, written["choices"][0]["message"]]}),
-        Dialect::Responses => {
+        DialectId::Chat => json!({"messages": [{"role": "user", "content": "Go"}, written["choices"][0]["message"]]}),
+        DialectId::Responses => {
             let mut input = vec![json!({"role": "user", "content": "Go"})];
             input.extend(written["output"].as_array().unwrap().iter().cloned());
             json!({ "input": input })
         }
-        Dialect::Messages => json!({"max_tokens": 9, "messages": [
+        DialectId::Messages => json!({"max_tokens": 9, "messages": [
             {"role": "user", "content": "Go"}, {"role": "assistant", "content": written["content"]}]}),
-        Dialect::Gemini => {
+        DialectId::Gemini => {
             json!({"contents": [{"role": "user", "parts": [{"text": "Go"}]}, written["candidates"][0]["content"]]})
         }
-        Dialect::Converse => {
+        DialectId::Converse => {
             json!({"messages": [{"role": "user", "content": [{"text": "Go"}]}, written["output"]["message"]]})
         }
     }
     .to_string();
     let top = TopLevel::scan(next.as_bytes()).unwrap();
-    let request = codec(to).read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {next}"));
+    let request = to.dialect().read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {next}"));
     let parts = request.messages.into_iter().filter(|m| m.role == Role::Assistant).flat_map(|m| m.parts).collect();
     let (finish, stop_sequence, logprobs) = (Finish::Stop, None, Vec::new());
     let choices = vec![Choice { parts, finish, stop_sequence, logprobs }];
@@ -336,8 +336,8 @@ fn count(count: Option<u64>) -> Option<String> {
 
 impl ReplyFixture {
     /// The reply in `dialect`; `None` where a provider of it can't say this.
-    pub fn reply(&self, dialect: Dialect) -> Option<String> {
-        let at = Dialect::ALL.iter().position(|own| *own == dialect)?;
+    pub fn reply(&self, dialect: DialectId) -> Option<String> {
+        let at = DialectId::ALL.iter().position(|own| *own == dialect)?;
         let changes = Some(self.changes[at]).filter(|changes| !changes.is_empty())?;
         let mut reply: Value = serde_json::from_str(PLAIN[at]).unwrap();
         for change in changes.lines().filter(|line| *line != "=") {

@@ -7,28 +7,78 @@
 //! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. A proof that Gemini made a
 //! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
 
-mod messages;
+mod content;
+pub mod endpoint;
+pub(super) mod error;
+mod options;
 mod params;
 mod reply;
 mod request;
 mod stream;
 pub mod text;
+pub(super) mod usage;
 mod wire;
-mod write;
-mod write_messages;
+mod write_content;
 mod write_reply;
+mod write_request;
 mod write_stream;
+#[cfg(test)]
+mod tests;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
+use super::{
+    ApiRequest, Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
+    RequestHead, StreamMode, WriteEvents, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
-/// The codec of OpenAI Chat Completions.
+/// OpenAI Chat Completions.
 pub struct Chat;
 
-impl Codec for Chat {
+impl Dialect for Chat {
+    fn id(&self) -> DialectId {
+        DialectId::Chat
+    }
+
+    fn name(&self) -> &'static str {
+        "OpenAI Chat Completions"
+    }
+
+    fn api(&self) -> &'static str {
+        "OpenAI"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(request, body)
+    }
+
+    fn claims_client(&self, request: &RequestHead<'_>) -> Option<Claim> {
+        endpoint::claims_client(request)
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["openai-", "x-stainless-"]
+    }
+
+    fn conversation_endpoint(&self, _model: &str, _stream: bool) -> (Endpoint, StreamMode) {
+        (Endpoint::ChatCompletions, StreamMode::Sse)
+    }
+
+    fn usage_option(&self, request: &ApiRequest, body: &TopLevel<'_>) -> Option<Vec<u8>> {
+        let has_chunks = matches!(request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        if request.stream == StreamMode::Sse && has_chunks { options::with_usage(body) } else { None }
+    }
+
+    fn requests_usage(&self, body: &TopLevel<'_>) -> bool {
+        options::requests_usage(body)
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -40,7 +90,7 @@ impl Codec for Chat {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
@@ -49,7 +99,7 @@ impl Codec for Chat {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
-            fields::wrong::<reply::WireReply<'_>>(json)
+            fields::find_type_error::<reply::WireReply<'_>>(json)
         })?
         .mended()
     }
@@ -70,10 +120,20 @@ impl Codec for Chat {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, _request_id: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
     }
-}
 
-#[cfg(test)]
-mod tests;
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(std::str::from_utf8(raw).ok()?)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{Media, Quote, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, Media, Quote]
+    }
+}

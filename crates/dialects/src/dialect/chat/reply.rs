@@ -1,6 +1,6 @@
 //! Reads a reply in one piece.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use super::{
     error,
     wire::{self, WireCall, WireMessage, WirePart},
 };
-use crate::conversation::{Call, Choice, Content, ErrorClass, Failure, Finish, Part, Reply, Text, Unsupported};
+use crate::conversation::{Call, Choice, Content, Failure, Finish, Part, Reply, Text, Unsupported};
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
@@ -78,14 +78,7 @@ impl<'a> WireChoice<'a> {
 /// # Errors
 /// The error that the body holds, or `BadGateway` when it is no reply.
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
-    let broken = || Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: Cow::Borrowed("the provider's reply is not understood"),
-        param: None,
-        retry_after: None,
-    };
+    let broken = || Failure::bad_gateway("the provider's reply is not understood");
     let text = std::str::from_utf8(body).map_err(|_| broken())?;
     let wire: WireReply<'_> = serde_json::from_str(text).map_err(|_| broken())?;
     if wire.is_error() {
@@ -100,7 +93,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         lost,
         model: wire.model.filter(|model| !model.is_empty()),
         created: wire.created.and_then(|raw| raw.get().split('.').next()?.parse().ok()),
-        usage: wire.usage.map(wire::usage).unwrap_or_default(),
+        usage: wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default(),
         service_tier: wire.service_tier,
         id,
     })

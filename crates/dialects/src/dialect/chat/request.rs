@@ -4,14 +4,14 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    messages,
+    content,
     params::PARAMS,
     wire::{self, PASSED},
 };
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::{
-        fields::{name as name_unread, parse, parse_all, parse_noting},
+        fields::{parse, parse_all, parse_noting, record_unread},
         params::{self, Plain},
     },
     stream::{TopLevel, json::Member},
@@ -126,13 +126,13 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         match &*name {
             "messages" => {
                 later.messages = true;
-                request.messages = messages::read(json(member), &mut request.dropped)?;
+                request.messages = content::read(json(member), &mut request.dropped)?;
             }
             "max_completion_tokens" => later.max_completion_tokens = Some(value(member)?),
             "safety_identifier" => later.safety_identifier = Some(value(member)?),
             "functions" => later.functions = functions(member, &mut request.dropped)?,
             "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
-            _ => name_unread(member, &mut request.dropped),
+            _ => record_unread(member, &mut request.dropped),
         }
     }
     if !later.messages || request.messages.is_empty() {
@@ -251,7 +251,7 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
         match (tool.kind, tool.function) {
             (Some(kind), _) if !kind.is("function") => {
                 request.dropped.add(kind.decode().into_owned());
-                unknown.forget(index);
+                unknown.discard(index);
             }
             (_, Some(definition)) => {
                 let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;

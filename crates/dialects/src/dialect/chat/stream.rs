@@ -11,7 +11,7 @@ use crate::{
     conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
-        fields::{Place, wrong},
+        fields::{Place, find_type_error},
     },
 };
 
@@ -76,7 +76,7 @@ impl ReadShapes for Reader {
     }
 
     fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
-        wrong::<WireReply<'_>>(json)
+        find_type_error::<WireReply<'_>>(json)
     }
 
     fn cut(&mut self, sink: Sink<'_>) {
@@ -90,7 +90,7 @@ impl ReadShapes for Reader {
 impl Reader {
     fn chunk(&mut self, wire: WireReply<'_>, sink: Sink<'_>) {
         let choices = wire.choices.unwrap_or_default();
-        let usage = wire.usage.map(wire::usage).unwrap_or_default();
+        let usage = wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
         if !self.progress.started {
             // Azure begins with a chunk about its filters and nothing else.

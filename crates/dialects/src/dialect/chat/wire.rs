@@ -8,12 +8,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    conversation::{
-        Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage, Unsupported,
-        object_text,
-    },
-    dialect::fields,
+use crate::conversation::{
+    Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, object_text,
 };
 
 /// Members of a request that lose nothing when they are passed over: tags, and what earlier answers say of themselves.
@@ -253,39 +249,6 @@ pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
         ttl: Option<Text<'a>>,
     }
     Cache { ttl: serde_json::from_str::<Mark<'_>>(raw.get()).ok().and_then(|mark| mark.ttl) }
-}
-
-/// `usage`, with `DeepSeek`'s words for the cache. What can't be read is not stated.
-pub(super) fn usage(raw: &RawValue) -> TokenUsage {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Usage {
-        prompt_tokens: Option<u64>,
-        completion_tokens: Option<u64>,
-        prompt_cache_hit_tokens: Option<u64>,
-        prompt_tokens_details: Option<Details>,
-        completion_tokens_details: Option<Details>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    #[expect(clippy::struct_field_names, reason = "as the wire has them")]
-    struct Details {
-        cached_tokens: Option<u64>,
-        cache_write_tokens: Option<u64>,
-        reasoning_tokens: Option<u64>,
-    }
-    // One count that is no number does not make the others wrong.
-    let repaired = || fields::repair(raw.get(), &[], &|json| fields::wrong::<Option<Usage>>(json))?.mended();
-    let read = |json: &str| serde_json::from_str::<Option<Usage>>(json).ok();
-    let wire = read(raw.get()).or_else(|| read(&repaired()?.0)).flatten().unwrap_or_default();
-    let prompt = wire.prompt_tokens_details.unwrap_or_default();
-    TokenUsage {
-        input: wire.prompt_tokens,
-        cached: prompt.cached_tokens.or(wire.prompt_cache_hit_tokens),
-        cache_write: prompt.cache_write_tokens,
-        output: wire.completion_tokens,
-        reasoning: wire.completion_tokens_details.and_then(|details| details.reasoning_tokens),
-    }
 }
 
 /// `logprobs` of a choice; those of a refusal stand behind those of the content.

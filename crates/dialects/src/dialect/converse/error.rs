@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -9,7 +10,7 @@ use crate::{
     conversation::{ErrorClass, Failure},
     dialect::error::{readable, reason},
     stream::{
-        Member, TopLevel, aws,
+        Member, Splice, TopLevel, aws,
         json::{ObjectWriter, write_string},
     },
 };
@@ -78,7 +79,7 @@ pub(super) fn in_reply(body: &[u8]) -> Failure<'_> {
 fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Failure<'_> {
     let message = message.filter(|message| !message.trim().is_empty()).unwrap_or(Cow::Borrowed(reason(status)));
     let code = code(class, &message).map(Cow::Borrowed);
-    Failure { status, class, code, message, param: None, retry_after: None }
+    Failure { code, ..Failure::new(status, class, message) }
 }
 
 /// Bedrock has no codes; what clients act upon stands in its texts.
@@ -166,7 +167,7 @@ pub(super) fn write_frame(failure: &Failure<'_>, out: &mut Vec<u8>) {
 pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut body = ObjectWriter::begin(out);
     write_string(body.key("message"), &failure.message);
-    body.field("__type", failure.class.bedrock());
+    body.field("__type", exception(failure.class));
     body.end();
     match failure.class {
         ErrorClass::InvalidRequest | ErrorClass::Quota => 400,
@@ -180,4 +181,30 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
         ErrorClass::BadGateway => 502,
         ErrorClass::Unavailable => 503,
     }
+}
+
+/// Bedrock's exception, as `x-amzn-ErrorType` and `__type` have it.
+pub(super) const fn exception(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::InvalidRequest | ErrorClass::TooLarge | ErrorClass::NotImplemented => "ValidationException",
+        ErrorClass::Authentication | ErrorClass::Permission => "AccessDeniedException",
+        ErrorClass::Quota => "ServiceQuotaExceededException",
+        ErrorClass::NotFound => "ResourceNotFoundException",
+        ErrorClass::RateLimit => "ThrottlingException",
+        ErrorClass::Internal | ErrorClass::BadGateway => "InternalServerException",
+        ErrorClass::Unavailable => "ServiceUnavailableException",
+        ErrorClass::Timeout => "ModelTimeoutException",
+    }
+}
+
+/// The header that says an error's type.
+pub(super) const TYPE_HEADER: &str = "x-amzn-errortype";
+
+/// The body of an error with the type that its header says: Bedrock writes it into no body.
+pub(super) fn with_type(headers: &http::HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+    let kind = headers.get(TYPE_HEADER)?.to_str().ok()?;
+    let top = TopLevel::scan(body).ok().filter(|top| !top.contains("__type"))?;
+    let mut splice = Splice::new(&top);
+    splice.set_str("__type", kind.split(':').next().unwrap_or_default());
+    Some(splice.apply(&Bytes::copy_from_slice(body)).to_vec())
 }

@@ -1,16 +1,7 @@
 //! Bedrock Converse as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `request` | reads requests |
-//! | `write`, `write_content`, `tools`, `thinking` | write requests |
-//! | `reply` | reads and writes replies in one piece |
-//! | `stream`, `write_stream` | read and write streams |
-//! | `error` | reads and writes errors |
-//! | `params` | which parameters requests have |
-//! | `wire`, `content`, `formats`, `schema` | what they share |
 
 mod content;
+pub mod endpoint;
 mod error;
 mod formats;
 mod params;
@@ -19,18 +10,23 @@ mod request;
 mod schema;
 mod stream;
 pub mod text;
+mod thinking;
+mod usage;
+mod wire;
+mod write_content;
+mod write_reply;
+mod write_request;
+mod write_stream;
+mod write_tools;
 #[cfg(test)]
 mod tests;
-mod thinking;
-mod tools;
-mod wire;
-mod write;
-mod write_content;
-mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{
+    BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
+    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -40,12 +36,58 @@ const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 /// Name of the tool that a model without structured output is made to call: its input is the answer.
 const ANSWER_TOOL: &str = "json_output";
 
-/// The codec of Bedrock Converse.
+/// Bedrock Converse.
 ///
 /// The model and whether the answer comes as a stream stand in the URL: neither is read nor written here.
 pub struct Converse;
 
-impl Codec for Converse {
+impl Dialect for Converse {
+    fn id(&self) -> DialectId {
+        DialectId::Converse
+    }
+
+    fn name(&self) -> &'static str {
+        "Bedrock Converse"
+    }
+
+    fn api(&self) -> &'static str {
+        "Bedrock"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, _request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(body)
+    }
+
+    fn classify(
+        &self,
+        request: &RequestHead<'_>,
+        endpoint: Endpoint,
+        by_path: bool,
+        body: Option<&TopLevel<'_>>,
+    ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
+        let Endpoint::Bedrock(verb, model) = endpoint else { return classify::by_body(endpoint, body) };
+        let (verb, stream) = endpoint::framing(request, verb, by_path);
+        Ok((Endpoint::Bedrock(verb, model.clone()), model, stream))
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["x-amz-", "x-amzn-", "amz-"]
+    }
+
+    fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode) {
+        let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
+        (Endpoint::Bedrock(verb, Some(model.to_owned())), StreamMode::EventStream)
+    }
+
+    /// Bedrock's runtime has no list of models: clients of such a route ask in OpenAI's form.
+    fn lists_models(&self) -> bool {
+        false
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -57,7 +99,7 @@ impl Codec for Converse {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
@@ -66,13 +108,13 @@ impl Codec for Converse {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
-            fields::wrong::<reply::WireReply<'_>>(json)
+            fields::find_type_error::<reply::WireReply<'_>>(json)
         })?
         .mended()
     }
 
     fn write_reply(&self, reply: &Reply<'_>, _: &ReplyHead, out: &mut Vec<u8>) {
-        reply::write(reply, out);
+        write_reply::write(reply, out);
     }
 
     fn read_events(&self) -> Box<dyn ReadEvents> {
@@ -87,7 +129,43 @@ impl Codec for Converse {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, _: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
+    }
+
+    fn write_error_event(&self, failure: &Failure<'_>, _mode: StreamMode, _elements: u64, out: &mut Vec<u8>) {
+        error::write_frame(failure, out);
+    }
+
+    fn error_type_header(&self, class: ErrorClass) -> Option<(&'static str, &'static str)> {
+        Some((error::TYPE_HEADER, error::exception(class)))
+    }
+
+    fn with_error_type(&self, headers: &http::HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+        error::with_type(headers, body)
+    }
+
+    fn request_id_header(&self) -> &'static str {
+        "x-amzn-requestid"
+    }
+
+    /// Its replies name no model.
+    fn reply_keys(&self) -> &'static [&'static str] {
+        &["usage"]
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(raw)
+    }
+
+    fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        name.map(|name| usage::read_progress(name, data))
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{
+            Choices, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature, TextSignature,
+        };
+        &[TextSignature, StreamedTextSignature, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
     }
 }

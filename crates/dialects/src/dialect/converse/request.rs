@@ -45,7 +45,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             }
             // Given by the URL; some clients repeat it.
             "modelId" => {}
-            _ => fields::name(member, &mut request.dropped),
+            _ => fields::record_unread(member, &mut request.dropped),
         }
     }
     request.messages = system.into_iter().filter(|s| !s.parts.is_empty()).chain(messages).collect();
@@ -99,7 +99,7 @@ fn inference<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inval
     for member in members.members().iter().filter(|member| !member.is_null()) {
         let name = member.name();
         if !params::read::<Plain>(PARAMS, &name, member, || format!("inferenceConfig.{name}"), request)? {
-            fields::name(member, &mut request.dropped);
+            fields::record_unread(member, &mut request.dropped);
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::{
     conversation::{BlockKind, BlockStart, Event, Finish, Signature, SignatureOrigin, Text, TokenUsage},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
-        fields::{Place, wrong},
+        fields::{Place, find_type_error},
     },
 };
 
@@ -98,11 +98,6 @@ struct MessageStop<'a> {
     additional_model_response_fields: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    usage: Option<wire::Usage>,
-}
-
 impl ReadShapes for Reader {
     const NAMED: bool = true;
 
@@ -121,10 +116,10 @@ impl ReadShapes for Reader {
 
     fn wrong(name: Option<&[u8]>, json: &str) -> Option<Place> {
         match name.unwrap_or_default() {
-            b"contentBlockDelta" => wrong::<BlockDelta<'_>>(json),
-            b"contentBlockStart" => wrong::<WireBlockStart<'_>>(json),
-            b"contentBlockStop" => wrong::<BlockStop>(json),
-            _ => wrong::<MessageStop<'_>>(json),
+            b"contentBlockDelta" => find_type_error::<BlockDelta<'_>>(json),
+            b"contentBlockStart" => find_type_error::<WireBlockStart<'_>>(json),
+            b"contentBlockStop" => find_type_error::<BlockStop>(json),
+            _ => find_type_error::<MessageStop<'_>>(json),
         }
     }
 
@@ -166,7 +161,9 @@ impl Reader {
             b"metadata" => {
                 self.start(sink);
                 // The answer is whole without its cost.
-                if let Ok(Metadata { usage: Some(usage) }) = serde_json::from_slice(data) {
+                if let Ok(super::usage::Metadata { usage: Some(usage) }) =
+                    serde_json::from_slice::<super::usage::Metadata>(data)
+                {
                     sink(Event::Usage(usage.read()));
                 }
                 self.cut(sink);

@@ -479,7 +479,7 @@ fn foreign_signatures_come_back_to_their_maker() {
     let choice = crate::conversation::Choice { parts, finish: Finish::Stop, stop_sequence: None, logprobs: Vec::new() };
     let reply = Reply { choices: vec![choice], ..Reply::default() };
     let mut out = Vec::new();
-    reply::write(&reply, &mut out);
+    write_reply::write(&reply, &mut out);
     let body: Value = serde_json::from_slice(&out).unwrap();
     // The client sends back what it was told.
     let next = json!({"messages": [body["output"]["message"]]}).to_string();

@@ -8,7 +8,7 @@ use serde::{
 };
 
 use crate::{
-    conversation::{Invalid, Json, Text, TokenUsage, Unsupported},
+    conversation::{Invalid, Json, Text, Unsupported},
     dialect::fields,
 };
 
@@ -279,31 +279,6 @@ pub(super) struct SearchResult<'a> {
     pub title: Option<Text<'a>>,
     #[serde(borrow)]
     pub content: Option<Vec<OnlyText<'a>>>,
-}
-
-/// `inputTokens` excludes what was read from and written to a cache.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "as the wire has them")]
-pub(super) struct Usage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_write_input_tokens: Option<u64>,
-}
-
-impl Usage {
-    pub(super) fn read(&self) -> TokenUsage {
-        let cached =
-            self.cache_read_input_tokens.unwrap_or(0).saturating_add(self.cache_write_input_tokens.unwrap_or(0));
-        TokenUsage {
-            input: self.input_tokens.map(|n| n.saturating_add(cached)),
-            cached: self.cache_read_input_tokens,
-            cache_write: self.cache_write_input_tokens,
-            output: self.output_tokens,
-            reasoning: None,
-        }
-    }
 }
 
 #[derive(Deserialize)]

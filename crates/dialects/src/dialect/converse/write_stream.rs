@@ -1,6 +1,6 @@
 //! Writing streams.
 
-use super::{HOME, content, error, formats, reply};
+use super::{HOME, content, error, formats, write_reply};
 use crate::{
     conversation::{BlockKind, BlockStart, Citation, Failure, Finish, Signature, Text, TokenUsage},
     dialect::sequence::{Answer, Choice, Order, Sequencer, WriteBlocks},
@@ -116,7 +116,7 @@ impl WriteBlocks for Frames {
         aws::write_event(out, "messageStop", |out| {
             let mut event = ObjectWriter::begin(out);
             event.field("stopReason", formats::stop_reason(reason, stop_text.is_some()));
-            reply::write_stop_text(&mut event, stop_text.filter(|_| reason == Finish::Stop));
+            write_reply::write_stop_text(&mut event, stop_text.filter(|_| reason == Finish::Stop));
             event.end();
         });
     }
@@ -124,7 +124,7 @@ impl WriteBlocks for Frames {
     fn end(&mut self, _: &[Answer<Self>], usage: &TokenUsage, out: &mut Vec<u8>) {
         aws::write_event(out, "metadata", |out| {
             let mut event = ObjectWriter::begin(out);
-            reply::write_usage(&mut event, usage);
+            write_reply::write_usage(&mut event, usage);
             event.raw("metrics", r#"{"latencyMs":0}"#);
             event.end();
         });

@@ -55,9 +55,8 @@ fn of(status: u16, inner: &Value, message: Option<String>) -> Failure<'static> {
         status: if status < 400 { status_of(class) } else { status },
         class,
         code: code.map(|code| Cow::Owned(code.to_owned())),
-        message: message.into(),
-        param: None,
         retry_after: retry_delay(inner),
+        ..Failure::new(status, class, message)
     }
 }
 
@@ -116,29 +115,19 @@ const fn status_of(class: ErrorClass) -> u16 {
     }
 }
 
-/// Writes an error's body, and gives its status.
-pub(super) fn write(failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16 {
-    write_body(failure, Some(request_id), out);
-    match (failure.class, failure.status) {
-        // Anthropic's clients know these apart, too.
-        (ErrorClass::InvalidRequest, status @ (409 | 422)) => status,
-        (class, _) => status_of(class),
-    }
-}
-
-/// Writes an error as it stands in a body or in a stream's last event.
-pub(super) fn write_body(failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) {
+/// Appends an error as it is in a body and in a stream's last event, and gives its status.
+pub(super) fn write(failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
     let too_long = failure.code.as_deref() == Some(TOO_LONG_CODE);
     let mut top = ObjectWriter::begin(out);
     top.field("type", "error");
     let mut error = top.object("error");
-    error.field("type", failure.class.anthropic());
+    error.field("type", error_type(failure.class));
     if too_long && !failure.message.to_ascii_lowercase().contains(TOO_LONG) {
         error.field("message", &format!("{TOO_LONG}: {}", failure.message));
     } else {
         error.field("message", &failure.message);
     }
-    if let Some(code) = &failure.code {
+    if let Some(code) = failure.code.as_ref().filter(|_| !failure.by_gateway) {
         let mut details = error.object("details");
         details.field("error_code", code);
         details.end();
@@ -146,4 +135,32 @@ pub(super) fn write_body(failure: &Failure<'_>, request_id: Option<&str>, out: &
     error.end();
     top.maybe("request_id", request_id.filter(|id| !id.is_empty()));
     top.end();
+    match (failure.class, failure.status) {
+        // Anthropic's clients know these apart, too.
+        (ErrorClass::InvalidRequest, status @ (409 | 422)) => status,
+        (class, _) => status_of(class),
+    }
+}
+
+/// Appends an error as the last event of a stream.
+pub(super) fn write_event(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: error\ndata: ");
+    write(failure, None, out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Anthropic's `error.type`.
+const fn error_type(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::InvalidRequest | ErrorClass::NotImplemented => "invalid_request_error",
+        ErrorClass::Authentication => "authentication_error",
+        ErrorClass::Permission => "permission_error",
+        ErrorClass::NotFound => "not_found_error",
+        ErrorClass::TooLarge => "request_too_large",
+        ErrorClass::Quota => "billing_error",
+        ErrorClass::RateLimit => "rate_limit_error",
+        ErrorClass::Timeout => "timeout_error",
+        ErrorClass::Internal | ErrorClass::BadGateway => "api_error",
+        ErrorClass::Unavailable => "overloaded_error",
+    }
 }

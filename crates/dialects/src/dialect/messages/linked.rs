@@ -7,8 +7,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{blocks::MAX_LEVELS, turns::IMAGES};
-use crate::{conversation::Text, stream::json::ObjectWriter};
+use super::{content::MAX_LEVELS, write_content::IMAGES};
+use crate::{
+    conversation::Text,
+    stream::{TopLevel, json::ObjectWriter},
+};
 
 /// A source of type `url`.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,9 +103,31 @@ pub fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether a body of Messages has a source of type `url`.
+pub(super) fn names_urls(body: &TopLevel<'_>) -> bool {
+    let Some(messages) = body.get("messages") else { return false };
+    memchr::memmem::find_iter(messages.value, br#""url""#).any(|at| {
+        let before = messages.value.get(..at).unwrap_or_default().trim_ascii_end();
+        before.strip_suffix(b":").is_some_and(|before| before.trim_ascii_end().ends_with(br#""type""#))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn url_sources_are_found() {
+        for (messages, expected) in [
+            (r#"[{"content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]"#, true),
+            (r#"[{"content":[{"source":{"type" : "url"}}]}]"#, true),
+            (r#"[{"content":[{"type":"text","text":"\"type\":\"url\""}]}]"#, false),
+            (r#"[{"content":"\"url\""}]"#, false),
+        ] {
+            let body = format!(r#"{{"messages":{messages}}}"#);
+            assert_eq!(names_urls(&TopLevel::scan(body.as_bytes()).unwrap()), expected, "{messages}");
+        }
+    }
 
     #[test]
     fn sources_are_found_where_blocks_have_them() {

@@ -1,16 +1,7 @@
 //! Anthropic Messages as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `wire` | what requests, replies and streams have in common on the wire |
-//! | `request`, `blocks` | reads requests: the body, and what messages hold |
-//! | `write`, `turns`, `tools`, `thinking`, `schema` | writes requests |
-//! | `params` | which parameters there are, for both |
-//! | `reply` | reads and writes replies in one piece |
-//! | `stream`, `write_stream` | reads and writes streams |
-//! | `error` | reads and writes errors |
 
-mod blocks;
+mod content;
+pub mod endpoint;
 mod error;
 pub mod linked;
 mod params;
@@ -19,18 +10,23 @@ mod request;
 mod schema;
 mod stream;
 pub mod text;
+mod thinking;
+mod usage;
+mod wire;
+mod write_content;
+mod write_reply;
+mod write_request;
+mod write_stream;
+mod write_tools;
 #[cfg(test)]
 mod tests;
-mod thinking;
-mod tools;
-mod turns;
-mod wire;
-mod write;
-mod write_stream;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields};
+use super::{
+    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
+    StreamMode, WriteEvents, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -41,10 +37,50 @@ const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 /// reply turns the call back into text.
 const JSON_TOOL: &str = "json_output";
 
-/// The codec of Anthropic Messages.
+/// Anthropic Messages.
 pub struct Messages;
 
-impl Codec for Messages {
+impl Dialect for Messages {
+    fn id(&self) -> DialectId {
+        DialectId::Messages
+    }
+
+    fn name(&self) -> &'static str {
+        "Anthropic Messages"
+    }
+
+    fn api(&self) -> &'static str {
+        "Anthropic"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(request, body)
+    }
+
+    fn version_header(&self) -> Option<&'static str> {
+        Some(endpoint::VERSION_HEADER)
+    }
+
+    fn claims_client(&self, request: &RequestHead<'_>) -> Option<Claim> {
+        endpoint::claims_client(request)
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["anthropic-", "x-stainless-"]
+    }
+
+    fn conversation_endpoint(&self, _model: &str, _stream: bool) -> (Endpoint, StreamMode) {
+        (Endpoint::Messages, StreamMode::Sse)
+    }
+
+    fn names_urls(&self, body: &TopLevel<'_>) -> bool {
+        linked::names_urls(body)
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -56,7 +92,7 @@ impl Codec for Messages {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        write::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
@@ -69,13 +105,13 @@ impl Codec for Messages {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
-            fields::wrong::<reply::WireReply<'_>>(json)
+            fields::find_type_error::<reply::WireReply<'_>>(json)
         })?
         .mended()
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
-        reply::write(reply, head, out);
+        write_reply::write(reply, head, out);
     }
 
     fn read_events(&self) -> Box<dyn ReadEvents> {
@@ -90,7 +126,34 @@ impl Codec for Messages {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, request_id, out)
+    }
+
+    fn write_error_event(&self, failure: &Failure<'_>, _mode: StreamMode, _elements: u64, out: &mut Vec<u8>) {
+        error::write_event(failure, out);
+    }
+
+    fn request_id_header(&self) -> &'static str {
+        "request-id"
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(raw)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    /// The prompt is counted in the first event, the answer near the end.
+    fn has_partial_usage(&self) -> bool {
+        true
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{Choices, Logprobs, Media, OpaqueArguments, Place, StreamedTextSignature};
+        // A buffered reply has blocks that may hold the signature of a text.
+        &[StreamedTextSignature, Media, OpaqueArguments, Choices, Logprobs, Place]
     }
 }

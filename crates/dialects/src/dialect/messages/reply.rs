@@ -1,4 +1,4 @@
-//! Reads and writes replies in one piece.
+//! Reads buffered replies.
 
 use std::borrow::Cow;
 
@@ -7,15 +7,11 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    wire::{Block, WireCitation, WireUsage, finish_of, write_citation, write_stop, write_usage},
+    usage::WireUsage,
+    wire::{Block, WireCitation, finish_of},
 };
-use crate::{
-    conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenUsage,
-        Unsupported,
-    },
-    dialect::ReplyHead,
-    stream::json::{ArrayWriter, ObjectWriter},
+use crate::conversation::{
+    Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Signature, Text, TokenUsage, Unsupported,
 };
 
 #[derive(Deserialize)]
@@ -77,14 +73,7 @@ fn refused(body: &[u8]) -> Failure<'static> {
     if first.get("error").is_some() {
         return error::of_value(200, first);
     }
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: "the provider's reply is no message".into(),
-        param: None,
-        retry_after: None,
-    }
+    Failure::bad_gateway("the provider's reply is no message")
 }
 
 /// What a block says; `None` for those that only the provider knows, which are named in `lost`. `answered` is set by an
@@ -136,110 +125,7 @@ pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
 
 /// The model went wrong before it said anything.
 pub(super) fn failed() -> Failure<'static> {
-    Failure {
-        status: 502,
-        class: ErrorClass::BadGateway,
-        code: None,
-        message: "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object"
-            .into(),
-        param: None,
-        retry_after: None,
-    }
-}
-
-/// Writes a reply.
-pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
-    let mut top = ObjectWriter::begin(out);
-    write_head(reply.id.as_ref(), reply.model.as_ref(), head, &mut top);
-    let choice = reply.choices.first();
-    let mut content = top.array("content");
-    for part in choice.iter().flat_map(|choice| &choice.parts) {
-        write_part(part, &mut content);
-    }
-    content.end();
-    let finish = choice.map_or(Finish::Stop, Choice::strict_finish);
-    write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
-    write_usage(&reply.usage, Some(head.estimated_input), top.object("usage"));
-    top.end();
-}
-
-/// Writes what a message says about itself, in replies and at the beginning of streams.
-pub(super) fn write_head(
-    id: Option<&Text<'_>>,
-    model: Option<&Text<'_>>,
-    head: &ReplyHead,
-    top: &mut ObjectWriter<'_>,
-) {
-    match id.filter(|id| !id.is_empty()) {
-        Some(id) => top.field("id", id),
-        None => top.field("id", &format_args!("msg_{}", head.id)),
-    }
-    top.field("type", "message");
-    top.field("role", "assistant");
-    match model.filter(|model| !model.is_empty()) {
-        Some(model) => top.field("model", model),
-        None => top.field("model", &head.model),
-    }
-}
-
-fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
-    match &part.content {
-        Content::Text { text, citations, signature } => {
-            if let Some(signature) = signature {
-                write_redacted(signature, list.object());
-            }
-            write_text(text, citations, list);
-        }
-        Content::Refusal(text) => write_text(text, &[], list),
-        Content::Thinking { text, signature } => {
-            let mut object = list.object();
-            object.field("type", "thinking");
-            object.field("thinking", text);
-            object.field("signature", &signature.as_ref().map_or(Text::from(""), |signature| signature.tagged(HOME)));
-            object.end();
-        }
-        Content::Redacted(signature) => write_redacted(signature, list.object()),
-        Content::Call(call) => {
-            // What a model wrote that is no object is no input: a client would run the tool with something else.
-            let Some(input) = call.object() else { return };
-            if let Some(signature) = &call.signature {
-                write_redacted(signature, list.object());
-            }
-            write_call(call, input, list.object());
-        }
-        // A message of this dialect has no place for media, and results are the client's.
-        Content::Media(_) | Content::Result(_) => {}
-    }
-}
-
-fn write_text(text: &Text<'_>, citations: &[Citation<'_>], list: &mut ArrayWriter<'_>) {
-    if text.is_empty() {
-        return;
-    }
-    let mut object = list.object();
-    object.field("type", "text");
-    object.field("text", text);
-    if !citations.is_empty() {
-        let mut list = object.array("citations");
-        for citation in citations {
-            write_citation(citation, list.object());
-        }
-        list.end();
-    }
-    object.end();
-}
-
-/// Writes a proof that has no block of its own, or thoughts that can't be read.
-pub(super) fn write_redacted(signature: &Signature<'_>, mut object: ObjectWriter<'_>) {
-    object.field("type", "redacted_thinking");
-    object.field("data", &signature.tagged(HOME));
-    object.end();
-}
-
-fn write_call(call: &Call<'_>, input: &str, mut object: ObjectWriter<'_>) {
-    object.field("type", "tool_use");
-    object.field("id", &call.id);
-    object.field("name", &call.name);
-    object.raw("input", input);
-    object.end();
+    Failure::bad_gateway(
+        "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object",
+    )
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    blocks,
+    content,
     params::PARAMS,
     wire::{CacheControl, parse, parse_all, parse_noting, within},
 };
@@ -81,7 +81,7 @@ fn read_member<'a>(
         "model" | "anthropic_version" => {}
         "messages" => request.messages = messages(json, &mut request.dropped)?,
         "system" => {
-            pending.system = blocks::parts(parse(json)?, &mut request.dropped)?;
+            pending.system = content::parts(parse(json)?, &mut request.dropped)?;
         }
         "tools" => request.tools = tools(json, &mut request.dropped)?,
         "tool_choice" => tool_choice(json, request)?,
@@ -97,7 +97,7 @@ fn read_member<'a>(
         "cache_control" => {
             pending.cache = parse_all::<Option<CacheControl<'a>>>(json, &mut request.dropped)?.map(Cache::from);
         }
-        _ => fields::name(member, &mut request.dropped),
+        _ => fields::record_unread(member, &mut request.dropped),
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Me
         other => return Err(Invalid::new("role", format!("'{other}' is no role"))),
     };
     let content = wire.content.ok_or_else(|| Invalid::new("content", "is required"))?;
-    Ok(Message { role, parts: blocks::parts(content, dropped).map_err(within("content"))? })
+    Ok(Message { role, parts: content::parts(content, dropped).map_err(within("content"))? })
 }
 
 #[derive(Deserialize)]
@@ -159,7 +159,7 @@ fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, 
         if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
             // The provider's own tools have a meaning only there.
             dropped.add(kind.into_decoded().into_owned());
-            unknown.forget(index);
+            unknown.discard(index);
             continue;
         }
         let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;

@@ -7,13 +7,14 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    wire::{Block, WireCitation, WireUsage, finish_of},
+    usage::WireUsage,
+    wire::{Block, WireCitation, finish_of},
 };
 use crate::{
     conversation::{BlockStart, Event, Finish, Signature, Text},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
-        fields::{Place, wrong},
+        fields::{Place, find_type_error},
     },
 };
 
@@ -112,7 +113,7 @@ impl ReadShapes for Reader {
     }
 
     fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
-        wrong::<WireEvent<'_>>(json)
+        find_type_error::<WireEvent<'_>>(json)
     }
 }
 

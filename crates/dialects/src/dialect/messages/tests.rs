@@ -498,16 +498,9 @@ fn errors_have_anthropics_status_and_type() {
         (ErrorClass::BadGateway, None, 502, "api_error", "m"),
         (ErrorClass::Unavailable, None, 529, "overloaded_error", "m"),
     ] {
-        let failure = Failure {
-            status: 418,
-            class,
-            code: code.map(Into::into),
-            message: "m".into(),
-            param: None,
-            retry_after: None,
-        };
+        let failure = Failure { code: code.map(Into::into), ..Failure::new(418, class, "m") };
         let mut out = Vec::new();
-        let answered = Messages.write_error(&failure, "req-1", &mut out);
+        let answered = Messages.write_error(&failure, Some("req-1"), &mut out);
         let body: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((answered, &body["error"]["type"]), (status, &json!(kind)));
         assert_eq!((&body["error"]["message"], &body["request_id"]), (&json!(message), &json!("req-1")));

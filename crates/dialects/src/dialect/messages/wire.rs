@@ -116,46 +116,6 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
     object.end();
 }
 
-/// Counts as they stand on the wire. `input_tokens` does not include the cached ones.
-#[derive(Clone, Copy, Deserialize, Default)]
-pub(super) struct WireUsage {
-    input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    /// What `later` states overwrites, what it omits stays.
-    pub fn update(&mut self, later: Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
-    }
-}
-
-impl From<WireUsage> for TokenUsage {
-    fn from(wire: WireUsage) -> Self {
-        let cached = wire.cache_read_input_tokens.unwrap_or(0);
-        let cache_write = wire.cache_creation_input_tokens.unwrap_or(0);
-        Self {
-            input: wire.input_tokens.map(|n| n.saturating_add(cached).saturating_add(cache_write)),
-            cached: wire.cache_read_input_tokens,
-            cache_write: wire.cache_creation_input_tokens,
-            output: wire.output_tokens,
-            reasoning: wire.output_tokens_details.and_then(|details| details.thinking_tokens),
-        }
-    }
-}
-
 /// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an `estimate`
 /// of its prompt to say where nobody has counted; other counts that nobody knows are zero.
 pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {

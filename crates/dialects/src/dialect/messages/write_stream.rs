@@ -2,8 +2,9 @@
 
 use super::{
     HOME, error,
-    reply::{failed, write_head, write_redacted},
+    reply::failed,
     wire::{write_citation, write_stop, write_usage},
+    write_reply::{write_head, write_redacted},
 };
 use crate::{
     conversation::{BlockKind, BlockStart, Citation, Failure, Finish, Signature, Text, TokenUsage},
@@ -123,9 +124,7 @@ impl WriteBlocks for MessageEvents {
     }
 
     fn error(&mut self, failure: &Failure<'_>, _: &TokenUsage, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: error\ndata: ");
-        error::write_body(failure, None, out);
-        out.extend_from_slice(b"\n\n");
+        error::write_event(failure, out);
     }
 }
 

@@ -1,28 +1,28 @@
 //! OpenAI Responses as a conversation.
-//!
-//! | file | does |
-//! | --- | --- |
-//! | `request`, `input` | a client's request, and the items of its `input` |
-//! | `encode`, `items` | a request for a provider, and the items of its `input` |
-//! | `params` | which parameters requests have |
-//! | `reply`, `stream` | a provider's reply, in one piece and as events |
-//! | `write_reply`, `write_stream` | a reply for a client, in one piece and as events |
 
-mod encode;
-mod input;
-mod items;
+mod content;
+mod endpoint;
+mod error;
 mod params;
 mod reply;
 mod request;
 mod stream;
 pub mod text;
+mod usage;
 mod wire;
+mod write_content;
 mod write_reply;
+mod write_request;
 mod write_stream;
+#[cfg(test)]
+mod tests;
 
-use super::{Codec, Destination, ReadEvents, ReplyHead, WriteEvents, fields, openai::error};
+use super::{
+    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
+    StreamMode, WriteEvents, chat, fields,
+};
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, Unsupported},
+    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -33,10 +33,42 @@ const REDACTED: &str = "TGre";
 /// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
 const SIGNS_CALL: &str = "TGca";
 
-/// The codec of OpenAI Responses.
+/// OpenAI Responses.
 pub struct Responses;
 
-impl Codec for Responses {
+impl Dialect for Responses {
+    fn id(&self) -> DialectId {
+        DialectId::Responses
+    }
+
+    fn name(&self) -> &'static str {
+        "OpenAI Responses"
+    }
+
+    fn api(&self) -> &'static str {
+        "OpenAI"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(request, body)
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["openai-", "x-stainless-"]
+    }
+
+    fn conversation_endpoint(&self, _model: &str, _stream: bool) -> (Endpoint, StreamMode) {
+        (Endpoint::Responses, StreamMode::Sse)
+    }
+
+    fn messages_field(&self) -> &'static str {
+        "input"
+    }
+
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
     }
@@ -48,7 +80,7 @@ impl Codec for Responses {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        encode::write(request, to, dropped, out)
+        write_request::write(request, to, dropped, out)
     }
 
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
@@ -57,7 +89,7 @@ impl Codec for Responses {
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
         fields::repair(std::str::from_utf8(body).ok()?, reply::VITAL, &|json| {
-            fields::wrong::<reply::WireResponse<'_>>(json)
+            fields::find_type_error::<reply::WireResponse<'_>>(json)
         })?
         .mended()
     }
@@ -78,10 +110,20 @@ impl Codec for Responses {
         error::read(status, body)
     }
 
-    fn write_error(&self, failure: &Failure<'_>, _request_id: &str, out: &mut Vec<u8>) -> u16 {
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
     }
-}
 
-#[cfg(test)]
-mod tests;
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        chat::usage::read(std::str::from_utf8(raw).ok()?)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{Choices, Media, Quote, StopSequence, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, Media, Choices, StopSequence, Quote]
+    }
+}

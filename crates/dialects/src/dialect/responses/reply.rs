@@ -4,13 +4,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    HOME, error,
+    HOME,
+    chat::usage::WireUsage,
+    error,
     wire::{Item, Paragraph, arguments, joined, lenient},
 };
 use crate::{
     conversation::{
-        Call, Choice, Citation, Content, ErrorClass, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob,
-        TokenUsage, Unsupported,
+        Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage,
+        Unsupported,
     },
     stream::TopLevel,
 };
@@ -43,24 +45,6 @@ pub(super) struct WireResponse<'a> {
 struct WireIncomplete<'a> {
     #[serde(borrow)]
     reason: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(rename = "input_tokens")]
-    input: Option<u64>,
-    #[serde(rename = "output_tokens")]
-    output: Option<u64>,
-    input_tokens_details: Option<WireDetails>,
-    output_tokens_details: Option<WireDetails>,
-}
-
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "as the wire has them")]
-struct WireDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-    reasoning_tokens: Option<u64>,
 }
 
 /// A part of a message item.
@@ -116,15 +100,7 @@ impl WireResponse<'_> {
 
     /// The tokens it took.
     pub(super) fn usage(&self) -> TokenUsage {
-        let Some(usage) = &self.usage else { return TokenUsage::default() };
-        let input = usage.input_tokens_details.as_ref();
-        TokenUsage {
-            input: usage.input,
-            cached: input.and_then(|details| details.cached_tokens),
-            cache_write: input.and_then(|details| details.cache_write_tokens),
-            output: usage.output,
-            reasoning: usage.output_tokens_details.as_ref().and_then(|details| details.reasoning_tokens),
-        }
+        self.usage.map_or_else(TokenUsage::default, TokenUsage::from)
     }
 
     /// The error in it, or that of a response which failed without saying why.
@@ -162,14 +138,7 @@ pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
 fn unreadable(body: &[u8]) -> Failure<'static> {
     match TopLevel::scan(body) {
         Ok(top) if top.get("error").is_some_and(|error| !error.is_null()) => error::read(200, body).into_owned(),
-        _ => Failure {
-            status: 502,
-            class: ErrorClass::BadGateway,
-            code: None,
-            message: "the provider's reply is no response of the Responses API".into(),
-            param: None,
-            retry_after: None,
-        },
+        _ => Failure::bad_gateway("the provider's reply is no response of the Responses API"),
     }
 }
 

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{input, params::PARAMS, wire::PASSED};
+use super::{content, params::PARAMS, wire::PASSED};
 use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
     },
     dialect::{
-        fields::{name as name_unread, parse, parse_all, parse_noting},
+        fields::{parse, parse_all, parse_noting, record_unread},
         params::{self, Plain},
     },
     stream::{Member, TopLevel, ValueKind},
@@ -29,7 +29,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     }
     let Reader { mut request, instructions, input } = reader;
     let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
-    let history = input::read(value(input)?, input.kind, &mut request.dropped)?;
+    let history = content::read(value(input)?, input.kind, &mut request.dropped)?;
     request.messages.reserve(history.len() + 1);
     if let Some(text) = instructions {
         request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             "background" => {
                 return Err(Invalid::new(name, "this route's provider answers at once only: leave it out"));
             }
-            _ => name_unread(member, &mut request.dropped),
+            _ => record_unread(member, &mut request.dropped),
         }
         Ok(())
     }
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
             let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
             if kind != "function" {
                 self.request.dropped.add(kind.into_owned());
-                unknown.forget(at);
+                unknown.discard(at);
                 continue;
             }
             let field = |name: &str| format!("tools[{at}].{name}");

@@ -12,7 +12,7 @@ use crate::{
     conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage, Unsupported},
     dialect::{
         blocks::{Progress, ReadShapes, Sink},
-        fields::{Place, wrong},
+        fields::{Place, find_type_error},
     },
 };
 
@@ -99,7 +99,7 @@ impl ReadShapes for Reader {
     }
 
     fn wrong(_: Option<&[u8]>, json: &str) -> Option<Place> {
-        wrong::<Wire<'_>>(json)
+        find_type_error::<Wire<'_>>(json)
     }
 }
 

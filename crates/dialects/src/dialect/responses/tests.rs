@@ -7,7 +7,7 @@ use crate::{
         Role, Sampling, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool, ToolResult,
         Unsupported,
     },
-    dialect::{Codec, Destination, ModelFacts, ReplyHead, Server, StreamMode, golden},
+    dialect::{Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, golden},
     stream::{SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 
@@ -325,12 +325,8 @@ fn sloppy_sources_make_a_whole_stream() {
 fn errors_end_a_stream_wherever_they_come() {
     let failure = || {
         Event::Error(Failure {
-            status: 529,
-            class: crate::conversation::ErrorClass::Unavailable,
             code: Some("overloaded_error".into()),
-            message: "later".into(),
-            param: None,
-            retry_after: None,
+            ..Failure::new(529, crate::conversation::ErrorClass::Unavailable, "later")
         })
     };
     for before in [vec![], vec![start(), open(0, BlockStart::Text), delta(0, "x")]] {
@@ -450,8 +446,8 @@ fn statuses_are_those_that_openai_has() {
         (Class::Authentication, 400, 401),
     ];
     for (class, status, expected) in cases {
-        let failure = Failure { status, class, code: None, message: "m".into(), param: None, retry_after: None };
-        assert_eq!(Responses.write_error(&failure, "r", &mut Vec::new()), expected, "{class:?}");
+        let failure = Failure::new(status, class, "m");
+        assert_eq!(Responses.write_error(&failure, Some("r"), &mut Vec::new()), expected, "{class:?}");
     }
 }
 

@@ -14,7 +14,7 @@
 //! use bytes::Bytes;
 //! use tollgate_dialects::{
 //!     conversation::Failure,
-//!     dialect::{Dialect, text::{Block, BlockFilter, BodyKind, FilterChain, TextFilter, TextKind, filter_body}},
+//!     dialect::{DialectId, text::{Block, BlockFilter, BodyKind, FilterChain, TextFilter, TextKind, filter_body}},
 //! };
 //!
 //! struct Shout;
@@ -38,7 +38,7 @@
 //!
 //! let chain = FilterChain::new(vec![Arc::new(Shout) as Arc<dyn TextFilter>]);
 //! let body = Bytes::from_static(br#"{"choices":[{"index":0, "message":{"content":"hi"}}]}"#);
-//! let body = filter_body(Dialect::Chat, BodyKind::Reply, &body, &chain).unwrap();
+//! let body = filter_body(DialectId::Chat, BodyKind::Reply, &body, &chain).unwrap();
 //! assert_eq!(body, br#"{"choices":[{"index":0, "message":{"content":"HI"}}]}"#.as_slice());
 //! ```
 //!
@@ -68,7 +68,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use super::{chat, codec::cut, converse, generate, messages, responses};
+use super::{chat, converse, events::cut, gemini, messages, responses};
 
 pub use body::{PlacedText, filter_body, read_texts, write_texts};
 pub use engine::{MAX_BLOCKS, MAX_STREAM_TEXT};
@@ -78,7 +78,7 @@ pub use stream::TextFilteredStream;
 pub use table::{Number, Row, Shape, SlotRole, Table, When};
 pub use walk::MAX_PLACES;
 
-pub(in crate::dialect) use super::Dialect as DialectId;
+pub(in crate::dialect) use super::DialectId;
 pub(in crate::dialect) use table::{delta, end, erase, repeat, whole};
 
 /// What a text is.
@@ -149,7 +149,7 @@ impl TextSlots {
             DialectId::Chat => &chat::text::SLOTS,
             DialectId::Responses => &responses::text::SLOTS,
             DialectId::Messages => &messages::text::SLOTS,
-            DialectId::Gemini => &generate::text::SLOTS,
+            DialectId::Gemini => &gemini::text::SLOTS,
             DialectId::Converse => &converse::text::SLOTS,
         }
     }

@@ -7,10 +7,7 @@ use bytes::Bytes;
 use super::{Seen, Word, chain, frames, mode, read, splice};
 use crate::{
     conversation::Reply,
-    dialect::{
-        codec,
-        text::{BodyKind, DialectId, EventFilter, FilterChain, TextKind, filter_body, filter_reply},
-    },
+    dialect::text::{BodyKind, DialectId, EventFilter, FilterChain, TextKind, filter_body, filter_reply},
     stream::TopLevel,
 };
 
@@ -20,7 +17,7 @@ fn inputs(dialect: DialectId, folder: &str) -> Vec<(String, String)> {
         DialectId::Chat => "chat",
         DialectId::Responses => "responses",
         DialectId::Messages => "messages",
-        DialectId::Gemini => "generate",
+        DialectId::Gemini => "gemini",
         DialectId::Converse => "converse",
     };
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -111,7 +108,7 @@ fn where_the_network_cuts_a_stream_means_nothing() {
 fn replies_are_filtered_alike_in_their_dialect_and_as_conversations() {
     for dialect in DialectId::ALL {
         for (file, input) in inputs(dialect, "replies") {
-            let (body, codec) = (Bytes::from(input), codec(dialect));
+            let (body, codec) = (Bytes::from(input), dialect.dialect());
             let same = filter_body(dialect, BodyKind::Reply, &body, &FilterChain::default()).unwrap();
             assert_eq!(same.as_ptr(), body.as_ptr(), "an empty chain copies nothing");
             let Ok(mut expected) = codec.read_reply(&body) else { continue };
@@ -141,7 +138,7 @@ fn requests_are_read_alike_when_nothing_matches() {
             let out =
                 filter_body(dialect, BodyKind::Request, &body, &filter("a", "AA", &[TextKind::Arguments])).unwrap();
             let (before, after) = (TopLevel::scan(&body).unwrap(), TopLevel::scan(&out).unwrap());
-            let ok = |top: &TopLevel<'_>| codec(dialect).read_request(top).map_err(|invalid| invalid.field).err();
+            let ok = |top: &TopLevel<'_>| dialect.dialect().read_request(top).map_err(|invalid| invalid.field).err();
             assert_eq!(ok(&before), ok(&after), "{file}\n{}", String::from_utf8_lossy(&out));
         }
     }

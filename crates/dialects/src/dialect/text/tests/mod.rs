@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Block, BlockFilter, DialectId, FilterChain, TextFilter, TextFilteredStream, TextKind};
 use crate::{
     conversation::{ErrorClass, Event, Failure},
-    dialect::{StreamMode, codec},
+    dialect::StreamMode,
     stream::{AwsDecoder, SseDecoder, aws, sse::MAX_EVENT_BYTES},
 };
 
@@ -95,12 +95,8 @@ impl BlockFilter for RefuseInBlock {
         self.1.push_str(text);
         if self.1.contains(self.0) {
             return Err(Failure {
-                status: 403,
-                class: ErrorClass::Permission,
                 code: Some("guarded".into()),
-                message: "refused by a test".into(),
-                param: None,
-                retry_after: None,
+                ..Failure::new(403, ErrorClass::Permission, "refused by a test")
             });
         }
         out.push_str(text);
@@ -133,7 +129,7 @@ fn splice(dialect: DialectId, mode: StreamMode, chain: &FilterChain, pieces: &[&
 
 /// What a client reads of a stream.
 fn read(dialect: DialectId, mode: StreamMode, wire: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
-    let mut reader = codec(dialect).read_events();
+    let mut reader = dialect.dialect().read_events();
     match mode {
         StreamMode::EventStream => {
             let mut frames = AwsDecoder::default();

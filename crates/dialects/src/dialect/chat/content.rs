@@ -1,0 +1,316 @@
+//! Reads the messages of a request.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::wire::{self, PASSED, WireCall, WireMessage, WirePart};
+use crate::{
+    conversation::{
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, Unsupported,
+    },
+    dialect::fields::{parse, parse_all, parse_noting},
+};
+
+#[derive(Deserialize)]
+struct WireUrl<'a> {
+    #[serde(borrow)]
+    url: Text<'a>,
+    #[serde(borrow)]
+    detail: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireAudio<'a> {
+    #[serde(borrow)]
+    data: Text<'a>,
+    #[serde(borrow)]
+    format: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireFile<'a> {
+    #[serde(borrow)]
+    file_data: Option<Text<'a>>,
+    #[serde(borrow)]
+    file_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    filename: Option<Text<'a>>,
+}
+
+/// Reads `messages`.
+///
+/// # Errors
+/// When a message can't be understood.
+pub(super) fn read<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
+    let wire: Vec<WireMessage<'a>> = parse_all(json, || "messages".to_owned(), PASSED, dropped)?;
+    let mut messages: Vec<Message<'a>> = Vec::with_capacity(wire.len());
+    let (mut function, mut in_results) = (None, false);
+    for (index, mut message) in wire.into_iter().enumerate() {
+        let reader = MessageReader { index, dropped: &mut *dropped };
+        let role = message.role.take();
+        let role = role.as_ref().map(Text::decode).unwrap_or_default();
+        let cache = message.cache_control.map(wire::cache);
+        let result = match &*role {
+            "tool" => reader.tool(message)?,
+            "function" => reader.function(message, function.take())?,
+            role => {
+                in_results = false;
+                messages.push(reader.turn(role, message, &mut function)?);
+                continue;
+            }
+        };
+        let part = Part { content: Content::Result(result), cache };
+        // The results of one turn are one message of the user's.
+        match messages.last_mut().filter(|_| in_results) {
+            Some(last) => last.parts.push(part),
+            None => messages.push(Message { role: Role::User, parts: vec![part] }),
+        }
+        in_results = true;
+    }
+    Ok(messages)
+}
+
+struct MessageReader<'d> {
+    index: usize,
+    dropped: &'d mut Unsupported,
+}
+
+impl MessageReader<'_> {
+    fn field(&self, rest: &str) -> String {
+        format!("messages[{}].{rest}", self.index)
+    }
+
+    /// A message of the system, the user or the assistant. `function` becomes the id of a call in the older form.
+    fn turn<'a>(
+        mut self,
+        role: &str,
+        message: WireMessage<'a>,
+        function: &mut Option<String>,
+    ) -> Result<Message<'a>, Invalid> {
+        self.dropped.add_if(message.name.is_some(), "name");
+        self.dropped.add_if(message.audio.is_some(), "audio");
+        let (role, mut parts) = match role {
+            "system" | "developer" => (Role::System, self.content(message.content)?),
+            "user" => (Role::User, self.content(message.content)?),
+            "assistant" => {
+                let parts = self.assistant(&message, function)?;
+                let calls = message.tool_calls.into_iter().flatten().enumerate();
+                let calls = calls.filter_map(|(at, call)| self.call(at, call).transpose());
+                let parts = parts.into_iter().map(Ok).chain(calls).collect::<Result<_, _>>()?;
+                (Role::Assistant, parts)
+            }
+            other => {
+                let message = format!("'{other}' is none of system, developer, user, assistant, tool and function");
+                return Err(Invalid::new(self.field("role"), message));
+            }
+        };
+        if let (Some(mark), Some(last)) = (message.cache_control, parts.last_mut()) {
+            last.cache = last.cache.take().or_else(|| Some(wire::cache(mark)));
+        }
+        Ok(Message { role, parts })
+    }
+
+    /// What the assistant thought and said, and its call in the older form.
+    fn assistant<'a>(
+        &mut self,
+        message: &WireMessage<'a>,
+        function: &mut Option<String>,
+    ) -> Result<Vec<Part<'a>>, Invalid> {
+        let mut parts = message.thinking(self.dropped);
+        // Beside calls an empty text says nothing.
+        let calls = message.tool_calls.is_some() || message.function_call.is_some();
+        let said = self.content(message.content)?;
+        parts.extend(
+            said.into_iter().filter(|p| !calls || !matches!(&p.content, Content::Text { text, .. } if text.is_empty())),
+        );
+        if let Some(refusal) = message.refusal.clone() {
+            parts.push(Content::Refusal(refusal).into());
+        }
+        if let Some(called) = &message.function_call {
+            let id = format!("call_{}", self.index);
+            let name =
+                called.name.clone().ok_or_else(|| Invalid::new(self.field("function_call.name"), "is missing"))?;
+            let arguments = wire::arguments(called.arguments).ok_or_else(|| {
+                Invalid::new(self.field("function_call.arguments"), "must be a JSON object, at most 128 levels deep")
+            })?;
+            *function = Some(id.clone());
+            parts.push(Content::Call(Call { id: id.into(), name, arguments, signature: None }).into());
+        }
+        Ok(parts)
+    }
+
+    fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Option<Part<'a>>, Invalid> {
+        let field = |rest: &str| format!("messages[{}].tool_calls[{at}].{rest}", self.index);
+        let signature = call.signature();
+        self.dropped.add_if(signature.is_none() && call.extra_content.is_some(), "extra_content");
+        let Some(function) = call.function else {
+            if call.custom.is_none() {
+                return Err(Invalid::new(field("function"), "is missing"));
+            }
+            self.dropped.add("custom");
+            return Ok(None);
+        };
+        let Some(name) = function.name else { return Err(Invalid::new(field("function.name"), "is missing")) };
+        let Some(arguments) = wire::arguments(function.arguments) else {
+            return Err(Invalid::new(
+                field("function.arguments"),
+                "must be the text of a JSON object, at most 128 levels deep",
+            ));
+        };
+        let id = match call.id {
+            Some(id) if !id.is_empty() => id,
+            _ => return Err(Invalid::new(field("id"), "is missing")),
+        };
+        Ok(Some(Content::Call(Call { id, name, arguments, signature }).into()))
+    }
+
+    fn tool(mut self, message: WireMessage<'_>) -> Result<ToolResult<'_>, Invalid> {
+        let Some(id) = message.tool_call_id.filter(|id| !id.is_empty()) else {
+            return Err(Invalid::new(self.field("tool_call_id"), "is missing"));
+        };
+        Ok(ToolResult { id, name: message.name, parts: self.content(message.content)?, failed: false })
+    }
+
+    fn function(mut self, message: WireMessage<'_>, call: Option<String>) -> Result<ToolResult<'_>, Invalid> {
+        let Some(name) = message.name else { return Err(Invalid::new(self.field("name"), "is missing")) };
+        let id = call.unwrap_or_else(|| format!("call_{}", name.decode()));
+        Ok(ToolResult { id: id.into(), name: Some(name), parts: self.content(message.content)?, failed: false })
+    }
+
+    /// `content`: a string or a list of parts.
+    fn content<'a>(&mut self, raw: Option<&'a RawValue>) -> Result<Vec<Part<'a>>, Invalid> {
+        let Some(raw) = raw else { return Ok(Vec::new()) };
+        match raw.get().as_bytes().first() {
+            Some(b'"') => Ok(vec![Content::text(parse::<Text<'a>>(raw.get(), || self.field("content"))?).into()]),
+            Some(b'[') => {
+                let field = || format!("messages[{}].content", self.index);
+                let (wire, mut unknown) = parse_noting::<Vec<WirePart<'a>>>(raw.get(), field, PASSED)?;
+                let mut parts = Vec::with_capacity(wire.len());
+                for (at, part) in wire.into_iter().enumerate() {
+                    match self.part(at, part)? {
+                        Some(part) => parts.push(part),
+                        None => unknown.discard(at),
+                    }
+                }
+                unknown.name(self.dropped);
+                Ok(parts)
+            }
+            _ => Err(Invalid::new(self.field("content"), "must be a string or a list of parts")),
+        }
+    }
+
+    fn part<'a>(&mut self, at: usize, part: WirePart<'a>) -> Result<Option<Part<'a>>, Invalid> {
+        let index = self.index;
+        let field = |rest: &str| format!("messages[{index}].content[{at}]{rest}");
+        let missing = |rest: &str| Invalid::new(field(rest), "is missing");
+        let cache = part.cache();
+        let Some(kind) = part.kind.clone() else { return Err(missing(".type")) };
+        let kind = kind.decode();
+        let content = match &*kind {
+            "text" | "input_text" => Content::text(part.text.ok_or_else(|| missing(".text"))?),
+            "refusal" => Content::Refusal(part.refusal.ok_or_else(|| missing(".refusal"))?),
+            "image_url" => {
+                let raw = part.image_url.ok_or_else(|| missing(".image_url"))?;
+                Content::Media(url(MediaKind::Image, raw, || field(".image_url"), self.dropped)?)
+            }
+            "video_url" => {
+                let raw = part.video_url.ok_or_else(|| missing(".video_url"))?;
+                Content::Media(url(MediaKind::Video, raw, || field(".video_url"), self.dropped)?)
+            }
+            "input_audio" => {
+                let raw = part.input_audio.ok_or_else(|| missing(".input_audio"))?;
+                Content::Media(audio(parse_all(raw.get(), || field(".input_audio"), PASSED, self.dropped)?))
+            }
+            "file" => {
+                let raw = part.file.ok_or_else(|| missing(".file"))?;
+                let wire: WireFile<'a> = parse_all(raw.get(), || field(".file"), PASSED, self.dropped)?;
+                Content::Media(file(wire).ok_or_else(|| {
+                    Invalid::new(field(".file"), "must hold file_data, a data URL in base64, or file_id")
+                })?)
+            }
+            "thinking" | "redacted_thinking" => match part.into_thinking() {
+                Some(thinking) => thinking,
+                None => return Ok(None),
+            },
+            other => {
+                self.dropped.add(other.to_owned());
+                return Ok(None);
+            }
+        };
+        Ok(Some(Part { content, cache }))
+    }
+}
+
+/// An image or film: an object with a URL, or the URL alone.
+fn url<'a>(
+    kind: MediaKind,
+    raw: &'a RawValue,
+    field: impl Fn() -> String,
+    dropped: &mut Unsupported,
+) -> Result<Media<'a>, Invalid> {
+    let wire = match Text::of(raw) {
+        Some(url) => WireUrl { url, detail: None },
+        None => parse_all(raw.get(), &field, PASSED, dropped)?,
+    };
+    let source = if is_data(&wire.url) {
+        data_url(wire.url).ok_or_else(|| Invalid::new(field(), "the data URL must be in base64"))?
+    } else {
+        Source::Url { url: wire.url, mime: None }
+    };
+    Ok(Media { kind, source, name: None, detail: wire.detail })
+}
+
+fn audio(wire: WireAudio<'_>) -> Media<'_> {
+    let format = wire.format.map_or(Cow::Borrowed("wav"), Text::into_decoded);
+    let mime = Cow::Owned(format!("audio/{format}"));
+    Media { kind: MediaKind::Audio, source: Source::Data { mime, data: wire.data }, name: None, detail: None }
+}
+
+fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
+    let source = match (wire.file_data, wire.file_id) {
+        (Some(data), _) if is_data(&data) => data_url(data)?,
+        // Some clients leave the head out.
+        (Some(data), _) => Source::Data { mime: Cow::Borrowed("application/pdf"), data },
+        (None, Some(id)) => Source::File(id),
+        (None, None) => return None,
+    };
+    let kind = match &source {
+        Source::Data { mime, .. } if mime.starts_with("image/") => MediaKind::Image,
+        Source::Data { mime, .. } if mime.starts_with("audio/") => MediaKind::Audio,
+        Source::Data { mime, .. } if mime.starts_with("video/") => MediaKind::Video,
+        _ => MediaKind::Document,
+    };
+    Some(Media { kind, source, name: wire.filename, detail: None })
+}
+
+fn is_data(url: &Text<'_>) -> bool {
+    match url {
+        Text::Json(raw) => raw.get().starts_with("\"data:"),
+        Text::Plain(text) => text.starts_with("data:"),
+    }
+}
+
+/// `data:MIME;base64,DATA`; `None` for one that is not in base64.
+fn data_url(url: Text<'_>) -> Option<Source<'_>> {
+    /// The media type, and where the data begin.
+    fn split(url: &str) -> Option<(&str, usize)> {
+        let rest = url.strip_prefix("data:")?;
+        let (head, _) = rest.split_once(',')?;
+        let kind = head.strip_suffix(";base64")?;
+        let mime = kind.split(';').next().unwrap_or_default();
+        Some((if mime.is_empty() { "text/plain" } else { mime }, "data:".len() + head.len() + 1))
+    }
+    match url.into_decoded() {
+        Cow::Borrowed(url) => {
+            let (mime, at) = split(url)?;
+            Some(Source::Data { mime: Cow::Borrowed(mime), data: url.get(at..)?.into() })
+        }
+        Cow::Owned(mut url) => {
+            let (mime, at) = split(&url).map(|(mime, at)| (mime.to_owned(), at))?;
+            url.drain(..at);
+            Some(Source::Data { mime: Cow::Owned(mime), data: url.into() })
+        }
+    }
+}

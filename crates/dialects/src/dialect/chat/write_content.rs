@@ -1,0 +1,420 @@
+//! Writes the messages of a request.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use smallvec::SmallVec;
+
+use super::write_request::official;
+use crate::{
+    conversation::{
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,
+        ToolResult, Unsupported, safe_id,
+    },
+    dialect::{Destination, Server, Thinking, Vendor},
+    stream::json::{ArrayWriter, ObjectWriter},
+};
+
+/// Longest id of a call that OpenAI takes.
+const MAX_ID: usize = 40;
+/// The length of every id at Mistral.
+const MISTRAL_ID: usize = 9;
+/// What the assistant says between a tool's result and the user, where the server does not let the user speak at once.
+const ACKNOWLEDGED: &str = "ok";
+/// What a tool message says whose result is all in the user message behind it.
+const FOLLOWS: &str = "(see the next user message)";
+
+/// What can stand in `content`.
+enum Piece<'p> {
+    Text(Text<'p>),
+    Media(&'p Media<'p>),
+}
+
+type Pieces<'p> = SmallVec<[Piece<'p>; 2]>;
+
+/// A list of messages that is being written.
+pub(super) struct Messages<'o> {
+    list: ArrayWriter<'o>,
+    to: &'o Destination<'o>,
+    dropped: &'o mut Unsupported,
+    /// The last message is a tool's.
+    after_tool: bool,
+}
+
+impl<'o> Messages<'o> {
+    /// Begins to write into `list`.
+    pub fn begin(list: ArrayWriter<'o>, to: &'o Destination<'o>, dropped: &'o mut Unsupported) -> Self {
+        Self { list, to, dropped, after_tool: false }
+    }
+
+    /// Writes an instruction.
+    pub fn system(&mut self, text: &str) {
+        let mut message = self.list.object();
+        message.field("role", "system");
+        message.field("content", text);
+        message.end();
+    }
+
+    /// Writes all messages and ends the list.
+    ///
+    /// # Errors
+    /// When nothing is left of them.
+    pub fn write(mut self, messages: &[Message<'_>]) -> Result<(), Invalid> {
+        let before = self.list.is_empty();
+        let mut rest = messages;
+        while let Some(first) = rest.first() {
+            // Results must stand directly behind their calls, whatever else the user says meanwhile.
+            let same = match first.role {
+                Role::User => rest.iter().take_while(|message| message.role == Role::User).count(),
+                Role::System | Role::Assistant => 1,
+            };
+            let (group, after) = rest.split_at(same);
+            match first.role {
+                Role::User => self.user(group),
+                Role::System => self.speak("system", &first.parts),
+                Role::Assistant => self.assistant(&first.parts, after.is_empty()),
+            }
+            rest = after;
+        }
+        if self.list.is_empty() && before {
+            return Err(Invalid::new("messages", "nothing is left of them that the provider takes"));
+        }
+        self.list.end();
+        Ok(())
+    }
+
+    fn user(&mut self, group: &[Message<'_>]) {
+        let parts = group.iter().flat_map(|message| &message.parts);
+        let mut attached = Pieces::new();
+        for part in parts {
+            if let Content::Result(result) = &part.content {
+                self.result(result, &mut attached);
+                self.dropped.add_if(part.cache.is_some(), "cache_control");
+            }
+        }
+        if !attached.is_empty() {
+            self.message("user", &attached);
+        }
+        for message in group {
+            let only_results = message.parts.iter().all(|part| matches!(part.content, Content::Result(_)));
+            if !only_results || message.parts.is_empty() {
+                self.speak("user", &message.parts);
+            }
+        }
+    }
+
+    /// Writes a result; its media, which a tool's message can't hold, are left in `attached`.
+    fn result<'p>(&mut self, result: &'p ToolResult<'_>, attached: &mut Pieces<'p>) {
+        self.dropped.add_if(result.failed, "is_error");
+        let (mut texts, mut media) = (Pieces::new(), Pieces::new());
+        for piece in self.pieces(&result.parts, true) {
+            if matches!(piece, Piece::Text(_)) { texts.push(piece) } else { media.push(piece) }
+        }
+        let mut message = self.list.object();
+        message.field("role", "tool");
+        message.field("tool_call_id", &*fit_id(&result.id.decode(), self.to.server));
+        if texts.is_empty() {
+            message.field("content", if media.is_empty() { "" } else { FOLLOWS });
+        } else {
+            join(message.key("content"), &texts, "\\n\\n");
+        }
+        message.end();
+        self.after_tool = true;
+        if !media.is_empty() {
+            let head = format!("From the result of the tool call {}:", result.id.decode());
+            attached.push(Piece::Text(head.into()));
+            attached.extend(media);
+        }
+    }
+
+    /// Writes what the user or the system says.
+    fn speak(&mut self, role: &'static str, parts: &[Part<'_>]) {
+        let pieces = self.pieces(parts, role == "user");
+        // A message that was empty from the start is the client's wish.
+        if !pieces.is_empty() || parts.is_empty() {
+            self.message(role, &pieces);
+        }
+    }
+
+    fn message(&mut self, role: &'static str, pieces: &Pieces<'_>) {
+        if std::mem::take(&mut self.after_tool) && self.to.server == Server::Mistral {
+            let mut between = self.list.object();
+            between.field("role", "assistant");
+            between.field("content", ACKNOWLEDGED);
+            between.end();
+        }
+        let mut message = self.list.object();
+        message.field("role", role);
+        let plain = pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
+        if plain && (pieces.len() < 2 || !official(self.to.server)) {
+            join(message.key("content"), pieces, "\\n\\n");
+        } else {
+            let mut list = message.array("content");
+            for piece in pieces {
+                let mut part = list.object();
+                match piece {
+                    Piece::Text(text) => {
+                        part.field("type", "text");
+                        text.write(part.key("text"));
+                    }
+                    Piece::Media(media) => write_media(media, self.to.server, &mut part),
+                }
+                part.end();
+            }
+            list.end();
+        }
+        message.end();
+    }
+
+    /// What of `parts` can stand in a message's content; names the rest.
+    fn pieces<'p>(&mut self, parts: &'p [Part<'_>], media: bool) -> Pieces<'p> {
+        let mut pieces = Pieces::new();
+        for part in parts {
+            self.dropped.add_if(part.cache.is_some() && !matches!(part.content, Content::Result(_)), "cache_control");
+            match &part.content {
+                Content::Text { text, .. } | Content::Refusal(text) => pieces.push(Piece::Text(text.reborrow())),
+                Content::Media(found) => match (text_of(found), self.refused(found, media)) {
+                    (Some(text), _) => pieces.push(Piece::Text(text)),
+                    (None, None) => pieces.push(Piece::Media(found)),
+                    (None, Some(name)) => self.dropped.add(name),
+                },
+                // The assistant's are written apart, and nobody else thinks.
+                Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
+            }
+        }
+        pieces
+    }
+
+    /// Why `media` can't be sent, if it can't.
+    fn refused(&self, media: &Media<'_>, here: bool) -> Option<&'static str> {
+        let server = self.to.server;
+        let name = media.kind.as_str();
+        let file_id = matches!(media.source, Source::File(_));
+        let takes = here
+            && server != Server::DeepSeek
+            && match (media.kind, &media.source) {
+                (MediaKind::Image | MediaKind::Document, Source::Data { .. }) => true,
+                (MediaKind::Image, Source::Url { url, .. }) => is_web(url),
+                (MediaKind::Document, Source::Url { url, .. }) => server == Server::Mistral && is_web(url),
+                // Only an id that OpenAI has given can be one of its files.
+                (MediaKind::Document, Source::File(id)) => official(server) && id.decode().starts_with("file-"),
+                (MediaKind::Audio, Source::Data { mime, .. }) => audio_format(mime).is_some(),
+                _ => false,
+            };
+        (!takes).then_some(if file_id { "file_id" } else { name })
+    }
+
+    fn assistant(&mut self, parts: &[Part<'_>], continued: bool) {
+        let calls =
+            || parts.iter().filter_map(|part| if let Content::Call(call) = &part.content { Some(call) } else { None });
+        let thoughts = self.thoughts(parts, calls().next().is_some());
+        let refusal = parts.iter().find_map(|part| match &part.content {
+            Content::Refusal(text) if official(self.to.server) => Some(text),
+            _ => None,
+        });
+        let mut texts = Pieces::new();
+        for part in parts {
+            match &part.content {
+                Content::Thinking { .. } | Content::Redacted(_) => {
+                    self.dropped.add_if(part.cache.is_some(), "cache_control");
+                }
+                Content::Refusal(_) if refusal.is_some() => {}
+                _ => texts.extend(self.pieces(std::slice::from_ref(part), false)),
+            }
+        }
+        if texts.is_empty() && refusal.is_none() && calls().next().is_none() {
+            self.dropped.add_if(thoughts.is_some(), "thinking");
+            return;
+        }
+        self.after_tool = false;
+        let mut message = self.list.object();
+        message.field("role", "assistant");
+        if texts.is_empty() && official(self.to.server) {
+            message.raw("content", "null");
+        } else {
+            join(message.key("content"), &texts, "");
+        }
+        message.maybe("refusal", refusal);
+        if let Some(thoughts) = thoughts {
+            join(message.key("reasoning_content"), &thoughts, "\\n\\n");
+        }
+        if calls().next().is_some() {
+            let mut list = message.array("tool_calls");
+            calls().for_each(|call| write_call(call, self.to, list.object()));
+            list.end();
+        } else if continued && self.to.server == Server::Mistral {
+            // What Mistral calls a last turn that it is to continue.
+            message.field("prefix", &true);
+        } else if continued {
+            // To others it is a finished turn.
+            self.dropped.add("prefill");
+        }
+        message.end();
+    }
+
+    /// The thoughts that the server wants back. Of the others those with a proof are a loss, and named: what was said
+    /// without one nobody needs again.
+    fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
+        let server = self.to.server;
+        let wanted = server == Server::Compatible || (server == Server::DeepSeek && calls);
+        let mut thoughts = Pieces::new();
+        for part in parts {
+            match &part.content {
+                Content::Thinking { text, signature: None } if wanted => thoughts.push(Piece::Text(text.reborrow())),
+                Content::Thinking { signature: Some(_), .. }
+                | Content::Redacted(_)
+                | Content::Text { signature: Some(_), .. } => {
+                    self.dropped.add("thinking");
+                }
+                Content::Call(call) => {
+                    self.dropped.add_if(call.signature.is_some() && proof(call, self.to).is_none(), "thinking");
+                }
+                _ => {}
+            }
+        }
+        // DeepSeek refuses a turn with calls that has none, be they empty.
+        (!thoughts.is_empty() || (server == Server::DeepSeek && calls)).then_some(thoughts)
+    }
+}
+
+/// An id that `server` takes.
+fn fit_id(id: &str, server: Server) -> std::borrow::Cow<'_, str> {
+    if server != Server::Mistral {
+        return safe_id(id, MAX_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    }
+    // Exactly so long: a shorter one has to be changed, too.
+    let right = id.len() == MISTRAL_ID;
+    safe_id(id, MISTRAL_ID, |b| right && b.is_ascii_alphanumeric())
+}
+
+/// The proof of a call, where it is read: Google's own server of this dialect wants Gemini's back.
+fn proof<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
+    let gemini = to.server == Server::Compatible
+        && to.facts.vendor != Vendor::Anthropic
+        && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
+    call.signature.as_ref().filter(|signature| gemini && signature.maker == SignatureOrigin::Google)
+}
+
+fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {
+    entry.field("id", &*fit_id(&call.id.decode(), to.server));
+    entry.field("type", "function");
+    let mut function = entry.object("function");
+    call.name.write(function.key("name"));
+    function.field("arguments", &*call.arguments);
+    function.end();
+    if let Some(signature) = proof(call, to) {
+        let mut extra = entry.object("extra_content");
+        let mut google = extra.object("google");
+        signature.value.write(google.key("thought_signature"));
+        google.end();
+        extra.end();
+    }
+    entry.end();
+}
+
+fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
+    match (media.kind, &media.source) {
+        (MediaKind::Image, source) => {
+            part.field("type", "image_url");
+            let mut image = part.object("image_url");
+            write_url(source, image.key("url"));
+            let detail = media.detail.as_ref().map(Text::decode);
+            let known = detail.filter(|detail| matches!(&**detail, "low" | "high" | "auto" | "original"));
+            image.maybe("detail", known.as_deref());
+            image.end();
+        }
+        (MediaKind::Audio, Source::Data { mime, data }) => {
+            part.field("type", "input_audio");
+            if server == Server::Mistral {
+                data.write(part.key("input_audio"));
+                return;
+            }
+            let mut audio = part.object("input_audio");
+            data.write(audio.key("data"));
+            audio.maybe("format", audio_format(mime));
+            audio.end();
+        }
+        (_, source) if server == Server::Mistral => {
+            part.field("type", "document_url");
+            write_url(source, part.key("document_url"));
+            part.maybe("document_name", media.name.as_ref());
+        }
+        (_, source) => {
+            part.field("type", "file");
+            let mut file = part.object("file");
+            if let Source::File(id) = source {
+                id.write(file.key("file_id"));
+            } else {
+                match &media.name {
+                    Some(name) => name.write(file.key("filename")),
+                    None => file.field("filename", "document.pdf"),
+                }
+                write_url(source, file.key("file_data"));
+            }
+            file.end();
+        }
+    }
+}
+
+/// Where media are, as a URL: their own, or one that holds them.
+fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
+    match source {
+        Source::Data { mime, data } => {
+            // Parameters would end the head too early.
+            let kind = mime.split([';', ',']).next().unwrap_or_default();
+            let head = Piece::Text(Text::from(format!("data:{kind};base64,")));
+            join(out, &[head, Piece::Text(data.reborrow())], "");
+        }
+        Source::Url { url, .. } => url.write(out),
+        Source::File(text) | Source::Text(text) => text.write(out),
+    }
+}
+
+/// A document that is text, which every model can read.
+fn text_of<'p>(media: &'p Media<'_>) -> Option<Text<'p>> {
+    let body = match &media.source {
+        Source::Text(text) => text.reborrow(),
+        Source::Data { mime, data } if media.kind == MediaKind::Document && mime.starts_with("text/") => {
+            Text::from(String::from_utf8(STANDARD.decode(&*data.decode()).ok()?).ok()?)
+        }
+        _ => return None,
+    };
+    match &media.name {
+        Some(name) => Some(Text::from(format!("{}:\n{}", name.decode(), body.decode()))),
+        None => Some(body),
+    }
+}
+
+/// OpenAI's word for a type of sound, if it takes it.
+fn audio_format(mime: &str) -> Option<&'static str> {
+    match mime {
+        "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Some("wav"),
+        "audio/mp3" | "audio/mpeg" | "audio/mpga" => Some("mp3"),
+        _ => None,
+    }
+}
+
+fn is_web(url: &Text<'_>) -> bool {
+    let url = url.decode();
+    url.starts_with("https:") || url.starts_with("http:")
+}
+
+/// Appends the texts as one JSON string; `between` stands between them, escaped.
+fn join(out: &mut Vec<u8>, pieces: &[Piece<'_>], between: &str) {
+    out.push(b'"');
+    let texts = pieces.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(text) } else { None });
+    for (index, text) in texts.enumerate() {
+        if index > 0 {
+            out.extend_from_slice(between.as_bytes());
+        }
+        if let Text::Json(raw) = text {
+            let raw = raw.get();
+            out.extend_from_slice(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().as_bytes());
+        } else {
+            // Its quotes go again.
+            let start = out.len();
+            text.write(out);
+            out.remove(start);
+            out.pop();
+        }
+    }
+    out.push(b'"');
+}

@@ -1,0 +1,59 @@
+//! Token counts and the end of a stream.
+
+use serde::Deserialize;
+
+use crate::{conversation::TokenUsage, dialect::Progress};
+
+/// `inputTokens` excludes what was read from and written to a cache.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as the wire has them")]
+pub(super) struct WireUsage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_write_input_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    pub(super) fn read(&self) -> TokenUsage {
+        let cached =
+            self.cache_read_input_tokens.unwrap_or(0).saturating_add(self.cache_write_input_tokens.unwrap_or(0));
+        TokenUsage {
+            input: self.input_tokens.map(|n| n.saturating_add(cached)),
+            cached: self.cache_read_input_tokens,
+            cache_write: self.cache_write_input_tokens,
+            output: self.output_tokens,
+            reasoning: None,
+        }
+    }
+}
+
+/// Reads a `usage` value. `None` for `null` and for anything that is no usage.
+pub(super) fn read(raw: &[u8]) -> Option<TokenUsage> {
+    serde_json::from_slice::<WireUsage>(raw).ok().map(|wire| wire.read())
+}
+
+/// The event behind the end of an answer.
+#[derive(Deserialize)]
+pub(super) struct Metadata {
+    pub usage: Option<WireUsage>,
+}
+
+/// Reads a frame. The answer ends with `messageStop`; its counts come behind it. No frame names the model.
+pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
+    let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
+    let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());
+    Progress { ends: name == b"messageStop", usage, usage_only: false, model: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cached_tokens_belong_to_the_prompt() {
+        let raw = br#"{"inputTokens":1,"outputTokens":2,"cacheReadInputTokens":3,"cacheWriteInputTokens":4}"#;
+        assert_eq!(read(raw).map(|usage| (usage.input, usage.output)), Some((Some(8), Some(2))));
+    }
+}

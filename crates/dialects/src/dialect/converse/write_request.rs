@@ -1,0 +1,123 @@
+//! Writing requests.
+
+use super::{
+    params::{PARAMS, TIERS},
+    thinking::{self, Think},
+    write_content::Blocks,
+    write_tools::{Form as AnswerForm, Plan},
+};
+use crate::{
+    conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
+    dialect::{
+        Destination, Vendor,
+        params::{self, Field, Form, Param, Writer as ParamWriter},
+    },
+    stream::{
+        TopLevel,
+        json::{ObjectWriter, write_value},
+    },
+};
+
+/// Asks for JSON where no schema says which.
+const ANSWER_IN_JSON: &str = "Answer with one JSON object and nothing else: no code fence, no explanation.";
+/// Most entries of `requestMetadata`, and the longest key and value, in bytes.
+const MAX_METADATA: usize = 16;
+const MAX_METADATA_TEXT: usize = 256;
+
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
+    dropped.add_if(ends_in_prefill(&request.messages), "prefill");
+    let plan = Plan::new(request, &turns, to, dropped);
+    let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
+    // Claude refuses stop texts of white space.
+    let server = |param: Param| {
+        let blank = param.field != Field::Stop || to.facts.vendor == Vendor::Anthropic;
+        Some(if blank { param } else { Param { form: Form::Texts(usize::MAX, false), ..param } })
+    };
+    let params = ParamWriter { table: PARAMS, request, sampling: settings.sampling, server };
+    let mut inference = Vec::new();
+    let mut config = ObjectWriter::begin(&mut inference);
+    config.maybe("maxTokens", settings.max_tokens.as_ref());
+    params.sampling(&mut config, dropped);
+    config.end();
+
+    let mut body = ObjectWriter::begin(out);
+    let mut blocks = Blocks::new(to, dropped);
+    blocks.messages(&turns, &mut body);
+    blocks.system(&system, (plan.form == AnswerForm::Instructed).then_some(ANSWER_IN_JSON), &mut body);
+    if inference != b"{}" {
+        body.key("inferenceConfig").extend_from_slice(&inference);
+    }
+    plan.write(&mut body, to, dropped);
+    // Claude's effort and format have one member in its own API: both must come from the same place here.
+    let beside_format = plan.form == AnswerForm::Native;
+    thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
+    let effort = match settings.think {
+        Think::Adaptive { effort, .. } => effort,
+        _ => None,
+    };
+    plan.write_output(&mut body, effort, to, dropped);
+    metadata(request, &mut body, dropped);
+    tier(request.service_tier.as_ref(), &mut body, dropped);
+    body.end();
+    Ok(())
+}
+
+/// Writes `requestMetadata`: the client's, and who the user is.
+fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+    let mut entries: Vec<(&str, Text<'_>)> = Vec::new();
+    let scanned = request.metadata.as_ref().map(|m: &Json<'_>| TopLevel::scan(m.get().as_bytes()));
+    if let Some(Ok(top)) = &scanned {
+        for member in top.members() {
+            let value = member.as_str().filter(|value| fits_metadata(value));
+            match value {
+                Some(value) if !member.key_escaped && !member.key.is_empty() && fits_metadata(member.key) => {
+                    entries.push((member.key, value.into()));
+                }
+                _ => dropped.add("metadata"),
+            }
+        }
+    }
+    dropped.add_if(matches!(scanned, Some(Err(_))) || entries.len() > MAX_METADATA, "metadata");
+    entries.truncate(MAX_METADATA);
+    if let Some(user) = &request.user {
+        let fits = fits_metadata(&user.decode()) && entries.len() < MAX_METADATA;
+        if fits && !entries.iter().any(|(key, _)| *key == "user") {
+            entries.push(("user", user.reborrow()));
+        } else {
+            dropped.add("user");
+        }
+    }
+    if entries.is_empty() {
+        return;
+    }
+    let mut object = body.object("requestMetadata");
+    for (key, value) in &entries {
+        write_value(object.key(key), value);
+    }
+    object.end();
+}
+
+/// The characters that Bedrock takes in metadata.
+fn fits_metadata(text: &str) -> bool {
+    text.len() <= MAX_METADATA_TEXT
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":_@$#=/+,-.".contains(&b))
+}
+
+fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+    let Some(tier) = tier else { return };
+    match params::word(TIERS, tier) {
+        None => dropped.add("service_tier"),
+        Some("") => {}
+        Some(word) => {
+            let mut object = body.object("serviceTier");
+            object.field("type", word);
+            object.end();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The endpoints of LLM APIs, and what is the same for all requests to one of them.
+
+use super::{BedrockVerb, DIALECTS, DialectId, GeminiVerb};
+
+/// An endpoint of an LLM API, as the URL or the shape of the body names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// OpenAI `POST /chat/completions`.
+    ChatCompletions,
+    /// OpenAI `POST /completions`.
+    Completions,
+    /// OpenAI `POST /responses`.
+    Responses,
+    /// OpenAI stored responses: what follows `/responses/`.
+    ResponseResource(String),
+    /// OpenAI `POST /embeddings`.
+    Embeddings,
+    /// OpenAI `POST /moderations`.
+    Moderations,
+    /// Model list, or one model. Every dialect has it; whose it is depends on the provider.
+    Models(Option<String>),
+    /// Anthropic `POST /messages`.
+    Messages,
+    /// Anthropic `POST /messages/count_tokens`.
+    CountMessageTokens,
+    /// Gemini `models/MODEL:verb`. The model is absent when only the body told the endpoint.
+    Gemini(GeminiVerb, Option<String>),
+    /// Bedrock `model/MODEL/verb`; the model is decoded.
+    Bedrock(BedrockVerb, Option<String>),
+    /// An endpoint that Tollgate does not know and a Backend lists: its path behind the route's prefix.
+    Other(String),
+}
+
+impl Endpoint {
+    /// The endpoint that `path` names by its last segments, whatever comes before them (`/v1`, `/openai/v1`,
+    /// `/openai/deployments/D`, `/v1beta`, `/v1/projects/P/locations/L/publishers/google`).
+    pub fn from_path(path: &str) -> Option<Self> {
+        DIALECTS.iter().find_map(|dialect| dialect.endpoint_from_path(path)).or_else(|| models(path))
+    }
+
+    /// The dialect that the endpoint belongs to; `None` for model lists, which every dialect has.
+    pub const fn owner(&self) -> Option<DialectId> {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Moderations => Some(DialectId::Chat),
+            Self::Responses | Self::ResponseResource(_) => Some(DialectId::Responses),
+            Self::Messages | Self::CountMessageTokens => Some(DialectId::Messages),
+            Self::Gemini(..) => Some(DialectId::Gemini),
+            Self::Bedrock(..) => Some(DialectId::Converse),
+            Self::Models(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// `gen_ai.operation.name` of the OpenTelemetry semantic conventions.
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::ChatCompletions
+            | Self::Responses
+            | Self::ResponseResource(_)
+            | Self::Messages
+            | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings | Self::Gemini(GeminiVerb::Embed | GeminiVerb::BatchEmbed | GeminiVerb::Predict, _) => {
+                "embeddings"
+            }
+            Self::Moderations => "moderation",
+            Self::Other(_) => "passthrough",
+            Self::Models(_) => "list_models",
+            Self::CountMessageTokens
+            | Self::Gemini(GeminiVerb::CountTokens, _)
+            | Self::Bedrock(BedrockVerb::CountTokens, _) => "count_tokens",
+            Self::Gemini(_, _) => "generate_content",
+            Self::Bedrock(BedrockVerb::Invoke | BedrockVerb::InvokeStream, _) => "invoke_model",
+        }
+    }
+
+    /// The dialect of a conversation, if this is the endpoint where one is held.
+    pub const fn dialect(&self) -> Option<DialectId> {
+        match self {
+            Self::ChatCompletions => Some(DialectId::Chat),
+            Self::Responses => Some(DialectId::Responses),
+            Self::Messages => Some(DialectId::Messages),
+            Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate, _) => Some(DialectId::Gemini),
+            Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => Some(DialectId::Converse),
+            _ => None,
+        }
+    }
+
+    /// Whether the endpoint generates text: what a Backend's `model` overrides. Embeddings and moderations keep the
+    /// client's model, since a chat model could not serve them.
+    pub const fn generates(&self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Responses
+                | Self::Messages
+                | Self::CountMessageTokens
+                | Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate | GeminiVerb::CountTokens, _)
+                | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream | BedrockVerb::CountTokens, _)
+        )
+    }
+
+    /// Whether the body must name a model, unless the Backend does.
+    pub const fn needs_model(&self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Messages | Self::CountMessageTokens
+        )
+    }
+
+    /// The methods the endpoint has.
+    pub const fn allows(&self, method: &http::Method) -> bool {
+        match (self, method) {
+            (Self::Models(_), m) => matches!(*m, http::Method::GET | http::Method::HEAD),
+            (Self::ResponseResource(_), m) => {
+                matches!(*m, http::Method::GET | http::Method::POST | http::Method::DELETE)
+            }
+            (Self::Other(_), _) => true,
+            (_, m) => matches!(*m, http::Method::POST),
+        }
+    }
+
+    /// `Allow` for 405 replies.
+    pub const fn allow_header(&self) -> &'static str {
+        match self {
+            Self::Models(_) => "GET, HEAD",
+            Self::ResponseResource(_) => "GET, POST, DELETE",
+            _ => "POST",
+        }
+    }
+
+    /// Whether the request has a JSON body.
+    pub const fn has_body(&self) -> bool {
+        !matches!(self, Self::Models(_) | Self::ResponseResource(_) | Self::Other(_))
+    }
+}
+
+/// `.../models` and `.../models/ID`.
+fn models(path: &str) -> Option<Endpoint> {
+    let mut segments = path.trim_matches('/').rsplit('/');
+    match (segments.next()?, segments.next()) {
+        ("models", _) => Some(Endpoint::Models(None)),
+        (id, Some("models")) if !id.is_empty() && !id.contains(':') => Some(Endpoint::Models(Some(id.to_owned()))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_endpoints_whatever_stands_before_them() {
+        let cases = [
+            ("/v1/chat/completions", Some(Endpoint::ChatCompletions)),
+            ("/chat/completions/", Some(Endpoint::ChatCompletions)),
+            ("/openai/deployments/gpt/chat/completions", Some(Endpoint::ChatCompletions)),
+            ("/v1/completions", Some(Endpoint::Completions)),
+            ("/v1/responses", Some(Endpoint::Responses)),
+            ("/v1/responses/resp_1/cancel", Some(Endpoint::ResponseResource("resp_1/cancel".into()))),
+            ("/v1/embeddings", Some(Endpoint::Embeddings)),
+            ("/v1/moderations", Some(Endpoint::Moderations)),
+            ("/v1/models", Some(Endpoint::Models(None))),
+            ("/v1/models/gpt-4o", Some(Endpoint::Models(Some("gpt-4o".into())))),
+            ("/v1/messages", Some(Endpoint::Messages)),
+            ("/v1/messages/count_tokens", Some(Endpoint::CountMessageTokens)),
+            (
+                "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+                Some(Endpoint::Gemini(GeminiVerb::StreamGenerate, Some("gemini-2.5-pro".into()))),
+            ),
+            (
+                "/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
+                Some(Endpoint::Gemini(GeminiVerb::Generate, Some("g".into()))),
+            ),
+            ("/v1beta/models/g:fly", None),
+            ("/", None),
+            ("", None),
+            ("/v1/audio/speech", None),
+            ("/gemini", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(Endpoint::from_path(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Reads `generationConfig`.
+
+use serde_json::value::RawValue;
+
+use super::{
+    names::camel,
+    params::{PARAMS, Proto},
+    schema,
+    wire::{self, Int, Many},
+};
+use crate::{
+    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text},
+    dialect::{fields, params},
+    stream::Member,
+};
+
+const PATH: &str = "generationConfig";
+
+/// Reads `generationConfig` into `request`.
+pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result<(), Invalid> {
+    let (mut mime, mut schema) = (None, None);
+    for member in wire::members(PATH, config.value)?.members() {
+        if member.is_null() {
+            continue;
+        }
+        let name = member.name();
+        let key = camel(&name);
+        if params::read::<Proto>(PARAMS, &key, member, || format!("{PATH}.{name}"), request)? {
+            continue;
+        }
+        match &*key {
+            "responseMimeType" => mime = Some(wire::value::<Text<'a>>(PATH, member)?),
+            "responseSchema" => {
+                let raw: &'a RawValue = wire::value(PATH, member)?;
+                schema = Some(schema::read("generationConfig.responseSchema", raw)?);
+            }
+            "responseJsonSchema" => {
+                let json: Json<'a> = wire::value(PATH, member)?;
+                if !json.is_object() {
+                    return Err(Invalid::new(format!("{PATH}.{name}"), "must be an object"));
+                }
+                schema = Some(json);
+            }
+            "thinkingConfig" => request.reasoning = Some(thinking(member, request)?),
+            "responseModalities" => {
+                let modalities: Many<Text<'a>> = Many(wire::value(PATH, member)?);
+                let only_text = modalities.0.iter().all(|word| word.decode().eq_ignore_ascii_case("text"));
+                request.dropped.add_if(!only_text, "responseModalities");
+            }
+            _ => fields::record_unread(member, &mut request.dropped),
+        }
+    }
+    request.format = format(mime.as_ref(), schema, request);
+    Ok(())
+}
+
+/// JSON by its media type; a schema without one means JSON too. One of an enum has no counterpart elsewhere.
+fn format<'a>(mime: Option<&Text<'a>>, schema: Option<Json<'a>>, request: &mut Request<'a>) -> Option<Format<'a>> {
+    let mime = mime.map(|mime| mime.decode().to_ascii_lowercase()).unwrap_or_default();
+    match (mime.as_str(), schema) {
+        ("" | "application/json", Some(schema)) => {
+            Some(Format::Schema { name: None, description: None, schema, strict: None })
+        }
+        ("application/json", None) => Some(Format::Json),
+        ("" | "text/plain", None) => None,
+        (_, schema) => {
+            request.dropped.add("responseMimeType");
+            request.dropped.add_if(schema.is_some(), "responseSchema");
+            None
+        }
+    }
+}
+
+/// Thoughts are not shown unless the client asks.
+fn thinking<'a>(member: &Member<'a>, request: &mut Request<'a>) -> Result<Reasoning, Invalid> {
+    const PATH: &str = "generationConfig.thinkingConfig";
+    let mut reasoning = Reasoning { visible: Some(false), ..Reasoning::default() };
+    for member in wire::members(PATH, member.value)?.members() {
+        if member.is_null() {
+            continue;
+        }
+        let name = member.name();
+        match &*camel(&name) {
+            "includeThoughts" => reasoning.visible = Some(wire::value(PATH, member)?),
+            // -1 is as much as the model likes.
+            "thinkingBudget" => reasoning.budget = wire::value::<Int>(PATH, member)?.count(),
+            "thinkingLevel" => {
+                let level: Text<'a> = wire::value(PATH, member)?;
+                reasoning.effort = Effort::parse(&level.decode().to_ascii_lowercase());
+            }
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
+    Ok(reasoning)
+}

@@ -1,0 +1,161 @@
+//! Gemini `generateContent` as a conversation, as Google AI Studio and Vertex AI speak it.
+//!
+//! Keys are read in camelCase and in `snake_case`, as proto3's JSON mapping has it; only camelCase is written.
+
+mod citations;
+mod config;
+mod content;
+pub mod endpoint;
+mod error;
+mod names;
+mod params;
+mod reply;
+mod request;
+mod schema;
+mod signature;
+mod stream;
+pub mod text;
+mod tools;
+
+mod usage;
+mod wire;
+mod write_content;
+mod write_reply;
+mod write_request;
+mod write_stream;
+mod write_tools;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
+    ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields,
+};
+use crate::{
+    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
+    stream::TopLevel,
+};
+
+/// Gemini `generateContent`.
+pub struct Gemini;
+
+impl Dialect for Gemini {
+    fn id(&self) -> DialectId {
+        DialectId::Gemini
+    }
+
+    fn name(&self) -> &'static str {
+        "Gemini generateContent"
+    }
+
+    fn api(&self) -> &'static str {
+        "Gemini"
+    }
+
+    fn endpoint_from_path(&self, path: &str) -> Option<Endpoint> {
+        endpoint::from_path(path)
+    }
+
+    fn endpoint_from_body(&self, _request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
+        endpoint::from_body(body)
+    }
+
+    fn claims_client(&self, request: &RequestHead<'_>) -> Option<Claim> {
+        endpoint::claims_client(request)
+    }
+
+    fn classify(
+        &self,
+        request: &RequestHead<'_>,
+        endpoint: Endpoint,
+        by_path: bool,
+        body: Option<&TopLevel<'_>>,
+    ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
+        let Endpoint::Gemini(verb, model) = endpoint else { return classify::by_body(endpoint, body) };
+        let (verb, stream) = endpoint::framing(request, verb, by_path);
+        Ok((Endpoint::Gemini(verb, model.clone()), model, stream))
+    }
+
+    fn header_prefixes(&self) -> &'static [&'static str] {
+        &["x-goog-"]
+    }
+
+    fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode) {
+        let verb = if stream { GeminiVerb::StreamGenerate } else { GeminiVerb::Generate };
+        (Endpoint::Gemini(verb, Some(model.to_owned())), StreamMode::Sse)
+    }
+
+    fn messages_field(&self) -> &'static str {
+        "contents"
+    }
+
+    fn wants_object_schemas(&self) -> bool {
+        false
+    }
+
+    fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
+        request::read(body)
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Unsupported,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
+        write_request::write(request, to, dropped, out)
+    }
+
+    fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
+        reply::read(body)
+    }
+
+    fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
+        fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
+            fields::find_type_error::<reply::Wire<'_>>(json)
+        })?
+        .mended()
+    }
+
+    fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
+        write_reply::write(reply, head, out);
+    }
+
+    fn read_events(&self) -> Box<dyn ReadEvents> {
+        Box::new(stream::Reader::default())
+    }
+
+    fn write_events(&self, head: ReplyHead) -> Box<dyn WriteEvents> {
+        Box::new(write_stream::Writer::new(head))
+    }
+
+    fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a> {
+        error::read(status, body)
+    }
+
+    fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
+        error::write(failure, out)
+    }
+
+    fn write_error_event(&self, failure: &Failure<'_>, mode: StreamMode, elements: u64, out: &mut Vec<u8>) {
+        error::write_event(failure, mode, elements, out);
+    }
+
+    fn reply_keys(&self) -> &'static [&'static str] {
+        &["usageMetadata", "modelVersion"]
+    }
+
+    fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
+        usage::read(raw)
+    }
+
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
+    }
+
+    fn reply_gaps(&self) -> &'static [ReplyGap] {
+        use ReplyGap::{CacheWriteCount, OpaqueArguments, Quote, StopSequence};
+        &[OpaqueArguments, StopSequence, Quote, CacheWriteCount]
+    }
+}

@@ -1,0 +1,131 @@
+//! Writes a request.
+
+use super::{params::PARAMS, schema, write_content, write_tools};
+use crate::{
+    conversation::{Effort, Format, Invalid, Reasoning, Request, TurnRules, Unsupported, ends_in_prefill, turns},
+    dialect::{
+        Destination, ModelFacts, Thinking,
+        params::{Anything, Writer as ParamWriter},
+    },
+    stream::json::ObjectWriter,
+};
+
+/// Appends a request for `to`.
+///
+/// # Errors
+/// When there is nothing to answer, or a schema can't be read.
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
+    dropped.add_if(ends_in_prefill(&request.messages), "prefill");
+    let mut top = ObjectWriter::begin(out);
+    write_content::write_system(&system, &mut top, dropped);
+    write_content::write(&turns, to, &mut top, dropped);
+    write_tools::write(request, to, &mut top, dropped)?;
+    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some as Anything };
+    write_config(&params, to.facts, &mut top, dropped)?;
+    params.account(&mut top, dropped);
+    top.end();
+    Ok(())
+}
+
+fn write_config(
+    params: &ParamWriter<'_, '_, Anything>,
+    facts: ModelFacts,
+    top: &mut ObjectWriter<'_>,
+    dropped: &mut Unsupported,
+) -> Result<(), Invalid> {
+    let mut members = Vec::new();
+    let mut config = ObjectWriter::begin(&mut members);
+    params.sampling(&mut config, dropped);
+    let request = params.request;
+    match &request.format {
+        None => {}
+        Some(Format::Json) => config.field("responseMimeType", "application/json"),
+        Some(Format::Schema { schema, .. }) => {
+            config.field("responseMimeType", "application/json");
+            if facts.json_schema {
+                config.raw("responseJsonSchema", schema.get());
+            } else {
+                let (text, lost) = schema::write("response_format", schema)?;
+                dropped.add_if(lost, "schema keywords");
+                config.raw("responseSchema", &text);
+            }
+        }
+    }
+    if let Some(reasoning) = &request.reasoning {
+        write_thinking(reasoning, facts, &mut config, dropped);
+    }
+    config.end();
+    if members != b"{}" {
+        top.key("generationConfig").extend_from_slice(&members);
+    }
+    Ok(())
+}
+
+fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+    let visible = !reasoning.is_off() && reasoning.visible != Some(false);
+    match facts.thinking {
+        Thinking::Budget { min, max, off } => {
+            let (budget, exact) = budget(reasoning, min, max, off);
+            dropped.add_if(!exact, "reasoning");
+            let mut thinking = config.object("thinkingConfig");
+            thinking.field("includeThoughts", &visible);
+            match budget {
+                Some(tokens) => thinking.field("thinkingBudget", &tokens),
+                None => thinking.field("thinkingBudget", &-1),
+            }
+            thinking.end();
+        }
+        Thinking::Level => {
+            let effort = reasoning.effort_or_budget();
+            // These models can't be kept from thinking.
+            dropped.add_if(reasoning.is_off(), "reasoning");
+            let mut thinking = config.object("thinkingConfig");
+            thinking.field("includeThoughts", &visible);
+            thinking.maybe("thinkingLevel", effort.map(|effort| level(effort, facts)));
+            thinking.end();
+        }
+        Thinking::Never | Thinking::Effort | Thinking::Adaptive { .. } | Thinking::Nova => {
+            dropped.add_if(!reasoning.is_off(), "reasoning");
+        }
+    }
+}
+
+/// A budget in tokens, `None` for as many as the model likes; and whether it is what was asked for.
+fn budget(reasoning: &Reasoning, min: u64, max: u64, off: bool) -> (Option<u64>, bool) {
+    if reasoning.is_off() {
+        return if off { (Some(0), true) } else { (Some(min), false) };
+    }
+    match (reasoning.effort, reasoning.budget) {
+        (_, Some(tokens)) if tokens > 0 => {
+            let kept = tokens.clamp(min, max);
+            (Some(kept), kept == tokens)
+        }
+        (Some(effort), _) => {
+            let tokens = match effort {
+                Effort::None => 0,
+                Effort::Minimal => 512,
+                Effort::Low => 1024,
+                Effort::Medium => 8192,
+                Effort::High => 24_576,
+                Effort::XHigh | Effort::Max => max,
+            };
+            (Some(tokens.clamp(min, max)), true)
+        }
+        (None, _) => (None, true),
+    }
+}
+
+fn level(effort: Effort, facts: ModelFacts) -> &'static str {
+    match effort {
+        Effort::None | Effort::Minimal if facts.minimal => "MINIMAL",
+        Effort::None | Effort::Minimal | Effort::Low => "LOW",
+        Effort::Medium => "MEDIUM",
+        Effort::High | Effort::XHigh | Effort::Max => "HIGH",
+    }
+}

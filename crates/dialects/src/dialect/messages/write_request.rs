@@ -1,0 +1,95 @@
+//! Writes requests.
+
+use super::{
+    params::PARAMS,
+    thinking::Thought,
+    write_content::Encoder,
+    write_tools::{Tools, write_format},
+};
+use crate::{
+    conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
+    dialect::{
+        Destination, SamplingFacts, Server,
+        params::{Field, Param, Writer as ParamWriter},
+    },
+    stream::json::ObjectWriter,
+};
+
+/// The API's version on Vertex AI, in the body.
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
+/// Asks for JSON where no mode of the API does.
+const JSON_ONLY: &str =
+    "Answer with a single valid JSON object and nothing else: no words around it and no code fence.";
+/// Longest `metadata.user_id`, in bytes.
+const MAX_USER: usize = 256;
+
+/// Writes a request.
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let tools = Tools::plan(request, to);
+    let by_tool = matches!(request.format, Some(Format::Schema { .. })) && !to.facts.structured;
+    dropped.add_if(by_tool && !tools.answer(), "response_format");
+    // It may give the answer instead.
+    dropped.add_if(tools.may_answer(), "tool_choice");
+    let thought = Thought::plan(request, to, tools.is_forced(), dropped);
+    // Neither thinking nor a schema goes with an answer that has begun.
+    let prefill = to.facts.prefill && !thought.is_on() && request.format.is_none();
+    let (system, turns) = turns(&request.messages, TurnRules { prefill })?;
+    dropped.add_if(!prefill && ends_in_prefill(&request.messages), "prefill");
+    let structured = request.format.as_ref().filter(|f| to.facts.structured && matches!(f, Format::Schema { .. }));
+    let mut top = ObjectWriter::begin(out);
+    if to.server == Server::VertexClaude {
+        top.field("anthropic_version", VERTEX_VERSION);
+    } else {
+        top.field("model", to.model);
+    }
+    top.field("max_tokens", &thought.limit(request.max_tokens, to));
+    let mut encoder = Encoder::new(to.server, dropped);
+    // Before the turns, so that marks of the cache are counted in the API's order.
+    tools.write(to, &mut encoder, &mut top)?;
+    encoder.system(&system, (request.format == Some(Format::Json)).then_some(JSON_ONLY), &mut top);
+    encoder.messages(&turns, &mut top)?;
+    thought.write(request.reasoning.and_then(|reasoning| reasoning.visible), &mut top);
+    let effort = thought.effort(to);
+    if effort.is_some() || structured.is_some() {
+        let mut config = top.object("output_config");
+        config.maybe("effort", effort);
+        write_format(structured, dropped, &mut config)?;
+        config.end();
+    }
+    // Thinking has its own temperature.
+    let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
+    let tiers = to.server == Server::Anthropic;
+    let server = |param: Param| Some(param).filter(|param| tiers || param.field != Field::ServiceTier);
+    let params = ParamWriter { table: PARAMS, request, sampling, server };
+    params.sampling(&mut top, dropped);
+    user(request, dropped, &mut top);
+    params.account(&mut top, dropped);
+    if request.stream {
+        top.field("stream", &true);
+    }
+    top.end();
+    Ok(())
+}
+
+/// Writes who asks.
+fn user(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
+    let Some(user) = &request.user else { return };
+    if !is_opaque(user) {
+        return dropped.add("user");
+    }
+    let mut metadata = top.object("metadata");
+    metadata.field("user_id", user);
+    metadata.end();
+}
+
+/// Whether the API takes this for a user's id: it refuses mail addresses, telephone numbers and long texts.
+fn is_opaque(user: &Text<'_>) -> bool {
+    let user = user.decode();
+    let telephone = user.len() >= 7 && user.bytes().all(|b| b.is_ascii_digit() || b" ()+-".contains(&b));
+    !user.trim().is_empty() && user.len() <= MAX_USER && !user.contains('@') && !telephone
+}

@@ -1,0 +1,202 @@
+//! Writes tools and the choice among them.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use super::{JSON_TOOL, schema, write_content::Encoder};
+use crate::{
+    conversation::{Content, Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
+    dialect::Destination,
+    stream::json::{ArrayWriter, ObjectWriter},
+};
+
+/// What the tool of a structured answer is for, in the model's eyes.
+const JSON_TOOL_USE: &str = "Give your final answer by calling this tool. Its arguments are the answer.";
+/// What stands for a tool that the client no longer offers.
+const GONE: &str = "No longer available.";
+
+/// Which tools a request offers.
+pub(super) struct Tools<'r, 'a> {
+    offered: Vec<&'r Tool<'a>>,
+    /// Tools that only the history knows: they must be declared, and can't be called.
+    gone: Vec<Cow<'r, str>>,
+    /// The schema of an answer that is given by calling [`JSON_TOOL`].
+    json: Option<&'r Json<'a>>,
+    choice: Choice<'r, 'a>,
+    single: bool,
+    /// Whether the client wants one of its tools to be called.
+    required: bool,
+}
+
+/// What `tool_choice` says.
+#[derive(Clone, Copy, PartialEq)]
+enum Choice<'r, 'a> {
+    Auto,
+    Any,
+    None,
+    Named(&'r Text<'a>),
+    Json,
+}
+
+impl<'r, 'a> Tools<'r, 'a> {
+    /// The tools that `request` offers to the model.
+    pub fn plan(request: &'r Request<'a>, to: &Destination<'_>) -> Self {
+        let mut offered: Vec<&Tool<'_>> = request.tools.iter().collect();
+        let mut choice = match &request.tool_choice {
+            None | Some(ToolChoice::Auto) => Choice::Auto,
+            Some(ToolChoice::None) => Choice::None,
+            Some(ToolChoice::Required) => Choice::Any,
+            Some(ToolChoice::Named(name)) => Choice::Named(name),
+            Some(ToolChoice::Allowed { names, required }) => {
+                let names: HashSet<_> = names.iter().map(Text::decode).collect();
+                offered.retain(|tool| names.contains(&tool.name.decode()));
+                if *required { Choice::Any } else { Choice::Auto }
+            }
+        };
+        let json = match &request.format {
+            // A client that names the tool to be called has no use for an answer in this turn.
+            Some(Format::Schema { schema, .. })
+                if !to.facts.structured && (offered.is_empty() || !matches!(choice, Choice::Named(_))) =>
+            {
+                Some(schema)
+            }
+            _ => None,
+        };
+        let required = choice == Choice::Any && !offered.is_empty();
+        if json.is_some() {
+            choice = if offered.is_empty() || choice == Choice::None { Choice::Json } else { Choice::Any };
+        }
+        let gone = if offered.is_empty() && json.is_none() { called(request) } else { Vec::new() };
+        if offered.is_empty() && json.is_none() {
+            choice = Choice::None;
+        }
+        let single = request.parallel_tool_calls == Some(false) || choice == Choice::Json;
+        Self { offered, gone, json, choice, single, required }
+    }
+
+    /// Whether the answer is given by calling [`JSON_TOOL`].
+    pub fn answer(&self) -> bool {
+        self.json.is_some()
+    }
+
+    /// Whether the model must call a tool.
+    pub fn is_forced(&self) -> bool {
+        matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)
+    }
+
+    /// Whether the client wants a tool of its own to be called, and the model may answer all the same, since answering is
+    /// a call, too.
+    pub fn may_answer(&self) -> bool {
+        self.json.is_some() && self.required
+    }
+
+    /// Writes `tools` and `tool_choice`.
+    pub fn write(
+        &self,
+        to: &Destination<'_>,
+        encoder: &mut Encoder<'_>,
+        top: &mut ObjectWriter<'_>,
+    ) -> Result<(), Invalid> {
+        if self.offered.is_empty() && self.gone.is_empty() && self.json.is_none() {
+            return Ok(());
+        }
+        let mut list = top.array("tools");
+        for tool in &self.offered {
+            write_tool(tool, to, encoder, &mut list)?;
+        }
+        for name in &self.gone {
+            let mut object = list.object();
+            object.field("name", name);
+            object.field("description", GONE);
+            schema::write_tool(None, encoder.dropped, object.key("input_schema"));
+            object.end();
+        }
+        if let Some(schema) = self.json {
+            let mut object = list.object();
+            object.field("name", JSON_TOOL);
+            object.field("description", JSON_TOOL_USE);
+            schema::write_tool(Some(schema), encoder.dropped, object.key("input_schema"));
+            object.end();
+        }
+        list.end();
+        self.write_choice(top);
+        Ok(())
+    }
+
+    fn write_choice(&self, top: &mut ObjectWriter<'_>) {
+        if self.choice == Choice::Auto && !self.single {
+            return;
+        }
+        let mut object = top.object("tool_choice");
+        match self.choice {
+            Choice::Auto => object.field("type", "auto"),
+            Choice::Any => object.field("type", "any"),
+            Choice::None => object.field("type", "none"),
+            Choice::Named(name) => {
+                object.field("type", "tool");
+                object.field("name", name);
+            }
+            Choice::Json => {
+                object.field("type", "tool");
+                object.field("name", JSON_TOOL);
+            }
+        }
+        if self.single && self.choice != Choice::None {
+            object.field("disable_parallel_tool_use", &true);
+        }
+        object.end();
+    }
+}
+
+/// Names of the tools that the history calls, each once.
+fn called<'r>(request: &'r Request<'_>) -> Vec<Cow<'r, str>> {
+    let (mut seen, mut names) = (HashSet::new(), Vec::new());
+    for part in request.messages.iter().flat_map(|message| &message.parts) {
+        if let Content::Call(call) = &part.content
+            && seen.insert(call.name.decode())
+        {
+            names.push(call.name.decode());
+        }
+    }
+    names
+}
+
+fn write_tool(
+    tool: &Tool<'_>,
+    to: &Destination<'_>,
+    encoder: &mut Encoder<'_>,
+    list: &mut ArrayWriter<'_>,
+) -> Result<(), Invalid> {
+    let constrained = tool
+        .schema
+        .as_ref()
+        .filter(|schema| tool.strict == Some(true) && to.facts.structured && schema::has_plain_root(schema));
+    encoder.dropped.add_if(tool.strict == Some(true) && constrained.is_none(), "strict");
+    let mut object = list.object();
+    object.field("name", &tool.name);
+    // An empty description is refused.
+    object.maybe("description", tool.description.as_ref().filter(|text| !text.is_blank()));
+    if let Some(schema) = constrained {
+        schema::write_constrained(schema.get(), encoder.dropped, object.key("input_schema"))
+            .map_err(|invalid| Invalid::new("tools", invalid.message))?;
+        object.field("strict", &true);
+    } else {
+        schema::write_tool(tool.schema.as_ref(), encoder.dropped, object.key("input_schema"));
+    }
+    encoder.mark(tool.cache.as_ref(), &mut object);
+    object.end();
+    Ok(())
+}
+
+/// Writes the format of an answer that the model gives by itself.
+pub(super) fn write_format(
+    format: Option<&Format<'_>>,
+    dropped: &mut Unsupported,
+    config: &mut ObjectWriter<'_>,
+) -> Result<(), Invalid> {
+    let Some(Format::Schema { schema, .. }) = format else { return Ok(()) };
+    let mut object = config.object("format");
+    object.field("type", "json_schema");
+    schema::write_constrained(schema.get(), dropped, object.key("schema"))?;
+    object.end();
+    Ok(())
+}

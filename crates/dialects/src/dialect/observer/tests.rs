@@ -1,0 +1,139 @@
+use super::*;
+
+fn observer(dialect: DialectId, content_type: &str, hide_usage: bool) -> ReplyObserver {
+    ReplyObserver::new(ReplyForm { dialect, content_type: content_type.as_bytes(), encoded: false, hide_usage })
+}
+
+const CHAT: &str = "data: {\"model\":\"gpt-x\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n\
+    data: {\"model\":\"gpt-x\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n\
+    data: {\"model\":\"gpt-x\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n\
+    data: [DONE]\n\n";
+
+const MESSAGES: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"claude-x\",\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":5,\"output_tokens\":1}}}\n\n\
+    event: ping\ndata: {\"type\":\"ping\"}\n\n\
+    event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":20}}\n\n\
+    event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+const GEMINI: &str = "data: {\"candidates\":[{}],\"usageMetadata\":{\"promptTokenCount\":8},\"modelVersion\":\"g\"}\r\n\r\n\
+    data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":8,\"candidatesTokenCount\":9},\"modelVersion\":\"g\"}\r\n\r\n";
+
+/// Feeds `text` in pieces of `step` bytes; gives what was forwarded.
+fn feed(observer: &mut ReplyObserver, text: &str, step: usize) -> String {
+    let mut out = Vec::new();
+    for piece in text.as_bytes().chunks(step) {
+        out.extend(observer.frame(Bytes::copy_from_slice(piece)).iter().flat_map(|b| b.to_vec()));
+    }
+    out.extend(observer.finish().iter().flat_map(|b| b.to_vec()));
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn streams_are_counted_at_every_split() {
+    let cases = [
+        (DialectId::Chat, CHAT, Some(3), Some(4), "gpt-x"),
+        (DialectId::Messages, MESSAGES, Some(15), Some(20), "claude-x"),
+        (DialectId::Gemini, GEMINI, Some(8), Some(9), "g"),
+    ];
+    for (dialect, text, prompt, completion, model) in cases {
+        for step in [1, 2, 7, 64, text.len()] {
+            let mut observer = observer(dialect, "text/event-stream; charset=utf-8", false);
+            assert_eq!(feed(&mut observer, text, step), text, "{dialect:?}/{step}: forwarded as it came");
+            assert_eq!(
+                Totals { text: None, ..observer.totals() },
+                Totals { usage: Usage { prompt, completion }, model: Some(model.into()), ..Totals::default() },
+                "{dialect:?}/{step}"
+            );
+            assert!(observer.may_end(StreamMode::Sse), "{dialect:?}/{step}");
+        }
+    }
+}
+
+#[test]
+fn a_usage_chunk_nobody_asked_for_is_dropped_and_still_counted() {
+    let usage_chunk = CHAT.split_inclusive("\n\n").nth(2).unwrap();
+    for step in [1, 5, CHAT.len()] {
+        let mut observer = observer(DialectId::Chat, "text/event-stream", true);
+        assert_eq!(feed(&mut observer, CHAT, step), CHAT.replace(usage_chunk, ""));
+        assert_eq!(observer.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
+        assert!(observer.may_end(StreamMode::Sse));
+    }
+}
+
+#[test]
+fn a_stream_without_its_end_was_cut() {
+    for (dialect, text) in [(DialectId::Chat, CHAT), (DialectId::Messages, MESSAGES), (DialectId::Gemini, GEMINI)] {
+        let first = text.split_inclusive("\n\n").next().unwrap();
+        let first = if dialect == DialectId::Gemini { text.split_inclusive("\r\n\r\n").next().unwrap() } else { first };
+        let mut observer = observer(dialect, "text/event-stream", false);
+        feed(&mut observer, first, first.len());
+        assert!(!observer.may_end(StreamMode::Sse), "{dialect:?}");
+    }
+}
+
+#[test]
+fn shapes_nobody_knows_may_end_anywhere() {
+    for text in ["data: hello\n\n", "garbage", "data: [1,2\n\n", "data: {\"shape\":1}\n\n"] {
+        let mut observer = observer(DialectId::Chat, "text/event-stream", false);
+        assert_eq!(feed(&mut observer, text, 3), text);
+        assert!(observer.may_end(StreamMode::Sse), "{text:?}");
+        assert_eq!(Totals { text: None, ..observer.totals() }, Totals::default());
+    }
+}
+
+#[test]
+fn buffered_replies_are_counted_without_being_kept() {
+    let text = r#"{"model":"gpt-x","choices":[{"usage":{"prompt_tokens":99}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    for step in [1, 10, text.len()] {
+        let mut observer = observer(DialectId::Chat, "application/json", false);
+        assert_eq!(feed(&mut observer, text, step), text);
+        assert_eq!(
+            observer.totals(),
+            Totals {
+                usage: Usage { prompt: Some(3), completion: Some(4) },
+                model: Some("gpt-x".into()),
+                ..Totals::default()
+            }
+        );
+    }
+}
+
+#[test]
+fn json_array_streams_end_with_their_bracket() {
+    let text = r#"[{"usageMetadata":{"promptTokenCount":1},"modelVersion":"g"},{"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}]"#;
+    let mut whole = observer(DialectId::Gemini, "application/json", false);
+    feed(&mut whole, text, 4);
+    assert!(whole.may_end(StreamMode::JsonArray));
+    assert_eq!(whole.totals().usage, Usage { prompt: Some(1), completion: Some(2) });
+    let mut cut = observer(DialectId::Gemini, "application/json", false);
+    feed(&mut cut, &text[..text.len() - 1], 4);
+    assert!(!cut.may_end(StreamMode::JsonArray));
+    assert_eq!(cut.elements(), 2);
+}
+
+#[test]
+fn a_stream_that_never_begins_or_breaks_in_its_first_event_was_cut() {
+    for text in ["", "data: {\"choices\":[{\"del", "data: {\"id\":1}"] {
+        let mut observer = observer(DialectId::Chat, "text/event-stream", false);
+        feed(&mut observer, text, 5);
+        assert_eq!(observer.may_end(StreamMode::Sse), text.ends_with('}'), "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_full_of_the_word_usage_costs_no_more_than_its_length() {
+    let text = format!(
+        r#"{{"choices":[{{"delta":{{"content":"{}"}},"finish_reason":null}}]}}"#,
+        r#"\"usage "#.repeat(1_000_000)
+    );
+    // Quadratic, this would take hours.
+    assert!(!has_usage(text.as_bytes()));
+}
+
+#[test]
+fn null_usage_is_no_usage() {
+    assert!(!has_usage(br#"{"usage":null}"#));
+    assert!(!has_usage(br#"{"usage" : null,"x":"y"}"#));
+    assert!(has_usage(br#"{"usage":null,"response":{"usage":{}}}"#));
+    assert!(has_usage(br#"{"usageMetadata":{}}"#));
+    assert!(!has_usage(br#"{"content":"a"}"#));
+}

@@ -1,0 +1,200 @@
+//! A request for a provider.
+
+use super::{HOME, params::PARAMS, write_content};
+use crate::{
+    conversation::{
+        Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
+        ends_in_prefill, safe_id,
+    },
+    dialect::{Destination, SamplingFacts, Server, Thinking, params::Writer as ParamWriter},
+    stream::json::ObjectWriter,
+};
+
+/// Longest id of an end user, and longest name of a schema.
+const MAX_NAME: usize = 64;
+/// Appends a request.
+pub(super) fn write(
+    request: &Request<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    let mut top = ObjectWriter::begin(out);
+    top.field("model", to.model);
+    let (instructions, messages) = instructions(&request.messages);
+    top.maybe("instructions", instructions);
+    let mut input = top.array("input");
+    write_content::write(messages, to, dropped, &mut input);
+    dropped.add_if(ends_in_prefill(messages), "prefill");
+    if input.is_empty() {
+        return Err(Invalid::new("messages", "there is no message with anything in it"));
+    }
+    input.end();
+    // What is not in the request is nobody's to keep: the client holds the conversation.
+    top.field("store", &false);
+    if request.stream {
+        top.field("stream", &true);
+    }
+    tools(request, dropped, &mut top);
+    if let Some(format) = &request.format {
+        write_format(format, &mut top);
+    }
+    let thinks = reasoning(request.reasoning, to, dropped, &mut top);
+    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some };
+    if to.facts.sampling == SamplingFacts::None {
+        // Unlike elsewhere the default is reported, too: OpenAI refuses it by its name.
+        dropped.add_if(request.sampling.temperature.is_some(), "temperature");
+        dropped.add_if(request.sampling.top_p.is_some(), "top_p");
+    }
+    params.sampling(&mut top, dropped);
+    include(request, to, thinks, &mut top);
+    if let Some(user) = &request.user {
+        let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
+        top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));
+    }
+    params.account(&mut top, dropped);
+    top.end();
+    Ok(())
+}
+
+/// A first message of instructions, if something else follows it. Later ones keep their place in the conversation.
+fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &'r [Message<'a>]) {
+    if let [first, rest @ ..] = messages
+        && first.role == Role::System
+        && let [part] = first.parts.as_slice()
+        && part.cache.is_none()
+        && let Content::Text { text, .. } = &part.content
+        && !rest.is_empty()
+    {
+        return (Some(text), rest);
+    }
+    (None, messages)
+}
+
+fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
+    if request.tools.is_empty() {
+        let asked = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
+        dropped.add_if(asked, "tool_choice");
+        return;
+    }
+    let mut tools = top.array("tools");
+    for tool in &request.tools {
+        dropped.add_if(tool.cache.is_some(), "cache_control");
+        write_tool(tool, tools.object());
+    }
+    tools.end();
+    if let Some(choice) = &request.tool_choice {
+        write_choice(choice, top);
+    }
+    top.maybe("parallel_tool_calls", request.parallel_tool_calls.as_ref());
+}
+
+fn write_tool(tool: &Tool<'_>, mut object: ObjectWriter<'_>) {
+    object.field("type", "function");
+    object.field("name", &tool.name);
+    object.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
+    match &tool.schema {
+        Some(schema) => object.field("parameters", schema),
+        None => object.raw("parameters", r#"{"type":"object","properties":{}}"#),
+    }
+    // Without a word Responses takes every tool as strict, which no other API does.
+    object.field("strict", &tool.strict.unwrap_or(false));
+    object.end();
+}
+
+fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
+    match choice {
+        ToolChoice::Auto => top.field("tool_choice", "auto"),
+        ToolChoice::None => top.field("tool_choice", "none"),
+        ToolChoice::Required => top.field("tool_choice", "required"),
+        ToolChoice::Named(name) => {
+            let mut object = top.object("tool_choice");
+            object.field("type", "function");
+            object.field("name", name);
+            object.end();
+        }
+        ToolChoice::Allowed { names, required } => {
+            let mut object = top.object("tool_choice");
+            object.field("type", "allowed_tools");
+            object.field("mode", if *required { "required" } else { "auto" });
+            let mut tools = object.array("tools");
+            for name in names {
+                let mut tool = tools.object();
+                tool.field("type", "function");
+                tool.field("name", name);
+                tool.end();
+            }
+            tools.end();
+            object.end();
+        }
+    }
+}
+
+fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
+    let mut text = top.object("text");
+    let mut object = text.object("format");
+    match format {
+        Format::Json => object.field("type", "json_object"),
+        Format::Schema { name, description, schema, strict } => {
+            object.field("type", "json_schema");
+            let name = name.as_ref().map_or("response".into(), Text::decode);
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            object.field("name", &*safe_id(&name, MAX_NAME, fits));
+            object.maybe("description", description.as_ref());
+            object.field("schema", schema);
+            object.maybe("strict", strict.as_ref());
+        }
+    }
+    object.end();
+    text.end();
+}
+
+/// Writes how the model thinks, and says whether it does.
+fn reasoning(
+    asked: Option<Reasoning>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    top: &mut ObjectWriter<'_>,
+) -> bool {
+    if to.facts.thinking != Thinking::Effort {
+        dropped.add_if(asked.is_some_and(|asked| !asked.is_off()), "reasoning");
+        return false;
+    }
+    // These models think unless they are told not to.
+    let Some(asked) = asked else { return true };
+    let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort_or_budget() };
+    let effort = wanted.map(|effort| to.facts.nearest_effort(effort));
+    dropped.add_if(effort != wanted, "reasoning");
+    let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
+    if effort.is_some() || summary.is_some() {
+        let mut object = top.object("reasoning");
+        object.maybe("effort", effort.map(Effort::as_str));
+        object.maybe("summary", summary);
+        object.end();
+    }
+    !asked.is_off()
+}
+
+/// Asks for what the reply would not hold otherwise.
+fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut ObjectWriter<'_>) {
+    let logprobs = request.sampling.logprobs == Some(true) && to.facts.sampling != SamplingFacts::None;
+    let signed = || {
+        request.messages.iter().flat_map(|message| &message.parts).any(|part| match &part.content {
+            Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
+                signature.maker == HOME
+            }
+            _ => false,
+        })
+    };
+    let encrypted = thinks || signed();
+    if encrypted || logprobs {
+        let mut include = top.array("include");
+        if encrypted {
+            include.push("reasoning.encrypted_content");
+        }
+        if logprobs {
+            include.push("message.output_text.logprobs");
+        }
+        include.end();
+    }
+}
