@@ -50,7 +50,8 @@ impl From<WireUsage> for TokenUsage {
 
 /// Reads a `usage` value; `None` where it states nothing. One count that is no number does not make the others wrong.
 pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
-    if raw == "null" {
+    // A list would be read by position.
+    if !raw.trim_start().starts_with('{') {
         return None;
     }
     let parse = |json: &str| serde_json::from_str::<Option<WireUsage>>(json).ok();
@@ -99,6 +100,7 @@ mod tests {
         assert_eq!(counts(r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"new":{}}"#), expected);
         assert_eq!(counts(r#"{"input_tokens":3,"output_tokens":4}"#), expected);
         assert_eq!(counts("null"), None);
+        assert_eq!(counts("[1,2]"), None);
         assert_eq!(counts(r#"{"prompt_tokens":"3"}"#), None);
     }
 
