@@ -1,8 +1,8 @@
 //! Which target a request goes to next, and what became of every attempt.
 //!
 //! All state of selection is here: whose turn it is, and per target what is under way and how attempts ended. It
-//! outlives snapshots: compile takes handles from the [`Balance`] by name, so that a change of some other object neither
-//! starts round robin and weights anew nor forgets how a target has done.
+//! outlives snapshots. Compile takes handles from the [`Balance`] by name, so that a change of some other object
+//! neither starts round robin and weights anew nor forgets how a target has done.
 
 mod attempt;
 mod turns;
