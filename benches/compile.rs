@@ -1,4 +1,5 @@
-//! What a change of configuration costs: `cargo bench --profile dist --bench compile`. Prints figures, asserts no times.
+//! What a change of configuration costs: `cargo bench --profile dist --bench compile`. Prints figures, asserts no
+//! times.
 //!
 //! * Compile of 5,000 HTTPRoutes over 500 Backends, 20 times: what every change pays, in a thread that serves nothing.
 //! * From the write of a file to the first request served by it, 20 times, in the real program with 2,000 routes, while

@@ -5,10 +5,11 @@
 //!                         ├─> Objects ─> compile (pure, no IO) ─────┤
 //! files ─── source::file ─┘                                         └─ Snapshot ─> ArcSwap
 //!                                                                                   │ one load per request
-//! client ─> proxy: accept ─> route ─> understand ─> policies ─> choose ─> encode ─> send ─> relay + count ─> client
+//! client ─> proxy: accept ─> route ─> classify ─> request policies ─> select ─> encode ─> send ─┐
+//! client <─ proxy: record <─ finish <─ relay <─ reply filters <─────────────────────────────────┘
 //! ```
 //!
-//! The modules stand in dependency order: each may use only those above it (`tests/tidy.rs` holds this).
+//! The modules are in dependency order: each uses only those above it (`tests/tidy.rs` holds this).
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
 
@@ -31,11 +32,11 @@ pub mod snapshot;
 pub mod compile;
 /// Where objects come from.
 pub mod source;
-/// What the cluster is told: conditions, Services, Events, by the one replica that holds the Lease.
+/// What is written to the cluster: conditions, Services, Events, by the one replica that holds the Lease.
 pub mod publish;
 /// The request path, in its order.
 pub mod proxy;
-/// Operators' views, on a port of their own.
+/// Operators' views, on their own port.
 pub mod admin;
 /// The command line.
 pub mod args;

@@ -11,7 +11,8 @@ pub fn thread_cpu_ns() -> f64 {
     sched_time("/proc/thread-self/schedstat")
 }
 
-/// Nanoseconds of CPU time that the other threads of this process have used so far. Threads that have ended are not counted.
+/// Nanoseconds of CPU time that the other threads of this process have used so far. Threads that have ended are not
+/// counted.
 pub fn other_threads_cpu_ns() -> f64 {
     let own = fs::read_link("/proc/thread-self").unwrap();
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());

@@ -1,8 +1,8 @@
 //! Gateways to Services and EndpointSlices: how traffic finds the ports of the pods.
 //!
-//! In Tollgate's own namespace a Gateway's Service selects the pods. A Service can't select pods of another namespace: there
-//! it has no selector, and EndpointSlices of it hold what Kubernetes keeps in those of Tollgate's own Service: which pods are
-//! ready, where they run, and which are about to go.
+//! In Tollgate's own namespace a Gateway's Service selects the pods. A Service can't select pods of another namespace:
+//! there it has no selector, and EndpointSlices of it hold what Kubernetes keeps in those of Tollgate's own Service:
+//! which pods are ready, where they run, and which are about to go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,8 @@ const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const SLICE_MANAGER: &str = "gateway.tollgate.dev";
 /// The Service that an EndpointSlice belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Annotation with a digest of what was applied last. It tells when a field of ours has to go, which comparing the fields
-/// that are wanted can't.
+/// Annotation with a digest of what was applied last. It tells when a field of ours has to go, which comparing the
+/// fields that are wanted can't.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
 const MAX_ENDPOINTS: usize = 1_000;
@@ -352,8 +352,8 @@ impl Writer<'_> {
     }
 
     /// Deletes what was made for Gateways that are still there but not exposed by us any more. Kubernetes deletes what
-    /// belongs to Gateways that are gone. A Gateway whose class is gone keeps its own: a class that is replaced would take
-    /// every address with it.
+    /// belongs to Gateways that are gone. A Gateway whose class is gone keeps its own: a class that is replaced would
+    /// take every address with it.
     fn remove_leftovers(&mut self, wishes: &[Wish<'_>]) {
         let exposed = |gateway: &Gateway| wishes.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
         for (key, service) in &self.objects.services {

@@ -1,8 +1,9 @@
 //! Which port of the pod belongs to each listener port of each Gateway.
 //!
-//! Gateways may share a port without hostnames and must stay apart, so each of their ports has a target port of its own in
-//! the pod. The Gateway's Service records it: that is the ledger. What it records is bound; what it does not record yet is
-//! written by the leader first and bound once the watch has brought it. So all replicas bind the same, whoever leads.
+//! Gateways may share a port without hostnames and must stay apart, so each of their ports has a target port of its own
+//! in the pod. The Gateway's Service records it: that is the ledger. What it records is bound; what it does not record
+//! yet is written by the leader first and bound once the watch has brought it. So all replicas bind the same, whoever
+//! leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,8 +46,8 @@ pub struct Share {
     pub wanted: BTreeMap<u16, u16>,
 }
 
-/// The share of each claim. `admin` is Tollgate's own port; `led_to` are ports that other Services of ours lead to, those of
-/// Gateways that are no longer ours: whoever uses them must not end at another Gateway.
+/// The share of each claim. `admin` is Tollgate's own port; `led_to` are ports that other Services of ours lead to,
+/// those of Gateways that are no longer ours: whoever uses them must not end at another Gateway.
 pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share> {
     let mut shares = vec![Share::default(); claims.len()];
     let mut taken = BTreeSet::from([admin]);

@@ -139,8 +139,8 @@ impl ListenerState {
         })
     }
 
-    /// A route is attached: false when it already was, because another of its parentRefs means this listener too. A route
-    /// is attached to all its listeners before the next one is.
+    /// A route is attached: false when it already was, because another of its parentRefs means this listener too. A
+    /// route is attached to all its listeners before the next one is.
     pub fn attach(&mut self, route: &Arc<str>) -> bool {
         let fresh = self.last.as_ref() != Some(route);
         if fresh {
@@ -201,7 +201,8 @@ impl ListenerState {
     }
 }
 
-/// Marks every listener that wants what another of the same Gateway wants too. The Gateway API has no winner among them.
+/// Marks every listener that wants what another of the same Gateway wants too. The Gateway API has no winner among
+/// them.
 pub fn mark_conflicts(listeners: &mut [ListenerState]) {
     let conflicts: Vec<Option<Flaw>> =
         listeners.iter().enumerate().map(|(index, listener)| conflict(listeners, index, listener)).collect();

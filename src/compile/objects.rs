@@ -46,8 +46,8 @@ pub struct Objects {
     pub endpoint_slices: Map<EndpointSlice>,
     /// Documents that could not become objects.
     pub rejected: Vec<Rejected>,
-    /// Counts up with every change that can change what is compiled; changes of status alone do not count. Sources begin
-    /// at 1.
+    /// Counts up with every change that can change what is compiled; changes of status alone do not count. Sources
+    /// begin at 1.
     pub revision: u64,
 }
 

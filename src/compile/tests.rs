@@ -73,7 +73,8 @@ impl World {
         Self::of(self.objects, &Env { scope: Scope::Cluster, ..ENV.clone() })
     }
 
-    /// All conditions of the object, one a line: `[PARENT|listener NAME] TYPE=STATUS/REASON: MESSAGE`. Empty without a report.
+    /// All conditions of the object, one a line: `[PARENT|listener NAME] TYPE=STATUS/REASON: MESSAGE`. Empty without a
+    /// report.
     fn conditions(&self, kind: Kind, key: &str) -> String {
         let mut text = String::new();
         let reports = &self.compiled.reports.objects;

@@ -234,8 +234,8 @@ pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Opt
     if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
 }
 
-/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with `model`
-/// is held, streaming in that dialect's own way.
+/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with
+/// `model` is held, streaming in that dialect's own way.
 pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiRequest {
     let (endpoint, mode) = dialect.dialect().conversation_endpoint(model, stream);
     let stream = if stream { mode } else { StreamMode::No };

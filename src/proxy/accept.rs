@@ -43,9 +43,9 @@ const BACKLOG: i32 = 4096;
 const REBIND: Duration = Duration::from_secs(2);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read of a client at a time at most, and so the longest head: most prompts arrive in one piece, which is not copied
-/// again. A connection holds up to two such pieces while a large prompt arrives; with 256 KiB as many cost more memory than the
-/// prompts themselves, at the same CPU time.
+/// What is read of a client at a time at most, and so the longest head: most prompts arrive in one piece, which is not
+/// copied again. A connection holds up to two such pieces while a large prompt arrives; with 256 KiB as many cost more
+/// memory than the prompts themselves, at the same CPU time.
 const MAX_BUFFER: usize = 96 * 1024;
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
@@ -93,7 +93,8 @@ impl Listeners {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 more = changed.changed() => if more.is_err() {
-                    // Whoever publishes has ended, and the process with it: what is bound serves until it is told to stop.
+                    // Whoever publishes has ended, and the process with it: what is bound serves until it is told to
+                    // stop.
                     shutdown.cancelled().await;
                     break;
                 },

@@ -90,8 +90,8 @@ async fn collect(body: &mut ClientBody, limit: usize, announced: usize) -> Resul
 }
 
 /// Buffers that held large request bodies, to be used again: fresh memory of this size comes from the kernel page by
-/// page, which costs more than everything else that is done with a body. Translated bodies share them with the clients':
-/// a request holds one, then the other, and both only while it is translated.
+/// page, which costs more than everything else that is done with a body. Translated bodies share them with the
+/// clients': a request holds one, then the other, and both only while it is translated.
 static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 /// Buffers kept at most, and so [`RESERVE`] times as many bytes.
 const MAX_BUFFERS: usize = 32;

@@ -7,8 +7,8 @@
 //! | may change | nothing |
 //! | ends the request | with 400, 404, 405, 408, 413, 415 |
 //!
-//! The path after the matched prefix names the endpoint, or else the body's shape does. Of the JSON only the top level is
-//! looked at, and values are borrowed from the body.
+//! The path after the matched prefix names the endpoint, or else the body's shape does. Of the JSON only the top level
+//! is looked at, and values are borrowed from the body.
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -182,8 +182,8 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
     }
 
-    /// Path and body for a target that speaks Messages and fetches nothing: files that the client names by URL are written into the
-    /// body, which stays as it is otherwise.
+    /// Path and body for a target that speaks Messages and fetches nothing: files that the client names by URL are
+    /// written into the body, which stays as it is otherwise.
     async fn inline(
         &self,
         top: &TopLevel<'_>,
@@ -221,8 +221,8 @@ impl ClientRequest<'_, '_> {
 }
 
 impl Caller<'_> {
-    /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be signed
-    /// is not yet: see [`sign`].
+    /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be
+    /// signed is not yet: see [`sign`].
     ///
     /// # Errors
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.

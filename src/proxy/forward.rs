@@ -1,7 +1,7 @@
 //! The shorter path to a plain HTTP server: a Service or a `static` Backend. Bodies pass through unread.
 //!
-//! It stands for the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint is
-//! chosen in turn.
+//! It stands for the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint
+//! is chosen in turn.
 
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};

@@ -47,8 +47,8 @@ pub struct LocalReply {
     dropped: Unsupported,
 }
 
-/// What is to be sent to `target`, if this is no conversation and the target is not asked as the client wrote it. `path`
-/// is the client's.
+/// What is to be sent to `target`, if this is no conversation and the target is not asked as the client wrote it.
+/// `path` is the client's.
 pub fn plan(
     request: &ClientRequest<'_, '_>,
     path: &str,

@@ -41,8 +41,8 @@ impl Files {
         self.held.clone()
     }
 
-    /// Fetches each URL of `wanted` that is not here yet, once, however often it is named. `size` is that of the request
-    /// without the files, and becomes that with them.
+    /// Fetches each URL of `wanted` that is not here yet, once, however often it is named. `size` is that of the
+    /// request without the files, and becomes that with them.
     ///
     /// # Errors
     /// When one can't be fetched, or they are too many or too large.

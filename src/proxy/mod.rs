@@ -73,8 +73,8 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Bounds.
     pub settings: Settings,
-    /// Set when the process stops: HTTP/1 connections end with the reply that tells them, so that no client sends its next
-    /// request into one that is being closed.
+    /// Set when the process stops: HTTP/1 connections end with the reply that tells them, so that no client sends its
+    /// next request into one that is being closed.
     pub leaving: AtomicBool,
     /// Cancelled when the time to drain is over: what is still open is cut.
     pub cut: CancellationToken,

@@ -41,8 +41,8 @@ pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// Largest error that is read. More is no error message.
 const MAX_ERROR: usize = 1024 * 1024;
-/// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a few hundred
-/// bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
+/// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a
+/// few hundred bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
 const MAX_VALUES: usize = 250_000;
 /// Replies from here on are counted before they are read. Smaller ones can't hold too many values.
 const COUNTED: usize = 512 * 1024;
@@ -112,8 +112,8 @@ impl<'a> ParsedRequest<'a> {
         Ok(())
     }
 
-    /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`, nothing
-    /// may be left out.
+    /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`,
+    /// nothing may be left out.
     ///
     /// # Errors
     /// When the target can't be asked this.

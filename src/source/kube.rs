@@ -32,7 +32,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::kube::{Client, Config, runtime::watcher::Event};
+use ::kube::{Client, Config};
+use kube_runtime::watcher::Event;
 use tokio::{
     sync::{Semaphore, mpsc, watch::Sender},
     task::{JoinError, JoinSet, consume_budget},

@@ -212,7 +212,8 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// Looks closely at one reply, warms up, measures and reports as one line of JSON. Times are in nanoseconds, CPU time in clock ticks.
+/// Looks closely at one reply, warms up, measures and reports as one line of JSON. Times are in nanoseconds, CPU time
+/// in clock ticks.
 pub async fn run(plan: Plan) -> Result<String, String> {
     let request = Rc::new(payload::request(plan.dialect, plan.scenario, &plan.path, &plan.target.to_string()));
     let expected = Rc::new(first(&plan, &request).await?);

@@ -129,8 +129,8 @@ pub fn reply(from: DialectId, body: &[u8]) {
     let Ok(reply) = from.dialect().read_reply(body) else { return };
     for to in DialectId::ALL {
         let written = write_reply(to, &reply);
-        // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer, and
-        // that it has none of a call whose arguments are no object.
+        // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer,
+        // and that it has none of a call whose arguments are no object.
         let failed = reply.choices.is_empty()
             || reply
                 .choices
@@ -156,8 +156,8 @@ pub fn write_reply(to: DialectId, reply: &Reply<'_>) -> Vec<u8> {
     out
 }
 
-/// Reads a stream, whole and in pieces of `length` bytes, which must say the same, in an order that is legal; and writes
-/// it for every client.
+/// Reads a stream, whole and in pieces of `length` bytes, which must say the same, in an order that is legal; and
+/// writes it for every client.
 pub fn events(from: DialectId, length: usize, wire: &[u8]) {
     let whole = read_stream(from, &[wire]);
     let pieces: Vec<&[u8]> = wire.chunks(length.max(1)).collect();
@@ -278,8 +278,8 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
     }
 }
 
-/// Checks what the conversation promises of every stream: what is opened is closed once, before its answer finishes, and
-/// nothing follows the end.
+/// Checks what the conversation promises of every stream: what is opened is closed once, before its answer finishes,
+/// and nothing follows the end.
 pub fn check_order(of: DialectId, events: &[Event<'_>]) {
     let mut open = std::collections::BTreeSet::new();
     let mut finished = std::collections::BTreeSet::new();

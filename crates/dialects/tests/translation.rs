@@ -1,4 +1,5 @@
-//! Every dialect to every other: what is carried, what is named as lost, and that nothing breaks on what nobody expected.
+//! Every dialect to every other: what is carried, what is named as lost, and that nothing breaks on what nobody
+//! expected.
 
 #![allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like")]
 #![allow(

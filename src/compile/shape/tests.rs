@@ -1,5 +1,5 @@
-//! What each way to write a Backend becomes, and what is said of each mistake that no schema can find. The mistakes that the
-//! schema finds too are in `tests/crds/refused`.
+//! What each way to write a Backend becomes, and what is said of each mistake that no schema can find. The mistakes
+//! that the schema finds too are in `tests/crds/refused`.
 
 use std::fmt::Write as _;
 

@@ -22,8 +22,8 @@ use crate::{
     upstream::balance::AttemptOutcome,
 };
 
-/// The filters for a reply with this status: first those of the rule, then those of the backend. Errors hold no text of a
-/// model.
+/// The filters for a reply with this status: first those of the rule, then those of the backend. Errors hold no text of
+/// a model.
 pub fn chain(context: &RouteContext<'_>, status: StatusCode) -> FilterChain {
     let policies = context.rule.policies.reply.iter().chain(&context.weighted.policies.reply);
     let mut filters = policies.filter_map(|policy| policy.text_filter()).peekable();

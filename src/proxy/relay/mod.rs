@@ -7,11 +7,11 @@
 //! | may change | the reply's own bytes only where it is translated, filtered, or framed for its provider |
 //! | ends the request | with an error event inside a stream, or by closing the connection |
 //!
-//! Filters are at `decode > filters > encode`: on decoded text, whether the reply is spliced or translated. Without any, a
-//! reply's bytes are neither touched nor copied.
+//! Filters are at `decode > filters > encode`: on decoded text, whether the reply is spliced or translated. Without
+//! any, a reply's bytes are neither touched nor copied.
 //!
-//! A reply in the client's dialect goes as it comes. An observer looks at it on the way for usage, model and the stream's
-//! end. A reply of another dialect is decoded and encoded, event by event in streams.
+//! A reply in the client's dialect goes as it comes. An observer looks at it on the way for usage, model and the
+//! stream's end. A reply of another dialect is decoded and encoded, event by event in streams.
 
 mod body;
 mod filter;

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-/// The shortest time between two reads of a stream that bursts. What arrives in it leaves with one write, and writes are
-/// what a stream costs. A stream whose events come more slowly, as models speak, is never held back.
+/// The shortest time between two reads of a stream that bursts. What arrives in it leaves with one write, and writes
+/// are what a stream costs. A stream whose events come more slowly, as models speak, is never held back.
 const READ_COALESCE: Duration = Duration::from_millis(1);
 
 /// Reads a stream that bursts once in [`READ_COALESCE`]: all that is there, then nothing until the time has passed.

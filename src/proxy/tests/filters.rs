@@ -1,4 +1,5 @@
-//! A filter that rewrites a word in every client's API at every provider's: buffered and streaming, spliced and translated.
+//! A filter that rewrites a word in every client's API at every provider's: buffered and streaming, spliced and
+//! translated.
 
 use std::fmt::Write as _;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ::kube::{Error, runtime::watcher};
+use ::kube::Error;
+use kube_runtime::watcher;
 
 use crate::{api::Kind, source::kinds::KindRow};
 

@@ -5,8 +5,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ::kube::{api::PartialObjectMeta, runtime::watcher::Event};
+use ::kube::api::PartialObjectMeta;
 use k8s_openapi::api::core::v1::Secret;
+use kube_runtime::watcher::Event;
 
 use super::decode;
 use crate::api::{ObjectKey, SecretData};

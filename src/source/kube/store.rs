@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ::kube::{
-    api::{DynamicObject, PartialObjectMeta},
-    runtime::watcher::Event,
-};
+use ::kube::api::{DynamicObject, PartialObjectMeta};
 use k8s_openapi::api::core::v1::Secret;
+use kube_runtime::watcher::Event;
 
 use super::{
     decode::{self, Entry},

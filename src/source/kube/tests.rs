@@ -3,9 +3,9 @@
 use ::kube::{
     api::{DynamicObject, ObjectMeta, PartialObjectMeta},
     core::PartialObjectMetaExt,
-    runtime::watcher,
 };
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use kube_runtime::watcher;
 use serde_json::{Value, json};
 
 use super::{secrets::Fetch, *};

@@ -5,10 +5,10 @@ use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 use ::kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, PartialObjectMeta},
-    runtime::watcher::{self, DefaultBackoff, Event},
 };
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
+use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, mpsc},

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
-/// A JSON value: a slice of the document it came in, or one made here. Numbers, order and white space stay; half a surrogate
-/// pair, which strict parsers refuse, becomes U+FFFD.
+/// A JSON value: a slice of the document it came in, or one made here. Numbers, order and white space stay; half a
+/// surrogate pair, which strict parsers refuse, becomes U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Json<'a>(Cow<'a, RawValue>);
 
@@ -100,8 +100,8 @@ impl PartialEq for Json<'_> {
 /// Deepest nesting of a [call's arguments](object_text), in levels: as deep as common parsers go.
 const MAX_DEPTH: usize = 128;
 
-/// The text of a JSON object that every parser takes, without white space around it: nested at most 128 levels deep, and
-/// with U+FFFD in the place of half a surrogate pair. `None` when it is no such object.
+/// The text of a JSON object that every parser takes, without white space around it: nested at most 128 levels deep,
+/// and with U+FFFD in the place of half a surrogate pair. `None` when it is no such object.
 pub fn object_text(text: &str) -> Option<Cow<'_, str>> {
     let text = text.trim();
     let is_object = text.starts_with('{') && !is_deep(text) && serde_json::from_str::<&RawValue>(text).is_ok();
@@ -128,8 +128,8 @@ fn is_deep(json: &str) -> bool {
     false
 }
 
-/// A JSON text with `\ufffd` in the place of escapes that are half a surrogate pair, which strict parsers refuse. Both are of
-/// one length, so that nothing moves.
+/// A JSON text with `\ufffd` in the place of escapes that are half a surrogate pair, which strict parsers refuse. Both
+/// are of one length, so that nothing moves.
 fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let (mut made, mut at): (Option<Vec<u8>>, usize) = (None, 0);

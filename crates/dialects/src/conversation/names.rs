@@ -10,8 +10,8 @@ const OURS: &str = "json_output";
 /// Longest name of a tool: OpenAI's, Anthropic's and Bedrock's limit.
 const MAX_NAME: usize = 64;
 
-/// An id that fits a target: `fits` says which bytes it may have, `max` how long it may be. The same id always becomes the
-/// same, so that calls and results still find each other.
+/// An id that fits a target: `fits` says which bytes it may have, `max` how long it may be. The same id always becomes
+/// the same, so that calls and results still find each other.
 pub fn safe_id(id: &str, max: usize, fits: impl Fn(u8) -> bool) -> Cow<'_, str> {
     if !id.is_empty() && id.len() <= max && id.bytes().all(&fits) {
         return Cow::Borrowed(id);

@@ -49,8 +49,8 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// Why the answer ended, for a dialect in which arguments are objects, which leaves calls without one out, and in which
-    /// a refusal is no content but a reason.
+    /// Why the answer ended, for a dialect in which arguments are objects, which leaves calls without one out, and in
+    /// which a refusal is no content but a reason.
     pub fn strict_finish(&self) -> Finish {
         let has = |test: &dyn Fn(&Content<'_>) -> bool| self.parts.iter().any(|part| test(&part.content));
         if has(&|content| matches!(content, Content::Call(call) if call.object().is_none())) {

@@ -128,8 +128,8 @@ pub enum SignatureOrigin {
 
 /// An opaque proof that travels with what a model thought or called.
 ///
-/// In its maker's own dialect it stands as it is. In a foreign one it is [tagged](Self::tagged), so that it finds its way
-/// back to the maker and never reaches another.
+/// In its maker's own dialect it stands as it is. In a foreign one it is [tagged](Self::tagged), so that it finds its
+/// way back to the maker and never reaches another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
     /// Who can read it.
@@ -233,8 +233,8 @@ pub struct Call<'a> {
     pub id: Text<'a>,
     /// The tool.
     pub name: Text<'a>,
-    /// The arguments: the text of a JSON object, numbers and order as the model wrote them. In replies it may be anything,
-    /// since models write what is no JSON, and one that is cut short does: see [`object`](Self::object).
+    /// The arguments: the text of a JSON object, numbers and order as the model wrote them. In replies it may be
+    /// anything, since models write what is no JSON, and one that is cut short does: see [`object`](Self::object).
     pub arguments: Cow<'a, str>,
     /// A proof that the model made the call (Gemini).
     pub signature: Option<Signature<'a>>,

@@ -104,7 +104,8 @@ pub fn open_parts(parts: &mut [Part<'_>]) {
     }
 }
 
-/// The answer inside the envelope, of a text that is all of it; of one that is cut or something else, as much as there is.
+/// The answer inside the envelope, of a text that is all of it; of one that is cut or something else, as much as there
+/// is.
 fn open(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

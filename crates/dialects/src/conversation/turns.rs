@@ -30,8 +30,8 @@ pub struct Turn<'r, 'a> {
 
 /// Splits `messages` into instructions, wherever they stand, and turns that alternate and begin with the user's.
 ///
-/// Results of tools stand first in the turn behind their calls, in the calls' order. A call without a result gets one that
-/// says so; a result without a call becomes text; blank texts, which providers refuse, are left out.
+/// Results of tools stand first in the turn behind their calls, in the calls' order. A call without a result gets one
+/// that says so; a result without a call becomes text; blank texts, which providers refuse, are left out.
 ///
 /// # Errors
 /// When there is nothing to answer, or one message has the same call id twice.

@@ -11,8 +11,8 @@ use crate::conversation::{Event, Failure, Unsupported};
 /// Reads one stream, event by event.
 pub trait ReadEvents: Send {
     /// Reads one event: the `data` of a server-sent event, or the payload of an event-stream frame, with its name
-    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known say
-    /// nothing; one that is no JSON ends the stream with an error (`unreadable`). `data` is UTF-8.
+    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known
+    /// say nothing; one that is no JSON ends the stream with an error (`unreadable`). `data` is UTF-8.
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>));
 
     /// The provider's stream ended. Says what was held back: for dialects without a mark of the end, [`Event::End`] if
@@ -20,8 +20,9 @@ pub trait ReadEvents: Send {
     fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>));
 }
 
-/// The end of a stream whose event can't be read: what was in it is lost, so the rest is no whole answer. `None` for what is
-/// JSON but not what was expected, and for events that are none of the dialect's: empty, `[DONE]`, named and no object.
+/// The end of a stream whose event can't be read: what was in it is lost, so the rest is no whole answer. `None` for
+/// what is JSON but not what was expected, and for events that are none of the dialect's: empty, `[DONE]`, named and no
+/// object.
 fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
     let data = data.trim_ascii();
     let foreign = name.is_some() && !data.starts_with(b"{");
@@ -39,8 +40,9 @@ pub(super) fn cut(message: String) -> Failure<'static> {
     Failure::bad_gateway(message)
 }
 
-/// What to do about an event that can't be read: to read it without members of types that nobody expected, whose names are beside it;
-/// or to end the stream, if one of them is `vital` or it is no JSON. `None` for events that are none of the dialect's.
+/// What to do about an event that can't be read: to read it without members of types that nobody expected, whose names
+/// are beside it; or to end the stream, if one of them is `vital` or it is no JSON. `None` for events that are none of
+/// the dialect's.
 pub(super) fn repaired(
     name: Option<&[u8]>,
     data: &[u8],

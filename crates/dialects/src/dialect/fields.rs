@@ -35,8 +35,8 @@ pub(super) fn parse_all<'a, T: Deserialize<'a>>(
     Ok(value)
 }
 
-/// Reads `json` as [`parse_all`] does, and leaves the naming to the caller: a list whose elements may be left out as a whole,
-/// and are then named as such.
+/// Reads `json` as [`parse_all`] does, and leaves the naming to the caller: a list whose elements may be left out as a
+/// whole, and are then named as such.
 ///
 /// # Errors
 /// As [`parse`].
@@ -66,7 +66,8 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
 
 /// Most members that are looked at to be named. Far fewer names are told.
 const MAX_UNKNOWN: usize = 256;
-/// Most members whose values are looked up, each at the cost of a scan of the document. Others are taken to mean something.
+/// Most members whose values are looked up, each at the cost of a scan of the document. Others are taken to mean
+/// something.
 const MAX_LOOKUPS: usize = 32;
 
 /// Whether a value means no more than its absence. An empty object may be a switch, as in `{"google_search": {}}`.
@@ -166,7 +167,8 @@ impl Unknown<'_> {
 /// Most members of a document that are taken out of it to make the rest readable.
 const MAX_REPAIRS: usize = 16;
 
-/// Members of replies and events that hold the answer itself, or say which answer it is of: without them it would be another.
+/// Members of replies and events that hold the answer itself, or say which answer it is of: without them it would be
+/// another.
 pub(super) const ANSWER: &[&str] = &[
     "choices",
     "candidates",
@@ -206,8 +208,8 @@ impl Repair {
     }
 }
 
-/// Repairs a document. `wrong` says where the first wrong member stands, as [`wrong`] does; `vital` are not taken out. `None` if it
-/// can't be made readable so, and if nothing is wrong with it.
+/// Repairs a document. `wrong` says where the first wrong member stands, as [`wrong`] does; `vital` are not taken out.
+/// `None` if it can't be made readable so, and if nothing is wrong with it.
 pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<Place>) -> Option<Repair> {
     serde_json::from_str::<&RawValue>(json).ok()?;
     let (mut text, mut names) = (json.to_owned(), Unsupported::default());

@@ -1,8 +1,8 @@
 //! Golden files: what goes into a codec, what it is understood as, and what comes out, side by side and readable.
 //!
-//! `tests/golden/DIALECT/{requests,replies,streams,errors}/NAME.txt` has sections that begin with `=== name`. The first,
-//! `input`, is written by hand; the others are made with `UPDATE_GOLDEN=1 cargo test golden` and read by a human before they are
-//! committed. Every stream is also replayed split at every byte.
+//! `tests/golden/DIALECT/{requests,replies,streams,errors}/NAME.txt` has sections that begin with `=== name`. The
+//! first, `input`, is written by hand; the others are made with `UPDATE_GOLDEN=1 cargo test golden` and read by a human
+//! before they are committed. Every stream is also replayed split at every byte.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -80,8 +80,8 @@ pub fn errors(folder: &str, codec: &dyn Dialect) {
     });
 }
 
-/// Streams: the input is the stream as text; for `StreamMode::EventStream`, a line a frame, `NAME JSON`, with `!` in front of an
-/// exception's name. Understood, an event a line, and written again.
+/// Streams: the input is the stream as text; for `StreamMode::EventStream`, a line a frame, `NAME JSON`, with `!` in
+/// front of an exception's name. Understood, an event a line, and written again.
 pub fn streams(folder: &str, codec: &dyn Dialect, mode: StreamMode) {
     run(folder, |input| {
         let wire = wire(input, mode);

@@ -154,8 +154,8 @@ pub trait Dialect: Sync {
         None
     }
 
-    /// Model and framing of a request to `endpoint`, which is completed by what the request says. `by_path` says whether the
-    /// path named it.
+    /// Model and framing of a request to `endpoint`, which is completed by what the request says. `by_path` says
+    /// whether the path named it.
     ///
     /// # Errors
     /// When the body's `model` is no string.
@@ -233,8 +233,8 @@ pub trait Dialect: Sync {
     /// body is no reply of this dialect at all.
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
 
-    /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected: without them, and
-    /// their names. `None` if that does not help.
+    /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected:
+    /// without them, and their names. `None` if that does not help.
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)>;
 
     /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
@@ -255,8 +255,8 @@ pub trait Dialect: Sync {
     /// flat, in an array, text, HTML, empty.
     fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a>;
 
-    /// Appends the body of an error, and gives the status that this dialect has for it. `request_id` is written by dialects
-    /// that have a field for it.
+    /// Appends the body of an error, and gives the status that this dialect has for it. `request_id` is written by
+    /// dialects that have a field for it.
     fn write_error(&self, failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16;
 
     /// Appends an error as the last event of a stream. `elements` is how many elements of a JSON array have passed.

@@ -95,7 +95,8 @@ impl ModelFacts {
         vendor: Vendor::Other,
     };
 
-    /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`, `claude-...@20250929`).
+    /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`,
+    /// `claude-...@20250929`).
     pub fn of(model: &str) -> Self {
         let model = model.to_ascii_lowercase();
         ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
@@ -108,8 +109,8 @@ impl ModelFacts {
     }
 }
 
-/// A budget of thoughts for Claude, whose limit of an answer includes them: they must stay below it. `limit` is the client's.
-/// `None` where the limit has no room for the smallest budget.
+/// A budget of thoughts for Claude, whose limit of an answer includes them: they must stay below it. `limit` is the
+/// client's. `None` where the limit has no room for the smallest budget.
 pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max): (u64, u64)) -> Option<u64> {
     let (wanted, most) = match reasoning.budget {
         Some(exact) => (exact, limit.map(|n| n.saturating_sub(1))),
@@ -120,12 +121,14 @@ pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max)
     room.then(|| wanted.min(most.unwrap_or(u64::MAX)).clamp(min, max.max(min)))
 }
 
-/// The limit of an answer that Claude is told: the client's, or room for the thoughts and an answer of the usual length.
+/// The limit of an answer that Claude is told: the client's, or room for the thoughts and an answer of the usual
+/// length.
 pub(super) fn claude_limit(facts: &ModelFacts, budget: u64, limit: Option<u64>) -> u64 {
     limit.unwrap_or(budget.saturating_add(facts.max_tokens).min(facts.most_tokens))
 }
 
-/// Claude's word for an effort: it has none below `low`, and `xhigh` since Opus 4.7, as is the end of sampling settings.
+/// Claude's word for an effort: it has none below `low`, and `xhigh` since Opus 4.7, as is the end of sampling
+/// settings.
 pub(super) fn claude_effort(effort: Effort, facts: &ModelFacts) -> &'static str {
     match effort {
         Effort::None | Effort::Minimal | Effort::Low => "low",

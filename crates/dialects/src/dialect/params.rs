@@ -1,8 +1,8 @@
 //! Parameters of requests: how tokens are drawn, limits, and on whose account a request goes.
 //!
-//! Each dialect has one table of them: under which key, of which type and within which range a field of the conversation
-//! is in its requests. Reading and writing follow the table, and what is special is code of the dialect. A field that a
-//! table does not name is reported where a client sets it, so that none is lost silently.
+//! Each dialect has one table of them: under which key, of which type and within which range a field of the
+//! conversation is in its requests. Reading and writing follow the table, and what is special is code of the dialect. A
+//! field that a table does not name is reported where a client sets it, so that none is lost silently.
 
 use serde::de::DeserializeOwned;
 

@@ -117,8 +117,8 @@ fn counter<'a>(to: &To<'a>, request: &Request<'_>) -> Option<(DialectId, &'a str
         .then_some((dialect, model))
 }
 
-/// The foundation model of an inference profile, which is what Bedrock counts for. The ARN of one's own profile does not
-/// tell.
+/// The foundation model of an inference profile, which is what Bedrock counts for. The ARN of one's own profile does
+/// not tell.
 fn foundation(model: &str) -> Option<&str> {
     const PLACES: [&str; 9] = ["us", "us-gov", "eu", "apac", "ap", "global", "jp", "au", "ca"];
     let model = if model.starts_with("arn:") {

@@ -21,8 +21,8 @@ const METRICS: &str = "amazon-bedrock-invocationMetrics";
 /// Turns one stream, piece by piece. Holds at most one unfinished frame, of at most
 /// [`MAX_FRAME_BYTES`](super::aws::MAX_FRAME_BYTES).
 ///
-/// What is written is a stream that Anthropic's SDKs can read at every moment. A failure ends it with Anthropic's `error`
-/// event, and nothing is written after that.
+/// What is written is a stream that Anthropic's SDKs can read at every moment. A failure ends it with Anthropic's
+/// `error` event, and nothing is written after that.
 #[derive(Default)]
 pub struct InvokeFilter {
     frames: AwsDecoder,

@@ -120,7 +120,8 @@ impl<'a> Member<'a> {
 #[derive(Clone, Debug)]
 pub struct TopLevel<'a> {
     body: &'a [u8],
-    /// A `Vec`, since a `SmallVec` is invariant in its items: a body could not be held together with what borrows from it.
+    /// A `Vec`, since a `SmallVec` is invariant in its items: a body could not be held together with what borrows from
+    /// it.
     members: Vec<Member<'a>>,
     open: usize,
     close: usize,

@@ -38,7 +38,8 @@ pub struct Event<'a> {
     pub raw: Range<usize>,
     /// How many bytes of the event earlier frames brought.
     pub carried: usize,
-    /// Whether a blank line ended the event. False only in [`SseDecoder::finish`]: the stream was cut, or ended sloppily.
+    /// Whether a blank line ended the event. False only in [`SseDecoder::finish`]: the stream was cut, or ended
+    /// sloppily.
     pub terminated: bool,
 }
 

@@ -111,7 +111,8 @@ impl JsonTap {
 
     /// The last complete value of the key at this index in the list given to [`new`](Self::new), as it was written.
     ///
-    /// Values longer than [`MAX_CAPTURE`] are passed over. In an array, a later element's value replaces an earlier one's.
+    /// Values longer than [`MAX_CAPTURE`] are passed over. In an array, a later element's value replaces an earlier
+    /// one's.
     pub fn value(&self, key: usize) -> Option<&[u8]> {
         self.values.get(key)?.as_deref()
     }

@@ -1,8 +1,8 @@
 //! The features of a request, how each is told from the canonical form, and whether a target carries it.
 //!
 //! Carried is what the target's own decoder finds again in the body that was written for it. What it does not find must
-//! be named as dropped, or be one of the [adaptations](adapted), each of which is proven in its own way. Anything else is
-//! lost silently.
+//! be named as dropped, or be one of the [adaptations](adapted), each of which is proven in its own way. Anything else
+//! is lost silently.
 
 use std::collections::HashMap;
 
@@ -369,7 +369,8 @@ fn adapted(
             DialectId::Converse if on(got).is_some() => Some("always shown by this model"),
             _ => None,
         },
-        // Models want their own proofs back; what has none is left out where it would be read as text, and missed by nobody.
+        // Models want their own proofs back; what has none is left out where it would be read as text, and missed by
+        // nobody.
         "plain thoughts" => all(feature).is_empty().then_some("left out: the model needs none back"),
         "refusal" => wanted.lines().all(|line| everything().contains(line)).then_some("as text"),
         "begun answer" => {

@@ -1,5 +1,5 @@
-//! What clients send back of earlier answers, and say without meaning anything by it: a loop of tools must not fail for it where
-//! a Backend is strict.
+//! What clients send back of earlier answers, and say without meaning anything by it: a loop of tools must not fail for
+//! it where a Backend is strict.
 
 use tollgate_dialects::{
     conversation::{Content, ToolChoice},
@@ -7,8 +7,8 @@ use tollgate_dialects::{
     stream::TopLevel,
 };
 
-/// What the official clients send back, and what says nothing, with nothing to be named; then what stands in the same places and
-/// means something, with its names.
+/// What the official clients send back, and what says nothing, with nothing to be named; then what stands in the same
+/// places and means something, with its names.
 const REQUESTS: &[(DialectId, &str, &str)] = &[
     (
         DialectId::Chat,

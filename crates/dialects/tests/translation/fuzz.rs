@@ -1,6 +1,7 @@
 //! Random bytes made from the golden files, where no fuzzer that measures coverage is at hand: `fuzz/run SECONDS`.
 //!
-//! Each target does what the one of its name in `fuzz/fuzz_targets` does. What breaks it is written to a file and named.
+//! Each target does what the one of its name in `fuzz/fuzz_targets` does. What breaks it is written to a file and
+//! named.
 
 use std::{
     env, fs,

@@ -23,7 +23,8 @@ pub fn golden(kind: &str) -> Vec<(DialectId, String)> {
     inputs
 }
 
-/// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` in front of an exception's name.
+/// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` in front of an exception's
+/// name.
 pub fn wire(dialect: DialectId, input: &str) -> Vec<u8> {
     use tollgate_dialects::stream::aws::{write_event, write_exception};
     if dialect != DialectId::Converse {

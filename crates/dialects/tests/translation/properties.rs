@@ -417,7 +417,8 @@ fn missing(to: DialectId, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) ->
         let refused = matches!(feature.name, "text" | "answers" | "finish")
             && excuse(to, "refusal").is_some()
             && reply.choices.iter().flat_map(|c| &c.parts).any(|p| matches!(p.content, Content::Refusal(_)));
-        // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are places.
+        // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are
+        // places.
         let untold =
             streamed && (feature.name == "service tier" || (feature.name == "places" && to == DialectId::Gemini));
         let told = |name: &str| name.is_empty() || lost(to, reply)[usize::from(streamed)].contains(name);

@@ -28,12 +28,13 @@ pub struct ReplyFixture {
     pub title: &'static str,
     /// The feature by which it is judged.
     pub feature: &'static str,
-    /// Changes to a plain reply in the order of [`DialectId::ALL`], lines of `/place JSON`; empty where the dialect has no
-    /// word for it.
+    /// Changes to a plain reply in the order of [`DialectId::ALL`], lines of `/place JSON`; empty where the dialect has
+    /// no word for it.
     changes: [&'static str; 5],
 }
 
-/// Why a client does not see something: what its dialect has no place for. The mark is ◐ where it comes in another form.
+/// Why a client does not see something: what its dialect has no place for. The mark is ◐ where it comes in another
+/// form.
 #[derive(Clone, Copy)]
 pub struct NoPlace {
     to: &'static [DialectId],
@@ -229,8 +230,8 @@ pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
     assemble(&events)
 }
 
-/// Signatures that a stream lends to thoughts, for want of a place of their own, back where they belong: as the dialects'
-/// request decoders do with what a client sends back.
+/// Signatures that a stream lends to thoughts, for want of a place of their own, back where they belong: as the
+/// dialects' request decoders do with what a client sends back.
 pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
     for choice in &mut reply.choices {
         let mut waiting = None;

@@ -202,8 +202,8 @@ fn result<'a>(
     }))
 }
 
-/// Gemini signs calls, for which Converse has no place: [`write_lent_signature`] puts the signature in front of the call,
-/// as thoughts without text.
+/// Gemini signs calls, for which Converse has no place: [`write_lent_signature`] puts the signature in front of the
+/// call, as thoughts without text.
 fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     let last = parts.pop()?;
     match last.content {

@@ -46,7 +46,8 @@ const TYPES: &[(&str, ErrorClass, u16)] = &[
     ("ServiceUnavailable", ErrorClass::Unavailable, 503),
 ];
 
-/// Names as they stand in `__type`, in `x-amzn-ErrorType` and in frames: `com.amazon#NameException:http://...`, `nameException`.
+/// Names as they stand in `__type`, in `x-amzn-ErrorType` and in frames: `com.amazon#NameException:http://...`,
+/// `nameException`.
 fn known(name: &str) -> Option<(ErrorClass, u16)> {
     let name = name.split(':').next().unwrap_or_default();
     let name = name.rsplit('#').next().unwrap_or_default();

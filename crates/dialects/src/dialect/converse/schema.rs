@@ -10,8 +10,8 @@ pub(super) fn object(schema: Option<&Json<'_>>, claude: bool, dropped: &mut Unsu
     Root { combined: !claude, properties: false }.write(schema, dropped, out);
 }
 
-/// Appends `schema` in the subset of JSON Schema that Claude keeps to by itself, or as it is if it is too large or too deep
-/// to be rewritten. Returns whether something of it is lost.
+/// Appends `schema` in the subset of JSON Schema that Claude keeps to by itself, or as it is if it is too large or too
+/// deep to be rewritten. Returns whether something of it is lost.
 pub(super) fn closed(schema: &str, out: &mut Vec<u8>) -> bool {
     claude::write(&claude::BEDROCK, schema, out).unwrap_or_else(|_| {
         out.extend_from_slice(schema.as_bytes());

@@ -1,4 +1,5 @@
-//! Golden files, and what they can't show: other models, hostile bodies, orders of events that Bedrock itself never has.
+//! Golden files, and what they can't show: other models, hostile bodies, orders of events that Bedrock itself never
+//! has.
 
 use serde_json::{Value, json};
 

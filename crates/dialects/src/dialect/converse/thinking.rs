@@ -119,8 +119,8 @@ fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
     calls && !thought
 }
 
-/// Writes `additionalModelRequestFields` unless it would be empty. `one_call` forbids Claude to call several tools at once;
-/// `effort_elsewhere` says that the effort stands in `outputConfig`.
+/// Writes `additionalModelRequestFields` unless it would be empty. `one_call` forbids Claude to call several tools at
+/// once; `effort_elsewhere` says that the effort stands in `outputConfig`.
 pub(super) fn write_additional(
     body: &mut ObjectWriter<'_>,
     settings: &Settings,

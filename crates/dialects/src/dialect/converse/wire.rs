@@ -1,4 +1,5 @@
-//! The structures of Converse, as they are read. Everything is optional: what must be there is checked where it is used.
+//! The structures of Converse, as they are read. Everything is optional: what must be there is checked where it is
+//! used.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 

@@ -33,7 +33,8 @@ pub(super) struct Blocks<'w> {
     documents: HashSet<String>,
 }
 
-/// Appends a mark that what is before it may be cached. Five minutes are the default, which older models know no word for.
+/// Appends a mark that what is before it may be cached. Five minutes are the default, which older models know no word
+/// for.
 pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
     let hour = cache.ttl.as_ref().is_some_and(|ttl| ttl.is("1h"));
     let ttl: &[u8] = if hour { br#","ttl":"1h""# } else { b"" };

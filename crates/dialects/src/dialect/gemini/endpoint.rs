@@ -65,8 +65,8 @@ pub(super) fn claims_client(request: &RequestHead<'_>) -> Option<Claim> {
     (google || request.headers.contains_key("x-goog-api-key")).then_some(Claim::Certain)
 }
 
-/// How the reply is to be framed. The verb says whether it streams; where the client's URL has no verb, the route's type
-/// or `alt=sse` do.
+/// How the reply is to be framed. The verb says whether it streams; where the client's URL has no verb, the route's
+/// type or `alt=sse` do.
 pub(super) fn framing(request: &RequestHead<'_>, verb: GeminiVerb, by_path: bool) -> (GeminiVerb, StreamMode) {
     let sse = request.query.is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"));
     match verb {

@@ -50,8 +50,8 @@ pub(super) const fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-/// An id for a call that came without one. It must differ from those of other turns of the same conversation, and be the
-/// same whenever the same reply is read: so it is made from the reply's id, or from the call itself.
+/// An id for a call that came without one. It must differ from those of other turns of the same conversation, and be
+/// the same whenever the same reply is read: so it is made from the reply's id, or from the call itself.
 pub(super) fn call_id(reply: Option<&Text<'_>>, index: u64, name: &str, arguments: &str) -> String {
     let seed = match reply {
         Some(id) => format!("{}.{index}", id.decode()),

@@ -1,4 +1,5 @@
-//! Signatures in `thoughtSignature`, a field of bytes: SDKs decode it and encode it again, in either alphabet of base64.
+//! Signatures in `thoughtSignature`, a field of bytes: SDKs decode it and encode it again, in either alphabet of
+//! base64.
 //!
 //! A signature of another maker is therefore tagged and then wrapped in base64 as a whole: so its own spelling, which
 //! need not be base64, comes back unharmed.

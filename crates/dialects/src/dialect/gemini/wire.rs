@@ -17,8 +17,8 @@ use crate::{
     stream::{JsonErrorKind, Member, TopLevel},
 };
 
-/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces, when a result is
-/// to be looked at, and what earlier answers and agents say of parts.
+/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces, when a
+/// result is to be looked at, and what earlier answers and agents say of parts.
 const PASSED: &[&str] = &[
     "willContinue",
     "will_continue",

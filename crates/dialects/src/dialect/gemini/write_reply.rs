@@ -121,7 +121,8 @@ pub(super) fn write_call(
 ) -> bool {
     let blank = arguments.trim().is_empty();
     let Some(arguments) = object_text(if blank { "{}" } else { arguments }) else { return false };
-    // An event is one line. Between the tokens of JSON a line's end is a space like any other, and inside there is none.
+    // An event is one line. Between the tokens of JSON a line's end is a space like any other, and inside there is
+    // none.
     let arguments = if memchr::memchr2(b'\r', b'\n', arguments.as_bytes()).is_some() {
         Cow::Owned(arguments.replace(['\r', '\n'], " "))
     } else {

@@ -1,5 +1,5 @@
-//! Files that a request names by URL, for servers that fetch nothing: where they stand, so that they can be written into a body
-//! that otherwise stays as it is.
+//! Files that a request names by URL, for servers that fetch nothing: where they stand, so that they can be written
+//! into a body that otherwise stays as it is.
 
 use std::ops::Range;
 
@@ -48,8 +48,8 @@ struct Source<'a> {
     content: Option<&'a RawValue>,
 }
 
-/// The sources of type `url` in the value of `messages`, in order. What can't be understood has none: it is the provider's to
-/// refuse.
+/// The sources of type `url` in the value of `messages`, in order. What can't be understood has none: it is the
+/// provider's to refuse.
 pub fn linked(messages: &str) -> Vec<Linked> {
     let mut found = Vec::new();
     let list: Vec<Message<'_>> = serde_json::from_str(messages).unwrap_or_default();
@@ -85,7 +85,8 @@ fn walk<'a>(content: &'a RawValue, level: u8, found: &mut dyn FnMut(&'a RawValue
     }
 }
 
-/// Appends the source for a file that is here, in base64. `false`, and nothing, for types that Messages has no place for.
+/// Appends the source for a file that is here, in base64. `false`, and nothing, for types that Messages has no place
+/// for.
 pub fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
     let kind = mime.split(';').next().unwrap_or_default().trim();
     let kind = if kind == "image/jpg" { "image/jpeg" } else { kind };

@@ -111,8 +111,8 @@ fn citations(raw: &RawValue) -> Option<Vec<Citation<'_>>> {
     Some(wire.into_iter().map(Citation::from).collect())
 }
 
-/// The error of an answer that failed with nothing said: `stop_reason` has no word for it, and an empty answer that ended
-/// well is another thing.
+/// The error of an answer that failed with nothing said: `stop_reason` has no word for it, and an empty answer that
+/// ended well is another thing.
 pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
     let choice = reply.choices.first()?;
     let says = |part: &Part<'_>| match &part.content {

@@ -83,8 +83,8 @@ impl Thought {
     }
 }
 
-/// Whether the model is amid calls of tools without the thoughts that led to them. With a budget it must have them back;
-/// models that think as they like don't mind.
+/// Whether the model is amid calls of tools without the thoughts that led to them. With a budget it must have them
+/// back; models that think as they like don't mind.
 fn lacks_thoughts(request: &Request<'_>) -> bool {
     let asks = |message: &Message<'_>| {
         message.role == Role::User && message.parts.iter().any(|p| !matches!(p.content, Content::Result(_)))

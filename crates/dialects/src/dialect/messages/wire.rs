@@ -11,8 +11,8 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, what earlier answers say of themselves, wishes for
-/// speed, and who shares a cache.
+/// Members of a request that lose nothing when they are passed over: tags, what earlier answers say of themselves,
+/// wishes for speed, and who shares a cache.
 const PASSED: &[&str] = &["type", "index", "caller", "parsed_output", "partial_json", "eager_input_streaming", "scope"];
 
 /// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
@@ -116,8 +116,8 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
     object.end();
 }
 
-/// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an `estimate`
-/// of its prompt to say where nobody has counted; other counts that nobody knows are zero.
+/// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an
+/// `estimate` of its prompt to say where nobody has counted; other counts that nobody knows are zero.
 pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {
     let counted = usage.input.map(|_| usage.fresh_input());
     if let Some(input) = counted.or(estimate) {
@@ -158,7 +158,8 @@ pub(super) fn write_stop(finish: Finish, stop_sequence: Option<&Text<'_>>, objec
     object.field("stop_sequence", &stop_sequence);
 }
 
-/// Arguments of a call as the object that this dialect wants: as they stand, `{}` for none. `None` if they are no object.
+/// Arguments of a call as the object that this dialect wants: as they stand, `{}` for none. `None` if they are no
+/// object.
 pub(super) fn arguments(text: &str) -> Option<Cow<'_, str>> {
     if text.trim().is_empty() { Some(Cow::Borrowed("{}")) } else { object_text(text) }
 }

@@ -83,8 +83,8 @@ impl<'r, 'a> Tools<'r, 'a> {
         matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)
     }
 
-    /// Whether the client wants a tool of its own to be called, and the model may answer all the same, since answering is
-    /// a call, too.
+    /// Whether the client wants a tool of its own to be called, and the model may answer all the same, since answering
+    /// is a call, too.
     pub fn may_answer(&self) -> bool {
         self.json.is_some() && self.required
     }

@@ -7,8 +7,8 @@ use memchr::{
     memmem::{self, Finder},
 };
 
-/// Events that are all looked at; of those behind them one in [`STRIDE`] is, and stands for the others. Few streams end uncounted,
-/// so that this may cost next to nothing.
+/// Events that are all looked at; of those behind them one in [`STRIDE`] is, and stands for the others. Few streams end
+/// uncounted, so that this may cost next to nothing.
 const ALL: u64 = 16;
 const STRIDE: u64 = 8;
 

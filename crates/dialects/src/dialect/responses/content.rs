@@ -92,7 +92,8 @@ impl<'a> History<'a, '_> {
         Ok(())
     }
 
-    /// Adds a part to the model's turn: thoughts, texts and calls are items of their own here, and one message elsewhere.
+    /// Adds a part to the model's turn: thoughts, texts and calls are items of their own here, and one message
+    /// elsewhere.
     fn answer(&mut self, part: Part<'a>) {
         match self.messages.last_mut() {
             Some(last) if last.role == Role::Assistant => last.parts.push(part),

@@ -142,8 +142,8 @@ fn unreadable(body: &[u8]) -> Failure<'static> {
     }
 }
 
-/// Reads what an item says; what says nothing here, as items of hosted tools, is named in `lost`. False if it is a call that
-/// nobody can understand.
+/// Reads what an item says; what says nothing here, as items of hosted tools, is named in `lost`. False if it is a call
+/// that nobody can understand.
 pub(super) fn read_item<'a>(
     item: &Item<'a>,
     parts: &mut Vec<Part<'a>>,

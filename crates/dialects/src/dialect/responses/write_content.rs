@@ -139,8 +139,8 @@ impl Items<'_, '_> {
         item.end();
     }
 
-    /// Thoughts go to their maker only, who can't use them without the proof. Others' are of no use here, so that leaving
-    /// them out loses nothing.
+    /// Thoughts go to their maker only, who can't use them without the proof. Others' are of no use here, so that
+    /// leaving them out loses nothing.
     fn thoughts(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>) {
         let Some(own) = signature.filter(|signature| signature.maker == HOME) else {
             self.dropped.add_if(signature.is_some(), "thinking");
