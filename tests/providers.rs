@@ -89,9 +89,6 @@ fn the_documents_are_made_from_the_list() {
     let sections: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let expected: Vec<&str> = PROVIDERS.iter().map(|def| def.docs.section).collect();
     assert!(sections.ends_with(&expected), "the sections of docs/providers.md: {sections:?}");
-
-    let row = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    assert!(read("docs/configuration.md").contains(&format!("\n| {row} |")), "docs/configuration.md names them all");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use observer::ReplyObserver;
+pub use text::TextSlots;
 pub use translator::Translator;
 pub use unsupported::{ReplyGap, UnsupportedInReply};
 pub use usage::{Progress, Usage};
@@ -302,4 +303,7 @@ pub trait Dialect: Sync {
 
     /// What replies of this dialect have no place for.
     fn reply_gaps(&self) -> &'static [ReplyGap];
+
+    /// Where the text of its requests, replies and events is.
+    fn text_slots(&self) -> &'static TextSlots;
 }

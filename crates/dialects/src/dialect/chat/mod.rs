@@ -27,7 +27,7 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, fields,
+    RequestHead, StreamMode, WriteEvents, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -135,5 +135,9 @@ impl Dialect for Chat {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{Media, Quote, StreamedTextSignature, TextSignature};
         &[TextSignature, StreamedTextSignature, Media, Quote]
+    }
+
+    fn text_slots(&self) -> &'static TextSlots {
+        &text::SLOTS
     }
 }

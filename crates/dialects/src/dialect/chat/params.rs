@@ -1,6 +1,6 @@
 //! Parameters of Chat Completions, and what servers take of them.
 
-use super::write_request::official;
+use super::wire::official;
 use crate::dialect::{
     Server,
     params::{

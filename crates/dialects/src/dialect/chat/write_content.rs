@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use smallvec::SmallVec;
 
-use super::write_request::official;
+use super::wire::official;
 use crate::{
     conversation::{
         Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,

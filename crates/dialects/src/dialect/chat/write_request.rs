@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     params::{self, PARAMS},
+    wire::official,
     write_content::Messages,
 };
 use crate::{
@@ -54,11 +55,6 @@ pub(super) fn write(
     }
     top.end();
     Ok(())
-}
-
-/// Whether OpenAI's newest API is spoken there.
-pub(super) const fn official(server: Server) -> bool {
-    matches!(server, Server::OpenAi | Server::Azure)
 }
 
 /// A wish for JSON that has to stand in the messages.

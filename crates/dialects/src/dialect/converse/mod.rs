@@ -23,7 +23,7 @@ mod tests;
 
 use super::{
     BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
-    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields,
+    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -167,5 +167,9 @@ impl Dialect for Converse {
             Choices, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature, TextSignature,
         };
         &[TextSignature, StreamedTextSignature, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
+    }
+
+    fn text_slots(&self) -> &'static TextSlots {
+        &text::SLOTS
     }
 }

@@ -29,7 +29,7 @@ mod tests;
 
 use super::{
     Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
-    ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields,
+    ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -157,5 +157,9 @@ impl Dialect for Gemini {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{CacheWriteCount, OpaqueArguments, Quote, StopSequence};
         &[OpaqueArguments, StopSequence, Quote, CacheWriteCount]
+    }
+
+    fn text_slots(&self) -> &'static TextSlots {
+        &text::SLOTS
     }
 }

@@ -23,7 +23,7 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents, fields,
+    StreamMode, WriteEvents, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -155,5 +155,9 @@ impl Dialect for Messages {
         use ReplyGap::{Choices, Logprobs, Media, OpaqueArguments, Place, StreamedTextSignature};
         // A buffered reply has blocks that may hold the signature of a text.
         &[StreamedTextSignature, Media, OpaqueArguments, Choices, Logprobs, Place]
+    }
+
+    fn text_slots(&self) -> &'static TextSlots {
+        &text::SLOTS
     }
 }

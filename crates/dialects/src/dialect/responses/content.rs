@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, REDACTED, SIGNS_CALL,
-    request::STORED,
-    wire::{Item, PASSED, arguments, joined, text},
+    wire::{Item, PASSED, STORED, arguments, joined, text},
 };
 use crate::{
     conversation::{

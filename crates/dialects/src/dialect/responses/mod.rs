@@ -19,7 +19,7 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents, chat, fields,
+    StreamMode, WriteEvents, chat, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -125,5 +125,9 @@ impl Dialect for Responses {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{Choices, Media, Quote, StopSequence, StreamedTextSignature, TextSignature};
         &[TextSignature, StreamedTextSignature, Media, Choices, StopSequence, Quote]
+    }
+
+    fn text_slots(&self) -> &'static TextSlots {
+        &text::SLOTS
     }
 }

@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{content, params::PARAMS, wire::PASSED};
+use super::{
+    content,
+    params::PARAMS,
+    wire::{PASSED, STORED},
+};
 use crate::{
     conversation::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
@@ -14,10 +18,6 @@ use crate::{
     },
     stream::{Member, TopLevel, ValueKind},
 };
-
-/// Why a field that points to what OpenAI stores is refused.
-pub(super) const STORED: &str = "what it names is stored at OpenAI, and this route's provider can't read it: send the whole \
-                                 conversation as `input`";
 
 /// Reads a request.
 pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {

@@ -10,6 +10,10 @@ use crate::{
     dialect::fields::parse,
 };
 
+/// Why a field that points to what OpenAI stores is refused.
+pub(super) const STORED: &str = "what it names is stored at OpenAI, and this route's provider can't read it: send the whole \
+                                 conversation as `input`";
+
 /// Members of a request that lose nothing when they are passed over: tags, and what items of earlier answers say of
 /// themselves.
 pub(super) const PASSED: &[&str] = &[

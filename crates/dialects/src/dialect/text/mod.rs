@@ -68,7 +68,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use super::{chat, converse, events::cut, gemini, messages, responses};
+use super::events::cut;
 
 pub use body::{PlacedText, filter_body, read_texts, write_texts};
 pub use engine::{MAX_BLOCKS, MAX_STREAM_TEXT};
@@ -145,13 +145,7 @@ pub struct TextSlots {
 impl TextSlots {
     /// The slots of this dialect.
     pub fn of(dialect: DialectId) -> &'static Self {
-        match dialect {
-            DialectId::Chat => &chat::text::SLOTS,
-            DialectId::Responses => &responses::text::SLOTS,
-            DialectId::Messages => &messages::text::SLOTS,
-            DialectId::Gemini => &gemini::text::SLOTS,
-            DialectId::Converse => &converse::text::SLOTS,
-        }
+        dialect.dialect().text_slots()
     }
 
     /// The table of one kind of bodies.
