@@ -8,6 +8,10 @@
 //!
 //! Compile builds the lists of each rule and backend: from filters of HTTPRoutes, and from TrafficPolicies by the list
 //! [`FIELDS`]. The request path runs them in their order. An empty list is free.
+//!
+//! [`RequestPolicy`]: crate::policy::RequestPolicy
+//! [`ReplyPolicy`]: crate::policy::ReplyPolicy
+//! [`FIELDS`]: crate::policy::FIELDS
 
 pub mod header_modifier;
 pub mod route_type;

@@ -19,6 +19,10 @@
 //! recipe, and `tests/providers/example.rs` is a provider in one file.
 //!
 //! A server that speaks OpenAI's API needs no provider: `openai` reaches it by a host override.
+//!
+//! [`Provider`]: crate::provider::Provider
+//! [`ProviderConfig`]: crate::provider::ProviderConfig
+//! [`Checked`]: crate::provider::Checked
 
 pub mod anthropic;
 pub mod auth;

@@ -11,7 +11,7 @@
 //! | step | module | in one sentence |
 //! | --- | --- | --- |
 //! | 1 accept | `accept` | takes connections on the ports of the snapshot, and serves HTTP on them |
-//! | 2 route | [`route`] | loads the snapshot, once, and finds the rule |
+//! | 2 route | `route` | loads the snapshot, once, and finds the rule |
 //! | 3 classify | `classify` | reads the body and finds out what is asked of an LLM API |
 //! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
 //! | 5 select | `select` | the one loop of attempts: which target answers |

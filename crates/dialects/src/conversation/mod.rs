@@ -8,14 +8,14 @@
 //! `RawValue`), still escaped, and are written as they stand.
 //!
 //! What a dialect has and the conversation has not, the decoder names in [`Request::dropped`]; what a conversation has
-//! and the target has not, the encoder names in [`Dropped`]. So nothing is lost silently.
+//! and the target has not, the encoder names in [`Unsupported`]. So nothing is lost silently.
 //!
 //! [`Request`]: crate::conversation::Request
 //! [`Reply`]: crate::conversation::Reply
 //! [`Event`]: crate::conversation::Event
 //! [`Text`]: crate::conversation::Text
 //! [`Request::dropped`]: crate::conversation::Request::dropped
-//! [`Dropped`]: crate::conversation::Dropped
+//! [`Unsupported`]: crate::conversation::Unsupported
 
 mod error;
 mod event;

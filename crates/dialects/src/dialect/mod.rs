@@ -16,6 +16,9 @@
 //! | `usage` | reads token counts and the end of a stream, for replies that are relayed and that are translated |
 //!
 //! Files beside these hold what one dialect alone has (`citations`, `thinking`, ...).
+//!
+//! [`Dialect`]: crate::dialect::Dialect
+//! [`DIALECTS`]: crate::dialect::DIALECTS
 
 mod blocks;
 pub mod chat;

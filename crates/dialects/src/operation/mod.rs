@@ -3,6 +3,8 @@
 //!
 //! Each becomes a [`Lookup`]: the requests that the provider is sent, none, one or several, and what is needed to make
 //! one answer of its replies, in the client's dialect. No IO.
+//!
+//! [`Lookup`]: crate::operation::Lookup
 
 mod count_tokens;
 mod embeddings;
