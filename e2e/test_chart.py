@@ -43,8 +43,6 @@ def test_install_upgrade_rollback_uninstall_install(kube, release, ns):
     assert "kubectl" in done.stdout, f"the notes have the next command: {done.stdout}"
     release.settled()
     assert set(our_definitions(kube)) == OUR_DEFINITIONS
-    # Its predecessor may have lost the right to let go of the Lease before it stopped.
-    release.leader()
     handle = serve_openai(kube, ns)
     target = handle.target_port()
 

@@ -75,10 +75,13 @@ class Release:
         self.values = None
 
     def settled(self):
-        """Waits until every pod is of the present template, is ready, and none is left of another."""
+        """Waits until every pod is of the present template, is ready, none is left of another, and one leads.
+
+        A pod that is deleted together with its Role can't release the Lease, which then has to expire."""
         self.kube.kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=120s")
         wanted = self.deployment()["spec"]["replicas"]
         wait_for("the old pods to be gone", lambda: len(self.pods(all_of_them=True)) == wanted, 90)
+        self.leader()
 
     def restart(self):
         """New pods of the same template."""
