@@ -18,13 +18,15 @@ use super::{
 };
 use crate::{
     dialect::{DialectId, StreamMode},
-    snapshot::{Endpoint, HttpBackend, Rule},
+    snapshot::{HttpBackend, Rule},
     upstream::{
-        self, SendError, Transport, UpstreamBody,
+        self, Transport, UpstreamBody,
         balance::{Attempt, AttemptOutcome},
     },
 };
 
+/// Endpoints of one request to which a connection is tried: a Service may have hundreds, and a client waits.
+const MAX_ENDPOINTS: usize = 4;
 /// The dialect of errors: clients of plain servers speak none.
 const DIALECT: DialectId = DialectId::Chat;
 
@@ -48,8 +50,6 @@ async fn try_forward(
     peer: Peer,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
-    let endpoint =
-        backend.next().ok_or_else(|| ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint"))?;
     let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
     policies::apply_to_head(context, &mut headers).await?;
     let path = rewritten(context.rule, context.matched, parts, &mut headers)?;
@@ -62,13 +62,8 @@ async fn try_forward(
     context.start_clock();
     let limits = [context.rule.timeouts.request, context.rule.timeouts.backend];
     let limit = limits.into_iter().flatten().min().unwrap_or(context.settings.backend_timeout);
-    let mut attempt = Attempt::begin(&endpoint.state);
-    let sent = tokio::time::timeout(limit, send(endpoint, request, record)).await;
-    let reply = sent.map_err(|_| too_slow()).and_then(|sent| sent.map_err(|error| ProxyError::upstream(&error)));
-    let reply = reply.inspect_err(|error| attempt.ended(error.kind.attempt_outcome()))?;
-    if worth_another(reply.status()) {
-        attempt.ended(AttemptOutcome::Refused);
-    }
+    let (reply, attempt) =
+        tokio::time::timeout(limit, send(backend, request, record)).await.unwrap_or_else(|_| Err(too_slow()))?;
     let (mut parts, body) = reply.into_parts();
     headers::from_server(&mut parts.headers);
     let form = RelayForm {
@@ -82,13 +77,14 @@ async fn try_forward(
     Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: None, form, attempt })))
 }
 
-/// Sends; a request that changes nothing and has no body goes once more on a fresh connection when an idle one proved
-/// stale. A body that passes through can't be sent twice: over HTTP/1 it gets a fresh connection to begin with.
+/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request that changes
+/// nothing and has no body goes once more on a fresh connection when the server can't have processed it. A body that
+/// passes through can't be sent twice: over HTTP/1 it gets a fresh connection to begin with.
 async fn send(
-    endpoint: &Endpoint,
+    backend: &HttpBackend,
     request: Request<UpstreamBody>,
     record: &mut RequestRecord,
-) -> Result<Response<upstream::ReplyBody>, SendError> {
+) -> Result<(Response<upstream::ReplyBody>, Attempt), ProxyError> {
     let bodiless = http_body::Body::is_end_stream(request.body());
     let again = (bodiless && request.method().is_safe()).then(|| {
         let mut copy = Request::new(UpstreamBody::empty());
@@ -97,16 +93,42 @@ async fn send(
         copy.headers_mut().clone_from(request.headers());
         copy
     });
-    let pool = &endpoint.pool;
-    let multiplexed = pool.origin().transport == Transport::Http2;
-    record.attempt_plain();
-    match (pool.send(request, !bodiless && !multiplexed).await, again) {
-        (Err(error), Some(again)) if error.is_stale() => {
-            record.attempt_plain();
-            pool.send(again, true).await
-        }
-        (result, _) => result,
+    let mut failure = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
+    for endpoint in backend.order().take(MAX_ENDPOINTS) {
+        record.attempt_plain();
+        let mut attempt = Attempt::begin(&endpoint.state);
+        let pool = &endpoint.pool;
+        let multiplexed = pool.origin().transport == Transport::Http2;
+        let connection = match pool.connection(!bodiless && !multiplexed).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                failure = ProxyError::upstream(&error);
+                attempt.ended(failure.kind.attempt_outcome());
+                continue;
+            }
+        };
+        let reply = match (connection.send(request).await, again) {
+            (Err(error), Some(again)) if error.is_unprocessed() => {
+                record.attempt_plain();
+                pool.send(again, true).await
+            }
+            (result, _) => result,
+        };
+        return match reply {
+            Ok(reply) => {
+                if worth_another(reply.status()) {
+                    attempt.ended(AttemptOutcome::Refused);
+                }
+                Ok((reply, attempt))
+            }
+            Err(error) => {
+                let error = ProxyError::upstream(&error);
+                attempt.ended(error.kind.attempt_outcome());
+                Err(error)
+            }
+        };
     }
+    Err(failure)
 }
 
 /// The path that the server is asked for, and its `Host`, as the rule rewrites them.

@@ -56,7 +56,7 @@ impl<'a> Sender<'a> {
         tokio::time::timeout_at(until, self.send_unbounded(method, encoded)).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
-    /// Sends; once more on a fresh connection when an idle one proved stale.
+    /// Sends; once more, on a fresh connection, when the server can not have processed it.
     async fn send_unbounded(
         &self,
         method: &Method,
@@ -66,7 +66,7 @@ impl<'a> Sender<'a> {
         let build = || self.build(method, encoded, token.as_deref());
         match self.target.pool.send(build()?, false).await {
             Ok(reply) => Ok(reply),
-            Err(error) if error.is_stale() => {
+            Err(error) if error.is_unprocessed() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
                 self.target.pool.send(build()?, true).await.map_err(|e| ProxyError::upstream(&e))
             }

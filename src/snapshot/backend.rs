@@ -77,6 +77,11 @@ impl Credential {
         }
     }
 
+    /// Whether it is the gateway's: clients have no part in it.
+    pub const fn is_own(&self) -> bool {
+        !matches!(self, Self::Passthrough { .. })
+    }
+
     /// Why a fetched credential is missing at the moment.
     pub fn problem(&self) -> Option<String> {
         match self {
@@ -159,9 +164,10 @@ pub struct HttpBackend {
 }
 
 impl HttpBackend {
-    /// The next endpoint in turn.
-    pub fn next(&self) -> Option<&Endpoint> {
-        self.endpoints.get(self.turns.next_of(self.endpoints.len())?)
+    /// The order in which endpoints are tried, begun at the next one in turn.
+    pub fn order(&self) -> impl Iterator<Item = &Endpoint> {
+        let start = self.turns.next_of(self.endpoints.len()).unwrap_or(0);
+        self.endpoints.iter().cycle().skip(start).take(self.endpoints.len())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bodies of requests to providers and of their replies.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -56,7 +57,11 @@ impl Body for UpstreamBody {
 
 /// A reply's body. At its end the connection goes back to the pool; dropped before, the connection is closed (HTTP/1)
 /// or the stream reset (HTTP/2), so that the provider stops working.
-pub struct ReplyBody(Inner);
+pub struct ReplyBody {
+    inner: Inner,
+    /// What was read along with the head.
+    first: Option<Frame<Bytes>>,
+}
 
 enum Inner {
     Http1(Http1Body, Arc<Pool>),
@@ -69,18 +74,33 @@ pub(super) type InFlight = Arc<()>;
 
 impl ReplyBody {
     pub(super) fn http1(body: Http1Body, pool: Arc<Pool>) -> Self {
-        let mut reply = Self(Inner::Http1(body, pool));
+        let mut reply = Self { inner: Inner::Http1(body, pool), first: None };
         reply.release();
         reply
     }
 
     pub(super) const fn http2(body: Incoming, in_flight: InFlight) -> Self {
-        Self(Inner::Http2(body, in_flight))
+        Self { inner: Inner::Http2(body, in_flight), first: None }
+    }
+
+    /// Reads what has come along with the head, without waiting for more.
+    ///
+    /// # Errors
+    /// When the body is broken or cut off there already.
+    pub(super) async fn begin(&mut self) -> Result<(), BodyError> {
+        if self.is_end_stream() {
+            return Ok(());
+        }
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+        if let Poll::Ready(Some(frame)) = polled {
+            self.first = Some(frame?);
+        }
+        Ok(())
     }
 
     /// Returns the connection to the pool if the body has ended.
     fn release(&mut self) {
-        if let Inner::Http1(body, pool) = &mut self.0
+        if let Inner::Http1(body, pool) = &mut self.inner
             && body.is_done()
             && let Some(connection) = body.take_connection()
         {
@@ -94,7 +114,10 @@ impl Body for ReplyBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        match &mut self.inner {
             Inner::Http1(body, _) => {
                 let data = ready!(body.poll_data(cx));
                 self.release();
@@ -105,16 +128,22 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        let rest_is_empty = match &self.inner {
             Inner::Http1(body, _) => body.is_done(),
             Inner::Http2(body, _) => body.is_end_stream(),
-        }
+        };
+        self.first.is_none() && rest_is_empty
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        let rest = match &self.inner {
             Inner::Http1(body, _) => body.size_hint(),
             Inner::Http2(body, _) => body.size_hint(),
+        };
+        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        match rest.exact() {
+            Some(rest) => SizeHint::with_exact(first + rest),
+            None => rest,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::Instant};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -29,6 +29,15 @@ impl Default for DialerOptions {
     fn default() -> Self {
         Self { connect_timeout: Duration::from_secs(5), simulator: None }
     }
+}
+
+/// A new connection.
+pub(super) struct Dialed {
+    pub stream: Stream,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// How long a round trip takes, at most: a handshake is one, and may include more.
+    pub round_trip: Duration,
 }
 
 /// Makes connections.
@@ -84,15 +93,15 @@ impl Dialer {
         self.options.simulator.filter(|_| origin.provider)
     }
 
-    /// A new connection to `origin`, and whether it speaks HTTP/2.
-    pub(super) async fn dial(&self, origin: &Origin) -> Result<(Stream, bool), SendError> {
+    /// A new connection to `origin`.
+    pub(super) async fn dial(&self, origin: &Origin) -> Result<Dialed, SendError> {
         match tokio::time::timeout(self.options.connect_timeout, self.connect(origin)).await {
             Ok(result) => result,
             Err(elapsed) => Err(SendError::new(SendErrorKind::ConnectTimeout, elapsed)),
         }
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<(Stream, bool), SendError> {
+    async fn connect(&self, origin: &Origin) -> Result<Dialed, SendError> {
         let authority = match self.simulator(origin) {
             Some(address) => address.to_string(),
             None if origin.host.contains(':') => format!("[{}]:{}", origin.host, origin.port),
@@ -104,18 +113,23 @@ impl Dialer {
             .path_and_query("/")
             .build()
             .map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+        let begun = Instant::now();
         let tcp = self.tcp.clone().call(uri).await.map_err(SendError::tcp)?.into_inner();
+        let round_trip = begun.elapsed();
         match self.transport(origin) {
-            Transport::Http1 => Ok((Stream::Clear(tcp), false)),
-            Transport::Http2 => Ok((Stream::Clear(tcp), true)),
+            Transport::Http1 => Ok(Dialed { stream: Stream::Clear(tcp), http2: false, round_trip }),
+            Transport::Http2 => Ok(Dialed { stream: Stream::Clear(tcp), http2: true, round_trip }),
             Transport::Tls { verify } => {
                 let failed = |e: Box<dyn std::error::Error + Send + Sync>| SendError::new(SendErrorKind::Tls, e);
                 let config = self.tls_config(verify).await.map_err(failed)?;
                 let name = tls::server_name(&origin.host).map_err(|e| failed(e.into()))?;
+                let begun = Instant::now();
                 let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| failed(e.into()))?;
+                // The first handshake may have included DNS.
+                let round_trip = round_trip.min(begun.elapsed());
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 stream.flush().await.map_err(|e| failed(e.into()))?;
-                Ok((Stream::Tls(Box::new(stream)), http2))
+                Ok(Dialed { stream: Stream::Tls(Box::new(stream)), http2, round_trip })
             }
         }
     }

@@ -8,8 +8,8 @@ use std::{error::Error as StdError, io};
 pub struct SendError {
     /// What happened.
     pub kind: SendErrorKind,
-    /// Whether the connection had served requests before.
-    pub reused: bool,
+    /// Whether the server can't have processed the request: see [`is_unprocessed`](Self::is_unprocessed).
+    pub unprocessed: bool,
     /// The cause.
     #[source]
     pub source: Box<dyn StdError + Send + Sync>,
@@ -42,25 +42,31 @@ pub enum SendErrorKind {
 }
 
 impl SendError {
-    /// Whether a keep-alive connection was closed before any byte of the reply. It was most likely closed while idle,
-    /// so that the server never saw the request, which may be sent again on a new connection.
-    pub fn is_stale(&self) -> bool {
-        self.reused && self.kind == SendErrorKind::Closed
+    /// Whether the server can't have processed the request, so that sending it once more does nothing twice:
+    ///
+    /// * nothing of the request was written;
+    /// * a kept HTTP/1.1 connection ended without any byte of a reply, and so soon after the request was written that
+    ///   the server had closed it before the request arrived;
+    /// * an HTTP/2 server refused the stream, or went away without having seen it.
+    pub const fn is_unprocessed(&self) -> bool {
+        self.unprocessed
     }
 
     /// An error of this kind.
     pub(super) fn new(kind: SendErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, reused: false, source: source.into() }
+        Self { kind, unprocessed: false, source: source.into() }
     }
 
-    /// An error of hyper's client connection.
-    pub(super) fn http(error: hyper::Error, reused: bool) -> Self {
+    /// An error of an HTTP/2 connection.
+    pub(super) fn http2(error: hyper::Error) -> Self {
         let kind = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
             SendErrorKind::Protocol
         } else {
             SendErrorKind::Closed
         };
-        Self { kind, reused, source: error.into() }
+        // hyper cancels a request that its connection never took.
+        let unprocessed = error.is_canceled() || error.is_closed() || is_refused(&error);
+        Self { kind, unprocessed, source: error.into() }
     }
 
     /// An error of the TCP connector, classified by its cause.
@@ -81,4 +87,13 @@ impl SendError {
         };
         Self::new(kind, error)
     }
+}
+
+/// Whether an HTTP/2 server says that it did not process the request (RFC 9113, section 8.7). h2 reports a server's
+/// GOAWAY only for streams above the last one that the server has seen.
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Dialer, Origin, ReplyBody, SendError, Transport, UpstreamBody,
+    Dialer, Origin, ReplyBody, SendError, SendErrorKind, Transport, UpstreamBody,
     body::InFlight,
-    http1::{Http1, Stream},
+    dial::Dialed,
+    http1::{Http1, IdleState, Stream},
 };
 
 /// The most idle HTTP/1 connections per origin. With more, new connections are cheaper than idle ones.
@@ -24,6 +25,11 @@ const MAX_IDLE: usize = 512;
 /// How long a connection may idle. Providers' load balancers close after one minute or more; closing earlier avoids
 /// the race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long no connection is used twice after a server has sent what was not asked for.
+const DISTRUST: Duration = Duration::from_mins(1);
+/// How long a connection rests before it is used again. What a server sends behind a complete reply, or its close, has
+/// arrived by then, and is found when the connection is taken.
+const REST: Duration = Duration::from_millis(5);
 /// Requests under way on one HTTP/2 connection before another is opened: the least that servers commonly allow.
 const HTTP2_STREAMS: usize = 100;
 /// Ping interval on busy HTTP/2 connections, so that a dead peer is found.
@@ -42,13 +48,43 @@ pub struct Pool {
     host: HeaderValue,
     dialer: Arc<Dialer>,
     tasks: TaskTracker,
+    /// In the order in which they were last used.
     idle: Mutex<Vec<Http1>>,
+    /// When the server last sent a reply that was not asked for.
+    distrusted: Mutex<Option<Instant>>,
     http2: Mutex<Vec<Multiplexed>>,
+    /// Whether the last connection that was made speaks HTTP/2; unset before the first.
+    speaks_http2: Mutex<Option<bool>>,
+    /// Held while a connection is made that others may share, so that many requests at once make one.
+    opening: tokio::sync::Mutex<()>,
 }
 
 struct Multiplexed {
     sender: http2::SendRequest<UpstreamBody>,
     in_flight: InFlight,
+    /// Since when no request is under way, as the sweep saw it.
+    idle_since: Option<Instant>,
+}
+
+impl Multiplexed {
+    fn in_flight(&self) -> usize {
+        Arc::strong_count(&self.in_flight) - 1
+    }
+
+    /// The connection for one request more.
+    fn lend(&self, pool: &Arc<Pool>) -> Connection {
+        let (sender, in_flight) = (self.sender.clone(), Arc::clone(&self.in_flight));
+        Connection(Inner::Http2 { sender, in_flight }, Arc::clone(pool))
+    }
+
+    /// Whether the connection has idled for too long at `now`.
+    fn is_expired(&mut self, now: Instant) -> bool {
+        if self.in_flight() > 0 {
+            self.idle_since = None;
+            return false;
+        }
+        now.duration_since(*self.idle_since.get_or_insert(now)) >= IDLE_TIMEOUT
+    }
 }
 
 /// A panic while one of these locks is held leaves a valid list of connections.
@@ -80,7 +116,10 @@ impl Pools {
             dialer: Arc::clone(&self.dialer),
             tasks: self.tasks.clone(),
             idle: Mutex::default(),
+            distrusted: Mutex::default(),
             http2: Mutex::default(),
+            speaks_http2: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
         });
         pools.insert(origin.clone(), Arc::downgrade(&pool));
         Ok(pool)
@@ -90,8 +129,10 @@ impl Pools {
     pub fn sweep(&self, now: Instant) {
         let pools: Vec<_> = lock(&self.by_origin).values().filter_map(Weak::upgrade).collect();
         for pool in pools {
-            lock(&pool.idle).retain_mut(|c| c.is_open() && now.duration_since(c.since) < IDLE_TIMEOUT);
-            lock(&pool.http2).retain(|c| !c.sender.is_closed());
+            lock(&pool.idle)
+                .retain_mut(|c| c.idle_state() == IdleState::Open && now.duration_since(c.since) < IDLE_TIMEOUT);
+            // A connection ends when its last sender is gone.
+            lock(&pool.http2).retain_mut(|c| !c.sender.is_closed() && !c.is_expired(now));
         }
     }
 }
@@ -115,7 +156,7 @@ impl Pool {
     }
 
     /// Sends `request` (origin-form URI, `Host` set by the caller) and waits for the reply's head. `fresh` requires a
-    /// new connection, after a keep-alive connection turned out to be closed.
+    /// new connection.
     ///
     /// # Errors
     /// When no connection can be made, or it ends before the reply.
@@ -124,39 +165,65 @@ impl Pool {
         request: Request<UpstreamBody>,
         fresh: bool,
     ) -> Result<Response<ReplyBody>, SendError> {
+        self.connection(fresh).await?.send(request).await
+    }
+
+    /// A connection for one request: one that is there, else a new one. `fresh` requires a new one.
+    ///
+    /// # Errors
+    /// When none can be made. Nothing was sent then.
+    pub async fn connection(self: &Arc<Self>, fresh: bool) -> Result<Connection, SendError> {
+        let mut opening = None;
         if !fresh {
-            if let Some(connection) = self.take_idle() {
-                return self.send_http1(connection, request, true).await;
+            if let Some(there) = self.take_idle().or_else(|| self.take_http2()) {
+                return Ok(there);
             }
-            if let Some((sender, in_flight)) = self.take_http2() {
-                return self.send_http2(sender, in_flight, request, true).await;
+            if *lock(&self.speaks_http2) != Some(false) {
+                opening = self.opening.try_lock().ok();
+            }
+            if opening.is_none() && *lock(&self.speaks_http2) != Some(false) {
+                // Another request makes a connection that this one may share. When that fails, each dials by itself.
+                drop(self.opening.lock().await);
+                if let Some(shared) = self.take_http2() {
+                    return Ok(shared);
+                }
             }
         }
-        match self.dialer.dial(&self.origin).await? {
-            (stream, true) => {
-                let (sender, in_flight) = self.open_http2(stream).await?;
-                self.send_http2(sender, in_flight, request, false).await
-            }
-            (stream, false) => self.send_http1(Http1::new(stream, Instant::now()), request, false).await,
-        }
+        let Dialed { stream, http2, round_trip } = self.dialer.dial(&self.origin).await?;
+        *lock(&self.speaks_http2) = Some(http2);
+        let made = if http2 {
+            self.open_http2(stream).await?
+        } else {
+            let connection = Http1::new(stream, round_trip, Instant::now());
+            Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self))
+        };
+        drop(opening);
+        Ok(made)
     }
 
-    async fn send_http1(
-        self: &Arc<Self>,
-        connection: Http1,
-        request: Request<UpstreamBody>,
-        reused: bool,
-    ) -> Result<Response<ReplyBody>, SendError> {
-        let reply = connection.exchange(request, reused).await?;
-        Ok(reply.map(|body| ReplyBody::http1(body, Arc::clone(self))))
-    }
-
-    /// The connection used last, which is the least likely to have been closed.
-    fn take_idle(&self) -> Option<Http1> {
+    /// The connection used last of those that have rested, which is the least likely to have been closed.
+    fn take_idle(self: &Arc<Self>) -> Option<Connection> {
         let mut idle = lock(&self.idle);
-        while let Some(mut last) = idle.pop() {
-            if last.is_open() {
-                return Some(last);
+        if idle.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut rested = idle.partition_point(|connection| now.duration_since(connection.since) >= REST);
+        while rested > 0 {
+            rested -= 1;
+            let mut connection = idle.remove(rested);
+            match connection.idle_state() {
+                IdleState::Open => {
+                    return Some(Connection(Inner::Http1 { connection, reused: true }, Arc::clone(self)));
+                }
+                IdleState::Closed => {}
+                IdleState::Unrequested => {
+                    // What comes next on the others may be of the same kind.
+                    tracing::warn!(upstream = %self.origin, "the server sent a reply that was not asked for");
+                    *lock(&self.distrusted) = Some(now);
+                    idle.clear();
+                    return None;
+                }
             }
         }
         None
@@ -164,44 +231,80 @@ impl Pool {
 
     /// Returns an idle connection to the pool.
     pub(super) fn keep(&self, mut connection: Http1) {
+        let now = Instant::now();
+        if lock(&self.distrusted).is_some_and(|since| now.duration_since(since) < DISTRUST) {
+            return;
+        }
         let mut idle = lock(&self.idle);
         if idle.len() < MAX_IDLE {
-            connection.since = Instant::now();
+            connection.since = now;
             idle.push(connection);
         }
     }
 
-    fn take_http2(&self) -> Option<(http2::SendRequest<UpstreamBody>, InFlight)> {
+    fn take_http2(self: &Arc<Self>) -> Option<Connection> {
         let mut open = lock(&self.http2);
         if open.is_empty() {
             return None;
         }
         open.retain(|c| !c.sender.is_closed());
-        let least = open.iter().min_by_key(|c| Arc::strong_count(&c.in_flight))?;
-        let free = Arc::strong_count(&least.in_flight) <= HTTP2_STREAMS;
-        free.then(|| (least.sender.clone(), Arc::clone(&least.in_flight)))
+        let least = open.iter().min_by_key(|c| c.in_flight())?;
+        (least.in_flight() < HTTP2_STREAMS).then(|| least.lend(self))
     }
 
-    async fn open_http2(&self, stream: Stream) -> Result<(http2::SendRequest<UpstreamBody>, InFlight), SendError> {
+    async fn open_http2(self: &Arc<Self>, stream: Stream) -> Result<Connection, SendError> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).adaptive_window(true);
-        let failed = |e| SendError::http(e, false);
-        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(SendError::http2)?;
         self.tasks.spawn(driver);
-        let in_flight = InFlight::default();
-        let lent = Arc::clone(&in_flight);
-        lock(&self.http2).push(Multiplexed { sender: sender.clone(), in_flight });
-        Ok((sender, lent))
+        let opened = Multiplexed { sender, in_flight: InFlight::default(), idle_since: None };
+        let lent = opened.lend(self);
+        lock(&self.http2).push(opened);
+        Ok(lent)
     }
+}
 
-    async fn send_http2(
-        &self,
-        mut sender: http2::SendRequest<UpstreamBody>,
-        in_flight: InFlight,
-        mut request: Request<UpstreamBody>,
+/// A connection for one request.
+pub struct Connection(Inner, Arc<Pool>);
+
+enum Inner {
+    Http1 {
+        connection: Http1,
+        /// It has served requests before.
         reused: bool,
-    ) -> Result<Response<ReplyBody>, SendError> {
-        // HTTP/2 has the authority in the URI, and no Host header.
+    },
+    Http2 {
+        sender: http2::SendRequest<UpstreamBody>,
+        in_flight: InFlight,
+    },
+}
+
+impl Connection {
+    /// Sends `request`, and waits for the reply's head and for what of the body comes along with it: a reply whose
+    /// framing is broken from the start is no reply.
+    ///
+    /// # Errors
+    /// When the connection ends before the reply, or what comes is no reply.
+    pub async fn send(self, request: Request<UpstreamBody>) -> Result<Response<ReplyBody>, SendError> {
+        let Self(inner, pool) = self;
+        let mut reply = match inner {
+            Inner::Http1 { connection, reused } => {
+                connection.exchange(request, reused).await?.map(|body| ReplyBody::http1(body, pool))
+            }
+            Inner::Http2 { mut sender, in_flight } => {
+                let request = pool.in_http2(request)?;
+                let reply = sender.send_request(request).await.map_err(SendError::http2)?;
+                reply.map(|body| ReplyBody::http2(body, in_flight))
+            }
+        };
+        reply.body_mut().begin().await.map_err(|error| SendError::new(SendErrorKind::Protocol, error))?;
+        Ok(reply)
+    }
+}
+
+impl Pool {
+    /// The request as HTTP/2 has it: with the authority in the URI, and without a Host header.
+    fn in_http2(&self, mut request: Request<UpstreamBody>) -> Result<Request<UpstreamBody>, SendError> {
         let host = request.headers_mut().remove(header::HOST).unwrap_or_else(|| self.host.clone());
         let scheme = if matches!(self.origin.transport, Transport::Tls { .. }) { "https" } else { "http" };
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
@@ -210,13 +313,8 @@ impl Pool {
             .authority(host.as_bytes())
             .path_and_query(path)
             .build()
-            .map_err(|e| SendError::new(super::SendErrorKind::Protocol, e))?;
+            .map_err(|e| SendError::new(SendErrorKind::Protocol, e))?;
         *request.version_mut() = Version::HTTP_2;
-        let reply = sender.send_request(request).await.map_err(|e| {
-            // Unless it was not sent at all, the server may have processed the request.
-            let unsent = e.is_canceled() || e.is_closed();
-            SendError::http(e, reused && unsent)
-        })?;
-        Ok(reply.map(|body| ReplyBody::http2(body, in_flight)))
+        Ok(request)
     }
 }

@@ -1,8 +1,11 @@
 //! Connections to real servers on this machine: TLS, HTTP/2, reuse.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +20,10 @@ use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Dialer, DialerOptions, Origin, Pools, SendErrorKind, Transport, UpstreamBody};
@@ -102,6 +108,7 @@ async fn the_server_chooses_the_version_and_connections_are_kept_alive() {
         let _held = pools.get(&origin).unwrap();
         for body in ["a", "b", "c"] {
             assert_eq!(post(&pools, &origin, body).await, Ok(format!("{version:?} {body}")));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(accepted.load(Ordering::Relaxed), 1, "{version:?}");
     }
@@ -120,4 +127,62 @@ async fn a_peer_without_tls_is_distinguished_from_a_missing_one() {
     assert_eq!(post(&pools(), &origin(port, false), "a").await, Err(SendErrorKind::Connect), "no server listens now");
     let nowhere = Origin { host: "does-not-exist.invalid".into(), ..origin(443, true) };
     assert_eq!(post(&pools(), &nowhere, "a").await, Err(SendErrorKind::Resolve));
+}
+
+#[tokio::test]
+async fn requests_at_once_share_the_first_connection_over_http2() {
+    let (port, accepted) = tls_server(&[b"h2"]).await;
+    let (pools, origin) = (pools(), origin(port, false));
+    let _held = pools.get(&origin).unwrap();
+    let requests = (0..50).map(|_| post(&pools, &origin, "a"));
+    for reply in futures_util::future::join_all(requests).await {
+        assert_eq!(reply, Ok(format!("{:?} a", Version::HTTP_2)));
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
+}
+
+/// An HTTP/2 server that answers the first request with this frame, about stream 1, and closes.
+async fn http2_server(frame: &'static [u8]) -> u16 {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await.unwrap();
+        stream.write_all(&SETTINGS).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+            if head[3] == HEADERS {
+                break;
+            }
+        }
+        stream.write_all(frame).await.unwrap();
+        let _ = stream.shutdown().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_http2_server_says_what_it_has_not_processed() {
+    // Frames of RFC 9113, sections 6.4 and 6.8: length, type, flags, stream; then codes and the last stream's number.
+    let cases: [(&str, &[u8], bool); 5] = [
+        ("REFUSED_STREAM", &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7], true),
+        ("INTERNAL_ERROR", &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2], false),
+        ("GOAWAY before the stream", &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], true),
+        ("GOAWAY after the stream", &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], false),
+        ("closed", &[], false),
+    ];
+    for (what, frame, unprocessed) in cases {
+        let port = http2_server(frame).await;
+        let origin = Origin { host: "127.0.0.1".into(), port, transport: Transport::Http2, provider: false };
+        let pool = pools().get(&origin).unwrap();
+        let request = Request::post("/").body(UpstreamBody::Full(Some(Bytes::from_static(b"{}")))).unwrap();
+        let error = pool.send(request, false).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.is_unprocessed(), unprocessed, "{what}: {error}");
+    }
 }

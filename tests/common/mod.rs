@@ -46,6 +46,9 @@ pub use upstream::{Exchange, Gate, Received, Upstream};
 /// How long anything is waited for. Far more than anything takes on a busy machine; only failures wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A time after which a connection to an upstream has surely rested, so that it is used again.
+pub const RESTED: Duration = Duration::from_millis(25);
+
 /// Calls `ready` until it gives something; fails with `what` when that takes too long.
 pub fn wait_until<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + patience;

@@ -1,10 +1,12 @@
 //! Connections of clients: keep-alive, pipelining, and older and newer versions of HTTP.
 
+use std::thread::sleep;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::common::{CLIENT_KEY, Client, Start, Upstream, manifests::s1, request};
+use crate::common::{CLIENT_KEY, Client, RESTED, Start, Upstream, manifests::s1, request};
 
 const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 const PATH: &str = "/openai/v1/chat/completions";
@@ -25,6 +27,7 @@ fn connections_are_kept_alive_on_both_sides() {
     for n in 0..5 {
         let reply = client.send(&request("POST", PATH, &[], CHAT.as_bytes())).reply();
         assert_eq!(reply.text(), format!("{{\"n\":{n}}}"));
+        sleep(RESTED);
     }
     // An error that the gateway makes costs no connection either.
     for (bad, status) in [("{", 400), ("[]", 400)] {

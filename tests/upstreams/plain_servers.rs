@@ -363,3 +363,23 @@ fn a_missing_backend_fails_only_its_share_of_requests() {
     assert_eq!(statuses, [[200; 5], [500; 5]].concat());
     assert_eq!(gateway.get("/good").status, 200);
 }
+
+#[test]
+fn endpoints_without_a_listener_are_passed_over() {
+    let upstream = Upstream::json("{}");
+    let hosts = [Upstream::refusing(), upstream.port, Upstream::refusing()]
+        .map(|port| json!({"host": "127.0.0.1", "port": port}));
+    let backend = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "plain", "namespace": "default"},
+        "spec": {"type": "Static", "static": {"hosts": hosts}},
+    }));
+    let manifest = backend + &route("plain", &json!([rule("/plain", "plain")]));
+    let gateway = Start::new().manifest("a.yaml", &manifest).run();
+    for number in 0..9 {
+        let reply = gateway.post("/plain", "a body that can be sent once");
+        assert_eq!(reply.status, 200, "request {number}: {}", reply.text());
+    }
+    assert_eq!(upstream.received().len(), 9);
+    assert!(upstream.received().iter().all(|sent| sent.text() == "a body that can be sent once"));
+}

@@ -1,8 +1,10 @@
 //! Replies that are forwarded as they are, whatever they are.
 
+use std::thread::sleep;
+
 use serde_json::json;
 
-use crate::common::{Start, Upstream, manifests::s1};
+use crate::common::{RESTED, Start, Upstream, manifests::s1};
 
 const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 
@@ -38,6 +40,7 @@ fn replies_of_any_status_are_forwarded_unchanged() {
             for (name, value) in headers {
                 assert_eq!(reply.header(name), Some(value), "{what}");
             }
+            sleep(RESTED);
         }
         assert_eq!(upstream.connections(), 1, "{what}: the connection could be kept alive");
         let line = gateway.access("/openai");

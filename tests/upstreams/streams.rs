@@ -163,11 +163,12 @@ fn an_event_split_anywhere_is_hidden_whole() {
     let gateway = gateway(&OPENAI, upstream.port);
     let expected: String = OPENAI.events.iter().copied().filter(|e| !e.contains("usage")).collect();
     let mut client = gateway.connect();
-    for at in 0..OPENAI.events.concat().len() - 1 {
+    let splits = OPENAI.events.concat().len() - 1;
+    for at in 0..splits {
         let reply = client.send(&request("POST", OPENAI.path, &[], body.as_bytes())).reply();
         assert_eq!(reply.text(), expected, "split after byte {at}");
     }
-    assert_eq!(upstream.connections(), 1);
+    assert!(upstream.connections() < splits, "connections are used again");
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Http {
         };
         let failed = |e: &SendError| FetchError::with_detail(format!("{host}: {}", e.kind), e.to_string());
         let reply = match pool.send(build()?, false).await {
-            Err(error) if error.is_stale() => pool.send(build()?, true).await,
+            Err(error) if error.is_unprocessed() => pool.send(build()?, true).await,
             reply => reply,
         };
         let reply = reply.map_err(|e| failed(&e))?;

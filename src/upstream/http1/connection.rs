@@ -5,6 +5,7 @@ use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -37,12 +38,38 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// The longest time after a request was written in which the end of a kept connection may have crossed it.
+const MAX_CROSSING: Duration = Duration::from_millis(50);
+
 /// A connection between two requests.
 pub struct Http1 {
     stream: Stream,
     buffer: BytesMut,
+    /// How long a round trip takes, at most.
+    round_trip: Duration,
     /// When it was last used.
     pub since: Instant,
+}
+
+/// What a server has done with an idle connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleState {
+    /// Nothing: it can be used.
+    Open,
+    /// It has closed it.
+    Closed,
+    /// It has sent a reply that was not asked for, and that would be taken for the reply to the next request.
+    Unrequested,
+}
+
+/// What a request's own connection knows of the exchange.
+struct Exchange {
+    sender: Sender,
+    method: Method,
+    /// The connection has served requests before.
+    reused: bool,
+    /// A byte of a reply has come.
+    answered: bool,
 }
 
 /// Delegates to whichever stream it is.
@@ -91,48 +118,47 @@ impl AsyncWrite for Stream {
 
 impl Http1 {
     /// A fresh connection.
-    pub fn new(stream: Stream, now: Instant) -> Self {
-        Self { stream, buffer: BytesMut::new(), since: now }
+    pub fn new(stream: Stream, round_trip: Duration, now: Instant) -> Self {
+        Self { stream, buffer: BytesMut::new(), round_trip, since: now }
     }
 
-    /// Whether the server still has it open and sent no unrequested reply (such as "408, closing").
-    pub fn is_open(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let mut buf = ReadBuf::new(&mut byte);
+    /// What the server has done with it since it became idle.
+    pub fn idle_state(&mut self) -> IdleState {
+        let mut status_line = [0; 12];
+        let mut buf = ReadBuf::new(&mut status_line);
         let mut cx = Context::from_waker(Waker::noop());
-        self.buffer.is_empty() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf).is_pending()
+        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf) {
+            Poll::Pending => IdleState::Open,
+            // Some servers say that they close an idle connection.
+            Poll::Ready(Ok(())) if buf.filled().is_empty() || buf.filled().ends_with(b" 408") => IdleState::Closed,
+            Poll::Ready(Ok(())) => IdleState::Unrequested,
+            Poll::Ready(Err(_)) => IdleState::Closed,
+        }
     }
 
-    /// Sends `request` and reads the head of the reply. `reused` is for the error.
+    /// Sends `request` and reads the head of the reply. `reused` says that the connection has served requests before.
     ///
     /// # Errors
-    /// When the connection ends or breaks before the reply, or what comes is not HTTP/1.
+    /// When the connection ends or breaks before the reply, or what comes is no reply to this request.
     pub async fn exchange(
         mut self,
         request: Request<UpstreamBody>,
         reused: bool,
     ) -> Result<Response<Http1Body>, SendError> {
-        let head_request = request.method() == Method::HEAD;
-        let mut sender = Sender::new(request);
-        let answered = poll_fn(|cx| self.poll_exchange(cx, &mut sender, head_request)).await;
-        let head = answered.map_err(|mut error| {
-            error.reused = reused;
-            error
-        })?;
-        let keep_alive = head.keep_alive && sender.failed.is_none();
+        let may_keep = may_keep_after(&request);
+        let method = request.method().clone();
+        let mut exchange = Exchange { sender: Sender::new(request), method, reused, answered: false };
+        let head = poll_fn(|cx| self.poll_exchange(cx, &mut exchange)).await?;
+        let sender = exchange.sender;
+        let keep_alive = may_keep && head.keep_alive && sender.failed.is_none();
         let sender = (!sender.done && sender.failed.is_none()).then(|| Box::new(sender));
         let framing = head.framing;
         Ok(head.response.map(|()| Http1Body { connection: Some(self), framing, keep_alive, full: false, sender }))
     }
 
     /// Writes as long as there is something to write, and reads all the while: a server may answer early.
-    fn poll_exchange(
-        &mut self,
-        cx: &mut Context<'_>,
-        sender: &mut Sender,
-        head_request: bool,
-    ) -> Poll<Result<head::Head, SendError>> {
-        let closed = |e: io::Error| SendError::new(SendErrorKind::Closed, e);
+    fn poll_exchange(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<head::Head, SendError>> {
+        let sender = &mut exchange.sender;
         if !sender.done
             && sender.failed.is_none()
             && let Poll::Ready(Err(error)) = sender.poll(cx, &mut self.stream)
@@ -146,22 +172,35 @@ impl Http1 {
             }
         }
         loop {
-            match head::read(&mut self.buffer, head_request) {
-                Err(error) => return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, error))),
-                // "Go on", and hints: the reply itself comes later.
-                Ok(Some(head)) if head.response.status().is_informational() => continue,
-                Ok(Some(head)) => return Poll::Ready(Ok(head)),
-                Ok(None) => {}
-            }
             match ready!(self.poll_fill(cx, READ)) {
-                Ok(0) => {
-                    let why = sender.failed.take().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-                    return Poll::Ready(Err(closed(why)));
+                Ok(0) => return Poll::Ready(Err(self.closed(exchange, io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => exchange.answered = true,
+                Err(error) => return Poll::Ready(Err(self.closed(exchange, error))),
+            }
+            if exchange.reused && !exchange.sender.done {
+                // A server may refuse a request early, but here it may as well be the reply to another request.
+                return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, EarlyReply)));
+            }
+            loop {
+                match head::read(&mut self.buffer, &exchange.method) {
+                    Err(error) => return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, error))),
+                    // "Go on", and hints: the reply itself comes later.
+                    Ok(Some(head)) if head.response.status().is_informational() => {}
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(None) => break,
                 }
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(closed(sender.failed.take().unwrap_or(error)))),
             }
         }
+    }
+
+    /// The error of a connection that ended before the reply's head was complete.
+    fn closed(&self, exchange: &mut Exchange, error: io::Error) -> SendError {
+        let sender = &mut exchange.sender;
+        let crossed = |written: Instant| written.elapsed() <= (2 * self.round_trip).min(MAX_CROSSING);
+        let unprocessed = !exchange.answered && sender.written.is_none_or(|at| exchange.reused && crossed(at));
+        let mut error = SendError::new(SendErrorKind::Closed, sender.failed.take().unwrap_or(error));
+        error.unprocessed = unprocessed;
+        error
     }
 
     /// Reads more into the buffer, `room` bytes at most; 0 is the end.
@@ -171,6 +210,21 @@ impl Http1 {
         std::future::Future::poll(future, cx)
     }
 }
+
+/// Whether a connection can be used again after this request, as far as the request decides. Servers disagree on
+/// whether a reply to HEAD has a body, and on whether they read the body of a method that has none. Some mechanisms
+/// authenticate a connection instead of a request.
+fn may_keep_after(request: &Request<UpstreamBody>) -> bool {
+    let has_body = !request.body().is_end_stream();
+    let method = request.method();
+    let bodiless = !matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    *method != Method::HEAD && !(bodiless && has_body) && !head::authenticates_connection(request.headers())
+}
+
+/// The reply to a request on a kept connection began before the request was written.
+#[derive(Debug, thiserror::Error)]
+#[error("a reply began before the request was written")]
+struct EarlyReply;
 
 /// Why a request could not be sent to its end.
 enum Unsent {
@@ -189,6 +243,8 @@ struct Sender {
     drained: bool,
     /// Everything is written.
     done: bool,
+    /// When a part of it was last written.
+    written: Option<Instant>,
     failed: Option<io::Error>,
 }
 
@@ -205,7 +261,7 @@ impl Sender {
         head::write(&request, sending, &mut head);
         let body = request.into_body();
         let chunked = sending == Sending::Chunked;
-        Self { head, data: Bytes::new(), body, chunked, drained: false, done: false, failed: None }
+        Self { head, data: Bytes::new(), body, chunked, drained: false, done: false, written: None, failed: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Unsent>> {
@@ -242,6 +298,7 @@ impl Sender {
             if written == 0 {
                 return Poll::Ready(Err(Unsent::Io(io::ErrorKind::WriteZero.into())));
             }
+            self.written = Some(Instant::now());
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
             self.data.advance(written - of_head);
@@ -348,5 +405,70 @@ fn decode(framing: &mut Framing, buffer: &mut BytesMut) -> Result<Option<Bytes>,
             *left -= here as u64;
             Ok((here > 0).then(|| buffer.split_to(here).freeze()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::sleep,
+    };
+
+    use super::*;
+
+    /// What comes of a request on a connection with this round trip, at the other end of which `serve` runs.
+    async fn exchange<F: Future<Output = ()> + Send + 'static>(
+        round_trip: Duration,
+        reused: bool,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) -> SendError {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0).await });
+        let stream = Stream::Clear(TcpStream::connect(address).await.unwrap());
+        let request = Request::post("/").body(UpstreamBody::Full(Some(Bytes::from_static(b"{}")))).unwrap();
+        let connection = Http1::new(stream, round_trip, Instant::now());
+        let error = connection.exchange(request, reused).await.map(|_| ()).unwrap_err();
+        server.await.unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn a_close_that_crosses_the_request_is_told_from_one_behind_it() {
+        let (far, near) = (Duration::from_secs(1), Duration::ZERO);
+        let at_once = |stream: TcpStream| async move { drop(stream) };
+        assert!(exchange(far, true, at_once).await.is_unprocessed(), "the server had closed before");
+        assert!(!exchange(near, true, at_once).await.is_unprocessed(), "it had time to read the request");
+        assert!(!exchange(far, false, at_once).await.is_unprocessed(), "a fresh connection was not idle");
+        let later = |stream: TcpStream| async move {
+            sleep(4 * MAX_CROSSING).await;
+            drop(stream);
+        };
+        assert!(!exchange(far, true, later).await.is_unprocessed(), "no round trip is that long");
+        let after_a_byte = |mut stream: TcpStream| async move {
+            stream.write_all(b"H").await.unwrap();
+        };
+        assert!(!exchange(far, true, after_a_byte).await.is_unprocessed(), "it had begun to answer");
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_begins_before_the_request_was_written_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        let stream = Stream::Clear(TcpStream::connect(address).await.unwrap());
+        // More than the socket takes while the server reads nothing but what fits.
+        let body = Bytes::from(vec![b'x'; 64 * 1024 * 1024]);
+        let request = Request::post("/").body(UpstreamBody::Full(Some(body))).unwrap();
+        let error = Http1::new(stream, Duration::ZERO, Instant::now()).exchange(request, true).await.map(|_| ());
+        let error = error.unwrap_err();
+        assert_eq!((error.kind, error.is_unprocessed()), (SendErrorKind::Protocol, false));
+        server.await.unwrap();
     }
 }

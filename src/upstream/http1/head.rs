@@ -1,7 +1,7 @@
 //! Heads of requests and replies on the wire.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::Framing;
 
@@ -78,11 +78,11 @@ pub enum HeadError {
     Upgrade,
 }
 
-/// Takes a whole head from `buffer`; `None` when more bytes are needed. `head_request` means that no body follows.
+/// Takes the whole head of a reply to `method` from `buffer`; `None` when more bytes are needed.
 ///
 /// # Errors
 /// When it is no head of HTTP/1, or too long, or two lengths contradict each other.
-pub fn read(buffer: &mut BytesMut, head_request: bool) -> Result<Option<Head>, HeadError> {
+pub fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, HeadError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     let length = match parsed.parse(buffer)? {
@@ -116,15 +116,16 @@ pub fn read(buffer: &mut BytesMut, head_request: bool) -> Result<Option<Head>, H
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(HeadError::Upgrade);
     }
-    let framing = framing(&mut response, head_request)?;
-    let keep_alive = keeps_alive(&response, http11) && framing != Framing::Close;
+    let keep_alive = keeps_alive(&response, http11);
+    let framing = framing(&mut response, method)?;
+    let keep_alive = keep_alive && framing != Framing::Close;
     Ok(Some(Head { response, framing, keep_alive }))
 }
 
 /// How the body ends (RFC 9112, section 6.3).
-fn framing(response: &mut Response<()>, head_request: bool) -> Result<Framing, HeadError> {
+fn framing(response: &mut Response<()>, method: &Method) -> Result<Framing, HeadError> {
     let status = response.status();
-    if head_request || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+    if *method == Method::HEAD || status.is_informational() || never_has_body(status) {
         return Ok(Framing::Length(0));
     }
     let headers = response.headers_mut();
@@ -148,7 +149,34 @@ fn framing(response: &mut Response<()>, head_request: bool) -> Result<Framing, H
     Ok(Framing::Length(length))
 }
 
+fn never_has_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Whether the headers of a request or a reply are of a mechanism that authenticates the connection (RFC 4559): what
+/// comes next on it would be in that user's name.
+pub fn authenticates_connection(headers: &HeaderMap) -> bool {
+    let names =
+        [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::WWW_AUTHENTICATE, header::PROXY_AUTHENTICATE];
+    let is_scheme = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"negotiate") || scheme.eq_ignore_ascii_case(b"ntlm")
+    };
+    names.iter().any(|name| headers.get_all(name).iter().any(is_scheme))
+}
+
+/// Whether the connection can be used again, as far as the reply's head decides. Where servers and proxies disagree on
+/// the end of a reply, the rest of one could be taken for the next one.
 fn keeps_alive(response: &Response<()>, http11: bool) -> bool {
+    let headers = response.headers();
+    let (length, chunked) =
+        (headers.contains_key(header::CONTENT_LENGTH), headers.contains_key(header::TRANSFER_ENCODING));
+    if (length && chunked) || (never_has_body(response.status()) && (length || chunked)) {
+        return false;
+    }
+    if authenticates_connection(headers) {
+        return false;
+    }
     let says = |word: &str| {
         let values = response.headers().get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
@@ -160,28 +188,34 @@ fn keeps_alive(response: &Response<()>, http11: bool) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(wire: &str, head_request: bool) -> Result<Option<Head>, HeadError> {
-        read(&mut BytesMut::from(wire), head_request)
+    fn parse(wire: &str, method: &Method) -> Result<Option<Head>, HeadError> {
+        read(&mut BytesMut::from(wire), method)
     }
 
     #[test]
     fn framing_and_reuse_follow_the_rules() {
         let length = |n| Framing::Length(n);
         let chunked = || Framing::Chunked(super::super::chunked::ChunkedDecoder::default());
+        let (get, head) = (&Method::GET, &Method::HEAD);
         let cases = [
-            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", false, length(5), true),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n", false, length(5), false),
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n", false, chunked(), true),
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n", false, chunked(), true),
-            ("HTTP/1.1 200 OK\r\n\r\n", false, Framing::Close, false),
-            ("HTTP/1.1 204 No Content\r\n\r\n", false, length(0), true),
-            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", false, length(0), true),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", true, length(0), true),
-            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", false, length(1), false),
-            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", false, length(1), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", get, length(5), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n", get, length(5), false),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n", get, chunked(), true),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n", get, chunked(), false),
+            ("HTTP/1.1 200 OK\r\n\r\n", get, Framing::Close, false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", get, length(0), true),
+            ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", get, length(0), false),
+            ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", get, length(0), false),
+            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", get, length(0), false),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", head, length(0), true),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", get, length(1), true),
+            ("HTTP/1.1 401 No\r\nwww-authenticate: NTLM\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
+            ("HTTP/1.1 200 OK\r\nwww-authenticate: Negotiate oYH\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
+            ("HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 1\r\n\r\n", get, length(1), true),
         ];
-        for (wire, head_request, framing, keep_alive) in cases {
-            let head = parse(wire, head_request).unwrap().unwrap();
+        for (wire, method, framing, keep_alive) in cases {
+            let head = parse(wire, method).unwrap().unwrap();
             assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{wire}");
         }
     }
@@ -196,21 +230,21 @@ mod tests {
             "SSH-2.0-OpenSSH\r\n\r\n",
             "<html>",
         ] {
-            assert!(parse(wire, false).is_err(), "{wire}");
+            assert!(parse(wire, &Method::GET).is_err(), "{wire}");
         }
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(MAX_HEAD));
-        assert_eq!(parse(&endless, false).unwrap_err(), HeadError::TooLong);
+        assert_eq!(parse(&endless, &Method::GET).unwrap_err(), HeadError::TooLong);
     }
 
     #[test]
     fn values_are_slices_and_the_rest_stays_in_the_buffer() {
         let mut buffer =
             BytesMut::from("HTTP/1.1 200 OK\r\nX-Empty:\r\nx-two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\nhi");
-        let head = read(&mut buffer, false).unwrap().unwrap();
+        let head = read(&mut buffer, &Method::GET).unwrap().unwrap();
         assert_eq!(head.response.headers()["x-empty"], "");
         assert_eq!(head.response.headers().get_all("x-two").iter().count(), 2);
         assert_eq!(buffer, "hi");
-        assert!(parse("HTTP/1.1 200 OK\r\nx: ", false).unwrap().is_none(), "a head in parts waits for its rest");
+        assert!(parse("HTTP/1.1 200 OK\r\nx: ", &Method::GET).unwrap().is_none(), "a head in parts waits for its rest");
     }
 
     #[test]
