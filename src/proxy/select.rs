@@ -7,8 +7,9 @@
 //! | may change | nothing of the client's request; the body is given up before the last attempt |
 //! | ends the request | with the most useful error when no target answers |
 //!
-//! Targets are tried in the order of their groups, and inside a group in turn. A target that could not be asked, or
-//! answered 408, 429 or 5xx, gives way to the next, as long as nothing was sent to the client. Every attempt holds a
+//! Targets are tried in the order of their groups, and inside a group in turn. A target that could not be asked,
+//! answered 408, 429 or 5xx, or refused the gateway's own key, gives way to the next, as long as nothing was sent to the
+//! client. When none answers, the client gets the reply that tells it most. Every attempt holds a
 //! [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
 
 use http::{Response, StatusCode, request::Parts};
@@ -98,21 +99,24 @@ pub async fn select(
         let outcome = attempt(context, parts, prepared, target, &sender, record).await;
         record.resent(sender.resent());
         match outcome {
-            Ok(Answer::Upstream(reply)) if !last && worth_another(reply.reply.status()) => {
-                log_next(target, record, Some(reply.reply.status()), None);
-                kept = Some(reply);
+            Ok(Answer::Upstream(reply)) if may_be_bettered(reply.reply.status(), target) => {
+                if !last {
+                    log_next(target, record, Some(reply.reply.status()), None);
+                }
+                kept = Some(more_useful(kept, reply));
             }
             Ok(answer) => return Ok(answer),
+            // The client's own key is missing: no other target would have it either.
+            Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
-                // The client's own key is missing: no other target would have it either.
-                let give_up = last || error.kind == ErrorKind::NoCredential;
-                kept = None;
-                if give_up {
-                    return Err(error);
+                if !last {
+                    log_next(target, record, None, Some(&error.cause));
                 }
-                log_next(target, record, None, Some(&error.cause));
                 failure = Some(error);
             }
+        }
+        if last {
+            break;
         }
     }
     kept.map(Answer::Upstream).ok_or_else(|| {
@@ -155,7 +159,7 @@ async fn attempt(
     };
     match answer {
         Ok((reply, plan)) => {
-            if worth_another(reply.status()) {
+            if may_be_bettered(reply.status(), target) {
                 attempt.ended(AttemptOutcome::Refused);
             }
             Ok(Answer::Upstream(UpstreamReply { reply, plan, attempt }))
@@ -211,6 +215,33 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 /// Statuses after which another target may do better.
 pub fn worth_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429) || status.is_server_error()
+}
+
+/// Whether another target may do better than this reply of `target`: also where it refused the gateway's key, which is
+/// no fault of the client's.
+fn may_be_bettered(status: StatusCode, target: &Target) -> bool {
+    let refused_key = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && target.credential.is_own();
+    worth_another(status) || refused_key
+}
+
+/// The one of two replies that tells the client more; the later one where both tell as much.
+fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamReply {
+    match kept {
+        Some(kept) if usefulness(&kept.reply) > usefulness(&reply.reply) => kept,
+        _ => reply,
+    }
+}
+
+/// What a client learns from an error: when to come back, or what it did wrong.
+fn usefulness(reply: &Response<upstream::ReplyBody>) -> u8 {
+    let says_when = ["retry-after", "retry-after-ms"].iter().any(|name| reply.headers().contains_key(*name));
+    match reply.status().as_u16() {
+        429 | 503 if says_when => 3,
+        // About the gateway's key, of which the client knows nothing.
+        401 | 403 | 408 => 1,
+        400..=499 => 2,
+        _ => 1,
+    }
 }
 
 fn log_next(target: &Target, record: &RequestRecord, status: Option<StatusCode>, cause: Option<&str>) {

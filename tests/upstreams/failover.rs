@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::common::{
     DialectId, Exchange, Gateway, KEY, Start, Upstream, assert_error,
     manifests::{backend, llm, route, rule, secret},
+    request,
 };
 
 const CHAT: &str = r#"{ "model":"m","messages":[ ],"temperature":1.0e0 }"#;
@@ -71,7 +72,7 @@ fn a_first_group_that_gives_no_reply_is_replaced_too() {
 
 #[test]
 fn client_errors_do_not_fail_over() {
-    for status in [400, 401, 403, 404, 413, 422] {
+    for status in [400, 404, 413, 422] {
         let (first, second) = (failing(status), Upstream::json("{}"));
         let gateway = gateway(&groups(&[entry(first.port), entry(second.port)]));
         let reply = gateway.post("/both", CHAT);
@@ -82,16 +83,63 @@ fn client_errors_do_not_fail_over() {
 }
 
 #[test]
-fn when_all_targets_fail_the_client_gets_the_last_reply() {
-    let (first, second) = (failing(503), failing(429));
-    let both = gateway(&groups(&[entry(first.port), entry(second.port)]));
-    let reply = both.post("/both", CHAT);
-    assert_eq!((reply.status, reply.header("retry-after")), (429, Some("7")));
-    assert!(reply.text().contains("says 429"), "{}", reply.text());
-    // A reply is kept when the next target can't be reached.
-    let then_refused = gateway(&groups(&[entry(first.port), entry(Upstream::refusing())]));
-    let reply = then_refused.post("/both", CHAT);
-    assert!([502, 503].contains(&reply.status), "{}: {}", reply.status, reply.text());
+fn a_target_that_refuses_the_gateways_key_is_replaced() {
+    for status in [401, 403] {
+        let (first, second) = (failing(status), Upstream::json("{\"ok\":true}"));
+        let gateway = gateway(&groups(&[entry(first.port), entry(second.port)]));
+        assert_eq!(gateway.post("/both", CHAT).text(), "{\"ok\":true}", "{status}");
+    }
+}
+
+#[test]
+fn a_target_that_refuses_the_clients_key_is_not_replaced() {
+    for status in [401, 403] {
+        let (first, second) = (failing(status), Upstream::json("{}"));
+        let with_the_clients_key = |port: u16| llm("openai", "", port, &json!({"authToken": {"kind": "Passthrough"}}));
+        let gateway = gateway(&groups(&[with_the_clients_key(first.port), with_the_clients_key(second.port)]));
+        let headers = [("authorization", "Bearer of-the-client")];
+        let reply = gateway.connect().send(&request("POST", "/both", &headers, CHAT.as_bytes())).reply();
+        assert_eq!((reply.status, second.connections()), (status, 0), "{}", reply.text());
+    }
+}
+
+/// A target's reply, with or without a hint when to come back; `None` for one that can't be reached.
+fn target(reply: Option<(u16, bool)>) -> (u16, Option<Upstream>) {
+    let Some((status, hint)) = reply else { return (Upstream::refusing(), None) };
+    let body = format!("{{\"error\":{{\"message\":\"from the one that says {status}\"}}}}");
+    let (json, later) = (("content-type", "application/json"), ("retry-after", "7"));
+    let headers = if hint { vec![json, later] } else { vec![json] };
+    let upstream = Upstream::fixed(status, &headers, body.as_bytes());
+    (upstream.port, Some(upstream))
+}
+
+#[test]
+fn when_all_targets_fail_the_client_gets_the_most_useful_reply() {
+    let (hint, none) = (true, false);
+    for (targets, status, retry_after) in [
+        // A hint when to come back is worth most, whatever comes behind it.
+        ([Some((429, hint)), None], 429, Some("7")),
+        ([Some((503, hint)), Some((500, none))], 503, Some("7")),
+        ([Some((429, hint)), Some((401, none))], 429, Some("7")),
+        ([Some((429, hint)), Some((429, none))], 429, Some("7")),
+        ([Some((500, none)), Some((429, hint))], 429, Some("7")),
+        // Then what names a cause.
+        ([Some((429, none)), Some((500, none))], 429, None),
+        ([Some((429, none)), None], 429, None),
+        ([Some((500, none)), Some((422, none))], 422, None),
+        // Any reply says more than that there was none.
+        ([Some((500, none)), None], 500, None),
+        ([None, Some((502, none))], 502, None),
+        // The later of two that say as much.
+        ([Some((500, none)), Some((502, none))], 502, None),
+    ] {
+        let [(first, _first), (second, _second)] = targets.map(target);
+        let gateway = gateway(&groups(&[entry(first), entry(second)]));
+        let reply = gateway.post("/both", CHAT);
+        assert_eq!((reply.status, reply.header("retry-after")), (status, retry_after), "{targets:?}");
+        assert!(reply.text().contains(&format!("says {status}")), "{targets:?}: {}", reply.text());
+        assert_eq!(gateway.access("/both")["upstream_attempts"], 2, "{targets:?}");
+    }
     let none = gateway(&groups(&[entry(Upstream::refusing()), entry(Upstream::refusing())]));
     assert_error(&none.post("/both", CHAT), DialectId::OpenAi, 502, "nobody there");
     assert_eq!(none.access("/both")["upstream_attempts"], 2);
