@@ -37,6 +37,7 @@ use crate::{
 const MAX_ATTEMPTS: u32 = 8;
 
 /// What the attempts came to.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, which a box would make dearer")]
 pub enum Answer {
     /// A target's reply.
     Upstream(UpstreamReply),

@@ -9,6 +9,7 @@ use std::{
 
 use axum::body::Body as ClientBody;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -59,8 +60,8 @@ impl Body for UpstreamBody {
 /// or the stream reset (HTTP/2), so that the provider stops working.
 pub struct ReplyBody {
     inner: Inner,
-    /// What was read along with the head.
-    first: Option<Frame<Bytes>>,
+    /// What was read along with the head: data, or the trailers of a body without any.
+    first: Option<Result<Bytes, Box<HeaderMap>>>,
 }
 
 enum Inner {
@@ -93,7 +94,8 @@ impl ReplyBody {
         }
         let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
         if let Poll::Ready(Some(frame)) = polled {
-            self.first = Some(frame?);
+            let data = frame?.into_data();
+            self.first = Some(data.map_err(|frame| Box::new(frame.into_trailers().unwrap_or_default())));
         }
         Ok(())
     }
@@ -115,7 +117,8 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+            let frame = first.map_or_else(|trailers| Frame::trailers(*trailers), Frame::data);
+            return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.inner {
             Inner::Http1(body, _) => {
@@ -140,7 +143,7 @@ impl Body for ReplyBody {
             Inner::Http1(body, _) => body.size_hint(),
             Inner::Http2(body, _) => body.size_hint(),
         };
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(0, |data| data.len() as u64);
         match rest.exact() {
             Some(rest) => SizeHint::with_exact(first + rest),
             None => rest,
