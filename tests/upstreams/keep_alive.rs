@@ -165,7 +165,9 @@ fn a_reply_that_nobody_asked_for_reaches_no_client() {
                 })
             })
             .collect();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
     }
 }
 
