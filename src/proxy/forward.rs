@@ -110,7 +110,7 @@ async fn send(
         let reply = match (connection.send(request).await, again) {
             (Err(error), Some(again)) if error.is_unprocessed() => {
                 record.attempt_plain();
-                pool.send(again, true).await
+                Box::pin(pool.send(again, true)).await
             }
             (result, _) => result,
         };

@@ -38,7 +38,9 @@ async fn handle(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
     let to = ReplyTo::new(&parts, &shared);
     let mut record = RequestRecord::begin(Arc::clone(&shared), peer.address, &parts);
     let mut body = Some(body);
-    let served = AssertUnwindSafe(serve(&shared, peer, &mut parts, &mut body, &mut record)).catch_unwind().await;
+    // Boxed here, because what axum makes of a handler's future moves it several times.
+    let serving = Box::pin(serve(&shared, peer, &mut parts, &mut body, &mut record));
+    let served = AssertUnwindSafe(serving).catch_unwind().await;
     let outcome = served.unwrap_or_else(|_| {
         // The hook has logged it with its place; see `telemetry::panics`.
         let error = ProxyError::new(ErrorKind::Panic, "the gateway failed to serve this request");

@@ -68,7 +68,8 @@ impl<'a> Sender<'a> {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_unprocessed() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
-                self.target.pool.send(build()?, true).await.map_err(|e| ProxyError::upstream(&e))
+                let again = Box::pin(self.target.pool.send(build()?, true));
+                again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         }

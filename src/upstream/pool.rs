@@ -189,16 +189,21 @@ impl Pool {
                 }
             }
         }
+        // Boxed: it is rare, and its state is larger than that of all else a request does.
+        let made = Box::pin(self.open()).await;
+        drop(opening);
+        made
+    }
+
+    /// Makes a connection.
+    async fn open(self: &Arc<Self>) -> Result<Connection, SendError> {
         let Dialed { stream, http2, round_trip } = self.dialer.dial(&self.origin).await?;
         *lock(&self.speaks_http2) = Some(http2);
-        let made = if http2 {
-            self.open_http2(stream).await?
-        } else {
-            let connection = Http1::new(stream, round_trip, Instant::now());
-            Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self))
-        };
-        drop(opening);
-        Ok(made)
+        if http2 {
+            return self.open_http2(stream).await;
+        }
+        let connection = Http1::new(stream, round_trip, Instant::now());
+        Ok(Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self)))
     }
 
     /// The connection used last of those that have rested, which is the least likely to have been closed.

@@ -35,7 +35,7 @@ pub struct RelayForm {
     /// Takes the events out of the frames that the provider wraps them in.
     pub unwrap: Option<InvokeFilter>,
     /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
-    pub filter: Option<TextFilteredStream>,
+    pub filter: Option<Box<TextFilteredStream>>,
     /// How long the backend may be silent.
     pub idle: Duration,
     /// When the reply must have ended.

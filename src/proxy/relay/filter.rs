@@ -51,7 +51,7 @@ pub async fn apply(
         return Err(unreadable("the upstream compressed its reply, which was not asked for"));
     }
     if plan.form.mode != StreamMode::No {
-        plan.form.filter = Some(TextFilteredStream::new(dialect, plan.form.mode, chain));
+        plan.form.filter = Some(Box::new(TextFilteredStream::new(dialect, plan.form.mode, chain)));
         return Ok(Reply::Relayed(parts, plan));
     }
     let RelayPlan { body, observer, mut attempt, .. } = *plan;

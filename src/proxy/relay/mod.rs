@@ -57,7 +57,8 @@ pub async fn relay(
             filter::apply(context, api, spliced(context, api, (hide_usage, unwrap), reply, attempt), chain, record)
                 .await
         }
-        Some(translation) => translated(context, api, *translation, reply, attempt, chain, record).await,
+        // Boxed: most replies are not translated, and its state is large.
+        Some(translation) => Box::pin(translated(context, api, *translation, reply, attempt, chain, record)).await,
     }
 }
 
