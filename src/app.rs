@@ -1,5 +1,6 @@
 //! Wiring, and the order of starting and stopping.
 
+mod limits;
 mod publisher;
 mod simulator;
 mod tasks;
@@ -34,7 +35,7 @@ use crate::{
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, Scope},
-    proxy::{BindStates, Listeners, Settings, Shared},
+    proxy::{BindStates, Budget, Listeners, Settings, Shared},
     publish::{self, Published, Replica},
     snapshot::{self, Snapshot, Snapshots},
     source::{
@@ -265,7 +266,9 @@ fn settings(args: &RunArgs) -> Settings {
         body_timeout: Duration::from_secs(args.body_timeout),
         backend_timeout: Duration::from_secs(args.backend_timeout),
         idle_timeout: Duration::from_secs(args.idle_timeout),
-        max_connections: args.max_connections,
+        write_timeout: Duration::from_secs(args.write_timeout.max(1)),
+        body_budget: Arc::new(Budget::new(args.max_bodies_bytes.unwrap_or_else(limits::body_budget))),
+        max_connections: limits::max_connections(args.max_connections),
         fetcher: Fetcher::new(args.fetch_private_addresses),
     }
 }

@@ -108,6 +108,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_IDLE_TIMEOUT", default_value_t = 300)]
     pub idle_timeout: u64,
 
+    /// Seconds a client may leave a reply unread. Then its connection is closed, and the backend is let go.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_WRITE_TIMEOUT", default_value_t = 60)]
+    pub write_timeout: u64,
+
+    /// Bytes that the bodies of all requests under way may take together. Requests beyond it are answered with 503.
+    /// By default half of the memory that the container may use.
+    #[arg(long, value_name = "BYTES", env = "TOLLGATE_MAX_BODIES_BYTES")]
+    pub max_bodies_bytes: Option<usize>,
+
     /// Seconds a connection to a backend may take to be made, DNS and TLS included.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECT_TIMEOUT", default_value_t = 5)]
     pub connect_timeout: u64,

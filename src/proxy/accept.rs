@@ -31,11 +31,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-use super::{Shared, handler, peer::Peer};
+use super::{
+    Shared, handler,
+    peer::{Arrival, Peer},
+    watch::{Ending, Watch},
+};
 
 /// Connections that wait to be accepted, per listener.
 const BACKLOG: i32 = 4096;
@@ -49,8 +54,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BUFFER: usize = 96 * 1024;
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
-/// Streams a client may have open on one HTTP/2 connection.
-const HTTP2_STREAMS: u32 = 256;
+/// Streams a client may have open on one HTTP/2 connection: the least that servers commonly allow.
+const HTTP2_STREAMS: u32 = 100;
+/// Headers of one request: real clients send 40 at most.
+pub const MAX_HEADERS: usize = 100;
 
 /// Ports that could not be bound, and why. Shared with the debug views.
 pub type BindStates = Arc<Mutex<BTreeMap<u16, String>>>;
@@ -244,11 +251,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Server { shared, router, closing, .. } = server;
+    let settings = &shared.settings;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.settings.header_timeout)
+        .header_read_timeout(settings.header_timeout)
+        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER);
     builder
         .http2()
@@ -257,34 +266,39 @@ where
         .adaptive_window(true)
         .keep_alive_interval(Duration::from_mins(1))
         .max_header_list_size(64 * 1024);
-    let begun = Arc::new(AtomicBool::new(false));
+    let watch = Arc::new(Watch::default());
+    let (watched, begun) = (Arc::clone(&watch), Arc::new(AtomicBool::new(false)));
     let first = Arc::clone(&begun);
-    let patience = shared.settings.header_timeout;
     let cut = shared.cut.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         first.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: watched.begin() }));
         router.clone().call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // What is left of a reply when its body has been handed over is in the connection's buffer, and has no other bound.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(settings.write_timeout));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
-    // hyper's own timeout begins with the first bytes of a head; a client may never send any.
-    let silent = async {
-        tokio::time::sleep(patience).await;
-        if begun.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = silent => {
-            tracing::debug!(port = peer.port, client = %peer.address, "connection closed: no request came");
-            return;
+        ending = watch.ending(settings.write_timeout, settings.header_timeout) => {
+            if ending == Ending::Stalled || !begun.load(Ordering::Relaxed) {
+                tracing::debug!(port = peer.port, client = %peer.address, ?ending, "connection closed");
+                return;
+            }
+            // An idle connection: over HTTP/2 it is told that it ends.
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                result = connection => result,
+                () = tokio::time::sleep(settings.write_timeout) => return,
+            }
         }
         () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection => result,
+                _ = watch.ending(settings.write_timeout, Duration::MAX) => return,
                 () = cut.cancelled() => return,
             }
         }

@@ -13,11 +13,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use super::{ErrorKind, ProxyError, relay::Relay};
+use super::{ErrorKind, ProxyError, budget::Share, relay::Relay};
 
 /// What is reserved for a body of unknown or doubtful length before its bytes are there: what a client claims costs
 /// nothing until it is sent.
 const RESERVE: usize = 256 * 1024;
+
+/// When a client may try again whose body found no memory.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the body of a request that is refused is read and thrown away.
 const LINGER: Duration = Duration::from_secs(5);
@@ -26,8 +29,13 @@ const LINGER: Duration = Duration::from_secs(5);
 /// client sees the reply.
 ///
 /// # Errors
-/// When it is over `limit`, not sent within `timeout`, or cut short.
-pub async fn read(taken: &mut Option<ClientBody>, limit: usize, timeout: Duration) -> Result<Bytes, ProxyError> {
+/// When it is over `limit`, not sent within `timeout`, or cut short, and when `memory` has no room for it.
+pub async fn read(
+    taken: &mut Option<ClientBody>,
+    memory: &mut Share,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, ProxyError> {
     let Some(mut body) = taken.take() else { return Ok(Bytes::new()) };
     let too_large = || {
         let message = format!("the request body is larger than the limit of {limit} bytes");
@@ -41,13 +49,20 @@ pub async fn read(taken: &mut Option<ClientBody>, limit: usize, timeout: Duratio
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(timeout, collect(&mut body, limit, announced)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
+    match tokio::time::timeout(timeout, collect(&mut body, memory, limit, announced)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(Unread::TooLarge)) => {
             *taken = Some(body);
             Err(too_large())
         }
-        Ok(Err(error)) => {
+        Ok(Err(Unread::NoMemory)) => {
+            *taken = Some(body);
+            let message = "the gateway has no memory left for this request body: try again later";
+            let mut error = ProxyError::new(ErrorKind::BodiesOverBudget, message).closing();
+            error.retry_after = Some(RETRY_AFTER);
+            Err(error)
+        }
+        Ok(Err(Unread::Broken(error))) => {
             let message = "the request body ended before it was complete";
             Err(ProxyError::with_cause(ErrorKind::BodyIncomplete, message, error.to_string()).closing())
         }
@@ -65,15 +80,25 @@ pub fn linger(mut body: ClientBody) {
     tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
-/// The body in one piece; `None` when it is over `limit`. A body that comes in one frame is not copied.
-async fn collect(body: &mut ClientBody, limit: usize, announced: usize) -> Result<Option<Bytes>, axum::Error> {
+/// Why a body was not read.
+enum Unread {
+    TooLarge,
+    NoMemory,
+    Broken(axum::Error),
+}
+
+/// The body in one piece. A body that comes in one frame is not copied.
+async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announced: usize) -> Result<Bytes, Unread> {
     let mut first: Option<Bytes> = None;
     let mut whole: Option<Vec<u8>> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         let have = whole.as_ref().map_or(first.as_ref().map_or(0, Bytes::len), Vec::len);
         if have + data.len() > limit {
-            return Ok(None);
+            return Err(Unread::TooLarge);
+        }
+        if !memory.take(data.len()) {
+            return Err(Unread::NoMemory);
         }
         match (&mut whole, first.take()) {
             (Some(whole), _) => whole.extend_from_slice(&data),
@@ -86,7 +111,7 @@ async fn collect(body: &mut ClientBody, limit: usize, announced: usize) -> Resul
             }
         }
     }
-    Ok(Some(whole.map(Bytes::from).or(first).unwrap_or_default()))
+    Ok(whole.map(Bytes::from).or(first).unwrap_or_default())
 }
 
 /// Buffers that held large request bodies, to be used again: fresh memory of this size comes from the kernel page by

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use self_cell::self_cell;
 
-use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, finish::Failure};
+use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, finish::Failure};
 use crate::{
     dialect::{ApiRequest, RequestHead, classify::ClassifyError},
     snapshot::AiUse,
@@ -81,6 +81,7 @@ pub async fn classify(
     ai: &AiUse,
     parts: &Parts,
     body: &mut Option<Body>,
+    memory: &mut Share,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedRequest, Failure> {
     let path = parts.uri.path();
@@ -95,7 +96,7 @@ pub async fn classify(
         route_streams: context.rule.streams,
     };
     let settings = context.settings;
-    let read = body::read(body, settings.max_body, settings.body_timeout).await;
+    let read = body::read(body, memory, settings.max_body, settings.body_timeout).await;
     let bytes = read.map_err(|error| error.to(head.dialect_hint()))?;
     let length = bytes.len();
     let body =

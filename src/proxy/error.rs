@@ -1,5 +1,7 @@
 //! Every error the gateway makes, in one table: status, dialect class, code, metric word.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -60,8 +62,16 @@ pub enum ErrorKind {
     Refused,
     /// The gateway's own code panicked.
     Panic,
+    /// The memory for request bodies is used up.
+    BodiesOverBudget,
+    /// The request has too many headers.
+    TooManyHeaders,
+    /// The process has no file descriptor left for a connection.
+    NoDescriptors,
     /// The client went away.
     ClientClosed,
+    /// The client stopped reading the reply.
+    ClientStalled,
     /// The process ends, and the time for replies under way is over.
     Shutdown,
 }
@@ -102,7 +112,11 @@ impl ErrorKind {
             Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
+            Self::TooManyHeaders => (431, C::InvalidRequest, "too_many_headers"),
+            Self::BodiesOverBudget => (503, C::Unavailable, "bodies_over_budget"),
+            Self::NoDescriptors => (503, C::Unavailable, "no_descriptors"),
             Self::ClientClosed => (499, C::InvalidRequest, "client_closed"),
+            Self::ClientStalled => (499, C::InvalidRequest, "client_stalled"),
             Self::Shutdown => (503, C::Unavailable, "shutdown"),
         };
         Row { status, class, word }
@@ -124,7 +138,9 @@ impl ErrorKind {
             Self::Unreachable | Self::UpstreamTls | Self::UpstreamClosed => AttemptOutcome::Unreachable,
             Self::UpstreamTimeout => AttemptOutcome::TimedOut,
             Self::UpstreamProtocol => AttemptOutcome::Broken,
-            Self::ClientClosed | Self::Shutdown | Self::BodyIncomplete => AttemptOutcome::Abandoned,
+            Self::ClientClosed | Self::ClientStalled | Self::Shutdown | Self::BodyIncomplete => {
+                AttemptOutcome::Abandoned
+            }
             _ => AttemptOutcome::NotSent,
         }
     }
@@ -143,6 +159,8 @@ pub struct ProxyError {
     pub allow: Option<&'static str>,
     /// Whether the request's body was not read to its end: the connection can't be used again.
     pub close: bool,
+    /// When the client may try again.
+    pub retry_after: Option<Duration>,
     /// Status and class that a policy has chosen.
     pub refused: Option<(u16, ErrorClass)>,
 }
@@ -156,7 +174,15 @@ impl ProxyError {
 
     /// An error whose cause is only for the log.
     pub fn with_cause(kind: ErrorKind, message: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: cause.into(), allow: None, close: false, refused: None }
+        Self {
+            kind,
+            message: message.into(),
+            cause: cause.into(),
+            allow: None,
+            close: false,
+            retry_after: None,
+            refused: None,
+        }
     }
 
     /// The same, after which the connection is closed.
@@ -177,6 +203,9 @@ impl ProxyError {
         let (kind, message) = match error.kind {
             SendErrorKind::Resolve | SendErrorKind::Connect => {
                 (ErrorKind::Unreachable, "the upstream can't be reached")
+            }
+            SendErrorKind::NoDescriptors => {
+                (ErrorKind::NoDescriptors, "the gateway has no file descriptor left for a connection to the upstream")
             }
             SendErrorKind::ConnectTimeout => (ErrorKind::UpstreamTimeout, "the upstream can't be reached in time"),
             SendErrorKind::Tls => (ErrorKind::UpstreamTls, "no secure connection to the upstream can be made"),
@@ -214,6 +243,9 @@ impl ProxyError {
             // Where the dialect's clients look for it.
             headers.insert(dialect.request_id_header(), id.clone());
             headers.insert("x-request-id", id);
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
         if let Some((name, value)) = dialect.error_type_header(self.kind.row().class) {
             headers.insert(name, HeaderValue::from_static(value));

@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, Response, Version, header, request::Parts};
 use super::{
     ProxyError, ReplyBody, RequestRecord, Shared,
     relay::{Relay, RelayPlan},
+    watch::Progress,
 };
 use crate::dialect::DialectId;
 
@@ -60,7 +61,12 @@ impl ProxyError {
 }
 
 /// The reply as it leaves.
-pub fn finish(outcome: Result<Reply, Failure>, to: ReplyTo, mut record: RequestRecord) -> Response<ReplyBody> {
+pub fn finish(
+    outcome: Result<Reply, Failure>,
+    to: ReplyTo,
+    mut record: RequestRecord,
+    progress: Arc<Progress>,
+) -> Response<ReplyBody> {
     let outcome = outcome.unwrap_or_else(|Failure { error, dialect }| {
         record.failed(error.kind, &error.cause);
         let mut reply = error.reply(dialect, record.trace_id());
@@ -86,7 +92,7 @@ pub fn finish(outcome: Result<Reply, Failure>, to: ReplyTo, mut record: RequestR
     parts.version = Version::HTTP_11;
     record.status(parts.status.as_u16());
     let body = match plan {
-        Ok(plan) => ReplyBody::Relay(Box::new(Relay::new(*plan, record))),
+        Ok(plan) => ReplyBody::Relay(Box::new(Relay::new(*plan, record, progress))),
         Err(body) => {
             record.passed(body.len());
             record.complete();

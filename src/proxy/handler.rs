@@ -16,10 +16,12 @@ use futures_util::FutureExt;
 use http::request::Parts;
 
 use super::{
-    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body, classify,
+    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared,
+    accept::MAX_HEADERS,
+    body, classify,
     finish::{self, Failure, Reply, ReplyTo},
     forward,
-    peer::Peer,
+    peer::{Arrival, Peer},
     policies, relay, route, select,
 };
 use crate::{
@@ -33,7 +35,11 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 /// Answers one request. It never fails: errors are replies, and so is a panic.
-async fn handle(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(Arrival { peer, progress }): ConnectInfo<Arrival>,
+    request: Request,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     let to = ReplyTo::new(&parts, &shared);
     let mut record = RequestRecord::begin(Arc::clone(&shared), peer.address, &parts);
@@ -49,7 +55,7 @@ async fn handle(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
     if let Some(body) = body {
         body::linger(body);
     }
-    finish::finish(outcome, to, record).map(Body::new)
+    finish::finish(outcome, to, record, progress).map(Body::new)
 }
 
 /// Serves one request: from its head to the reply's head.
@@ -60,6 +66,11 @@ async fn serve(
     body: &mut Option<Body>,
     record: &mut RequestRecord,
 ) -> Result<Reply, Failure> {
+    if parts.headers.len() > MAX_HEADERS {
+        // hyper counts them in HTTP/1.1 alone.
+        let message = format!("the request has more than {MAX_HEADERS} headers");
+        return Err(ProxyError::new(ErrorKind::TooManyHeaders, message).to(dialect_of(parts)));
+    }
     let matched = route::route(shared, peer, parts, record).map_err(|error| error.to(dialect_of(parts)))?;
     let unavailable = |reason: &UnavailableReason| Err(route::unavailable(reason).to(dialect_of(parts)));
     let split = match &matched.rule.action {
@@ -87,7 +98,9 @@ async fn serve_ai(
     body: &mut Option<Body>,
     record: &mut RequestRecord,
 ) -> Result<Reply, Failure> {
-    let mut request = classify::classify(context, ai, parts, body, record).await?;
+    // Held until a target has answered, which is as long as a body is.
+    let mut memory = context.settings.body_budget.share();
+    let mut request = classify::classify(context, ai, parts, body, &mut memory, record).await?;
     context.start_clock();
     let dialect = request.api.dialect;
     policies::apply(context, &mut request, &mut parts.headers).await.map_err(|error| error.to(dialect))?;

@@ -25,6 +25,7 @@
 
 mod accept;
 mod body;
+mod budget;
 mod classify;
 mod encode;
 mod error;
@@ -43,6 +44,7 @@ mod select;
 mod send;
 mod trace;
 mod translate;
+mod watch;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -51,6 +53,7 @@ use std::{
 
 pub use accept::{BindStates, Listeners};
 pub use body::ReplyBody;
+pub use budget::Budget;
 pub use error::{ErrorKind, ProxyError};
 pub use record::RequestRecord;
 
@@ -93,6 +96,10 @@ pub struct Settings {
     pub backend_timeout: Duration,
     /// How long a reply may be silent once it has begun, unless a policy says otherwise.
     pub idle_timeout: Duration,
+    /// How long a client may leave a reply unread.
+    pub write_timeout: Duration,
+    /// The memory that bodies of requests may take together.
+    pub body_budget: Arc<Budget>,
     /// Connections open at a time, over all listeners.
     pub max_connections: usize,
     /// Fetches media for providers that don't.
@@ -107,6 +114,8 @@ impl Default for Settings {
             body_timeout: Duration::from_mins(2),
             backend_timeout: Duration::from_mins(10),
             idle_timeout: Duration::from_mins(5),
+            write_timeout: Duration::from_mins(1),
+            body_budget: Arc::new(Budget::new(512 * 1024 * 1024)),
             max_connections: 10_000,
             fetcher: Fetcher::default(),
         }

@@ -1,6 +1,17 @@
 //! Who sent a request, and where it arrived.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
+
+use super::watch::Progress;
+
+/// What a request brings along from its connection.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Who sent it, and where.
+    pub peer: Peer,
+    /// How far it has come, for the watch of the connection.
+    pub progress: Arc<Progress>,
+}
 
 /// Who sent a request, and where it arrived.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,9 @@ pub struct SendError {
     pub source: Box<dyn StdError + Send + Sync>,
 }
 
+/// `EMFILE` and `ENFILE` of Linux: the process, or the system, has no file descriptor left.
+const NO_DESCRIPTORS: [i32; 2] = [24, 23];
+
 /// What happened to a request that got no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendErrorKind {
@@ -24,6 +27,9 @@ pub enum SendErrorKind {
     /// No server listens, or the network is unreachable.
     #[error("can't connect")]
     Connect,
+    /// The process has no file descriptor for a connection.
+    #[error("no file descriptor is left")]
+    NoDescriptors,
     /// The connection was not made in time.
     #[error("connecting took too long")]
     ConnectTimeout,
@@ -73,12 +79,17 @@ impl SendError {
     pub(super) fn tcp(error: impl StdError + Send + Sync + 'static) -> Self {
         let text = error.to_string();
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-        let mut timed_out = false;
+        let (mut timed_out, mut no_descriptors) = (false, false);
         while let Some(current) = cause {
-            timed_out |= current.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
+            if let Some(io) = current.downcast_ref::<io::Error>() {
+                timed_out |= io.kind() == io::ErrorKind::TimedOut;
+                no_descriptors |= io.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code));
+            }
             cause = current.source();
         }
-        let kind = if text.contains("dns") {
+        let kind = if no_descriptors {
+            SendErrorKind::NoDescriptors
+        } else if text.contains("dns") {
             SendErrorKind::Resolve
         } else if timed_out {
             SendErrorKind::ConnectTimeout

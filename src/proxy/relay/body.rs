@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    super::{ErrorKind, ProxyError, RequestRecord},
+    super::{ErrorKind, ProxyError, RequestRecord, watch::Progress},
     pace::Pace,
 };
 use crate::{
@@ -100,6 +101,7 @@ pub struct Relay {
     pace: Option<Pace>,
     silence: Option<Silence>,
     deadline: Option<Pin<Box<Sleep>>>,
+    progress: Arc<Progress>,
 }
 
 /// Watches for silence without a timer per frame: set once, and set again only when it fires after frames have passed.
@@ -110,8 +112,9 @@ struct Silence {
 
 impl Relay {
     /// Relays as `plan` says, and keeps `record` until the end.
-    pub fn new(plan: RelayPlan, record: RequestRecord) -> Self {
+    pub fn new(plan: RelayPlan, record: RequestRecord, progress: Arc<Progress>) -> Self {
         let RelayPlan { body, observer, form, attempt } = plan;
+        progress.reply_begins(form.deadline);
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
@@ -125,6 +128,7 @@ impl Relay {
             frames: 0,
             pace,
             silence: None,
+            progress,
         };
         if relay.body.as_ref().is_some_and(Body::is_end_stream) {
             relay.end();
@@ -140,6 +144,15 @@ impl Relay {
 
     /// The next frame for the client.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let polled = self.poll_next(cx);
+        match &polled {
+            Poll::Pending => self.progress.client_waits(),
+            Poll::Ready(_) => self.progress.handed_over(),
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
             if let Some(bytes) = self.pending.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -367,6 +380,9 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        if self.progress.has_stalled() && self.body.is_some() {
+            self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading the reply");
+        }
         if let Some(observer) = &mut self.observer {
             self.record.counted(match observer {
                 Observer::Watch(observer) => observer.totals(),

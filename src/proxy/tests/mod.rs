@@ -19,7 +19,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::{Settings, Shared, handler, peer::Peer};
+use super::{
+    Settings, Shared, handler,
+    peer::{Arrival, Peer},
+};
 use crate::{
     compile::{self, Env, Scope},
     policy::Policies,
@@ -113,7 +116,7 @@ impl Plane {
         *request.uri_mut() = Uri::try_from(path).unwrap();
         request.headers_mut().insert("host", "h".parse().unwrap());
         let peer = Peer { address: "127.0.0.1:9".parse().unwrap(), port: PORT, secure: false };
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: Arc::default() }));
         self.router.clone().call(request).await.unwrap()
     }
 
