@@ -49,38 +49,57 @@ pub struct Problem {
 
 /// All Backends, served or not, by key.
 pub struct Backends {
-    by_key: BTreeMap<ObjectKey, (Option<i64>, Result<Compiled, Problem>)>,
+    by_key: BTreeMap<ObjectKey, Outcome>,
+}
+
+/// What became of one Backend.
+struct Outcome {
+    generation: Option<i64>,
+    compiled: Result<Compiled, Problem>,
+    /// Which provider entries are left out of a Backend that is served, and why.
+    left_out: Option<Problem>,
 }
 
 impl Backends {
     /// The Backend at `key`, if there is one.
     pub fn get(&self, key: &ObjectKey) -> Option<&Result<Compiled, Problem>> {
-        self.by_key.get(key).map(|(_, compiled)| compiled)
+        self.by_key.get(key).map(|outcome| &outcome.compiled)
     }
 
     pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
-        self.by_key.into_iter().map(|(key, (generation, compiled))| {
-            let condition = match compiled {
+        self.by_key.into_iter().map(|(key, Outcome { generation, compiled, left_out })| {
+            let accepted = match compiled {
                 Ok(compiled) => compiled.credential_problem().map_or_else(
                     || Condition::new(ConditionType::Accepted, true, Reason::Accepted, "Backend accepted"),
                     |why| Condition::new(ConditionType::Accepted, false, Reason::CredentialsUnavailable, why),
                 ),
                 Err(p) => Condition::new(ConditionType::Accepted, false, p.reason, p.message),
             };
-            ObjectReport { conditions: vec![condition], ..ObjectReport::new(Kind::Backend, key, generation) }
+            let resolved = left_out.map(|p| Condition::new(ConditionType::ResolvedRefs, false, p.reason, p.message));
+            let conditions = std::iter::once(accepted).chain(resolved).collect();
+            ObjectReport { conditions, ..ObjectReport::new(Kind::Backend, key, generation) }
         })
     }
 }
 
 pub fn compile_all(objects: &Objects, env: &Env) -> Backends {
-    let compiled = objects
-        .backends
-        .iter()
-        .map(|(key, backend)| (key.clone(), (backend.metadata.generation, compile(key, backend, objects, env))));
-    Backends { by_key: compiled.collect() }
+    let outcome = |key, backend: &Backend| {
+        let generation = backend.metadata.generation;
+        match compile(key, backend, objects, env) {
+            Ok((compiled, left_out)) => Outcome { generation, compiled: Ok(compiled), left_out },
+            Err(problem) => Outcome { generation, compiled: Err(problem), left_out: None },
+        }
+    };
+    Backends { by_key: objects.backends.iter().map(|(key, backend)| (key.clone(), outcome(key, backend))).collect() }
 }
 
-fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> Result<Compiled, Problem> {
+/// The Backend, and which of its provider entries are left out.
+fn compile(
+    key: &ObjectKey,
+    backend: &Backend,
+    objects: &Objects,
+    env: &Env,
+) -> Result<(Compiled, Option<Problem>), Problem> {
     let name: Arc<str> = key.to_string().into();
     match shape(&backend.spec) {
         Err(problems) => {
@@ -96,7 +115,8 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                 .map(|(host, port)| env.endpoint(&name, &Origin { host: bare(host), port, transport, provider: false }))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|message| Problem { reason: Reason::Invalid, message })?;
-            Ok(Compiled::Http(Arc::new(HttpBackend { turns: env.balance.turns(&name), name, endpoints })))
+            let backend = HttpBackend { turns: env.balance.turns(&name), name, endpoints };
+            Ok((Compiled::Http(Arc::new(backend)), None))
         }
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
@@ -112,27 +132,32 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
                         Err(p) => problems.push((entry_name, p)),
                     }
                 }
-                compiled.push(targets);
+                if !targets.is_empty() {
+                    compiled.push(targets);
+                }
             }
-            // Fail closed: a Backend of which a part can't be used is not used, so that no traffic shifts silently.
-            if let Some((_, first)) = problems.first() {
-                let reason = first.reason;
-                let messages: Vec<String> =
-                    problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
-                return Err(Problem { reason, message: messages.join("; ") });
+            let left_out = left_out(&problems, compiled.iter().map(Vec::len).sum());
+            if let Some(problem) = left_out.as_ref().filter(|_| compiled.is_empty()) {
+                return Err(problem.clone());
             }
             let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
-            Ok(Compiled::Ai(Arc::new(AiBackend {
-                turns: env.balance.turns(&name),
-                name,
-                dialect,
-                groups: compiled,
-                strict,
-                routes,
-            })))
+            let backend =
+                AiBackend { turns: env.balance.turns(&name), name, dialect, groups: compiled, strict, routes };
+            Ok((Compiled::Ai(Arc::new(backend)), left_out))
         }
     }
+}
+
+/// Why entries are left out of a Backend: others serve its requests, since one missing Secret must not take all of them
+/// down. The first reason is the condition's.
+fn left_out(problems: &[(String, Problem)], usable: usize) -> Option<Problem> {
+    let (_, first) = problems.first()?;
+    let mut messages: Vec<String> = problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
+    if usable > 0 {
+        messages.insert(0, format!("{usable} of {} providers can be used", usable + problems.len()));
+    }
+    Some(Problem { reason: first.reason, message: messages.join("; ") })
 }
 
 fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {

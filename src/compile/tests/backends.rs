@@ -119,11 +119,25 @@ fn what_bedrock_cannot_send_is_refused() {
 }
 
 #[test]
-fn a_group_of_which_a_part_is_bad_is_not_served() {
-    // Else all traffic would go to what was meant to share it, or stand in for it.
-    let spec = "type: AI, ai: {priorityGroups: [{providers: [{name: a, openai: {authToken: {kind: Passthrough}}}]}, \
-                {providers: [{name: b, openai: {authToken: {kind: SecretRef, secretRef: {name: s}}}}]}]}";
-    check_refused(&[backend("x", spec)], 500, "SecretNotFound", "provider b: Secret default/s does not exist");
+fn an_entry_that_cant_be_used_is_left_out() {
+    let good = "{name: a, openai: {authToken: {kind: Passthrough}}}";
+    let bad = "{name: b, openai: {authToken: {kind: SecretRef, secretRef: {name: s}}}}";
+    let missing = "provider b: Secret default/s does not exist";
+    for groups in [
+        format!("{{providers: [{good}]}}, {{providers: [{bad}]}}"),
+        format!("{{providers: [{bad}]}}, {{providers: [{good}]}}"),
+        format!("{{providers: [{bad}, {good}]}}"),
+    ] {
+        let world = world(&[backend("x", &format!("type: AI, ai: {{priorityGroups: [{groups}]}}"))]);
+        world.says(Kind::Backend, "default/x", &["Accepted=True"]);
+        let said = ["ResolvedRefs=False", "SecretNotFound", "1 of 2 providers can be used", missing];
+        world.says(Kind::Backend, "default/x", &said);
+        world.is_fine(Kind::HttpRoute, "default/x");
+        let json = world.snapshot_json();
+        assert!(json.contains("\"name\": \"a\"") && !json.contains("\"name\": \"b\""), "{json}");
+    }
+    let none = format!("type: AI, ai: {{priorityGroups: [{{providers: [{bad}]}}]}}");
+    check_refused(&[backend("x", &none)], 500, "SecretNotFound", missing);
 }
 
 #[test]
