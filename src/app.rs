@@ -267,7 +267,7 @@ fn settings(args: &RunArgs) -> Settings {
         backend_timeout: Duration::from_secs(args.backend_timeout),
         idle_timeout: Duration::from_secs(args.idle_timeout),
         write_timeout: Duration::from_secs(args.write_timeout.max(1)),
-        body_budget: Arc::new(Budget::new(args.max_bodies_bytes.unwrap_or_else(limits::body_budget))),
+        body_budget: Arc::new(Budget::new(args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget))),
         max_connections: limits::max_connections(args.max_connections),
         fetcher: Fetcher::new(args.fetch_private_addresses),
     }

@@ -114,8 +114,8 @@ pub struct RunArgs {
 
     /// Bytes that the bodies of all requests under way may take together. Requests beyond it are answered with 503.
     /// By default half of the memory that the container may use.
-    #[arg(long, value_name = "BYTES", env = "TOLLGATE_MAX_BODIES_BYTES")]
-    pub max_bodies_bytes: Option<usize>,
+    #[arg(long, value_name = "BYTES", env = "TOLLGATE_MAX_REQUEST_BYTES_IN_FLIGHT")]
+    pub max_request_bytes_in_flight: Option<usize>,
 
     /// Seconds a connection to a backend may take to be made, DNS and TLS included.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECT_TIMEOUT", default_value_t = 5)]

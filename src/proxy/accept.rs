@@ -11,10 +11,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -52,6 +49,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// copied again. A connection holds up to two such pieces while a large prompt arrives; with 256 KiB as many cost more
 /// memory than the prompts themselves, at the same CPU time.
 const MAX_BUFFER: usize = 96 * 1024;
+/// How long an idle connection may take to end after it was told to.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
 /// Streams a client may have open on one HTTP/2 connection: the least that servers commonly allow.
@@ -234,10 +233,13 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server) {
     // The protocol is that of the snapshot at the time of the connection; a changed certificate serves the next one.
     let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
     let Some(config) = tls else {
-        return http(stream, Peer { address, port, secure: false }, server).await;
+        return http(stream, Peer { address, port, secure: false, server_name: None }, server).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => http(stream, Peer { address, port, secure: true }, server).await,
+        Ok(Ok(stream)) => {
+            let server_name = stream.get_ref().1.server_name().map(Arc::from);
+            http(stream, Peer { address, port, secure: true, server_name }, server).await;
+        }
         Ok(Err(error)) => {
             shared.metrics.requests.connections_rejected("tls").inc();
             tracing::debug!(port, %address, %error, "TLS handshake failed");
@@ -267,12 +269,10 @@ where
         .keep_alive_interval(Duration::from_mins(1))
         .max_header_list_size(64 * 1024);
     let watch = Arc::new(Watch::default());
-    let (watched, begun) = (Arc::clone(&watch), Arc::new(AtomicBool::new(false)));
-    let first = Arc::clone(&begun);
+    let (watched, sender) = (Arc::clone(&watch), peer.clone());
     let cut = shared.cut.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        first.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: watched.begin() }));
+        request.extensions_mut().insert(ConnectInfo(Arrival { peer: sender.clone(), progress: watched.begin() }));
         router.clone().call(request)
     });
     // What is left of a reply when its body has been handed over is in the connection's buffer, and has no other bound.
@@ -283,15 +283,15 @@ where
     let result = tokio::select! {
         result = connection.as_mut() => result,
         ending = watch.ending(settings.write_timeout, settings.header_timeout) => {
-            if ending == Ending::Stalled || !begun.load(Ordering::Relaxed) {
-                tracing::debug!(port = peer.port, client = %peer.address, ?ending, "connection closed");
+            tracing::debug!(port = peer.port, client = %peer.address, ?ending, "connection ends");
+            if ending == Ending::Stalled {
                 return;
             }
             // An idle connection: over HTTP/2 it is told that it ends.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection => result,
-                () = tokio::time::sleep(settings.write_timeout) => return,
+                () = tokio::time::sleep(GOODBYE) => return,
             }
         }
         () = closing.cancelled() => {

@@ -62,6 +62,8 @@ pub enum ErrorKind {
     Refused,
     /// The gateway's own code panicked.
     Panic,
+    /// The request is for another host than its connection.
+    Misdirected,
     /// The memory for request bodies is used up.
     BodiesOverBudget,
     /// The request has too many headers.
@@ -112,6 +114,7 @@ impl ErrorKind {
             Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
+            Self::Misdirected => (421, C::InvalidRequest, "misdirected"),
             Self::TooManyHeaders => (431, C::InvalidRequest, "too_many_headers"),
             Self::BodiesOverBudget => (503, C::Unavailable, "bodies_over_budget"),
             Self::NoDescriptors => (503, C::Unavailable, "no_descriptors"),

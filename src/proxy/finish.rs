@@ -12,7 +12,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, Version, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
 
 use super::{
     ProxyError, ReplyBody, RequestRecord, Shared,
@@ -20,6 +20,9 @@ use super::{
     watch::Progress,
 };
 use crate::dialect::DialectId;
+
+/// The id by which operators find a request in the log, on every reply.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 
 /// What of a request decides how its reply leaves.
 #[derive(Clone, Copy)]
@@ -85,6 +88,9 @@ pub fn finish(
     };
     for policy in record.reply_policies() {
         policy.head(&mut parts.headers);
+    }
+    if let Ok(id) = HeaderValue::from_str(record.request_id()) {
+        parts.headers.insert(REQUEST_ID, id);
     }
     if to.last {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

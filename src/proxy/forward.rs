@@ -36,7 +36,7 @@ pub async fn forward(
     backend: &HttpBackend,
     parts: &Parts,
     body: &mut Option<Body>,
-    peer: Peer,
+    peer: &Peer,
     record: &mut RequestRecord,
 ) -> Result<Reply, Failure> {
     try_forward(context, backend, parts, body, peer, record).await.map_err(|error| error.to(DIALECT))
@@ -47,7 +47,7 @@ async fn try_forward(
     backend: &HttpBackend,
     parts: &Parts,
     body: &mut Option<Body>,
-    peer: Peer,
+    peer: &Peer,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
@@ -77,16 +77,16 @@ async fn try_forward(
     Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: None, form, attempt })))
 }
 
-/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request that changes
-/// nothing and has no body goes once more on a fresh connection when the server can't have processed it. A body that
-/// passes through can't be sent twice: over HTTP/1 it gets a fresh connection to begin with.
+/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body
+/// goes once more on a fresh connection when the server can't have processed it. A body that passes through can't be
+/// sent twice: over HTTP/1 it gets a fresh connection to begin with.
 async fn send(
     backend: &HttpBackend,
     request: Request<UpstreamBody>,
     record: &mut RequestRecord,
 ) -> Result<(Response<upstream::ReplyBody>, Attempt), ProxyError> {
     let bodiless = http_body::Body::is_end_stream(request.body());
-    let again = (bodiless && request.method().is_safe()).then(|| {
+    let again = bodiless.then(|| {
         let mut copy = Request::new(UpstreamBody::empty());
         copy.method_mut().clone_from(request.method());
         copy.uri_mut().clone_from(request.uri());

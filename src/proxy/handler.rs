@@ -45,7 +45,7 @@ async fn handle(
     let mut record = RequestRecord::begin(Arc::clone(&shared), peer.address, &parts);
     let mut body = Some(body);
     // Boxed here, because what axum makes of a handler's future moves it several times.
-    let serving = Box::pin(serve(&shared, peer, &mut parts, &mut body, &mut record));
+    let serving = Box::pin(serve(&shared, &peer, &mut parts, &mut body, &mut record));
     let served = AssertUnwindSafe(serving).catch_unwind().await;
     let outcome = served.unwrap_or_else(|_| {
         // The hook has logged it with its place; see `telemetry::panics`.
@@ -61,7 +61,7 @@ async fn handle(
 /// Serves one request: from its head to the reply's head.
 async fn serve(
     shared: &Shared,
-    peer: Peer,
+    peer: &Peer,
     parts: &mut Parts,
     body: &mut Option<Body>,
     record: &mut RequestRecord,

@@ -14,7 +14,7 @@ pub struct Arrival {
 }
 
 /// Who sent a request, and where it arrived.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
@@ -22,11 +22,13 @@ pub struct Peer {
     pub port: u16,
     /// Whether the connection is secured.
     pub secure: bool,
+    /// The server's name that the client gave for the certificate (SNI).
+    pub server_name: Option<Arc<str>>,
 }
 
 impl Peer {
     /// The scheme of the request's URL.
-    pub const fn scheme(self) -> &'static str {
+    pub const fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
     }
 }

@@ -11,13 +11,12 @@ use std::{
 
 use http::{Method, request::Parts};
 
-use super::{ErrorKind, Shared, trace::TraceId};
+use super::{ErrorKind, Shared, trace::RequestIds};
 use crate::{
     conversation::Unsupported,
     dialect::{ApiRequest, StreamMode, observer::Totals},
     policy::ReplyPolicy,
-    provider::Info,
-    snapshot::{Action, Backend, Rule, WeightedBackend},
+    snapshot::{Action, Backend, Rule, Target, WeightedBackend},
     telemetry::{
         AccessLog,
         requests::InFlight,
@@ -32,7 +31,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 pub struct RequestRecord {
     shared: Arc<Shared>,
     start: Instant,
-    trace: TraceId,
+    ids: RequestIds,
     client: SocketAddr,
     method: Method,
     path: String,
@@ -71,7 +70,7 @@ impl RequestRecord {
         Self {
             shared,
             start,
-            trace: TraceId::of(&parts.headers),
+            ids: RequestIds::of(&parts.headers),
             client: SocketAddr::new(client.ip().to_canonical(), client.port()),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
@@ -91,7 +90,12 @@ impl RequestRecord {
 
     /// The request's trace id.
     pub fn trace_id(&self) -> &str {
-        self.trace.as_str()
+        self.ids.trace.as_str()
+    }
+
+    /// The request's own id, which goes to the client.
+    pub fn request_id(&self) -> &str {
+        self.ids.request.as_str()
     }
 
     /// The request reads this generation.
@@ -151,12 +155,19 @@ impl RequestRecord {
         let backend = self.backend().map(|b| Arc::clone(&b.name));
         let backend = backend.as_deref();
         if kind.status() >= 500 {
-            tracing::warn!(error = kind.word(), cause, trace_id = self.trace.as_str(), rule, backend, "request failed");
+            tracing::warn!(
+                error = kind.word(),
+                cause,
+                trace_id = self.ids.trace.as_str(),
+                rule,
+                backend,
+                "request failed"
+            );
         } else {
             tracing::debug!(
                 error = kind.word(),
                 cause,
-                trace_id = self.trace.as_str(),
+                trace_id = self.ids.trace.as_str(),
                 rule,
                 backend,
                 "request refused"
@@ -225,12 +236,12 @@ impl RequestRecord {
         }
     }
 
-    /// The chosen target's name, provider and token counters.
-    fn target(&self) -> Option<(&str, &'static Info, &ModelCache)> {
+    /// The chosen target, and its token counters.
+    fn target(&self) -> Option<(&Target, &ModelCache)> {
         let Backend::Ai(ai) = &self.backend()?.backend else { return None };
         let (group, index) = self.target?;
         let target = ai.backend.groups.get(group)?.get(index)?;
-        Some((&target.name, target.provider.info(), ai.models.get(group)?.get(index)?))
+        Some((target, ai.models.get(group)?.get(index)?))
     }
 }
 
@@ -264,7 +275,7 @@ impl Drop for RequestRecord {
         let streams = self.ask.as_ref().is_some_and(|a| a.stream != StreamMode::No);
         let ttft = self.reply.first.filter(|_| streams);
         let target = self.target();
-        if let (true, Some((_, _, models)), Some(ask)) = (answered_well, target, &self.ask) {
+        if let (true, Some((_, models)), Some(ask)) = (answered_well, target, &self.ask) {
             let usage = self.reply.totals.usage;
             let estimated = estimate.iter().flatten().sum();
             let per_token = ttft.zip(usage.completion.filter(|n| *n > 1)).map(|(first, n)| {
@@ -281,7 +292,9 @@ impl Drop for RequestRecord {
         let usage = self.reply.totals.usage;
         let dropped = (!self.dropped.is_empty()).then(|| self.dropped.to_string());
         AccessLog {
-            trace_id: self.trace.as_str(),
+            trace_id: self.ids.trace.as_str(),
+            request_id: self.ids.request.as_str(),
+            client_request_id: self.ids.client.as_deref(),
             method: self.method.as_str(),
             path: &self.path,
             status: self.reply.status,
@@ -292,8 +305,9 @@ impl Drop for RequestRecord {
             route: labels.map(|l| &*l.route),
             rule: labels.map(|l| l.rule.as_str()),
             backend: self.backend().map(|b| &*b.name),
-            target: target.map(|(name, _, _)| name),
-            provider: target.map(|(_, info, _)| info.name),
+            target: target.map(|(target, _)| &*target.name),
+            upstream_address: target.map(|(target, _)| target.pool.address()),
+            provider: target.map(|(target, _)| target.provider.info().name),
             request_model: self.model.as_deref(),
             response_model: self.reply.totals.model.as_deref(),
             operation: self.ask.as_ref().map(|a| a.endpoint.operation()),

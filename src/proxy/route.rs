@@ -5,11 +5,11 @@
 //! | has happened | the connection is accepted and the head is parsed; nothing of the body was read |
 //! | may read | the head, and the one snapshot that is loaded here |
 //! | may change | the `Host` header, when the request's target names a host |
-//! | ends the request | with 400 (head), 404 (no rule), 405 (CONNECT) |
+//! | ends the request | with 400 (head), 404 (no rule), 405 (CONNECT), 421 (another host), 501 (transfer coding) |
 //!
 //! The snapshot is loaded once, here. Everything later reads the rule that was found in it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::Ipv6Addr};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
@@ -26,7 +26,7 @@ const MAX_PATH: usize = 8 * 1024;
 /// When the head is not valid, or no rule matches.
 pub fn route(
     shared: &Shared,
-    peer: Peer,
+    peer: &Peer,
     parts: &mut Parts,
     record: &mut RequestRecord,
 ) -> Result<Matched, ProxyError> {
@@ -43,6 +43,12 @@ pub fn route(
     let host = host(parts).ok_or_else(|| bad("the request needs one valid Host"))?;
     let snapshot = shared.snapshots.load();
     record.reads(snapshot.generation);
+    if let Some(name) = &peer.server_name
+        && snapshot.is_misdirected(peer.port, name, &host)
+    {
+        let message = "this host has another certificate than this connection: connect anew";
+        return Err(ProxyError::new(ErrorKind::Misdirected, message));
+    }
     let view =
         RequestView { host: &host, path, query: parts.uri.query(), method: &parts.method, headers: &parts.headers };
     match snapshot.route(peer.port, &view) {
@@ -70,7 +76,7 @@ pub fn unavailable(reason: &UnavailableReason) -> ProxyError {
 }
 
 /// The reply that redirects. `matched` is the length of the path's part that the rule matched.
-pub fn redirect(to: &Redirect, peer: Peer, parts: &Parts, matched: usize) -> Response<Bytes> {
+pub fn redirect(to: &Redirect, peer: &Peer, parts: &Parts, matched: usize) -> Response<Bytes> {
     let host = host(parts).unwrap_or_default();
     // Brackets are stripped for matching; a URL needs them.
     let host = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { host };
@@ -92,7 +98,14 @@ fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     if parts.method == http::Method::CONNECT {
         let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, "CONNECT is not served");
         error.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        return Err(error);
+        // What follows is meant for the tunnel.
+        return Err(error.closing());
+    }
+    let codings = parts.headers.get_all(header::TRANSFER_ENCODING);
+    if codings.iter().count() > 1 || codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        // RFC 9112, section 6.1.
+        let message = "no transfer coding but 'chunked' is supported";
+        return Err(ProxyError::new(ErrorKind::NotImplemented, message).closing());
     }
     if parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
         return Err(ProxyError::new(ErrorKind::BadRequest, "the request needs one valid Host"));
@@ -115,16 +128,26 @@ fn host(parts: &Parts) -> Option<Cow<'_, str>> {
         }
         host
     };
-    let name = match authority.strip_prefix('[') {
-        Some(v6) => v6.split_once(']')?.0,
-        None => authority.split_once(':').map_or(authority, |(name, _)| name),
-    };
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._:%".contains(&b);
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return None;
-    }
+    let name = host_name(authority)?;
     let name = name.strip_suffix('.').unwrap_or(name);
     Some(if name.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { name.into() })
+}
+
+/// The name of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`. What else a URL may have, such as a user, is no host: a server
+/// behind us might read it in another way.
+fn host_name(authority: &str) -> Option<&str> {
+    let (name, port) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (address, rest) = v6.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            (address, if rest.is_empty() { "" } else { rest.strip_prefix(':')? })
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let valid = authority.starts_with('[') || (!name.is_empty() && name.bytes().all(is_name));
+    let is_port = port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    (valid && is_port).then_some(name)
 }
 
 /// Whether any segment is `.` or `..`, also percent-encoded.
@@ -165,6 +188,18 @@ mod tests {
             ("/", &["a/../b"], None),
             ("/", &[""], None),
             ("/", &[":80"], None),
+            ("/", &["a.example:80:80"], None),
+            ("/", &["a.example:http"], None),
+            ("/", &["a.example:+80"], None),
+            ("/", &["a.example:65536"], None),
+            ("/", &["user@a.example"], None),
+            ("/", &["a%41.example"], None),
+            ("/", &["::1"], None),
+            ("/", &["[::1"], None),
+            ("/", &["[a]"], None),
+            ("/", &["[::1]80"], None),
+            ("http://user@b.example/", &["a.example"], None),
+            ("/", &["a_b.example:"], Some("a_b.example")),
         ] {
             assert_eq!(host(&parts(uri, hosts)).as_deref(), expected, "{uri} {hosts:?}");
         }

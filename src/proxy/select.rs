@@ -25,6 +25,7 @@ use super::{
     translate::ReadLimits,
 };
 use crate::{
+    dialect::ErrorClass,
     provider::{Refusal, resolve_model},
     snapshot::{AiUse, Target},
     upstream::{
@@ -100,7 +101,7 @@ pub async fn select(
         let outcome = attempt(context, parts, prepared, target, &sender, record).await;
         record.resent(sender.resent());
         match outcome {
-            Ok(Answer::Upstream(reply)) if may_be_bettered(reply.reply.status(), target) => {
+            Ok(Answer::Upstream(reply)) if may_be_bettered(&reply.reply, target) => {
                 if !last {
                     log_next(target, record, Some(reply.reply.status()), None);
                 }
@@ -160,7 +161,7 @@ async fn attempt(
     };
     match answer {
         Ok((reply, plan)) => {
-            if may_be_bettered(reply.status(), target) {
+            if may_be_bettered(&reply, target) {
                 attempt.ended(AttemptOutcome::Refused);
             }
             Ok(Answer::Upstream(UpstreamReply { reply, plan, attempt }))
@@ -220,9 +221,20 @@ pub fn worth_another(status: StatusCode) -> bool {
 
 /// Whether another target may do better than this reply of `target`: also where it refused the gateway's key, which is
 /// no fault of the client's.
-fn may_be_bettered(status: StatusCode, target: &Target) -> bool {
-    let refused_key = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && target.credential.is_own();
-    worth_another(status) || refused_key
+fn may_be_bettered(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
+    worth_another(reply.status()) || (target.credential.is_own() && refuses_key(reply, target))
+}
+
+/// Whether a provider refuses the key, by its status or by what its error says: Gemini has 400 for it.
+fn refuses_key(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
+    match reply.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        StatusCode::BAD_REQUEST => {
+            let dialect = target.provider.info().dialect.dialect();
+            dialect.read_error(400, reply.body().begun()).class == ErrorClass::Authentication
+        }
+        _ => false,
+    }
 }
 
 /// The one of two replies that tells the client more; the later one where both tell as much.

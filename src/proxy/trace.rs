@@ -1,4 +1,4 @@
-//! Trace ids: the client's, from `traceparent`, or one of our own.
+//! Ids by which a request is found: the trace it is part of, and its own.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -19,12 +19,30 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-impl TraceId {
-    /// The id in the request's `traceparent`, or a new one.
-    pub fn of(headers: &HeaderMap) -> Self {
-        headers.get("traceparent").and_then(|v| Self::parse(v.as_bytes())).unwrap_or_else(Self::new)
-    }
+/// The longest id of a client's that is logged.
+const MAX_CLIENT_ID: usize = 128;
 
+/// The ids of one request.
+pub struct RequestIds {
+    /// The client's trace, from `traceparent`, or else the request's own id.
+    pub trace: TraceId,
+    /// The request's own id, which no client chooses.
+    pub request: TraceId,
+    /// The client's `x-request-id`.
+    pub client: Option<String>,
+}
+
+impl RequestIds {
+    /// The ids that the request's headers have, and a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let request = TraceId::new();
+        let trace = headers.get("traceparent").and_then(|value| TraceId::parse(value.as_bytes())).unwrap_or(request);
+        let client = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        Self { trace, request, client: client.map(|id| id.chars().take(MAX_CLIENT_ID).collect()) }
+    }
+}
+
+impl TraceId {
     /// `00-TRACEID-PARENTID-FLAGS`.
     fn parse(traceparent: &[u8]) -> Option<Self> {
         let mut parts = traceparent.split(|b| *b == b'-');

@@ -7,10 +7,7 @@
 //! too long.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -19,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How often a connection with requests looks at them within its patience.
+/// How often a connection with requests looks at them within their patience.
 const LOOKS: u32 = 4;
 
 /// The requests under way on one connection.
@@ -38,17 +35,28 @@ pub enum Ending {
     Idle,
 }
 
+/// Why a reply that waits for its client is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// The client has stopped reading.
+    Client,
+    /// The reply's own deadline or idle timeout has passed, and the client does not come to be told.
+    Timeout,
+}
+
 /// How far one request has come. It lives until its reply has ended.
 #[derive(Debug, Default)]
 pub struct Progress {
-    state: Mutex<State>,
-    stalled: AtomicBool,
+    reply: Mutex<Option<ReplyState>>,
+    stall: OnceLock<Stall>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
+#[derive(Clone, Copy, Debug)]
+struct ReplyState {
     /// Since when the reply waits for its client; `None` while the client waits.
     handed_over: Option<Instant>,
+    /// How long the reply may pause.
+    idle: Duration,
     /// When the reply must have ended.
     deadline: Option<Instant>,
 }
@@ -69,12 +77,12 @@ impl Watch {
     }
 
     /// Waits until the connection should end: a client has left a reply waiting for `patience` or beyond the reply's
-    /// deadline, or there was no request for `idle`.
+    /// own bounds, or there was no request for `idle`.
     pub async fn ending(&self, patience: Duration, idle: Duration) -> Ending {
         loop {
             match self.look(Instant::now(), patience) {
                 Look::Stalled => return Ending::Stalled,
-                Look::Busy => sleep(patience / LOOKS).await,
+                Look::Busy(next) => sleep(next).await,
                 Look::Idle => {
                     if timeout(idle, self.begun.notified()).await.is_err() {
                         return Ending::Idle;
@@ -87,12 +95,20 @@ impl Watch {
     fn look(&self, now: Instant, patience: Duration) -> Look {
         let mut requests = lock(&self.requests);
         requests.retain(|request| request.strong_count() > 0);
-        let mut look = if requests.is_empty() { Look::Idle } else { Look::Busy };
-        for request in requests.iter().filter_map(Weak::upgrade).filter(|request| request.is_stalled(now, patience)) {
-            request.stalled.store(true, Ordering::Relaxed);
-            look = Look::Stalled;
+        if requests.is_empty() {
+            return Look::Idle;
         }
-        look
+        let mut next = patience / LOOKS;
+        let mut stalled = false;
+        for request in requests.iter().filter_map(Weak::upgrade) {
+            let Some(reply) = *lock(&request.reply) else { continue };
+            if let Some(stall) = reply.stall(now, patience) {
+                stalled |= request.stall.set(stall).is_ok();
+            }
+            let left = reply.deadline.map(|deadline| deadline.saturating_duration_since(now));
+            next = next.min(reply.idle / LOOKS).min(left.filter(|left| !left.is_zero()).unwrap_or(next));
+        }
+        if stalled { Look::Stalled } else { Look::Busy(next) }
     }
 }
 
@@ -100,36 +116,46 @@ impl Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Stalled,
-    Busy,
+    /// With the time to the next look.
+    Busy(Duration),
     Idle,
 }
 
+impl ReplyState {
+    fn stall(&self, now: Instant, patience: Duration) -> Option<Stall> {
+        let waited = now.duration_since(self.handed_over?);
+        if self.deadline.is_some_and(|deadline| now >= deadline) || (waited >= self.idle && self.idle < patience) {
+            return Some(Stall::Timeout);
+        }
+        (waited >= patience).then_some(Stall::Client)
+    }
+}
+
 impl Progress {
-    /// The reply begins, and must have ended at `deadline`.
-    pub fn reply_begins(&self, deadline: Option<Instant>) {
-        *lock(&self.state) = State { handed_over: Some(Instant::now()), deadline };
+    /// The reply begins. It may pause for `idle`, and must have ended at `deadline`.
+    pub fn reply_begins(&self, idle: Duration, deadline: Option<Instant>) {
+        *lock(&self.reply) = Some(ReplyState { handed_over: Some(Instant::now()), idle, deadline });
     }
 
     /// A part of the reply was handed over: the client must come back for more.
     pub fn handed_over(&self) {
-        lock(&self.state).handed_over = Some(Instant::now());
+        self.set(Some(Instant::now()));
     }
 
     /// The client has come back, and waits for the backend.
     pub fn client_waits(&self) {
-        lock(&self.state).handed_over = None;
+        self.set(None);
     }
 
-    /// Whether the client has stopped reading.
-    pub fn has_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
+    fn set(&self, handed_over: Option<Instant>) {
+        if let Some(reply) = &mut *lock(&self.reply) {
+            reply.handed_over = handed_over;
+        }
     }
 
-    fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        let State { handed_over, deadline } = *lock(&self.state);
-        handed_over.is_some_and(|since| {
-            now.duration_since(since) >= patience || deadline.is_some_and(|deadline| now >= deadline)
-        })
+    /// Why the connection ended because of this reply, if it did.
+    pub fn stall(&self) -> Option<Stall> {
+        self.stall.get().copied()
     }
 }
 
@@ -148,29 +174,39 @@ mod tests {
         watch.look(Instant::now() + PATIENCE.mul_f64(part), PATIENCE)
     }
 
+    fn is_busy(look: Look) -> bool {
+        matches!(look, Look::Busy(_))
+    }
+
     #[test]
     fn a_client_that_does_not_come_back_for_its_reply_has_stalled() {
         let watch = Watch::default();
         let request = watch.begin();
-        assert_eq!(after(&watch, 9.0), Look::Busy, "the client waits for its reply");
-        request.reply_begins(None);
-        assert_eq!(after(&watch, 0.5), Look::Busy);
-        assert!(!request.has_stalled());
+        assert!(is_busy(after(&watch, 9.0)), "the client waits for its reply");
+        request.reply_begins(5 * PATIENCE, None);
+        assert!(is_busy(after(&watch, 0.5)));
+        assert_eq!(request.stall(), None);
         assert_eq!(after(&watch, 1.5), Look::Stalled);
-        assert!(request.has_stalled());
+        assert_eq!(request.stall(), Some(Stall::Client));
     }
 
     #[test]
-    fn a_client_that_comes_back_has_not_stalled() {
-        let watch = Watch::default();
+    fn a_replys_own_bounds_hold_while_nobody_polls_it() {
+        let (watch, now) = (Watch::default(), Instant::now());
         let request = watch.begin();
-        request.reply_begins(Some(Instant::now()));
+        request.reply_begins(5 * PATIENCE, Some(now + PATIENCE / 2));
         request.client_waits();
-        assert_eq!(after(&watch, 9.0), Look::Busy, "a reply that is polled has its own timeouts");
+        assert!(is_busy(after(&watch, 9.0)), "a reply that is polled has its own timers");
         request.handed_over();
-        assert_eq!(after(&watch, 0.0), Look::Stalled, "nobody polls it, and its deadline has passed");
+        assert!(is_busy(after(&watch, 0.2)));
+        assert_eq!(after(&watch, 0.6), Look::Stalled);
+        assert_eq!(request.stall(), Some(Stall::Timeout));
         drop(request);
         assert_eq!(after(&watch, 9.0), Look::Idle);
+        let request = watch.begin();
+        request.reply_begins(PATIENCE / 10, None);
+        assert_eq!(after(&watch, 0.2), Look::Stalled);
+        assert_eq!(request.stall(), Some(Stall::Timeout), "it may not pause for so long");
     }
 
     #[tokio::test]
@@ -178,8 +214,8 @@ mod tests {
         let (watch, short) = (Watch::default(), Duration::from_millis(10));
         assert_eq!(watch.ending(PATIENCE, short).await, Ending::Idle);
         let request = watch.begin();
-        request.reply_begins(None);
+        request.reply_begins(PATIENCE, None);
         assert_eq!(watch.ending(short, PATIENCE).await, Ending::Stalled);
-        assert!(request.has_stalled());
+        assert_eq!(request.stall(), Some(Stall::Client));
     }
 }

@@ -77,6 +77,17 @@ pub enum Routed<'a> {
 }
 
 impl Snapshot {
+    /// Whether a request for `host` came over a connection for another listener of `port`, whose name was
+    /// `server_name` (RFC 9110, section 7.4).
+    pub fn is_misdirected(&self, port: u16, server_name: &str, host: &str) -> bool {
+        let Some(port) = self.ports.get(&port) else { return false };
+        let listener = |name: &str| port.listeners.matching(name).next().map(std::ptr::from_ref::<Listener>);
+        match (listener(server_name), listener(host)) {
+            (Some(of_connection), Some(of_request)) => of_connection != of_request,
+            _ => false,
+        }
+    }
+
     /// The rule for `request` on `port`.
     ///
     /// Among rules, the host name that matches most specifically goes first, then the path, then method, headers and

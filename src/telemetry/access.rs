@@ -12,6 +12,10 @@ pub const TARGET: &str = "tollgate::access";
 pub struct AccessLog<'a> {
     /// The trace the request is part of.
     pub trace_id: &'a str,
+    /// The request's own id, which its reply carries as `x-tollgate-request-id`.
+    pub request_id: &'a str,
+    /// The client's `x-request-id`.
+    pub client_request_id: Option<&'a str>,
     /// HTTP method.
     pub method: &'a str,
     /// The path, without its query.
@@ -34,6 +38,8 @@ pub struct AccessLog<'a> {
     pub backend: Option<&'a str>,
     /// Which provider entry of the Backend answered.
     pub target: Option<&'a str>,
+    /// Where that is.
+    pub upstream_address: Option<&'a str>,
     /// Which provider that is.
     pub provider: Option<&'a str>,
     /// The model that was asked for.
@@ -74,6 +80,8 @@ impl AccessLog<'_> {
         tracing::info!(
             target: TARGET,
             trace_id = self.trace_id,
+            request_id = self.request_id,
+            client_request_id = self.client_request_id,
             method = self.method,
             path,
             status = self.status,
@@ -85,6 +93,7 @@ impl AccessLog<'_> {
             rule = self.rule,
             backend = self.backend,
             upstream = self.target,
+            upstream_address = self.upstream_address,
             provider = self.provider,
             request_model = self.request_model,
             response_model = self.response_model,

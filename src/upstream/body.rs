@@ -100,6 +100,11 @@ impl ReplyBody {
         Ok(())
     }
 
+    /// What came along with the head, as long as nothing was read.
+    pub fn begun(&self) -> &[u8] {
+        self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(&[], |data| data)
+    }
+
     /// Returns the connection to the pool if the body has ended.
     fn release(&mut self) {
         if let Inner::Http1(body, pool) = &mut self.inner

@@ -45,6 +45,8 @@ pub struct Pools {
 /// The connections to one origin.
 pub struct Pool {
     origin: Origin,
+    /// The origin as text, for the access log.
+    address: String,
     host: HeaderValue,
     dialer: Arc<Dialer>,
     tasks: TaskTracker,
@@ -112,6 +114,7 @@ impl Pools {
         let host = HeaderValue::try_from(host.as_str()).map_err(|_| format!("'{host}' is not a host name"))?;
         let pool = Arc::new(Pool {
             origin: origin.clone(),
+            address: origin.to_string(),
             host,
             dialer: Arc::clone(&self.dialer),
             tasks: self.tasks.clone(),
@@ -148,6 +151,11 @@ impl Pool {
     /// Where this pool's connections go.
     pub const fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Where this pool's connections go, as `scheme://host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// The `Host` header of this origin.

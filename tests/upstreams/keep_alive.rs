@@ -189,7 +189,10 @@ fn a_request_with_a_malformed_reply_is_not_sent_again() {
 
 #[test]
 fn unsafe_methods_to_a_plain_server_are_not_sent_again() {
-    let upstream = second_is(Exchange::close);
+    let upstream = second_is(|exchange| {
+        sleep(Duration::from_millis(300));
+        exchange.close();
+    });
     let gateway = gateway(upstream.port);
     // Keeps a connection that the server will close under the next request.
     assert_eq!(gateway.get("/plain").status, 200);

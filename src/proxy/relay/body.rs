@@ -14,7 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    super::{ErrorKind, ProxyError, RequestRecord, watch::Progress},
+    super::{
+        ErrorKind, ProxyError, RequestRecord,
+        watch::{Progress, Stall},
+    },
     pace::Pace,
 };
 use crate::{
@@ -114,7 +117,7 @@ impl Relay {
     /// Relays as `plan` says, and keeps `record` until the end.
     pub fn new(plan: RelayPlan, record: RequestRecord, progress: Arc<Progress>) -> Self {
         let RelayPlan { body, observer, form, attempt } = plan;
-        progress.reply_begins(form.deadline);
+        progress.reply_begins(form.idle, form.deadline);
         let deadline = form.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let pace = (form.mode != StreamMode::No).then(Pace::default);
         let mut relay = Self {
@@ -380,8 +383,13 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if self.progress.has_stalled() && self.body.is_some() {
-            self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading the reply");
+        match self.progress.stall().filter(|_| self.body.is_some()) {
+            Some(Stall::Client) => self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading"),
+            Some(Stall::Timeout) => {
+                self.attempt.ended(AttemptOutcome::TimedOut);
+                self.record.failed(ErrorKind::UpstreamTimeout, "the time is over, and the client does not read");
+            }
+            None => {}
         }
         if let Some(observer) = &mut self.observer {
             self.record.counted(match observer {

@@ -84,7 +84,8 @@ fn filters_and_text_work() {
 fn access_lines_leave_out_what_is_not_known() {
     let log = AccessLog { method: "POST", path: "/v1?key=secret", status: 404, generation: 7, ..AccessLog::default() };
     let expect = json!({
-        "level": "INFO", "target": "tollgate::access", "msg": "request", "trace_id": "", "method": "POST",
+        "level": "INFO", "target": "tollgate::access", "msg": "request", "trace_id": "",
+        "request_id": "", "method": "POST",
         "path": "/v1", "status": 404, "duration_us": 0, "stream": false, "request_bytes": 0, "response_bytes": 0,
         "upstream_attempts": 0, "generation": 7,
     });
@@ -94,6 +95,8 @@ fn access_lines_leave_out_what_is_not_known() {
 fn full() -> AccessLog<'static> {
     AccessLog {
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+        request_id: "0af7651916cd43dd8448eb211c80319c",
+        client_request_id: Some("the-clients-own"),
         method: "POST",
         path: "/openai/v1/chat/completions",
         status: 200,
@@ -105,6 +108,7 @@ fn full() -> AccessLog<'static> {
         rule: Some("0"),
         backend: Some("default/openai"),
         target: Some("openai_0"),
+        upstream_address: Some("https://api.openai.com:443"),
         provider: Some("openai"),
         request_model: Some("gpt-4o"),
         response_model: Some("gpt-4o-2024-08-06"),
@@ -126,8 +130,9 @@ fn full() -> AccessLog<'static> {
 #[test]
 fn access_lines_have_every_field() {
     let got = line(|| full().emit());
-    let names: Vec<_> = "level target msg trace_id method path status error duration_us ttft_us gateway route rule \
-        backend upstream provider request_model response_model dialect operation stream prompt_tokens \
+    let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error duration_us \
+        ttft_us gateway route rule backend upstream upstream_address provider request_model response_model dialect \
+        operation stream prompt_tokens \
         completion_tokens tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr \
         generation"
         .split_whitespace()

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -177,8 +177,9 @@ impl Http1 {
                 Ok(_) => exchange.answered = true,
                 Err(error) => return Poll::Ready(Err(self.closed(exchange, error))),
             }
-            if exchange.reused && !exchange.sender.done {
-                // A server may refuse a request early, but here it may as well be the reply to another request.
+            let early = !exchange.sender.done;
+            if early && exchange.reused {
+                // It may as well be the reply to another request.
                 return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, EarlyReply)));
             }
             loop {
@@ -186,6 +187,10 @@ impl Http1 {
                     Err(error) => return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, error))),
                     // "Go on", and hints: the reply itself comes later.
                     Ok(Some(head)) if head.response.status().is_informational() => {}
+                    // A whole request can be refused before it has been read, but not answered.
+                    Ok(Some(head)) if early && exchange.sender.is_whole() && !is_refusal(head.response.status()) => {
+                        return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, EarlyReply)));
+                    }
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Ok(None) => break,
                 }
@@ -221,7 +226,11 @@ fn may_keep_after(request: &Request<UpstreamBody>) -> bool {
     *method != Method::HEAD && !(bodiless && has_body) && !head::authenticates_connection(request.headers())
 }
 
-/// The reply to a request on a kept connection began before the request was written.
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// The reply to a request began before the request was written.
 #[derive(Debug, thiserror::Error)]
 #[error("a reply began before the request was written")]
 struct EarlyReply;
@@ -303,6 +312,11 @@ impl Sender {
             self.head.advance(of_head);
             self.data.advance(written - of_head);
         }
+    }
+
+    /// Whether the request's body was there from the start, and not on its way from the client.
+    const fn is_whole(&self) -> bool {
+        matches!(self.body, UpstreamBody::Full(_))
     }
 
     fn take(&mut self, frame: Frame<Bytes>) {
@@ -466,7 +480,7 @@ mod tests {
         // More than the socket takes while the server reads nothing but what fits.
         let body = Bytes::from(vec![b'x'; 64 * 1024 * 1024]);
         let request = Request::post("/").body(UpstreamBody::Full(Some(body))).unwrap();
-        let error = Http1::new(stream, Duration::ZERO, Instant::now()).exchange(request, true).await.map(|_| ());
+        let error = Http1::new(stream, Duration::ZERO, Instant::now()).exchange(request, false).await.map(|_| ());
         let error = error.unwrap_err();
         assert_eq!((error.kind, error.is_unprocessed()), (SendErrorKind::Protocol, false));
         server.await.unwrap();
