@@ -40,8 +40,7 @@ const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const SLICE_MANAGER: &str = "gateway.tollgate.dev";
 /// The Service that an EndpointSlice belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Annotation with a digest of the fields that were applied last. It shows when a field of ours must be removed, which
-/// a comparison with the wanted fields does not.
+/// Annotation with a digest of the fields that were applied last: it shows when a field of ours must be removed.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
 const MAX_ENDPOINTS: usize = 1_000;
@@ -49,7 +48,7 @@ const MAX_ENDPOINTS: usize = 1_000;
 const FAMILIES: [(&str, &str); 2] = [("IPv4", "ipv4"), ("IPv6", "ipv6")];
 
 /// A Gateway of ours, and how it should be exposed. They are in order of age.
-pub struct DesiredExposure<'a> {
+pub struct Desired<'a> {
     pub key: &'a ObjectKey,
     pub gateway: &'a Gateway,
     /// `None` when the Gateway is refused: its Service and ports stay as they are.
@@ -70,21 +69,17 @@ pub struct Exposed {
 }
 
 /// Exposes all Gateways: returns the exposure of each, in their order, and the writes and deletions that it needs.
-pub fn expose(
-    objects: &Objects,
-    install: &Install,
-    desired_exposures: &[DesiredExposure<'_>],
-) -> (Vec<Exposed>, Vec<Change>) {
-    let claims: Vec<Claim> = desired_exposures.iter().map(|desired| claim(objects, desired)).collect();
-    let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, desired_exposures));
+pub fn expose(objects: &Objects, install: &Install, wanted: &[Desired<'_>]) -> (Vec<Exposed>, Vec<Change>) {
+    let claims: Vec<Claim> = wanted.iter().map(|desired| claim(objects, desired)).collect();
+    let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, wanted));
     let mut writer =
         Writer { objects, install, own: own_slices(objects, install), in_use: BTreeSet::new(), changes: Vec::new() };
-    let exposed = desired_exposures.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
-    writer.remove_leftovers(desired_exposures);
+    let exposed = wanted.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
+    writer.remove_leftovers(wanted);
     (exposed, writer.changes)
 }
 
-fn claim(objects: &Objects, desired: &DesiredExposure<'_>) -> Claim {
+fn claim(objects: &Objects, desired: &Desired<'_>) -> Claim {
     let self_managed = desired.settings.is_some_and(|s| s.self_managed);
     let service = objects.services.get(desired.key).filter(|s| !self_managed && is_of(&s.metadata, desired.gateway));
     let recorded = service.into_iter().flat_map(|service| recorded(service));
@@ -106,8 +101,8 @@ fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
 }
 
 /// Target ports of our Services whose Gateways are not exposed now.
-fn targets_of_others(objects: &Objects, desired_exposures: &[DesiredExposure<'_>]) -> BTreeSet<u16> {
-    let theirs: BTreeSet<&ObjectKey> = desired_exposures.iter().map(|desired| desired.key).collect();
+fn targets_of_others(objects: &Objects, wanted: &[Desired<'_>]) -> BTreeSet<u16> {
+    let theirs: BTreeSet<&ObjectKey> = wanted.iter().map(|desired| desired.key).collect();
     let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !theirs.contains(key));
     others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
 }
@@ -134,7 +129,7 @@ fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 /// Why the Gateway can't have its Service.
-fn obstacle(objects: &Objects, desired: &DesiredExposure<'_>) -> Option<Flaw> {
+fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
     let key = desired.key;
     let begins = key.name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins || !is_dns_label(&key.name) {
@@ -187,7 +182,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn expose(&mut self, desired: &DesiredExposure<'_>, share: Share) -> Exposed {
+    fn expose(&mut self, desired: &Desired<'_>, share: Share) -> Exposed {
         let Some(settings) = desired.settings else {
             // Its Service stays as it is, and its endpoints follow the pods.
             let _ = self.write_slices(desired, &share.bound);
@@ -208,13 +203,7 @@ impl Writer<'_> {
         Exposed { targets: share.bound, addresses, lacking }
     }
 
-    fn lacking(
-        &self,
-        desired: &DesiredExposure<'_>,
-        settings: &Settings,
-        share: &Share,
-        no_address: bool,
-    ) -> Option<Flaw> {
+    fn lacking(&self, desired: &Desired<'_>, settings: &Settings, share: &Share, no_address: bool) -> Option<Flaw> {
         let key = desired.key;
         let Some(service) = self.objects.services.get(key) else {
             let message = format!(
@@ -251,7 +240,7 @@ impl Writer<'_> {
     }
 
     /// Where clients reach the Service, if it is ours.
-    fn addresses(&self, desired: &DesiredExposure<'_>) -> Vec<GatewayAddress> {
+    fn addresses(&self, desired: &Desired<'_>) -> Vec<GatewayAddress> {
         let service = self.objects.services.get(desired.key).filter(|s| is_of(&s.metadata, desired.gateway));
         let Some(service) = service else { return Vec::new() };
         let ip = |value: &String| GatewayAddress { kind: AddressType::IPAddress, value: value.clone() };
@@ -274,7 +263,7 @@ impl Writer<'_> {
         found
     }
 
-    fn write_service(&mut self, desired: &DesiredExposure<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
+    fn write_service(&mut self, desired: &Desired<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
         let selector = (desired.key.namespace == self.install.namespace).then_some(&self.install.selector);
         let body = service(desired, settings, targets, selector);
         let present = self.objects.services.get(desired.key).and_then(|s| serde_json::to_value(&**s).ok());
@@ -284,7 +273,7 @@ impl Writer<'_> {
     }
 
     /// Writes EndpointSlices, where the Service can't select the pods. Returns the obstacle, if there is one.
-    fn write_slices(&mut self, desired: &DesiredExposure<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
+    fn write_slices(&mut self, desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
         if desired.key.namespace == self.install.namespace {
             return None;
         }
@@ -321,7 +310,7 @@ impl Writer<'_> {
     /// The pods' addresses of one family, if there are any.
     fn mirror(
         &self,
-        desired: &DesiredExposure<'_>,
+        desired: &Desired<'_>,
         key: &ObjectKey,
         family: &str,
         targets: &BTreeMap<u16, u16>,
@@ -361,12 +350,10 @@ impl Writer<'_> {
         })
     }
 
-    /// Deletes the objects of Gateways that still exist but are not exposed by us any more. Kubernetes deletes those of
-    /// deleted Gateways. A Gateway whose class was deleted keeps its objects: otherwise replacing a class would change
-    /// every address.
-    fn remove_leftovers(&mut self, desired_exposures: &[DesiredExposure<'_>]) {
-        let exposed =
-            |gateway: &Gateway| desired_exposures.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
+    /// Deletes the objects of Gateways that are not exposed by us any more. Kubernetes deletes those of deleted Gateways.
+    /// A Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
+    fn remove_leftovers(&mut self, wanted: &[Desired<'_>]) {
+        let exposed = |gateway: &Gateway| wanted.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
         for (key, service) in &self.objects.services {
             let Some(gateway) = self.owning_gateway(key, &service.metadata) else { continue };
             let unwanted = match exposed(gateway) {
@@ -405,7 +392,7 @@ fn slice_key(gateway: &ObjectKey, suffix: &str) -> ObjectKey {
     ObjectKey::new(&gateway.namespace, format!("{}-tollgate-{suffix}", gateway.name))
 }
 
-fn owner_reference(desired: &DesiredExposure<'_>) -> OwnerReference {
+fn owner_reference(desired: &Desired<'_>) -> OwnerReference {
     OwnerReference {
         api_version: "gateway.networking.k8s.io/v1".into(),
         kind: "Gateway".into(),
@@ -418,7 +405,7 @@ fn owner_reference(desired: &DesiredExposure<'_>) -> OwnerReference {
 }
 
 /// The name of each port: that of its first listener where it can be one, else of its number.
-fn port_names(desired: &DesiredExposure<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, String> {
+fn port_names(desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, String> {
     let mut used = BTreeSet::new();
     let mut names = BTreeMap::new();
     for port in targets.keys() {
@@ -434,7 +421,7 @@ fn port_names(desired: &DesiredExposure<'_>, targets: &BTreeMap<u16, u16>) -> BT
 
 /// The Gateway's Service with every field that is ours, and no other.
 fn service(
-    desired: &DesiredExposure<'_>,
+    desired: &Desired<'_>,
     settings: &Settings,
     targets: &BTreeMap<u16, u16>,
     selector: Option<&BTreeMap<String, String>>,

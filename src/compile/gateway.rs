@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     CONTROLLER_NAME, Change, Condition, Env, GatewayAddress, ObjectReport, Objects, Scope,
-    expose::{self, DesiredExposure, Exposed},
+    expose::{self, Desired, Exposed},
     features::Feature,
     grants::Grants,
     listener::{self, Flaw, ListenerState},
@@ -69,7 +69,7 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
         .collect();
     let mut holders = HashMap::new();
     let (exposed, changes) = match &env.install {
-        Some(install) => expose::expose(objects, install, &desired_exposures(&candidates)),
+        Some(install) => expose::expose(objects, install, &wanted(&candidates)),
         None => (own_ports(&candidates, &mut holders), Vec::new()),
     };
     let by_key = candidates.into_iter().zip(exposed).map(|(candidate, exposed)| {
@@ -137,19 +137,14 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
     listeners
 }
 
-fn desired_exposures<'a>(candidates: &'a [Candidate<'a>]) -> Vec<DesiredExposure<'a>> {
+fn wanted<'a>(candidates: &'a [Candidate<'a>]) -> Vec<Desired<'a>> {
     let desired = |candidate: &'a Candidate<'a>| {
         let mut ports = BTreeMap::new();
         // A listener whose certificate is missing keeps its port: the certificate may arrive at any moment.
         for l in candidate.listeners.iter().filter(|l| l.accepted.is_none() && l.conflict.is_none()) {
             ports.entry(l.port).or_insert_with(|| l.name.clone());
         }
-        DesiredExposure {
-            key: candidate.key,
-            gateway: candidate.gateway,
-            settings: candidate.settings.as_ref().ok(),
-            ports,
-        }
+        Desired { key: candidate.key, gateway: candidate.gateway, settings: candidate.settings.as_ref().ok(), ports }
     };
     candidates.iter().map(desired).collect()
 }
