@@ -342,7 +342,7 @@ impl Source {
     }
 }
 
-/// Writes to the cluster what is published where Tollgate runs in a pod; else waits for `stop`.
+/// Writes published reports to the cluster where Tollgate runs in a pod; else waits for `stop`.
 fn write_cluster(
     source: &Source,
     args: &RunArgs,

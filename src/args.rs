@@ -64,7 +64,7 @@ pub struct RunArgs {
     pub simulator_address: Option<SocketAddr>,
 
     /// Fetch images and documents also from private and local addresses, when a client gives a URL and the provider
-    /// does not fetch it itself. Use it only where every client may see what those addresses serve.
+    /// does not fetch it itself. Use it only where every client may read from those addresses.
     #[arg(
         long,
         env = "TOLLGATE_FETCH_PRIVATE_ADDRESSES",

@@ -9,30 +9,30 @@
 //! client <─ proxy: record <─ finish <─ relay <─ reply filters <─────────────────────────────────┘
 //! ```
 //!
-//! The modules are in dependency order: each uses only those above it (`tests/tidy.rs` holds this).
+//! The modules are in dependency order: each uses only those above it (`tests/tidy` holds this).
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
 
 /// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
 pub use tollgate_dialects::{conversation, dialect, operation, stream};
 
-/// Who answers: one folder a provider, with its fields in Backends, host, paths, credentials and quirks.
+/// Providers, one folder each: fields in Backends, host, paths, credentials and quirks.
 pub mod provider;
-/// What users write: custom resources, Gateway API types, conditions and reasons.
+/// The API of users: custom resources, Gateway API types, conditions and reasons.
 pub mod api;
-/// What we measure: metric families and the log.
+/// Metric families and the log.
 pub mod telemetry;
 /// IO to providers: connections, TLS, pools.
 pub mod upstream;
-/// What rules and backends add to the path of their requests: one folder a policy.
+/// Policies of rules and backends, one folder each.
 pub mod policy;
-/// What a request reads: the route table and compiled backends.
+/// The configuration that requests read: the route table and compiled backends.
 pub mod snapshot;
 /// Objects to snapshot and reports.
 pub mod compile;
 /// Where objects come from.
 pub mod source;
-/// What is written to the cluster: conditions, Services, Events, by the one replica that holds the Lease.
+/// Writes to the cluster: conditions, Services, Events, by the one replica that holds the Lease.
 pub mod publish;
 /// The request path, in its order.
 pub mod proxy;

@@ -41,7 +41,7 @@ pub trait DebugSource: Send + Sync {
     fn reports_json(&self) -> Value;
 }
 
-/// Whether requests are served. The parts of the process that know it set it.
+/// Whether requests are served. The tasks that serve them set it.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 
@@ -81,7 +81,7 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// Whether requests are served.
     pub ready: Arc<Readiness>,
-    /// What `/debug` shows.
+    /// The state that `/debug` shows.
     pub debug: Arc<dyn DebugSource>,
 }
 
@@ -123,8 +123,8 @@ async fn index() -> Response {
         "/metrics         metrics in Prometheus' format\n",
         "/healthz         200 while the process lives\n",
         "/readyz          200 when requests are served\n",
-        "/debug/snapshot  what is served\n",
-        "/debug/objects   what became of each object\n",
+        "/debug/snapshot  the configuration that is served\n",
+        "/debug/objects   the conditions of each object\n",
     );
     text.into_response()
 }

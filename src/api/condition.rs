@@ -4,32 +4,32 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// An enum of words of the API: each is spelled as its variant, and its doc line says when it is written.
-macro_rules! words {
-    ($(#[doc = $doc:literal])+ $name:ident { $( #[doc = $meaning:literal] $word:ident, )+ }) => {
+/// An enum of the API's strings: each is spelled as its variant, and its doc line describes when it is written.
+macro_rules! string_enum {
+    ($(#[doc = $doc:literal])+ $name:ident { $( #[doc = $meaning:literal] $value:ident, )+ }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         pub enum $name {
-            $( #[doc = $meaning] $word, )+
+            $( #[doc = $meaning] $value, )+
         }
 
         impl $name {
-            /// Every word, in order: what docs and tests iterate.
-            pub const ALL: &[Self] = &[$( Self::$word, )+];
+            /// Every value, in order; documents and tests iterate over it.
+            pub const ALL: &[Self] = &[$( Self::$value, )+];
 
-            /// The word as status spells it.
+            /// The value as status spells it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $( Self::$word => stringify!($word), )+
+                    $( Self::$value => stringify!($value), )+
                 }
             }
 
-            /// When the word is written, in one sentence.
+            /// When the value is written, in one sentence.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self {
-                    $( Self::$word => $meaning.trim_ascii(), )+
+                    $( Self::$value => $meaning.trim_ascii(), )+
                 }
             }
         }
@@ -42,12 +42,12 @@ macro_rules! words {
     };
 }
 
-words! {
+string_enum! {
     /// The type of a condition.
     ConditionType {
         /// Every kind: the object is valid and is served (a class: by this controller).
         Accepted,
-        /// GatewayClass: the installed Gateway API definitions are of a version this controller knows.
+        /// GatewayClass: the installed Gateway API definitions are of a version that this controller supports.
         SupportedVersion,
         /// Gateway and listener: its configuration is live in the data plane.
         Programmed,
@@ -64,7 +64,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// The reason of a condition.
     Reason {
         /// Accepted is true: the object is valid.
@@ -93,7 +93,7 @@ words! {
         Conflicted,
         /// The controller has not finished with the object.
         Pending,
-        /// The object contradicts itself or lacks something; the message says what to write.
+        /// The object contradicts itself or lacks something; the message describes the fix.
         Invalid,
         /// A class or Gateway refers to parameters that are missing or wrong.
         InvalidParameters,
@@ -107,11 +107,11 @@ words! {
         ListenersNotValid,
         /// Gateway: at least one of its listeners is not ready.
         ListenersNotReady,
-        /// Gateway: it asks for a kind of address that can't be given.
+        /// Gateway: it requests a kind of address that is not supported.
         UnsupportedAddress,
         /// Gateway: no address has been assigned yet.
         AddressNotAssigned,
-        /// Gateway: the address it asks for can't be used.
+        /// Gateway: the address it requests can't be used.
         AddressNotUsable,
         /// Gateway: there is no capacity for it.
         NoResources,
@@ -149,7 +149,7 @@ words! {
         InvalidKind,
         /// Route: a backend reference leads to nothing.
         BackendNotFound,
-        /// Backend: a credential that has to be fetched can't be, at the moment or until the pod's environment is mended.
+        /// Backend: a credential that has to be fetched can't be, at the moment or until the pod's environment is fixed.
         CredentialsUnavailable,
         /// Backend or policy: the Secret it refers to does not exist.
         SecretNotFound,
@@ -163,16 +163,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_serialised_as_they_are_spelled_and_have_a_meaning() {
-        fn check(word: impl Serialize + fmt::Display, meaning: &str) {
-            assert_eq!(serde_json::to_value(&word).unwrap(), word.to_string());
-            assert!(meaning.ends_with('.') && !meaning.starts_with(' '), "{word}: {meaning:?}");
+    fn values_are_serialised_as_they_are_spelled_and_have_a_meaning() {
+        fn check(value: impl Serialize + fmt::Display, meaning: &str) {
+            assert_eq!(serde_json::to_value(&value).unwrap(), value.to_string());
+            assert!(meaning.ends_with('.') && !meaning.starts_with(' '), "{value}: {meaning:?}");
         }
-        for word in ConditionType::ALL {
-            check(word, word.meaning());
+        for value in ConditionType::ALL {
+            check(value, value.meaning());
         }
-        for word in Reason::ALL {
-            check(word, word.meaning());
+        for value in Reason::ALL {
+            check(value, value.meaning());
         }
         assert_eq!(Reason::NoMatchingListenerHostname.as_str(), "NoMatchingListenerHostname");
     }

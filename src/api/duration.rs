@@ -20,7 +20,7 @@ pub enum DurationError {
     /// Not numbers with units.
     #[error("not a duration: write numbers with the units h, m, s, ms, us or ns, such as `30s` or `1m30s`")]
     Malformed,
-    /// Beyond what fits.
+    /// Out of range.
     #[error("duration too long: at most 292 years")]
     TooLong,
 }

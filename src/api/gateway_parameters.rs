@@ -22,7 +22,7 @@ use super::schema::{FreeForm, conditions};
     derive = "PartialEq",
     shortname = "gwp",
     category = "kgateway",
-    doc = "GatewayParameters says how a Gateway is set up in the cluster, above all which kind of Service it gets.",
+    doc = "GatewayParameters configures how a Gateway is set up in the cluster, above all which type of Service it gets.",
     printcolumn(
         name = "Service",
         type_ = "string",
@@ -34,7 +34,7 @@ use super::schema::{FreeForm, conditions};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.kube) != has(self.selfManaged)", "exactly one of kube and selfManaged must be set"))]
 pub struct GatewayParametersSpec {
-    /// The Gateway's Service and what goes with it.
+    /// The Gateway's Service and its settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kube: Option<KubeParameters>,
     /// No Service is made for the Gateway: you make one that points at the gateway's ports.
@@ -42,11 +42,11 @@ pub struct GatewayParametersSpec {
     pub self_managed: Option<FreeForm>,
 }
 
-/// The Gateway's Service and what goes with it.
+/// The Gateway's Service and its settings.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
-#[x_kube(validation = ("!(has(self.agentGateway) && has(self.agentgateway))", "agentGateway and agentgateway say the same: remove one of them"))]
+#[x_kube(validation = ("!(has(self.agentGateway) && has(self.agentgateway))", "agentGateway and agentgateway are mutually exclusive: remove one of them"))]
 pub struct KubeParameters {
     /// The Gateway's Service.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,7 +271,7 @@ pub struct Image {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AiStats {
-    /// Labels added to the token metrics, filled from what is known of each request.
+    /// Labels added to the token metrics, with values from each request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_labels: Vec<CustomLabel>,
 }
@@ -289,7 +289,7 @@ pub struct CustomLabel {
     /// The path to the value, such as `principal:sub` for the subject of the client's token.
     #[schemars(length(min = 1))]
     pub metadata_key: String,
-    /// What separates the parts of `metadataKey`.
+    /// The separator of the parts of `metadataKey`.
     #[serde(default = "CustomLabel::default_key_delimiter")]
     pub key_delimiter: String,
 }
@@ -307,7 +307,7 @@ pub enum MetadataNamespace {
     #[default]
     #[serde(rename = "envoy.filters.http.jwt_authn")]
     JwtAuthn,
-    /// What a transformation set.
+    /// Metadata that a transformation set.
     #[serde(rename = "io.solo.transformation")]
     Transformation,
 }
@@ -340,10 +340,10 @@ pub struct AgentGateway {
     pub extra_volume_mounts: Option<Vec<FreeForm>>,
 }
 
-/// What the controller says about GatewayParameters.
+/// The observed state of GatewayParameters.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GatewayParametersStatus {
-    /// `Accepted` says whether the parameters are valid, and which of them are not acted on.
+    /// `Accepted` reports whether the parameters are valid, and which of them are not acted on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -1,4 +1,4 @@
-//! What users write: custom resources of `gateway.kgateway.dev/v1alpha1`, Gateway API types, conditions and reasons.
+//! The API of users: custom resources of `gateway.kgateway.dev/v1alpha1`, Gateway API types, conditions and reasons.
 //!
 //! The custom resources hold the union of kgateway's manifest generations (2.0, mid-2025, 2.1): every spelling that a
 //! user may have on disk is accepted. Decoding is lenient where an API server would have defaulted or refused, because

@@ -12,7 +12,7 @@ pub struct SecretData {
 }
 
 impl SecretData {
-    /// A Secret that may be there but can't be read, and why. Whichever key is asked for has that problem.
+    /// A Secret that may exist but can't be read, and why. A look-up of any key returns that problem.
     pub fn unreadable(why: impl Into<String>) -> Self {
         Self { unreadable: Some(why.into()), ..Self::default() }
     }
@@ -43,7 +43,7 @@ impl SecretData {
     }
 }
 
-/// Two Secrets are equal when their keys and bytes are: what live reload compares.
+/// Two Secrets are equal when their keys and bytes are; live reload compares them.
 impl PartialEq for SecretData {
     fn eq(&self, other: &Self) -> bool {
         self.unreadable == other.unreadable

@@ -35,7 +35,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Compiles each change of `updates` until their sender is gone.
+    /// Compiles each change of `updates` until their sender is dropped.
     pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> Ended {
         let mut generation = 0;
         let mut credentials = self.env.credentials.changes();
@@ -64,7 +64,7 @@ impl Publisher {
                 let compiled = compile::compile(&input, &env, generation);
                 (compiled, start.elapsed())
             });
-            // A panic is counted and logged by its hook. What was served before is served on.
+            // A panic is counted and logged by its hook. The last snapshot is still served.
             let Ok((compiled, took)) = compile.await else { continue };
             self.publish(objects, compiled, generation, took);
             self.env.metrics.operator.published(received.elapsed());

@@ -8,13 +8,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 /// How a task ended without an error.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It was asked to stop. Without a request to stop this is a failure, because no task may stop unnoticed.
+    /// It ended after a request to stop. Without such a request this is a failure, because no task may end unnoticed.
     Stopped,
     /// The task that sends its input has ended. That other task has the cause, so this one is no failure.
     InputClosed,
 }
 
-/// Named tasks. None may end before the process is asked to stop.
+/// Named tasks. None may end before the request to stop.
 #[derive(Default)]
 pub(super) struct Tasks {
     set: JoinSet<anyhow::Result<Ended>>,
@@ -40,7 +40,7 @@ impl Tasks {
         while let Some((name, ended)) = self.next().await {
             match ended {
                 Err(error) => return error,
-                Ok(Ended::Stopped) => return anyhow!("{name} ended without being asked to"),
+                Ok(Ended::Stopped) => return anyhow!("{name} ended without a request to stop"),
                 Ok(Ended::InputClosed) => tracing::debug!(task = name, "its input has ended"),
             }
         }
@@ -127,7 +127,7 @@ mod tests {
         tasks.spawn("admin port", std::future::pending());
         tasks.spawn("listeners", async { Ok(Ended::Stopped) });
         let error = format!("{:#}", tasks.failure().await);
-        assert_eq!(error, "listeners ended without being asked to");
+        assert_eq!(error, "listeners ended without a request to stop");
     }
 
     #[tokio::test]

@@ -112,7 +112,9 @@ fn compile(
             let transport = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
             let endpoints = hosts
                 .into_iter()
-                .map(|(host, port)| env.endpoint(&name, &Origin { host: bare(host), port, transport, provider: false }))
+                .map(|(host, port)| {
+                    env.endpoint(&name, &Origin { host: without_brackets(host), port, transport, provider: false })
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|message| Problem { reason: Reason::Invalid, message })?;
             let backend = HttpBackend { turns: env.balance.turns(&name), name, endpoints };
@@ -167,7 +169,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     let provider = checked.settings.build(host_override.as_deref()).map_err(invalid)?;
     let credential = match checked.auth {
         Auth::Key(source) => {
-            let slot = slot(provider.credential_slot(), entry.auth_header)?;
+            let slot = credential_slot(provider.credential_slot(), entry.auth_header)?;
             credential::key(&source, checked.def, &key.namespace, slot, objects, env)
         }
         Auth::Aws { .. } if entry.auth_header.is_some() => {
@@ -176,7 +178,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         Auth::Aws { secret, region } => credential::aws(secret.as_deref(), &region, &key.namespace, objects, env),
     };
     let credential = credential.map_err(|p| Problem { reason: p.reason, message: p.message })?;
-    let host = bare(host_override.unwrap_or_else(|| provider.host()));
+    let host = without_brackets(host_override.unwrap_or_else(|| provider.host()));
     let port = entry.port.unwrap_or(443);
     server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
     // As kgateway has it: 443 means TLS, any other port is in clear.
@@ -195,8 +197,8 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     Ok(Target { name: entry.name, provider, pool, path, credential, state })
 }
 
-/// The provider's place for the credential, or what the entry has instead.
-fn slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<CredentialSlot, Problem> {
+/// The header and prefix of the credential: the entry's, or else the provider's.
+fn credential_slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<CredentialSlot, Problem> {
     let (name, prefix) = written.map_or((None, None), |h| (h.name, h.prefix));
     let header = match name {
         Some(name) => HeaderName::try_from(name.as_str()).map_err(|_| Problem {
@@ -220,8 +222,8 @@ const fn endpoint(kind: RouteKind) -> Endpoint {
     }
 }
 
-/// IPv6 addresses come in brackets, ready for a URL; connections and certificates want them bare.
-fn bare(host: String) -> String {
+/// IPv6 addresses have brackets, as in URLs; connections and certificates need them without.
+fn without_brackets(host: String) -> String {
     match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         Some(inner) => inner.to_owned(),
         None => host,

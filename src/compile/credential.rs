@@ -67,7 +67,7 @@ pub fn key(
                 Some(Cloud::Azure) => azure::workload(env.credentials.environment()).map_err(CredentialProblem::pod)?,
                 // The Backend's checks refuse this already.
                 None => {
-                    let message = format!("{} knows no identity of pods", provider.info.name);
+                    let message = format!("{} supports no pod identity", provider.info.name);
                     return Err(CredentialProblem { reason: Reason::Invalid, message });
                 }
             };
@@ -143,7 +143,7 @@ fn source_in(secret: &SecretData, cloud: Option<Cloud>, env: &Env) -> Result<Opt
                     let parsed = google::Key::parse(json).map_err(|why| format!("key \"{key}\" {why}"))?;
                     Ok(Some(Source::GoogleKey(parsed)))
                 }
-                // Reported with what else can be wrong with a key that is sent.
+                // Reported with the other problems of a key that is sent.
                 _ => Ok(None),
             }
         }
@@ -196,7 +196,7 @@ fn from_secret(secret: &SecretData, prefix: &str) -> Result<HeaderValue, String>
 /// `Bearer ` don't belong to it.
 fn header(raw: &[u8], prefix: &str) -> Result<HeaderValue, &'static str> {
     let text = std::str::from_utf8(raw).map_err(|_| "is not UTF-8 text")?.trim();
-    // The space after a lone `Bearer` is gone by now.
+    // The space after a lone `Bearer` was trimmed above.
     let key = text.strip_prefix("Bearer").filter(|k| k.is_empty() || k.starts_with(' ')).unwrap_or(text).trim();
     if key.is_empty() {
         return Err("is empty");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_says_what_it_lacks() {
+    fn problems_of_secrets_name_the_missing_key() {
         let mut secret = SecretData::default();
         assert_eq!(from_secret(&secret, "").unwrap_err(), "has no key \"Authorization\"; it is empty");
         secret.insert("token", b"x".to_vec());

@@ -1,8 +1,8 @@
 //! Gateways to Services and EndpointSlices: how traffic finds the ports of the pods.
 //!
 //! In Tollgate's own namespace a Gateway's Service selects the pods. A Service can't select pods of another namespace:
-//! there it has no selector, and EndpointSlices of it hold what Kubernetes keeps in those of Tollgate's own Service:
-//! which pods are ready, where they run, and which are about to go.
+//! there it has no selector, and its EndpointSlices mirror those that Kubernetes maintains for Tollgate's own Service:
+//! which pods are ready, where they run, and which are terminating.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,31 +28,30 @@ use super::{
 };
 use crate::api::{Kind, ObjectKey, condition::Reason, gateway::Gateway, gateway_parameters::ServiceType};
 
-/// Label of what a program makes and keeps.
+/// Label of objects that a program creates and maintains.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value on our Services.
 const TOLLGATE: &str = "tollgate";
 /// The Gateway a Service belongs to, as GEP-1762 has it.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// Who keeps an EndpointSlice.
+/// Label with the controller of an EndpointSlice.
 const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Its value on our EndpointSlices: the controller's name as a label may spell it.
 const SLICE_MANAGER: &str = "gateway.tollgate.dev";
 /// The Service that an EndpointSlice belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Annotation with a digest of what was applied last. It tells when a field of ours has to go, which comparing the
-/// fields that are wanted can't.
+/// Annotation with a digest of the fields that were applied last: it shows when a field of ours must be removed.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
 const MAX_ENDPOINTS: usize = 1_000;
 /// Address families, as EndpointSlices spell them, and as names end.
 const FAMILIES: [(&str, &str); 2] = [("IPv4", "ipv4"), ("IPv6", "ipv6")];
 
-/// A Gateway of ours, and what it asks for. Wishes come in order of age.
-pub struct Wish<'a> {
+/// A Gateway of ours, and how it should be exposed. They are in order of age.
+pub struct Desired<'a> {
     pub key: &'a ObjectKey,
     pub gateway: &'a Gateway,
-    /// `None` when the Gateway is refused: what serves it stays as it is.
+    /// `None` when the Gateway is refused: its Service and ports stay as they are.
     pub settings: Option<&'a Settings>,
     /// Its listeners' ports with the name of the first listener of each.
     pub ports: BTreeMap<u16, String>,
@@ -65,31 +64,31 @@ pub struct Exposed {
     pub targets: BTreeMap<u16, u16>,
     /// Where clients reach it.
     pub addresses: Vec<GatewayAddress>,
-    /// What it still lacks.
+    /// The part that is still missing.
     pub lacking: Option<Flaw>,
 }
 
-/// What comes of all wishes: each Gateway's exposure, in their order, and what has to be written or deleted.
-pub fn expose(objects: &Objects, install: &Install, wishes: &[Wish<'_>]) -> (Vec<Exposed>, Vec<Change>) {
-    let claims: Vec<Claim> = wishes.iter().map(|wish| claim(objects, wish)).collect();
-    let shares = ledger::assign(&claims, install.admin_port, &led_to_by_others(objects, wishes));
+/// Exposes all Gateways: returns the exposure of each, in their order, and the writes and deletions that it needs.
+pub fn expose(objects: &Objects, install: &Install, wanted: &[Desired<'_>]) -> (Vec<Exposed>, Vec<Change>) {
+    let claims: Vec<Claim> = wanted.iter().map(|desired| claim(objects, desired)).collect();
+    let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, wanted));
     let mut writer =
-        Writer { objects, install, own: own_slices(objects, install), kept: BTreeSet::new(), changes: Vec::new() };
-    let exposed = wishes.iter().zip(shares).map(|(wish, share)| writer.expose(wish, share)).collect();
-    writer.remove_leftovers(wishes);
+        Writer { objects, install, own: own_slices(objects, install), in_use: BTreeSet::new(), changes: Vec::new() };
+    let exposed = wanted.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
+    writer.remove_leftovers(wanted);
     (exposed, writer.changes)
 }
 
-fn claim(objects: &Objects, wish: &Wish<'_>) -> Claim {
-    let self_managed = wish.settings.is_some_and(|s| s.self_managed);
-    let service = objects.services.get(wish.key).filter(|s| !self_managed && is_of(&s.metadata, wish.gateway));
+fn claim(objects: &Objects, desired: &Desired<'_>) -> Claim {
+    let self_managed = desired.settings.is_some_and(|s| s.self_managed);
+    let service = objects.services.get(desired.key).filter(|s| !self_managed && is_of(&s.metadata, desired.gateway));
     let recorded = service.into_iter().flat_map(|service| recorded(service));
-    let missing = match wish.settings {
+    let missing = match desired.settings {
         Some(settings) if settings.self_managed => Missing::Own,
-        Some(_) if obstacle(objects, wish).is_none() => Missing::Allocate,
+        Some(_) if obstacle(objects, desired).is_none() => Missing::Allocate,
         Some(_) | None => Missing::Wait,
     };
-    Claim { ports: wish.ports.keys().copied().collect(), recorded: recorded.collect(), missing }
+    Claim { ports: desired.ports.keys().copied().collect(), recorded: recorded.collect(), missing }
 }
 
 /// Target port by listener port, as a Service records them.
@@ -101,9 +100,9 @@ fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
     })
 }
 
-/// Ports that Services of ours lead to whose Gateways are not among the wishes.
-fn led_to_by_others(objects: &Objects, wishes: &[Wish<'_>]) -> BTreeSet<u16> {
-    let theirs: BTreeSet<&ObjectKey> = wishes.iter().map(|wish| wish.key).collect();
+/// Target ports of our Services whose Gateways are not exposed now.
+fn targets_of_others(objects: &Objects, wanted: &[Desired<'_>]) -> BTreeSet<u16> {
+    let theirs: BTreeSet<&ObjectKey> = wanted.iter().map(|desired| desired.key).collect();
     let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !theirs.contains(key));
     others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
 }
@@ -130,8 +129,8 @@ fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 /// Why the Gateway can't have its Service.
-fn obstacle(objects: &Objects, wish: &Wish<'_>) -> Option<Flaw> {
-    let key = wish.key;
+fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
+    let key = desired.key;
     let begins = key.name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins || !is_dns_label(&key.name) {
         let message = format!(
@@ -142,8 +141,8 @@ fn obstacle(objects: &Objects, wish: &Wish<'_>) -> Option<Flaw> {
         return Some((Reason::Invalid, message));
     }
     let service = objects.services.get(key)?;
-    if is_of(&service.metadata, wish.gateway) {
-        let fixed = wish.settings.and_then(|s| s.cluster_ip.as_deref());
+    if is_of(&service.metadata, desired.gateway) {
+        let fixed = desired.settings.and_then(|s| s.cluster_ip.as_deref());
         let present = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).filter(|ip| !ip.is_empty());
         return match (fixed, present) {
             (Some(fixed), Some(present)) if fixed != present => Some((
@@ -172,43 +171,43 @@ fn own_slices<'a>(objects: &'a Objects, install: &Install) -> Vec<&'a EndpointSl
     in_namespace.map(|(_, slice)| &**slice).filter(of_service).collect()
 }
 
-/// Compares what is wanted with what is there.
+/// Compares the wanted objects with those of the cluster, and collects the changes.
 struct Writer<'a> {
     objects: &'a Objects,
     install: &'a Install,
     own: Vec<&'a EndpointSlice>,
-    /// EndpointSlices that have a reason to be.
-    kept: BTreeSet<ObjectKey>,
+    /// EndpointSlices that are still needed.
+    in_use: BTreeSet<ObjectKey>,
     changes: Vec<Change>,
 }
 
 impl Writer<'_> {
-    fn expose(&mut self, wish: &Wish<'_>, share: Share) -> Exposed {
-        let Some(settings) = wish.settings else {
+    fn expose(&mut self, desired: &Desired<'_>, share: Share) -> Exposed {
+        let Some(settings) = desired.settings else {
             // Its Service stays as it is, and its endpoints follow the pods.
-            let _ = self.write_slices(wish, &share.bound);
-            return Exposed { addresses: self.addresses(wish), targets: share.bound, lacking: None };
+            let _ = self.write_slices(desired, &share.bound);
+            return Exposed { addresses: self.addresses(desired), targets: share.bound, lacking: None };
         };
         if settings.self_managed {
             return Exposed { targets: share.bound, ..Exposed::default() };
         }
-        let obstacle = obstacle(self.objects, wish);
+        let obstacle = obstacle(self.objects, desired);
         let in_the_way = if obstacle.is_some() || share.wanted.is_empty() {
-            self.write_slices(wish, &share.bound)
+            self.write_slices(desired, &share.bound)
         } else {
-            self.write_service(wish, settings, &share.wanted);
-            self.write_slices(wish, &share.wanted)
+            self.write_service(desired, settings, &share.wanted);
+            self.write_slices(desired, &share.wanted)
         };
-        let addresses = self.addresses(wish);
-        let lacking = obstacle.or(in_the_way).or_else(|| self.lacking(wish, settings, &share, addresses.is_empty()));
+        let addresses = self.addresses(desired);
+        let lacking = obstacle.or(in_the_way).or_else(|| self.lacking(desired, settings, &share, addresses.is_empty()));
         Exposed { targets: share.bound, addresses, lacking }
     }
 
-    fn lacking(&self, wish: &Wish<'_>, settings: &Settings, share: &Share, no_address: bool) -> Option<Flaw> {
-        let key = wish.key;
+    fn lacking(&self, desired: &Desired<'_>, settings: &Settings, share: &Share, no_address: bool) -> Option<Flaw> {
+        let key = desired.key;
         let Some(service) = self.objects.services.get(key) else {
             let message = format!(
-                "Service {key} is about to be written; if this stays, the log of the Tollgate pod that leads says why"
+                "Service {key} is about to be written; if this stays, the log of the Tollgate pod that leads has the cause"
             );
             return Some((Reason::Pending, message));
         };
@@ -241,8 +240,8 @@ impl Writer<'_> {
     }
 
     /// Where clients reach the Service, if it is ours.
-    fn addresses(&self, wish: &Wish<'_>) -> Vec<GatewayAddress> {
-        let service = self.objects.services.get(wish.key).filter(|s| is_of(&s.metadata, wish.gateway));
+    fn addresses(&self, desired: &Desired<'_>) -> Vec<GatewayAddress> {
+        let service = self.objects.services.get(desired.key).filter(|s| is_of(&s.metadata, desired.gateway));
         let Some(service) = service else { return Vec::new() };
         let ip = |value: &String| GatewayAddress { kind: AddressType::IPAddress, value: value.clone() };
         let spec = service.spec.as_ref();
@@ -264,36 +263,36 @@ impl Writer<'_> {
         found
     }
 
-    fn write_service(&mut self, wish: &Wish<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
-        let selector = (wish.key.namespace == self.install.namespace).then_some(&self.install.selector);
-        let body = service(wish, settings, targets, selector);
-        let present = self.objects.services.get(wish.key).and_then(|s| serde_json::to_value(&**s).ok());
+    fn write_service(&mut self, desired: &Desired<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
+        let selector = (desired.key.namespace == self.install.namespace).then_some(&self.install.selector);
+        let body = service(desired, settings, targets, selector);
+        let present = self.objects.services.get(desired.key).and_then(|s| serde_json::to_value(&**s).ok());
         if !present.is_some_and(|present| covers(&present, &body)) {
-            self.changes.push(Change { kind: Kind::Service, key: wish.key.clone(), body: Some(body) });
+            self.changes.push(Change { kind: Kind::Service, key: desired.key.clone(), body: Some(body) });
         }
     }
 
-    /// EndpointSlices, where the Service can't select the pods. Says what is in their way.
-    fn write_slices(&mut self, wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
-        if wish.key.namespace == self.install.namespace {
+    /// Writes EndpointSlices, where the Service can't select the pods. Returns the obstacle, if there is one.
+    fn write_slices(&mut self, desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
+        if desired.key.namespace == self.install.namespace {
             return None;
         }
         let mut in_the_way = None;
         if self.own.is_empty() || targets.is_empty() {
-            // Not known is not none.
-            self.kept.extend(FAMILIES.map(|(_, suffix)| slice_key(wish.key, suffix)));
+            // Unknown pods are not the same as no pods.
+            self.in_use.extend(FAMILIES.map(|(_, suffix)| slice_key(desired.key, suffix)));
             return None;
         }
         for (family, suffix) in FAMILIES {
-            let key = slice_key(wish.key, suffix);
-            let Some(wanted) = self.mirror(wish, &key, family, targets) else { continue };
-            self.kept.insert(key.clone());
+            let key = slice_key(desired.key, suffix);
+            let Some(wanted) = self.mirror(desired, &key, family, targets) else { continue };
+            self.in_use.insert(key.clone());
             let present = self.objects.endpoint_slices.get(&key);
-            if present.is_some_and(|p| !is_of(&p.metadata, wish.gateway)) {
+            if present.is_some_and(|p| !is_of(&p.metadata, desired.gateway)) {
                 let message = format!(
                     "EndpointSlice {key} exists and is not this Gateway's, so it is left alone and Service {} leads to no \
                      pod; delete it, or create the Gateway under another name",
-                    wish.key
+                    desired.key
                 );
                 in_the_way = Some((Reason::AddressNotUsable, message));
                 continue;
@@ -301,7 +300,7 @@ impl Writer<'_> {
             if present.is_some_and(|p| same_slice(p, &wanted)) {
                 continue;
             }
-            // What serialises without error: k8s_openapi's own types.
+            // Types of k8s_openapi serialise without error.
             let body = serde_json::to_value(&wanted).ok();
             self.changes.extend(body.map(|body| Change { kind: Kind::EndpointSlice, key, body: Some(body) }));
         }
@@ -311,12 +310,12 @@ impl Writer<'_> {
     /// The pods' addresses of one family, if there are any.
     fn mirror(
         &self,
-        wish: &Wish<'_>,
+        desired: &Desired<'_>,
         key: &ObjectKey,
         family: &str,
         targets: &BTreeMap<u16, u16>,
     ) -> Option<EndpointSlice> {
-        let names = port_names(wish, targets);
+        let names = port_names(desired, targets);
         let slices = self.own.iter().filter(|slice| slice.address_type == family);
         let mut endpoints: Vec<Endpoint> = slices.flat_map(|slice| &slice.endpoints).cloned().collect();
         endpoints.retain(|endpoint| !endpoint.addresses.is_empty());
@@ -336,13 +335,13 @@ impl Writer<'_> {
             protocol: Some("TCP".into()),
             ..EndpointPort::default()
         };
-        let labels = [(SERVICE_NAME, wish.key.name.as_str()), (SLICE_MANAGED_BY, SLICE_MANAGER)];
+        let labels = [(SERVICE_NAME, desired.key.name.as_str()), (SLICE_MANAGED_BY, SLICE_MANAGER)];
         Some(EndpointSlice {
             metadata: ObjectMeta {
                 name: Some(key.name.clone()),
                 namespace: Some(key.namespace.clone()),
                 labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
-                owner_references: Some(vec![owner_reference(wish)]),
+                owner_references: Some(vec![owner_reference(desired)]),
                 ..ObjectMeta::default()
             },
             address_type: family.to_owned(),
@@ -351,15 +350,14 @@ impl Writer<'_> {
         })
     }
 
-    /// Deletes what was made for Gateways that are still there but not exposed by us any more. Kubernetes deletes what
-    /// belongs to Gateways that are gone. A Gateway whose class is gone keeps its own: a class that is replaced would
-    /// take every address with it.
-    fn remove_leftovers(&mut self, wishes: &[Wish<'_>]) {
-        let exposed = |gateway: &Gateway| wishes.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
+    /// Deletes the objects of Gateways that are not exposed by us any more. Kubernetes deletes those of deleted Gateways.
+    /// A Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
+    fn remove_leftovers(&mut self, wanted: &[Desired<'_>]) {
+        let exposed = |gateway: &Gateway| wanted.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
         for (key, service) in &self.objects.services {
             let Some(gateway) = self.owning_gateway(key, &service.metadata) else { continue };
             let unwanted = match exposed(gateway) {
-                Some(wish) => wish.settings.is_some_and(|s| s.self_managed),
+                Some(desired) => desired.settings.is_some_and(|s| s.self_managed),
                 None => self.is_anothers(gateway),
             };
             if unwanted {
@@ -369,7 +367,7 @@ impl Writer<'_> {
         for (key, slice) in &self.objects.endpoint_slices {
             let Some(gateway) = self.owning_gateway(key, &slice.metadata) else { continue };
             let unwanted = exposed(gateway).is_some() || self.is_anothers(gateway);
-            if unwanted && !self.kept.contains(key) {
+            if unwanted && !self.in_use.contains(key) {
                 self.changes.push(Change { kind: Kind::EndpointSlice, key: key.clone(), body: None });
             }
         }
@@ -394,12 +392,12 @@ fn slice_key(gateway: &ObjectKey, suffix: &str) -> ObjectKey {
     ObjectKey::new(&gateway.namespace, format!("{}-tollgate-{suffix}", gateway.name))
 }
 
-fn owner_reference(wish: &Wish<'_>) -> OwnerReference {
+fn owner_reference(desired: &Desired<'_>) -> OwnerReference {
     OwnerReference {
         api_version: "gateway.networking.k8s.io/v1".into(),
         kind: "Gateway".into(),
-        name: wish.key.name.clone(),
-        uid: wish.gateway.metadata.uid.clone().unwrap_or_default(),
+        name: desired.key.name.clone(),
+        uid: desired.gateway.metadata.uid.clone().unwrap_or_default(),
         controller: Some(true),
         // It would need a permission on the Gateway's finalizers.
         block_owner_deletion: None,
@@ -407,11 +405,11 @@ fn owner_reference(wish: &Wish<'_>) -> OwnerReference {
 }
 
 /// The name of each port: that of its first listener where it can be one, else of its number.
-fn port_names(wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, String> {
+fn port_names(desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, String> {
     let mut used = BTreeSet::new();
     let mut names = BTreeMap::new();
     for port in targets.keys() {
-        let written = wish.ports.get(port).filter(|name| is_dns_label(name)).cloned();
+        let written = desired.ports.get(port).filter(|name| is_dns_label(name)).cloned();
         let candidates = written.into_iter().chain([format!("port-{port}"), format!("listener-port-{port}")]);
         if let Some(name) = candidates.into_iter().find(|name| !used.contains(name)) {
             used.insert(name.clone());
@@ -423,17 +421,18 @@ fn port_names(wish: &Wish<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u16, St
 
 /// The Gateway's Service with every field that is ours, and no other.
 fn service(
-    wish: &Wish<'_>,
+    desired: &Desired<'_>,
     settings: &Settings,
     targets: &BTreeMap<u16, u16>,
     selector: Option<&BTreeMap<String, String>>,
 ) -> Value {
-    let names = port_names(wish, targets);
-    let infrastructure = wish.gateway.spec.infrastructure.as_ref().filter(|_| Feature::GatewayInfrastructure.served());
+    let names = port_names(desired, targets);
+    let infrastructure =
+        desired.gateway.spec.infrastructure.as_ref().filter(|_| Feature::GatewayInfrastructure.served());
     let mut labels = infrastructure.and_then(|i| i.labels.clone()).unwrap_or_default();
     labels.extend(settings.labels.clone());
     labels.insert(MANAGED_BY.into(), TOLLGATE.into());
-    labels.insert(GATEWAY_NAME.into(), wish.key.name.clone());
+    labels.insert(GATEWAY_NAME.into(), desired.key.name.clone());
     let mut annotations = infrastructure.and_then(|i| i.annotations.clone()).unwrap_or_default();
     annotations.extend(settings.annotations.clone());
     let outside = settings.kind != ServiceType::ClusterIp;
@@ -459,17 +458,17 @@ fn service(
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": wish.key.name,
-            "namespace": wish.key.namespace,
+            "name": desired.key.name,
+            "namespace": desired.key.namespace,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [owner_reference(wish)],
+            "ownerReferences": [owner_reference(desired)],
         },
         "spec": spec,
     })
 }
 
-/// FNV-1a: every replica of every version must come to the same.
+/// FNV-1a: every replica of every version must compute the same digest.
 fn digest(text: &str) -> String {
     let hash = text
         .bytes()
@@ -492,9 +491,9 @@ fn covers(present: &Value, wanted: &Value) -> bool {
 
 fn same_slice(present: &EndpointSlice, wanted: &EndpointSlice) -> bool {
     let labels = |slice: &EndpointSlice| slice.metadata.labels.clone().unwrap_or_default();
-    let kept = labels(present);
+    let present_labels = labels(present);
     present.address_type == wanted.address_type
         && present.endpoints == wanted.endpoints
         && present.ports == wanted.ports
-        && labels(wanted).iter().all(|(name, value)| kept.get(name) == Some(value))
+        && labels(wanted).iter().all(|(name, value)| present_labels.get(name) == Some(value))
 }

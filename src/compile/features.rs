@@ -1,6 +1,6 @@
-//! What of the Gateway API is served: `GatewayClass.status.supportedFeatures`.
+//! The features of the Gateway API that are served: `GatewayClass.status.supportedFeatures`.
 //!
-//! The places that accept or refuse a field ask this table, so that what status promises is what happens.
+//! Code that accepts or refuses a field reads this table, so that the status is always true.
 
 /// The table: variant, the name in the Gateway API's `pkg/features`, and whether it is served.
 macro_rules! features {
@@ -73,10 +73,10 @@ impl Feature {
         Self::ALL.iter().filter(|feature| feature.served()).map(|feature| feature.name()).collect()
     }
 
-    /// Whether a manifest may use it; if not, `problems` gets the words for that. `what` is how manifests spell it.
-    pub fn allowed(self, what: &str, problems: &mut Vec<String>) -> bool {
+    /// Whether a manifest may use it; if not, a message is added to `problems`. `field` is how manifests spell it.
+    pub fn allowed(self, field: &str, problems: &mut Vec<String>) -> bool {
         if !self.served() {
-            problems.push(format!("{what} is not supported yet"));
+            problems.push(format!("{field} is not supported yet"));
         }
         self.served()
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_is_refused_in_words() {
+    fn unserved_features_are_refused_with_a_message() {
         let mut problems = Vec::new();
         assert!(Feature::HostRewrite.allowed("urlRewrite.hostname", &mut problems));
         assert!(!Feature::Cors.allowed("filter CORS", &mut problems));

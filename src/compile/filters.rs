@@ -10,7 +10,7 @@ use crate::{
     snapshot::{PathRewrite, Redirect, Rewrite},
 };
 
-/// What a list of filters comes to.
+/// A list of filters, compiled.
 #[derive(Default)]
 pub struct Filters {
     pub request_headers: HeaderModifier,
@@ -19,7 +19,7 @@ pub struct Filters {
     pub redirect: Option<Redirect>,
     /// TrafficPolicies named by `ExtensionRef`.
     pub policies: Vec<String>,
-    /// What can't be done, in words: the rule answers 500.
+    /// Messages about filters that can't be served: the rule answers 500.
     pub problems: Vec<String>,
     /// Two of them can't be used together.
     pub incompatible: bool,
@@ -142,7 +142,7 @@ pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
                 )),
                 None => out.problems.push(lacking("extensionRef")),
             },
-            // The table refuses them; were they served, their code would stand here.
+            // The table refuses them; code for them would be added here.
             FilterType::ResponseHeaderModifier => {}
             FilterType::RequestMirror => {
                 Feature::RequestMirror.allowed("filter RequestMirror", &mut out.problems);
@@ -197,7 +197,7 @@ fn redirect(
 ) -> Redirect {
     use crate::api::gateway::RedirectScheme;
     let code = |code| written.status_code == Some(code);
-    for (feature, set, what) in [
+    for (feature, set, field) in [
         (Feature::PortRedirect, written.port.is_some(), "requestRedirect.port"),
         (Feature::SchemeRedirect, written.scheme.is_some(), "requestRedirect.scheme"),
         (Feature::PathRedirect, written.path.is_some(), "requestRedirect.path"),
@@ -206,7 +206,7 @@ fn redirect(
         (Feature::Redirect308, code(308), "requestRedirect.statusCode 308"),
     ] {
         if set {
-            feature.allowed(what, problems);
+            feature.allowed(field, problems);
         }
     }
     Redirect {

@@ -1,4 +1,4 @@
-//! Gateways to ports, and what to say about them.
+//! Gateways to ports and reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     CONTROLLER_NAME, Change, Condition, Env, GatewayAddress, ObjectReport, Objects, Scope,
-    expose::{self, Exposed, Wish},
+    expose::{self, Desired, Exposed},
     features::Feature,
     grants::Grants,
     listener::{self, Flaw, ListenerState},
@@ -27,7 +27,7 @@ pub struct Gateways {
     pub by_key: BTreeMap<ObjectKey, GatewayState>,
     /// Reports of classes and parameters.
     others: Vec<ObjectReport>,
-    /// What has to be written for them.
+    /// Writes that they need.
     pub changes: Vec<Change>,
 }
 
@@ -38,12 +38,12 @@ pub struct GatewayState {
     pub listeners: Vec<ListenerState>,
     /// Why it is refused as a whole.
     refused: Option<Flaw>,
-    /// Its address, or what it still lacks. Nothing without a cluster.
+    /// Its address, or the part that is still missing. Both are empty without a cluster.
     addresses: Vec<GatewayAddress>,
     lacking: Option<Flaw>,
 }
 
-/// A Gateway of ours with what it asks for.
+/// A Gateway of ours with its settings and listeners.
 struct Candidate<'a> {
     key: &'a ObjectKey,
     gateway: &'a Gateway,
@@ -69,7 +69,7 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
         .collect();
     let mut holders = HashMap::new();
     let (exposed, changes) = match &env.install {
-        Some(install) => expose::expose(objects, install, &wishes(&candidates)),
+        Some(install) => expose::expose(objects, install, &wanted(&candidates)),
         None => (own_ports(&candidates, &mut holders), Vec::new()),
     };
     let by_key = candidates.into_iter().zip(exposed).map(|(candidate, exposed)| {
@@ -101,16 +101,16 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
     Gateways { by_key: by_key.collect(), others, changes }
 }
 
-/// What the Gateway's parameters say, or why it is refused as a whole.
+/// The settings from the Gateway's parameters, or why it is refused as a whole.
 fn settings(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Result<Settings, Flaw> {
-    let mut asked = gateway.spec.addresses.iter().flatten();
+    let mut requested = gateway.spec.addresses.iter().flatten();
     if !Feature::GatewayStaticAddresses.served()
-        && let Some(address) = asked.find(|a| {
+        && let Some(address) = requested.find(|a| {
             a.value.as_ref().is_some_and(|v| !v.is_empty()) || a.r#type.as_deref().is_some_and(|t| t != "IPAddress")
         })
     {
         let message = format!(
-            "spec.addresses asks for {} {}, but fixed addresses are not supported; remove it. The Gateway's addresses are \
+            "spec.addresses requests {} {}, but fixed addresses are not supported; remove it. The Gateway's addresses are \
              those of its Service, which GatewayParameters (spec.kube.service.clusterIP, extraAnnotations) can fix",
             address.r#type.as_deref().unwrap_or("IPAddress"),
             address.value.as_deref().unwrap_or("any"),
@@ -124,7 +124,7 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
     let client_certificates = gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some());
     let listener = |written| {
         let mut listener = ListenerState::new(key, written, objects, grants);
-        // Asked to check client certificates: nothing is served without the check.
+        // It requires client certificates: nothing is served without that check.
         if listener.secure && client_certificates && !Feature::GatewayFrontendClientCertificate.served() {
             let message = "spec.tls.frontend (client certificates) is not supported yet; nothing is served without it";
             listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
@@ -137,16 +137,16 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
     listeners
 }
 
-fn wishes<'a>(candidates: &'a [Candidate<'a>]) -> Vec<Wish<'a>> {
-    let wish = |candidate: &'a Candidate<'a>| {
+fn wanted<'a>(candidates: &'a [Candidate<'a>]) -> Vec<Desired<'a>> {
+    let desired = |candidate: &'a Candidate<'a>| {
         let mut ports = BTreeMap::new();
-        // A listener whose certificate is missing keeps its place: the certificate may come any moment.
+        // A listener whose certificate is missing keeps its port: the certificate may arrive at any moment.
         for l in candidate.listeners.iter().filter(|l| l.accepted.is_none() && l.conflict.is_none()) {
             ports.entry(l.port).or_insert_with(|| l.name.clone());
         }
-        Wish { key: candidate.key, gateway: candidate.gateway, settings: candidate.settings.as_ref().ok(), ports }
+        Desired { key: candidate.key, gateway: candidate.gateway, settings: candidate.settings.as_ref().ok(), ports }
     };
-    candidates.iter().map(wish).collect()
+    candidates.iter().map(desired).collect()
 }
 
 /// Without Services every listener binds its own port, which only one Gateway can have.
@@ -190,14 +190,14 @@ fn class_report(objects: &Objects, key: &ObjectKey, class: &GatewayClass) -> Obj
     }
 }
 
-/// Ports to bind and what to say, once all routes are attached.
+/// Ports to bind and reports, once all routes are attached.
 pub fn finish(gateways: Gateways) -> (BTreeMap<u16, Port>, Vec<ObjectReport>) {
     let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
     let mut reports = gateways.others;
     for (key, state) in gateways.by_key {
         let mut report = ObjectReport::new(Kind::Gateway, key, state.generation);
         report.conditions = gateway_conditions(&state);
-        // What waits for something that will never come says so.
+        // A Gateway that waits for something that can't happen reports that.
         let never = state.lacking.as_ref().filter(|(reason, _)| *reason == Reason::Invalid);
         let refused = state.refused.as_ref().or(never).map(|(_, why)| why.as_str());
         report.listeners = state.listeners.iter().map(|l| l.report(refused)).collect();
@@ -219,7 +219,7 @@ pub fn finish(gateways: Gateways) -> (BTreeMap<u16, Port>, Vec<ObjectReport>) {
             let Entry::Occupied(mut port) = ports.entry(number) else { continue };
             match table.into_config() {
                 Ok(config) => port.get_mut().tls = Some(config),
-                // Never in clear what was to be secured.
+                // Traffic that should be encrypted is never served in clear.
                 Err(_) => drop(port.remove()),
             }
         }

@@ -1,9 +1,9 @@
 //! Which port of the pod belongs to each listener port of each Gateway.
 //!
 //! Gateways may share a port without hostnames and must stay apart, so each of their ports has a target port of its own
-//! in the pod. The Gateway's Service records it: that is the ledger. What it records is bound; what it does not record
-//! yet is written by the leader first and bound once the watch has brought it. So all replicas bind the same, whoever
-//! leads.
+//! in the pod. The Gateway's Service is the ledger that records it. A recorded port is bound. A new port is first
+//! written to the Service by the leader, and is bound once the watch has delivered it. So all replicas bind the same
+//! ports, whichever of them leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const LAST: u16 = 32_767;
 /// Ports below need privileges, which the pod has not.
 const UNPRIVILEGED: u16 = 1_024;
 
-/// What one Gateway wants and has. Claims come in order of age.
+/// The ports that one Gateway needs, and those that it has. Claims are in order of age.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     /// Its listeners' ports.
@@ -37,17 +37,17 @@ pub enum Missing {
     Wait,
 }
 
-/// What one Gateway gets: target ports by listener port.
+/// The ports of one Gateway: target ports by listener port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// What is bound now.
+    /// Ports that are bound now.
     pub bound: BTreeMap<u16, u16>,
-    /// What the Service should record.
+    /// Ports that the Service should record.
     pub wanted: BTreeMap<u16, u16>,
 }
 
 /// The share of each claim. `admin` is Tollgate's own port; `led_to` are ports that other Services of ours lead to,
-/// those of Gateways that are no longer ours: whoever uses them must not end at another Gateway.
+/// those of Gateways that are no longer ours: their clients must not reach another Gateway.
 pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share> {
     let mut shares = vec![Share::default(); claims.len()];
     let mut taken = BTreeSet::from([admin]);
@@ -55,7 +55,7 @@ pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share
         share.bound.insert(port, target);
         share.wanted.insert(port, target);
     };
-    // What is recorded stays; of two records of one target the older Gateway's counts.
+    // Recorded ports stay; of two records of one target the older Gateway's counts.
     for (claim, share) in claims.iter().zip(&mut shares) {
         for (port, target) in claim.recorded.iter().filter(|(port, _)| claim.ports.contains(port)) {
             if *target >= UNPRIVILEGED && taken.insert(*target) {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn ports_are_recorded_given_or_waited_for() {
         use Missing::{Allocate, Own, Wait};
-        /// Claims, and of each what is bound and what is wanted.
+        /// Claims, and for each the ports that are bound and those that are wanted.
         type Case<'a> = (&'a [(Claim, &'a [(u16, u16)], &'a [(u16, u16)])], &'a str);
         let cases: &[Case<'_>] = &[
             (
@@ -110,7 +110,7 @@ mod tests {
             (&[(claim(&[9092], &[], Allocate), &[], &[(9092, 10_000)])], "never Tollgate's own"),
             (&[(claim(&[9092], &[(9092, 9092)], Allocate), &[], &[(9092, 10_000)])], "even if that is recorded"),
             (&[(claim(&[80], &[(80, 80)], Allocate), &[], &[(80, 10_000)])], "never a privileged one"),
-            (&[(claim(&[80], &[(80, 40_000)], Allocate), &[(80, 40_000)], &[(80, 40_000)])], "what is recorded stays"),
+            (&[(claim(&[80], &[(80, 40_000)], Allocate), &[(80, 40_000)], &[(80, 40_000)])], "recorded ports stay"),
             (&[(claim(&[80], &[], Wait), &[], &[])], "refused"),
             (&[(claim(&[80], &[(80, 10_005)], Wait), &[(80, 10_005)], &[(80, 10_005)])], "refused but served"),
             (
@@ -132,14 +132,14 @@ mod tests {
                     (claim(&[8080], &[], Allocate), &[], &[(8080, 10_000)]),
                     (claim(&[8080, 443], &[], Own), &[(443, 443), (8080, 8080)], &[(443, 443), (8080, 8080)]),
                 ],
-                "what needs no record is in use already",
+                "a port that needs no record is in use already",
             ),
             (
                 &[
                     (claim(&[], &[(80, 10_000)], Allocate), &[], &[]),
                     (claim(&[80], &[], Allocate), &[], &[(80, 10_001)]),
                 ],
-                "a Service still leads to what its Gateway no longer wants",
+                "a Service still leads to a port that its Gateway no longer has",
             ),
         ];
         for (rows, why) in cases {

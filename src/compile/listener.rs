@@ -1,4 +1,4 @@
-//! Listeners of Gateways: what each serves, whose routes it takes, and what is wrong with it.
+//! Listeners of Gateways: the port and protocol of each, the routes that may attach to it, and its problems.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     snapshot::{HostIndex, HostPattern, PathTable},
 };
 
-/// What is wrong with something, as a condition says it.
+/// A problem, as the reason and message of a condition.
 pub type Flaw = (Reason, String);
 
 /// One listener while routes are attached to it.
@@ -28,7 +28,7 @@ pub struct ListenerState {
     pub name: String,
     /// The port that clients see.
     pub port: u16,
-    /// The port of the pod that is bound for it, once that is known.
+    /// The port of the pod that is bound for it, once it is assigned.
     pub target: Option<u16>,
     pub hostname: HostPattern,
     pub secure: bool,
@@ -36,9 +36,9 @@ pub struct ListenerState {
     kinds: Vec<Kind>,
     /// Why the listener is not accepted.
     pub accepted: Option<Flaw>,
-    /// Whose listener it collides with.
+    /// The listener of another Gateway that has the same port.
     pub conflict: Option<Flaw>,
-    /// With whose host name its own overlaps, on a port with TLS.
+    /// The listener whose host name overlaps with its own, on a port with TLS.
     overlap: Option<String>,
     /// Which reference does not resolve.
     unresolved: Option<Flaw>,
@@ -59,7 +59,7 @@ enum Namespaces {
 }
 
 impl ListenerState {
-    /// What `written` says, alone.
+    /// The state of `written` by itself, without regard to other listeners.
     pub fn new(gateway: &ObjectKey, written: &GatewayListeners, objects: &Objects, grants: &Grants<'_>) -> Self {
         let port = u16::try_from(written.port).unwrap_or(0);
         let mut accepted = (port == 0).then(|| {
@@ -106,7 +106,7 @@ impl ListenerState {
         }
     }
 
-    /// Whether traffic may reach it: nothing is wrong with what is written.
+    /// Whether traffic may reach it: the manifest has no problem.
     pub fn is_valid(&self) -> bool {
         self.accepted.is_none() && self.conflict.is_none() && (!self.secure || self.certificate.is_some())
     }
@@ -116,7 +116,7 @@ impl ListenerState {
         self.is_valid() && self.target.is_some()
     }
 
-    /// Why HTTPRoutes of `namespace` may not attach, and who can mend that.
+    /// Why HTTPRoutes of `namespace` may not attach, and which change would allow it.
     pub fn refusal(&self, namespace: &str) -> Option<String> {
         let name = &self.name;
         if !self.kinds.contains(&Kind::HttpRoute) {
@@ -154,7 +154,7 @@ impl ListenerState {
         self.attached += 1;
     }
 
-    /// What to say about it. `refused` is why its Gateway as a whole is not set up.
+    /// Its conditions. `refused` is why its Gateway as a whole is not set up.
     pub fn report(&self, refused: Option<&str>) -> ListenerReport {
         let flaw = |kind, flaw: Option<&Flaw>, good: Reason| match flaw {
             None => Condition::new(kind, true, good, ""),
@@ -201,8 +201,7 @@ impl ListenerState {
     }
 }
 
-/// Marks every listener that wants what another of the same Gateway wants too. The Gateway API has no winner among
-/// them.
+/// Marks every listener that conflicts with another of the same Gateway. The Gateway API has no winner among them.
 pub fn mark_conflicts(listeners: &mut [ListenerState]) {
     let conflicts: Vec<Option<Flaw>> =
         listeners.iter().enumerate().map(|(index, listener)| conflict(listeners, index, listener)).collect();
@@ -233,7 +232,7 @@ pub fn mark_overlaps(listeners: &mut [ListenerState]) {
     }
 }
 
-/// What another listener of the same Gateway has that `listener`, the one at `index`, wants too.
+/// The conflict of `listener`, the one at `index`, with another listener of the same Gateway.
 fn conflict(all: &[ListenerState], index: usize, listener: &ListenerState) -> Option<Flaw> {
     if listener.accepted.is_some() {
         return None;
@@ -301,7 +300,7 @@ fn namespaces(gateway: &ObjectKey, written: &GatewayListeners, objects: &Objects
     }
 }
 
-/// Kubernetes label selectors; an operator that isn't known matches nothing.
+/// Kubernetes label selectors; an unknown operator matches nothing.
 fn selects(
     selector: &gateway_api::gateways::GatewayListenersAllowedRoutesNamespacesSelector,
     labels: &BTreeMap<String, String>,

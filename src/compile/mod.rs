@@ -1,7 +1,7 @@
 //! Objects to snapshot and reports: pure, total, without IO.
 //!
-//! One kind a file. Nothing here fails: an object that can't be served becomes a report, and what depends on it answers
-//! with an error of its own, so that one bad object never hurts its neighbours.
+//! One kind a file. Nothing here fails: an object that can't be served becomes a report, and rules that depend on it
+//! answer with an error of their own, so that one bad object never hurts its neighbours.
 
 mod backend;
 mod credential;
@@ -38,16 +38,16 @@ use crate::{
 /// The name in `GatewayClass.spec.controllerName` that makes a class ours.
 pub const CONTROLLER_NAME: &str = "tollgate.dev/gateway";
 
-/// What compiled parts are tied to: it outlives every snapshot.
+/// State that compiled parts refer to and that outlives every snapshot.
 #[derive(Clone)]
 pub struct Env {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Connections.
     pub pools: Arc<Pools>,
-    /// Whose turn it is, and how targets have done.
+    /// Selection and health of targets.
     pub balance: Arc<Balance>,
-    /// Credentials that are fetched. Compile asks for them and reads how they are; all IO is theirs.
+    /// Credentials that are fetched. Compile registers them and reads their state, without IO of its own.
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
@@ -67,12 +67,12 @@ impl Env {
     }
 }
 
-/// Where we are installed: what Gateways' Services have to lead to.
+/// The installation in the cluster, which Gateways' Services have to lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Install {
     /// The namespace of Tollgate's pods.
     pub namespace: String,
-    /// The Service of Tollgate itself: its EndpointSlices tell which pods are there.
+    /// The Service of Tollgate itself: its EndpointSlices list the pods.
     pub service: String,
     /// The labels that select the pods.
     pub selector: BTreeMap<String, String>,
@@ -100,13 +100,13 @@ pub enum Scope {
     Cluster,
 }
 
-/// What compile makes.
+/// The result of compile.
 pub struct Compiled {
-    /// What requests read.
+    /// The configuration that requests read.
     pub snapshot: Snapshot,
-    /// What to say about each object.
+    /// The conditions of each object.
     pub reports: Reports,
-    /// What has to be written so that Gateways can be reached; empty once it was.
+    /// Writes that are needed so that Gateways can be reached; empty once they are done.
     pub services: Vec<Change>,
 }
 

@@ -46,20 +46,20 @@ pub struct Objects {
     pub endpoint_slices: Map<EndpointSlice>,
     /// Documents that could not become objects.
     pub rejected: Vec<Rejected>,
-    /// Counts up with every change that can change what is compiled; changes of status alone do not count. Sources
-    /// begin at 1.
+    /// Counts up with every change that can affect the snapshot; changes of status alone do not count. Sources begin
+    /// at 1.
     pub revision: u64,
 }
 
 /// A document that could not become an object: it hurts only itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// Where it stands, as `FILE:LINE`, or the API server's path.
+    /// Its location, as `FILE:LINE` or the API server's path.
     pub location: String,
     /// Its kind, when that could be read.
     pub kind: Option<Kind>,
     /// Its key, when that could be read.
     pub key: Option<ObjectKey>,
-    /// What is wrong, with the place inside the document.
+    /// The error, with its place inside the document.
     pub error: String,
 }

@@ -12,7 +12,7 @@ use crate::api::{
     gateway_parameters::{GatewayParametersSpec, ServiceParameters, ServiceType},
 };
 
-/// How a Gateway is exposed, with what its class says where it says nothing itself.
+/// How a Gateway is exposed. Settings that the Gateway lacks come from its class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// No Service is made.
@@ -26,7 +26,7 @@ pub struct Settings {
     pub external_traffic_policy: Option<String>,
 }
 
-/// The settings of a Gateway, or what is wrong with the parameters it refers to, and how to mend it.
+/// The settings of a Gateway, or the problem of the parameters it refers to, and how to fix it.
 pub fn of_gateway(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Result<Settings, String> {
     let class_key = ObjectKey::cluster(&gateway.spec.gateway_class_name);
     let class = match objects.gateway_classes.get(&class_key) {
@@ -44,7 +44,7 @@ pub fn of_gateway(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Resu
     Ok(merge(class, own))
 }
 
-/// The parameters that a class refers to, or what is wrong with the reference.
+/// The parameters that a class refers to, or the problem of the reference.
 pub fn of_class<'a>(objects: &'a Objects, class: &GatewayClass) -> Result<Option<&'a GatewayParametersSpec>, String> {
     let Some(reference) = &class.spec.parameters_ref else { return Ok(None) };
     let GatewayClassParametersRef { group, kind, name, namespace } = reference;
@@ -79,7 +79,7 @@ fn lookup<'a>(
     })
 }
 
-/// What is wrong with the part of parameters that is acted on.
+/// The first problem of the fields that are acted on.
 fn problem(spec: &GatewayParametersSpec) -> Option<String> {
     if spec.kube.is_some() == spec.self_managed.is_some() {
         return Some("exactly one of spec.kube and spec.selfManaged must be set".into());
@@ -192,7 +192,7 @@ pub fn reports<'a>(
     keys.into_iter().filter_map(report).collect()
 }
 
-/// The fields that are set and not acted on, in words; empty without any.
+/// The fields that are set and not acted on, as text; empty without any.
 fn idle_fields(spec: &GatewayParametersSpec) -> String {
     let Some(kube) = &spec.kube else { return String::new() };
     let more = [

@@ -1,4 +1,4 @@
-//! TrafficPolicies: which rules each applies to, and what it comes to there.
+//! TrafficPolicies: which rules each applies to, and how several are merged for one rule.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,16 +12,16 @@ use crate::{
     policy::{FIELDS, RulePolicies, unbuilt},
 };
 
-/// What all policies of one rule come to.
+/// All policies of one rule, merged.
 #[derive(Default)]
 pub struct Merged {
-    /// What they add to the rule.
+    /// Policies that the rule runs.
     pub rule: RulePolicies,
-    /// Protections that are asked for and not built: the rule must not serve without them.
+    /// Protections that are requested and not implemented: the rule must not serve without them.
     pub blocked: Vec<String>,
 }
 
-/// All policies, by what they target.
+/// All policies, by their targets.
 pub struct Policies<'a> {
     objects: &'a Objects,
     by_target: HashMap<Target<'a>, Vec<&'a ObjectKey>>,
@@ -37,7 +37,7 @@ struct Target<'a> {
     section: Option<&'a str>,
 }
 
-/// The rule and listener that policies are asked for.
+/// The rule and listener that policies are merged for.
 pub struct Subject<'s> {
     pub route: &'s ObjectKey,
     pub rule: Option<&'s str>,
@@ -65,8 +65,8 @@ impl<'a> Policies<'a> {
         Self { objects, by_target, reached: BTreeMap::new() }
     }
 
-    /// What applies to `subject`: per top-level field the most specific policy that has it, the older among equals.
-    /// An `ExtensionRef` to a policy that is not there is an error, for the rule.
+    /// Merges the policies of `subject`: per top-level field the most specific policy that has it, the older among
+    /// equals. An `ExtensionRef` to a policy that is not there is an error, for the rule.
     pub fn merged(&mut self, subject: &Subject<'_>) -> Result<Merged, String> {
         if self.by_target.is_empty() && subject.named.is_empty() {
             return Ok(Merged::default());
@@ -109,7 +109,7 @@ impl<'a> Policies<'a> {
             let missing = unbuilt::protecting(spec);
             if !missing.is_empty() {
                 merged.blocked.push(format!(
-                    "TrafficPolicy {key} asks for {}, which is not supported yet; nothing is served without it",
+                    "TrafficPolicy {key} requests {}, which is not supported yet; nothing is served without it",
                     missing.join(", ")
                 ));
             }

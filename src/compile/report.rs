@@ -1,4 +1,4 @@
-//! What compile has to say about each object, in the shape of Kubernetes status.
+//! Reports about objects, in the shape of Kubernetes status.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::api::{
     condition::{ConditionType, Reason},
 };
 
-/// Everything compile has to say about one set of objects.
+/// The reports about one set of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reports {
     /// One report an object, in order of kind and key.
@@ -15,14 +15,14 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// What there is to say about one object.
+    /// The report about one object.
     pub fn find(&self, kind: Kind, key: &ObjectKey) -> Option<&ObjectReport> {
         let index = self.objects.binary_search_by(|r| (r.kind, &r.key).cmp(&(kind, key))).ok()?;
         self.objects.get(index)
     }
 }
 
-/// What compile has to say about one object.
+/// The conditions of one object, and of its parents or listeners.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObjectReport {
     /// The object's kind.
@@ -30,7 +30,7 @@ pub struct ObjectReport {
     /// The object's key.
     #[serde(flatten)]
     pub key: ObjectKey,
-    /// `metadata.generation` the conditions speak of, where the source has one.
+    /// `metadata.generation` that the conditions are about, where the source has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
     /// Conditions of the object itself. Empty for kinds whose status is per parent.
@@ -53,7 +53,7 @@ pub struct ObjectReport {
 /// One address of a Gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GatewayAddress {
-    /// What kind of address it is.
+    /// The kind of address.
     #[serde(rename = "type")]
     pub kind: AddressType,
     /// The address itself.
@@ -133,7 +133,7 @@ impl Condition {
 }
 
 impl ObjectReport {
-    /// A report that says nothing yet.
+    /// An empty report.
     pub const fn new(kind: Kind, key: ObjectKey, generation: Option<i64>) -> Self {
         Self {
             kind,
@@ -147,8 +147,8 @@ impl ObjectReport {
         }
     }
 
-    /// Whether any condition says that something is wrong: `Accepted`, `Programmed`, `ResolvedRefs` or `Attached`
-    /// false, or `Conflicted` or `PartiallyInvalid` true.
+    /// The conditions that report a problem: `Accepted`, `Programmed`, `ResolvedRefs` or `Attached` false, or
+    /// `Conflicted` or `PartiallyInvalid` true.
     pub fn problems(&self) -> impl Iterator<Item = &Condition> {
         let own = self.conditions.iter();
         let parents = self.parents.iter().flat_map(|p| &p.conditions);
@@ -158,9 +158,9 @@ impl ObjectReport {
 }
 
 impl Condition {
-    /// Whether this condition says that something is wrong.
+    /// Whether this condition reports a problem.
     pub const fn is_problem(&self) -> bool {
-        // What a wildcard beside its names has by nature is told, and is nothing to mend.
+        // A wildcard always overlaps with the names below it: that is reported, and needs no change.
         if matches!(self.kind, ConditionType::OverlappingTLSConfig) {
             return false;
         }

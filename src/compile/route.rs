@@ -20,7 +20,7 @@ use crate::{
     snapshot::{HostPattern, Precedence},
 };
 
-/// Attaches every route and says how it went.
+/// Attaches every route, and returns a report for each.
 pub fn compile_all(context: &Context<'_>, gateways: &mut Gateways, policies: &mut Policies<'_>) -> Vec<ObjectReport> {
     context
         .objects
@@ -48,7 +48,7 @@ fn compile(
                 let subject = RouteOf { key, name: &name, route, gateway: &gateway_key, gateway_name: &gateway_name };
                 attach(context, &subject, parent, &mut gateway.listeners, policies)
             }
-            // In a cluster it may be another controller's. In files nobody else would tell.
+            // In a cluster it may belong to another controller. For files, no other component would report it.
             None if context.env.scope == Scope::Files && !context.objects.gateways.contains_key(&gateway_key) => {
                 let message = format!("there is no Gateway {gateway_key}");
                 vec![Condition::new(ConditionType::Accepted, false, Reason::NoMatchingParent, message)]
@@ -194,7 +194,7 @@ fn resolved_refs(mut unresolved: Vec<(Reason, String)>) -> Condition {
     }
 }
 
-/// The route's host names, and what is wrong with those that are none: they are left out.
+/// The route's valid host names, and the problems of the others, which are left out.
 fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
     let names = route.spec.hostnames.as_deref().unwrap_or_default();
     if names.is_empty() {
@@ -210,7 +210,7 @@ fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
     (good, bad)
 }
 
-/// What to say of a route that is attached, from its bad host names and what is wrong with each of its rules.
+/// The conditions of an attached route, from its invalid host names and the problems of each of its rules.
 fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
     let total = rules.len();
     let incompatible = rules.iter().any(|flaws| flaws.incompatible);
@@ -240,7 +240,7 @@ fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
     conditions
 }
 
-/// Adds the route's rules to `listener` under each of `hosts`; without any, only what is wrong with each is collected.
+/// Adds the route's rules to `listener` under each of `hosts`; without hosts, it only collects the rules' problems.
 fn add_rules(
     context: &Context<'_>,
     subject: &RouteOf<'_>,
@@ -253,14 +253,14 @@ fn add_rules(
     for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
         let mut flaws = Flaws::default();
         let mut filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), listener.port);
-        let asked = policies.merged(&Subject {
+        let merged = policies.merged(&Subject {
             route: subject.key,
             rule: rule::name(written),
             gateway: subject.gateway,
             listener: &listener.name,
             named: &filters.policies,
         });
-        let policy = asked.unwrap_or_else(|problem| {
+        let policy = merged.unwrap_or_else(|problem| {
             filters.problems.push(problem);
             Merged::default()
         });

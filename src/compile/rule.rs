@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What rules are compiled against.
+/// What rules are compiled with: all objects, and the backends they may refer to.
 pub struct Context<'a> {
     pub objects: &'a Objects,
     pub env: &'a Env,
@@ -35,7 +35,7 @@ pub struct Context<'a> {
     pub backends: &'a Backends,
 }
 
-/// What is wrong with a rule.
+/// The problems of a rule.
 #[derive(Default)]
 pub struct Flaws {
     /// Values that can't be served: `Accepted=False`.
@@ -101,7 +101,7 @@ fn matching(written: &RouteMatch) -> Result<Matching, String> {
     for header in written.headers.iter().flatten() {
         let name = HeaderName::try_from(header.name.as_str())
             .map_err(|_| format!("'{}' is not a header name", header.name))?;
-        // Of two conditions on one header the first counts, as the Gateway API says.
+        // Of two conditions on one header the first counts, as the Gateway API specifies.
         if conditions.headers.iter().any(|(n, _)| *n == name) {
             continue;
         }
@@ -138,7 +138,7 @@ const fn method(written: &MethodMatch) -> Method {
     }
 }
 
-/// Where a rule stands.
+/// The route, Gateway and index of a rule.
 pub struct Place<'a> {
     pub route: &'a ObjectKey,
     pub route_name: &'a Arc<str>,
@@ -155,11 +155,11 @@ pub fn compile(
     policy: Merged,
     flaws: &mut Flaws,
 ) -> Rule {
-    let Merged { rule: asked, blocked } = policy;
+    let Merged { rule: merged, blocked } = policy;
     // Filters of the route go first: they are written nearer to the rule.
-    let policies = filters.policies().then(asked.policies);
+    let policies = filters.policies().then(merged.policies);
     let mut problems = filters.problems;
-    let timeouts = timeouts(written, asked.timeouts, &mut problems);
+    let timeouts = timeouts(written, merged.timeouts, &mut problems);
     problems.extend(blocked);
     let action = if !problems.is_empty() {
         let why = problems.join("; ");
@@ -183,12 +183,12 @@ pub fn compile(
         policies,
         rewrite: filters.rewrite,
         timeouts,
-        streams: asked.streams,
+        streams: merged.streams,
         metrics: (!forwards).then(|| context.env.metrics.requests.route(place.gateway, place.route_name, "")),
     }
 }
 
-/// What policies and metrics may call the rule.
+/// The rule's name for policies and metrics.
 pub fn name(rule: &RouteRule) -> Option<&str> {
     rule.name.as_deref().filter(|_| Feature::NamedRule.served())
 }
@@ -237,7 +237,7 @@ fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, fl
         resolve(context, place, reference, &key).unwrap_or_else(|(reason, message)| {
             let why = message.clone();
             flaws.unresolved.push((reason, message));
-            // Not a mistake of the manifest's: it asks for what is not built.
+            // Not a mistake of the manifest: it requests a feature that is not implemented.
             let status = if reason == Reason::Unsupported { 501 } else { 500 };
             Backend::Unavailable(UnavailableReason { status, why })
         })

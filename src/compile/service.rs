@@ -66,8 +66,8 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
     })))
 }
 
-/// How a port with this `appProtocol` is spoken to; `None` when it can't be. Words that say nothing of the kind, as
-/// anyone may invent, mean HTTP/1.1.
+/// The transport of a port with this `appProtocol`; `None` when it is not supported. Unknown values, which users may
+/// invent, mean HTTP/1.1.
 fn transport(app_protocol: Option<&str>) -> Option<Transport> {
     match app_protocol.unwrap_or_default() {
         "kubernetes.io/h2c" => Feature::BackendH2c.served().then_some(Transport::Http2),
@@ -103,7 +103,7 @@ fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(
     found
 }
 
-/// Files rarely hold EndpointSlices: then the Service's own name or address is asked.
+/// Files rarely hold EndpointSlices: then requests go to the Service's own name or address.
 fn without_slices(
     objects: &Objects,
     key: &ObjectKey,

@@ -1,7 +1,7 @@
 //! One form for every way to write a Backend, and everything that is wrong with it at once.
 //!
-//! What the schema and its CEL rules refuse in a cluster is refused here again, in the same words: manifests from files
-//! meet no API server, and a cluster may have kgateway's own definitions installed.
+//! Mistakes that the schema and its CEL rules refuse in a cluster are refused here again, with the same messages:
+//! manifests from files meet no API server, and a cluster may have kgateway's own definitions installed.
 
 mod entry;
 #[cfg(test)]
@@ -70,7 +70,7 @@ pub struct ProviderEntry {
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
-    /// What requests mean by their path's end, which starts with `/`.
+    /// The kind of request by the path's suffix, which starts with `/`.
     pub routes: Vec<(String, RouteKind)>,
 }
 
@@ -140,7 +140,7 @@ fn check_type(spec: &BackendSpec, problems: &mut Problems) {
     problems.unsupported("spec.type", what);
 }
 
-/// The entries in groups of falling priority. What could not be read is missing and is in `problems`.
+/// The entries in groups of falling priority. Entries that can't be read are left out and are in `problems`.
 fn ai_groups(ai: &AiBackend, problems: &mut Problems) -> Vec<Vec<ProviderEntry>> {
     let groups = match (&ai.llm, &ai.multipool, &ai.priority_groups) {
         (Some(llm), None, None) => vec![vec![("spec.ai.llm".to_owned(), llm)]],

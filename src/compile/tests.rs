@@ -1,4 +1,4 @@
-//! What manifests come to: the conditions of each object, and where requests land.
+//! Manifests, compiled: the conditions of each object, and the backends of requests.
 
 use std::{
     fmt::Write as _,
@@ -39,7 +39,7 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
     Env { metrics, pools, balance: Arc::default(), credentials, scope: Scope::Files, install: None }
 }
 
-/// Objects as they are read from files, and what they came to.
+/// Objects as they are read from files, and the result of compiling them.
 struct World {
     objects: Objects,
     compiled: Compiled,
@@ -79,10 +79,10 @@ impl World {
         let mut text = String::new();
         let reports = &self.compiled.reports.objects;
         let Some(report) = reports.iter().find(|r| r.kind == kind && r.key.to_string() == key) else { return text };
-        let mut add = |whose: String, conditions: &[Condition]| {
+        let mut add = |owner: String, conditions: &[Condition]| {
             for c in conditions {
                 let status = if c.status { "True" } else { "False" };
-                writeln!(text, "{whose}{}={status}/{}: {}", c.kind, c.reason, c.message).unwrap();
+                writeln!(text, "{owner}{}={status}/{}: {}", c.kind, c.reason, c.message).unwrap();
             }
         };
         add(String::new(), &report.conditions);
@@ -98,10 +98,10 @@ impl World {
 
     /// Some condition of the object has all of `parts` in its line.
     #[track_caller]
-    fn says(&self, kind: Kind, key: &str, parts: &[&str]) {
+    fn reports(&self, kind: Kind, key: &str, parts: &[&str]) {
         let conditions = self.conditions(kind, key);
         let found = conditions.lines().any(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(found, "no condition of {kind} {key} says {parts:?}:\n{conditions}");
+        assert!(found, "no condition of {kind} {key} has {parts:?}:\n{conditions}");
     }
 
     /// Nothing is wrong with the object.
@@ -112,7 +112,7 @@ impl World {
         assert_eq!(report.problems().next(), None, "{kind} {key}");
     }
 
-    /// How many routes the report says are attached to the listener.
+    /// The number of routes attached to the listener, from the report.
     fn attached(&self, gateway: &str, listener: &str) -> u32 {
         let reports = self.compiled.reports.objects.iter();
         let mut listeners =

@@ -13,7 +13,7 @@ use crate::api::SecretData;
 /// The certificate chain and key of a `kubernetes.io/tls` Secret.
 ///
 /// # Errors
-/// In words for a condition's message; never with any part of the key.
+/// As the text of a condition's message; never with any part of the key.
 pub fn certified_key(secret: &SecretData) -> Result<Arc<CertifiedKey>, String> {
     let chain = CertificateDer::pem_slice_iter(field(secret, "tls.crt")?)
         .collect::<Result<Vec<_>, _>>()

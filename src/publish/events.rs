@@ -15,7 +15,7 @@ use crate::{
 
 /// The longest note that the API takes, in bytes.
 const MAX_NOTE: usize = 1024;
-/// The longest name that the API takes, less what is put behind an object's name.
+/// The longest name that the API takes, less the suffix behind an object's name.
 const MAX_NAME: usize = 253 - 17;
 
 /// A condition that goes bad, is bad for another reason, or heals.
@@ -26,7 +26,7 @@ pub(super) struct Transition {
     pub action: &'static str,
     /// The condition's reason.
     pub reason: &'static str,
-    /// Whose condition, and its message.
+    /// The owner of the condition, and its message.
     pub note: String,
 }
 
@@ -56,16 +56,16 @@ pub(super) fn find_transitions<'a>(
 
 /// Removes transitions that repeat the note of another: one mistake often makes several conditions bad.
 pub(super) fn dedup(transitions: &mut Vec<Transition>) {
-    let mut kept: Vec<Transition> = Vec::with_capacity(transitions.len());
+    let mut unique: Vec<Transition> = Vec::with_capacity(transitions.len());
     for transition in transitions.drain(..) {
-        if !kept.iter().any(|k| k.note == transition.note && k.warning == transition.warning) {
-            kept.push(transition);
+        if !unique.iter().any(|k| k.note == transition.note && k.warning == transition.warning) {
+            unique.push(transition);
         }
     }
-    *transitions = kept;
+    *transitions = unique;
 }
 
-/// Whether `old` said that something is wrong; `new` is of its type.
+/// Whether `old` reported a problem; `new` is of its type.
 fn is_problem(old: &Written, new: &Condition) -> bool {
     let status = match old.status.as_str() {
         "True" => true,

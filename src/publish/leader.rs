@@ -49,7 +49,7 @@ pub(super) const ELECTION_TIMING: ElectionTiming = ElectionTiming {
     request_timeout: Duration::from_secs(5),
 };
 
-/// What to do with the Lease.
+/// The next step with the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The Lease does not exist.
@@ -228,7 +228,7 @@ impl Election {
         self.release_and_log().await;
     }
 
-    /// Reads the Lease and writes it where the step says so. A Lease that has changed meanwhile is read once more,
+    /// Reads the Lease and writes it where the step requires it. A Lease that has changed meanwhile is read once more,
     /// because another replica may lead already.
     async fn attempt(&mut self) -> Result<(), Error> {
         for _ in 0..2 {

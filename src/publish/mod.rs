@@ -1,7 +1,7 @@
 //! Writes to the cluster: statuses, Services of Gateways, Events.
 //!
 //! ```text
-//! Published ─> wanted (compare, no IO) ─> queue (what is due, no IO) ─> write, up to 8 at a time ─> API server
+//! Published ─> wanted (compare, no IO) ─> queue (due writes, no IO) ─> write, up to 8 at a time ─> API server
 //!                                           ▲ only while this replica holds the Lease: leader
 //! ```
 //!
@@ -51,7 +51,7 @@ const MAX_WRITES: usize = 8;
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was compiled, and the objects to compare it with.
+/// The compiled reports, and the objects to compare them with.
 #[derive(Clone, Default)]
 pub struct Published {
     /// The objects as they were last seen.
@@ -158,7 +158,8 @@ impl StatusWriter {
         }
     }
 
-    /// Compares what is published with the cluster and fills the queue. A replica that does not lead writes nothing.
+    /// Compares the published reports with the cluster and fills the queue. A replica that does not lead writes
+    /// nothing.
     async fn compare(
         &mut self,
         published: &mut watch::Receiver<Option<Arc<Published>>>,

@@ -39,10 +39,10 @@ impl TransitionLog {
                 kind,
                 object,
                 error,
-                "RBAC forbids to write objects of this kind; what is served is not affected"
+                "RBAC forbids to write objects of this kind; traffic is not affected"
             ),
             (WriteResult::Unreachable(error), Some(_)) => {
-                tracing::warn!(error, "the API server can't be written to; what is served is not affected");
+                tracing::warn!(error, "writes to the API server fail; traffic is not affected");
             }
             (WriteResult::Refused(error), Some(_)) => {
                 tracing::warn!(kind, object, error, "the API server refuses a write; it is tried again");

@@ -15,7 +15,7 @@ use crate::{
     compile::{Change, Objects, Rejected},
 };
 
-/// All writes that bring the cluster's objects to what was compiled.
+/// All writes that bring the cluster's objects to their compiled state.
 pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
     let Published { objects, reports, services } = published;
     let mut jobs = Vec::new();
@@ -71,7 +71,7 @@ fn undecodable(rejected: &Rejected) -> Option<WriteJob> {
     let kind = rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy))?;
     Some(WriteJob {
         target: Target { kind, key: rejected.key.clone()? },
-        // The object's version is not known, so the error stands for it: the same error is written once.
+        // The object's version is unknown, so the error replaces it: the same error is written once.
         version: rejected.error.clone(),
         write: Arc::new(Write::Undecodable { error: rejected.error.clone() }),
     })

@@ -32,7 +32,7 @@ const FIELD_MANAGER: &str = "tollgate.dev%2Fgateway";
 /// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum WriteResult {
-    /// The write is done. `event_error` says why an Event about it could not be written.
+    /// The write is done. `event_error` is the reason why an Event about it could not be written.
     Written { event_error: Option<String> },
     /// The object has changed. The watch brings the new version.
     Conflict,

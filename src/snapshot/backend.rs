@@ -111,15 +111,15 @@ pub struct Target {
 pub struct AiBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
-    /// Whose dialect the first target speaks: settles what a request leaves open.
+    /// The first target's dialect, for requests whose dialect is ambiguous.
     pub dialect: DialectId,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
     /// Whether requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: bool,
-    /// What requests mean by their path's end, as the Backend lists it.
+    /// Kinds of requests by the path's suffix, as the Backend lists them.
     pub routes: Vec<(String, ApiEndpoint)>,
-    /// Whose turn it is in each group.
+    /// The next target of each group.
     pub turns: Arc<Turns>,
 }
 
@@ -159,7 +159,7 @@ pub struct HttpBackend {
     pub name: Arc<str>,
     /// Where it is reached; not empty.
     pub endpoints: Vec<Endpoint>,
-    /// Whose turn it is.
+    /// The next endpoint.
     pub turns: Arc<Turns>,
 }
 
@@ -189,7 +189,7 @@ pub struct WeightedBackend {
     pub weight: u32,
     /// Where to.
     pub backend: Backend,
-    /// What this use of it adds to the path of its requests.
+    /// Policies of requests that reach it by this reference.
     pub policies: Policies,
     /// Counters of this rule and backend.
     pub metrics: Arc<RouteMetrics>,
@@ -203,7 +203,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// A split over `backends`; those with weight 0 get nothing. `turns` says whose turn it is.
+    /// A split over `backends`; those with weight 0 get no requests. `turns` chooses the next.
     pub fn new(backends: Vec<WeightedBackend>, turns: Arc<Turns>) -> Self {
         let total = backends.iter().fold(0u32, |sum, b| sum.saturating_add(b.weight));
         Self { backends, total, turns }

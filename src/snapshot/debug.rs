@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, WeightedBackend};
 
-/// What is served, port by port.
+/// The listeners and rules, port by port.
 pub fn to_json(snapshot: &Snapshot) -> Value {
     let ports = snapshot.ports.iter().map(|(number, port)| {
         let listeners: Vec<Value> =

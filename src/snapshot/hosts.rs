@@ -31,7 +31,7 @@ impl HostPattern {
     /// Reads a host name as the Gateway API allows it: labels of letters, digits and `-`, perhaps after `*.`.
     ///
     /// # Errors
-    /// What is wrong with `text`, and what to write.
+    /// The problem of `text`, and how to fix it.
     pub fn valid(text: &str) -> Result<Self, String> {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let letter = |b: u8| b.is_ascii_alphanumeric();
@@ -47,7 +47,7 @@ impl HostPattern {
         }
     }
 
-    /// What both match: the more specific of the two, when one contains the other.
+    /// The intersection of both: the more specific of the two, when one contains the other.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         let inside = |suffix: &str, name: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
         match (self, other) {

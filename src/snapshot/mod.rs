@@ -1,4 +1,5 @@
-//! What a request reads: one immutable snapshot, compiled ahead, shared by all requests of its generation.
+//! The configuration that requests read: one immutable snapshot, compiled ahead, shared by all requests of its
+//! generation.
 
 mod backend;
 mod debug;
@@ -23,12 +24,12 @@ pub use tls::TlsTable;
 /// The place that holds the current snapshot.
 pub type Snapshots = ArcSwap<Snapshot>;
 
-/// Everything requests need to know, of one moment.
+/// The whole configuration of one moment.
 #[derive(Default)]
 pub struct Snapshot {
     /// Counts up with each compile; 0 is the empty snapshot before the first.
     pub generation: u64,
-    /// What is served, by the port that is bound.
+    /// The listeners, by the port that is bound.
     pub ports: BTreeMap<u16, Port>,
 }
 

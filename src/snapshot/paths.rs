@@ -60,7 +60,7 @@ pub enum PathPattern {
     Regex(Regex),
 }
 
-/// What must hold beside the path.
+/// Conditions beside the path.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     /// The method.
@@ -101,7 +101,7 @@ fn query_matches(query: Option<&str>, name: &str, pattern: &ValuePattern) -> boo
         .is_some_and(|(_, value)| pattern.matches(&decode(value)))
 }
 
-/// What decides between rules whose paths match equally: more conditions first, then the older route, then its name,
+/// The order of rules whose paths match equally: more conditions first, then the older route, then its name,
 /// then the order of writing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
@@ -144,7 +144,7 @@ pub struct PathTable {
     regex: Vec<(Regex, Entry)>,
     /// By prefix without its trailing slash; `/` is the empty string.
     prefix: HashMap<Box<str>, Vec<Entry>>,
-    /// The most path elements any prefix has: bounds what a lookup tries, however deep the request's path.
+    /// The most path elements any prefix has: bounds the attempts of a look-up, however deep the request's path.
     depth: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to a request that matched.
+//! Rules: the action and policies of a request that matched.
 
 use std::{fmt, sync::Arc};
 
@@ -26,9 +26,9 @@ pub struct RuleLabels {
 pub struct Rule {
     /// Its names.
     pub labels: RuleLabels,
-    /// What is done.
+    /// The action on requests.
     pub action: Action,
-    /// What it adds to the path of its requests.
+    /// Policies of its requests.
     pub policies: Policies,
     /// Edits of the request's URL, for plain Services. A provider's own path wins over it.
     pub rewrite: Option<Rewrite>,
@@ -36,11 +36,11 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// `routeType: CHAT_STREAMING`.
     pub streams: bool,
-    /// Counters for what is answered before a backend is chosen.
+    /// Counters for requests that are answered before a backend is chosen.
     pub metrics: Option<Arc<RouteMetrics>>,
 }
 
-/// What is done with a request.
+/// The action on a request.
 pub enum Action {
     /// Sent on to one of several backends.
     Forward(Split),
@@ -59,7 +59,8 @@ impl Default for Action {
 /// Why a rule or backend can't be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnavailableReason {
-    /// HTTP status: 500 for bad references, 501 for what is not built, 503 for what is not there now.
+    /// HTTP status: 500 for bad references, 501 for features that are not implemented, 503 for objects that are
+    /// missing.
     pub status: u16,
     /// For the log.
     pub why: String,

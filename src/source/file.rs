@@ -57,7 +57,7 @@ pub struct LoadOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A directory could not be listed, or a file named as such could not be found.
-    #[error("read manifests in {}: {source}", path.display())]
+    #[error("read manifests in {}", path.display())]
     Unreadable {
         /// The directory or file.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum SourceError {
         source: std::io::Error,
     },
     /// The thread that read the files ended.
-    #[error("read manifests: {0}")]
+    #[error("the thread that reads manifests ended")]
     Reader(#[from] tokio::task::JoinError),
 }
 

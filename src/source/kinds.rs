@@ -1,4 +1,4 @@
-//! The table of kinds: how each is called, and how its documents become objects. What both sources share.
+//! The table of kinds: the names of each, and the decoder of its documents. Both sources use it.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) type Decode = fn(&Value) -> Result<Object, FieldError>;
 #[derive(Debug)]
 pub(super) struct FieldError {
     pub path: Vec<Step>,
-    /// What is wrong. Never shows the value.
+    /// The error. It never shows the value.
     pub message: String,
 }
 
@@ -120,7 +120,7 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     })
 }
 
-/// Takes the value out of serde's `invalid type: string "x", expected y`: keys stand inline in Backends too.
+/// Takes the value out of serde's `invalid type: string "x", expected y`: keys are inline in Backends too.
 fn without_value(message: &str) -> String {
     if let Some((found, expected)) = message.rsplit_once(", expected ")
         && (found.starts_with("invalid type: ") || found.starts_with("invalid value: "))

@@ -149,7 +149,7 @@ fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
             watches.record_event(row.kind, false, now);
         }
         Message::Event(row, _) | Message::Secret(row, _) => watches.record_event(row.kind, true, now),
-        Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.word()),
+        Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.as_str()),
     }
 }
 

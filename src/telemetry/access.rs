@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 /// The target of the access log's events, for filters.
 pub const TARGET: &str = "tollgate::access";
 
-/// What one request has to say when it has ended. Fields that are `None` are left out of the line.
+/// The access-log entry of one request that has ended. Fields that are `None` are left out of the line.
 ///
 /// Holds no secret: the path comes without its query, where clients put keys, and no header is here.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct AccessLog<'a> {
     pub path: &'a str,
     /// The status that was sent, or would have been: 499 when the client went away before.
     pub status: u16,
-    /// The error's word.
+    /// The reason of the error.
     pub error: Option<&'static str>,
     /// To the end of the reply, in microseconds.
     pub duration_us: u64,
@@ -42,15 +42,15 @@ pub struct AccessLog<'a> {
     pub upstream_address: Option<&'a str>,
     /// Which provider that is.
     pub provider: Option<&'a str>,
-    /// The model that was asked for.
+    /// The requested model.
     pub request_model: Option<&'a str>,
     /// The model that answered.
     pub response_model: Option<&'a str>,
     /// The wire format.
     pub dialect: Option<&'static str>,
-    /// What was asked, such as `chat`.
+    /// The operation, such as `chat`.
     pub operation: Option<&'static str>,
-    /// Whether a stream was asked for.
+    /// Whether the client requested a stream.
     pub stream: bool,
     /// Tokens of the prompt.
     pub prompt_tokens: Option<u64>,
@@ -58,7 +58,7 @@ pub struct AccessLog<'a> {
     pub completion_tokens: Option<u64>,
     /// The counts are Tollgate's estimate, since the provider stated none.
     pub tokens_estimated: bool,
-    /// What of the request could not be carried to the provider's dialect.
+    /// Fields of the request that are unsupported in the provider's dialect.
     pub dropped: Option<&'a str>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
@@ -66,7 +66,7 @@ pub struct AccessLog<'a> {
     pub response_bytes: u64,
     /// How often a provider was tried.
     pub upstream_attempts: u32,
-    /// Who asked.
+    /// The client.
     pub client_addr: Option<SocketAddr>,
     /// The snapshot that served it.
     pub generation: u64,
@@ -75,7 +75,7 @@ pub struct AccessLog<'a> {
 impl AccessLog<'_> {
     /// Writes the event.
     pub fn emit(&self) {
-        // Whoever fills this in may forget the query; a key must not get here by that.
+        // A caller may forget to remove the query; a key in it must not be logged.
         let path = self.path.split('?').next().unwrap_or_default();
         tracing::info!(
             target: TARGET,

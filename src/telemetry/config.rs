@@ -1,4 +1,4 @@
-//! Metrics of the configuration: what is served, since when, and what was left out.
+//! Metrics of the configuration: its generation, its age, and rejected documents.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use crate::api::Kind;
 /// Bounds of the compile time's buckets, in seconds; the budget for 5,000 routes is 0.05.
 const COMPILE_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-/// What the configuration says of itself.
+/// Metrics of the configuration.
 pub struct ConfigMetrics {
     generation: IntGauge,
     objects: IntGaugeVec,

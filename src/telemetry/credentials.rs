@@ -1,4 +1,4 @@
-//! Metrics of credentials that are fetched: how fetching goes, and how long what was fetched will do.
+//! Metrics of credentials that are fetched: the outcomes of fetches, and when credentials expire.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
 
 use super::register::register;
 
-/// How fetching credentials goes. Sources are the few words of `docs/metrics.md`.
+/// Counters and expiry of fetched credentials. `docs/metrics.md` lists the sources.
 pub struct CredentialMetrics {
     fetches: IntCounterVec,
     expiry: GaugeVec,
@@ -30,7 +30,7 @@ impl CredentialMetrics {
             fetches: register(
                 registry,
                 IntCounterVec::new(
-                    options("fetches_total", "Credentials asked for at a cloud's token endpoint, by source."),
+                    options("fetches_total", "Credentials requested from a cloud's token endpoint, by source."),
                     &["source", "outcome"],
                 ),
             )?,
@@ -53,7 +53,7 @@ impl CredentialMetrics {
         self.fetches.with_label_values(&[source, if good { "fetched" } else { "failed" }]).inc();
     }
 
-    /// Credential `number` of `source` expires at `at`; with `None` it is gone, or never expires.
+    /// Credential `number` of `source` expires at `at`; with `None` it was removed, or never expires.
     pub fn expires(&self, source: &'static str, number: u64, at: Option<SystemTime>) {
         // A panic while holding the lock leaves a map, which is good as it is.
         let mut expiries = self.expiries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,7 +48,7 @@ pub enum LogError {
 }
 
 /// Starts the log of the process on standard output. `filter` is in the syntax of `RUST_LOG`:
-/// `info,tollgate::access=off`. What is pending is written when the guard is dropped.
+/// `info,tollgate::access=off`. Pending lines are written when the guard is dropped.
 ///
 /// # Errors
 ///

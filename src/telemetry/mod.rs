@@ -1,4 +1,4 @@
-//! What we measure, and the log. Every metric is described in `docs/metrics.md`, which a test holds to the truth.
+//! Metrics and the log. `docs/metrics.md` describes every metric, which a test compares.
 
 pub mod access;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Metrics of the operator: who leads, what was written to the cluster, and how the objects are.
+//! Metrics of the operator: the leader, writes to the cluster, and the states of objects.
 
 use std::time::Duration;
 

@@ -123,7 +123,7 @@ pub struct RouteMetrics {
     names: [String; 3],
 }
 
-/// Status and error word.
+/// Status and error reason.
 type Outcome = (u16, &'static str);
 
 impl RouteMetrics {
@@ -135,7 +135,7 @@ impl RouteMetrics {
             self.ok.inc();
             return;
         }
-        // Upstreams choose the status; this bounds what they can make of it.
+        // Upstreams choose the status; this bounds the number of label values.
         let outcome = (if (100..600).contains(&status) { status } else { 0 }, error);
         let others = self.others.load();
         if let Ok(at) = others.binary_search_by_key(&outcome, |(outcome, _)| *outcome)

@@ -1,7 +1,7 @@
 //! Metrics of tokens and of the times of LLM calls, under kgateway's names and under OpenTelemetry's (GenAI semantic
 //! conventions).
 //!
-//! Model names come from clients and from providers, so they are bounded: a [`ModelCache`] knows at most
+//! Model names come from clients and from providers, so they are bounded: a [`ModelCache`] holds at most
 //! [`MAX_MODELS_PER_ROUTE`] pairs, and lives as long as the process, so that a new snapshot is no way around that.
 
 use std::{
@@ -24,7 +24,7 @@ pub const MAX_MODELS_PER_ROUTE: usize = 100;
 /// Longest model name in a label, in bytes. Names in use have under 70.
 pub const MAX_MODEL_BYTES: usize = 128;
 
-/// Stands for every model beyond [`MAX_MODELS_PER_ROUTE`].
+/// The label of every model beyond [`MAX_MODELS_PER_ROUTE`].
 pub const OTHER_MODEL: &str = "other";
 
 /// OpenTelemetry's advice for time to first token, in seconds.
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!((models[0].as_str(), models[100].as_str()), ("m000", "other"));
         let other = tokens.series.prompt.with_label_values(&["openai", "other"]).get();
         assert_eq!(other, 2 * MAX_MODELS_PER_ROUTE as u64);
-        // What is known stays known, and another operation has its own `other`.
+        // Cached models stay, and another operation has its own `other`.
         let cache = tokens.models("openai", "openai", "g", "r");
         record(&cache, "m007", 1);
         assert_eq!(tokens.series.prompt.with_label_values(&["openai", "m007"]).get(), 2);

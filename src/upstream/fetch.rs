@@ -1,7 +1,7 @@
 //! Media from URLs that a client wrote, for providers that don't fetch them: a careful GET.
 //!
-//! The URL is the client's, so it must not reach what the client can't: only public addresses are connected to, after
-//! the name was resolved and for every redirect anew; no header or key of the request is sent along; size, time
+//! The URL is the client's, so it must not reach hosts that the client can't: only public addresses are connected to,
+//! after the name was resolved and for every redirect anew; no header or key of the request is sent along; size, time
 //! and number are bounded.
 
 use std::{
@@ -40,7 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Redirects that are followed: image hosts send to a mirror, and that to a CDN.
 const MAX_REDIRECTS: usize = 3;
 
-/// Said of names without an address, too: a client must not learn which names there are inside.
+/// The error of names without an address, too: a client must not learn which internal names exist.
 const NOT_PUBLIC: &str = "its host is not on the public internet";
 
 /// A file that was fetched.
@@ -57,11 +57,11 @@ pub struct Fetched {
 pub struct Fetcher {
     /// Connect to private and local addresses too.
     allow_private: bool,
-    /// What may be held at a time, over all requests, in [`UNIT`]s.
+    /// The budget of all requests together, in [`UNIT`]s.
     room: Arc<Semaphore>,
 }
 
-/// What one request may fetch, and holds of what all requests may.
+/// The budget of one request, and its share of the budget of all requests.
 #[derive(Debug, Default)]
 pub struct Allowance {
     /// Bytes fetched for the request.
@@ -81,7 +81,7 @@ impl Fetcher {
         Self { allow_private, room: Arc::new(Semaphore::new(MAX_HELD / UNIT)) }
     }
 
-    /// What one more request may fetch: [`MAX_REQUEST_BYTES`]. Hold it as long as the files.
+    /// The budget of one more request: [`MAX_REQUEST_BYTES`]. Hold it as long as the files.
     pub fn allowance(&self) -> Allowance {
         Allowance::default()
     }
@@ -145,8 +145,8 @@ impl Fetcher {
     }
 
     async fn read(&self, reply: Response<Incoming>, allowance: &Allowance) -> Result<Fetched, String> {
-        let said = reply.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        let said = said.map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let declared = reply.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let declared = declared.map(|v| v.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         if reply.headers().get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
             return Err("it is compressed, which was not requested".into());
         }
@@ -173,7 +173,7 @@ impl Fetcher {
                 room += UNIT;
             }
         }
-        Ok(Fetched { mime: media_type(&bytes, said)?, base64: BASE64_STANDARD.encode(bytes) })
+        Ok(Fetched { mime: media_type(&bytes, declared)?, base64: BASE64_STANDARD.encode(bytes) })
     }
 
     /// An address of `host` that may be connected to. One that may not spoils them all: a name that mixes both is no
@@ -201,7 +201,7 @@ where
 }
 
 fn redirected(from: &Uri, to: &str) -> Result<Uri, String> {
-    let invalid = || "it redirects to what is no URL".to_owned();
+    let invalid = || "it redirects to an invalid URL".to_owned();
     let to: Uri = to.parse().map_err(|_| invalid())?;
     if to.scheme().is_some() {
         // The client requested a TLS connection.
@@ -213,21 +213,23 @@ fn redirected(from: &Uri, to: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|_| invalid())
 }
 
-/// The media type of a file with the server's media type `said`.
-fn media_type(bytes: &[u8], said: Option<String>) -> Result<String, String> {
+/// The media type of a file with the server's media type `declared`.
+fn media_type(bytes: &[u8], declared: Option<String>) -> Result<String, String> {
     if bytes.is_empty() {
         return Err("it is empty".into());
     }
     if let Some(mime) = sniff(bytes) {
         return Ok(mime.to_owned());
     }
-    let said = said.filter(|said| is_media(said)).ok_or("it is neither an image nor a document nor an audio file")?;
-    // Images of these types begin as `sniff` knows; pages of errors come under any type.
-    let page = !said.starts_with("text/") && bytes.trim_ascii_start().starts_with(b"<");
-    if page || ["image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"].contains(&&*said) {
-        return Err(format!("its content is not {said}"));
+    let declared = declared
+        .filter(|declared| is_media(declared))
+        .ok_or("it is neither an image nor a document nor an audio file")?;
+    // Images of these types begin as `sniff` expects; error pages may have any type.
+    let page = !declared.starts_with("text/") && bytes.trim_ascii_start().starts_with(b"<");
+    if page || ["image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"].contains(&&*declared) {
+        return Err(format!("its content is not {declared}"));
     }
-    Ok(said)
+    Ok(declared)
 }
 
 /// The media type that the first bytes indicate. Servers often send images as `application/octet-stream`.
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     fn files_must_match_the_servers_media_type() {
-        for (bytes, said, expected) in [
+        for (bytes, declared, expected) in [
             (&b"\x89PNG\r\n\x1a\n...."[..], Some("application/octet-stream"), Some("image/png")),
             (b"....ftypheic", Some("image/heic"), Some("image/heic")),
             (b"<p>text</p>", Some("text/plain"), Some("text/plain")),
@@ -356,8 +358,8 @@ mod tests {
             (b"no picture", Some("image/jpeg"), None),
             (b"no picture", None, None),
         ] {
-            let found = media_type(bytes, said.map(str::to_owned));
-            assert_eq!(found.as_deref().ok(), expected, "{said:?} {bytes:?}");
+            let found = media_type(bytes, declared.map(str::to_owned));
+            assert_eq!(found.as_deref().ok(), expected, "{declared:?} {bytes:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! LLM providers as Backends write them: the fields of every provider, and what may be overridden.
+//! LLM providers as Backends write them: the fields of every provider, and the overrides.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ for_each_provider! { with_providers
 ///
 /// kgateway 2.0 writes the provider under `provider` and the overrides as `hostOverride`, `pathOverride` and
 /// `authHeaderOverride`; 2.1 writes the provider's key directly, and `host`, `port`, `path` and `authHeader`. Both may
-/// be mixed, but nothing may be said twice.
+/// be mixed, but no field may be set twice.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -43,15 +43,15 @@ for_each_provider! { with_providers
     validation = ("has(self.host) == has(self.port)", "both host and port must be set together"),
     validation = (
         "!(has(self.hostOverride) && has(self.host))",
-        "hostOverride and host say the same: remove one of them",
+        "hostOverride and host are mutually exclusive: remove one of them",
     ),
     validation = (
         "!(has(self.pathOverride) && has(self.path))",
-        "pathOverride and path say the same: remove one of them",
+        "pathOverride and path are mutually exclusive: remove one of them",
     ),
     validation = (
         "!(has(self.authHeaderOverride) && has(self.authHeader))",
-        "authHeaderOverride and authHeader say the same: remove one of them",
+        "authHeaderOverride and authHeader are mutually exclusive: remove one of them",
     ),
 )]
 pub struct LlmProvider {
@@ -88,8 +88,8 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
     pub path: Option<PathOverride>,
-    /// What requests to other paths mean, by the path's end: an endpoint that Tollgate knows under another path, or
-    /// `passthrough` for one it does not know (audio, images, rerank), which is forwarded as it is.
+    /// Kinds of requests to other paths, by the path's suffix: a supported endpoint under another path, or
+    /// `passthrough` for other endpoints (audio, images, rerank), whose requests are forwarded unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<String, RouteKind>>,
     /// Another header or prefix for the credential, as kgateway 2.0 writes it.
@@ -118,7 +118,7 @@ fn exactly_one(others: &[&'static str], places: &str) -> Rule {
     Rule::from((rule.as_str(), message.as_str()))
 }
 
-/// What a request to a path means, as kgateway 2.2 spells it.
+/// The kind of requests to a path, as kgateway 2.2 spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteKind {
@@ -148,7 +148,7 @@ pub struct HostOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Accept any certificate from this host. Only for tests: whoever is in between reads the credential.
+    /// Accept any certificate from this host. Only for tests: an attacker on the network path can read the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
 }
@@ -158,7 +158,7 @@ pub struct HostOverride {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "!(has(self.fullPath) && has(self.full))",
-    "fullPath and full say the same: remove one of them",
+    "fullPath and full are mutually exclusive: remove one of them",
 ))]
 pub struct PathOverride {
     /// The whole path, with its query if it has one.
@@ -178,7 +178,7 @@ pub struct AuthHeader {
     /// Name of the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_name: Option<String>,
-    /// What stands before the credential in the header's value. Written as it is: a space must be part of it, as in
+    /// Text before the credential in the header's value. It is used unchanged: a space must be part of it, as in
     /// `"Token "`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,

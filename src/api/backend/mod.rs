@@ -1,4 +1,4 @@
-//! The Backend resource: who answers requests.
+//! The Backend resource: the LLM providers or hosts that answer requests.
 
 mod llm;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{FreeForm, conditions};
 
-/// Who answers: an LLM provider, several in order of priority, or fixed hosts.
+/// A destination of requests: an LLM provider, several in order of priority, or fixed hosts.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -23,7 +23,7 @@ use super::schema::{FreeForm, conditions};
     derive = "PartialEq",
     shortname = "be",
     category = "kgateway",
-    doc = "Backend says who answers requests: an LLM provider, several in order of priority, or fixed hosts. HTTPRoutes refer to it in `backendRefs`.",
+    doc = "Backend is a destination of requests: an LLM provider, several in order of priority, or fixed hosts. HTTPRoutes refer to it in `backendRefs`.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type", description = "Kind of backend"),
     printcolumn(
         name = "Providers",
@@ -158,13 +158,13 @@ pub struct AiBackend {
     /// Several providers in order of priority, as kgateway 2.0 spells it. The same as `priorityGroups`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multipool: Option<MultiPool>,
-    /// Several providers in order of priority: the first group with a usable provider answers, the next ones stand in
-    /// for it.
+    /// Several providers in order of priority: requests go to the first group with a usable provider, and fail over to
+    /// the next ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub priority_groups: Option<Vec<PriorityGroup>>,
-    /// When a request is translated to the provider's API: answer 400 if something of it can't be carried there. By
-    /// default it is left out, and named in the reply's header `x-tollgate-dropped` and in the log.
+    /// When a request is translated to the provider's API: answer 400 if a field has no equivalent there. By default
+    /// such fields are left out, and reported in the reply's header `x-tollgate-dropped` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
 }
@@ -246,10 +246,10 @@ pub enum AppProtocol {
     WebSocket,
 }
 
-/// What the controller says about a Backend.
+/// The observed state of a Backend.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendStatus {
-    /// `Accepted` says whether the backend is served, and if not, why.
+    /// `Accepted` reports whether the backend is served, and if not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

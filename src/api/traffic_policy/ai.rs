@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::{auth::AuthToken, check::no_workload};
 
-/// What happens to LLM requests and replies.
+/// Processing of LLM requests and replies.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AiPolicy {
-    /// Whether replies stream. Only for the native APIs of Gemini and Vertex AI, whose path says so; others have it in the body.
+    /// Whether replies stream. Only for the native APIs of Gemini and Vertex AI, where it is in the path; other APIs have it in the body.
     #[serde(default)]
     pub route_type: RouteType,
     /// Messages added to every conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_enrichment: Option<PromptEnrichment>,
-    /// What may not pass, in prompts and in replies.
+    /// Content that is rejected or masked, in prompts and in replies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_guard: Option<PromptGuard>,
     /// Values for top-level fields of the request's body.
@@ -49,28 +49,28 @@ pub struct PromptEnrichment {
 /// One message.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptMessage {
-    /// Who speaks: `system`, `user` or `assistant`, in any case of letters.
+    /// The author's role: `system`, `user` or `assistant`, case-insensitive.
     pub role: String,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// What may not pass, in prompts and in replies.
+/// Content that is rejected or masked, in prompts and in replies.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptGuard {
-    /// Guards on what the client wrote: webhook first, then regex, then moderation.
+    /// Guards on the client's messages: webhook first, then regex, then moderation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<PromptGuardRequest>,
-    /// Guards on what the model wrote: webhook first, then regex.
+    /// Guards on the model's output: webhook first, then regex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<PromptGuardResponse>,
 }
 
-/// Guards on what the client wrote.
+/// Guards on the client's messages.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromptGuardRequest {
-    /// What the client gets when its request is rejected. Without it, status 403 and a short text.
+    /// The reply to a rejected request. Without it, status 403 and a short text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_response: Option<CustomResponse>,
     /// Patterns.
@@ -84,7 +84,7 @@ pub struct PromptGuardRequest {
     pub moderation: Option<Moderation>,
 }
 
-/// Guards on what the model wrote.
+/// Guards on the model's output.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptGuardResponse {
     /// Patterns.
@@ -95,7 +95,7 @@ pub struct PromptGuardResponse {
     pub webhook: Option<Webhook>,
 }
 
-/// What the client gets when its request is rejected.
+/// The reply to a rejected request.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CustomResponse {
@@ -134,7 +134,7 @@ pub struct Regex {
     /// Ready-made patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builtins: Vec<Builtin>,
-    /// What happens to a match: `MASK` replaces it with `<NAME>`, `REJECT` refuses the request. In replies a match is always masked.
+    /// The action on a match: `MASK` replaces it with `<NAME>`, `REJECT` refuses the request. In replies a match is always masked.
     #[serde(default)]
     pub action: RegexAction,
 }
@@ -145,7 +145,7 @@ pub struct RegexMatch {
     /// The regular expression. The case of letters does not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// What a match is called: a masked one becomes `<NAME>`.
+    /// The name of a match: a masked one becomes `<NAME>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -164,7 +164,7 @@ pub enum Builtin {
     Email,
 }
 
-/// What happens to a match.
+/// The action on a match.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RegexAction {
@@ -181,7 +181,7 @@ pub enum RegexAction {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.host) != has(self.endpoint)", "exactly one of host and endpoint must be set: write `host: {host: NAME, port: PORT}`"),
-    validation = ("!(has(self.forwardHeaders) && has(self.forwardHeaderMatches))", "forwardHeaders and forwardHeaderMatches say the same: remove one of them"),
+    validation = ("!(has(self.forwardHeaders) && has(self.forwardHeaderMatches))", "forwardHeaders and forwardHeaderMatches are mutually exclusive: remove one of them"),
 )]
 pub struct Webhook {
     /// Where the service is.
@@ -284,10 +284,10 @@ pub struct FieldDefault {
     /// Name of the field.
     #[schemars(length(min = 1))]
     pub field: String,
-    /// The value, as JSON: `0.5` is a number, `[1,2]` a list. What is no JSON is a text.
+    /// The value, as JSON: `0.5` is a number, `[1,2]` a list. A value that is not JSON is a string.
     #[schemars(length(min = 1))]
     pub value: String,
-    /// Whether the value also replaces what the client sent.
+    /// Whether the value also replaces the client's.
     #[serde(rename = "override", default)]
     pub overrides: bool,
 }

@@ -1,4 +1,4 @@
-//! The TrafficPolicy resource: what happens to requests on their way.
+//! The TrafficPolicy resource: processing of requests and replies.
 
 mod ai;
 mod traffic;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{FreeForm, conditions};
 
-/// What happens to requests on their way: AI policies, timeouts, retries, limits.
+/// Processing of requests and replies: AI policies, timeouts, retries, limits.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -32,7 +32,7 @@ use super::schema::{FreeForm, conditions};
     shortname = "tp",
     category = "kgateway",
     label("gateway.networking.k8s.io/policy", "Direct"),
-    doc = "TrafficPolicy says what happens to requests on their way: AI policies, timeouts, retries, limits. It applies to its targets, or to the HTTPRoute rules that name it in an `ExtensionRef` filter.",
+    doc = "TrafficPolicy configures the processing of requests and replies: AI policies, timeouts, retries, limits. It applies to its targets, or to the HTTPRoute rules that name it in an `ExtensionRef` filter.",
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -52,17 +52,17 @@ use super::schema::{FreeForm, conditions};
     validation = ("!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) < duration(self.timeouts.request)", "retry.perTryTimeout must be shorter than timeouts.request"),
 )]
 pub struct TrafficPolicySpec {
-    /// What the policy applies to, by name, in its own namespace. Without targets it applies where a rule names it.
+    /// The targets of the policy, by name, in its own namespace. Without targets it applies where a rule names it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.all(r, (r.group == 'gateway.networking.k8s.io' && r.kind in ['Gateway', 'HTTPRoute']) || (r.group == 'gateway.networking.x-k8s.io' && r.kind == 'XListenerSet') || (r.group == 'gateway.kgateway.dev' && r.kind == 'Backend'))", "targetRefs may only reference Gateway or HTTPRoute (group gateway.networking.k8s.io), XListenerSet (group gateway.networking.x-k8s.io) or Backend (group gateway.kgateway.dev) resources"))]
     pub target_refs: Vec<TargetRef>,
-    /// What the policy applies to, by labels, in its own namespace.
+    /// The targets of the policy, by labels, in its own namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = ("self.all(r, (r.group == 'gateway.networking.k8s.io' && r.kind in ['Gateway', 'HTTPRoute']) || (r.group == 'gateway.networking.x-k8s.io' && r.kind == 'XListenerSet') || (r.group == 'gateway.kgateway.dev' && r.kind == 'Backend'))", "targetSelectors may only select Gateway or HTTPRoute (group gateway.networking.k8s.io), XListenerSet (group gateway.networking.x-k8s.io) or Backend (group gateway.kgateway.dev) resources"))]
     pub target_selectors: Vec<TargetSelector>,
-    /// What happens to LLM requests and replies.
+    /// Processing of LLM requests and replies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ai: Option<AiPolicy>,
     /// How long requests may take.
@@ -74,40 +74,40 @@ pub struct TrafficPolicySpec {
     /// How many requests are let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Header and body templates. Accepted but not acted on: the status says so.
+    /// Header and body templates. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transformation: Option<FreeForm>,
-    /// An external processor. Accepted but not acted on: the status says so.
+    /// An external processor. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ext_proc: Option<FreeForm>,
-    /// An external authorisation service. Accepted but not acted on: the status says so.
+    /// An external authorisation service. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ext_auth: Option<FreeForm>,
-    /// Cross-origin requests. Accepted but not acted on: the status says so.
+    /// Cross-origin requests. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<FreeForm>,
-    /// Protection against forged cross-site requests. Accepted but not acted on: the status says so.
+    /// Protection against forged cross-site requests. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub csrf: Option<FreeForm>,
-    /// Size limit of buffered requests. Accepted but not acted on: the status says so.
+    /// Size limit of buffered requests. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer: Option<FreeForm>,
-    /// Session affinity. Accepted but not acted on: the status says so.
+    /// Session affinity. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_policies: Option<Vec<FreeForm>>,
     /// Whether `Host` becomes the backend's own name. Accepted but not acted on: LLM providers always get their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_host_rewrite: Option<bool>,
-    /// Access rules in CEL. Accepted but not acted on: the status says so.
+    /// Access rules in CEL. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rbac: Option<FreeForm>,
-    /// Header modifications. Accepted but not acted on: the status says so.
+    /// Header modifications. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_modifiers: Option<FreeForm>,
 }
 
 impl TrafficPolicySpec {
-    /// The fields below `spec` that are set and that Tollgate knows but does not act on, as manifests spell them.
+    /// The fields below `spec` that are set and accepted but not acted on, as manifests spell them.
     #[must_use]
     pub fn unsupported_fields(&self) -> Vec<&'static str> {
         let global = self.rate_limit.as_ref().is_some_and(|limit| limit.global.is_some());
@@ -167,7 +167,7 @@ pub struct TargetSelector {
     pub section_name: Option<String>,
 }
 
-/// What the controller says about a policy: per ancestor as the Gateway API has it, or flat as kgateway 2.0 does.
+/// The observed state of a policy: per ancestor as the Gateway API has it, or flat as kgateway 2.0 does.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficPolicyStatus {
     /// Conditions of the policy as a whole.
@@ -186,10 +186,10 @@ pub struct TrafficPolicyStatus {
 pub struct PolicyAncestorStatus {
     /// The ancestor.
     pub ancestor_ref: AncestorRef,
-    /// Who wrote this entry, as `DOMAIN/PATH`.
+    /// The controller that wrote this entry, as `DOMAIN/PATH`.
     #[schemars(length(min = 1, max = 253))]
     pub controller_name: String,
-    /// `Accepted` says whether the policy is valid, `Attached` whether it applies.
+    /// `Accepted` reports whether the policy is valid, `Attached` whether it applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

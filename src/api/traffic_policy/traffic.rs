@@ -21,7 +21,7 @@ pub struct Timeouts {
 /// When and how often a failed request is sent again.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.retryOn) || has(self.statusCodes)", "retryOn or statusCodes must be set: they say which failures are tried again"))]
+#[x_kube(validation = ("has(self.retryOn) || has(self.statusCodes)", "retryOn or statusCodes must be set: they select the failures that are retried"))]
 pub struct Retry {
     /// Which failures are tried again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,7 +101,7 @@ pub struct RateLimit {
     /// Counted in each replica of the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalRateLimit>,
-    /// Counted by an external service. Accepted but not acted on: the status says so.
+    /// Counted by an external service. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub global: Option<FreeForm>,
 }

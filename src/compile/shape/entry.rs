@@ -1,4 +1,4 @@
-//! One LLM provider of a Backend, and what it overrides. The fields of its own are checked in `provider`.
+//! One LLM provider of a Backend, and its overrides. The provider's own fields are checked in `provider`.
 
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
 
@@ -82,7 +82,7 @@ fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Optio
     let direct = written.host.is_some() || written.port.is_some();
     if let Some(over) = &written.host_override {
         if written.host.is_some() {
-            problems.push(path, "hostOverride and host say the same: remove one of them");
+            problems.push(path, "hostOverride and host are mutually exclusive: remove one of them");
         } else if direct {
             problems.push(path, "both host and port must be set together");
         }
@@ -105,7 +105,7 @@ fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Optio
 /// The path that replaces the provider's own.
 fn replaced_path(written: &LlmProvider, path: &str, problems: &mut Problems) -> Option<String> {
     if written.path_override.is_some() && written.path.is_some() {
-        problems.push(path, "pathOverride and path say the same: remove one of them");
+        problems.push(path, "pathOverride and path are mutually exclusive: remove one of them");
     }
     let (field, spelling, over) = match (&written.path_override, &written.path) {
         (Some(over), _) => ("pathOverride", "fullPath", over),
@@ -116,7 +116,7 @@ fn replaced_path(written: &LlmProvider, path: &str, problems: &mut Problems) -> 
     let PathOverride { full_path, full } = over;
     let text = match (full_path.as_deref(), full.as_deref()) {
         (Some(_), Some(_)) => {
-            problems.push(path, "fullPath and full say the same: remove one of them");
+            problems.push(path, "fullPath and full are mutually exclusive: remove one of them");
             return None;
         }
         (Some(text), None) | (None, Some(text)) => text,
@@ -137,7 +137,7 @@ fn replaced_path(written: &LlmProvider, path: &str, problems: &mut Problems) -> 
 /// The place that replaces the provider's own for the credential.
 fn auth_header(written: &LlmProvider, path: &str, problems: &mut Problems) -> Option<AuthHeader> {
     if written.auth_header_override.is_some() && written.auth_header.is_some() {
-        problems.push(path, "authHeaderOverride and authHeader say the same: remove one of them");
+        problems.push(path, "authHeaderOverride and authHeader are mutually exclusive: remove one of them");
     }
     let (field, over) = match (&written.auth_header_override, &written.auth_header) {
         (Some(over), _) => ("authHeaderOverride", over),

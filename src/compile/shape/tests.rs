@@ -1,4 +1,4 @@
-//! What each way to write a Backend becomes, and what is said of each mistake that no schema can find. The mistakes
+//! Each way to write a Backend with its compiled form, and the report of each mistake that no schema can find. Mistakes
 //! that the schema finds too are in `tests/crds/refused`.
 
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ fn spec(yaml: &str) -> BackendSpec {
     serde_saphyr::from_str(yaml).unwrap_or_else(|e| panic!("{yaml}: {e}"))
 }
 
-/// A shape on one line: groups in brackets, what is not set left out.
+/// A shape on one line: groups in brackets, without fields that are not set.
 fn describe(shape: &BackendShape) -> String {
     match shape {
         BackendShape::Static { hosts, app_protocol } => {
@@ -64,7 +64,7 @@ fn push_field(text: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// What a provider's own fields became.
+/// A provider's own fields, compiled.
 fn describe_settings(settings: &dyn Settings, text: &mut String) {
     let settings: &dyn std::any::Any = settings;
     let mut field = |name: &str, value: Option<&str>| push_field(text, name, value);
@@ -236,7 +236,7 @@ fn providers_are_listed_once_in_order() {
     assert_eq!(shape.unwrap().providers(), "bedrock,openai");
 }
 
-/// Every problem as `PATH: MESSAGE`, each holding its part of what is expected.
+/// Every problem as `PATH: MESSAGE`; each contains its part of `expected`.
 #[track_caller]
 fn check_problems(yaml: &str, expect: &[&str]) {
     let problems = shape(&spec(yaml)).err().unwrap_or_else(|| panic!("{yaml}: accepted"));
@@ -312,7 +312,7 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
-fn what_is_not_served_is_marked_as_such() {
+fn unserved_forms_are_marked_as_unsupported() {
     #[track_caller]
     fn check(yaml: &str, expect: &[bool]) {
         let problems = shape(&spec(yaml)).unwrap_err();

@@ -1,4 +1,5 @@
-//! Credentials that are fetched or that sign: which source a Backend and its Secret mean, and what is said of mistakes.
+//! Credentials that are fetched or that sign: which source a Backend and its Secret mean, and how mistakes are
+//! reported.
 
 use super::*;
 use crate::{
@@ -31,7 +32,7 @@ fn describe(credential: &Credential) -> String {
     }
 }
 
-/// The credential of the only target at `/x`, or what its Backend's condition says.
+/// The credential of the only target at `/x`, or the message of its Backend's condition.
 fn made(llm: &str, secrets: &[String], variables: &'static [(&'static str, &'static str)]) -> String {
     let mut documents = vec![
         open_gateway("gw"),
@@ -49,7 +50,7 @@ fn made(llm: &str, secrets: &[String], variables: &'static [(&'static str, &'sta
 }
 
 #[test]
-fn each_way_to_say_where_a_token_comes_from() {
+fn each_source_of_a_token() {
     let application = secret("s", "tenantId: t, clientId: c, clientSecret: x");
     let user = r#"'{"type":"authorized_user","client_id":"c","client_secret":"s","refresh_token":"r"}'"#;
     for (llm, secrets, variables, expected) in [
@@ -103,7 +104,7 @@ fn each_way_to_say_where_a_token_comes_from() {
 }
 
 #[test]
-fn mistakes_are_told_without_the_secret() {
+fn mistakes_are_reported_without_the_secret() {
     let google = |json: &str| vec![secret("s", &format!("Authorization: '{json}'"))];
     for (llm, secrets, reason, expected) in [
         (format!("openai: {{{WORKLOAD}}}"), vec![], "Invalid", "kind Workload is of azureopenai and vertexai alone"),
@@ -132,9 +133,9 @@ fn mistakes_are_told_without_the_secret() {
             "AZURE_TENANT_ID is not set",
         ),
     ] {
-        let said = made(&llm, &secrets, &[]);
-        assert!(said.contains(&format!("Accepted=False/{reason}")) && said.contains(expected), "{llm}: {said}");
-        assert!(!said.contains("s3cret"), "{said}");
+        let report = made(&llm, &secrets, &[]);
+        assert!(report.contains(&format!("Accepted=False/{reason}")) && report.contains(expected), "{llm}: {report}");
+        assert!(!report.contains("s3cret"), "{report}");
     }
 }
 

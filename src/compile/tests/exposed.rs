@@ -23,7 +23,7 @@ pub(super) fn env() -> Env {
     Env { scope: Scope::Cluster, install: Some(Arc::new(install)), ..ENV.clone() }
 }
 
-/// A Gateway whose uid is its name, created `age` seconds after the others.
+/// A Gateway with its name as uid, created `age` seconds after the others.
 pub(super) fn aged(key: &str, age: u32, spec: &str) -> String {
     let (namespace, name) = key.split_once('/').unwrap();
     format!(
@@ -57,7 +57,7 @@ impl World {
         Self::of(Self::new(&all).objects, &env())
     }
 
-    /// What has to be written, as `KIND NAMESPACE/NAME`, with `-` in front of what has to go.
+    /// The changes, as `KIND NAMESPACE/NAME`, with `-` in front of deletions.
     fn changes(&self) -> Vec<String> {
         let one = |c: &Change| format!("{}{} {}", if c.body.is_some() { "" } else { "-" }, c.kind, c.key);
         self.compiled.services.iter().map(one).collect()
@@ -113,7 +113,7 @@ impl World {
         Self::of(self.objects, &env())
     }
 
-    /// Replaces what these documents describe.
+    /// Replaces the objects of these documents.
     fn replaced(self, documents: &[String]) -> Self {
         let new = Self::new(documents).objects;
         self.with(|objects| {
@@ -154,9 +154,9 @@ fn a_gateway_is_bound_once_its_service_records_the_ports() {
     let world = World::exposed(&[aged("system/gw", 0, &listeners(&[80, 8080, 9092]))]);
     assert_eq!(world.ports(), [0; 0], "nothing before the Service is there");
     assert_eq!(world.changes(), ["Service system/gw"]);
-    world.says(Kind::Gateway, "system/gw", &["Accepted=True/Accepted"]);
-    world.says(Kind::Gateway, "system/gw", &["Programmed=False/Pending: Service system/gw is about to be written"]);
-    world.says(Kind::Gateway, "system/gw", &["listener l-80 Programmed=False/Pending"]);
+    world.reports(Kind::Gateway, "system/gw", &["Accepted=True/Accepted"]);
+    world.reports(Kind::Gateway, "system/gw", &["Programmed=False/Pending: Service system/gw is about to be written"]);
+    world.reports(Kind::Gateway, "system/gw", &["listener l-80 Programmed=False/Pending"]);
     let body = world.body(Kind::Service, "system/gw");
     let port = |name: &str, port: u16, target: u16| json!({"name": name, "port": port, "protocol": "TCP", "targetPort": target});
     assert_eq!(
@@ -172,8 +172,8 @@ fn a_gateway_is_bound_once_its_service_records_the_ports() {
 
     let world = world.settled();
     assert_eq!(world.ports(), [8080, 10_000, 10_001]);
-    world.says(Kind::Gateway, "system/gw", &["listener l-80 Programmed=True"]);
-    world.says(
+    world.reports(Kind::Gateway, "system/gw", &["listener l-80 Programmed=True"]);
+    world.reports(
         Kind::Gateway,
         "system/gw",
         &[
@@ -199,7 +199,7 @@ fn ports_that_come_and_go_leave_the_others_where_they_are() {
     let world = World::exposed(&[aged("system/gw", 0, &listeners(&[80, 81]))]).settled();
     assert_eq!(world.ports(), [10_000, 10_001]);
     let world = world.replaced(&[aged("system/gw", 0, &listeners(&[79, 81]))]);
-    assert_eq!(world.ports(), [10_001], "what is recorded is bound, and nothing else");
+    assert_eq!(world.ports(), [10_001], "recorded ports are bound, and no others");
     let world = world.settled();
     assert_eq!(world.ports(), [10_001, 10_002], "10000 was in use until this moment");
     // A gateway without any good listener keeps its Service: its address must not change for a slip of the pen.
@@ -229,7 +229,7 @@ fn gateways_share_a_port_and_stay_apart() {
 }
 
 #[test]
-fn a_port_that_a_service_still_leads_to_is_given_to_nobody() {
+fn a_port_that_a_service_still_leads_to_is_not_assigned_again() {
     let other = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: other}, \
                  spec: {controllerName: example.com/other}}\n";
     let moved = aged("apps/gw", 0, &listeners(&[80])).replace("ClassName: c", "ClassName: other");
@@ -246,7 +246,7 @@ fn an_endpoint_slice_that_is_not_ours_is_named() {
         .replace("name: tollgate-ipv4, namespace: system", "name: gw-tollgate-ipv4, namespace: apps");
     let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80])), foreign]).settled();
     let why = "Programmed=False/AddressNotUsable: EndpointSlice apps/gw-tollgate-ipv4 exists and is not this Gateway's";
-    world.says(Kind::Gateway, "apps/gw", &[why, "delete it"]);
+    world.reports(Kind::Gateway, "apps/gw", &[why, "delete it"]);
 }
 
 #[test]
@@ -280,16 +280,16 @@ fn in_other_namespaces_endpoint_slices_follow_the_pods() {
     assert_eq!(body["endpoints"][1]["addresses"], json!(["10.0.0.2"]));
     let world = world.settled();
 
-    // IPv6 is gone, and so are its endpoints. That nothing at all is known of the pods empties nothing.
+    // IPv6 was removed, and so are its endpoints. When all pods are unknown, no slice is emptied.
     let world = world.with(|objects| objects.endpoint_slices.retain(|key, _| key.name != "tollgate-ipv6"));
     assert_eq!(world.changes(), ["-EndpointSlice apps/gw-tollgate-ipv6"]);
     let world = world.settled().with(|objects| objects.endpoint_slices.retain(|key, _| key.namespace == "apps"));
     assert_eq!(world.changes(), [""; 0]);
-    world.says(Kind::Gateway, "apps/gw", &["Programmed=False/Pending: Service system/tollgate", "Service apps/gw"]);
+    world.reports(Kind::Gateway, "apps/gw", &["Programmed=False/Pending: Service system/tollgate", "Service apps/gw"]);
 }
 
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn objects_of_others_are_left_alone() {
     let foreign = |metadata: &str| {
         format!(
             "{{apiVersion: v1, kind: Service, metadata: {{name: gw, namespace: system{metadata}}}, spec: {{ports: [{{port: 80, targetPort: 8080}}]}}}}\n"
@@ -311,18 +311,18 @@ fn what_is_not_ours_is_left_alone() {
         let world = World::exposed(&[aged("system/gw", 0, &listeners(&[80])), foreign(&metadata)]);
         assert_eq!((world.changes().len(), world.ports().len()), (0, 0), "{metadata}");
         let why = "Programmed=False/AddressNotAssigned: Service system/gw exists and is not this Gateway's";
-        world.says(Kind::Gateway, "system/gw", &[why, "rename or delete it"]);
+        world.reports(Kind::Gateway, "system/gw", &[why, "rename or delete it"]);
         assert!(world.addresses("system/gw").is_empty());
     }
     for name in ["1st", "a.b", &"a".repeat(64)] {
         let world = World::exposed(&[aged(&format!("system/{name}"), 0, &listeners(&[80]))]);
         assert_eq!(world.changes(), [""; 0]);
-        world.says(Kind::Gateway, &format!("system/{name}"), &["Programmed=False/Invalid", "another name"]);
+        world.reports(Kind::Gateway, &format!("system/{name}"), &["Programmed=False/Invalid", "another name"]);
     }
 }
 
 #[test]
-fn what_is_changed_or_deleted_by_hand_is_mended() {
+fn manual_changes_and_deletions_are_reverted() {
     let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80]))]).settled();
     let key = ObjectKey::new("apps", "gw");
     let edit = |edit: &dyn Fn(&mut Service)| {
@@ -337,7 +337,7 @@ fn what_is_changed_or_deleted_by_hand_is_mended() {
         mended
     );
     let others = edit(&|s| drop(s.metadata.annotations.as_mut().unwrap().insert("cloud/id".into(), "x".into())));
-    assert_eq!(others, [""; 0], "what others add stays");
+    assert_eq!(others, [""; 0], "fields of others stay");
     let world = world.with(|objects| {
         objects.services.remove(&key);
         objects.endpoint_slices.retain(|key, _| key.namespace != "apps");
@@ -346,7 +346,7 @@ fn what_is_changed_or_deleted_by_hand_is_mended() {
 }
 
 #[test]
-fn what_no_gateway_of_ours_needs_any_more_is_deleted() {
+fn objects_that_no_gateway_of_ours_needs_are_deleted() {
     let spec = listeners(&[80]);
     let world = || World::exposed(&[aged("apps/gw", 0, &spec)]).settled();
     let gone = ["-Service apps/gw", "-EndpointSlice apps/gw-tollgate-ipv4"];
@@ -357,8 +357,8 @@ fn what_no_gateway_of_ours_needs_any_more_is_deleted() {
     assert_eq!(moved.changes(), gone);
     let class_gone = world().with(|objects| objects.gateway_classes.clear());
     assert_eq!(class_gone.changes(), [""; 0], "a class that is replaced must not cost every Gateway its address");
-    assert_eq!(class_gone.ports(), [10_000], "nor stop what it serves");
-    class_gone.says(Kind::Gateway, "apps/gw", &["Accepted=True"]);
+    assert_eq!(class_gone.ports(), [10_000], "nor close its ports");
+    class_gone.reports(Kind::Gateway, "apps/gw", &["Accepted=True"]);
     let gateway_gone = world().with(|objects| objects.gateways.clear());
-    assert_eq!(gateway_gone.changes(), [""; 0], "Kubernetes collects what belonged to it");
+    assert_eq!(gateway_gone.changes(), [""; 0], "Kubernetes deletes its objects");
 }

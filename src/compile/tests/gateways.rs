@@ -1,4 +1,4 @@
-//! Gateways: listeners, their conflicts, certificates, and who may attach.
+//! Gateways: listeners, their conflicts, certificates, and which routes may attach.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn world(listeners: &str, more: &[String]) -> World {
 }
 
 #[test]
-fn the_class_decides_who_serves() {
+fn the_class_selects_the_controller() {
     let class = |controller: &str| {
         document(GATEWAY_API, "GatewayClass", "c", &format!("spec: {{controllerName: {controller}}}"))
     };
@@ -28,7 +28,7 @@ fn the_class_decides_who_serves() {
     assert_eq!(unknown.in_cluster().at("http://h/"), "no listener", "a cluster does");
 
     let ours = world(listener, &[class(CONTROLLER_NAME)]);
-    ours.says(Kind::GatewayClass, "c", &["Accepted=True/Accepted"]);
+    ours.reports(Kind::GatewayClass, "c", &["Accepted=True/Accepted"]);
     let report = ours.compiled.reports.objects.iter().find(|r| r.kind == Kind::GatewayClass).unwrap();
     assert_eq!(report.supported_features, features::Feature::supported());
     ours.is_fine(Kind::Gateway, "default/gw");
@@ -58,14 +58,14 @@ fn a_gateway_that_asks_for_client_certificates_serves_nothing_by_https() {
         "tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}}, ";
     let made = |tls: &str| World::new(&[gateway(tls), certificate("cert", "h")]);
     assert_eq!(made("").at("https://h:8443/"), "no rule at default/gw https");
-    let asked = made(frontend);
-    assert_eq!(asked.at("https://h:8443/"), "no listener");
-    assert_eq!(asked.at("http://h:8080/"), "no rule at default/gw http", "plain listeners have no such check to miss");
-    assert!(asked.conditions(Kind::Gateway, "default/gw").contains("spec.tls.frontend"), "its condition names it");
+    let world = made(frontend);
+    assert_eq!(world.at("https://h:8443/"), "no listener");
+    assert_eq!(world.at("http://h:8080/"), "no rule at default/gw http", "plain listeners have no such check to miss");
+    assert!(world.conditions(Kind::Gateway, "default/gw").contains("spec.tls.frontend"), "its condition names it");
 }
 
 #[test]
-fn listeners_with_overlapping_host_names_say_so_where_there_is_tls() {
+fn overlapping_host_names_are_reported_where_there_is_tls() {
     let https = |name: &str, host: &str| {
         format!(
             "{{name: {name}, protocol: HTTPS, port: 8443, hostname: '{host}', tls: {{certificateRefs: [{{name: cert}}]}}}}"
@@ -77,8 +77,8 @@ fn listeners_with_overlapping_host_names_say_so_where_there_is_tls() {
         &[certificate("cert", "a.example.com")],
     );
     for (listener, other) in [("wild", "one"), ("one", "wild")] {
-        let said = format!("listener {listener} OverlappingTLSConfig=True/OverlappingHostnames");
-        world.says(Kind::Gateway, "default/gw", &[&said, &format!("of listener {other}")]);
+        let condition = format!("listener {listener} OverlappingTLSConfig=True/OverlappingHostnames");
+        world.reports(Kind::Gateway, "default/gw", &[&condition, &format!("of listener {other}")]);
     }
     let conditions = world.conditions(Kind::Gateway, "default/gw");
     assert_eq!(conditions.matches("OverlappingTLSConfig").count(), 2, "{conditions}");
@@ -101,11 +101,11 @@ fn of_two_gateways_with_one_port_the_older_or_first_by_name_is_served() {
         assert_eq!(world.at("http://h/"), format!("no rule at default/{first} http"));
         world.is_fine(Kind::Gateway, &format!("default/{first}"));
         let (second, first) = (format!("default/{second}"), format!("already used by Gateway default/{first}"));
-        world.says(Kind::Gateway, &second, &["listener http Accepted=False/PortUnavailable", "port 8080", &first]);
-        world.says(Kind::Gateway, &second, &["listener http Programmed=False"]);
+        world.reports(Kind::Gateway, &second, &["listener http Accepted=False/PortUnavailable", "port 8080", &first]);
+        world.reports(Kind::Gateway, &second, &["listener http Programmed=False"]);
         // Its other listener is served all the same.
-        world.says(Kind::Gateway, &second, &["listener own Programmed=True"]);
-        world.says(Kind::Gateway, &second, &["Accepted=True/ListenersNotValid", "not served: http"]);
+        world.reports(Kind::Gateway, &second, &["listener own Programmed=True"]);
+        world.reports(Kind::Gateway, &second, &["Accepted=True/ListenersNotValid", "not served: http"]);
         assert_eq!(world.compiled.snapshot.ports.keys().copied().collect::<Vec<_>>(), [8080, 8081, 8082]);
     };
     check("", "", "a", "b");
@@ -123,8 +123,8 @@ fn listeners_of_one_gateway_share_a_port_by_host_name() {
         &[],
     );
     for good in ["a", "any", "wild"] {
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener {good} Programmed=True")]);
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener {good} Conflicted=False/NoConflicts")]);
+        world.reports(Kind::Gateway, "default/gw", &[&format!("listener {good} Programmed=True")]);
+        world.reports(Kind::Gateway, "default/gw", &[&format!("listener {good} Conflicted=False/NoConflicts")]);
     }
     for (url, listener) in [("http://a.example/", "a"), ("http://b.example/", "wild"), ("http://c/", "any")] {
         assert_eq!(world.at(url), "default/good");
@@ -149,17 +149,17 @@ fn of_listeners_that_want_the_same_none_is_served() {
         let world = world(&listeners, &[certificate("s", "b.example")]);
         for (name, other) in [("one", "two"), ("two", "one")] {
             let conflicted = format!("listener {name} Conflicted=True/{reason}");
-            world.says(Kind::Gateway, "default/gw", &[&conflicted, &format!("listener {other}"), "8080", "neither"]);
-            world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Accepted=False/{reason}")]);
-            world.says(Kind::Gateway, "default/gw", &[&format!("listener {name} Programmed=False/Invalid")]);
+            world.reports(Kind::Gateway, "default/gw", &[&conflicted, &format!("listener {other}"), "8080", "neither"]);
+            world.reports(Kind::Gateway, "default/gw", &[&format!("listener {name} Accepted=False/{reason}")]);
+            world.reports(Kind::Gateway, "default/gw", &[&format!("listener {name} Programmed=False/Invalid")]);
         }
-        world.says(Kind::Gateway, "default/gw", &["Accepted=True/ListenersNotValid: not served: one, two"]);
+        world.reports(Kind::Gateway, "default/gw", &["Accepted=True/ListenersNotValid: not served: one, two"]);
         assert_eq!(world.compiled.snapshot.ports.keys().collect::<Vec<_>>(), [&8081], "{reason}");
     }
 }
 
 #[test]
-fn listeners_that_cannot_be_served_say_why_and_leave_the_others_alone() {
+fn unserved_listeners_report_why_and_leave_the_others_alone() {
     let elsewhere = "{name: s, namespace: other}";
     let from = "{group: gateway.networking.k8s.io, kind: Gateway, namespace: default}";
     let tls = |reference: &str| format!("protocol: HTTPS, port: 8443, tls: {{certificateRefs: [{reference}]}}");
@@ -210,10 +210,10 @@ fn listeners_that_cannot_be_served_say_why_and_leave_the_others_alone() {
         ),
     ] {
         let world = world(&format!("{{name: bad, {listener}}}, {{name: http, protocol: HTTP, port: 8080}}"), &more);
-        world.says(Kind::Gateway, "default/gw", &[&format!("listener bad {expected}")]);
-        world.says(Kind::Gateway, "default/gw", &["listener bad Programmed=False/Invalid"]);
-        world.says(Kind::Gateway, "default/gw", &["Accepted=True/ListenersNotValid: not served: bad"]);
-        world.says(Kind::Gateway, "default/gw", &["listener http Programmed=True"]);
+        world.reports(Kind::Gateway, "default/gw", &[&format!("listener bad {expected}")]);
+        world.reports(Kind::Gateway, "default/gw", &["listener bad Programmed=False/Invalid"]);
+        world.reports(Kind::Gateway, "default/gw", &["Accepted=True/ListenersNotValid: not served: bad"]);
+        world.reports(Kind::Gateway, "default/gw", &["listener http Programmed=True"]);
         assert_eq!(world.compiled.snapshot.ports.keys().collect::<Vec<_>>(), [&8080], "{listener}");
         assert_eq!(world.at("http://h/"), "default/good");
     }
@@ -228,13 +228,13 @@ fn listeners_that_cannot_be_served_say_why_and_leave_the_others_alone() {
 #[test]
 fn a_gateway_without_any_good_listener_is_not_accepted() {
     let world = world("{name: bad, protocol: TCP, port: 8080}", &[]);
-    world.says(Kind::Gateway, "default/gw", &["Accepted=False/ListenersNotValid: not served: bad"]);
-    world.says(Kind::Gateway, "default/gw", &["Programmed=False/Invalid"]);
+    world.reports(Kind::Gateway, "default/gw", &["Accepted=False/ListenersNotValid: not served: bad"]);
+    world.reports(Kind::Gateway, "default/gw", &["Programmed=False/Invalid"]);
     assert!(world.compiled.snapshot.ports.is_empty());
 }
 
 #[test]
-fn listeners_say_whose_routes_may_attach() {
+fn listeners_limit_the_namespaces_of_routes() {
     let namespaces = [
         document("v1", "Namespace", "ignored", "spec: {}")
             .replace("{name: ignored}", "{name: red, labels: {team: red}}"),
@@ -259,7 +259,7 @@ fn listeners_say_whose_routes_may_attach() {
         (expression("ai", "Exists", ""), "blue"),
         (expression("ai", "DoesNotExist", ""), "default red"),
         (expression("team", "Like", ", values: [r]"), ""),
-        // No selector selects nothing: who writes it by mistake must not open the listener.
+        // A missing selector selects nothing: such a mistake must not open the listener.
         ("from: Selector".to_owned(), ""),
     ] {
         let mut documents = vec![gateway(
@@ -283,24 +283,24 @@ fn listeners_say_whose_routes_may_attach() {
                 world.is_fine(Kind::HttpRoute, &key);
             } else {
                 let why = format!("namespace \"{ns}\"");
-                world.says(Kind::HttpRoute, &key, &["Accepted=False/NotAllowedByListeners", &why]);
+                world.reports(Kind::HttpRoute, &key, &["Accepted=False/NotAllowedByListeners", &why]);
             }
         }
     }
 }
 
 #[test]
-fn listeners_say_which_kinds_may_attach() {
+fn listeners_limit_the_kinds_of_routes() {
     let check = |kinds: &str, serves: bool, complaint: Option<&str>| {
         let world =
             world(&format!("{{name: http, protocol: HTTP, port: 8080, allowedRoutes: {{kinds: [{kinds}]}}}}"), &[]);
         assert_eq!(world.at("http://h/") == "default/good", serves, "{kinds}");
         if !serves {
-            world.says(Kind::HttpRoute, "default/r", &["Accepted=False/NotAllowedByListeners"]);
+            world.reports(Kind::HttpRoute, "default/r", &["Accepted=False/NotAllowedByListeners"]);
         }
         match complaint {
             None => world.is_fine(Kind::Gateway, "default/gw"),
-            Some(text) => world.says(Kind::Gateway, "default/gw", &["ResolvedRefs=False/InvalidRouteKinds", text]),
+            Some(text) => world.reports(Kind::Gateway, "default/gw", &["ResolvedRefs=False/InvalidRouteKinds", text]),
         }
     };
     check("", true, None);
@@ -340,10 +340,10 @@ fn routes_choose_listeners_by_name_and_port() {
         match complaint {
             None => world.is_fine(Kind::HttpRoute, "default/r"),
             Some((reason, text)) => {
-                world.says(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}"), text]);
+                world.reports(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}"), text]);
                 if parent.starts_with("name: gw,") && !parent.contains("other") {
                     // The Gateway API has it of every parent.
-                    world.says(Kind::HttpRoute, "default/r", &["ResolvedRefs=True"]);
+                    world.reports(Kind::HttpRoute, "default/r", &["ResolvedRefs=True"]);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! One bad object never hurts its neighbours: the guide's route is served whatever stands beside it.
+//! One bad object never hurts its neighbours: the guide's route is served beside each of them.
 
 use super::*;
 
@@ -18,7 +18,7 @@ pub(super) fn guide() -> Vec<String> {
     texts
 }
 
-/// Every object of the guide is fine, and its routes lead where they say.
+/// Every object of the guide is accepted, and its routes lead to their backends.
 #[track_caller]
 fn guide_works(world: &World, beside: &str) {
     for (path, name) in [("gemini", "google"), ("openai", "openai"), ("anthropic", "anthropic")] {

@@ -1,4 +1,4 @@
-//! GatewayParameters, and what Gateways ask of their infrastructure.
+//! GatewayParameters, and the infrastructure that Gateways request.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn parameters_shape_the_service() {
             "{type: NodePort, externalTrafficPolicy: Local}",
             json!({"type": "NodePort", "externalTrafficPolicy": "Local"}),
         ),
-        // Of what the API server would refuse with a cluster IP alone, nothing is sent.
+        // Fields that the API server would refuse beside a cluster IP are not sent.
         (
             "{type: ClusterIP, externalTrafficPolicy: Local, ports: [{port: 443, nodePort: 30443}]}",
             json!({"type": "ClusterIP"}),
@@ -63,7 +63,7 @@ fn a_cluster_ip_is_the_address() {
     objects.gateway_parameters = new.gateway_parameters;
     let world = World::of(objects, &exposed::env());
     let why = "Programmed=False/AddressNotUsable: Service system/gw has the cluster IP 10.96.0.9";
-    world.says(Kind::Gateway, "system/gw", &[why, "10.96.0.8", "delete the Service"]);
+    world.reports(Kind::Gateway, "system/gw", &[why, "10.96.0.8", "delete the Service"]);
     assert_eq!((world.compiled.services.len(), world.ports().len()), (0, 2), "and it is served meanwhile");
 }
 
@@ -100,7 +100,7 @@ fn labels_and_annotations_add_up_and_go_again() {
     assert_eq!(labels["app.kubernetes.io/managed-by"], "tollgate", "ours can't be overwritten");
     let annotations = &body["metadata"]["annotations"];
     assert_eq!((&annotations["c"], &annotations["from"]), (&json!("own"), &json!("infra")));
-    assert_eq!(body["spec"]["type"], "NodePort", "the class's, where the Gateway's own say nothing");
+    assert_eq!(body["spec"]["type"], "NodePort", "the class's, where the Gateway's own have none");
     assert_eq!(body["spec"]["ports"][1]["nodePort"], 30001);
     // A label that is taken away makes a change too, though all that is left is there.
     let mut objects = world.settled().objects;
@@ -121,8 +121,8 @@ fn self_managed_gateways_bind_their_own_ports() {
     objects.gateways.extend(world.objects.gateways);
     objects.gateway_parameters = world.objects.gateway_parameters;
     let world = World::of(objects, &exposed::env());
-    world.says(Kind::Gateway, "system/gw", &["listener http Accepted=False/PortUnavailable: port 8080"]);
-    world.says(Kind::Gateway, "system/gw", &["listener tls Programmed=True"]);
+    world.reports(Kind::Gateway, "system/gw", &["listener http Accepted=False/PortUnavailable: port 8080"]);
+    world.reports(Kind::Gateway, "system/gw", &["listener tls Programmed=True"]);
     let mut objects = self::world("kube: {}").settled().objects;
     objects.gateway_parameters = self::world("selfManaged: {}").objects.gateway_parameters;
     let world = World::of(objects, &exposed::env());
@@ -130,7 +130,7 @@ fn self_managed_gateways_bind_their_own_ports() {
 }
 
 #[test]
-fn parameters_that_cannot_be_used_say_what_to_write() {
+fn unusable_parameters_report_the_fix() {
     let reference =
         |group: &str, kind: &str, name: &str| format!("parametersRef: {{group: {group}, kind: {kind}, name: {name}}}");
     for (infrastructure, spec, message) in [
@@ -152,15 +152,15 @@ fn parameters_that_cannot_be_used_say_what_to_write() {
         };
         let documents = [gateway(&infrastructure), parameters("system/p", spec)];
         let world = World::exposed(&documents);
-        world.says(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters", message]);
-        world.says(Kind::Gateway, "system/gw", &["Programmed=False/Invalid", message]);
+        world.reports(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters", message]);
+        world.reports(Kind::Gateway, "system/gw", &["Programmed=False/Invalid", message]);
         assert_eq!((world.compiled.services.len(), world.ports().len()), (0, 0), "{message}");
         // One that was served still is.
         let mut objects = World::exposed(&[gateway("")]).settled().objects;
         objects.gateways = world.objects.gateways;
         objects.gateway_parameters = world.objects.gateway_parameters;
         let world = World::of(objects, &exposed::env());
-        world.says(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters", message]);
+        world.reports(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters", message]);
         assert_eq!((world.compiled.services.len(), world.ports()), (0, vec![8080, 10_000]), "{message}");
     }
 }
@@ -179,21 +179,25 @@ fn a_class_tells_of_its_parameters_too() {
             .replace("controllerName", &format!("parametersRef: {reference}, controllerName"));
         let gateway = aged("system/gw", 0, listeners()).replace("ClassName: c", "ClassName: d");
         let world = World::exposed(&[class, gateway]);
-        world.says(Kind::GatewayClass, "d", &["Accepted=False/InvalidParameters", message]);
-        world.says(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters: GatewayClass d: ", message]);
+        world.reports(Kind::GatewayClass, "d", &["Accepted=False/InvalidParameters", message]);
+        world.reports(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters: GatewayClass d: ", message]);
         world.is_fine(Kind::GatewayClass, "c");
     }
 }
 
 #[test]
-fn parameters_say_what_is_not_acted_on() {
+fn parameters_report_fields_that_are_not_acted_on() {
     let world = world("kube: {deployment: {replicas: 3}, envoyContainer: {}, service: {type: ClusterIP}}");
-    world.says(
+    world.reports(
         Kind::GatewayParameters,
         "system/p",
         &["Accepted=True/Accepted: not acted on: spec.kube.deployment, spec.kube.envoyContainer"],
     );
-    self::world("kube: {service: {type: ExternalName}}").says(Kind::GatewayParameters, "system/p", &["Accepted=False"]);
+    self::world("kube: {service: {type: ExternalName}}").reports(
+        Kind::GatewayParameters,
+        "system/p",
+        &["Accepted=False"],
+    );
     let unused = World::exposed(&[parameters("system/p", "kube: {}")]);
     assert_eq!(unused.conditions(Kind::GatewayParameters, "system/p"), "", "it may be another controller's");
 }
@@ -204,19 +208,19 @@ fn fixed_addresses_are_refused() {
         ("[{value: 192.0.2.1}]", true),
         ("[{type: Hostname, value: a.example}]", true),
         ("[{type: example.com/pool}]", true),
-        // Any address: that is what the Service gives.
+        // Any address: the Service provides one.
         ("[{type: IPAddress}]", false),
         ("[]", false),
     ] {
         let world = World::exposed(&[aged("system/gw", 0, &format!("addresses: {addresses}, {}", listeners()))]);
         if refused {
-            world.says(
+            world.reports(
                 Kind::Gateway,
                 "system/gw",
                 &["Accepted=False/UnsupportedAddress", "spec.addresses", "remove it"],
             );
         } else {
-            world.says(Kind::Gateway, "system/gw", &["Accepted=True/Accepted"]);
+            world.reports(Kind::Gateway, "system/gw", &["Accepted=True/Accepted"]);
         }
         assert_eq!(world.compiled.services.is_empty(), refused, "{addresses}");
     }

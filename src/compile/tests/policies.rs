@@ -1,4 +1,4 @@
-//! TrafficPolicies: where each applies, which wins, and what is said of fields that are not acted on.
+//! TrafficPolicies: where each applies, which wins, and how fields that are not acted on are reported.
 
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ fn the_most_specific_policy_wins() {
             .iter()
             .skip(first.saturating_sub(1))
         {
-            world.says(Kind::TrafficPolicy, key, &["default/gw Accepted=True/Valid"]);
-            world.says(Kind::TrafficPolicy, key, &["default/gw Attached=True"]);
+            world.reports(Kind::TrafficPolicy, key, &["default/gw Accepted=True/Valid"]);
+            world.reports(Kind::TrafficPolicy, key, &["default/gw Attached=True"]);
         }
     }
     assert_eq!(request_ms(&world("", &[]), "/x"), None);
@@ -133,8 +133,8 @@ fn policies_select_by_labels_in_their_own_namespace() {
         if applies {
             world.is_fine(Kind::TrafficPolicy, &key);
         } else {
-            world.says(Kind::TrafficPolicy, &key, &["Attached=False/TargetNotFound"]);
-            world.says(Kind::TrafficPolicy, &key, &["Accepted=True"]);
+            world.reports(Kind::TrafficPolicy, &key, &["Attached=False/TargetNotFound"]);
+            world.reports(Kind::TrafficPolicy, &key, &["Accepted=True"]);
         }
     }
 }
@@ -145,11 +145,11 @@ fn an_extension_ref_to_a_missing_policy_blocks_its_rule() {
     let message = "ExtensionRef: TrafficPolicy default/none does not exist";
     assert_eq!(world.at("http://h/x"), format!("500 {message}"));
     assert_eq!(world.at("http://h/y"), "default/good");
-    world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", message]);
+    world.reports(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", message]);
 }
 
 #[test]
-fn protection_that_is_not_built_blocks_what_it_should_protect() {
+fn unsupported_protection_blocks_the_rules_that_request_it() {
     for (field, name) in [
         ("ai: {promptGuard: {request: {regex: {matches: [{pattern: a}]}}}}", "ai.promptGuard"),
         ("rateLimit: {local: {tokenBucket: {maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}}}", "rateLimit"),
@@ -161,15 +161,15 @@ fn protection_that_is_not_built_blocks_what_it_should_protect() {
         let section = target("HTTPRoute", "r", "one");
         let world = world("", &[policy("p", &format!("{section}, {field}"))]);
         let refused = format!("not supported yet: {name}; the rules it applies to answer 500");
-        world.says(Kind::TrafficPolicy, "default/p", &["Accepted=False/Unsupported", &refused]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=False/Unsupported", &refused]);
         assert!(!world.conditions(Kind::TrafficPolicy, "default/p").contains("PartiallyInvalid"), "{field}");
-        let why = format!("TrafficPolicy default/p asks for {name}, which is not supported yet");
-        world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", &why]);
+        let why = format!("TrafficPolicy default/p requests {name}, which is not supported yet");
+        world.reports(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue", &why]);
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(&why), "{landed}");
         assert_eq!(world.at("http://h/y"), "default/good", "{field}");
     }
-    // Also where a more specific policy says other things: protection adds up.
+    // Also where a more specific policy sets other fields: protection adds up.
     let world = world(
         "",
         &[
@@ -177,7 +177,7 @@ fn protection_that_is_not_built_blocks_what_it_should_protect() {
             policy("b", &format!("{}, extAuth: {{}}", target("Gateway", "gw", ""))),
         ],
     );
-    assert!(world.at("http://h/x").contains("asks for extAuth"));
+    assert!(world.at("http://h/x").contains("requests extAuth"));
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn shaping_that_is_not_built_is_said_and_served_without() {
     ] {
         let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, {field}"))]);
         let partly = format!("accepted but not acted on yet: {name}");
-        world.says(Kind::TrafficPolicy, "default/p", &["PartiallyInvalid=True/Unsupported", &partly]);
-        world.says(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid"]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["PartiallyInvalid=True/Unsupported", &partly]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid"]);
         assert_eq!(world.at("http://h/x"), "default/good", "{field}");
         world.is_fine(Kind::HttpRoute, "default/r");
     }
@@ -212,7 +212,7 @@ fn targets_of_other_kinds_are_refused() {
             "targetRefs: [{group: gateway.kgateway.dev, kind: Backend, name: good}], timeouts: {request: 7ms}",
         )],
     );
-    world.says(
+    world.reports(
         Kind::TrafficPolicy,
         "default/p",
         &["Accepted=False/Invalid", "may only name Gateways and HTTPRoutes, not Backend"],

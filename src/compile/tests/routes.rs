@@ -33,7 +33,7 @@ fn references_that_do_not_resolve_answer_500() {
     for (reference, more, reason, message) in [
         (to("none").as_str(), vec![], "BackendNotFound", "Backend \"none\" not found in namespace \"default\""),
         (elsewhere, vec![good_backend("other/b")], "RefNotPermitted", refused),
-        // A grant says nothing of what is not there; and without one nothing is told of what is.
+        // A grant does not help a missing object; and without a grant, the report does not show whether it exists.
         (elsewhere, vec![], "RefNotPermitted", refused),
         (elsewhere, vec![grant("other/g", &routes, backends)], "BackendNotFound", "Backend \"b\" not found"),
         (
@@ -45,7 +45,7 @@ fn references_that_do_not_resolve_answer_500() {
         (elsewhere, granted(&routes, "{group: '', kind: Service}"), "RefNotPermitted", refused),
         (elsewhere, granted(&from("Gateway", "default"), backends), "RefNotPermitted", refused),
         (elsewhere, granted(&from("HTTPRoute", "third"), backends), "RefNotPermitted", refused),
-        // A grant counts where it stands, not where it points from.
+        // A grant counts in its own namespace, not in the one that it names.
         (elsewhere, vec![good_backend("other/b"), grant("g", &routes, backends)], "RefNotPermitted", refused),
         (
             "{name: x, group: example.com, kind: Thing}",
@@ -57,8 +57,8 @@ fn references_that_do_not_resolve_answer_500() {
         ("{name: good, kind: Backend}", vec![], "InvalidKind", "unknown kind Backend in group \"\""),
     ] {
         let world = world(&rules(&format!("backendRefs: [{reference}]")), &more);
-        world.says(Kind::HttpRoute, "default/r", &[&format!("ResolvedRefs=False/{reason}"), message]);
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=True/Accepted"]);
+        world.reports(Kind::HttpRoute, "default/r", &[&format!("ResolvedRefs=False/{reason}"), message]);
+        world.reports(Kind::HttpRoute, "default/r", &["Accepted=True/Accepted"]);
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{reference}: {landed}");
         assert_eq!(world.at("http://h/good"), "default/good");
@@ -83,7 +83,7 @@ fn weights_share_the_traffic() {
         (weighted(&[("good", ", weight: 0"), ("other", ", weight: 0")]), "500 every backendRef has weight 0"),
         (weighted(&[]), "500 the rule has no backendRefs"),
         (rules("filters: []"), "500 the rule has no backendRefs"),
-        // The share of what is missing answers 500: it must not fall to the others unnoticed.
+        // The share of a missing backend answers 500: it must not go to the others unnoticed.
         (
             weighted(&[("good", ""), ("none", ", weight: 2")]),
             "default/good*1 500 Backend \"none\" not found in namespace \"default\"*2",
@@ -122,7 +122,7 @@ fn host_names_of_listener_and_route_must_both_match() {
             assert_ne!(world.at(&format!("http://{host}/")), "default/good", "{listener} and {names} at {host}");
         }
         if served.is_empty() {
-            world.says(Kind::HttpRoute, "default/r", &["Accepted=False/NoMatchingListenerHostname"]);
+            world.reports(Kind::HttpRoute, "default/r", &["Accepted=False/NoMatchingListenerHostname"]);
             assert_eq!(world.attached("default/gw", "http"), 0);
         } else {
             world.is_fine(Kind::HttpRoute, "default/r");
@@ -146,14 +146,18 @@ fn host_names_of_listener_and_route_must_both_match() {
 }
 
 #[test]
-fn what_is_no_host_name_matches_nothing() {
+fn invalid_host_names_match_nothing() {
     let serve = format!("rules: [{{backendRefs: [{}]}}]", to("good"));
     for bad in ["''", "' '", "'*'", "a.b:80", "a_b"] {
         let alone = world(&format!("hostnames: [{bad}], {serve}"), &[]);
-        alone.says(Kind::HttpRoute, "default/r", &["Accepted=False/NoMatchingListenerHostname", "is not a DNS name"]);
+        alone.reports(
+            Kind::HttpRoute,
+            "default/r",
+            &["Accepted=False/NoMatchingListenerHostname", "is not a DNS name"],
+        );
         assert_eq!(alone.at("http://h/"), "no rule at default/gw http", "{bad} must not mean every name");
         let beside = world(&format!("hostnames: [{bad}, h], {serve}"), &[]);
-        beside.says(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", "is not a DNS name"]);
+        beside.reports(Kind::HttpRoute, "default/r", &["Accepted=False/UnsupportedValue", "is not a DNS name"]);
         assert_eq!(beside.at("http://h/"), "default/good");
         assert_eq!(beside.at("http://i/"), "no rule at default/gw http");
     }
@@ -223,7 +227,7 @@ fn of_equal_routes_the_older_wins_then_the_first_by_name() {
 }
 
 #[test]
-fn what_is_not_supported_answers_500_and_leaves_the_other_rules_alone() {
+fn unsupported_rules_answer_500_and_leave_the_others_alone() {
     let forward = format!("backendRefs: [{}]", to("good"));
     let filter = |f: &str| format!("filters: [{{{f}}}], {forward}");
     let value = "requestHeaderModifier: {set: [{name: 'a b', value: x}]}";
@@ -265,16 +269,16 @@ fn what_is_not_supported_answers_500_and_leaves_the_other_rules_alone() {
         let world = world(&rules(&fields), &[]);
         let reason = if message.contains("together") { "IncompatibleFilters" } else { "UnsupportedValue" };
         let dropped = format!("PartiallyInvalid=True/{reason}: Dropped Rule(s), in whole or in part: rule 0: ");
-        world.says(Kind::HttpRoute, "default/r", &[&dropped, message]);
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=True/Accepted"]);
+        world.reports(Kind::HttpRoute, "default/r", &[&dropped, message]);
+        world.reports(Kind::HttpRoute, "default/r", &["Accepted=True/Accepted"]);
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{fields}: {landed}");
         assert_eq!(world.at("http://h/good"), "default/good", "{fields}");
         // Alone, it is all of the route.
         let alone = self::world(&format!("rules: [{{{fields}}}]"), &[]);
-        alone.says(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}: rule 0: "), message]);
+        alone.reports(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}: rule 0: "), message]);
         assert!(!alone.conditions(Kind::HttpRoute, "default/r").contains("PartiallyInvalid"));
-        assert_eq!(alone.attached("default/gw", "http"), 0, "what is not accepted is not counted");
+        assert_eq!(alone.attached("default/gw", "http"), 0, "only accepted routes are counted");
     }
 }
 
@@ -296,7 +300,7 @@ fn a_match_that_cannot_be_run_is_left_out_and_said() {
             ),
             &[],
         );
-        world.says(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue: Dropped Rule", message]);
+        world.reports(Kind::HttpRoute, "default/r", &["PartiallyInvalid=True/UnsupportedValue: Dropped Rule", message]);
         assert_eq!(world.at("http://h/x"), "no rule at default/gw http", "{matching}");
         // The rule's other matches, and the other rules, are served.
         assert_eq!(world.at("http://h/same"), "default/good");
@@ -334,7 +338,7 @@ fn listed(headers: &HeaderMap) -> String {
     lines.join(" ")
 }
 
-/// What is left of [`headers`] behind the request policies.
+/// The part of [`headers`] that the request policies let through.
 fn sent_with(policies: &Policies) -> String {
     let mut headers = headers();
     for policy in &policies.request {
@@ -387,12 +391,12 @@ fn a_route_of_several_gateways_speaks_to_each() {
         ),
         route("orphan", "rules: []"),
     ]);
-    world.says(Kind::HttpRoute, "default/r", &["default/gw Accepted=True"]);
-    world.says(Kind::HttpRoute, "default/r", &["other/gw2 Accepted=False/NotAllowedByListeners"]);
+    world.reports(Kind::HttpRoute, "default/r", &["default/gw Accepted=True"]);
+    world.reports(Kind::HttpRoute, "default/r", &["other/gw2 Accepted=False/NotAllowedByListeners"]);
     assert!(!world.conditions(Kind::HttpRoute, "default/r").contains("default/s "), "not a Gateway, not ours");
     assert_eq!(world.at("http://h:8080/"), "default/good");
     assert_eq!(world.at("http://h:8081/"), "no rule at other/gw2 http");
-    world.says(Kind::HttpRoute, "default/orphan", &["Accepted=False/NoMatchingParent", "has no parentRefs"]);
+    world.reports(Kind::HttpRoute, "default/orphan", &["Accepted=False/NoMatchingParent", "has no parentRefs"]);
 }
 
 #[test]
@@ -408,8 +412,8 @@ fn a_parent_named_twice_is_attached_once() {
             ),
         ),
     ]);
-    world.says(Kind::HttpRoute, "default/r", &["default/gw Accepted=True"]);
-    world.says(Kind::HttpRoute, "default/r", &["default/gw#http Accepted=True"]);
+    world.reports(Kind::HttpRoute, "default/r", &["default/gw Accepted=True"]);
+    world.reports(Kind::HttpRoute, "default/r", &["default/gw#http Accepted=True"]);
     assert_eq!(world.attached("default/gw", "http"), 1);
     assert_eq!(world.snapshot_json().matches("\"match\"").count(), 1);
 }

@@ -85,7 +85,7 @@ fn in_a_cluster_only_slices_count() {
 }
 
 #[test]
-fn the_port_says_the_protocol() {
+fn the_port_gives_the_protocol() {
     for (protocol, expected) in
         [("kubernetes.io/h2c", crate::upstream::Transport::Http2), ("http", crate::upstream::Transport::Http1)]
     {
@@ -115,8 +115,8 @@ fn references_to_services_are_checked() {
         ("{name: s, port: 80, namespace: other}", vec![ports], "RefNotPermitted", "reference to Service other/s"),
     ] {
         let world = World::new(&[vec![open_gateway("gw"), simple_route("r", "/", reference)], documents].concat());
-        world.says(Kind::HttpRoute, "default/r", &[&format!("ResolvedRefs=False/{reason}"), message]);
-        world.says(Kind::HttpRoute, "default/r", &["Accepted=True"]);
+        world.reports(Kind::HttpRoute, "default/r", &[&format!("ResolvedRefs=False/{reason}"), message]);
+        world.reports(Kind::HttpRoute, "default/r", &["Accepted=True"]);
         let landed = world.at("http://h/");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{reference}: {landed}");
     }

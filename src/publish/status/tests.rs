@@ -178,11 +178,11 @@ fn a_backend_names_its_providers() {
 fn parameters_report_unsupported_fields() {
     let mut report = report(Kind::GatewayParameters);
     report.conditions = vec![accepted(true, Reason::Accepted, "not acted on: kube.istio")];
-    let said = json!([written("Accepted", "True", "Accepted", "not acted on: kube.istio", NOW)]);
+    let present = json!([written("Accepted", "True", "Accepted", "not acted on: kube.istio", NOW)]);
     let spec = json!({"kube": {}});
     let update = parameters(&report, &object(&spec, &json!(null)), now());
-    assert_eq!(merge(update), Some(json!({"conditions": said})));
-    assert_eq!(parameters(&report, &object(&spec, &json!({"conditions": said})), now()), None);
+    assert_eq!(merge(update), Some(json!({"conditions": present})));
+    assert_eq!(parameters(&report, &object(&spec, &json!({"conditions": present})), now()), None);
 }
 
 #[test]

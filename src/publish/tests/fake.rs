@@ -25,7 +25,7 @@ pub(super) struct FakeApi(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
-    /// `METHOD PATH CODE`, with what was sent.
+    /// `METHOD PATH CODE`, with the request's body.
     log: Vec<(String, Value)>,
     /// Requests of this method whose path contains this are answered with this code; 0 is no answer.
     faults: Vec<(Method, String, u16)>,
@@ -36,7 +36,7 @@ impl FakeApi {
         Client::new(self.clone(), "default")
     }
 
-    /// Puts an object where `path` says, in a new version.
+    /// Puts an object at `path`, in a new version.
     pub(super) fn put(&self, path: &str, object: Value) {
         self.with(|state| state.store(path, object));
     }
@@ -54,7 +54,7 @@ impl FakeApi {
         self.with(|state| state.faults.clear());
     }
 
-    /// What was sent in all requests whose line `METHOD PATH CODE` has all of `parts`.
+    /// The bodies of all requests whose line `METHOD PATH CODE` has all of `parts`.
     pub(super) fn sent(&self, parts: &[&str]) -> Vec<Value> {
         self.with(|state| {
             let hits = state.log.iter().filter(|(line, _)| parts.iter().all(|part| line.contains(part)));

@@ -14,7 +14,7 @@ use crate::{
     publish::leader::{ELECTION_TIMING, LeaderElector, Step},
 };
 
-/// A Lease of `holder` that says it was renewed at `renewed`.
+/// A Lease of `holder`, renewed at `renewed`.
 fn lease(holder: &str, renewed: &str) -> Lease {
     Lease {
         spec: Some(LeaseSpec {
@@ -81,7 +81,7 @@ fn a_leader_that_does_not_renew_stops_before_the_lease_is_free() {
     assert!(!leader.is_leader(at(stops)));
     assert_eq!((leader.leads_until(at(stops - 1)), leader.leads_until(at(stops))), (Some(at(stops)), None));
     assert!(stops < ELECTION_TIMING.lease_duration.as_secs(), "the leader stops before another may begin");
-    assert_eq!(other.step(at(14)), Step::Wait, "as long as the record says");
+    assert_eq!(other.step(at(14)), Step::Wait, "for the record's duration");
     assert_eq!(other.step(at(15)), Step::Take);
     // The Lease is still its own, so it may go on when it can write again.
     assert_eq!(leader.step(at(14)), Step::Renew);
@@ -131,5 +131,5 @@ fn a_takeover_is_counted_and_a_renewal_is_not() {
     let released = elector.released_lease(&key, later).unwrap().spec.unwrap();
     assert_eq!((released.holder_identity.as_deref(), released.lease_duration_seconds), (Some(""), Some(1)));
     elector.observe(Some(lease("other", T0)), start);
-    assert_eq!(elector.released_lease(&key, later), None, "what another holds can't be released");
+    assert_eq!(elector.released_lease(&key, later), None, "another holder's Lease can't be released");
 }

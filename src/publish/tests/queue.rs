@@ -37,7 +37,7 @@ impl Harness {
         self.queue.replace(jobs.iter().map(|(name, version)| job(name, version)).collect(), self.now);
     }
 
-    /// What is due now, as `NAME@VERSION`.
+    /// The writes that are due now, as `NAME@VERSION`.
     fn due(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.queue.next(self.now))
             .map(|j| format!("{}@{}", j.target.key.name, j.version))

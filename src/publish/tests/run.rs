@@ -50,7 +50,7 @@ async fn until<T>(what: &str, mut hit: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A cluster with a route `r` and Backends, and what is compiled of it.
+/// A cluster with a route `r` and Backends, and its compiled form.
 struct World {
     api: FakeApi,
     metrics: Arc<Metrics>,
@@ -151,7 +151,7 @@ impl World {
             .await;
     }
 
-    /// Whoever holds the Lease, when it exists.
+    /// The holder of the Lease, when it exists.
     fn holder(&self) -> Option<String> {
         Some(self.api.get(LEASE)?["spec"]["holderIdentity"].as_str()?.to_owned())
     }
@@ -195,7 +195,7 @@ async fn a_difference_is_written_once() {
     .await;
     assert_eq!(parents[0], theirs, "to the last byte");
     assert_eq!(parents[1]["controllerName"], "tollgate.dev/gateway");
-    // The watch brings what was written, and something else to write: when that is there, nothing else was.
+    // The watch delivers the written object, and another change: once that is written, nothing else was.
     world.backend("b", good());
     world.publish();
     world.has_reason("b", "Accepted").await;
@@ -231,7 +231,7 @@ async fn a_conflict_is_tried_again_with_the_new_object() {
     world.publish_this(old.clone());
     let path = backend_path("a");
     until("a conflict", || (!world.api.sent(&["PATCH", &path, " 409 "]).is_empty()).then_some(())).await;
-    // The same old object again, and another to know when that was looked at.
+    // The same old object again, and another whose write shows that both were compared.
     world.backend("b", good());
     let mut late = old;
     let new = world.watched();
@@ -260,7 +260,7 @@ async fn one_writes_and_the_next_takes_over_at_once() {
     first.stop().await;
     world.held_by("pod-2").await;
     assert_eq!(world.api.get(LEASE).unwrap()["spec"]["leaseTransitions"], 1);
-    // What happened meanwhile is written, what was is not again.
+    // Changes of the meantime are written; earlier ones are not written again.
     world.backend("b", bad(Reason::Invalid));
     world.publish();
     world.has_reason("b", "Invalid").await;

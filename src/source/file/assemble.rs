@@ -1,4 +1,4 @@
-//! Many files to one set of objects, with what was served before for documents that broke.
+//! Many files to one set of objects, with the last good version of documents that broke.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::{
 
 type Id = (Kind, ObjectKey);
 
-/// Reads manifests again and again, and remembers what was good.
+/// Reads manifests on every load, and stores the last good version of each document.
 pub(super) struct Loader {
     paths: Vec<PathBuf>,
     options: LoadOptions,
@@ -33,7 +33,7 @@ pub(super) struct Loader {
     revision: u64,
 }
 
-/// What a file came to. Used again while its text is the same.
+/// The objects and errors of a file. They are used again while its text is the same.
 struct Cached {
     digest: u64,
     outcomes: Vec<Outcome>,
@@ -204,7 +204,7 @@ impl Next {
         self.rejected.push(rejected);
     }
 
-    /// Serves what broken documents described before, as long as nothing else describes it.
+    /// Serves the objects that broken documents described before, as long as no other document describes them.
     fn keep_last_good(&mut self, last: &BTreeMap<Id, Served>) {
         for Hidden { file, object, entry } in std::mem::take(&mut self.hidden) {
             let mut kept = 0_usize;
@@ -232,7 +232,7 @@ impl Next {
         true
     }
 
-    /// Takes the objects of the last load where they are equal, so that what did not change is the same memory.
+    /// Takes the objects of the last load where they are equal, so that unchanged objects are the same memory.
     fn share_unchanged(&mut self, last: &BTreeMap<Id, Served>) {
         for (id, served) in &mut self.served {
             if let Some(old) = last.get(id).filter(|old| equal(&old.decoded, &served.decoded)) {

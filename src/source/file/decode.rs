@@ -18,7 +18,7 @@ use crate::{
     source::kinds::{KINDS, KindRow, Object, Step, display, join_version},
 };
 
-/// What one document, or one item of a list, came to.
+/// The result of one document, or one item of a list.
 #[derive(Clone)]
 pub(super) enum Outcome {
     /// An object.
@@ -109,7 +109,7 @@ pub(super) fn file(text: &str, is_json: bool, most: usize, context: &Context<'_>
     out
 }
 
-/// Where a document stands: the line it starts at and its text, and for an item of a list the way to it.
+/// The location of a document: the line it starts at and its text, and for an item of a list the path to it.
 struct Place<'a> {
     line: usize,
     text: &'a str,
@@ -275,7 +275,7 @@ fn is_dns_part(part: &str) -> bool {
         && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Adds what the API server would have added.
+/// Adds the defaults that the API server would add.
 fn complete(map: &mut Map<String, Value>, row: &KindRow, key: &ObjectKey) {
     let Some(Value::Object(metadata)) = map.get_mut("metadata") else { return };
     if row.cluster {

@@ -16,7 +16,7 @@ use crate::source::kinds::Step;
 pub(super) struct SyntaxError {
     /// The line inside the text, from 1.
     pub line: usize,
-    /// What is wrong. Never shows text of the document: it may be a Secret.
+    /// The error. It never shows text of the document: that may be a Secret.
     pub message: String,
 }
 
@@ -99,7 +99,7 @@ fn line_number(line: u64) -> usize {
     usize::try_from(line).unwrap_or(1).max(1)
 }
 
-/// The line of `text`, from 1, where the value at `path` stands, or the deepest value on the way that is there.
+/// The line of `text`, from 1, of the value at `path`, or of the deepest value on the way that exists.
 pub(super) fn line_of(text: &str, path: &[Step]) -> usize {
     let line = Cell::new(1);
     let seek = Seek { path, line: &line, by_key: false };
@@ -118,7 +118,7 @@ pub(super) fn item_lines(text: &str) -> Vec<usize> {
     list.map(|list| list.items.iter().map(|item| line_number(item.referenced.line())).collect()).unwrap_or_default()
 }
 
-/// Walks to a path and keeps the last line it knows.
+/// Walks to a path and stores the last line it has seen.
 struct Seek<'a> {
     path: &'a [Step],
     line: &'a Cell<usize>,

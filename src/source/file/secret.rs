@@ -13,7 +13,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The path to what has the wrong shape, and what is wrong with it. Never shows a value.
+/// The path to a field of the wrong type, and its error. Never shows a value.
 pub(super) fn decode(
     document: &Value,
     env: &dyn Fn(&str) -> Option<String>,
@@ -57,7 +57,7 @@ fn entries<'a>(document: &'a Value, field: &str) -> Result<Vec<(&'a str, &'a str
         .collect()
 }
 
-/// Replaces `$NAME` and `${NAME}` in `text`, and `$$` by `$`. A dollar sign before anything else stands for itself.
+/// Replaces `$NAME` and `${NAME}` in `text`, and `$$` by `$`. A dollar sign before anything else is literal.
 fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>, placeholder: Option<&str>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Which files there are, and what is in them.
+//! Lists manifest files, and reads them.
 
 use std::{
     collections::BTreeSet,

@@ -122,7 +122,9 @@ impl Reader {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(%error, "manifests can't be read; the last state is still served");
+                    // With its sources: the system's error is one of them.
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(error, "manifests can't be read; the last state is still served");
                 }
                 Reload::Read(None)
             }

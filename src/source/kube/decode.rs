@@ -22,11 +22,12 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(super) struct Entry {
     /// The API server's version of the object: equal versions are equal objects.
     pub version: String,
-    /// What it came to. An object that does not decode hurts only itself.
+    /// The decoded object. An object that does not decode hurts only itself.
     pub object: Result<Object, Rejected>,
     /// The Secrets it refers to.
     pub secrets: BTreeSet<ObjectKey>,
-    /// Of everything that can change what is compiled. Status is not among it, which controllers write all the time.
+    /// A digest of everything that affects the snapshot. Status is not part of it, as controllers write it all the
+    /// time.
     digest: u64,
 }
 
@@ -94,7 +95,7 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
     Entry { version, object: Err(rejected), secrets: BTreeSet::new(), digest }
 }
 
-/// A digest of what can change what is compiled.
+/// A digest of the fields that affect the snapshot.
 fn digest(kind: Kind, value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (name, value) in value.as_object().into_iter().flatten() {
@@ -126,7 +127,7 @@ fn secrets(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<ObjectKey> {
     let mut found = BTreeSet::new();
     let Some(spec) = value.get("spec") else { return found };
     match kind {
-        // Credentials stand at many places (providers, priority groups, moderation), always as `secretRef`.
+        // Credentials are at many places (providers, priority groups, moderation), always as `secretRef`.
         Kind::Backend | Kind::TrafficPolicy => {
             walk(spec, &mut |name, value| {
                 if name == "secretRef" {

@@ -31,7 +31,7 @@ pub(super) enum Verb {
 
 impl Trouble {
     /// Its label in metrics.
-    pub(super) const fn word(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
             Self::Missing => "missing",

@@ -18,7 +18,7 @@ use crate::{
 
 type Entries = BTreeMap<ObjectKey, Entry>;
 
-/// What an event has changed.
+/// The effect of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
     /// Nothing.
@@ -58,7 +58,7 @@ struct Watched {
     entries: Entries,
     /// The list under way. It takes the place of `entries` when it is complete, so that a partial list is never used.
     listing: Option<Entries>,
-    /// There was a complete list once, or it is known that there can be none.
+    /// There was a complete list once, or the kind can't be listed.
     synced: bool,
 }
 
@@ -95,7 +95,7 @@ impl Store {
                     pairs.map(|(old, new)| Change::between(old, new)).max().unwrap_or(Change::None)
                 };
                 let old = std::mem::replace(&mut watched.entries, new);
-                // Referred to first, so that what both refer to is not forgotten in between.
+                // New references first, so that a Secret that both versions refer to is not forgotten in between.
                 watched.entries.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.retain(key));
                 old.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
                 change
@@ -127,8 +127,8 @@ impl Store {
         Change::matters(matches!(event, Event::InitDone) && self.set_synced(Kind::Secret))
     }
 
-    /// Objects of this kind can't be listed, for a reason that says that there are none for us: their definition is not
-    /// installed, or (Secrets alone) we may not. What was read before stays. Returns what has changed.
+    /// Objects of this kind can't be listed, for a reason which means that there are none for us: their definition is
+    /// not installed, or (Secrets alone) we may not. Objects read before stay. Returns the effect.
     pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
         if kind == Kind::Secret {
             self.secrets.refetch_all();
@@ -145,7 +145,7 @@ impl Store {
         self.secrets.take_fetches()
     }
 
-    /// A `get` of a Secret is done. Returns what has changed.
+    /// A `get` of a Secret is done. Returns the effect.
     pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> Change {
         // The last of them may be all that was waited for.
         let complete = self.secrets.complete();
@@ -177,7 +177,7 @@ impl Store {
 }
 
 impl Watched {
-    /// Decodes an object, unless it is known in just this version.
+    /// Decodes an object, unless the store has just this version.
     fn entry(&self, row: &KindRow, key: &ObjectKey, object: DynamicObject) -> Entry {
         match self.entries.get(key) {
             Some(known) if known.version == decode::version(&object.metadata) => known.clone(),

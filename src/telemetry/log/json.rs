@@ -34,7 +34,7 @@ where
         #[expect(clippy::disallowed_methods, reason = "the time of the event, read as it happens")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         LINE.with(|buffer| {
-            // A value whose `Debug` logs comes here again.
+            // A value whose `Debug` logs re-enters this code.
             let Ok(mut line) = buffer.try_borrow_mut() else {
                 let mut line = String::new();
                 write_line(&mut line, since_epoch, event)?;
@@ -70,7 +70,7 @@ fn write_line(line: &mut String, since_epoch: Duration, event: &Event<'_>) -> fm
 /// Writes RFC 3339 in UTC with milliseconds.
 fn timestamp(out: &mut impl Write, since_epoch: Duration) -> fmt::Result {
     thread_local! {
-        /// The second that was last written, and its text: dates are dear.
+        /// The second that was last written, and its text: dates are expensive.
         static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) };
     }
     let (known, mut text) = SECOND.get();
@@ -190,7 +190,7 @@ impl<W: Write> Write for Escape<'_, W> {
             return self.0.write_str(text);
         }
         let mut rest = text;
-        // What is escaped is ASCII, so every cut is between characters.
+        // Escaped characters are ASCII, so every cut is between characters.
         while let Some(at) = rest.bytes().position(is_escaped) {
             let (plain, tail) = rest.split_at(at);
             self.0.write_str(plain)?;

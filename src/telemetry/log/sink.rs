@@ -16,7 +16,7 @@ const MAX_WAIT: Duration = Duration::from_millis(25);
 /// As soon as this much is pending, it is written.
 const WRITE_AT_BYTES: usize = 64 * 1024;
 
-/// Most that may be pending, about 20,000 lines. What comes then is dropped: memory is for requests.
+/// The most bytes that may be pending, about 20,000 lines. Further lines are dropped: memory is for requests.
 const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where lines go. Clones share the buffer.
@@ -36,7 +36,7 @@ struct Pending {
     closed: bool,
 }
 
-/// Ends the log: when dropped, what is pending is written, and later lines are dropped.
+/// Ends the log: when dropped, pending lines are written, and later lines are dropped.
 pub struct LogGuard {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -131,7 +131,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// Writes one line: the formatter hands it over in one piece.
+/// Writes one line: the formatter passes it in one call.
 pub(super) struct Line<'a>(&'a Sink);
 
 impl Write for Line<'_> {
@@ -200,7 +200,7 @@ mod tests {
             scope.spawn(|| drop(guard));
             rx.iter().flatten().filter(|b| *b == b'\n').count()
         });
-        // Nobody read meanwhile: at most one batch was with the writer while the buffer filled.
+        // No reader meanwhile: at most one batch was with the writer while the buffer filled.
         assert!(got <= 2 * MAX_PENDING_BYTES / line.len(), "{got}");
         assert_eq!(got as u64 + dropped.get(), total as u64);
     }

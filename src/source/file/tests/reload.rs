@@ -1,4 +1,4 @@
-//! What a second load makes of files that changed or broke.
+//! A second load of files that changed or broke.
 
 use super::*;
 
@@ -59,10 +59,10 @@ fn a_named_document_that_breaks_keeps_its_last_version() {
         let mut r = Reloaded::new(&[("a.yaml", &two())]);
         write(&r.dir, "a.yaml", &format!("---\n{broken}"));
         let (changed, served, rejected) = r.load();
-        // `a` is gone, as its file says; `b` is as it was.
+        // `a` was removed from its file; `b` is as it was.
         assert_eq!((changed, served), (true, vec!["default/b=one".to_owned()]), "{rejected:?}");
         assert!(rejected[0].error.ends_with("; its last good version is still served"), "{rejected:?}");
-        // Also at the load after that, and until it is mended or gone.
+        // Also at the load after that, and until it is fixed or removed.
         assert_eq!(r.load().1, ["default/b=one"]);
         write(&r.dir, "a.yaml", &gateway("b", "three"));
         assert_eq!(r.load().1, ["default/b=three"]);
@@ -81,10 +81,10 @@ fn a_document_without_a_name_keeps_its_whole_file() {
         let (_, served, rejected) = r.load();
         assert_eq!(served, ["default/a=two", "default/b=one", "default/c=one"], "{broken:?}");
         assert!(rejected[0].error.ends_with("; what was last read from this file is still served"), "{rejected:?}");
-        // What is described elsewhere is not kept.
+        // Objects that another file describes are not retained.
         write(&r.dir, "b.yaml", &gateway("b", "two"));
         assert_eq!(r.load().1, ["default/a=two", "default/b=two"]);
-        // A file that is gone takes everything with it.
+        // With a file, everything it described is removed.
         fs::remove_file(r.dir.path().join("a.yaml")).unwrap();
         assert_eq!(r.load().1, ["default/b=two"]);
     }

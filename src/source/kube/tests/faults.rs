@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use super::*;
 use crate::telemetry::Metrics;
 
-/// How long a test waits for what must come; far longer than it takes.
+/// How long a test waits for an event that must come; far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One answer to a list or watch of Backends.
@@ -120,7 +120,7 @@ impl Running {
         }
     }
 
-    /// How many watches of Backends failed, by word.
+    /// The number of failed watches of Backends, by reason.
     fn errors(&self) -> BTreeMap<String, u64> {
         let text = self.metrics.encode().unwrap();
         let lines = text.lines().filter_map(|line| line.strip_prefix("tollgate_watch_errors_total{error=\""));
@@ -183,7 +183,7 @@ async fn watch_lines_other_than_events_lose_no_object() {
 
 #[tokio::test]
 async fn a_watch_that_is_never_answered_holds_up_no_other_kind() {
-    // The list is answered, the watch is not: what was listed is served.
+    // The list is answered, the watch is not: the listed objects are served.
     let mut source = Running::new(vec![backends(&["a"]), Answer::Silence]).await;
     source.becomes(&[], &["a"]).await;
     let metrics = source.metrics.encode().unwrap();

@@ -47,7 +47,7 @@ async fn only_what_matters_counts_up() {
             (json!({"labels": {"a": "b"}}), json!({"spec": spec()})),
             true,
         ),
-        // What is reported speaks of a generation.
+        // Reports name a generation.
         (
             Kind::Gateway,
             (json!({"generation": 1}), json!({"spec": spec()})),
@@ -83,7 +83,7 @@ async fn only_what_matters_counts_up() {
     ] {
         for listed in [false, true] {
             let mut harness = Harness::synced();
-            let tell = |harness: &mut Harness, object: DynamicObject| {
+            let apply = |harness: &mut Harness, object: DynamicObject| {
                 if listed {
                     harness.list(kind, [object]);
                 } else {
@@ -91,11 +91,11 @@ async fn only_what_matters_counts_up() {
                 }
                 harness.published().unwrap().revision
             };
-            let first = tell(&mut harness, written(1, &old.0, &old.1));
+            let first = apply(&mut harness, written(1, &old.0, &old.1));
             assert_eq!(first, 2, "after the empty cluster");
-            let second = tell(&mut harness, written(2, &new.0, &new.1));
+            let second = apply(&mut harness, written(2, &new.0, &new.1));
             assert_eq!(second > first, matters, "{kind} {} {} to {} {}, listed: {listed}", old.0, old.1, new.0, new.1);
-            assert_eq!(tell(&mut harness, written(3, &old.0, &old.1)) > second, matters, "and back");
+            assert_eq!(apply(&mut harness, written(3, &old.0, &old.1)) > second, matters, "and back");
         }
     }
 }
@@ -121,7 +121,7 @@ async fn a_change_of_status_is_published_all_the_same() {
     assert_eq!(first.revision, second.revision);
     let gateway = &second.gateways[&key("a")];
     assert_eq!(gateway.status.as_ref().unwrap().conditions.as_ref().unwrap()[0].reason, "B");
-    assert_eq!(gateway.metadata.resource_version.as_deref(), Some("2"), "what a write of status begins from");
+    assert_eq!(gateway.metadata.resource_version.as_deref(), Some("2"), "writes of status need the latest version");
     // Together with a change that matters, it counts.
     harness.event(
         Kind::Gateway,
