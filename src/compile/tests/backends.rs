@@ -14,13 +14,13 @@ fn world(documents: &[String]) -> World {
     World::new(&all)
 }
 
-/// `/x` answers `status`, the Backend and the route say why, and `/good` is served.
+/// `/x` answers `status`, the Backend and the route report why, and `/good` is served.
 #[track_caller]
 fn check_refused(documents: &[String], status: u16, reason: &str, message: &str) {
     let world = world(documents);
     let accepted = format!("Accepted=False/{reason}");
-    world.says(Kind::Backend, "default/x", &[&accepted, message]);
-    world.says(Kind::HttpRoute, "default/x", &["ResolvedRefs=False", "Backend default/x is not accepted", message]);
+    world.reports(Kind::Backend, "default/x", &[&accepted, message]);
+    world.reports(Kind::HttpRoute, "default/x", &["ResolvedRefs=False", "Backend default/x is not accepted", message]);
     let landed = world.at("http://h/x");
     assert!(landed.starts_with(&format!("{status} ")) && landed.contains(message), "{landed}");
     assert_eq!(world.at("http://h/good"), "default/good");
@@ -77,7 +77,7 @@ fn a_key_that_cannot_be_sent_is_refused() {
 }
 
 #[test]
-fn what_is_not_served_says_so() {
+fn unserved_backends_report_why() {
     for (spec, message) in [
         ("type: AWS, aws: {accountId: '1', lambda: {functionName: f}}", "AWS Lambda backends are not served"),
         ("type: MCP, mcp: {targets: []}", "MCP backends are not served"),
@@ -109,7 +109,7 @@ fn models_at_clouds_are_served() {
 }
 
 #[test]
-fn what_bedrock_cannot_send_is_refused() {
+fn settings_that_bedrock_cannot_send_are_refused() {
     for (rest, message) in [
         ("bedrock: {}, authHeader: {headerName: x-key}", "authHeader: requests to bedrock are signed"),
         ("bedrock: {guardrail: {identifier: \"a\\nb\", version: '1'}}", "bedrock.guardrail: identifier and version"),
@@ -129,9 +129,9 @@ fn an_entry_that_cant_be_used_is_left_out() {
         format!("{{providers: [{bad}, {good}]}}"),
     ] {
         let world = world(&[backend("x", &format!("type: AI, ai: {{priorityGroups: [{groups}]}}"))]);
-        world.says(Kind::Backend, "default/x", &["Accepted=True"]);
+        world.reports(Kind::Backend, "default/x", &["Accepted=True"]);
         let said = ["ResolvedRefs=False", "SecretNotFound", "1 of 2 providers can be used", missing];
-        world.says(Kind::Backend, "default/x", &said);
+        world.reports(Kind::Backend, "default/x", &said);
         world.is_fine(Kind::HttpRoute, "default/x");
         let json = world.snapshot_json();
         assert!(json.contains("\"name\": \"a\"") && !json.contains("\"name\": \"b\""), "{json}");
@@ -190,7 +190,7 @@ fn groups_keep_their_order() {
         let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
         let Backend::Ai(ai) = &split.backends()[0].backend else { panic!("no AI backend") };
         let turn = || ai.backend.order().map(|(_, _, t)| t.name.as_str()).collect::<Vec<_>>().join(" ");
-        // The first group takes turns; the second only stands in.
+        // The first group takes turns; the second only replaces it.
         assert_eq!([turn(), turn(), turn()], ["b a c", "a b c", "b a c"]);
     }
 }
@@ -212,7 +212,7 @@ fn static_backends_are_plain_servers() {
 fn nothing_visible_holds_a_secret() {
     let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let pem = made.signing_key.serialize_pem();
-    // What marks a secret: any part of it would do as much harm as the whole.
+    // The marks of a secret: any part of it would do as much harm as the whole.
     let marks = ["hush", "aHVzaA", pem.lines().nth(1).unwrap()];
     let tls = |key: &str, crt: &str| {
         secret(key, &format!("tls.crt: {}, tls.key: {}", serde_json::json!(crt), serde_json::json!(pem)))
@@ -251,9 +251,9 @@ fn nothing_visible_holds_a_secret() {
     let world = World::with_rejected(&[&documents[..], &backends, &routes].concat());
     assert_eq!(world.objects.rejected.len(), 2, "{:?}", world.objects.rejected);
     assert_eq!(world.at("http://h/to-good"), "default/by-good");
-    world.says(Kind::Backend, "default/inline", &["Accepted=True"]);
-    world.says(Kind::Gateway, "default/gw", &["listener good Programmed=True"]);
-    world.says(Kind::Gateway, "default/gw", &["listener bad Programmed=False"]);
+    world.reports(Kind::Backend, "default/inline", &["Accepted=True"]);
+    world.reports(Kind::Gateway, "default/gw", &["listener good Programmed=True"]);
+    world.reports(Kind::Gateway, "default/gw", &["listener bad Programmed=False"]);
     let visible = world.visible();
     for mark in marks {
         let line = visible.lines().find(|line| line.contains(mark));
