@@ -117,6 +117,48 @@ fn has_test(name: &str, tests: &[Vec<String>]) -> bool {
     })
 }
 
+/// The tests that a page's tables name in their last column, where it is headed "held by", and rows without any.
+fn held_in_tables(document: &str) -> (Vec<String>, Vec<String>) {
+    let (mut tests, mut complaints, mut inside) = (Vec::new(), Vec::new(), false);
+    for line in document.lines() {
+        let Some(last) = line.strip_suffix('|').and_then(|row| row.rsplit('|').next()).map(str::trim) else {
+            inside = false;
+            continue;
+        };
+        let is_rule = last.chars().all(|c| c == '-');
+        if inside && !is_rule {
+            let before = tests.len();
+            tests.extend(last.split('`').skip(1).step_by(2).map(str::to_owned));
+            if tests.len() == before {
+                complaints.push(format!("no test holds: {line}"));
+            }
+        }
+        inside |= last == "held by";
+    }
+    (tests, complaints)
+}
+
+#[test]
+fn every_promise_of_the_manual_is_held_by_a_test() {
+    let all: Vec<File> = ["src", "tests", "crates"].iter().flat_map(|folder| files(folder, "rs")).collect();
+    let all = tests_of(&all);
+    let mut complaints = Vec::new();
+    for page in files("docs", "md") {
+        let (tests, without) = held_in_tables(&page.text);
+        let missing = tests.iter().filter(|test| !has_test(test, &all)).map(|test| format!("no test `{test}`"));
+        complaints.extend(without.into_iter().chain(missing).map(|what| format!("{}: {what}", page.path)));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn promises_without_a_test_are_found() {
+    let document = "| a | held by |\n| - | --- |\n| x | `one`, `two` |\n| y | hope |\n\n| a | b |\n| - | - |\n| z | |\n";
+    let (tests, complaints) = held_in_tables(document);
+    assert_eq!(tests, ["one", "two"]);
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+}
+
 #[test]
 fn every_invariant_is_held_by_a_test() {
     let Ok(document) = fs::read_to_string(root().join("ARCHITECTURE.md")) else { return };
