@@ -56,6 +56,8 @@ pub enum ErrorKind {
     UpstreamClosed,
     /// What the backend sent is not HTTP.
     UpstreamProtocol,
+    /// The backend says inside its stream that the answer has failed.
+    UpstreamError,
     /// The backend took too long.
     UpstreamTimeout,
     /// A policy refuses the request; its own status and class are in the error.
@@ -111,6 +113,7 @@ impl ErrorKind {
             Self::UpstreamTls => (502, C::BadGateway, "upstream_tls"),
             Self::UpstreamClosed => (502, C::BadGateway, "upstream_closed"),
             Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
+            Self::UpstreamError => (502, C::BadGateway, "upstream_error"),
             Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),

@@ -14,7 +14,7 @@ use http::{Method, request::Parts};
 use super::{ErrorKind, Shared, trace::RequestIds};
 use crate::{
     conversation::Unsupported,
-    dialect::{ApiRequest, StreamMode, observer::Totals},
+    dialect::{ApiRequest, StreamMode, error_summary::ErrorSummary, observer::Totals},
     policy::ReplyPolicy,
     snapshot::{Action, Backend, Rule, Target, WeightedBackend},
     telemetry::{
@@ -48,6 +48,8 @@ pub struct RequestRecord {
     attempts: u32,
     /// What could not be carried, to the target and back.
     dropped: Unsupported,
+    /// What the target's error says.
+    refusal: Option<Box<ErrorSummary>>,
 }
 
 /// What became of it.
@@ -85,6 +87,7 @@ impl RequestRecord {
             request_bytes: 0,
             attempts: 0,
             dropped: Unsupported::default(),
+            refusal: None,
         }
     }
 
@@ -194,6 +197,11 @@ impl RequestRecord {
         self.dropped = dropped.clone();
     }
 
+    /// The target has answered with an error that the client gets.
+    pub fn refused(&mut self, summary: ErrorSummary) {
+        self.refusal = Some(Box::new(summary));
+    }
+
     /// The reply has been handed over to its end.
     pub fn complete(&mut self) {
         self.reply.complete = true;
@@ -299,6 +307,9 @@ impl Drop for RequestRecord {
             path: &self.path,
             status: self.reply.status,
             error: self.reply.error.map(ErrorKind::word),
+            upstream_error_type: self.refusal.as_ref().and_then(|refusal| refusal.kind.as_deref()),
+            upstream_error_code: self.refusal.as_ref().and_then(|refusal| refusal.code.as_deref()),
+            upstream_error_message: self.refusal.as_ref().and_then(|refusal| refusal.message.as_deref()),
             duration_us: micros(duration),
             ttft_us: ttft.map(micros),
             gateway: labels.map(|l| &*l.gateway),

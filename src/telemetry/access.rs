@@ -24,6 +24,12 @@ pub struct AccessLog<'a> {
     pub status: u16,
     /// The reason of the error.
     pub error: Option<&'static str>,
+    /// The type of the provider's error, as the provider names it.
+    pub upstream_error_type: Option<&'a str>,
+    /// The provider's code for it.
+    pub upstream_error_code: Option<&'a str>,
+    /// The provider's message, or its beginning.
+    pub upstream_error_message: Option<&'a str>,
     /// To the end of the reply, in microseconds.
     pub duration_us: u64,
     /// To the first token, in microseconds.
@@ -86,6 +92,9 @@ impl AccessLog<'_> {
             path,
             status = self.status,
             error = self.error,
+            upstream_error_type = self.upstream_error_type,
+            upstream_error_code = self.upstream_error_code,
+            upstream_error_message = self.upstream_error_message,
             duration_us = self.duration_us,
             ttft_us = self.ttft_us,
             gateway = self.gateway,

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body as ClientBody;
@@ -84,15 +85,19 @@ impl ReplyBody {
         Self { inner: Inner::Http2(body, in_flight), first: None }
     }
 
-    /// Reads what has come along with the head, without waiting for more.
+    /// Reads what has come along with the head; if there is nothing, waits for so long.
     ///
     /// # Errors
     /// When the body is broken or cut off there already.
-    pub(super) async fn begin(&mut self) -> Result<(), BodyError> {
+    pub(super) async fn begin(&mut self, wait: Duration) -> Result<(), BodyError> {
         if self.is_end_stream() {
             return Ok(());
         }
-        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+        let mut polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+        if polled.is_pending() && !wait.is_zero() {
+            let first = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx));
+            polled = tokio::time::timeout(wait, first).await.map_or(Poll::Pending, Poll::Ready);
+        }
         if let Poll::Ready(Some(frame)) = polled {
             let data = frame?.into_data();
             self.first = Some(data.map_err(|frame| Box::new(frame.into_trailers().unwrap_or_default())));

@@ -25,6 +25,8 @@ const MAX_IDLE: usize = 512;
 /// How long a connection may idle. Providers' load balancers close after one minute or more; closing earlier avoids
 /// the race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long to wait for the body of an error.
+const ERROR_BODY: Duration = Duration::from_millis(250);
 /// How long no connection is used twice after a server has sent what was not asked for.
 const DISTRUST: Duration = Duration::from_mins(1);
 /// How long a connection rests before it is used again. What a server sends behind a complete reply, or its close, has
@@ -310,7 +312,9 @@ impl Connection {
                 reply.map(|body| ReplyBody::http2(body, in_flight))
             }
         };
-        reply.body_mut().begin().await.map_err(|error| SendError::new(SendErrorKind::Protocol, error))?;
+        // What an error says comes right behind its head, and is worth a moment: it decides what happens next.
+        let wait = if reply.status().is_success() { Duration::ZERO } else { ERROR_BODY };
+        reply.body_mut().begin(wait).await.map_err(|error| SendError::new(SendErrorKind::Protocol, error))?;
         Ok(reply)
     }
 }

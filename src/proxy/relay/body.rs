@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     conversation::Failure,
-    dialect::{DialectId, ReplyObserver, StreamMode, Translator, text::TextFilteredStream},
+    dialect::{DialectId, ReplyObserver, StreamEnding, StreamMode, Translator, text::TextFilteredStream},
     stream::InvokeFilter,
     upstream::{
         self,
@@ -71,10 +71,10 @@ impl Observer {
         }
     }
 
-    fn may_end(&self, mode: StreamMode) -> bool {
+    fn ending(&self, mode: StreamMode) -> StreamEnding {
         match self {
-            Self::Watch(observer) => observer.may_end(mode),
-            Self::Translate(translator) => translator.ended(),
+            Self::Watch(observer) => observer.ending(mode),
+            Self::Translate(translator) => translator.ending(),
         }
     }
 }
@@ -293,16 +293,31 @@ impl Relay {
         }
         if let Err(failure) = self.flush() {
             self.say(&failure.into());
-        } else if let Some(observer) = &self.observer
-            && self.form.mode != StreamMode::No
-            && !observer.may_end(self.form.mode)
-        {
-            let message = "the upstream ended the stream before its end";
-            self.attempt.ended(AttemptOutcome::Broken);
-            self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
+        } else {
+            match self.ending() {
+                Some(StreamEnding::Cut) => {
+                    let message = "the upstream ended the stream before its end";
+                    self.attempt.ended(AttemptOutcome::Broken);
+                    self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
+                }
+                Some(StreamEnding::Failed) => self.failed_inside(),
+                Some(StreamEnding::Complete | StreamEnding::Unknown) | None => {}
+            }
         }
         self.attempt.ended(AttemptOutcome::Answered);
         self.record.complete();
+    }
+
+    /// How the stream would end here; nothing for replies that don't stream.
+    fn ending(&self) -> Option<StreamEnding> {
+        let observer = self.observer.as_ref().filter(|_| self.form.mode != StreamMode::No)?;
+        Some(observer.ending(self.form.mode))
+    }
+
+    /// The stream has an event that says that the answer has failed, which the client gets as it is.
+    fn failed_inside(&mut self) {
+        self.attempt.ended(AttemptOutcome::Refused);
+        self.record.failed(ErrorKind::UpstreamError, "an event of the stream says that the answer has failed");
     }
 
     /// The backend's reply broke: said inside a stream, and by closing the connection otherwise.
@@ -325,6 +340,24 @@ impl Relay {
         }
         self.say(&error);
         Ok(())
+    }
+
+    /// The client has gone, or its connection was closed, before the backend ended the reply.
+    fn left(&mut self) {
+        match (self.progress.stall(), self.ending()) {
+            (Some(Stall::Client), _) => self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading"),
+            (Some(Stall::Timeout), _) => {
+                self.attempt.ended(AttemptOutcome::TimedOut);
+                self.record.failed(ErrorKind::UpstreamTimeout, "the time is over, and the client does not read");
+            }
+            // Many clients close when they have the last event, and don't wait for the end of the body.
+            (None, Some(StreamEnding::Complete)) => {
+                self.attempt.ended(AttemptOutcome::Answered);
+                self.record.complete();
+            }
+            (None, Some(StreamEnding::Failed)) => self.failed_inside(),
+            (None, _) => {}
+        }
     }
 
     /// Ends the stream with an error event. What is before it may be half an event, so a blank line comes first.
@@ -383,13 +416,8 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        match self.progress.stall().filter(|_| self.body.is_some()) {
-            Some(Stall::Client) => self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading"),
-            Some(Stall::Timeout) => {
-                self.attempt.ended(AttemptOutcome::TimedOut);
-                self.record.failed(ErrorKind::UpstreamTimeout, "the time is over, and the client does not read");
-            }
-            None => {}
+        if self.body.is_some() {
+            self.left();
         }
         if let Some(observer) = &mut self.observer {
             self.record.counted(match observer {

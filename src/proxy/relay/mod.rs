@@ -30,7 +30,9 @@ use super::{
     translate::{ReadLimits, Translated, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, ReplyObserver, StreamMode, observer::ReplyForm, text::FilterChain},
+    dialect::{
+        ApiRequest, ReplyObserver, StreamMode, error_summary::ErrorSummary, observer::ReplyForm, text::FilterChain,
+    },
     stream::InvokeFilter,
     upstream::{
         self,
@@ -51,6 +53,9 @@ pub async fn relay(
     let UpstreamReply { reply, plan, attempt } = answer;
     let ReplyPlan { hide_usage, unwrap, errors, translation } = plan;
     let chain = filter::chain(context, reply.status());
+    if !reply.status().is_success() {
+        record.refused(ErrorSummary::read(reply.body().begun()));
+    }
     match translation.or(errors.filter(|_| !reply.status().is_success())) {
         None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
         None => {

@@ -101,6 +101,9 @@ fn full() -> AccessLog<'static> {
         path: "/openai/v1/chat/completions",
         status: 200,
         error: Some("client_gone"),
+        upstream_error_type: Some("overloaded_error"),
+        upstream_error_code: Some("529"),
+        upstream_error_message: Some("Overloaded"),
         duration_us: 123_456,
         ttft_us: Some(12_345),
         gateway: Some("default/ai-gateway"),
@@ -130,8 +133,8 @@ fn full() -> AccessLog<'static> {
 #[test]
 fn access_lines_have_every_field() {
     let got = line(|| full().emit());
-    let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error duration_us \
-        ttft_us gateway route rule backend upstream upstream_address provider request_model response_model dialect \
+    let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error upstream_error_type \
+        upstream_error_code upstream_error_message duration_us ttft_us gateway route rule backend upstream upstream_address provider request_model response_model dialect \
         operation stream prompt_tokens \
         completion_tokens tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr \
         generation"

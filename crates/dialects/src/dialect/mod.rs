@@ -27,6 +27,7 @@ pub mod converse;
 pub mod destination;
 pub mod endpoint;
 pub mod error;
+pub mod error_summary;
 pub mod events;
 mod fields;
 pub mod gemini;
@@ -56,7 +57,7 @@ pub use observer::ReplyObserver;
 pub use text::TextSlots;
 pub use translator::Translator;
 pub use unsupported::{ReplyGap, UnsupportedInReply};
-pub use usage::{Progress, Usage};
+pub use usage::{Progress, StreamEnding, Usage};
 
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use smallvec::{SmallVec, smallvec};
 
 use self::text_meter::TextMeter;
-use super::{Dialect, DialectId, Progress, Usage, classify::StreamMode};
+use super::{Dialect, DialectId, Progress, StreamEnding, Usage, classify::StreamMode};
 use crate::{
     conversation::Unsupported,
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
@@ -94,6 +94,8 @@ struct Kept {
 enum Verdict {
     /// The stream may end after it.
     Closes,
+    /// The answer has failed.
+    Fails,
     /// More must come.
     Goes,
     /// It is of no form we know.
@@ -185,14 +187,16 @@ impl ReplyObserver {
         SmallVec::new()
     }
 
-    /// Whether the reply may end here. A stream whose last event is of a known dialect and does not close it was cut;
-    /// a shape nobody knows is taken as it is.
-    pub fn may_end(&self, mode: StreamMode) -> bool {
+    /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; a
+    /// form that is not known is taken as it is.
+    pub fn ending(&self, mode: StreamMode) -> StreamEnding {
         match &self.view {
-            View::Blind => true,
-            View::Json(tap) => mode != StreamMode::JsonArray || tap.failed() || tap.complete(),
-            View::Sse(stream) => stream.seen.may_end(),
-            View::Aws(stream) => stream.may_end(),
+            View::Blind => StreamEnding::Unknown,
+            View::Json(tap) if mode != StreamMode::JsonArray || tap.failed() => StreamEnding::Unknown,
+            View::Json(tap) if tap.complete() => StreamEnding::Complete,
+            View::Json(_) => StreamEnding::Cut,
+            View::Sse(stream) => stream.seen.ending(),
+            View::Aws(stream) => stream.ending(),
         }
     }
 
@@ -281,15 +285,23 @@ impl Seen {
         self.totals.clone()
     }
 
-    fn may_end(&self) -> bool {
+    fn ending(&self) -> StreamEnding {
         let verdict = |kept: &Kept| kept.judged.unwrap_or_else(|| verdict(self.dialect, &kept.data));
-        let last = self.events.checked_sub(1).and_then(|n| self.tail.get(n % TAIL_EVENTS));
         // Not even a beginning: no provider answers so.
         if !self.begun {
-            return false;
+            return StreamEnding::Cut;
         }
-        self.tail.iter().any(|kept| verdict(kept) == Verdict::Closes)
-            || last.is_none_or(|kept| verdict(kept) == Verdict::Unknown)
+        let verdicts = self.tail.each_ref().map(verdict);
+        let last = self.events.checked_sub(1).and_then(|n| verdicts.get(n % TAIL_EVENTS));
+        if verdicts.contains(&Verdict::Fails) {
+            StreamEnding::Failed
+        } else if verdicts.contains(&Verdict::Closes) {
+            StreamEnding::Complete
+        } else if last.is_none_or(|last| *last == Verdict::Unknown) {
+            StreamEnding::Unknown
+        } else {
+            StreamEnding::Cut
+        }
     }
 }
 
@@ -299,6 +311,7 @@ fn verdict(dialect: &dyn Dialect, data: &[u8]) -> Verdict {
         return Verdict::Closes;
     }
     match dialect.read_progress(None, data) {
+        Some(progress) if progress.failed => Verdict::Fails,
         Some(progress) if progress.ends => Verdict::Closes,
         Some(_) => Verdict::Goes,
         None => Verdict::Unknown,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    DialectId, ReadEvents, ReplyHead, StreamMode, UnsupportedInReply, Usage, WriteEvents, events, observer::Totals,
+    DialectId, ReadEvents, ReplyHead, StreamEnding, StreamMode, UnsupportedInReply, Usage, WriteEvents, events,
+    observer::Totals,
 };
 use crate::{
     conversation::{BlockStart, ErrorClass, Event, Failure, Names, TokenUsage, Unwrap},
@@ -69,6 +70,7 @@ struct Sink {
     /// Where filters look at the text that the client gets.
     filter: Option<EventFilter>,
     ended: bool,
+    failed: bool,
 }
 
 impl Translator {
@@ -92,6 +94,7 @@ impl Translator {
             wrapped: None,
             filter: None,
             ended: false,
+            failed: false,
         };
         Self {
             frames,
@@ -160,9 +163,13 @@ impl Translator {
         sink.take()
     }
 
-    /// Whether the client's stream came to its end, good or bad.
-    pub const fn ended(&self) -> bool {
-        self.inner.sink.ended
+    /// How the client's stream would end here.
+    pub const fn ending(&self) -> StreamEnding {
+        match &self.inner.sink {
+            Sink { failed: true, .. } => StreamEnding::Failed,
+            Sink { ended: true, .. } => StreamEnding::Complete,
+            _ => StreamEnding::Cut,
+        }
     }
 
     /// Ends the client's stream with an error.
@@ -251,7 +258,8 @@ impl Sink {
                 }
             }
             Event::Citation { .. } => self.beside += BLOCK,
-            Event::Error(_) | Event::End => self.ended = true,
+            Event::Error(_) => (self.ended, self.failed) = (true, true),
+            Event::End => self.ended = true,
             _ => {}
         }
         if !self.ended && !self.whole && self.text + self.beside > MAX_TEXT {

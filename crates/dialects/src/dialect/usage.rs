@@ -25,11 +25,33 @@ impl Usage {
     }
 }
 
+/// How a stream stands at some point, in which it may be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnding {
+    /// It has come to its own end.
+    Complete,
+    /// An event says that the answer has failed.
+    Failed,
+    /// More must come.
+    Cut,
+    /// It is of no form that can be judged.
+    Unknown,
+}
+
+impl StreamEnding {
+    /// Whether a stream that is closed here was not cut.
+    pub fn may_end(self) -> bool {
+        self != Self::Cut
+    }
+}
+
 /// What one event of a stream says about the stream's progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether the stream may end after this event.
     pub ends: bool,
+    /// Whether it says that the answer has failed.
+    pub failed: bool,
     /// The usage that it states.
     pub usage: Option<TokenUsage>,
     /// Whether it holds usage and nothing else: what a client that did not ask for usage does not expect.

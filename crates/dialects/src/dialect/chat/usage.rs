@@ -85,8 +85,9 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let usage = usage.and_then(|raw| read(raw.get()));
     let finished = choices.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
     let usage_only = choices.as_ref().is_some_and(Vec::is_empty) && usage.is_some();
-    let ends = finished || usage_only || error.is_some();
-    Some(Progress { ends, usage, usage_only, model: model.map(std::borrow::Cow::into_owned) })
+    let failed = error.is_some();
+    let ends = finished || usage_only || failed;
+    Some(Progress { ends, failed, usage, usage_only, model: model.map(std::borrow::Cow::into_owned) })
 }
 
 #[cfg(test)]

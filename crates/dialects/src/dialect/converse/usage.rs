@@ -44,7 +44,7 @@ pub(super) struct Metadata {
 pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
     let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
     let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());
-    Progress { ends: name == b"messageStop", usage, usage_only: false, model: None }
+    Progress { ends: name == b"messageStop", failed: false, usage, usage_only: false, model: None }
 }
 
 #[cfg(test)]

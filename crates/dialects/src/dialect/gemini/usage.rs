@@ -77,8 +77,9 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let finished = candidates.is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
     let blocked = prompt_feedback.is_some_and(|f| f.block_reason.is_some());
     let usage = usage_metadata.and_then(|raw| read(raw.get().as_bytes()));
-    let ends = finished || blocked || error.is_some();
-    Some(Progress { ends, usage, usage_only: false, model: model_version.map(Cow::into_owned) })
+    let failed = error.is_some();
+    let ends = finished || blocked || failed;
+    Some(Progress { ends, failed, usage, usage_only: false, model: model_version.map(Cow::into_owned) })
 }
 
 #[cfg(test)]

@@ -76,7 +76,8 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let (model, first) = message.map_or((None, None), |m| (m.model.map(Cow::into_owned), m.usage));
     let first = first.map(|first| TokenUsage { output: None, ..first.into() });
     let usage = usage.map(TokenUsage::from).or(first);
-    Some(Progress { ends: matches!(&*kind, "message_stop" | "error"), usage, usage_only: false, model })
+    let failed = kind == "error";
+    Some(Progress { ends: failed || kind == "message_stop", failed, usage, usage_only: false, model })
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Watches an AWS event stream on its way past.
 
 use super::{Totals, text_meter::TextMeter};
-use crate::{dialect::Dialect, stream::AwsDecoder};
+use crate::{
+    dialect::{Dialect, StreamEnding},
+    stream::AwsDecoder,
+};
 
 /// Counts and end of one stream.
 pub(super) struct AwsStream {
@@ -11,8 +14,10 @@ pub(super) struct AwsStream {
     failed: bool,
     totals: Totals,
     text: TextMeter,
-    /// The answer's end or a failure came: nothing but counts may follow.
+    /// The answer's end came: nothing but counts may follow.
     closed: bool,
+    /// The answer has failed.
+    broken: bool,
     begun: bool,
 }
 
@@ -26,12 +31,13 @@ impl AwsStream {
             totals: Totals::default(),
             text: TextMeter::default(),
             closed: false,
+            broken: false,
             begun: false,
         }
     }
 
     pub(super) fn push(&mut self, frame: &[u8]) {
-        let Self { dialect, frames, totals, text, closed, begun, .. } = self;
+        let Self { dialect, frames, totals, text, closed, broken, begun, .. } = self;
         *begun |= !frame.is_empty();
         let read = frames.push(frame, &mut |frame| {
             // Only deltas hold text, and they hold nothing else.
@@ -39,7 +45,8 @@ impl AwsStream {
                 return text.event(frame.payload);
             }
             let progress = dialect.read_progress(Some(frame.name), frame.payload).unwrap_or_default();
-            *closed |= progress.ends || frame.is_failure();
+            *closed |= progress.ends;
+            *broken |= progress.failed || frame.is_failure();
             if let Some(usage) = progress.usage {
                 totals.usage.update(usage.into());
             }
@@ -47,9 +54,19 @@ impl AwsStream {
         self.failed |= read.is_err();
     }
 
-    /// Whether the stream may end here.
-    pub(super) fn may_end(&self) -> bool {
-        self.failed || (self.begun && self.closed && self.frames.at_boundary())
+    /// How the stream would end here.
+    pub(super) fn ending(&self) -> StreamEnding {
+        if self.failed {
+            StreamEnding::Unknown
+        } else if !self.frames.at_boundary() {
+            StreamEnding::Cut
+        } else if self.broken {
+            StreamEnding::Failed
+        } else if self.begun && self.closed {
+            StreamEnding::Complete
+        } else {
+            StreamEnding::Cut
+        }
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -85,9 +102,9 @@ mod tests {
             let (a, b) = whole.split_at(at);
             let mut seen = AwsStream::new(&crate::dialect::converse::Converse);
             seen.push(a);
-            assert!(at == whole.len() || !seen.may_end() || seen.frames.at_boundary());
+            assert!(at == whole.len() || !seen.ending().may_end() || seen.frames.at_boundary());
             seen.push(b);
-            assert!(seen.may_end());
+            assert!(seen.ending().may_end());
             assert_eq!(seen.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
         }
     }
@@ -97,7 +114,7 @@ mod tests {
         let may_end = |bytes: &[u8]| {
             let mut seen = AwsStream::new(&crate::dialect::converse::Converse);
             seen.push(bytes);
-            seen.may_end()
+            seen.ending().may_end()
         };
         assert!(!may_end(b""));
         assert!(!may_end(&stream(&[("messageStart", "{}")])));

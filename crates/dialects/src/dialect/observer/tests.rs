@@ -43,7 +43,7 @@ fn streams_are_counted_at_every_split() {
                 Totals { usage: Usage { prompt, completion }, model: Some(model.into()), ..Totals::default() },
                 "{dialect:?}/{step}"
             );
-            assert!(observer.may_end(StreamMode::Sse), "{dialect:?}/{step}");
+            assert!(observer.ending(StreamMode::Sse).may_end(), "{dialect:?}/{step}");
         }
     }
 }
@@ -55,7 +55,7 @@ fn a_usage_chunk_nobody_asked_for_is_dropped_and_still_counted() {
         let mut observer = observer(DialectId::Chat, "text/event-stream", true);
         assert_eq!(feed(&mut observer, CHAT, step), CHAT.replace(usage_chunk, ""));
         assert_eq!(observer.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
-        assert!(observer.may_end(StreamMode::Sse));
+        assert!(observer.ending(StreamMode::Sse).may_end());
     }
 }
 
@@ -66,7 +66,7 @@ fn a_stream_without_its_end_was_cut() {
         let first = if dialect == DialectId::Gemini { text.split_inclusive("\r\n\r\n").next().unwrap() } else { first };
         let mut observer = observer(dialect, "text/event-stream", false);
         feed(&mut observer, first, first.len());
-        assert!(!observer.may_end(StreamMode::Sse), "{dialect:?}");
+        assert!(!observer.ending(StreamMode::Sse).may_end(), "{dialect:?}");
     }
 }
 
@@ -75,7 +75,7 @@ fn shapes_nobody_knows_may_end_anywhere() {
     for text in ["data: hello\n\n", "garbage", "data: [1,2\n\n", "data: {\"shape\":1}\n\n"] {
         let mut observer = observer(DialectId::Chat, "text/event-stream", false);
         assert_eq!(feed(&mut observer, text, 3), text);
-        assert!(observer.may_end(StreamMode::Sse), "{text:?}");
+        assert!(observer.ending(StreamMode::Sse).may_end(), "{text:?}");
         assert_eq!(Totals { text: None, ..observer.totals() }, Totals::default());
     }
 }
@@ -102,11 +102,11 @@ fn json_array_streams_end_with_their_bracket() {
     let text = r#"[{"usageMetadata":{"promptTokenCount":1},"modelVersion":"g"},{"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}]"#;
     let mut whole = observer(DialectId::Gemini, "application/json", false);
     feed(&mut whole, text, 4);
-    assert!(whole.may_end(StreamMode::JsonArray));
+    assert!(whole.ending(StreamMode::JsonArray).may_end());
     assert_eq!(whole.totals().usage, Usage { prompt: Some(1), completion: Some(2) });
     let mut cut = observer(DialectId::Gemini, "application/json", false);
     feed(&mut cut, &text[..text.len() - 1], 4);
-    assert!(!cut.may_end(StreamMode::JsonArray));
+    assert!(!cut.ending(StreamMode::JsonArray).may_end());
     assert_eq!(cut.elements(), 2);
 }
 
@@ -115,7 +115,7 @@ fn a_stream_that_never_begins_or_breaks_in_its_first_event_was_cut() {
     for text in ["", "data: {\"choices\":[{\"del", "data: {\"id\":1}"] {
         let mut observer = observer(DialectId::Chat, "text/event-stream", false);
         feed(&mut observer, text, 5);
-        assert_eq!(observer.may_end(StreamMode::Sse), text.ends_with('}'), "{text:?}");
+        assert_eq!(observer.ending(StreamMode::Sse).may_end(), text.ends_with('}'), "{text:?}");
     }
 }
 

@@ -31,12 +31,13 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     if kind.is_none() && error.is_none() {
         return None;
     }
-    let closes =
-        |kind: &str| matches!(kind, "response.completed" | "response.incomplete" | "response.failed" | "error");
-    let ends = kind.as_deref().is_some_and(closes) || error.is_some();
+    let fails = |kind: &str| matches!(kind, "response.failed" | "error");
+    let failed = kind.as_deref().is_some_and(fails) || error.is_some();
+    let closes = |kind: &str| matches!(kind, "response.completed" | "response.incomplete");
+    let ends = kind.as_deref().is_some_and(closes) || failed;
     let (model, usage) = response.map_or((None, None), |response| (response.model, response.usage));
     let usage = usage.and_then(|raw| read(raw.get()));
-    Some(Progress { ends, usage, usage_only: false, model: model.map(Cow::into_owned) })
+    Some(Progress { ends, failed, usage, usage_only: false, model: model.map(Cow::into_owned) })
 }
 
 #[cfg(test)]
