@@ -7,6 +7,8 @@
 
 mod common;
 
+#[path = "hostile/foreign_replies.rs"]
+mod foreign_replies;
 #[path = "hostile/resending.rs"]
 mod resending;
 
