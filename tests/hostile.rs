@@ -11,6 +11,8 @@ mod common;
 mod foreign_replies;
 #[path = "hostile/resending.rs"]
 mod resending;
+#[path = "hostile/upstream_framing.rs"]
+mod upstream_framing;
 
 use std::{
     io::{Read, Write},
