@@ -9,6 +9,10 @@ mod common;
 
 #[path = "hostile/foreign_replies.rs"]
 mod foreign_replies;
+#[path = "hostile/frames.rs"]
+mod frames;
+#[path = "hostile/http2_upstreams.rs"]
+mod http2_upstreams;
 #[path = "hostile/resending.rs"]
 mod resending;
 #[path = "hostile/upstream_framing.rs"]
