@@ -15,6 +15,8 @@ mod frames;
 mod http2_upstreams;
 #[path = "hostile/resending.rs"]
 mod resending;
+#[path = "hostile/slow_clients.rs"]
+mod slow_clients;
 #[path = "hostile/upstream_framing.rs"]
 mod upstream_framing;
 

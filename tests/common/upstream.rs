@@ -137,6 +137,11 @@ impl Upstream {
         self.kept.lock().unwrap().connections
     }
 
+    /// Waits until `count` requests have come.
+    pub fn wait_for_received(&self, count: usize) {
+        wait_until("requests", PATIENCE, || (self.kept.lock().unwrap().requests.len() >= count).then_some(()));
+    }
+
     /// Waits until the other side has closed `count` connections.
     pub fn wait_for_closed(&self, count: usize) {
         wait_until("closed connections", PATIENCE, || (self.kept.lock().unwrap().closed >= count).then_some(()));
@@ -223,6 +228,13 @@ impl Exchange {
     pub fn chunk(&mut self, data: impl AsRef<[u8]>) -> &mut Self {
         let data = data.as_ref();
         self.write([format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat())
+    }
+
+    /// Writes one chunk; false when the other side has gone.
+    pub fn try_chunk(&mut self, data: impl AsRef<[u8]>) -> bool {
+        let data = data.as_ref();
+        let bytes = [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
+        self.stream.write_all(&bytes).is_ok()
     }
 
     /// Ends a chunked stream.
