@@ -11,6 +11,8 @@ mod common;
 mod foreign_replies;
 #[path = "hostile/frames.rs"]
 mod frames;
+#[path = "hostile/http2_clients.rs"]
+mod http2_clients;
 #[path = "hostile/http2_upstreams.rs"]
 mod http2_upstreams;
 #[path = "hostile/resending.rs"]
