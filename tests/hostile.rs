@@ -17,6 +17,8 @@ mod frames;
 mod http2_clients;
 #[path = "hostile/http2_upstreams.rs"]
 mod http2_upstreams;
+#[path = "hostile/keys_back.rs"]
+mod keys_back;
 #[path = "hostile/keys_out.rs"]
 mod keys_out;
 #[path = "hostile/resending.rs"]
