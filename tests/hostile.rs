@@ -9,6 +9,8 @@ mod common;
 
 #[path = "hostile/client_framing.rs"]
 mod client_framing;
+#[path = "hostile/failover.rs"]
+mod failover;
 #[path = "hostile/foreign_replies.rs"]
 mod foreign_replies;
 #[path = "hostile/frames.rs"]
