@@ -27,6 +27,8 @@ mod keys_out;
 mod resending;
 #[path = "hostile/slow_clients.rs"]
 mod slow_clients;
+#[path = "hostile/truth.rs"]
+mod truth;
 #[path = "hostile/upstream_framing.rs"]
 mod upstream_framing;
 
