@@ -188,8 +188,23 @@ fn one_unasked_reply_does_not_shift_all_others() {
                 x.write(stray(&id));
             }
         });
-        let make = |id: &str, _| (if path == CHAT_PATH { chat(id) } else { get(id) }, false);
-        tally(&gateway(upstream.port), make).assert_foreign(CLIENTS * REQUESTS / 5, what);
+        let (gateway, tally) = (gateway(upstream.port), Tally::default());
+        thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (gateway, tally) = (&gateway, &tally);
+                scope.spawn(move || {
+                    // All at once, so that each follows the one before it without a pause.
+                    let ids: Vec<String> = (0..REQUESTS).map(|n| format!("id-{client}-{n}")).collect();
+                    let make = if path == CHAT_PATH { chat } else { get };
+                    let mut connection = gateway.connect();
+                    connection.send(&ids.iter().flat_map(|id| make(id)).collect::<Vec<u8>>());
+                    for id in &ids {
+                        tally.count(id, connection.try_reply().as_ref());
+                    }
+                });
+            }
+        });
+        tally.assert_foreign(CLIENTS * REQUESTS / 5, what);
     }
 }
 
