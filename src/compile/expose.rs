@@ -350,8 +350,8 @@ impl Writer<'_> {
         })
     }
 
-    /// Deletes the objects of Gateways that are not exposed by us any more. Kubernetes deletes those of deleted Gateways.
-    /// A Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
+    /// Deletes objects of Gateways that are not exposed by us any more. Kubernetes deletes those of deleted Gateways. A
+    /// Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
     fn remove_leftovers(&mut self, wanted: &[Desired<'_>]) {
         let exposed = |gateway: &Gateway| wanted.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
         for (key, service) in &self.objects.services {

@@ -27,7 +27,7 @@ const MAX_IDLE: usize = 512;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// How long to wait for the body of an error.
 const ERROR_BODY: Duration = Duration::from_millis(250);
-/// How long no connection is used twice after a server has sent what was not asked for.
+/// How long no connection is used twice after a server has sent an unsolicited reply.
 const DISTRUST: Duration = Duration::from_mins(1);
 /// How long a connection rests before it is used again. What a server sends behind a complete reply, or its close, has
 /// arrived by then, and is found when the connection is taken.
@@ -54,7 +54,7 @@ pub struct Pool {
     tasks: TaskTracker,
     /// In the order in which they were last used.
     idle: Mutex<Vec<Http1>>,
-    /// When the server last sent a reply that was not asked for.
+    /// When the server last sent an unsolicited reply.
     distrusted: Mutex<Option<Instant>>,
     http2: Mutex<Vec<Multiplexed>>,
     /// Whether the last connection that was made speaks HTTP/2; unset before the first.

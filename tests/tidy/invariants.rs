@@ -153,8 +153,8 @@ fn every_promise_of_the_manual_is_held_by_a_test() {
 
 #[test]
 fn promises_without_a_test_are_found() {
-    let document =
-        "| a | held by |\n| - | --- |\n| x | `one`, `two` |\n| y | hope |\n\n| a | b |\n| - | - |\n| z | |\n";
+    let document = "| a | held by |\n| - | --- |\n| x | `one`, `two` |\n| y | hope |\n\n\
+        | a | b |\n| - | - |\n| z | |\n";
     let (tests, complaints) = held_in_tables(document);
     assert_eq!(tests, ["one", "two"]);
     assert_eq!(complaints.len(), 1, "{complaints:?}");
