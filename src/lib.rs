@@ -14,7 +14,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
 
 /// Wire formats of LLM APIs, without IO: a package of its own, below everything here.
-pub use tollgate_dialects::{conversation, dialect, operation, stream};
+pub use tollgate_dialects::{conversation, dialect, stream};
 
 /// Providers, one folder each: fields in Backends, host, paths, credentials and quirks.
 pub mod provider;

@@ -10,7 +10,8 @@
 //! Four files are written by hand, `NAME` being the folder and `KEY` the field in Backends:
 //!
 //! 1. `src/provider/NAME/config.rs`: `Config`, the fields with their rules, its checks, and what is built from it.
-//! 2. `src/provider/NAME/mod.rs`: `DEF` with names, labels and documentation, and the `impl Provider`.
+//! 2. `src/provider/NAME/mod.rs`: `DEF` with names, labels and documentation, and the `impl Provider`. What its server
+//!    takes differently from others of its dialect is data, in `quirks.rs` beside it.
 //! 3. `src/provider/mod.rs`: the line `KEY: NAME,` in the list, and the declaration `pub mod NAME;`.
 //! 4. `docs/providers.md`: its row in the table, and its section.
 //!
@@ -44,7 +45,7 @@ use std::{borrow::Cow, fmt::Debug};
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Quirks, StreamMode},
     stream::TopLevel,
 };
 
@@ -173,9 +174,9 @@ pub trait Provider: Debug + Send + Sync {
         !matches!(self.path(ask, model, None), Err(Refusal::Translation))
     }
 
-    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and the
-    /// server whose limits apply. `None` when the provider holds no conversations.
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
+    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and what the
+    /// server takes differently. `None` when the provider has no endpoint for conversations.
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
         None
     }
 

@@ -1,10 +1,16 @@
 use super::{
-    anthropic::Anthropic,
+    anthropic::{Anthropic, quirks::ANTHROPIC},
     azure_openai::AzureOpenAi,
-    bedrock::Bedrock,
-    gemini::Gemini,
-    openai::OpenAi,
-    vertex_ai::{VertexAi, VertexClaude},
+    bedrock::{Bedrock, quirks::BEDROCK},
+    gemini::{Gemini, quirks::AI_STUDIO},
+    openai::{
+        OpenAi,
+        quirks::{AZURE, DEEPSEEK, MISTRAL, OPENAI},
+    },
+    vertex_ai::{
+        VertexAi, VertexClaude,
+        quirks::{VERTEX, VERTEX_CLAUDE},
+    },
     *,
 };
 use crate::dialect::{BedrockVerb, GeminiVerb};
@@ -311,7 +317,7 @@ fn claude_on_vertex_is_asked_in_messages() {
 
 /// Every provider, with the dialects that it is asked in as they are.
 #[expect(clippy::type_complexity, clippy::many_single_char_names, reason = "a table")]
-fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], DialectId, Server)> {
+fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], DialectId, &'static Quirks)> {
     let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
     let vertex = ["g", "v1", "p", "l"].map(str::to_owned);
     let [g, v1, p, l] = vertex.clone();
@@ -319,45 +325,39 @@ fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], Di
     let both = &[DialectId::Chat, DialectId::Responses];
     let bedrock = |model: &str| Box::new(Bedrock::new("us-east-1".into(), Some(model.into())));
     vec![
-        ("openai", openai(None), both, DialectId::Chat, Server::OpenAi),
-        ("openai, named", openai(Some("EU.api.openai.com.")), both, DialectId::Chat, Server::OpenAi),
-        ("openai on azure", openai(Some("r.openai.azure.com")), both, DialectId::Chat, Server::Azure),
-        ("vllm", openai(Some("vllm.models.svc")), both, DialectId::Chat, Server::Compatible),
-        ("no mistral", openai(Some("notmistral.ai")), both, DialectId::Chat, Server::Compatible),
-        ("mistral", openai(Some("Api.Mistral.ai")), &[DialectId::Chat], DialectId::Chat, Server::Mistral),
-        ("deepseek", openai(Some("api.deepseek.com")), &[DialectId::Chat], DialectId::Chat, Server::DeepSeek),
-        ("azure", Box::new(AzureOpenAi::new("h".into(), "d".into(), "v".into())), both, DialectId::Chat, Server::Azure),
+        ("openai", openai(None), both, DialectId::Chat, OPENAI),
+        ("openai, named", openai(Some("EU.api.openai.com.")), both, DialectId::Chat, OPENAI),
+        ("openai on azure", openai(Some("r.openai.azure.com")), both, DialectId::Chat, AZURE),
+        ("vllm", openai(Some("vllm.models.svc")), both, DialectId::Chat, &Quirks::PLAIN),
+        ("no mistral", openai(Some("notmistral.ai")), both, DialectId::Chat, &Quirks::PLAIN),
+        ("mistral", openai(Some("Api.Mistral.ai")), &[DialectId::Chat], DialectId::Chat, MISTRAL),
+        ("deepseek", openai(Some("api.deepseek.com")), &[DialectId::Chat], DialectId::Chat, DEEPSEEK),
+        ("azure", Box::new(AzureOpenAi::new("h".into(), "d".into(), "v".into())), both, DialectId::Chat, AZURE),
         (
             "anthropic",
             Box::new(Anthropic::new(Some("m".into()), None)),
             &[DialectId::Messages],
             DialectId::Messages,
-            Server::Anthropic,
+            ANTHROPIC,
         ),
-        (
-            "gemini",
-            Box::new(Gemini::new(Some("m".into()), None)),
-            &[DialectId::Gemini],
-            DialectId::Gemini,
-            Server::AiStudio,
-        ),
-        ("vertex", Box::new(VertexAi::new(g, v1, p, l, None)), &[DialectId::Gemini], DialectId::Gemini, Server::Vertex),
+        ("gemini", Box::new(Gemini::new(Some("m".into()), None)), &[DialectId::Gemini], DialectId::Gemini, AI_STUDIO),
+        ("vertex", Box::new(VertexAi::new(g, v1, p, l, None)), &[DialectId::Gemini], DialectId::Gemini, VERTEX),
         (
             "claude on vertex",
             Box::new(VertexClaude::new(m, v, q, k, None)),
             &[DialectId::Messages],
             DialectId::Messages,
-            Server::VertexClaude,
+            VERTEX_CLAUDE,
         ),
-        ("nova", bedrock("amazon.nova-pro-v1:0"), &[DialectId::Converse], DialectId::Converse, Server::Bedrock),
-        ("claude", bedrock(CLAUDE), &[DialectId::Messages, DialectId::Converse], DialectId::Converse, Server::Bedrock),
+        ("nova", bedrock("amazon.nova-pro-v1:0"), &[DialectId::Converse], DialectId::Converse, BEDROCK),
+        ("claude", bedrock(CLAUDE), &[DialectId::Messages, DialectId::Converse], DialectId::Converse, BEDROCK),
     ]
 }
 
 #[test]
 fn every_provider_is_asked_in_every_dialect() {
     let mut seen = std::collections::BTreeSet::new();
-    for (name, provider, native, target, server) in providers() {
+    for (name, provider, native, target, quirks) in providers() {
         seen.insert(provider.info().name);
         let model = provider.model().unwrap().to_owned();
         for dialect in DialectId::ALL {
@@ -366,7 +366,7 @@ fn every_provider_is_asked_in_every_dialect() {
                 assert_eq!(ask.endpoint.dialect(), Some(dialect));
                 let speaks = provider.speaks(&ask, Some(&model));
                 assert_eq!(speaks, native.contains(&dialect), "{name} {dialect:?}");
-                assert_eq!(provider.translation(dialect, Some(&model)), Some((target, server)), "{name} {dialect:?}");
+                assert_eq!(provider.translation(dialect, Some(&model)), Some((target, quirks)), "{name} {dialect:?}");
                 // What it is translated to can be asked.
                 let translated = native_request(target, stream, &model);
                 assert!(path(&*provider, &translated, None).is_ok(), "{name} {dialect:?}");

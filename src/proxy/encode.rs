@@ -20,10 +20,7 @@ use super::{
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
-    dialect::{
-        ApiRequest, DialectId, Endpoint, StreamMode, is_of_one_dialect,
-        messages::linked::{self, Linked},
-    },
+    dialect::{ApiRequest, DialectId, Endpoint, StreamMode, is_of_one_dialect},
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
     stream::{Splice, TopLevel},
@@ -52,7 +49,7 @@ impl Encoded {
 /// How a reply goes back to the client.
 #[derive(Default)]
 pub struct ReplyPlan {
-    /// We asked for a usage chunk that the client did not ask for.
+    /// The gateway has requested a usage chunk that the client did not request.
     pub hide_usage: bool,
     /// The target wraps its events in frames of another kind.
     pub unwrap: bool,
@@ -62,9 +59,9 @@ pub struct ReplyPlan {
     pub translation: Option<Box<Translation>>,
 }
 
-/// A client's request, understood.
+/// A client's request, as it was classified.
 pub struct ClientRequest<'a, 'b> {
-    pub ask: &'a ApiRequest,
+    pub api_request: &'a ApiRequest,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
@@ -84,27 +81,27 @@ impl ClientRequest<'_, '_> {
     /// Path and body for `target`.
     ///
     /// # Errors
-    /// When the target can't be asked this without translation, or has no such endpoint, or no model is named.
+    /// When the target can't take this without translation, or has no such endpoint, or no model is named.
     pub fn encode(&self, target: &Target) -> Result<Encoded, Refusal> {
         let provider = &*target.provider;
-        let model = resolve_model(provider, self.ask);
-        // Asked first even when overridden: it refuses what the provider can't be asked.
-        let path = path_of(provider, self.ask, model, self.query)?;
+        let model = resolve_model(provider, self.api_request);
+        // Needed even when overridden: it refuses requests that the provider can't take.
+        let path = path_of(provider, self.api_request, model, self.query)?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
             return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
         };
         if !self.inlined
-            && self.ask.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
+            && self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
             && !fetches_urls(provider, model)
         {
-            // What stands at the URL must be fetched and written into the body: see `translate`.
+            // The file at the URL must be fetched and written into the body: see `translate`.
             return Err(Refusal::Translation);
         }
         let mut splice = Splice::new(top);
         if provider.model_in_body() {
             match model {
-                Some(model) if self.ask.model.as_deref() != Some(model) => splice.set_str("model", model),
+                Some(model) if self.api_request.model.as_deref() != Some(model) => splice.set_str("model", model),
                 // Written twice, the last one counts for us; the provider may read the first.
                 Some(model)
                     if provider.model() == Some(model)
@@ -112,20 +109,20 @@ impl ClientRequest<'_, '_> {
                 {
                     splice.set_str("model", model);
                 }
-                None if self.ask.endpoint.needs_model() => return Err(Refusal::ModelMissing),
+                None if self.api_request.endpoint.needs_model() => return Err(Refusal::ModelMissing),
                 Some(_) | None => {}
             }
         }
-        for (name, value) in provider.body_edits(self.ask, top, self.headers) {
+        for (name, value) in provider.body_edits(self.api_request, top, self.headers) {
             match value {
                 Some(value) => splice.set(name, value),
                 None => splice.remove(name),
             }
         }
-        let unwrap = provider.framing(self.ask) == Framing::WrappedEvents;
+        let unwrap = provider.framing(self.api_request) == Framing::WrappedEvents;
         let mut hide_usage = false;
         if provider.asks_for_usage()
-            && let Some(options) = self.ask.dialect.dialect().usage_option(self.ask, top)
+            && let Some(options) = self.api_request.dialect.dialect().usage_option(self.api_request, top)
         {
             splice.set("stream_options", options);
             hide_usage = true;
@@ -141,18 +138,18 @@ impl ClientRequest<'_, '_> {
     /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let from = target.provider.info().dialect;
-        let to = self.ask.endpoint.dialect()?;
-        if from.shares_api(self.ask.dialect) && !target.provider.has_foreign_errors() {
+        let to = self.api_request.endpoint.dialect()?;
+        if from.shares_api(self.api_request.dialect) && !target.provider.has_foreign_errors() {
             return None;
         }
-        let head = translate::head(self.ask, model.unwrap_or_default(), false);
+        let head = translate::head(self.api_request, model.unwrap_or_default(), false);
         Some(Box::new(Translation::of_errors(from, to, head)))
     }
 
     /// Path and body for a target that speaks another dialect. `files` are those that were fetched for this request.
     ///
     /// # Errors
-    /// When there is no such translation, or the target can't be asked this.
+    /// When there is no such translation, or the target can't take this.
     pub async fn translate(
         &self,
         files: &mut Files,
@@ -161,61 +158,56 @@ impl ClientRequest<'_, '_> {
         fetcher: &Fetcher,
     ) -> Result<Encoded, ProxyError> {
         let provider = &*target.provider;
-        let refused = |refusal| refused(refusal, self.ask, provider.info().name);
-        let model = resolve_model(provider, self.ask);
-        let (Some(dialect), Some(top)) = (self.ask.endpoint.dialect(), self.top) else {
+        let refused = |refusal| refused(refusal, self.api_request, provider.info().name);
+        let model = resolve_model(provider, self.api_request);
+        let (Some(dialect), Some(top)) = (self.api_request.endpoint.dialect(), self.top) else {
             return Err(refused(Refusal::Translation));
         };
-        let (to, server) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
+        let (to, quirks) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
         if to == dialect {
-            return self.inline(top, files, target, fetcher).await;
+            return self.inline(dialect, top, files, target, fetcher).await;
         }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
-        let native = native_request(to, self.ask.stream != StreamMode::No, model);
+        let native = native_request(to, self.api_request.stream != StreamMode::No, model);
         let path = provider.path(&native, Some(model), None).map_err(refused)?;
-        let mut parsed = ParsedRequest::read(dialect, self.ask, top)?;
-        parsed.inline(server, files, fetcher).await?;
-        let (body, dropped) = parsed.write((to, server), model, provider.extra_body_fields(&native), strict)?;
-        let head = translate::head(self.ask, model, dialect.dialect().requests_usage(top));
+        let mut parsed = ParsedRequest::read(dialect, self.api_request, top)?;
+        parsed.inline(quirks, files, fetcher).await?;
+        let (body, dropped) = parsed.write((to, quirks), model, provider.extra_body_fields(&native), strict)?;
+        let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
         let back = parsed.back(to, native.stream, dropped, head);
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
     }
 
-    /// Path and body for a target that speaks Messages and fetches nothing: files that the client names by URL are
-    /// written into the body, which stays as it is otherwise.
+    /// Path and body for a target that speaks the client's dialect and fetches nothing: files that the client names by
+    /// URL are written into the body, which stays as it is otherwise.
     async fn inline(
         &self,
+        dialect: DialectId,
         top: &TopLevel<'_>,
         files: &mut Files,
         target: &Target,
         fetcher: &Fetcher,
     ) -> Result<Encoded, ProxyError> {
-        let messages = top.get("messages").map_or(&[][..], |member| member.value);
-        // The scan has checked the body's encoding.
-        let links = linked::linked(std::str::from_utf8(messages).unwrap_or_default());
-        let place = |link: &Linked| format!("messages[{}]", link.message);
+        let links = dialect.dialect().links(top);
         let wanted: Vec<Wanted> =
-            links.iter().map(|link| Wanted { place: place(link), url: link.url.clone() }).collect();
+            links.iter().map(|link| Wanted { place: link.place.clone(), url: link.url.clone() }).collect();
         let mut size = self.body.len();
         files.fetch(&wanted, &mut size, fetcher).await?;
-        let (mut out, mut done) = (Vec::with_capacity(size), 0);
-        for link in links {
-            let Some(file) = files.get(&link.url) else { continue };
-            out.extend_from_slice(messages.get(done..link.place.start).unwrap_or_default());
-            if !linked::write_source(&file.mime, &file.base64, &mut out) {
-                return Err(media::bad(&place(&link), "its type is none that the provider takes"));
-            }
-            done = link.place.end;
-        }
-        out.extend_from_slice(messages.get(done..).unwrap_or_default());
+        let file = |url: &str| files.get(url).map(|file| (&*file.mime, &*file.base64));
+        let written = dialect
+            .dialect()
+            .write_linked(top, &links, &file)
+            .map_err(|link| media::bad(&link.place, "its type is none that the provider takes"))?;
         let mut splice = Splice::new(top);
-        splice.set("messages", out);
+        if let Some((field, value)) = written {
+            splice.set(field, value);
+        }
         let body = splice.apply(self.body);
         let top = TopLevel::scan(&body).map_err(|error| ProxyError::new(ErrorKind::BadBody, error.to_string()))?;
         let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
         let encoded = request.encode(target);
-        let encoded = encoded.map_err(|refusal| refused(refusal, self.ask, target.provider.info().name))?;
+        let encoded = encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))?;
         Ok(Encoded { held: files.held(), ..encoded })
     }
 }
@@ -273,7 +265,7 @@ impl Caller<'_> {
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
-    provider.translation(DialectId::Messages, model).is_none_or(|(_, server)| server.fetches_urls())
+    provider.translation(DialectId::Messages, model).is_none_or(|(_, quirks)| quirks.fetches.any())
 }
 
 /// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.
@@ -302,9 +294,9 @@ fn unusable(why: &str) -> ProxyError {
 }
 
 /// The error for a target that can't be asked this.
-pub fn refused(refusal: Refusal, ask: &ApiRequest, provider: &str) -> ProxyError {
+pub fn refused(refusal: Refusal, api_request: &ApiRequest, provider: &str) -> ProxyError {
     match refusal {
-        Refusal::Translation if matches!(ask.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
+        Refusal::Translation if matches!(api_request.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
             ErrorKind::BadRequest,
             "stored responses are kept by OpenAI and Azure OpenAI only; this route's provider keeps none",
         ),
@@ -313,8 +305,8 @@ pub fn refused(refusal: Refusal, ask: &ApiRequest, provider: &str) -> ProxyError
             "this route's provider has no such endpoint, and none that stands for it",
             format!(
                 "{provider} has nothing for {} of the {} API",
-                ask.endpoint.operation(),
-                ask.dialect.dialect().api()
+                api_request.endpoint.operation(),
+                api_request.dialect.dialect().api()
             ),
         ),
         Refusal::Endpoint(message) => ProxyError::new(ErrorKind::NoEndpoint, message),

@@ -15,7 +15,7 @@
 //! | 3 classify | `classify` | reads the body and finds out what is asked of an LLM API |
 //! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
 //! | 5 select | `select` | the one loop of attempts: which target answers |
-//! | 6 encode | `encode`, `translate`, `lookup` | what one target is sent |
+//! | 6 encode | `encode`, `translate`, `operation` | what one target is sent |
 //! | 7 send | `send` | one attempt at one target |
 //! | 8 reply filters, 9 relay | `relay` | the reply on its way back, frame by frame |
 //! | 10 finish | `finish` | every reply passes here, whoever made it |
@@ -33,8 +33,8 @@ mod finish;
 mod forward;
 mod handler;
 mod headers;
-mod lookup;
 mod media;
+mod operation;
 mod peer;
 mod policies;
 mod record;

@@ -19,8 +19,8 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     classify::ClassifiedRequest,
     encode::{Caller, ClientRequest, Encoded, ReplyPlan, refused},
-    lookup,
     media::Files,
+    operation,
     send::{Sender, too_slow},
     translate::ReadLimits,
 };
@@ -43,7 +43,7 @@ pub enum Answer {
     /// A target's reply.
     Upstream(UpstreamReply),
     /// A reply that the gateway makes, of what targets replied or of what it knows.
-    Local(lookup::LocalReply),
+    Local(operation::LocalReply),
 }
 
 /// A target's reply, and how it goes back.
@@ -59,7 +59,7 @@ enum Prepared {
     /// One request.
     One(Encoded),
     /// As many requests as the answer takes.
-    Lookup(lookup::Plan),
+    Operation(operation::Plan),
 }
 
 /// Tries targets in their order until one answers with something that is not worth another try.
@@ -83,7 +83,7 @@ pub async fn select(
     while let Some((group, index, target)) = order.next() {
         let prepared = before(context.deadline, prepare(context, ai, request, parts, &mut files, target)).await?;
         let prepared = match prepared {
-            Ok(Prepared::Lookup(plan)) if plan.needs_no_request() => return plan.known().map(Answer::Local),
+            Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
             Ok(prepared) => prepared,
             Err(error) => {
                 failure.get_or_insert(error);
@@ -142,7 +142,7 @@ async fn attempt(
             let plan = encoded.into_plan();
             sent.map(|reply| (reply, plan))
         }
-        Prepared::Lookup(plan) => {
+        Prepared::Operation(plan) => {
             let limits = ReadLimits {
                 idle: context.idle_timeout,
                 deadline: context.deadline,
@@ -150,11 +150,11 @@ async fn attempt(
             };
             // Boxed: it is rare, and holds several replies.
             match Box::pin(plan.run(sender, &limits)).await {
-                Ok(lookup::Outcome::Local(reply)) => {
+                Ok(operation::Outcome::Local(reply)) => {
                     attempt.ended(AttemptOutcome::Answered);
                     return Ok(Answer::Local(reply));
                 }
-                Ok(lookup::Outcome::Reply(reply, plan)) => Ok((*reply, plan)),
+                Ok(operation::Outcome::Reply(reply, plan)) => Ok((*reply, plan)),
                 Err(error) => Err(error),
             }
         }
@@ -186,22 +186,22 @@ async fn prepare(
         return Err(ProxyError::new(ErrorKind::Misconfigured, "the body was given up before the last attempt"));
     };
     let client = ClientRequest {
-        ask: &request.api,
+        api_request: &request.api,
         query: parts.uri.query(),
         headers: &parts.headers,
         body: body.bytes(),
         top: body.top(),
         inlined: false,
     };
-    if let Some(plan) = lookup::plan(&client, parts.uri.path(), target, context.rule, &ai.backend) {
-        return plan.map(Prepared::Lookup);
+    if let Some(plan) = operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend) {
+        return plan.map(Prepared::Operation);
     }
     let encoded = match client.encode(target) {
         Err(Refusal::Translation) => {
             // Boxed: most requests are not translated, and its state is large.
             Box::pin(client.translate(files, target, ai.backend.strict, &context.settings.fetcher)).await
         }
-        encoded => encoded.map_err(|refusal| refused(refusal, client.ask, target.provider.info().name)),
+        encoded => encoded.map_err(|refusal| refused(refusal, client.api_request, target.provider.info().name)),
     };
     encoded.map(Prepared::One)
 }

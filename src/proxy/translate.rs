@@ -24,12 +24,12 @@ use crate::{
         schema_envelope,
     },
     dialect::{
-        ApiRequest, Destination, Dialect, DialectId, ModelFacts, ReplyHead, Server, StreamMode, Translator,
+        ApiRequest, Destination, Dialect, DialectId, ModelFacts, Quirks, ReplyHead, StreamMode, Translator,
         UnsupportedInReply, Usage,
         observer::Totals,
+        operation,
         text::{FilterChain, filter_reply},
     },
-    operation,
     stream::TopLevel,
     upstream::{self, Fetcher},
 };
@@ -63,14 +63,14 @@ impl<'a> ParsedRequest<'a> {
     ///
     /// # Errors
     /// When a field can't be understood; the error names it.
-    pub fn read(dialect: DialectId, ask: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
+    pub fn read(dialect: DialectId, api_request: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
         if top.values() > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
         let mut request = dialect.dialect().read_request(top).map_err(|invalid| refused(dialect, invalid))?;
         // Some dialects say it in the URL.
-        request.stream = ask.stream != StreamMode::No;
+        request.stream = api_request.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
         let wrapped = match &request.format {
             Some(Format::Schema { schema, .. }) => schema_envelope::close(schema),
@@ -83,7 +83,7 @@ impl<'a> ParsedRequest<'a> {
     ///
     /// # Errors
     /// When one can't be fetched, or there are too many.
-    pub async fn inline(&mut self, server: Server, files: &mut Files, fetcher: &Fetcher) -> Result<(), ProxyError> {
+    pub async fn inline(&mut self, quirks: &Quirks, files: &mut Files, fetcher: &Fetcher) -> Result<(), ProxyError> {
         let (mut wanted, mut places) = (Vec::new(), Vec::new());
         for message in &mut self.request.messages {
             for part in &mut message.parts {
@@ -93,7 +93,7 @@ impl<'a> ParsedRequest<'a> {
                 };
                 for content in inside {
                     if let Content::Media(media) = content
-                        && let Some(url) = remote(media, server)
+                        && let Some(url) = remote(media, quirks)
                     {
                         wanted.push(Wanted { place: format!("media URL {}", wanted.len() + 1), url });
                         places.push(media);
@@ -119,12 +119,12 @@ impl<'a> ParsedRequest<'a> {
     /// When the target can't be asked this.
     pub fn write(
         &self,
-        (to, server): (DialectId, Server),
+        (to, quirks): (DialectId, &'static Quirks),
         model: &str,
         standing: Option<&str>,
         strict: bool,
     ) -> Result<(Bytes, Unsupported), ProxyError> {
-        let destination = Destination { model, facts: ModelFacts::of(model), server };
+        let destination = Destination { model, facts: ModelFacts::of(model), quirks };
         let mut dropped = self.request.dropped.clone();
         let mut changed;
         let request = match &self.wrapped {
@@ -173,17 +173,17 @@ fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
 }
 
 /// The URL of media that `server` can't be given.
-fn remote(media: &Media<'_>, server: Server) -> Option<String> {
+fn remote(media: &Media<'_>, quirks: &Quirks) -> Option<String> {
     let Source::Url { url, .. } = &media.source else { return None };
     let url = url.decode();
     // Schemes have no case.
     let scheme = url.trim_start().split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())?;
     let fetched = scheme == "http" || scheme == "https";
-    (fetched && !server.fetches(&url)).then(|| url.trim().to_owned())
+    (fetched && !quirks.fetches.takes(&url)).then(|| url.trim().to_owned())
 }
 
 /// Facts for a reply whose provider leaves them out.
-pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
+pub fn head(api_request: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
     static REPLIES: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "the time of the reply, made here")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -194,7 +194,7 @@ pub fn head(ask: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
         model: model.to_owned(),
         created: now.as_secs(),
         include_usage,
-        mode: ask.stream,
+        mode: api_request.stream,
         estimated_input: 0,
     }
 }

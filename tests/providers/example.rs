@@ -3,7 +3,7 @@
 use http::{HeaderName, uri::PathAndQuery};
 use serde_json::json;
 use tollgate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Server, chat},
+    dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat},
     provider::{
         Auth, Checked, CredentialSlot, Docs, Info, Provider, ProviderConfig, ProviderDef, Refusal, Settings,
         auth::AuthToken,
@@ -98,8 +98,8 @@ impl Provider for Example {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Chat, Server::Compatible))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Chat, &Quirks::PLAIN))
     }
 }
 
@@ -143,6 +143,6 @@ fn a_provider_of_a_test_goes_all_the_way() {
         let path = path_of(&*provider, &ask, model, None);
         assert_eq!(path.as_ref().map(PathAndQuery::as_str), expected.as_ref().copied(), "{dialect:?}");
         assert_eq!(provider.speaks(&ask, model), path.is_ok());
-        assert_eq!(provider.translation(dialect, model), Some((DialectId::Chat, Server::Compatible)));
+        assert_eq!(provider.translation(dialect, model), Some((DialectId::Chat, &Quirks::PLAIN)));
     }
 }

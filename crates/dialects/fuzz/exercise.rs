@@ -3,34 +3,42 @@
 
 use tollgate_dialects::{
     conversation::{Content, Event, Finish, Names, Reply, Request, Unsupported},
-    dialect::{Destination, Dialect, DialectId, ModelFacts, ReplyHead, Server, StreamMode, Translator},
+    dialect::{Destination, Dialect, DialectId, ModelFacts, Quirks, ReplyHead, StreamMode, Translator},
     stream::{AwsDecoder, SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 
+#[path = "../src/dialect/presets.rs"]
+pub mod presets;
+
+use presets::{AI_STUDIO, ANTHROPIC, AZURE, BEDROCK, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI, VERTEX, VERTEX_CLAUDE};
+
 /// Who requests are written for: every server, with models that differ in what they take.
-pub const DESTINATIONS: [(DialectId, Server, &str); 17] = [
-    (DialectId::Chat, Server::OpenAi, "gpt-4.1"),
-    (DialectId::Chat, Server::OpenAi, "gpt-5.1"),
-    (DialectId::Chat, Server::Azure, "gpt-4.1"),
-    (DialectId::Chat, Server::Compatible, "llama-3.3-70b"),
-    (DialectId::Chat, Server::Mistral, "mistral-large-latest"),
-    (DialectId::Chat, Server::DeepSeek, "deepseek-chat"),
-    (DialectId::Responses, Server::OpenAi, "gpt-4.1"),
-    (DialectId::Responses, Server::OpenAi, "gpt-5.1"),
-    (DialectId::Messages, Server::Anthropic, "claude-sonnet-4-5"),
-    (DialectId::Messages, Server::Anthropic, "claude-opus-4-7"),
-    (DialectId::Messages, Server::VertexClaude, "claude-3-5-haiku@20241022"),
-    (DialectId::Gemini, Server::AiStudio, "gemini-3-pro"),
-    (DialectId::Gemini, Server::AiStudio, "gemini-2.0-flash"),
-    (DialectId::Gemini, Server::Vertex, "gemini-2.5-flash"),
-    (DialectId::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
-    (DialectId::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"),
-    (DialectId::Converse, Server::Bedrock, "meta.llama3-3-70b-instruct-v1:0"),
+pub const DESTINATIONS: [To; 17] = [
+    (DialectId::Chat, OPENAI, "gpt-4.1"),
+    (DialectId::Chat, OPENAI, "gpt-5.1"),
+    (DialectId::Chat, AZURE, "gpt-4.1"),
+    (DialectId::Chat, COMPATIBLE, "llama-3.3-70b"),
+    (DialectId::Chat, MISTRAL, "mistral-large-latest"),
+    (DialectId::Chat, DEEPSEEK, "deepseek-chat"),
+    (DialectId::Responses, OPENAI, "gpt-4.1"),
+    (DialectId::Responses, OPENAI, "gpt-5.1"),
+    (DialectId::Messages, ANTHROPIC, "claude-sonnet-4-5"),
+    (DialectId::Messages, ANTHROPIC, "claude-opus-4-7"),
+    (DialectId::Messages, VERTEX_CLAUDE, "claude-3-5-haiku@20241022"),
+    (DialectId::Gemini, AI_STUDIO, "gemini-3-pro"),
+    (DialectId::Gemini, AI_STUDIO, "gemini-2.0-flash"),
+    (DialectId::Gemini, VERTEX, "gemini-2.5-flash"),
+    (DialectId::Converse, BEDROCK, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    (DialectId::Converse, BEDROCK, "amazon.nova-2-lite-v1:0"),
+    (DialectId::Converse, BEDROCK, "meta.llama3-3-70b-instruct-v1:0"),
 ];
 
+/// A row of [`DESTINATIONS`].
+pub type To = (DialectId, &'static Quirks, &'static str);
+
 /// The destination of a row of [`DESTINATIONS`].
-pub fn destination((_, server, model): (DialectId, Server, &'static str)) -> Destination<'static> {
-    Destination { model, facts: ModelFacts::of(model), server }
+pub fn destination((_, quirks, model): To) -> Destination<'static> {
+    Destination { model, facts: ModelFacts::of(model), quirks }
 }
 
 /// The dialect that a byte chooses.
@@ -69,7 +77,7 @@ pub fn request(from: DialectId, body: &[u8]) {
 /// `None` when the target can't be asked this.
 pub fn rewrite<T>(
     request: &Request<'_>,
-    to: (DialectId, Server, &'static str),
+    to: To,
     look: impl FnOnce(&str, &Request<'_>, &Unsupported) -> T,
 ) -> Option<T> {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
@@ -81,7 +89,7 @@ pub fn rewrite<T>(
 }
 
 /// Mistral spells some things in its own way, which no client does: here they are spelled as clients do.
-fn spelled(server: Server, body: Vec<u8>) -> String {
+fn spelled(quirks: &Quirks, body: Vec<u8>) -> String {
     fn walk(value: &mut serde_json::Value) {
         if let Some(object) = value.as_object_mut() {
             if let Some(url) = object.remove("document_url") {
@@ -98,7 +106,7 @@ fn spelled(server: Server, body: Vec<u8>) -> String {
         }
     }
     let body = String::from_utf8(body).expect("a written body is UTF-8");
-    if server != Server::Mistral {
+    if quirks != MISTRAL {
         return body;
     }
     // Nested deeper than a tree may be, it holds nothing of Mistral's.

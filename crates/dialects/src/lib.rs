@@ -8,11 +8,12 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
 
+#[cfg(test)]
+extern crate self as tollgate_dialects;
+
 /// Incremental decoders: JSON scan and splice, server-sent events, AWS event streams. Each is bounded.
 pub mod stream;
 /// The canonical form between dialects: requests, replies, stream events, and what could not be carried.
 pub mod conversation;
 /// One folder a dialect: endpoints, request, reply, stream, errors, usage.
 pub mod dialect;
-/// What is done beside conversations, across dialects: embeddings, token counts, model lists.
-pub mod operation;

@@ -7,11 +7,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use tollgate_dialects::dialect::{DIALECTS, DialectId};
 
 /// The files that each dialect's folder has; others hold what one dialect alone has.
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "content.rs",
     "endpoint.rs",
     "error.rs",
     "mod.rs",
+    "operations.rs",
     "params.rs",
     "reply.rs",
     "request.rs",
@@ -26,7 +27,7 @@ const FILES: [&str; 15] = [
 ];
 
 /// Folders of `src/dialect` that hold what all dialects share.
-const SHARED: [&str; 2] = ["schema", "text"];
+const SHARED: [&str; 3] = ["operation", "schema", "text"];
 
 /// The folders of `src/dialect` that hold a dialect.
 fn folders() -> BTreeSet<String> {

@@ -1,13 +1,14 @@
 //! Anthropic's own API.
 
 mod config;
+pub(super) mod quirks;
 
 pub use config::{AnthropicSettings, Config};
 
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, messages};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, messages};
 
 const INFO: Info = Info { name: "anthropic", llm: "anthropic", system: "anthropic", dialect: DialectId::Messages };
 
@@ -69,8 +70,8 @@ impl Provider for Anthropic {
         path_and_query(query::join(&path, client, &[]))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Messages, Server::Anthropic))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Messages, quirks::ANTHROPIC))
     }
 
     fn complete_headers(&self, headers: &mut HeaderMap) {

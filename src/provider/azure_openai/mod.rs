@@ -7,9 +7,10 @@ pub use config::{AzureOpenAiSettings, Config};
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{
-    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail,
+    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, openai::quirks::AZURE,
+    path_and_query, query, tail,
 };
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Server, chat};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat};
 
 const INFO: Info =
     Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", dialect: DialectId::Chat };
@@ -95,8 +96,8 @@ impl Provider for AzureOpenAi {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Chat, Server::Azure))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Chat, AZURE))
     }
 
     /// Below the deployment, unless the path is Azure's own.

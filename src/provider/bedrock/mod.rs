@@ -1,6 +1,7 @@
 //! Amazon Bedrock: Converse, and for Claude its own Messages by `InvokeModel`.
 
 mod config;
+pub(super) mod quirks;
 
 pub use config::{AwsAuth, AwsAuthKind, BedrockSettings, Config, Guardrail};
 
@@ -15,7 +16,7 @@ use super::{
     path_and_query,
 };
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Server, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Quirks, StreamMode},
     stream::TopLevel,
 };
 
@@ -133,8 +134,8 @@ impl Provider for Bedrock {
         path_and_query(format!("/model/{model}/{}", verb.as_str()))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Converse, Server::Bedrock))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Converse, quirks::BEDROCK))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -1,13 +1,14 @@
 //! Gemini at Google AI Studio.
 
 mod config;
+pub(super) mod quirks;
 
 pub use config::{Config, GeminiSettings};
 
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail};
-use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
 
 const INFO: Info = Info { name: "gemini", llm: "gemini", system: "gcp.gemini", dialect: DialectId::Gemini };
 
@@ -110,7 +111,7 @@ impl Provider for Gemini {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Gemini, Server::AiStudio))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Gemini, quirks::AI_STUDIO))
     }
 }

@@ -1,6 +1,7 @@
 //! OpenAI, and everything that speaks its API under another host.
 
 mod config;
+pub(super) mod quirks;
 
 pub use config::{Config, OpenAiSettings};
 
@@ -8,7 +9,7 @@ use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Server, chat},
+    dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat},
     stream::TopLevel,
 };
 
@@ -34,38 +35,43 @@ const BASE: &str = "/v1";
 #[derive(Debug)]
 pub struct OpenAi {
     model: Option<String>,
-    /// Whose server answers, known by its host.
-    server: Server,
+    /// What the server takes differently, known by its host.
+    preset: &'static Preset,
 }
 
 impl OpenAi {
     /// An entry that overrides the client's model with `model`. `host` is the override, if there is one.
     pub fn new(model: Option<String>, host: Option<&str>) -> Self {
-        Self { model, server: host.map_or(Server::OpenAi, server) }
-    }
-
-    /// Whether the server has Responses. Mistral and `DeepSeek` have none. Others are unknown, and requests go there.
-    const fn has_responses(&self) -> bool {
-        !matches!(self.server, Server::Mistral | Server::DeepSeek)
+        Self { model, preset: host.map_or(OPENAI, preset) }
     }
 }
 
-/// Whose server has this host, which is spelled as users spell it.
-fn server(host: &str) -> Server {
+/// Servers that speak OpenAI's API.
+#[derive(Debug)]
+struct Preset {
+    /// The domain; servers in it have the same quirks (`eu.api.openai.com`).
+    domain: &'static str,
+    /// Whether the server has Responses.
+    responses: bool,
+    quirks: &'static Quirks,
+}
+
+const OPENAI: &Preset = &Preset { domain: "api.openai.com", responses: true, quirks: quirks::OPENAI };
+const PRESETS: [&Preset; 5] = [
+    OPENAI,
+    &Preset { domain: "openai.azure.com", responses: true, quirks: quirks::AZURE },
+    &Preset { domain: "services.ai.azure.com", responses: true, quirks: quirks::AZURE },
+    &Preset { domain: "mistral.ai", responses: false, quirks: quirks::MISTRAL },
+    &Preset { domain: "deepseek.com", responses: false, quirks: quirks::DEEPSEEK },
+];
+/// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, and requests go there.
+const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, quirks: &Quirks::PLAIN };
+
+/// The server at this host, which is spelled as users spell it.
+fn preset(host: &str) -> &'static Preset {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    // `eu.api.openai.com` is OpenAI's as well.
     let is = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if is("api.openai.com") {
-        Server::OpenAi
-    } else if is("openai.azure.com") || is("services.ai.azure.com") {
-        Server::Azure
-    } else if is("mistral.ai") {
-        Server::Mistral
-    } else if is("deepseek.com") {
-        Server::DeepSeek
-    } else {
-        Server::Compatible
-    }
+    PRESETS.into_iter().find(|preset| is(preset.domain)).unwrap_or(COMPATIBLE)
 }
 
 impl Provider for OpenAi {
@@ -90,8 +96,8 @@ impl Provider for OpenAi {
             return Ok(PathAndQuery::from_static("/v1/chat/completions"));
         }
         let path = match &ask.endpoint {
-            Endpoint::Responses if !self.has_responses() => return Err(Refusal::Translation),
-            Endpoint::ResponseResource(_) if !self.has_responses() => {
+            Endpoint::Responses if !self.preset.responses => return Err(Refusal::Translation),
+            Endpoint::ResponseResource(_) if !self.preset.responses => {
                 return Err(Refusal::Endpoint("this route's provider stores no responses".into()));
             }
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
@@ -101,8 +107,8 @@ impl Provider for OpenAi {
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Chat, self.server))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Chat, self.preset.quirks))
     }
 
     fn other(&self, path: &str) -> String {
@@ -111,12 +117,11 @@ impl Provider for OpenAi {
 
     /// Mistral answers 422 to `stream_options`, which agents always send.
     fn body_edits(&self, _ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
-        let refused = self.server == Server::Mistral && top.contains("stream_options");
+        let refused = !self.preset.quirks.chat.stream_options && top.contains("stream_options");
         if refused { vec![("stream_options", None)] } else { Vec::new() }
     }
 
-    /// Mistral sends usage with the last chunk in any case.
     fn asks_for_usage(&self) -> bool {
-        self.server != Server::Mistral
+        self.preset.quirks.chat.stream_options
     }
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, uri::PathAndQuery};
 
-use super::Place;
+use super::{Place, quirks::VERTEX_CLAUDE};
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Server, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, Quirks, StreamMode},
     provider::{BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail},
     stream::TopLevel,
 };
@@ -69,8 +69,8 @@ impl Provider for VertexClaude {
         })
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Messages, Server::VertexClaude))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Messages, VERTEX_CLAUDE))
     }
 
     fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {

@@ -2,6 +2,7 @@
 
 mod claude;
 mod config;
+pub(super) mod quirks;
 
 pub use claude::VertexClaude;
 pub use config::{Config, Publisher, VertexAiSettings};
@@ -12,7 +13,7 @@ use super::{
     Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, gemini::with_alt, model_segment, path_and_query,
     query, tail,
 };
-use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Server, StreamMode};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
 
 const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.vertex_ai", dialect: DialectId::Gemini };
 
@@ -124,7 +125,7 @@ impl Provider for VertexAi {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, Server)> {
-        Some((DialectId::Gemini, Server::Vertex))
+    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+        Some((DialectId::Gemini, quirks::VERTEX))
     }
 }

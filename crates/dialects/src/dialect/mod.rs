@@ -13,6 +13,7 @@
 //! | `reply`, `stream` | read a provider's reply, whole and as events |
 //! | `write_reply`, `write_stream` | write a reply for a client, whole and as events |
 //! | `error` | reads and writes errors |
+//! | `operations` | reads and writes embeddings, token counts and lists of models |
 //! | `usage` | reads token counts and the end of a stream, for replies that are relayed and that are translated |
 //!
 //! Files beside these hold what one dialect alone has (`citations`, `thinking`, ...).
@@ -24,7 +25,6 @@ mod blocks;
 pub mod chat;
 pub mod classify;
 pub mod converse;
-pub mod destination;
 pub mod endpoint;
 pub mod error;
 pub mod error_summary;
@@ -33,10 +33,14 @@ mod fields;
 pub mod gemini;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod presets;
 pub mod messages;
 pub mod models;
 pub mod observer;
-mod params;
+pub mod operation;
+pub mod params;
+pub mod quirks;
 pub mod responses;
 mod schema;
 mod sequence;
@@ -47,17 +51,20 @@ pub mod text;
 
 pub use classify::{ApiRequest, Claim, ClassifyError, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
-pub use destination::{Destination, Server};
 pub use endpoint::Endpoint;
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
 pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
 pub use observer::ReplyObserver;
+pub use operation::Operations;
+pub use quirks::{Destination, Quirks};
 pub use text::TextSlots;
 pub use translator::Translator;
 pub use unsupported::{ReplyGap, UnsupportedInReply};
 pub use usage::{Progress, StreamEnding, Usage};
+
+use std::ops::Range;
 
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -124,10 +131,24 @@ pub fn is_of_one_dialect(name: &http::HeaderName) -> bool {
         || matches!(*name, http::header::ACCEPT | http::header::USER_AGENT)
 }
 
+/// Media that a request names by URL.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it is, for errors.
+    pub place: String,
+    /// The bytes that a file replaces, in the value of the top-level field.
+    pub range: Range<usize>,
+    /// The URL.
+    pub url: String,
+}
+
+/// Finds the file of a URL: its type and its base64.
+pub type FileOf<'f> = &'f dyn Fn(&str) -> Option<(&'f str, &'f str)>;
+
 /// One wire format: how its requests are recognised, read and written, and the same for replies, streams and errors.
 ///
 /// Its methods do no IO, know no other dialect, and never panic.
-pub trait Dialect: Sync {
+pub trait Dialect: Operations {
     /// The dialect's key.
     fn id(&self) -> DialectId;
 
@@ -177,11 +198,6 @@ pub trait Dialect: Sync {
     /// The endpoint at which a conversation with `model` is held, and how its reply is framed.
     fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode);
 
-    /// Whether clients of this dialect's API list models in a form of its own.
-    fn lists_models(&self) -> bool {
-        true
-    }
-
     // === Requests
 
     /// Reads a request.
@@ -227,6 +243,25 @@ pub trait Dialect: Sync {
     /// Whether the body names media by URL, which some servers do not fetch.
     fn names_urls(&self, _body: &TopLevel<'_>) -> bool {
         false
+    }
+
+    /// The media that the body names by URL, in order. Of interest where [`names_urls`](Self::names_urls) is true.
+    fn links(&self, _body: &TopLevel<'_>) -> Vec<Link> {
+        Vec::new()
+    }
+
+    /// The top-level field that has the `links`, and its value with the files in their place. `file` gives a URL's file:
+    /// its type and its base64. A link without a file stays.
+    ///
+    /// # Errors
+    /// The link whose file is of a type that this dialect does not support.
+    fn write_linked<'l>(
+        &self,
+        _body: &TopLevel<'_>,
+        _links: &'l [Link],
+        _file: FileOf<'_>,
+    ) -> Result<Option<(&'static str, Vec<u8>)>, &'l Link> {
+        Ok(None)
     }
 
     // === Replies

@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 
 use super::{SamplingFacts, fields::parse};
 use crate::{
-    conversation::{Invalid, Request, Text, Unsupported},
+    conversation::{Invalid, Request, Text, Unsupported, safe_id},
     stream::{Member, json::ObjectWriter},
 };
 
 /// A field of the conversation's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+#[expect(missing_docs, reason = "they are named as the request's fields")]
+pub enum Field {
     Temperature,
     TopP,
     TopK,
@@ -144,8 +145,10 @@ impl Field {
 }
 
 /// The type and range of a parameter on the wire. Values outside the range are clamped, and that is reported.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// The server does not take it.
+    Absent,
     /// A number.
     Number(f64, f64),
     /// A number, whole ones without a fraction.
@@ -168,10 +171,14 @@ pub(super) enum Form {
     Switch,
     /// A text.
     Text,
+    /// A text of printable ASCII, so long at most. Another text becomes one that is as unique.
+    Id(usize),
     /// One of some words: the client's, and the server's, which is empty where saying nothing means the same.
     Word(&'static [(&'static str, &'static str)]),
     /// Texts, so many at most; the flag says whether texts of white space are refused.
     Texts(usize, bool),
+    /// Texts, so many at most. Models whose sampling settings are fixed take none.
+    SamplingTexts(usize),
     /// JSON as it is.
     Json,
     /// The dialect's own code writes it.
@@ -179,8 +186,8 @@ pub(super) enum Form {
 }
 
 /// A parameter of a dialect.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Param {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Param {
     /// The key; empty where it is no field of its own.
     pub key: &'static str,
     /// The conversation's field.
@@ -190,7 +197,7 @@ pub(super) struct Param {
 }
 
 /// A row of a dialect's table.
-pub(super) const fn param(key: &'static str, field: Field, form: Form) -> Param {
+pub const fn param(key: &'static str, field: Field, form: Form) -> Param {
     Param { key, field, form }
 }
 
@@ -236,20 +243,17 @@ pub(super) fn read<'a, N: Numbers>(
     Ok(true)
 }
 
-/// A server that takes every row of a table as it is: the function is `Some`.
-pub(super) type Anything = fn(Param) -> Option<Param>;
-
 /// A request on its way to a server, whose parameters are written by a table.
-pub(super) struct Writer<'w, 'a, F> {
+pub(super) struct Writer<'w, 'a> {
     pub table: &'static [Param],
+    /// Rows that replace those of the table for this server and model.
+    pub quirks: &'static [Param],
     pub request: &'w Request<'a>,
     /// What the model takes, as things are.
     pub sampling: SamplingFacts,
-    /// A row as the server takes it, or `None` if it has no place for the field.
-    pub server: F,
 }
 
-impl<F: Fn(Param) -> Option<Param>> Writer<'_, '_, F> {
+impl Writer<'_, '_> {
     /// Writes how tokens are drawn, and limits.
     pub fn sampling(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
         self.write(&SAMPLING, object, dropped);
@@ -264,10 +268,9 @@ impl<F: Fn(Param) -> Option<Param>> Writer<'_, '_, F> {
         let name = |field| fields.iter().find(|(known, _)| *known == field).map(|(_, name)| *name);
         for param in self.table {
             let (Some(name), Some(value)) = (name(param.field), param.field.value(self.request)) else { continue };
-            let lost = match (self.server)(*param).filter(|param| !self.refuses(param.field)) {
-                Some(param) => !param.write(&value, object),
-                None => param.field.means_something(&value),
-            };
+            let param = self.quirks.iter().find(|quirk| quirk.field == param.field).unwrap_or(param);
+            let lost =
+                if self.refuses(param) { param.field.means_something(&value) } else { !param.write(&value, object) };
             dropped.add_if(lost, name);
         }
         for (field, name) in fields.iter().filter(|(field, _)| self.table.iter().all(|param| param.field != *field)) {
@@ -276,13 +279,14 @@ impl<F: Fn(Param) -> Option<Param>> Writer<'_, '_, F> {
         }
     }
 
-    /// Whether the model refuses a field.
-    fn refuses(&self, field: Field) -> bool {
-        match self.sampling {
+    /// Whether the server or the model refuses a parameter.
+    fn refuses(&self, Param { field, form, .. }: &Param) -> bool {
+        let fixed = match self.sampling {
             SamplingFacts::All => false,
-            SamplingFacts::One => field == Field::TopP && self.request.sampling.temperature.is_some(),
-            SamplingFacts::None => field.is_fixed_with_sampling(),
-        }
+            SamplingFacts::One => *field == Field::TopP && self.request.sampling.temperature.is_some(),
+            SamplingFacts::None => field.is_fixed_with_sampling() || matches!(form, Form::SamplingTexts(_)),
+        };
+        fixed || *form == Form::Absent
     }
 }
 
@@ -315,17 +319,17 @@ impl Param {
             }
             (Form::Switch, Value::Switch(on)) => !on || self.write_whole(true, object),
             (Form::Text, Value::Text(text)) => self.write_whole(text, object),
+            (Form::Id(longest), Value::Text(text)) => {
+                let id = safe_id(&text.decode(), longest, |b| b.is_ascii_graphic() || b == b' ').into_owned();
+                self.write_whole(id, object)
+            }
             (Form::Word(words), Value::Text(text)) => {
                 let word = word(words, text);
                 object.maybe(self.key, word.filter(|word| !word.is_empty()));
                 word.is_some()
             }
-            (Form::Texts(most, blank), Value::Texts(texts)) => {
-                let fit = |text: &&Text<'_>| if blank { !text.is_blank() } else { !text.is_empty() };
-                let fitting: Vec<_> = texts.iter().filter(fit).take(most).collect();
-                object.maybe(self.key, Some(&fitting).filter(|fitting| !fitting.is_empty()));
-                fitting.len() == texts.iter().filter(|text| !text.is_empty()).count()
-            }
+            (Form::Texts(most, blank), Value::Texts(texts)) => self.write_texts(texts, most, blank, object),
+            (Form::SamplingTexts(most), Value::Texts(texts)) => self.write_texts(texts, most, false, object),
             (Form::Json, Value::Json(json)) => {
                 object.raw(self.key, json);
                 true
@@ -338,6 +342,13 @@ impl Param {
     fn write_whole(self, value: impl serde::Serialize, object: &mut ObjectWriter<'_>) -> bool {
         object.field(self.key, &value);
         true
+    }
+
+    fn write_texts(self, texts: &[Text<'_>], most: usize, blank: bool, object: &mut ObjectWriter<'_>) -> bool {
+        let fit = |text: &&Text<'_>| if blank { !text.is_blank() } else { !text.is_empty() };
+        let fitting: Vec<_> = texts.iter().filter(fit).take(most).collect();
+        object.maybe(self.key, Some(&fitting).filter(|fitting| !fitting.is_empty()));
+        fitting.len() == texts.iter().filter(|text| !text.is_empty()).count()
     }
 
     #[expect(clippy::float_cmp, reason = "whether it was changed")]

@@ -13,7 +13,7 @@ use tollgate_dialects::{
         Content, Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Signature, SignatureOrigin, Source,
         Text, Tool, ToolChoice, ToolResult, Unsupported,
     },
-    dialect::{DialectId, ModelFacts, SamplingFacts, Server, Thinking},
+    dialect::{DialectId, ModelFacts, Quirks, SamplingFacts, Thinking},
 };
 
 use super::exercise::rewrite;
@@ -54,8 +54,8 @@ pub enum Verdict {
     UnsupportedInReply(String),
 }
 
-/// A server, the dialect it is written to, and a model.
-pub type To = (DialectId, Server, &'static str);
+/// The dialect that is written, what the server takes differently, and a model.
+pub type To = (DialectId, &'static Quirks, &'static str);
 
 const fn feature(
     name: &'static str,
@@ -186,7 +186,7 @@ pub fn named(name: &str) -> &'static Feature {
 pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     let wanted = (feature.of)(asked).unwrap_or_else(|| panic!("the request has no {}: {asked:#?}", feature.name));
     let mut inlined = asked.clone();
-    let fetched = !to.1.fetches_urls() && inline(&mut inlined);
+    let fetched = !to.1.fetches.any() && inline(&mut inlined);
     let judged = rewrite(&inlined, to, |body, got, dropped| {
         let found = (feature.of)(got);
         if found.as_ref().is_some_and(|found| same(feature.compare, &wanted, found)) {
@@ -267,7 +267,7 @@ fn adapted(
     feature: &Feature,
     asked: &Request<'_>,
     got: &Request<'_>,
-    (dialect, server, model): To,
+    (dialect, quirks, model): To,
 ) -> Option<&'static str> {
     let facts = ModelFacts::of(model);
     let all = |of: &Feature| (of.of)(got).unwrap_or_default();
@@ -328,7 +328,7 @@ fn adapted(
         }
         "json_schema" if !facts.json_schema && got.format.is_some() => Some(OPENAPI),
         "json_schema" if answered_by_tool(&wanted) => Some("as a tool that must be called"),
-        "json_schema" if server == Server::DeepSeek => system(got)
+        "json_schema" if !quirks.chat.json_schema => system(got)
             .iter()
             .any(|s| s.contains("JSON Schema"))
             .then_some("`json_object`, with the schema as an instruction"),
@@ -393,7 +393,7 @@ fn adapted(
             with_user.then_some("beside the user")
         }
         "service_tier" => {
-            (server == Server::Bedrock && wanted == "default").then_some("by saying nothing: it is the default")
+            (dialect == DialectId::Converse && wanted == "default").then_some("by saying nothing: it is the default")
         }
         "cache_control" => {
             let inner = |m: &tollgate_dialects::conversation::Message<'_>| {

@@ -6,12 +6,15 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use tollgate_dialects::{
     conversation::{Names, Reply},
-    dialect::{DialectId, Server},
+    dialect::DialectId,
     stream::TopLevel,
 };
 
 use super::{
     carried::{self, To, Verdict, judge},
+    exercise::presets::{
+        AI_STUDIO, ANTHROPIC, AZURE, BEDROCK, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI, VERTEX, VERTEX_CLAUDE,
+    },
     fixtures::FIXTURES,
     replies::{self, NO_PLACES, REPLY_FIXTURES, both_ways, excuse},
 };
@@ -28,29 +31,29 @@ const fn column(provider: &'static str, to: To, native: &'static [DialectId]) ->
     Column { provider, to, native }
 }
 
-const OPENAI: &[DialectId] = &[DialectId::Chat, DialectId::Responses];
+const OPENAI_DIALECTS: &[DialectId] = &[DialectId::Chat, DialectId::Responses];
 const COLUMNS: [Column; 13] = [
-    column("openai", (DialectId::Chat, Server::OpenAi, "gpt-4.1"), OPENAI),
-    column("openai", (DialectId::Chat, Server::OpenAi, "gpt-5.1"), OPENAI),
-    column("azureopenai", (DialectId::Chat, Server::Azure, "gpt-4.1"), OPENAI),
-    column("anthropic", (DialectId::Messages, Server::Anthropic, "claude-sonnet-4-5"), &[DialectId::Messages]),
-    column("anthropic", (DialectId::Messages, Server::Anthropic, "claude-opus-4-7"), &[DialectId::Messages]),
-    column("gemini", (DialectId::Gemini, Server::AiStudio, "gemini-3-pro"), &[DialectId::Gemini]),
-    column("vertexai", (DialectId::Gemini, Server::Vertex, "gemini-2.5-flash"), &[DialectId::Gemini]),
+    column("openai", (DialectId::Chat, OPENAI, "gpt-4.1"), OPENAI_DIALECTS),
+    column("openai", (DialectId::Chat, OPENAI, "gpt-5.1"), OPENAI_DIALECTS),
+    column("azureopenai", (DialectId::Chat, AZURE, "gpt-4.1"), OPENAI_DIALECTS),
+    column("anthropic", (DialectId::Messages, ANTHROPIC, "claude-sonnet-4-5"), &[DialectId::Messages]),
+    column("anthropic", (DialectId::Messages, ANTHROPIC, "claude-opus-4-7"), &[DialectId::Messages]),
+    column("gemini", (DialectId::Gemini, AI_STUDIO, "gemini-3-pro"), &[DialectId::Gemini]),
+    column("vertexai", (DialectId::Gemini, VERTEX, "gemini-2.5-flash"), &[DialectId::Gemini]),
     column(
         "vertexai, Claude",
-        (DialectId::Messages, Server::VertexClaude, "claude-sonnet-4-5@20250929"),
+        (DialectId::Messages, VERTEX_CLAUDE, "claude-sonnet-4-5@20250929"),
         &[DialectId::Messages],
     ),
     column(
         "bedrock, Claude",
-        (DialectId::Converse, Server::Bedrock, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        (DialectId::Converse, BEDROCK, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
         &[DialectId::Messages, DialectId::Converse],
     ),
-    column("bedrock, Nova", (DialectId::Converse, Server::Bedrock, "amazon.nova-2-lite-v1:0"), &[DialectId::Converse]),
-    column("OpenAI-compatible", (DialectId::Chat, Server::Compatible, "llama-3.3-70b"), OPENAI),
-    column("Mistral", (DialectId::Chat, Server::Mistral, "mistral-large-latest"), &[DialectId::Chat]),
-    column("DeepSeek", (DialectId::Chat, Server::DeepSeek, "deepseek-chat"), &[DialectId::Chat]),
+    column("bedrock, Nova", (DialectId::Converse, BEDROCK, "amazon.nova-2-lite-v1:0"), &[DialectId::Converse]),
+    column("OpenAI-compatible", (DialectId::Chat, COMPATIBLE, "llama-3.3-70b"), OPENAI_DIALECTS),
+    column("Mistral", (DialectId::Chat, MISTRAL, "mistral-large-latest"), &[DialectId::Chat]),
+    column("DeepSeek", (DialectId::Chat, DEEPSEEK, "deepseek-chat"), &[DialectId::Chat]),
 ];
 
 /// Notes below a table, each once.

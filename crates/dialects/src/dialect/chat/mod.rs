@@ -11,6 +11,7 @@ mod content;
 pub mod endpoint;
 pub(super) mod error;
 mod options;
+pub(super) mod operations;
 mod params;
 mod reply;
 mod request;

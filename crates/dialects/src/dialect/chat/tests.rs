@@ -3,21 +3,24 @@ use crate::{
     conversation::{
         BlockStart, Call, Citation, Content, Event, Finish, Message, Role, Signature, SignatureOrigin, TokenUsage,
     },
-    dialect::{ModelFacts, Server, StreamMode, golden},
+    dialect::{
+        ModelFacts, Quirks, StreamMode, golden,
+        presets::{AZURE, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI},
+    },
 };
 
-fn to(server: Server, model: &'static str) -> Destination<'static> {
-    Destination { model, facts: ModelFacts::of(model), server }
+fn to(quirks: &'static Quirks, model: &'static str) -> Destination<'static> {
+    Destination { model, facts: ModelFacts::of(model), quirks }
 }
 
 #[test]
 fn golden_requests() {
-    let check = |folder: &str, server, model| golden::requests(&format!("chat/{folder}"), &Chat, &to(server, model));
-    check("requests", Server::OpenAi, "gpt-4o");
-    check("requests-reasoning", Server::Azure, "o3");
-    check("requests-mistral", Server::Mistral, "mistral-large-latest");
-    check("requests-deepseek", Server::DeepSeek, "deepseek-chat");
-    check("requests-compatible", Server::Compatible, "qwen3");
+    let check = |folder: &str, quirks, model| golden::requests(&format!("chat/{folder}"), &Chat, &to(quirks, model));
+    check("requests", OPENAI, "gpt-4o");
+    check("requests-reasoning", AZURE, "o3");
+    check("requests-mistral", MISTRAL, "mistral-large-latest");
+    check("requests-deepseek", DEEPSEEK, "deepseek-chat");
+    check("requests-compatible", COMPATIBLE, "qwen3");
 }
 
 #[test]
@@ -264,13 +267,11 @@ fn only_googles_server_gets_geminis_proofs() {
         "extra_content":{"google":{"thought_signature":"c2ln"}}}]},{"role":"tool","tool_call_id":"a","content":"r"}]}"#;
     let top = TopLevel::scan(body).unwrap();
     let request = Chat.read_request(&top).unwrap();
-    for (server, model, expected) in [
-        (Server::OpenAi, "gpt-4o", false),
-        (Server::Compatible, "qwen3", false),
-        (Server::Compatible, "gemini-3-pro", true),
-    ] {
+    for (quirks, model, expected) in
+        [(OPENAI, "gpt-4o", false), (COMPATIBLE, "qwen3", false), (COMPATIBLE, "gemini-3-pro", true)]
+    {
         let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
-        Chat.write_request(&request, &to(server, model), &mut dropped, &mut out).unwrap();
+        Chat.write_request(&request, &to(quirks, model), &mut dropped, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap().contains("c2ln"), expected, "{model}");
     }
 }
@@ -294,7 +295,7 @@ fn large_and_deep_requests_are_read_and_written() {
         (10_000, 1000, "x")
     );
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
-    Chat.write_request(&request, &to(Server::Compatible, "m"), &mut dropped, &mut out).unwrap();
+    Chat.write_request(&request, &to(COMPATIBLE, "m"), &mut dropped, &mut out).unwrap();
     let written = TopLevel::scan(&out).unwrap();
     assert!(written.get("tools").unwrap().value.len() > 1000 * deep.len());
 }
@@ -305,22 +306,22 @@ fn thoughts_are_a_loss_where_their_proof_is_lost() {
         text: "hm".into(),
         signature: maker.map(|maker| Signature { maker, value: "c2ln".into() }),
     };
-    for (server, model, maker, lost) in [
-        (Server::OpenAi, "gpt-5", None, ""),
-        (Server::OpenAi, "gpt-5", Some(SignatureOrigin::Anthropic), "thinking"),
-        (Server::Azure, "gpt-5", Some(SignatureOrigin::OpenAi), "thinking"),
-        (Server::DeepSeek, "deepseek-reasoner", None, ""),
-        (Server::DeepSeek, "deepseek-reasoner", Some(SignatureOrigin::Google), "thinking"),
-        (Server::Compatible, "gemini-3-pro", Some(SignatureOrigin::Google), "thinking"),
-        (Server::Compatible, "qwen3", Some(SignatureOrigin::Google), "thinking"),
+    for (quirks, model, maker, lost) in [
+        (OPENAI, "gpt-5", None, ""),
+        (OPENAI, "gpt-5", Some(SignatureOrigin::Anthropic), "thinking"),
+        (AZURE, "gpt-5", Some(SignatureOrigin::OpenAi), "thinking"),
+        (DEEPSEEK, "deepseek-reasoner", None, ""),
+        (DEEPSEEK, "deepseek-reasoner", Some(SignatureOrigin::Google), "thinking"),
+        (COMPATIBLE, "gemini-3-pro", Some(SignatureOrigin::Google), "thinking"),
+        (COMPATIBLE, "qwen3", Some(SignatureOrigin::Google), "thinking"),
     ] {
         let parts = vec![thought(maker).into(), Content::text("a").into()];
         let user = |text| Message { role: Role::User, parts: vec![Content::text(text).into()] };
         let messages = vec![user("q"), Message { role: Role::Assistant, parts }, user("r")];
         let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
         let request = Request { messages, ..Request::default() };
-        Chat.write_request(&request, &to(server, model), &mut dropped, &mut out).unwrap();
-        assert_eq!(dropped.to_string(), lost, "{server:?} {model} {maker:?}");
+        Chat.write_request(&request, &to(quirks, model), &mut dropped, &mut out).unwrap();
+        assert_eq!(dropped.to_string(), lost, "{model} {maker:?}");
     }
 }
 

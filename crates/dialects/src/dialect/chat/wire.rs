@@ -8,11 +8,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    conversation::{
-        Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, object_text,
-    },
-    dialect::Server,
+use crate::conversation::{
+    Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, object_text,
 };
 
 /// Members of a request that lose nothing when they are passed over: tags, and what earlier answers say of themselves.
@@ -282,9 +279,4 @@ pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
             top: token.top_logprobs.into_iter().flatten().map(top).collect(),
         })
         .collect()
-}
-
-/// Whether OpenAI's newest API is spoken there.
-pub(super) const fn official(server: Server) -> bool {
-    matches!(server, Server::OpenAi | Server::Azure)
 }

@@ -3,21 +3,19 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use smallvec::SmallVec;
 
-use super::wire::official;
 use crate::{
     conversation::{
         Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,
         ToolResult, Unsupported, safe_id,
     },
-    dialect::{Destination, Server, Thinking, Vendor},
+    dialect::{
+        Destination, Thinking, Vendor,
+        quirks::{CallIds, ChatMedia, ReasoningContent},
+    },
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
-/// Longest id of a call that OpenAI takes.
-const MAX_ID: usize = 40;
-/// The length of every id at Mistral.
-const MISTRAL_ID: usize = 9;
-/// What the assistant says between a tool's result and the user, where the server does not let the user speak at once.
+/// The assistant's message between a tool's result and the user's, for servers that require one.
 const ACKNOWLEDGED: &str = "ok";
 /// What a tool message says whose result is all in the user message behind it.
 const FOLLOWS: &str = "(see the next user message)";
@@ -110,7 +108,7 @@ impl<'o> Messages<'o> {
         }
         let mut message = self.list.object();
         message.field("role", "tool");
-        message.field("tool_call_id", &*fit_id(&result.id.decode(), self.to.server));
+        message.field("tool_call_id", &*fit_id(&result.id.decode(), self.to.quirks.chat.call_ids));
         if texts.is_empty() {
             message.field("content", if media.is_empty() { "" } else { FOLLOWS });
         } else {
@@ -135,7 +133,7 @@ impl<'o> Messages<'o> {
     }
 
     fn message(&mut self, role: &'static str, pieces: &Pieces<'_>) {
-        if std::mem::take(&mut self.after_tool) && self.to.server == Server::Mistral {
+        if std::mem::take(&mut self.after_tool) && !self.to.quirks.chat.user_after_tool {
             let mut between = self.list.object();
             between.field("role", "assistant");
             between.field("content", ACKNOWLEDGED);
@@ -144,7 +142,7 @@ impl<'o> Messages<'o> {
         let mut message = self.list.object();
         message.field("role", role);
         let plain = pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
-        if plain && (pieces.len() < 2 || !official(self.to.server)) {
+        if plain && (pieces.len() < 2 || !self.to.quirks.chat.text_lists) {
             join(message.key("content"), pieces, "\\n\\n");
         } else {
             let mut list = message.array("content");
@@ -155,7 +153,7 @@ impl<'o> Messages<'o> {
                         part.field("type", "text");
                         text.write(part.key("text"));
                     }
-                    Piece::Media(media) => write_media(media, self.to.server, &mut part),
+                    Piece::Media(media) => write_media(media, self.to.quirks.chat.media, &mut part),
                 }
                 part.end();
             }
@@ -185,17 +183,17 @@ impl<'o> Messages<'o> {
 
     /// Why `media` can't be sent, if it can't.
     fn refused(&self, media: &Media<'_>, here: bool) -> Option<&'static str> {
-        let server = self.to.server;
+        let quirks = self.to.quirks;
         let name = media.kind.as_str();
         let file_id = matches!(media.source, Source::File(_));
         let takes = here
-            && server != Server::DeepSeek
+            && quirks.chat.media != ChatMedia::Unsupported
             && match (media.kind, &media.source) {
                 (MediaKind::Image | MediaKind::Document, Source::Data { .. }) => true,
                 (MediaKind::Image, Source::Url { url, .. }) => is_web(url),
-                (MediaKind::Document, Source::Url { url, .. }) => server == Server::Mistral && is_web(url),
+                (MediaKind::Document, Source::Url { url, .. }) => quirks.chat.media == ChatMedia::Urls && is_web(url),
                 // Only an id that OpenAI has given can be one of its files.
-                (MediaKind::Document, Source::File(id)) => official(server) && id.decode().starts_with("file-"),
+                (MediaKind::Document, Source::File(id)) => quirks.stored_files && id.decode().starts_with("file-"),
                 (MediaKind::Audio, Source::Data { mime, .. }) => audio_format(mime).is_some(),
                 _ => false,
             };
@@ -207,7 +205,7 @@ impl<'o> Messages<'o> {
             || parts.iter().filter_map(|part| if let Content::Call(call) = &part.content { Some(call) } else { None });
         let thoughts = self.thoughts(parts, calls().next().is_some());
         let refusal = parts.iter().find_map(|part| match &part.content {
-            Content::Refusal(text) if official(self.to.server) => Some(text),
+            Content::Refusal(text) if self.to.quirks.chat.refusals => Some(text),
             _ => None,
         });
         let mut texts = Pieces::new();
@@ -227,7 +225,7 @@ impl<'o> Messages<'o> {
         self.after_tool = false;
         let mut message = self.list.object();
         message.field("role", "assistant");
-        if texts.is_empty() && official(self.to.server) {
+        if texts.is_empty() && self.to.quirks.chat.refusals {
             message.raw("content", "null");
         } else {
             join(message.key("content"), &texts, "");
@@ -240,8 +238,7 @@ impl<'o> Messages<'o> {
             let mut list = message.array("tool_calls");
             calls().for_each(|call| write_call(call, self.to, list.object()));
             list.end();
-        } else if continued && self.to.server == Server::Mistral {
-            // What Mistral calls a last turn that it is to continue.
+        } else if continued && self.to.quirks.chat.prefix {
             message.field("prefix", &true);
         } else if continued {
             // To others it is a finished turn.
@@ -253,8 +250,11 @@ impl<'o> Messages<'o> {
     /// The thoughts that the server wants back. Of the others those with a proof are a loss, and named: what was said
     /// without one nobody needs again.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
-        let server = self.to.server;
-        let wanted = server == Server::Compatible || (server == Server::DeepSeek && calls);
+        let (wanted, required) = match self.to.quirks.chat.reasoning_content {
+            ReasoningContent::Never => (false, false),
+            ReasoningContent::Always => (true, false),
+            ReasoningContent::WithCalls => (calls, calls),
+        };
         let mut thoughts = Pieces::new();
         for part in parts {
             match &part.content {
@@ -265,42 +265,40 @@ impl<'o> Messages<'o> {
                     self.dropped.add("thinking");
                 }
                 Content::Call(call) => {
-                    self.dropped.add_if(call.signature.is_some() && proof(call, self.to).is_none(), "thinking");
+                    self.dropped.add_if(call.signature.is_some() && signature(call, self.to).is_none(), "thinking");
                 }
                 _ => {}
             }
         }
-        // DeepSeek refuses a turn with calls that has none, be they empty.
-        (!thoughts.is_empty() || (server == Server::DeepSeek && calls)).then_some(thoughts)
+        (!thoughts.is_empty() || required).then_some(thoughts)
     }
 }
 
-/// An id that `server` takes.
-fn fit_id(id: &str, server: Server) -> std::borrow::Cow<'_, str> {
-    if server != Server::Mistral {
-        return safe_id(id, MAX_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+/// An id that the server takes.
+fn fit_id(id: &str, form: CallIds) -> std::borrow::Cow<'_, str> {
+    match form {
+        CallIds::AtMost(longest) => safe_id(id, longest, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
+        // A shorter one has to be changed, too.
+        CallIds::Exactly(length) => safe_id(id, length, |b| id.len() == length && b.is_ascii_alphanumeric()),
     }
-    // Exactly so long: a shorter one has to be changed, too.
-    let right = id.len() == MISTRAL_ID;
-    safe_id(id, MISTRAL_ID, |b| right && b.is_ascii_alphanumeric())
 }
 
-/// The proof of a call, where it is read: Google's own server of this dialect wants Gemini's back.
-fn proof<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
-    let gemini = to.server == Server::Compatible
+/// The signature of a call, where it is read: Google's own server of this dialect requires those of Gemini.
+fn signature<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
+    let gemini = to.quirks.chat.google_signatures
         && to.facts.vendor != Vendor::Anthropic
         && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
     call.signature.as_ref().filter(|signature| gemini && signature.maker == SignatureOrigin::Google)
 }
 
 fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {
-    entry.field("id", &*fit_id(&call.id.decode(), to.server));
+    entry.field("id", &*fit_id(&call.id.decode(), to.quirks.chat.call_ids));
     entry.field("type", "function");
     let mut function = entry.object("function");
     call.name.write(function.key("name"));
     function.field("arguments", &*call.arguments);
     function.end();
-    if let Some(signature) = proof(call, to) {
+    if let Some(signature) = signature(call, to) {
         let mut extra = entry.object("extra_content");
         let mut google = extra.object("google");
         signature.value.write(google.key("thought_signature"));
@@ -310,7 +308,7 @@ fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>
     entry.end();
 }
 
-fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
+fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) {
     match (media.kind, &media.source) {
         (MediaKind::Image, source) => {
             part.field("type", "image_url");
@@ -323,7 +321,7 @@ fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
         }
         (MediaKind::Audio, Source::Data { mime, data }) => {
             part.field("type", "input_audio");
-            if server == Server::Mistral {
+            if form == ChatMedia::Urls {
                 data.write(part.key("input_audio"));
                 return;
             }
@@ -332,7 +330,7 @@ fn write_media(media: &Media<'_>, server: Server, part: &mut ObjectWriter<'_>) {
             audio.maybe("format", audio_format(mime));
             audio.end();
         }
-        (_, source) if server == Server::Mistral => {
+        (_, source) if form == ChatMedia::Urls => {
             part.field("type", "document_url");
             write_url(source, part.key("document_url"));
             part.maybe("document_name", media.name.as_ref());

@@ -2,14 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{
-    params::{self, PARAMS},
-    wire::official,
-    write_content::Messages,
-};
+use super::{params::PARAMS, write_content::Messages};
 use crate::{
     conversation::{Effort, Format, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
-    dialect::{Destination, SamplingFacts, Server, Thinking, params::Writer as ParamWriter},
+    dialect::{Destination, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam},
     stream::json::ObjectWriter,
 };
 
@@ -32,14 +28,13 @@ pub(super) fn write(
     let mut top = ObjectWriter::begin(out);
     top.field("model", to.model);
     let mut messages = Messages::begin(top.array("messages"), to, writer.dropped);
-    if let Some(wish) = format_in_words(request, to.server) {
-        messages.system(&wish);
+    if let Some(instruction) = format_instruction(request, to.quirks.chat.json_schema) {
+        messages.system(&instruction);
     }
     messages.write(&request.messages)?;
     writer.tools(request, &mut top);
-    let fixed = to.facts.sampling == SamplingFacts::None;
-    let server = |param| params::on(to.server, fixed, param);
-    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server };
+    let quirks = to.quirks.chat.params;
+    let params = ParamWriter { table: PARAMS, quirks, request, sampling: to.facts.sampling };
     params.sampling(&mut top, writer.dropped);
     writer.format(request.format.as_ref(), &mut top);
     writer.reasoning(request, &mut top);
@@ -47,7 +42,7 @@ pub(super) fn write(
     params.account(&mut top, writer.dropped);
     if request.stream {
         top.field("stream", &true);
-        if to.server != Server::Mistral {
+        if to.quirks.chat.stream_options {
             let mut options = top.object("stream_options");
             options.field("include_usage", &true);
             options.end();
@@ -57,13 +52,11 @@ pub(super) fn write(
     Ok(())
 }
 
-/// A wish for JSON that has to stand in the messages.
-fn format_in_words(request: &Request<'_>, server: Server) -> Option<String> {
+/// The instruction to answer in JSON, where the messages must have one.
+fn format_instruction(request: &Request<'_>, json_schema: bool) -> Option<String> {
     match request.format.as_ref()? {
-        Format::Schema { schema, .. } if server == Server::DeepSeek => {
-            Some(format!("{ASK_FOR_SCHEMA}{}", schema.get()))
-        }
-        Format::Schema { .. } => None,
+        Format::Schema { .. } if json_schema => None,
+        Format::Schema { schema, .. } => Some(format!("{ASK_FOR_SCHEMA}{}", schema.get())),
         Format::Json => (!mentions_json(request)).then(|| ASK_FOR_JSON.to_owned()),
     }
 }
@@ -88,7 +81,7 @@ impl Writer<'_> {
     fn tools(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
         // Most servers can't choose among some of the tools: they get those alone.
         let only: Option<HashSet<_>> = match &request.tool_choice {
-            Some(ToolChoice::Allowed { names, .. }) if !official(self.to.server) => {
+            Some(ToolChoice::Allowed { names, .. }) if !self.to.quirks.chat.allowed_tools => {
                 Some(names.iter().map(Text::decode).collect())
             }
             _ => None,
@@ -104,13 +97,13 @@ impl Writer<'_> {
             }
             list.end();
             if let Some(choice) = &request.tool_choice {
-                tool_choice(choice, self.to.server, top);
+                tool_choice(choice, self.to.quirks.chat.allowed_tools, top);
             }
             match request.parallel_tool_calls {
                 // Models that can't call several at once refuse the very word.
                 None | Some(true) => {}
-                Some(false) if self.to.server == Server::DeepSeek => self.dropped.add("parallel_tool_calls"),
-                Some(false) => top.field("parallel_tool_calls", &false),
+                Some(false) if self.to.quirks.chat.parallel_tool_calls => top.field("parallel_tool_calls", &false),
+                Some(false) => self.dropped.add("parallel_tool_calls"),
             }
         } else {
             let forced = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
@@ -122,10 +115,10 @@ impl Writer<'_> {
         tool.name.write(function.key("name"));
         function.maybe("description", tool.description.as_ref());
         function.maybe("parameters", tool.schema.as_ref());
-        if self.to.server == Server::DeepSeek {
-            self.dropped.add_if(tool.strict == Some(true), "strict");
-        } else {
+        if self.to.quirks.chat.strict_tools {
             function.maybe("strict", tool.strict.as_ref());
+        } else {
+            self.dropped.add_if(tool.strict == Some(true), "strict");
         }
         function.end();
         self.dropped.add_if(tool.cache.is_some(), "cache_control");
@@ -135,7 +128,7 @@ impl Writer<'_> {
         let Some(format) = format else { return };
         let mut written = top.object("response_format");
         match format {
-            Format::Schema { name, description, schema, strict } if self.to.server != Server::DeepSeek => {
+            Format::Schema { name, description, schema, strict } if self.to.quirks.chat.json_schema => {
                 written.field("type", "json_schema");
                 let mut inner = written.object("json_schema");
                 let name = name.as_ref().map(Text::decode).filter(|name| !name.is_empty());
@@ -147,7 +140,7 @@ impl Writer<'_> {
                 inner.end();
             }
             Format::Schema { .. } => {
-                // The schema stands in a message instead.
+                // The schema is in a message instead.
                 self.dropped.add("response_format");
                 written.field("type", "json_object");
             }
@@ -163,15 +156,14 @@ impl Writer<'_> {
             return;
         }
         let Some(effort) = reasoning.effort_or_budget() else { return };
-        match (self.to.server, effort) {
-            (Server::DeepSeek, Effort::None) => {
+        match (self.to.quirks.chat.reasoning, effort) {
+            (ReasoningParam::EffortOrDisabled, Effort::None) => {
                 let mut thinking = top.object("thinking");
                 thinking.field("type", "disabled");
                 thinking.end();
             }
-            // It thinks or does not.
-            (Server::Mistral, Effort::None) => top.field("reasoning_effort", "none"),
-            (Server::Mistral, _) => top.field("reasoning_effort", "high"),
+            (ReasoningParam::NoneOrHigh, Effort::None) => top.field("reasoning_effort", "none"),
+            (ReasoningParam::NoneOrHigh, _) => top.field("reasoning_effort", "high"),
             _ => {
                 let fitting = self.to.facts.nearest_effort(effort);
                 self.dropped.add_if(fitting != effort, "reasoning");
@@ -181,7 +173,8 @@ impl Writer<'_> {
     }
 }
 
-fn tool_choice(choice: &ToolChoice<'_>, server: Server, top: &mut ObjectWriter<'_>) {
+/// Writes the choice; one among several tools is a list of them where the server takes `lists`.
+fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>) {
     let named = |name: &Text<'_>, mut object: ObjectWriter<'_>| {
         object.field("type", "function");
         let mut function = object.object("function");
@@ -190,12 +183,10 @@ fn tool_choice(choice: &ToolChoice<'_>, server: Server, top: &mut ObjectWriter<'
         object.end();
     };
     match choice {
-        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } if !is_subset(choice, server) => {
-            top.field("tool_choice", "auto");
-        }
+        ToolChoice::Auto => top.field("tool_choice", "auto"),
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Named(name) => named(name, top.object("tool_choice")),
-        ToolChoice::Allowed { names, required } if is_subset(choice, server) => {
+        ToolChoice::Allowed { names, required } if lists => {
             let mut object = top.object("tool_choice");
             object.field("type", "allowed_tools");
             let mut allowed = object.object("allowed_tools");
@@ -208,11 +199,7 @@ fn tool_choice(choice: &ToolChoice<'_>, server: Server, top: &mut ObjectWriter<'
             allowed.end();
             object.end();
         }
-        _ => top.field("tool_choice", "required"),
+        ToolChoice::Allowed { required: false, .. } => top.field("tool_choice", "auto"),
+        ToolChoice::Allowed { .. } | ToolChoice::Required => top.field("tool_choice", "required"),
     }
-}
-
-/// Whether the choice is written as a list of tools.
-const fn is_subset(choice: &ToolChoice<'_>, server: Server) -> bool {
-    matches!(choice, ToolChoice::Allowed { .. }) && official(server)
 }

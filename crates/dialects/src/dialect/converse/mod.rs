@@ -4,6 +4,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod formats;
+mod operations;
 mod params;
 mod reply;
 mod request;
@@ -81,11 +82,6 @@ impl Dialect for Converse {
     fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode) {
         let verb = if stream { BedrockVerb::ConverseStream } else { BedrockVerb::Converse };
         (Endpoint::Bedrock(verb, Some(model.to_owned())), StreamMode::EventStream)
-    }
-
-    /// Bedrock's runtime has no list of models: clients of such a route ask in OpenAI's form.
-    fn lists_models(&self) -> bool {
-        false
     }
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {

@@ -14,7 +14,7 @@ pub(super) const PARAMS: &[Param] = &[
     param("topP", Field::TopP, Number(0.0, 1.0)),
     // In `additionalModelRequestFields`.
     param("", Field::TopK, Own),
-    param("stopSequences", Field::Stop, Texts(usize::MAX, true)),
+    param("stopSequences", Field::Stop, Texts(usize::MAX, false)),
     // In `requestMetadata`.
     param("", Field::User, Own),
     param("", Field::Metadata, Own),
@@ -23,6 +23,9 @@ pub(super) const PARAMS: &[Param] = &[
     // In Claude's `tool_choice`.
     param("", Field::ParallelToolCalls, Own),
 ];
+
+/// Claude refuses stop texts of white space.
+pub(super) const CLAUDE: &[Param] = &[param("stopSequences", Field::Stop, Texts(usize::MAX, true))];
 
 /// Classes of service. What everybody gets who says nothing needs no word.
 pub(super) const TIERS: &[(&str, &str)] = &[

@@ -9,7 +9,7 @@ use crate::{
         BlockStart, Call, Content, Effort, Event, Finish, Format, Json, Message, Part, Reasoning, Role, Signature,
         SignatureOrigin, Text, TokenUsage, Tool, ToolChoice, ToolResult,
     },
-    dialect::{ModelFacts, Server, StreamMode, golden},
+    dialect::{ModelFacts, StreamMode, golden, presets::BEDROCK},
     stream::AwsDecoder,
 };
 
@@ -21,7 +21,7 @@ const GPT_OSS: &str = "openai.gpt-oss-120b-1:0";
 const UNKNOWN: &str = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc";
 
 fn to(model: &str) -> Destination<'_> {
-    Destination { model, facts: ModelFacts::of(model), server: Server::Bedrock }
+    Destination { model, facts: ModelFacts::of(model), quirks: BEDROCK }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writing requests.
 
 use super::{
-    params::{PARAMS, TIERS},
+    params::{CLAUDE, PARAMS, TIERS},
     thinking::{self, Think},
     write_content::Blocks,
     write_tools::{Form as AnswerForm, Plan},
@@ -10,7 +10,7 @@ use crate::{
     conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
     dialect::{
         Destination, Vendor,
-        params::{self, Field, Form, Param, Writer as ParamWriter},
+        params::{self, Writer as ParamWriter},
     },
     stream::{
         TopLevel,
@@ -34,12 +34,8 @@ pub(super) fn write(
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);
     let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
-    // Claude refuses stop texts of white space.
-    let server = |param: Param| {
-        let blank = param.field != Field::Stop || to.facts.vendor == Vendor::Anthropic;
-        Some(if blank { param } else { Param { form: Form::Texts(usize::MAX, false), ..param } })
-    };
-    let params = ParamWriter { table: PARAMS, request, sampling: settings.sampling, server };
+    let quirks = if to.facts.vendor == Vendor::Anthropic { CLAUDE } else { &[] };
+    let params = ParamWriter { table: PARAMS, quirks, request, sampling: settings.sampling };
     let mut inference = Vec::new();
     let mut config = ObjectWriter::begin(&mut inference);
     config.maybe("maxTokens", settings.max_tokens.as_ref());

@@ -5,9 +5,11 @@
 mod citations;
 mod config;
 mod content;
+mod embeddings;
 pub mod endpoint;
 mod error;
 mod names;
+mod operations;
 mod params;
 mod reply;
 mod request;

@@ -6,17 +6,20 @@ use crate::{
         BlockStart, Call, Content, Effort, ErrorClass, Event, Finish, Message, Part, Reasoning, Role, Signature,
         SignatureOrigin, Text, TokenUsage, Tool, ToolChoice,
     },
-    dialect::{ModelFacts, Server, StreamMode, golden},
+    dialect::{
+        ModelFacts, Quirks, StreamMode, golden,
+        presets::{AI_STUDIO, VERTEX},
+    },
 };
 
-fn to(model: &'static str, server: Server) -> Destination<'static> {
-    Destination { model, facts: ModelFacts::of(model), server }
+fn to(model: &'static str, quirks: &'static Quirks) -> Destination<'static> {
+    Destination { model, facts: ModelFacts::of(model), quirks }
 }
 
 #[test]
 fn golden_requests() {
-    golden::requests("gemini/requests", &Gemini, &to("gemini-3-pro-preview", Server::AiStudio));
-    golden::requests("gemini/requests_old", &Gemini, &to("gemini-2.0-flash", Server::Vertex));
+    golden::requests("gemini/requests", &Gemini, &to("gemini-3-pro-preview", AI_STUDIO));
+    golden::requests("gemini/requests_old", &Gemini, &to("gemini-2.0-flash", VERTEX));
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn thinking_is_written_as_the_model_takes_it() {
     ];
     for (model, reasoning, expected, lost) in cases {
         let request = Request { reasoning: Some(reasoning), ..asking(Vec::new()) };
-        let (body, dropped) = write(&request, &to(model, Server::AiStudio));
+        let (body, dropped) = write(&request, &to(model, AI_STUDIO));
         assert_eq!(body["generationConfig"]["thinkingConfig"], expected, "{model} {reasoning:?}");
         assert_eq!(dropped.to_string(), lost, "{model} {reasoning:?}");
     }
@@ -86,7 +89,7 @@ fn what_is_out_of_range_is_clamped_and_named() {
     request.sampling.top_logprobs = Some(50);
     request.user = Some("u".into());
     request.parallel_tool_calls = Some(false);
-    let (body, dropped) = write(&request, &to("gemini-2.5-pro", Server::AiStudio));
+    let (body, dropped) = write(&request, &to("gemini-2.5-pro", AI_STUDIO));
     assert_eq!(
         body["generationConfig"],
         json!({"temperature": 2.0, "frequencyPenalty": -2.0, "seed": i32::MAX, "stopSequences": ["a", "b", "c", "d", "e"],
@@ -120,14 +123,14 @@ fn only_google_s_signatures_reach_google() {
         (vec![Content::Redacted(proof(SignatureOrigin::Google, "x")).into()], vec![None], "thinking"),
     ];
     for (parts, signatures, lost) in cases {
-        let (body, dropped) = write(&asking(parts), &to("gemini-3-pro", Server::Vertex));
+        let (body, dropped) = write(&asking(parts), &to("gemini-3-pro", VERTEX));
         let written = body["contents"][1]["parts"].as_array().unwrap();
         let found: Vec<_> = written.iter().map(|part| part["thoughtSignature"].as_str()).collect();
         assert_eq!(found, signatures, "{body}");
         assert_eq!(dropped.to_string(), lost);
     }
     // Older models need none.
-    let (body, _) = write(&asking(vec![call("a", None)]), &to("gemini-2.5-pro", Server::Vertex));
+    let (body, _) = write(&asking(vec![call("a", None)]), &to("gemini-2.5-pro", VERTEX));
     assert_eq!(body["contents"][1]["parts"][0], json!({"functionCall": {"name": "f", "args": {}}}));
 }
 
@@ -178,7 +181,7 @@ fn choices_go_both_ways() {
     for (choice, expected) in cases {
         let tool = Tool { name: "f".into(), description: None, schema: None, strict: Some(true), cache: None };
         let request = Request { tools: vec![tool], tool_choice: Some(choice.clone()), ..asking(Vec::new()) };
-        let (body, dropped) = write(&request, &to("gemini-2.5-pro", Server::AiStudio));
+        let (body, dropped) = write(&request, &to("gemini-2.5-pro", AI_STUDIO));
         assert_eq!(body["toolConfig"]["functionCallingConfig"], expected);
         assert_eq!(dropped.to_string(), "strict");
         let body = body.to_string();

@@ -8,7 +8,7 @@ use crate::{
         Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
         Unsupported, object_text, safe_id,
     },
-    dialect::{Destination, Server, Thinking},
+    dialect::{Destination, Thinking},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -142,9 +142,9 @@ impl TurnWriter<'_, '_> {
         part.end();
     }
 
-    /// Vertex AI knows no ids: results are matched by name and order.
+    /// Writes the id of a call, where the server knows ids.
     fn id(&self, id: &Text<'_>, into: &mut ObjectWriter<'_>) {
-        if self.to.server != Server::Vertex {
+        if self.to.quirks.gemini.call_ids {
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
             into.field("id", &*safe_id(&id.decode(), MAX_ID, fits));
         }
@@ -193,8 +193,7 @@ impl TurnWriter<'_, '_> {
                 let mut part = parts.object();
                 let mut blob = part.object("inlineData");
                 blob.field("mimeType", mime);
-                // AI Studio refuses a name.
-                let named = self.to.server == Server::Vertex;
+                let named = self.to.quirks.gemini.media_names;
                 blob.maybe("displayName", media.name.as_ref().filter(|_| named));
                 self.dropped.add_if(media.name.is_some() && !named, "filename");
                 data.write(blob.key("data"));
@@ -206,7 +205,7 @@ impl TurnWriter<'_, '_> {
                 write_file(url, Some(mime), parts);
             }
             Source::Url { .. } => self.dropped.add(media.kind.as_str()),
-            Source::File(id) if self.to.server == Server::AiStudio && is_upload(&id.decode()) => {
+            Source::File(id) if self.to.quirks.stored_files && is_upload(&id.decode()) => {
                 // Google knows the type of what was uploaded.
                 write_file(id, None, parts);
             }
@@ -216,10 +215,8 @@ impl TurnWriter<'_, '_> {
 
     /// Whether Google fetches this itself.
     fn fetches(&self, url: &str) -> bool {
-        match self.to.server {
-            Server::Vertex => url.starts_with("gs://") || url.starts_with("https://"),
-            _ => url.starts_with("gs://") || is_youtube(url),
-        }
+        let web = if self.to.quirks.gemini.https_uris { url.starts_with("https://") } else { is_youtube(url) };
+        web || url.starts_with("gs://")
     }
 }
 

@@ -3,10 +3,7 @@
 use super::{params::PARAMS, schema, write_content, write_tools};
 use crate::{
     conversation::{Effort, Format, Invalid, Reasoning, Request, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::{
-        Destination, ModelFacts, Thinking,
-        params::{Anything, Writer as ParamWriter},
-    },
+    dialect::{Destination, ModelFacts, Thinking, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
@@ -26,7 +23,7 @@ pub(super) fn write(
     write_content::write_system(&system, &mut top, dropped);
     write_content::write(&turns, to, &mut top, dropped);
     write_tools::write(request, to, &mut top, dropped)?;
-    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some as Anything };
+    let params = ParamWriter { table: PARAMS, quirks: &[], request, sampling: to.facts.sampling };
     write_config(&params, to.facts, &mut top, dropped)?;
     params.account(&mut top, dropped);
     top.end();
@@ -34,7 +31,7 @@ pub(super) fn write(
 }
 
 fn write_config(
-    params: &ParamWriter<'_, '_, Anything>,
+    params: &ParamWriter<'_, '_>,
     facts: ModelFacts,
     top: &mut ObjectWriter<'_>,
     dropped: &mut Unsupported,

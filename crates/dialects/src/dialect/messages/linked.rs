@@ -1,7 +1,5 @@
-//! Files that a request names by URL, for servers that fetch nothing: where they stand, so that they can be written
-//! into a body that otherwise stays as it is.
-
-use std::ops::Range;
+//! Files that a request names by URL, for servers that fetch nothing: where they are, so that they can be written into a
+//! body that otherwise stays as it is.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
@@ -10,19 +8,9 @@ use serde_json::value::RawValue;
 use super::{content::MAX_LEVELS, write_content::IMAGES};
 use crate::{
     conversation::Text,
+    dialect::{FileOf, Link},
     stream::{TopLevel, json::ObjectWriter},
 };
-
-/// A source of type `url`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Linked {
-    /// The message that it is in.
-    pub message: usize,
-    /// Where the source stands in the value of `messages`.
-    pub place: Range<usize>,
-    /// The URL.
-    pub url: String,
-}
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -48,15 +36,26 @@ struct Source<'a> {
     content: Option<&'a RawValue>,
 }
 
-/// The sources of type `url` in the value of `messages`, in order. What can't be understood has none: it is the
-/// provider's to refuse.
-pub fn linked(messages: &str) -> Vec<Linked> {
+/// The value of `messages`. The scan has checked the body's encoding.
+fn messages<'a>(body: &TopLevel<'a>) -> &'a str {
+    body.get("messages").and_then(|member| std::str::from_utf8(member.value).ok()).unwrap_or_default()
+}
+
+/// The sources of type `url` in a body, in order.
+pub(super) fn links(body: &TopLevel<'_>) -> Vec<Link> {
+    find(messages(body))
+}
+
+/// The sources of type `url` in the value of `messages`, in order. A value of another form has none: the provider
+/// refuses it.
+fn find(messages: &str) -> Vec<Link> {
     let mut found = Vec::new();
     let list: Vec<Message<'_>> = serde_json::from_str(messages).unwrap_or_default();
     for (message, content) in list.iter().enumerate().filter_map(|(at, message)| Some((at, message.content?))) {
-        walk(content, 1, &mut |place: &RawValue, url| {
-            let start = place.get().as_ptr().addr() - messages.as_ptr().addr();
-            found.push(Linked { message, place: start..start + place.get().len(), url });
+        walk(content, 1, &mut |source: &RawValue, url| {
+            let start = source.get().as_ptr().addr() - messages.as_ptr().addr();
+            let range = start..start + source.get().len();
+            found.push(Link { place: format!("messages[{message}]"), range, url });
         });
     }
     found
@@ -85,9 +84,27 @@ fn walk<'a>(content: &'a RawValue, level: u8, found: &mut dyn FnMut(&'a RawValue
     }
 }
 
-/// Appends the source for a file that is here, in base64. `false`, and nothing, for types that Messages has no place
-/// for.
-pub fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
+/// The value of `messages` with files in the place of `links`.
+///
+/// # Errors
+/// The link whose file is of a type that Messages has no place for.
+pub(super) fn write<'l>(body: &TopLevel<'_>, links: &'l [Link], file: FileOf<'_>) -> Result<Vec<u8>, &'l Link> {
+    let messages = messages(body).as_bytes();
+    let (mut out, mut done) = (Vec::with_capacity(messages.len()), 0);
+    for link in links {
+        let Some((mime, data)) = file(&link.url) else { continue };
+        out.extend_from_slice(messages.get(done..link.range.start).unwrap_or_default());
+        if !write_source(mime, data, &mut out) {
+            return Err(link);
+        }
+        done = link.range.end;
+    }
+    out.extend_from_slice(messages.get(done..).unwrap_or_default());
+    Ok(out)
+}
+
+/// Appends the source for a file in base64. `false`, and nothing, for types that Messages has no place for.
+fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
     let kind = mime.split(';').next().unwrap_or_default().trim();
     let kind = if kind == "image/jpg" { "image/jpeg" } else { kind };
     let text = (kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml"))
@@ -139,13 +156,13 @@ mod tests {
             {"type":"tool_use","id":"u","name":"f","input":{"source":{"type":"url","url":"https://e.com/no"}}},
             {"type":"search_result","source":"https://e.com/no","content":[]},
             {"type":"image","source":{"type":"base64","media_type":"image/png","data":"eA=="}}]}]"#;
-        let found = linked(messages);
+        let found = find(messages);
         let urls: Vec<&str> = found.iter().map(|one| &*one.url).collect();
         assert_eq!(urls, ["https://e.com/a/b", "https://e.com/2", "https://e.com/3"]);
-        assert!(found.iter().all(|one| one.message == 1));
-        assert_eq!(&messages[found[1].place.clone()], r#"{"url":"https://e.com/2","type":"url"}"#);
-        assert_eq!(linked("[7"), []);
-        assert_eq!(linked(r#"[{"content":[7]},{"content":{}}]"#), []);
+        assert!(found.iter().all(|one| one.place == "messages[1]"));
+        assert_eq!(&messages[found[1].range.clone()], r#"{"url":"https://e.com/2","type":"url"}"#);
+        assert_eq!(find("[7"), []);
+        assert_eq!(find(r#"[{"content":[7]},{"content":{}}]"#), []);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 mod content;
 pub mod endpoint;
 mod error;
-pub mod linked;
+mod linked;
+mod operations;
 mod params;
 mod reply;
 mod request;
@@ -22,8 +23,8 @@ mod write_tools;
 mod tests;
 
 use super::{
-    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents, fields, text::TextSlots,
+    Claim, Destination, Dialect, DialectId, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
+    RequestHead, StreamMode, WriteEvents, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -79,6 +80,19 @@ impl Dialect for Messages {
 
     fn names_urls(&self, body: &TopLevel<'_>) -> bool {
         linked::names_urls(body)
+    }
+
+    fn links(&self, body: &TopLevel<'_>) -> Vec<Link> {
+        linked::links(body)
+    }
+
+    fn write_linked<'l>(
+        &self,
+        body: &TopLevel<'_>,
+        links: &'l [Link],
+        file: FileOf<'_>,
+    ) -> Result<Option<(&'static str, Vec<u8>)>, &'l Link> {
+        linked::write(body, links, file).map(|messages| Some(("messages", messages)))
     }
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {

@@ -6,21 +6,24 @@ use crate::{
         BlockStart, Call, Choice, Content, ErrorClass, Event, Finish, Format, Json, Media, MediaKind, Message, Part,
         Reasoning, Role, Signature, Source, TokenUsage, ToolChoice,
     },
-    dialect::{ModelFacts, Server, StreamMode, golden},
+    dialect::{
+        ModelFacts, Quirks, StreamMode, golden,
+        presets::{ANTHROPIC, VERTEX_CLAUDE},
+    },
 };
 
-fn to(model: &'static str, server: Server) -> Destination<'static> {
-    Destination { model, facts: ModelFacts::of(model), server }
+fn to(model: &'static str, quirks: &'static Quirks) -> Destination<'static> {
+    Destination { model, facts: ModelFacts::of(model), quirks }
 }
 
 #[test]
 fn golden_requests() {
-    golden::requests("messages/requests", &Messages, &to("claude-sonnet-4-5", Server::Anthropic));
+    golden::requests("messages/requests", &Messages, &to("claude-sonnet-4-5", ANTHROPIC));
 }
 
 #[test]
 fn golden_requests_to_vertex() {
-    golden::requests("messages/vertex", &Messages, &to("claude-opus-4-7", Server::VertexClaude));
+    golden::requests("messages/vertex", &Messages, &to("claude-opus-4-7", VERTEX_CLAUDE));
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn written(request: &Request<'_>, to: &Destination<'_>) -> (Value, String) {
 fn translated(body: &Value, model: &'static str) -> (Value, String) {
     let body = body.to_string();
     let top = TopLevel::scan(body.as_bytes()).unwrap();
-    written(&Messages.read_request(&top).unwrap(), &to(model, Server::Anthropic))
+    written(&Messages.read_request(&top).unwrap(), &to(model, ANTHROPIC))
 }
 
 fn asked(with: Value) -> Value {
@@ -195,7 +198,7 @@ fn what_other_dialects_say_is_fitted() {
         service_tier: Some("flex".into()),
         ..Request::default()
     };
-    let (out, dropped) = written(&request, &to("claude-sonnet-4-5", Server::Anthropic));
+    let (out, dropped) = written(&request, &to("claude-sonnet-4-5", ANTHROPIC));
     let g = json!([{"name": "g", "input_schema": {"type": "object", "properties": {}}}]);
     assert_eq!(out["tools"], g);
     assert_eq!(out["tool_choice"], json!({"type": "any", "disable_parallel_tool_use": true}));
@@ -208,23 +211,23 @@ fn media_are_sent_as_far_as_the_server_reads_them() {
     let media = |kind, source| Content::Media(Media { kind, source, name: None, detail: None });
     let data = |mime: &'static str| Source::Data { mime: mime.into(), data: "aGk=".into() };
     let url = |url: &'static str| Source::Url { url: url.into(), mime: None };
-    for (content, server, expected) in [
-        (media(MediaKind::Image, data("image/jpg")), Server::Anthropic, Ok("/image/base64/image/jpeg")),
-        (media(MediaKind::Document, data("image/png")), Server::Anthropic, Ok("/image/base64/image/png")),
-        (media(MediaKind::Document, data("text/csv")), Server::Anthropic, Ok("/document/text/text/plain")),
-        (media(MediaKind::Image, data("image/tiff")), Server::Anthropic, Err("image")),
-        (media(MediaKind::Audio, data("audio/wav")), Server::Anthropic, Err("audio")),
-        (media(MediaKind::Image, url("https://e.com/a")), Server::Anthropic, Ok("/image/url/")),
-        (media(MediaKind::Document, url("https://e.com/a")), Server::Anthropic, Ok("/document/url/")),
-        (media(MediaKind::Image, url("https://e.com/a")), Server::VertexClaude, Err("image")),
-        (media(MediaKind::Image, url("gs://b/a")), Server::Anthropic, Err("image")),
-        (media(MediaKind::Image, Source::File("file_a".into())), Server::VertexClaude, Err("file_id")),
-        (media(MediaKind::Image, Source::File("file_a".into())), Server::Anthropic, Ok("/image/file/")),
-        (media(MediaKind::Document, Source::File("file-a".into())), Server::Anthropic, Err("file_id")),
+    for (content, quirks, expected) in [
+        (media(MediaKind::Image, data("image/jpg")), ANTHROPIC, Ok("/image/base64/image/jpeg")),
+        (media(MediaKind::Document, data("image/png")), ANTHROPIC, Ok("/image/base64/image/png")),
+        (media(MediaKind::Document, data("text/csv")), ANTHROPIC, Ok("/document/text/text/plain")),
+        (media(MediaKind::Image, data("image/tiff")), ANTHROPIC, Err("image")),
+        (media(MediaKind::Audio, data("audio/wav")), ANTHROPIC, Err("audio")),
+        (media(MediaKind::Image, url("https://e.com/a")), ANTHROPIC, Ok("/image/url/")),
+        (media(MediaKind::Document, url("https://e.com/a")), ANTHROPIC, Ok("/document/url/")),
+        (media(MediaKind::Image, url("https://e.com/a")), VERTEX_CLAUDE, Err("image")),
+        (media(MediaKind::Image, url("gs://b/a")), ANTHROPIC, Err("image")),
+        (media(MediaKind::Image, Source::File("file_a".into())), VERTEX_CLAUDE, Err("file_id")),
+        (media(MediaKind::Image, Source::File("file_a".into())), ANTHROPIC, Ok("/image/file/")),
+        (media(MediaKind::Document, Source::File("file-a".into())), ANTHROPIC, Err("file_id")),
     ] {
         let message = Message { role: Role::User, parts: vec![Content::text("look").into(), content.into()] };
         let request = Request { messages: vec![message], ..Request::default() };
-        let (out, dropped) = written(&request, &to("claude-sonnet-4-5", server));
+        let (out, dropped) = written(&request, &to("claude-sonnet-4-5", quirks));
         let block = &out["messages"][0]["content"][1];
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let seen = match block {
@@ -240,7 +243,7 @@ fn media_are_sent_as_far_as_the_server_reads_them() {
     }
     let only = Request { messages: vec![user(media(MediaKind::Audio, data("audio/wav")))], ..Request::default() };
     let refused =
-        Messages.write_request(&only, &to("claude-x", Server::Anthropic), &mut Unsupported::default(), &mut Vec::new());
+        Messages.write_request(&only, &to("claude-x", ANTHROPIC), &mut Unsupported::default(), &mut Vec::new());
     assert!(refused.is_err(), "a question that can't be heard was sent as another");
 }
 
@@ -513,7 +516,7 @@ fn thinking_is_as_visible_as_asked() {
     {
         let reasoning = Some(Reasoning { visible, ..Reasoning::default() });
         let request = Request { messages: vec![user(Content::text("go"))], reasoning, ..Request::default() };
-        let (out, _) = written(&request, &to("claude-opus-4-7", Server::Anthropic));
+        let (out, _) = written(&request, &to("claude-opus-4-7", ANTHROPIC));
         assert_eq!(out["thinking"]["display"], expected);
     }
 }

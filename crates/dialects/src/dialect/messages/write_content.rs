@@ -10,7 +10,7 @@ use crate::{
         Cache, Call, Content, Invalid, Media, MediaKind, Part, Role, Source, Text, ToolResult, Turn, Unsupported,
         safe_id,
     },
-    dialect::Server,
+    dialect::Quirks,
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -20,13 +20,12 @@ const MAX_MARKS: u8 = 4;
 const MAX_ID: usize = 64;
 /// Stands for a user's turn of which nothing can be carried.
 const EMPTY: &str = "(empty)";
-/// Images that Claude sees.
 /// Images that Claude takes.
 pub(super) const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// Writes parts, and counts what may stand only a few times.
 pub(super) struct Encoder<'d> {
-    server: Server,
+    quirks: &'static Quirks,
     marks: u8,
     /// What could not be written.
     pub dropped: &'d mut Unsupported,
@@ -42,8 +41,8 @@ enum Place<'m> {
 }
 
 impl<'d> Encoder<'d> {
-    pub fn new(server: Server, dropped: &'d mut Unsupported) -> Self {
-        Self { server, marks: 0, dropped }
+    pub fn new(quirks: &'static Quirks, dropped: &'d mut Unsupported) -> Self {
+        Self { quirks, marks: 0, dropped }
     }
 
     /// Writes `cache_control`, as long as there may be more.
@@ -260,14 +259,12 @@ impl<'d> Encoder<'d> {
             _ if matches!(media.kind, MediaKind::Audio | MediaKind::Video) => None,
             Source::Data { mime, data } => inline(mime, data),
             Source::Text(text) => (!text.is_blank()).then(|| Place::PlainText(text.reborrow())),
-            // Where the server does not fetch, somebody has fetched before us what could be fetched.
+            // Where the server does not fetch, the gateway has fetched what could be fetched.
             Source::Url { url, .. } => {
-                (self.server.fetches_urls() && url.decode().starts_with("https://")).then_some(Place::Url(url))
+                (self.quirks.fetches.any() && url.decode().starts_with("https://")).then_some(Place::Url(url))
             }
             // Only an id that Anthropic has given can be one of its files.
-            Source::File(id) if self.server == Server::Anthropic && id.decode().starts_with("file_") => {
-                Some(Place::File(id))
-            }
+            Source::File(id) if self.quirks.stored_files && id.decode().starts_with("file_") => Some(Place::File(id)),
             Source::File(_) => {
                 self.dropped.add("file_id");
                 return None;

@@ -8,15 +8,10 @@ use super::{
 };
 use crate::{
     conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::{
-        Destination, SamplingFacts, Server,
-        params::{Field, Param, Writer as ParamWriter},
-    },
+    dialect::{Destination, SamplingFacts, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
-/// The API's version on Vertex AI, in the body.
-const VERTEX_VERSION: &str = "vertex-2023-10-16";
 /// Asks for JSON where no mode of the API does.
 const JSON_ONLY: &str =
     "Answer with a single valid JSON object and nothing else: no words around it and no code fence.";
@@ -42,13 +37,12 @@ pub(super) fn write(
     dropped.add_if(!prefill && ends_in_prefill(&request.messages), "prefill");
     let structured = request.format.as_ref().filter(|f| to.facts.structured && matches!(f, Format::Schema { .. }));
     let mut top = ObjectWriter::begin(out);
-    if to.server == Server::VertexClaude {
-        top.field("anthropic_version", VERTEX_VERSION);
-    } else {
-        top.field("model", to.model);
+    match to.quirks.messages.body_version {
+        Some(version) => top.field("anthropic_version", version),
+        None => top.field("model", to.model),
     }
     top.field("max_tokens", &thought.limit(request.max_tokens, to));
-    let mut encoder = Encoder::new(to.server, dropped);
+    let mut encoder = Encoder::new(to.quirks, dropped);
     // Before the turns, so that marks of the cache are counted in the API's order.
     tools.write(to, &mut encoder, &mut top)?;
     encoder.system(&system, (request.format == Some(Format::Json)).then_some(JSON_ONLY), &mut top);
@@ -63,9 +57,7 @@ pub(super) fn write(
     }
     // Thinking has its own temperature.
     let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
-    let tiers = to.server == Server::Anthropic;
-    let server = |param: Param| Some(param).filter(|param| tiers || param.field != Field::ServiceTier);
-    let params = ParamWriter { table: PARAMS, request, sampling, server };
+    let params = ParamWriter { table: PARAMS, quirks: to.quirks.messages.params, request, sampling };
     params.sampling(&mut top, dropped);
     user(request, dropped, &mut top);
     params.account(&mut top, dropped);

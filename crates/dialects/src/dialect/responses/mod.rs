@@ -3,7 +3,8 @@
 mod content;
 mod endpoint;
 mod error;
-mod params;
+mod operations;
+pub(super) mod params;
 mod reply;
 mod request;
 mod stream;

@@ -2,7 +2,7 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Count, Json, Number, Own, Word},
+    Form::{Count, Id, Json, Number, Own, Word},
     Param, param,
 };
 
@@ -10,6 +10,10 @@ use crate::dialect::params::{
 const MIN_OUTPUT: u64 = 16;
 /// Most alternatives of a token.
 const MAX_TOP_LOGPROBS: u64 = 20;
+/// Longest id of an end user.
+const MAX_USER: usize = 64;
+/// The older field for the end user, which more servers know.
+pub(in crate::dialect) const USER: Param = param("user", Field::User, Id(MAX_USER));
 /// Classes of service.
 pub(super) const TIERS: &[(&str, &str)] = &[
     ("auto", "auto"),
@@ -29,8 +33,7 @@ pub(super) const PARAMS: &[Param] = &[
     // In `include`.
     param("", Field::Logprobs, Own),
     param("max_output_tokens", Field::MaxTokens, Count(MIN_OUTPUT, u64::MAX)),
-    // `safety_identifier` or `user`.
-    param("", Field::User, Own),
+    param("safety_identifier", Field::User, Id(MAX_USER)),
     param("service_tier", Field::ServiceTier, Word(TIERS)),
     param("metadata", Field::Metadata, Json),
     param("parallel_tool_calls", Field::ParallelToolCalls, Own),

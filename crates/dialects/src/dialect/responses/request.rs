@@ -75,7 +75,6 @@ impl<'a> Reader<'a> {
                 let metadata: Json<'a> = read_value(member)?;
                 request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
             }
-            "safety_identifier" => request.user = Some(read_value(member)?),
             "user" => {
                 let user = read_value(member)?;
                 request.user.get_or_insert(user);

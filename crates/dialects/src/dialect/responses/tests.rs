@@ -7,12 +7,12 @@ use crate::{
         Role, Sampling, Signature, SignatureOrigin, Source, Text, TokenLogprob, TokenUsage, Tool, ToolResult,
         Unsupported,
     },
-    dialect::{Destination, Dialect, ModelFacts, ReplyHead, Server, StreamMode, golden},
+    dialect::{Destination, Dialect, ModelFacts, ReplyHead, StreamMode, golden, presets::OPENAI},
     stream::{SseDecoder, TopLevel, sse::MAX_EVENT_BYTES},
 };
 
 fn to(model: &str) -> Destination<'_> {
-    Destination { model, facts: ModelFacts::of(model), server: Server::OpenAi }
+    Destination { model, facts: ModelFacts::of(model), quirks: OPENAI }
 }
 
 fn head() -> ReplyHead {

@@ -5,7 +5,7 @@ use crate::{
     conversation::{
         Call, Content, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult, Unsupported, safe_id,
     },
-    dialect::{Destination, Server},
+    dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter, write_string},
 };
 
@@ -62,9 +62,8 @@ impl Items<'_, '_> {
 
     fn message(&mut self, role: Role, parts: &[Part<'_>]) {
         let word = match role {
-            // Servers that only look like OpenAI's know the older word.
-            Role::System if !matches!(self.to.server, Server::OpenAi | Server::Azure) => "system",
-            Role::System => "developer",
+            Role::System if self.to.quirks.responses.developer_role => "developer",
+            Role::System => "system",
             Role::User => "user",
             Role::Assistant => "assistant",
         };
@@ -190,7 +189,7 @@ impl Items<'_, '_> {
             Source::Url { url, .. } => {
                 let url = url.decode();
                 let web = url.starts_with("https://") || url.starts_with("http://");
-                (!web || !self.to.server.fetches_urls()).then_some(name)
+                (!web || !self.to.quirks.fetches.any()).then_some(name)
             }
             // Other makers' ids look different, and mean nothing here.
             Source::File(id) => {

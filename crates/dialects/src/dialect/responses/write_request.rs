@@ -6,12 +6,13 @@ use crate::{
         Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
         ends_in_prefill, safe_id,
     },
-    dialect::{Destination, SamplingFacts, Server, Thinking, params::Writer as ParamWriter},
+    dialect::{Destination, SamplingFacts, Thinking, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
-/// Longest id of an end user, and longest name of a schema.
+/// Longest name of a schema.
 const MAX_NAME: usize = 64;
+
 /// Appends a request.
 pub(super) fn write(
     request: &Request<'_>,
@@ -40,7 +41,8 @@ pub(super) fn write(
         write_format(format, &mut top);
     }
     let thinks = reasoning(request.reasoning, to, dropped, &mut top);
-    let params = ParamWriter { table: PARAMS, request, sampling: to.facts.sampling, server: Some };
+    let quirks = to.quirks.responses.params;
+    let params = ParamWriter { table: PARAMS, quirks, request, sampling: to.facts.sampling };
     if to.facts.sampling == SamplingFacts::None {
         // Unlike elsewhere the default is reported, too: OpenAI refuses it by its name.
         dropped.add_if(request.sampling.temperature.is_some(), "temperature");
@@ -48,10 +50,6 @@ pub(super) fn write(
     }
     params.sampling(&mut top, dropped);
     include(request, to, thinks, &mut top);
-    if let Some(user) = &request.user {
-        let key = if to.server == Server::OpenAi { "safety_identifier" } else { "user" };
-        top.field(key, &*safe_id(&user.decode(), MAX_NAME, |b| b.is_ascii_graphic() || b == b' '));
-    }
     params.account(&mut top, dropped);
     top.end();
     Ok(())

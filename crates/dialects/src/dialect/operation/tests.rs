@@ -1,12 +1,28 @@
-//! What providers are asked, and what clients are told, without a network.
+//! Requests to providers and replies to clients, without a network.
 
 use serde_json::{Value, json};
 
 use super::{
-    models::{Model, Shape, Source},
+    models::{Model, Source},
     *,
 };
-use crate::conversation::ErrorClass;
+use crate::{
+    conversation::ErrorClass,
+    dialect::{BedrockVerb, GeminiVerb, presets},
+};
+
+/// A provider's dialect and quirks.
+type Server = (DialectId, &'static Quirks);
+
+const OPENAI: Server = (DialectId::Chat, presets::OPENAI);
+const AZURE: Server = (DialectId::Chat, presets::AZURE);
+const MISTRAL: Server = (DialectId::Chat, presets::MISTRAL);
+const COMPATIBLE: Server = (DialectId::Chat, presets::COMPATIBLE);
+const ANTHROPIC: Server = (DialectId::Messages, presets::ANTHROPIC);
+const VERTEX_CLAUDE: Server = (DialectId::Messages, presets::VERTEX_CLAUDE);
+const AI_STUDIO: Server = (DialectId::Gemini, presets::AI_STUDIO);
+const VERTEX: Server = (DialectId::Gemini, presets::VERTEX);
+const BEDROCK: Server = (DialectId::Converse, presets::BEDROCK);
 
 const EMBED: Endpoint = Endpoint::Gemini(GeminiVerb::Embed, None);
 const BATCH: Endpoint = Endpoint::Gemini(GeminiVerb::BatchEmbed, None);
@@ -14,27 +30,27 @@ const PREDICT: Endpoint = Endpoint::Gemini(GeminiVerb::Predict, None);
 const GEMINI_COUNT: Endpoint = Endpoint::Gemini(GeminiVerb::CountTokens, None);
 const BEDROCK_COUNT: Endpoint = Endpoint::Bedrock(BedrockVerb::CountTokens, None);
 
-fn read(endpoint: &Endpoint, body: &Value, server: Server, model: &str) -> Result<Lookup, Refused> {
+fn made(endpoint: &Endpoint, body: &Value, server: Server, model: &str) -> Result<OperationPlan, OperationError> {
     let body = body.to_string();
     let dialect = endpoint.owner().unwrap();
-    let ask = ApiRequest { endpoint: endpoint.clone(), dialect, model: Some(model.into()), stream: StreamMode::No };
-    let to = To { server, model: Some(model), has_paths: true };
-    Lookup::read(&ask, &TopLevel::scan(body.as_bytes()).unwrap(), &to)
+    let request = ApiRequest { endpoint: endpoint.clone(), dialect, model: Some(model.into()), stream: StreamMode::No };
+    let to = OperationTarget { dialect: server.0, quirks: server.1, model: Some(model), has_paths: true };
+    OperationPlan::new(&request, &TopLevel::scan(body.as_bytes()).unwrap(), &to)
 }
 
 /// The bodies that are sent, with the endpoint of the first.
-fn asked(lookup: &Lookup) -> (Option<Endpoint>, Vec<Value>) {
-    let bodies = lookup.asks.iter().map(|sent| serde_json::from_slice(&sent.body).unwrap());
-    (lookup.asks.first().map(|sent| sent.ask.endpoint.clone()), bodies.collect())
+fn requests(plan: &OperationPlan) -> (Option<Endpoint>, Vec<Value>) {
+    let bodies = plan.requests.iter().map(|request| serde_json::from_slice(&request.body).unwrap());
+    (plan.requests.first().map(|request| request.api_request.endpoint.clone()), bodies.collect())
 }
 
-fn said(bodies: &[Value]) -> Vec<Said> {
-    bodies.iter().map(|body| Said { body: body.to_string().into(), tokens: None }).collect()
+fn upstream(bodies: &[Value]) -> Vec<UpstreamReply> {
+    bodies.iter().map(|body| UpstreamReply { body: body.to_string().into(), tokens: None }).collect()
 }
 
-fn told(lookup: Lookup, replies: &[Value]) -> (Value, Answer) {
-    let answer = lookup.answer(&said(replies)).unwrap();
-    (serde_json::from_slice(&answer.body).unwrap(), answer)
+fn finish(plan: OperationPlan, replies: &[Value]) -> (Value, OperationReply) {
+    let reply = plan.reply(&upstream(replies)).unwrap();
+    (serde_json::from_slice(&reply.body).unwrap(), reply)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "stands beside absent ones in tables")]
@@ -48,12 +64,12 @@ fn invoke(model: &str) -> Option<Endpoint> {
 }
 
 #[test]
-fn embeddings_are_asked_in_each_providers_way() {
+fn embeddings_are_written_in_each_providers_form() {
     let two = json!({"model": "x", "input": ["one", "two \"é\""], "dimensions": 8, "user": "u"});
     let content = |text: &str| json!({"parts": [{"text": text}]});
     for (server, model, endpoint, bodies) in [
         (
-            Server::AiStudio,
+            AI_STUDIO,
             "gemini-embedding-001",
             gemini(GeminiVerb::BatchEmbed, "gemini-embedding-001"),
             vec![json!({"requests": [
@@ -62,7 +78,7 @@ fn embeddings_are_asked_in_each_providers_way() {
             ]})],
         ),
         (
-            Server::Vertex,
+            VERTEX,
             "text-embedding-005",
             gemini(GeminiVerb::Predict, "text-embedding-005"),
             vec![json!({
@@ -70,7 +86,7 @@ fn embeddings_are_asked_in_each_providers_way() {
             })],
         ),
         (
-            Server::Vertex,
+            VERTEX,
             "gemini-embedding-001",
             gemini(GeminiVerb::Predict, "gemini-embedding-001"),
             vec![
@@ -79,7 +95,7 @@ fn embeddings_are_asked_in_each_providers_way() {
             ],
         ),
         (
-            Server::Vertex,
+            VERTEX,
             "gemini-embedding-2",
             gemini(GeminiVerb::BatchEmbed, "gemini-embedding-2"),
             vec![json!({"requests": [
@@ -88,13 +104,13 @@ fn embeddings_are_asked_in_each_providers_way() {
             ]})],
         ),
         (
-            Server::Bedrock,
+            BEDROCK,
             "amazon.titan-embed-text-v2:0",
             invoke("amazon.titan-embed-text-v2:0"),
             vec![json!({"inputText": "one", "dimensions": 8}), json!({"inputText": "two \"é\"", "dimensions": 8})],
         ),
         (
-            Server::Bedrock,
+            BEDROCK,
             "cohere.embed-v4:0",
             invoke("cohere.embed-v4:0"),
             vec![json!({
@@ -103,18 +119,18 @@ fn embeddings_are_asked_in_each_providers_way() {
             })],
         ),
     ] {
-        let lookup = read(&Endpoint::Embeddings, &two, server, model).unwrap();
-        assert_eq!(asked(&lookup), (endpoint, bodies), "{server:?} {model}");
-        assert_eq!(lookup.dropped.to_string(), "user", "{server:?} {model}");
+        let plan = made(&Endpoint::Embeddings, &two, server, model).unwrap();
+        assert_eq!(requests(&plan), (endpoint, bodies), "{model}");
+        assert_eq!(plan.dropped.to_string(), "user", "{model}");
     }
 }
 
 #[test]
 fn one_text_goes_alone() {
     let one = json!({"input": "one"});
-    let lookup = read(&Endpoint::Embeddings, &one, Server::Vertex, "gemini-embedding-2").unwrap();
+    let plan = made(&Endpoint::Embeddings, &one, VERTEX, "gemini-embedding-2").unwrap();
     let expected = json!({"content": {"parts": [{"text": "one"}]}});
-    assert_eq!(asked(&lookup), (gemini(GeminiVerb::Embed, "gemini-embedding-2"), vec![expected]));
+    assert_eq!(requests(&plan), (gemini(GeminiVerb::Embed, "gemini-embedding-2"), vec![expected]));
 }
 
 #[test]
@@ -122,23 +138,23 @@ fn many_texts_go_in_batches_and_keep_their_order() {
     let texts: Vec<String> = (0..205).map(|n| n.to_string()).collect();
     let body = json!({"input": texts});
     for (server, model, sizes) in [
-        (Server::AiStudio, "text-embedding-004", vec![100, 100, 5]),
-        (Server::Bedrock, "cohere.embed-english-v3", vec![96, 96, 13]),
-        (Server::Vertex, "text-embedding-005", vec![205]),
+        (AI_STUDIO, "text-embedding-004", vec![100, 100, 5]),
+        (BEDROCK, "cohere.embed-english-v3", vec![96, 96, 13]),
+        (VERTEX, "text-embedding-005", vec![205]),
     ] {
-        let lookup = read(&Endpoint::Embeddings, &body, server, model).unwrap();
-        let bodies = asked(&lookup).1;
+        let plan = made(&Endpoint::Embeddings, &body, server, model).unwrap();
+        let bodies = requests(&plan).1;
         let list = |body: &Value| ["requests", "texts", "instances"].iter().find_map(|k| body[k].as_array().cloned());
         let lists: Vec<Vec<Value>> = bodies.iter().filter_map(list).collect();
         assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), sizes, "{model}");
-        let replies: Vec<Value> = if server == Server::Bedrock {
+        let replies: Vec<Value> = if server == BEDROCK {
             let mut next = 0..205;
             let mut some = |n: usize| next.by_ref().take(n).map(|n| json!([n])).collect::<Vec<_>>();
             sizes.iter().map(|size| json!({"embeddings": {"float": some(*size)}})).collect()
         } else {
             continue;
         };
-        let (answer, _) = told(lookup, &replies);
+        let (answer, _) = finish(plan, &replies);
         for n in 0..205 {
             assert_eq!((&answer["data"][n]["index"], &answer["data"][n]["embedding"][0]), (&json!(n), &json!(n)));
         }
@@ -146,7 +162,7 @@ fn many_texts_go_in_batches_and_keep_their_order() {
 }
 
 #[test]
-fn gemini_embeddings_are_asked_of_openai_and_bedrock() {
+fn gemini_embeddings_are_written_for_openai_and_bedrock() {
     let one = json!({
         "content": {"parts": [{"text": "a"}, {"text": "b"}]}, "taskType": "RETRIEVAL_QUERY", "title": "t",
         "output_dimensionality": 4,
@@ -161,21 +177,21 @@ fn gemini_embeddings_are_asked_of_openai_and_bedrock() {
         "parameters": {"outputDimensionality": 4},
     });
     for (endpoint, body) in [(EMBED, &one), (EMBED, &nested), (BATCH, &batch), (PREDICT, &predict)] {
-        let lookup = read(&endpoint, body, Server::OpenAi, "m").unwrap();
+        let plan = made(&endpoint, body, OPENAI, "m").unwrap();
         let sent = json!({"model": "m", "input": ["a\nb"], "dimensions": 4});
-        assert_eq!(asked(&lookup), (Some(Endpoint::Embeddings), vec![sent]), "{body}");
-        assert_eq!(lookup.dropped.to_string(), "taskType, title");
-        let lookup = read(&endpoint, body, Server::Mistral, "m").unwrap();
-        assert_eq!(asked(&lookup).1[0]["output_dimension"], 4);
-        let lookup = read(&endpoint, body, Server::Bedrock, "cohere.embed-english-v3").unwrap();
+        assert_eq!(requests(&plan), (Some(Endpoint::Embeddings), vec![sent]), "{body}");
+        assert_eq!(plan.dropped.to_string(), "taskType, title");
+        let plan = made(&endpoint, body, MISTRAL, "m").unwrap();
+        assert_eq!(requests(&plan).1[0]["output_dimension"], 4);
+        let plan = made(&endpoint, body, BEDROCK, "cohere.embed-english-v3").unwrap();
         let sent = json!({"texts": ["a\nb"], "input_type": "search_query", "embedding_types": ["float"]});
-        assert_eq!(asked(&lookup).1, [sent]);
-        assert_eq!(lookup.dropped.to_string(), "title, outputDimensionality");
+        assert_eq!(requests(&plan).1, [sent]);
+        assert_eq!(plan.dropped.to_string(), "title, outputDimensionality");
     }
 }
 
 #[test]
-fn embeddings_that_cant_be_asked_are_refused_with_their_field() {
+fn invalid_embeddings_are_refused_with_their_field() {
     let many: Vec<&str> = vec!["a"; 2049];
     let text = |text: &str| json!({"content": {"parts": [{"text": text}]}});
     let mut longer = text("b");
@@ -197,28 +213,28 @@ fn embeddings_that_cant_be_asked_are_refused_with_their_field() {
         (BATCH, json!({"requests": [text("a"), longer]}), "requests[1].outputDimensionality"),
         (PREDICT, json!({"instances": [{"image": {}}]}), "instances[0].content"),
     ] {
-        let refused = read(&endpoint, &body, Server::Bedrock, "amazon.titan-embed-text-v2:0").unwrap_err();
-        let Refused::Invalid(invalid) = refused else { panic!("{body}: {refused:?}") };
+        let refused = made(&endpoint, &body, BEDROCK, "amazon.titan-embed-text-v2:0").unwrap_err();
+        let OperationError::Invalid(invalid) = refused else { panic!("{body}: {refused:?}") };
         assert_eq!(invalid.field, field, "{body}");
     }
     let one = json!({"input": "a"});
-    assert!(matches!(read(&Endpoint::Embeddings, &one, Server::Anthropic, "m"), Err(Refused::Missing(_))));
-    assert!(matches!(read(&Endpoint::Embeddings, &one, Server::Bedrock, "nova"), Err(Refused::Invalid(_))));
+    assert!(matches!(made(&Endpoint::Embeddings, &one, ANTHROPIC, "m"), Err(OperationError::Missing(_))));
+    assert!(matches!(made(&Endpoint::Embeddings, &one, BEDROCK, "nova"), Err(OperationError::Invalid(_))));
 }
 
 #[test]
-fn embeddings_are_answered_in_the_clients_form() {
+fn embeddings_are_returned_in_the_clients_form() {
     let openai = json!({
         "object": "list", "model": "real", "data": [{"index": 1, "embedding": [2.50]}, {"index": 0, "embedding": [1]}],
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     });
     let batch = json!({"requests": [{"content": {"parts": [{"text": "a"}]}}, {"content": {"parts": [{"text": "b"}]}}]});
-    let lookup = read(&BATCH, &batch, Server::OpenAi, "m").unwrap();
-    let (body, answer) = told(lookup, std::slice::from_ref(&openai));
+    let plan = made(&BATCH, &batch, OPENAI, "m").unwrap();
+    let (body, answer) = finish(plan, std::slice::from_ref(&openai));
     assert_eq!(body, json!({"embeddings": [{"values": [1]}, {"values": [2.5]}]}));
     assert_eq!((answer.usage.prompt, answer.model.as_deref(), answer.estimated), (Some(7), Some("real"), false));
     let predict = json!({"instances": [{"content": "abcde"}, {"content": "b"}]});
-    let (body, _) = told(read(&PREDICT, &predict, Server::OpenAi, "m").unwrap(), &[openai]);
+    let (body, _) = finish(made(&PREDICT, &predict, OPENAI, "m").unwrap(), &[openai]);
     assert_eq!(
         body,
         json!({"predictions": [
@@ -228,7 +244,7 @@ fn embeddings_are_answered_in_the_clients_form() {
     );
     let one = json!({"content": {"parts": [{"text": "a"}]}});
     let titan = json!({"embedding": [0.25, -1e-3], "inputTextTokenCount": 3});
-    let (body, answer) = told(read(&EMBED, &one, Server::Bedrock, "titan-embed").unwrap(), &[titan]);
+    let (body, answer) = finish(made(&EMBED, &one, BEDROCK, "titan-embed").unwrap(), &[titan]);
     assert_eq!(body, json!({"embedding": {"values": [0.25, -1e-3]}}));
     assert_eq!(answer.usage.prompt, Some(3));
 }
@@ -237,9 +253,9 @@ fn embeddings_are_answered_in_the_clients_form() {
 fn openai_clients_get_every_providers_numbers() {
     let two = json!({"input": ["abcdefgh", "i"]});
     for (server, model, replies, tokens, estimated) in [
-        (Server::AiStudio, "e", vec![json!({"embeddings": [{"values": [1.0]}, {"values": [2.0]}]})], 3, true),
+        (AI_STUDIO, "e", vec![json!({"embeddings": [{"values": [1.0]}, {"values": [2.0]}]})], 3, true),
         (
-            Server::Vertex,
+            VERTEX,
             "e",
             vec![json!({"predictions": [
                 {"embeddings": {"values": [1.0], "statistics": {"token_count": 4, "truncated": false}}},
@@ -249,7 +265,7 @@ fn openai_clients_get_every_providers_numbers() {
             false,
         ),
         (
-            Server::Vertex,
+            VERTEX,
             "gemini-embedding-2",
             vec![
                 json!({"embeddings": [{"values": [1.0]}, {"values": [2.0]}], "usageMetadata": {"promptTokenCount": 6}}),
@@ -258,7 +274,7 @@ fn openai_clients_get_every_providers_numbers() {
             false,
         ),
         (
-            Server::Bedrock,
+            BEDROCK,
             "amazon.titan-embed-text-v2:0",
             vec![
                 json!({"embedding": [1.0], "inputTextTokenCount": 2}),
@@ -267,9 +283,9 @@ fn openai_clients_get_every_providers_numbers() {
             3,
             false,
         ),
-        (Server::Bedrock, "cohere.embed-v4:0", vec![json!({"embeddings": [[1.0], [2.0]], "id": "x"})], 3, true),
+        (BEDROCK, "cohere.embed-v4:0", vec![json!({"embeddings": [[1.0], [2.0]], "id": "x"})], 3, true),
     ] {
-        let (body, answer) = told(read(&Endpoint::Embeddings, &two, server, model).unwrap(), &replies);
+        let (body, answer) = finish(made(&Endpoint::Embeddings, &two, server, model).unwrap(), &replies);
         assert_eq!(
             body,
             json!({
@@ -289,28 +305,28 @@ fn openai_clients_get_every_providers_numbers() {
 #[test]
 fn base64_is_little_endian_floats_of_32_bits() {
     let body = json!({"input": "a", "encoding_format": "base64"});
-    let lookup = read(&Endpoint::Embeddings, &body, Server::AiStudio, "e").unwrap();
-    let (answer, _) = told(lookup, &[json!({"embeddings": [{"values": [1.0, -2]}]})]);
+    let plan = made(&Endpoint::Embeddings, &body, AI_STUDIO, "e").unwrap();
+    let (answer, _) = finish(plan, &[json!({"embeddings": [{"values": [1.0, -2]}]})]);
     assert_eq!(answer["data"][0]["embedding"], "AACAPwAAAMA=");
-    // A server that answers in base64 unasked.
+    // A server that replies in base64 without a request for it.
     let one = json!({"content": {"parts": [{"text": "a"}]}});
-    let lookup = read(&EMBED, &one, Server::Compatible, "e").unwrap();
-    let (answer, _) = told(lookup, &[json!({"data": [{"index": 0, "embedding": "AACAPwAAAMA="}]})]);
+    let plan = made(&EMBED, &one, COMPATIBLE, "e").unwrap();
+    let (answer, _) = finish(plan, &[json!({"data": [{"index": 0, "embedding": "AACAPwAAAMA="}]})]);
     assert_eq!(answer, json!({"embedding": {"values": [1.0, -2.0]}}));
 }
 
 #[test]
-fn counts_that_headers_tell_are_used() {
+fn counts_in_headers_are_used() {
     let body = json!({"input": "a"});
-    let lookup = read(&Endpoint::Embeddings, &body, Server::Bedrock, "cohere.embed-v4:0").unwrap();
-    let reply = Said { body: json!({"embeddings": {"float": [[1]]}}).to_string().into(), tokens: Some(42) };
-    let answer = lookup.answer(&[reply]).unwrap();
+    let plan = made(&Endpoint::Embeddings, &body, BEDROCK, "cohere.embed-v4:0").unwrap();
+    let counted = UpstreamReply { body: json!({"embeddings": {"float": [[1]]}}).to_string().into(), tokens: Some(42) };
+    let answer = plan.reply(&[counted]).unwrap();
     assert_eq!((answer.usage.prompt, answer.estimated), (Some(42), false));
 }
 
 #[test]
 fn replies_without_embeddings_are_the_providers_fault() {
-    for reply in [
+    for bad in [
         json!({}),
         json!({"error": {"message": "no"}}),
         json!({"embeddings": []}),
@@ -320,9 +336,9 @@ fn replies_without_embeddings_are_the_providers_fault() {
         json!({"embeddings": [{"values": ["x"]}]}),
     ] {
         let body = json!({"input": "a", "encoding_format": "base64"});
-        let lookup = read(&Endpoint::Embeddings, &body, Server::AiStudio, "e").unwrap();
-        let failure = lookup.answer(&said(std::slice::from_ref(&reply))).unwrap_err();
-        assert_eq!(failure.class, ErrorClass::BadGateway, "{reply}");
+        let plan = made(&Endpoint::Embeddings, &body, AI_STUDIO, "e").unwrap();
+        let failure = plan.reply(&upstream(std::slice::from_ref(&bad))).unwrap_err();
+        assert_eq!(failure.class, ErrorClass::BadGateway, "{bad}");
     }
 }
 
@@ -334,41 +350,41 @@ fn messages() -> Value {
 }
 
 #[test]
-fn counts_are_asked_in_each_providers_way() {
+fn counts_are_requested_in_each_providers_form() {
     let contents = json!({
         "contents": [{"role": "user", "parts": [{"text": "hello"}]}],
         "systemInstruction": {"parts": [{"text": "be kind"}]},
     });
     let model = "gemini-2.5-pro";
-    let (endpoint, bodies) = asked(&read(&Endpoint::CountMessageTokens, &messages(), Server::AiStudio, model).unwrap());
+    let (endpoint, bodies) = requests(&made(&Endpoint::CountMessageTokens, &messages(), AI_STUDIO, model).unwrap());
     assert_eq!(endpoint, gemini(GeminiVerb::CountTokens, model));
     let whole = &bodies[0]["generateContentRequest"];
     assert_eq!(whole["model"], "models/gemini-2.5-pro");
     assert!(whole["contents"].to_string().contains("hello") && whole["tools"].to_string().contains("get"), "{whole}");
     assert!(bodies[0].get("contents").is_none());
 
-    let (_, bodies) = asked(&read(&Endpoint::CountMessageTokens, &messages(), Server::Vertex, model).unwrap());
+    let (_, bodies) = requests(&made(&Endpoint::CountMessageTokens, &messages(), VERTEX, model).unwrap());
     assert!(bodies[0]["contents"].to_string().contains("hello"), "{}", bodies[0]);
     assert!(bodies[0]["systemInstruction"].to_string().contains("be kind"), "{}", bodies[0]);
     assert!(bodies[0].get("toolConfig").is_none());
 
-    let (endpoint, bodies) = asked(&read(&GEMINI_COUNT, &contents, Server::Anthropic, "claude").unwrap());
+    let (endpoint, bodies) = requests(&made(&GEMINI_COUNT, &contents, ANTHROPIC, "claude").unwrap());
     assert_eq!(endpoint, Some(Endpoint::CountMessageTokens));
     let keys: Vec<&str> = bodies[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["messages", "model", "system"], "{}", bodies[0]);
 
-    let (_, bodies) = asked(&read(&GEMINI_COUNT, &contents, Server::VertexClaude, "claude").unwrap());
+    let (_, bodies) = requests(&made(&GEMINI_COUNT, &contents, VERTEX_CLAUDE, "claude").unwrap());
     assert_eq!(bodies[0]["anthropic_version"], "vertex-2023-10-16");
     assert_eq!(bodies[0]["model"], "claude");
 
     let nested = json!({"generateContentRequest": contents});
-    let (endpoint, bodies) = asked(&read(&GEMINI_COUNT, &nested, Server::OpenAi, "gpt").unwrap());
+    let (endpoint, bodies) = requests(&made(&GEMINI_COUNT, &nested, OPENAI, "gpt").unwrap());
     assert_eq!(endpoint, Some(Endpoint::ResponseResource("input_tokens".into())));
     assert!(bodies[0]["input"].to_string().contains("hello"), "{}", bodies[0]);
     assert!(["store", "max_output_tokens", "stream"].iter().all(|key| bodies[0].get(key).is_none()), "{}", bodies[0]);
 
     let claude = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
-    let (endpoint, bodies) = asked(&read(&Endpoint::CountMessageTokens, &messages(), Server::Bedrock, claude).unwrap());
+    let (endpoint, bodies) = requests(&made(&Endpoint::CountMessageTokens, &messages(), BEDROCK, claude).unwrap());
     let foundation = Some("anthropic.claude-sonnet-4-5-20250929-v1:0".to_owned());
     assert_eq!(endpoint, Some(Endpoint::Bedrock(BedrockVerb::CountTokens, foundation)));
     let converse = bodies[0]["input"]["converse"].as_object().unwrap();
@@ -381,53 +397,47 @@ fn bedrock_clients_count_messages_too() {
     use base64::Engine;
     let body = base64::prelude::BASE64_STANDARD.encode(messages().to_string());
     let invoke = json!({"input": {"invokeModel": {"body": body}}});
-    let lookup = read(&BEDROCK_COUNT, &invoke, Server::Anthropic, "claude").unwrap();
-    assert_eq!(asked(&lookup).1[0]["messages"][0]["role"], "user");
-    assert_eq!(told(lookup, &[json!({"input_tokens": 9})]).0, json!({"inputTokens": 9}));
+    let plan = made(&BEDROCK_COUNT, &invoke, ANTHROPIC, "claude").unwrap();
+    assert_eq!(requests(&plan).1[0]["messages"][0]["role"], "user");
+    assert_eq!(finish(plan, &[json!({"input_tokens": 9})]).0, json!({"inputTokens": 9}));
     for bad in [json!({}), json!({"input": {}}), json!({"input": 7}), json!({"input": {"invokeModel": {"body": "!"}}})]
     {
-        let refused = read(&BEDROCK_COUNT, &bad, Server::Anthropic, "claude").unwrap_err();
-        let Refused::Invalid(invalid) = refused else { panic!("{bad}: {refused:?}") };
+        let refused = made(&BEDROCK_COUNT, &bad, ANTHROPIC, "claude").unwrap_err();
+        let OperationError::Invalid(invalid) = refused else { panic!("{bad}: {refused:?}") };
         assert!(invalid.field.starts_with("input"), "{bad}: {invalid}");
     }
 }
 
 #[test]
-fn counts_are_told_in_the_clients_form() {
+fn counts_are_returned_in_the_clients_form() {
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
     for (endpoint, body, server, reply, expected) in [
         (
             Endpoint::CountMessageTokens,
             messages(),
-            Server::AiStudio,
+            AI_STUDIO,
             json!({"totalTokens": 5, "promptTokensDetails": []}),
             json!({"input_tokens": 5}),
         ),
-        (GEMINI_COUNT, contents.clone(), Server::Anthropic, json!({"input_tokens": 6}), json!({"totalTokens": 6})),
+        (GEMINI_COUNT, contents.clone(), ANTHROPIC, json!({"input_tokens": 6}), json!({"totalTokens": 6})),
         (
             GEMINI_COUNT,
             contents,
-            Server::OpenAi,
+            OPENAI,
             json!({"object": "response.input_tokens", "input_tokens": 7}),
             json!({"totalTokens": 7}),
         ),
-        (
-            Endpoint::CountMessageTokens,
-            messages(),
-            Server::Bedrock,
-            json!({"inputTokens": 8}),
-            json!({"input_tokens": 8}),
-        ),
+        (Endpoint::CountMessageTokens, messages(), BEDROCK, json!({"inputTokens": 8}), json!({"input_tokens": 8})),
     ] {
-        let (told, answer) = told(read(&endpoint, &body, server, "m").unwrap(), &[reply]);
-        assert_eq!((told, answer.estimated, answer.usage), (expected, false, Usage::default()));
+        let (body, answer) = finish(made(&endpoint, &body, server, "m").unwrap(), &[reply]);
+        assert_eq!((body, answer.estimated, answer.usage), (expected, false, Usage::default()));
     }
-    let lookup = read(&Endpoint::CountMessageTokens, &messages(), Server::AiStudio, "m").unwrap();
-    assert_eq!(lookup.answer(&said(&[json!({})])).unwrap_err().class, ErrorClass::BadGateway);
+    let plan = made(&Endpoint::CountMessageTokens, &messages(), AI_STUDIO, "m").unwrap();
+    assert_eq!(plan.reply(&upstream(&[json!({})])).unwrap_err().class, ErrorClass::BadGateway);
 }
 
 #[test]
-fn what_nobody_counts_is_estimated() {
+fn counts_are_estimated_where_no_provider_counts() {
     let image = json!({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}});
     let mut seen = messages();
     seen["messages"][0]["content"] = json!([{"type": "text", "text": "hello"}, image]);
@@ -436,48 +446,46 @@ fn what_nobody_counts_is_estimated() {
     let plain = (7 + 5 + 5 + 6 + schema).div_ceil(4) as u64;
     let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc";
     for (body, server, model, tokens) in [
-        (&messages(), Server::Azure, "gpt", plain),
-        (&messages(), Server::Compatible, "llama", plain),
-        (&messages(), Server::Bedrock, profile, plain),
-        (&seen, Server::Compatible, "llama", plain + 256),
+        (&messages(), AZURE, "gpt", plain),
+        (&messages(), COMPATIBLE, "llama", plain),
+        (&messages(), BEDROCK, profile, plain),
+        (&seen, COMPATIBLE, "llama", plain + 256),
         // Nothing is fetched to be counted.
-        (&seen, Server::AiStudio, "gemini-2.5-pro", plain + 256),
+        (&seen, AI_STUDIO, "gemini-2.5-pro", plain + 256),
     ] {
-        let lookup = read(&Endpoint::CountMessageTokens, body, server, model).unwrap();
-        assert!(lookup.asks.is_empty(), "{server:?} {model}");
-        let (told, answer) = told(lookup, &[]);
-        assert_eq!((told, answer.estimated), (json!({"input_tokens": tokens}), true), "{server:?} {model}");
+        let plan = made(&Endpoint::CountMessageTokens, body, server, model).unwrap();
+        assert!(plan.requests.is_empty(), "{model}");
+        let (body, answer) = finish(plan, &[]);
+        assert_eq!((body, answer.estimated), (json!({"input_tokens": tokens}), true), "{model}");
     }
 }
 
 #[test]
-fn counts_do_without_providers_that_have_none() {
-    for (server, status, does) in [
-        (Server::OpenAi, 404, true),
-        (Server::OpenAi, 400, false),
-        (Server::OpenAi, 429, false),
-        (Server::Bedrock, 400, true),
-        (Server::Bedrock, 403, false),
-    ] {
-        let lookup = read(&Endpoint::CountMessageTokens, &messages(), server, "m").unwrap();
-        let answer = lookup.without(status);
-        assert_eq!(answer.as_ref().map(|answer| answer.estimated), does.then_some(true), "{server:?} {status}");
+fn counts_fall_back_to_the_estimate() {
+    for (server, status, does) in
+        [(OPENAI, 404, true), (OPENAI, 400, false), (OPENAI, 429, false), (BEDROCK, 400, true), (BEDROCK, 403, false)]
+    {
+        let plan = made(&Endpoint::CountMessageTokens, &messages(), server, "m").unwrap();
+        let answer = plan.fallback(status);
+        assert_eq!(answer.as_ref().map(|answer| answer.estimated), does.then_some(true), "{status}");
     }
-    let embeds = read(&Endpoint::Embeddings, &json!({"input": "a"}), Server::AiStudio, "e").unwrap();
-    assert_eq!(embeds.without(404), None);
+    let embeds = made(&Endpoint::Embeddings, &json!({"input": "a"}), AI_STUDIO, "e").unwrap();
+    assert_eq!(embeds.fallback(404), None);
 }
 
 #[test]
-fn a_path_for_everything_is_never_asked_for_a_count() {
+fn one_path_for_all_endpoints_gets_no_count() {
     let body = messages().to_string();
-    let ask = ApiRequest {
+    let request = ApiRequest {
         endpoint: Endpoint::CountMessageTokens,
         dialect: DialectId::Messages,
         model: None,
         stream: StreamMode::No,
     };
-    let to = To { server: Server::AiStudio, model: Some("m"), has_paths: false };
-    assert!(Lookup::read(&ask, &TopLevel::scan(body.as_bytes()).unwrap(), &to).unwrap().asks.is_empty());
+    let (dialect, quirks) = AI_STUDIO;
+    let to = OperationTarget { dialect, quirks, model: Some("m"), has_paths: false };
+    let plan = OperationPlan::new(&request, &TopLevel::scan(body.as_bytes()).unwrap(), &to).unwrap();
+    assert!(plan.requests.is_empty());
 }
 
 fn known(ids: &[&str]) -> Vec<Model> {
@@ -486,15 +494,16 @@ fn known(ids: &[&str]) -> Vec<Model> {
 
 #[test]
 fn lists_have_the_clients_shape() {
-    let list = |shape| told(models::lookup(None, shape, known(&["a", "text-embed"]), Source::Known).unwrap(), &[]).0;
+    let plan = |client, path, known| models::plan(None, client, path, known, Source::Backends).unwrap();
+    let list = |client, path| finish(plan(client, path, known(&["a", "text-embed"])), &[]).0;
     assert_eq!(
-        list(Shape::OpenAi),
+        list(DialectId::Chat, "/v1/models"),
         json!({"object": "list", "data": [
             {"id": "a", "object": "model", "created": 0, "owned_by": "openai"},
             {"id": "text-embed", "object": "model", "created": 0, "owned_by": "openai"},
         ]})
     );
-    let anthropic = list(Shape::Anthropic);
+    let anthropic = list(DialectId::Messages, "/v1/models");
     assert_eq!((&anthropic["first_id"], &anthropic["last_id"]), (&json!("a"), &json!("text-embed")));
     assert_eq!(anthropic["has_more"], false);
     assert_eq!(
@@ -502,33 +511,36 @@ fn lists_have_the_clients_shape() {
         json!({"type": "model", "id": "a", "display_name": "a", "created_at": "1970-01-01T00:00:00Z"})
     );
     assert_eq!(
-        list(Shape::Gemini)["models"][1],
+        list(DialectId::Gemini, "/v1beta/models")["models"][1],
         json!({
             "name": "models/text-embed", "displayName": "text-embed",
             "supportedGenerationMethods": ["embedContent", "batchEmbedContents"],
         })
     );
-    assert_eq!(list(Shape::Vertex)["publisherModels"][0], json!({"name": "publishers/google/models/a"}));
-    let empty = told(models::lookup(None, Shape::Anthropic, Vec::new(), Source::Known).unwrap(), &[]).0;
+    assert_eq!(
+        list(DialectId::Gemini, "/v1beta1/publishers/google/models")["publisherModels"][0],
+        json!({"name": "publishers/google/models/a"})
+    );
+    let empty = finish(plan(DialectId::Messages, "/v1/models", Vec::new()), &[]).0;
     assert_eq!(empty, json!({"data": [], "has_more": false, "first_id": null, "last_id": null}));
 }
 
 #[test]
-fn one_model_is_told_or_unknown() {
-    let one = |id| models::lookup(Some(id), Shape::OpenAi, known(&["a", "b"]), Source::Known);
-    assert_eq!(told(one("b").unwrap(), &[]).0["id"], "b");
-    assert_eq!(one("c").unwrap_err(), Refused::UnknownModel("c".into()));
-    let asked =
-        |id| models::lookup(Some(id), Shape::OpenAi, known(&["a"]), Source::Provider(DialectId::Gemini, "gemini"));
-    assert!(asked("a").unwrap().asks.is_empty(), "the Backends name it");
-    let lookup = asked("g").unwrap();
-    assert_eq!(lookup.asks[0].ask.endpoint, Endpoint::Models(Some("g".into())));
-    let (body, _) = told(lookup, &[json!({"name": "models/g", "displayName": "G"})]);
+fn one_model_is_returned_or_unknown() {
+    let plan = |id, names, source| models::plan(Some(id), DialectId::Chat, "/v1/models", known(names), source);
+    let one = |id| plan(id, &["a", "b"], Source::Backends);
+    assert_eq!(finish(one("b").unwrap(), &[]).0["id"], "b");
+    assert_eq!(one("c").unwrap_err(), OperationError::UnknownModel("c".into()));
+    let listed = |id| plan(id, &["a"], Source::Provider(DialectId::Gemini, "gemini"));
+    assert!(listed("a").unwrap().requests.is_empty(), "the Backends name it");
+    let plan = listed("g").unwrap();
+    assert_eq!(plan.requests[0].api_request.endpoint, Endpoint::Models(Some("g".into())));
+    let (body, _) = finish(plan, &[json!({"name": "models/g", "displayName": "G"})]);
     assert_eq!((&body["id"], &body["owned_by"]), (&json!("g"), &json!("gemini")));
 }
 
 #[test]
-fn lists_of_other_families_are_rewritten() {
+fn lists_of_other_dialects_are_rewritten() {
     for (dialect, query, reply) in [
         (DialectId::Chat, None, json!({"object": "list", "data": [{"id": "x/y"}, {"id": "a"}]})),
         (
@@ -543,9 +555,10 @@ fn lists_of_other_families_are_rewritten() {
             json!({"publisherModels": [{"name": "publishers/google/models/y"}]}),
         ),
     ] {
-        let lookup = models::lookup(None, Shape::OpenAi, known(&["a"]), Source::Provider(dialect, "p")).unwrap();
-        assert_eq!(lookup.asks.iter().map(|sent| sent.query).collect::<Vec<_>>(), [query]);
-        let (body, _) = told(lookup, std::slice::from_ref(&reply));
+        let plan =
+            models::plan(None, DialectId::Chat, "/v1/models", known(&["a"]), Source::Provider(dialect, "p")).unwrap();
+        assert_eq!(plan.requests.iter().map(|request| request.query).collect::<Vec<_>>(), [query]);
+        let (body, _) = finish(plan, std::slice::from_ref(&reply));
         let ids: Vec<&str> = body["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
         let other = if dialect == DialectId::Gemini { "y" } else { "x/y" };
         assert_eq!(ids, ["a", other], "{reply}");

@@ -1,0 +1,136 @@
+//! Gemini's embeddings, token counts and lists of models, on AI Studio and on Vertex AI.
+
+use serde::Deserialize;
+
+use super::{Gemini, embeddings};
+use crate::{
+    conversation::{Failure, Invalid, Text},
+    dialect::{
+        Destination, DialectId, Endpoint, GeminiVerb, Quirks,
+        operation::{
+            self, CountedRequest, Embeddings, EmbeddingsReply, EmbeddingsRequest, OperationError, OperationPlan,
+            Operations, UpstreamRequest, models::ModelList,
+        },
+    },
+    stream::{TopLevel, json::ObjectWriter},
+};
+
+/// The fields that Vertex AI counts.
+const COUNTED: [&str; 4] = ["systemInstruction", "contents", "tools", "generationConfig"];
+
+/// Lists of models on AI Studio.
+const MODELS: &ModelList = &ModelList {
+    field: "models",
+    head: |_| {},
+    model: |model, object| {
+        object.field("name", &format!("models/{}", model.id));
+        object.field("displayName", &model.id);
+        let embeds = model.id.to_ascii_lowercase().contains("embed");
+        let methods: &[&str] =
+            if embeds { &["embedContent", "batchEmbedContents"] } else { &["generateContent", "countTokens"] };
+        object.field("supportedGenerationMethods", methods);
+    },
+    tail: |_, _| {},
+};
+/// Lists of models on Vertex AI.
+const PUBLISHER_MODELS: &ModelList = &ModelList {
+    field: "publisherModels",
+    head: |_| {},
+    model: |model, object| object.field("name", &format!("publishers/google/models/{}", model.id)),
+    tail: |_, _| {},
+};
+
+impl Operations for Gemini {
+    fn read_embeddings<'a>(&self, endpoint: &Endpoint, body: &TopLevel<'a>) -> Result<EmbeddingsRequest<'a>, Invalid> {
+        match endpoint {
+            Endpoint::Gemini(GeminiVerb::Embed, _) => embeddings::read_one(body),
+            Endpoint::Gemini(GeminiVerb::BatchEmbed, _) => embeddings::read_batch(body),
+            _ => embeddings::read_predict(body),
+        }
+    }
+
+    fn write_embeddings(
+        &self,
+        request: &mut EmbeddingsRequest<'_>,
+        model: &str,
+        quirks: &Quirks,
+    ) -> Result<Vec<UpstreamRequest>, OperationError> {
+        let lower = model.to_ascii_lowercase();
+        let row = quirks.gemini.embeddings.iter().find(|(name, _)| lower.contains(name));
+        let missing = || OperationError::Missing("this route's provider has no embeddings".into());
+        let (_, form) = row.ok_or_else(missing)?;
+        Ok(embeddings::write(request, *form, model))
+    }
+
+    fn read_embeddings_reply<'a>(&self, body: &'a [u8]) -> Option<EmbeddingsReply<'a>> {
+        embeddings::read_reply(body)
+    }
+
+    fn write_embeddings_reply(
+        &self,
+        endpoint: &Endpoint,
+        reply: &Embeddings<'_>,
+        out: &mut ObjectWriter<'_>,
+    ) -> Result<(), Failure<'static>> {
+        embeddings::write_reply(endpoint, reply, out)
+    }
+
+    fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
+        match body.get("generateContentRequest").or_else(|| body.get("generate_content_request")) {
+            Some(whole) => counted(DialectId::Gemini, &operation::object(whole)?),
+            None => counted(DialectId::Gemini, body),
+        }
+    }
+
+    fn write_count(
+        &self,
+        written: &TopLevel<'_>,
+        to: &Destination<'_>,
+        out: &mut ObjectWriter<'_>,
+    ) -> Option<Endpoint> {
+        if to.quirks.gemini.nested_count {
+            let mut whole = out.object("generateContentRequest");
+            whole.field("model", &format!("models/{}", to.model));
+            let names: Vec<&str> = written.members().iter().map(|member| member.key).collect();
+            operation::copy(written, &names, &mut whole);
+            whole.end();
+        } else {
+            operation::copy(written, &COUNTED, out);
+        }
+        Some(Endpoint::Gemini(GeminiVerb::CountTokens, Some(to.model.to_owned())))
+    }
+
+    fn count_field(&self) -> &'static str {
+        "totalTokens"
+    }
+
+    fn models_query(&self) -> Option<&'static str> {
+        Some("pageSize=1000")
+    }
+
+    /// Names are `models/X` or `publishers/P/models/X`.
+    fn read_models(&self, body: &[u8], is_list: bool) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Option<Text<'a>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct List<'a> {
+            #[serde(borrow, alias = "publisherModels")]
+            models: Option<Vec<Named<'a>>>,
+        }
+        let name = |named: Named<'_>| named.name?.decode().rsplit('/').next().map(str::to_owned);
+        if !is_list {
+            return Some(vec![name(serde_json::from_slice(body).ok()?)?]);
+        }
+        // Google leaves out what is empty.
+        let list = serde_json::from_slice::<List<'_>>(body).ok()?.models.unwrap_or_default();
+        Some(list.into_iter().filter_map(name).collect())
+    }
+
+    fn model_list(&self, path: &str) -> &'static ModelList {
+        if path.contains("/publishers/") { PUBLISHER_MODELS } else { MODELS }
+    }
+}

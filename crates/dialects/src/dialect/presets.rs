@@ -1,0 +1,23 @@
+//! The quirks of the gateway's providers: tests check what is served, not a copy of it.
+
+#[path = "../../../../src/provider/anthropic/quirks.rs"]
+mod anthropic;
+#[path = "../../../../src/provider/bedrock/quirks.rs"]
+mod bedrock;
+#[path = "../../../../src/provider/gemini/quirks.rs"]
+mod gemini;
+#[path = "../../../../src/provider/openai/quirks.rs"]
+mod openai;
+#[path = "../../../../src/provider/vertex_ai/quirks.rs"]
+mod vertex_ai;
+
+pub use self::{
+    anthropic::ANTHROPIC,
+    bedrock::BEDROCK,
+    gemini::AI_STUDIO,
+    openai::{AZURE, DEEPSEEK, MISTRAL, OPENAI},
+    vertex_ai::{VERTEX, VERTEX_CLAUDE},
+};
+
+/// A server of which nothing is known.
+pub const COMPATIBLE: &tollgate_dialects::dialect::Quirks = &tollgate_dialects::dialect::Quirks::PLAIN;

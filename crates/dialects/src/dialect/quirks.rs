@@ -1,0 +1,247 @@
+//! What one server takes differently from the others that speak its dialect.
+//!
+//! Quirks are data. A provider states them, and readers and writers of requests follow them: nothing here knows who
+//! the server is. [`Quirks::PLAIN`] is a server of which nothing is known but its dialect.
+
+use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
+
+/// Who will read a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The model, as the provider names it.
+    pub model: &'a str,
+    /// What the model takes.
+    pub facts: ModelFacts,
+    /// What the server takes differently.
+    pub quirks: &'static Quirks,
+}
+
+/// What a server takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quirks {
+    /// URLs of images and documents that the server fetches itself.
+    pub fetches: Fetches,
+    /// Whether requests may refer to files that are stored at the provider.
+    pub stored_files: bool,
+    /// The dialect whose endpoint counts tokens, where the server has one.
+    pub counts_tokens: Option<DialectId>,
+    /// For requests in Chat Completions.
+    pub chat: ChatQuirks,
+    /// For requests in Responses.
+    pub responses: ResponsesQuirks,
+    /// For requests in Messages.
+    pub messages: MessagesQuirks,
+    /// For requests to Gemini.
+    pub gemini: GeminiQuirks,
+    /// For requests to Bedrock.
+    pub converse: ConverseQuirks,
+}
+
+impl Quirks {
+    /// A server of which nothing is known but its dialect.
+    pub const PLAIN: Self = Self {
+        fetches: Fetches::Nothing,
+        stored_files: false,
+        counts_tokens: None,
+        chat: ChatQuirks::PLAIN,
+        responses: ResponsesQuirks { params: &[USER], developer_role: false },
+        messages: MessagesQuirks { params: &[], body_version: None },
+        gemini: GeminiQuirks {
+            call_ids: true,
+            media_names: false,
+            https_uris: false,
+            nested_count: false,
+            embeddings: &[],
+        },
+        converse: ConverseQuirks { embeddings: &[] },
+    };
+}
+
+/// URLs that a server fetches itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetches {
+    /// None: images and documents must be in the request.
+    Nothing,
+    /// `https:` only.
+    Https,
+    /// `https:` and `http:`.
+    Web,
+}
+
+impl Fetches {
+    /// Whether the server fetches anything.
+    pub fn any(self) -> bool {
+        self != Self::Nothing
+    }
+
+    /// Whether the server can be given this URL.
+    pub fn takes(self, url: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Https => url.starts_with("https:"),
+            Self::Web => true,
+        }
+    }
+}
+
+/// What a server of Chat Completions takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a server")]
+pub struct ChatQuirks {
+    /// Parameters that differ from the dialect's table.
+    pub params: &'static [Param],
+    /// Whether `stream_options` is known. Where it is not, usage comes unrequested.
+    pub stream_options: bool,
+    /// Whether `response_format` may be `json_schema`. Else the schema is in an instruction.
+    pub json_schema: bool,
+    /// Whether tools may be `strict`.
+    pub strict_tools: bool,
+    /// Whether `parallel_tool_calls` is known.
+    pub parallel_tool_calls: bool,
+    /// Whether `tool_choice` may name several tools. Else only those tools are sent.
+    pub allowed_tools: bool,
+    /// Which ids of tool calls are taken.
+    pub call_ids: CallIds,
+    /// Whether a user's message may follow the result of a tool directly.
+    pub user_after_tool: bool,
+    /// Whether a list may hold several texts. Else they are joined.
+    pub text_lists: bool,
+    /// Whether an assistant's message may have a `refusal`, and `null` as its content.
+    pub refusals: bool,
+    /// Whether `prefix` marks an assistant's message that the model continues.
+    pub prefix: bool,
+    /// How an effort of reasoning is written.
+    pub reasoning: ReasoningParam,
+    /// When reasoning of earlier turns is sent back in `reasoning_content`.
+    pub reasoning_content: ReasoningContent,
+    /// Whether Google's signatures of tool calls are taken.
+    pub google_signatures: bool,
+    /// How media are written.
+    pub media: ChatMedia,
+    /// The parameter for the length of embeddings.
+    pub embedding_length: &'static str,
+}
+
+impl ChatQuirks {
+    const PLAIN: Self = Self {
+        params: &[],
+        stream_options: true,
+        json_schema: true,
+        strict_tools: true,
+        parallel_tool_calls: true,
+        allowed_tools: false,
+        call_ids: CallIds::AtMost(40),
+        user_after_tool: true,
+        text_lists: false,
+        refusals: false,
+        prefix: false,
+        reasoning: ReasoningParam::Effort,
+        reasoning_content: ReasoningContent::Always,
+        google_signatures: true,
+        media: ChatMedia::Files,
+        embedding_length: "dimensions",
+    };
+}
+
+/// The length of ids of tool calls. Their letters are `a-z`, `A-Z`, `0-9`, `_` and `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallIds {
+    /// So many characters at most.
+    AtMost(usize),
+    /// Exactly so many characters, without `_` and `-`.
+    Exactly(usize),
+}
+
+/// How an effort of reasoning is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningParam {
+    /// In `reasoning_effort`.
+    Effort,
+    /// In `reasoning_effort`, which is `none` or `high`.
+    NoneOrHigh,
+    /// In `reasoning_effort`; `thinking` turns it off.
+    EffortOrDisabled,
+}
+
+/// When reasoning of earlier turns is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningContent {
+    /// Never.
+    Never,
+    /// Where there is any.
+    Always,
+    /// In turns with tool calls, which are refused without the field.
+    WithCalls,
+}
+
+/// How media are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatMedia {
+    /// Not at all.
+    Unsupported,
+    /// OpenAI's form: documents in `file`, audio with its format.
+    Files,
+    /// Mistral's form: documents in `document_url`, audio as its base64 alone.
+    Urls,
+}
+
+/// What a server of Responses takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ResponsesQuirks {
+    /// Parameters that differ from the dialect's table.
+    pub params: &'static [Param],
+    /// Whether instructions have the role `developer`. Else it is `system`.
+    pub developer_role: bool,
+}
+
+/// What a server of Messages takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MessagesQuirks {
+    /// Parameters that differ from the dialect's table.
+    pub params: &'static [Param],
+    /// `anthropic_version` for the body, where the URL has the model.
+    pub body_version: Option<&'static str>,
+}
+
+/// What a server of Gemini's API takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a server")]
+pub struct GeminiQuirks {
+    /// Whether calls and results have ids. Else they are matched by name and order.
+    pub call_ids: bool,
+    /// Whether inline data may have a name.
+    pub media_names: bool,
+    /// Whether `fileData` may name any `https:` URL.
+    pub https_uris: bool,
+    /// Whether `countTokens` takes the whole request in `generateContentRequest`. Else it takes some of its fields.
+    pub nested_count: bool,
+    /// How embeddings are requested: the first row counts whose text is in the model's name.
+    pub embeddings: &'static [(&'static str, GeminiEmbeddings)],
+}
+
+/// The form of a request for embeddings of Google's models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeminiEmbeddings {
+    /// `batchEmbedContents`, with the settings in each request.
+    Batch,
+    /// `embedContent` for one text and `batchEmbedContents` for several, with the settings in `embedContentConfig`.
+    Config,
+    /// `predict`, with so many texts at most.
+    Predict(usize),
+}
+
+/// What a server of Bedrock's API takes differently.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConverseQuirks {
+    /// How embeddings are requested: the first row counts whose text is in the model's name.
+    pub embeddings: &'static [(&'static str, BedrockEmbeddings)],
+}
+
+/// The form of a request for embeddings of a maker's models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BedrockEmbeddings {
+    /// Titan's: one text a request.
+    Titan,
+    /// Cohere's: lists of texts with one purpose.
+    Cohere,
+}

@@ -1,0 +1,15 @@
+//! What Bedrock takes.
+
+use tollgate_dialects::dialect::{
+    DialectId,
+    quirks::{BedrockEmbeddings, ConverseQuirks, Quirks},
+};
+
+/// Amazon Bedrock.
+pub const BEDROCK: &Quirks = &Quirks {
+    counts_tokens: Some(DialectId::Converse),
+    converse: ConverseQuirks {
+        embeddings: &[("titan-embed", BedrockEmbeddings::Titan), ("cohere", BedrockEmbeddings::Cohere)],
+    },
+    ..Quirks::PLAIN
+};

@@ -1,0 +1,286 @@
+//! Embeddings, token counts and lists of models for targets of another dialect: the requests to the target, and the one
+//! reply that is made of its replies.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery};
+
+use super::{
+    ErrorKind, ProxyError, RequestRecord,
+    encode::{ClientRequest, Encoded, ReplyPlan, refused},
+    finish::Reply,
+    send::Sender,
+    translate::{self, DROPPED, ReadLimits, Translation},
+};
+use crate::{
+    conversation::Unsupported,
+    dialect::{
+        DialectId, Endpoint,
+        observer::Totals,
+        operation::{
+            OperationError, OperationPlan, OperationReply, OperationTarget, UpstreamReply,
+            models::{self, Model, Source},
+        },
+    },
+    provider::{Refusal, resolve_model},
+    snapshot::{Action, AiBackend, Backend, Rule, Target},
+    upstream,
+};
+
+/// Names what of the reply is estimated.
+const ESTIMATED: HeaderName = HeaderName::from_static("x-tollgate-estimated");
+
+/// Requests of one operation that are under way at a time.
+const AT_ONCE: usize = 4;
+/// Largest replies of one operation together: 2048 embeddings of 3072 numbers take some fifty megabytes.
+const MAX_REPLIES: usize = 64 * 1024 * 1024;
+
+/// The requests to a target for one operation.
+pub struct Plan {
+    operation: OperationPlan,
+    encoded: Vec<Encoded>,
+    method: Method,
+    /// The header with the number of tokens of the prompt, where the target's dialect has one.
+    token_count: Option<&'static str>,
+}
+
+/// A reply that is complete.
+pub struct LocalReply {
+    reply: OperationReply,
+    dropped: Unsupported,
+}
+
+/// The requests to `target`, if this is an operation that the target does not take as the client wrote it. `path` is
+/// the client's.
+pub fn plan(
+    request: &ClientRequest<'_, '_>,
+    path: &str,
+    target: &Target,
+    rule: &Rule,
+    backend: &AiBackend,
+) -> Option<Result<Plan, ProxyError>> {
+    let (api_request, provider) = (request.api_request, &*target.provider);
+    let name = provider.info().name;
+    let operation = match (&api_request.endpoint, request.top) {
+        (Endpoint::Models(one), _) => {
+            let source = match source(target, rule, backend, api_request.dialect)? {
+                Ok(source) => source,
+                Err(error) => return Some(Err(error)),
+            };
+            models::plan(one.as_deref(), api_request.dialect, path, named(rule), source)
+        }
+        (endpoint, Some(top)) if OperationPlan::is_for(endpoint) => {
+            let model = resolve_model(provider, api_request);
+            if provider.speaks(api_request, model) {
+                return None;
+            }
+            // The client's dialect makes no difference: the provider does not speak it.
+            let Some((dialect, quirks)) = provider.translation(DialectId::Chat, model) else {
+                return Some(Err(refused(Refusal::Translation, api_request, name)));
+            };
+            let to = OperationTarget { dialect, quirks, model, has_paths: target.path.is_none() };
+            OperationPlan::new(api_request, top, &to)
+        }
+        _ => return None,
+    };
+    let operation = operation.map_err(|why| match why {
+        OperationError::Invalid(invalid) => ProxyError::new(ErrorKind::BadBody, invalid.to_string()),
+        OperationError::Missing(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
+        OperationError::NoModel => refused(Refusal::ModelMissing, api_request, name),
+        OperationError::UnknownModel(id) => {
+            ProxyError::new(ErrorKind::UnknownModel, format!("this route serves no model '{id}'"))
+        }
+    });
+    Some(operation.and_then(|operation| encode(operation, request, target, backend.strict)))
+}
+
+fn encode(
+    operation: OperationPlan,
+    request: &ClientRequest<'_, '_>,
+    target: &Target,
+    strict: bool,
+) -> Result<Plan, ProxyError> {
+    let (api_request, provider) = (request.api_request, &*target.provider);
+    let info = provider.info();
+    // Unsupported fields do not change a count.
+    if strict && !operation.dropped.is_empty() && api_request.endpoint.operation() == "embeddings" {
+        let message = format!("{} can't be carried to this route's provider", operation.dropped);
+        return Err(ProxyError::new(ErrorKind::NotCarried, message));
+    }
+    let encoded = operation.requests.iter().map(|upstream| {
+        let model = upstream.api_request.model.as_deref();
+        let path = provider.path(&upstream.api_request, model, upstream.query);
+        let path = path.map_err(|refusal| refused(refusal, api_request, info.name))?;
+        let head = translate::head(api_request, model.unwrap_or_default(), false);
+        let errors = Translation::of_errors(info.dialect, api_request.dialect, head);
+        let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
+        let path: PathAndQuery = target.path.clone().unwrap_or(path);
+        Ok(Encoded { path, body: upstream.body.clone(), held: None, plan })
+    });
+    let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
+    let method = if api_request.endpoint.has_body() { Method::POST } else { Method::GET };
+    Ok(Plan { operation, encoded, method, token_count: info.dialect.dialect().token_count_header() })
+}
+
+/// All targets of a rule, whatever backend they belong to.
+fn targets(rule: &Rule) -> impl Iterator<Item = &Target> {
+    let backends = match &rule.action {
+        Action::Forward(split) => split.backends(),
+        Action::Redirect(_) | Action::Unavailable(_) => &[],
+    };
+    backends
+        .iter()
+        .flat_map(|weighted| match &weighted.backend {
+            Backend::Ai(ai) => ai.backend.groups.as_slice(),
+            Backend::Http(_) | Backend::Unavailable(_) => &[],
+        })
+        .flatten()
+}
+
+/// The models that a rule's Backends name, each once.
+fn named(rule: &Rule) -> Vec<Model> {
+    let mut models: Vec<Model> = Vec::new();
+    for target in targets(rule) {
+        if let Some(id) = target.provider.model()
+            && !models.iter().any(|model| model.id == id)
+        {
+            models.push(Model { id: id.to_owned(), owner: target.provider.info().name });
+        }
+    }
+    models
+}
+
+/// Where the models come from when `target` serves a client of `dialect`. `None` when the target's own reply goes to
+/// the client.
+fn source(target: &Target, rule: &Rule, backend: &AiBackend, dialect: DialectId) -> Option<Result<Source, ProxyError>> {
+    let is_open = |target: &Target| target.provider.model().is_none();
+    let info = target.provider.info();
+    if !targets(rule).any(is_open) || !backend.groups.iter().flatten().any(is_open) {
+        return Some(Ok(Source::Backends));
+    }
+    if !is_open(target) {
+        let message = "another provider of this route lists the models";
+        return Some(Err(ProxyError::new(ErrorKind::NoEndpoint, message)));
+    }
+    if !info.dialect.dialect().lists_models() {
+        return Some(Ok(Source::Backends));
+    }
+    if info.dialect.shares_api(dialect) {
+        return None;
+    }
+    let is_listed = target.path.is_none();
+    Some(Ok(if is_listed { Source::Provider(info.dialect, info.name) } else { Source::Backends }))
+}
+
+impl Plan {
+    /// Whether the reply is known without the target.
+    pub fn needs_no_request(&self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    /// The reply of a plan that [needs no request](Self::needs_no_request).
+    ///
+    /// # Errors
+    /// When it needs one.
+    pub fn local(self) -> Result<LocalReply, ProxyError> {
+        local(self.operation, &[])
+    }
+
+    /// Sends the requests to the target, and makes one reply of its replies. The client gets the first reply that is
+    /// an error.
+    ///
+    /// # Errors
+    /// When the target can't be reached, or a reply does not hold what was requested.
+    pub async fn run(self, sender: &Sender<'_>, limits: &ReadLimits) -> Result<Outcome, ProxyError> {
+        let Self { operation, encoded, method, token_count } = self;
+        let method = &method;
+        let mut replies = Vec::with_capacity(encoded.len());
+        let mut room = MAX_REPLIES;
+        let send = |encoded| send(sender, method, encoded, token_count, limits);
+        let mut waiting = stream::iter(encoded).map(send).buffered(AT_ONCE);
+        while let Some(reply) = waiting.next().await {
+            match reply? {
+                Sent::Reply(reply) => {
+                    let Some(left) = room.checked_sub(reply.body.len()) else {
+                        let message = format!("the upstream's replies are larger than {MAX_REPLIES} bytes");
+                        return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+                    };
+                    room = left;
+                    replies.push(reply);
+                }
+                Sent::Error(error) => {
+                    let (error, plan) = *error;
+                    return Ok(match operation.fallback(error.status().as_u16()) {
+                        Some(reply) => Outcome::Local(LocalReply { reply, dropped: operation.dropped }),
+                        None => Outcome::Reply(Box::new(error), plan),
+                    });
+                }
+            }
+        }
+        drop(waiting);
+        local(operation, &replies).map(Outcome::Local)
+    }
+}
+
+/// The result of one request.
+enum Sent {
+    /// A whole reply.
+    Reply(UpstreamReply),
+    /// An error of the provider.
+    Error(Box<(Response<upstream::ReplyBody>, ReplyPlan)>),
+}
+
+async fn send(
+    sender: &Sender<'_>,
+    method: &Method,
+    encoded: Encoded,
+    token_count: Option<&'static str>,
+    limits: &ReadLimits,
+) -> Result<Sent, ProxyError> {
+    let reply = sender.send(method, &encoded).await?;
+    if !reply.status().is_success() {
+        return Ok(Sent::Error(Box::new((reply, encoded.plan))));
+    }
+    let count = token_count.and_then(|name| reply.headers().get(name));
+    let tokens = count.and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = translate::collect(reply.into_body(), MAX_REPLIES, limits).await?;
+    Ok(Sent::Reply(UpstreamReply { body, tokens }))
+}
+
+fn local(mut operation: OperationPlan, replies: &[UpstreamReply]) -> Result<LocalReply, ProxyError> {
+    let dropped = std::mem::take(&mut operation.dropped);
+    let reply = operation
+        .reply(replies)
+        .map_err(|failure| ProxyError::new(ErrorKind::UpstreamProtocol, failure.message.into_owned()))?;
+    Ok(LocalReply { reply, dropped })
+}
+
+/// The result of an operation.
+pub enum Outcome {
+    /// The provider's error, which goes back as the plan states.
+    Reply(Box<Response<upstream::ReplyBody>>, ReplyPlan),
+    /// The one reply.
+    Local(LocalReply),
+}
+
+impl LocalReply {
+    /// The reply to the client.
+    pub fn into_reply(self, record: &mut RequestRecord) -> Reply {
+        let Self { reply: OperationReply { body, usage, model, estimated }, dropped } = self;
+        record.dropped(&dropped);
+        let estimated_usage = estimated && usage.prompt.is_some();
+        record.counted(Totals { usage, model, estimated: estimated_usage, ..Totals::default() });
+        let mut reply = Response::new(Bytes::from(body));
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if estimated {
+            headers.insert(ESTIMATED, HeaderValue::from_static("tokens"));
+        }
+        if !dropped.is_empty()
+            && let Ok(names) = HeaderValue::try_from(dropped.to_string())
+        {
+            headers.insert(DROPPED, names);
+        }
+        Reply::Local(reply)
+    }
+}
