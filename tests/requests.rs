@@ -12,6 +12,8 @@ mod bodies;
 mod connections;
 #[path = "requests/credentials.rs"]
 mod credentials;
+#[path = "requests/forwarding.rs"]
+mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
 #[path = "requests/lookups.rs"]

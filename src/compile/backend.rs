@@ -16,7 +16,7 @@ use crate::{
     },
     dialect::{DialectId, Endpoint},
     provider::{Auth, CredentialSlot},
-    snapshot::{AiBackend, HttpBackend, Target},
+    snapshot::{AiBackend, Credential, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
 };
 
@@ -167,7 +167,9 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     let state = env.balance.target(&key.to_string(), &entry.name);
-    Ok(Target { name: entry.name, provider, pool, path, credential, state })
+    let own_account = matches!(credential, Credential::Passthrough { .. });
+    let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
+    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, state })
 }
 
 /// The provider's place for the credential, or what the entry has instead.

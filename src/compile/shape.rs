@@ -13,7 +13,7 @@ pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
     provider::{
-        Checked,
+        Checked, Forwarded,
         check::{self, Problems},
     },
 };
@@ -65,6 +65,8 @@ pub struct ProviderEntry {
     pub port: Option<u16>,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
+    /// What it gets of a client's headers and query.
+    pub forwarded: Forwarded,
     /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
     /// URI.
     pub path: Option<String>,

@@ -31,12 +31,14 @@ pub mod bedrock;
 pub mod check;
 mod claude;
 mod definition;
+mod forward;
 pub mod gemini;
 pub mod openai;
 mod query;
 pub mod vertex_ai;
 
 pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
+pub use forward::{Forwarded, is_framing, is_hop_by_hop, may_be_listed, may_be_listed_in_query};
 pub use query::credential_in_query;
 
 use std::{borrow::Cow, fmt::Debug};

@@ -15,13 +15,14 @@ use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use secrecy::ExposeSecret;
 
 use super::{
-    ErrorKind, ProxyError, body, headers,
+    ErrorKind, ProxyError, body,
+    headers::{self, ClientHeaders},
     media::{self, Files, Held, Wanted},
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
     dialect::{
-        ApiRequest, DialectId, Endpoint, StreamMode, is_of_one_dialect,
+        ApiRequest, DialectId, Endpoint, StreamMode,
         messages::linked::{self, Linked},
     },
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
@@ -76,7 +77,7 @@ pub struct ClientRequest<'a, 'b> {
 /// What of a client's request decides the headers of a target's.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
-    pub headers: &'a HeaderMap,
+    pub headers: ClientHeaders<'a>,
     pub query: Option<&'a str>,
 }
 
@@ -89,7 +90,7 @@ impl ClientRequest<'_, '_> {
         let provider = &*target.provider;
         let model = resolve_model(provider, self.ask);
         // Asked first even when overridden: it refuses what the provider can't be asked.
-        let path = path_of(provider, self.ask, model, self.query)?;
+        let path = path_of(provider, self.ask, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
             return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
@@ -227,13 +228,9 @@ impl Caller<'_> {
     /// # Errors
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.
     pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
-        let mut out = headers::to_provider(self.headers);
-        if encoded.plan.translation.is_some() {
-            out = out
-                .into_iter()
-                .filter_map(|(name, value)| Some((name?, value)))
-                .filter(|(name, _)| !is_of_one_dialect(name))
-                .collect();
+        let translated = encoded.plan.translation.is_some();
+        let mut out = self.headers.to_provider(&target.forwarded, translated);
+        if translated {
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         out.insert(header::HOST, target.pool.host().clone());
@@ -249,7 +246,7 @@ impl Caller<'_> {
                         "no API key: send yours in the Authorization, x-api-key, api-key or x-goog-api-key header";
                     ProxyError::new(ErrorKind::NoCredential, message)
                 };
-                let key = headers::client_credential(self.headers, self.query).ok_or_else(missing)?;
+                let key = headers::client_credential(self.headers.all, self.query).ok_or_else(missing)?;
                 let mut value = HeaderValue::try_from(format!("{prefix}{key}")).map_err(|_| missing())?;
                 value.set_sensitive(true);
                 out.insert(name.clone(), value);

@@ -8,7 +8,7 @@ use super::UnavailableReason;
 use crate::{
     dialect::{DialectId, Endpoint as ApiEndpoint},
     policy::Policies,
-    provider::Provider,
+    provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, Token,
@@ -98,6 +98,8 @@ pub struct Target {
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
+    /// What it gets of a client's headers and query.
+    pub forwarded: Forwarded,
     /// What is known of it from earlier attempts.
     pub state: Arc<TargetState>,
 }

@@ -33,7 +33,7 @@ fn each_provider_is_requested_at_its_own_path() {
     let free = json!({"model": ""});
     for (provider, fields, asked, body, expected) in [
         ("openai", json!({}), "/x", CHAT, "/v1/chat/completions".to_owned()),
-        ("openai", json!({}), "/x/v1/chat/completions?a=b%20c&d", CHAT, "/v1/chat/completions?a=b%20c&d".into()),
+        ("openai", json!({}), "/x/v1/chat/completions?order=b%20c&d", CHAT, "/v1/chat/completions?order=b%20c".into()),
         ("openai", json!({}), "/x/v1/embeddings", r#"{"model":"m","input":"a"}"#, "/v1/embeddings".into()),
         ("openai", json!({}), "/x/v1/responses", r#"{"model":"m","input":"a"}"#, "/v1/responses".into()),
         ("azureopenai", json!({}), "/x", CHAT, azure.into()),
@@ -223,9 +223,10 @@ fn exactly_one_valid_host_is_required() {
 #[test]
 fn endpoints_that_a_backend_lists_are_forwarded_unchanged() {
     let upstream = Upstream::fixed(200, &[("content-type", "audio/mpeg")], b"\xff\xfbsound");
-    let fields = json!({"routes": {"/audio/speech": "passthrough", "/v1/ask": "completions"}});
+    let fields = json!({"routes": {"/v1/audio/speech": "passthrough", "/v1/ask": "completions"}});
     let mut entry = llm("openai", "key", upstream.port, &json!({}));
     entry["routes"] = fields["routes"].clone();
+    entry["forwardQueryParams"] = json!(["a"]);
     let documents = [secret("key", KEY), s1_of("a", "/x", &entry)];
     let gateway = Start::new().manifest("a.yaml", &documents.concat()).run();
     let body = b"--b\r\nno json\xff\r\n--b--";

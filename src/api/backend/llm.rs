@@ -92,6 +92,15 @@ pub struct LlmProvider {
     /// `passthrough` for one it does not know (audio, images, rerank), which is forwarded as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<String, RouteKind>>,
+    /// Names of the client's headers that the provider gets beside those that every provider gets. Without it, headers
+    /// that Tollgate does not know stay in the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub forward_headers: Option<Vec<String>>,
+    /// Names of the client's query parameters that the provider gets beside those that every provider gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub forward_query_params: Option<Vec<String>>,
     /// Another header or prefix for the credential, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_header_override: Option<AuthHeader>,
