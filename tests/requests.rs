@@ -16,6 +16,8 @@ mod credentials;
 mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/keys_in_replies.rs"]
+mod keys_in_replies;
 #[path = "requests/lookups.rs"]
 mod lookups;
 #[path = "requests/passthrough.rs"]

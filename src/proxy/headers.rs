@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::key_mask::KeyMask;
 use crate::{
     dialect::is_of_one_dialect,
     provider::{Forwarded, is_framing, is_hop_by_hop},
@@ -71,10 +72,39 @@ pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static st
     out
 }
 
-/// A provider's headers as the client gets them. A provider's cookies are for its own site, not for the gateway's.
-pub fn from_provider(headers: &mut HeaderMap) {
+/// Headers of a provider's that mean its own site or the gateway's account there: cookies, credentials, the account,
+/// and promises about the host, which is not the gateway's.
+const NOT_FOR_CLIENTS: [&str; 17] = [
+    "alt-svc",
+    "anthropic-organization-id",
+    "api-key",
+    "authentication-info",
+    "authorization",
+    "clear-site-data",
+    "nel",
+    "openai-organization",
+    "openai-project",
+    "report-to",
+    "set-cookie",
+    "strict-transport-security",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-goog-api-key",
+    "x-goog-user-project",
+];
+
+/// A provider's headers as the client gets them. One that holds the target's key is dropped, whatever its name.
+pub fn from_provider(headers: &mut HeaderMap, mask: Option<&KeyMask>) {
     from_server(headers);
-    headers.remove(header::SET_COOKIE);
+    for name in NOT_FOR_CLIENTS {
+        headers.remove(name);
+    }
+    let Some(mask) = mask else { return };
+    let with_key = headers.iter().filter(|(_, value)| mask.is_in(value.as_bytes())).map(|(name, _)| name.clone());
+    for name in with_key.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// A server's headers as the client gets them.
@@ -156,6 +186,17 @@ mod tests {
         };
         assert_eq!(names(false), ["anthropic-beta", "user-agent", "x-hop", "x-of-the-route"]);
         assert_eq!(names(true), ["x-hop", "x-of-the-route"], "what means the client's dialect stays here");
+    }
+
+    #[test]
+    fn what_is_the_providers_own_does_not_reach_clients() {
+        let mut reply: HeaderMap =
+            NOT_FOR_CLIENTS.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("a"))).collect();
+        let others = map(&[("x-request-id", "kept"), ("retry-after", "1"), ("x-echo", "was Bearer sk-0123456789")]);
+        reply.extend(others);
+        let mask = KeyMask::Header(HeaderValue::from_static("Bearer sk-0123456789"));
+        from_provider(&mut reply, Some(&mask));
+        assert_eq!(reply, map(&[("x-request-id", "kept"), ("retry-after", "1")]));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod finish;
 mod forward;
 mod handler;
 mod headers;
+mod key_mask;
 mod lookup;
 mod media;
 mod peer;
