@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderName, uri::PathAndQuery};
+use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
     Condition, Env, ObjectReport, Objects, credential,
@@ -14,7 +14,7 @@ use crate::{
         backend::{AppProtocol, Backend, RouteKind},
         condition::{ConditionType, Reason},
     },
-    dialect::{DialectId, Endpoint},
+    dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot},
     snapshot::{AiBackend, Credential, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
@@ -101,11 +101,16 @@ fn compile(key: &ObjectKey, backend: &Backend, objects: &Objects, env: &Env) -> 
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
             let mut compiled = Vec::new();
-            let mut routes: Vec<(String, Endpoint)> = Vec::new();
+            let mut routes = Vec::new();
             for group in groups {
                 let mut targets = Vec::new();
                 for entry in group {
-                    routes.extend(entry.routes.iter().map(|(suffix, kind)| (suffix.clone(), endpoint(*kind))));
+                    let listed = |(method, path, kind): &(Option<Method>, String, RouteKind)| ListedPath {
+                        method: method.clone(),
+                        path: path.clone(),
+                        endpoint: endpoint(*kind),
+                    };
+                    routes.extend(entry.routes.iter().map(listed));
                     let entry_name = entry.name.clone();
                     match target(entry, key, objects, env) {
                         Ok(target) => targets.push(target),

@@ -9,6 +9,8 @@ mod tests;
 
 use std::collections::HashSet;
 
+use http::Method;
+
 pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
@@ -72,8 +74,8 @@ pub struct ProviderEntry {
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
-    /// What requests mean by their path's end, which starts with `/`.
-    pub routes: Vec<(String, RouteKind)>,
+    /// What requests mean by method and path, which starts with `/`.
+    pub routes: Vec<(Option<Method>, String, RouteKind)>,
 }
 
 /// Another place for the credential. At least one field is set.

@@ -255,7 +255,7 @@ fn path_and_query(text: String) -> Result<PathAndQuery, Refusal> {
 
 /// What of a client's path goes on behind a provider's own: nothing that could be read as leaving it.
 fn tail(rest: &str) -> Result<&str, Refusal> {
-    let leaves = rest.contains('%') || rest.split('/').any(|segment| matches!(segment, "." | ".."));
+    let leaves = rest.contains(['%', ';', '\\']) || rest.split('/').any(|segment| matches!(segment, "." | ".."));
     if leaves { Err(Refusal::ModelInvalid) } else { Ok(rest) }
 }
 

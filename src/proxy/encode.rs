@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use secrecy::ExposeSecret;
+use smallvec::SmallVec;
 
 use super::{
     ErrorKind, ProxyError, body,
@@ -27,7 +28,7 @@ use crate::{
     },
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
-    stream::{Splice, TopLevel},
+    stream::{Member, Splice, TopLevel},
     upstream::{self, Fetcher, Token},
 };
 
@@ -117,11 +118,20 @@ impl ClientRequest<'_, '_> {
                 Some(_) | None => {}
             }
         }
+        let mut own: SmallVec<[&str; 8]> = SmallVec::from_slice(&["model", "stream", "stream_options"]);
         for (name, value) in provider.body_edits(self.ask, top, self.headers) {
+            own.push(name);
             match value {
                 Some(value) => splice.set(name, value),
                 None => splice.remove(name),
             }
+        }
+        if self.inlined {
+            own.push("messages");
+        }
+        // Removed, not refused: to a server that distinguishes case they mean nothing, and the request goes on.
+        for variant in top.members().iter().map(Member::name).filter(|name| is_variant(name, &own)) {
+            splice.remove(variant);
         }
         let unwrap = provider.framing(self.ask) == Framing::WrappedEvents;
         let mut hide_usage = false;
@@ -267,6 +277,18 @@ impl Caller<'_> {
         target.provider.complete_headers(&mut out);
         Ok(out)
     }
+}
+
+/// Whether `name` is one of `own` in another case. Servers that ignore case (Go, .NET and Java do) take the last of
+/// both, so it would outvote the gateway's. The letters beside ASCII are those that such servers fold into it.
+fn is_variant(name: &str, own: &[&str]) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        c => c.to_ascii_lowercase(),
+    };
+    own.iter().any(|own| *own != name && own.chars().eq(name.chars().map(folded)))
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::UnavailableReason;
 use crate::{
-    dialect::{DialectId, Endpoint as ApiEndpoint},
+    dialect::{DialectId, ListedPath},
     policy::Policies,
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
@@ -114,8 +114,8 @@ pub struct AiBackend {
     pub groups: Vec<Vec<Target>>,
     /// Whether requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: bool,
-    /// What requests mean by their path's end, as the Backend lists it.
-    pub routes: Vec<(String, ApiEndpoint)>,
+    /// What requests mean by their path, as the Backend lists it.
+    pub routes: Vec<ListedPath>,
     /// Whose turn it is in each group.
     pub turns: Arc<Turns>,
 }

@@ -239,6 +239,39 @@ fn endpoints_that_a_backend_lists_are_forwarded_unchanged() {
     assert_eq!(received.header("content-type").as_deref(), Some("multipart/form-data; boundary=b"));
     assert_eq!(received.header("authorization").as_deref(), Some(&*format!("Bearer {KEY}")));
     assert_eq!(gateway.post("/x/v1/audio/translations", "{}").status, 404, "it is not listed");
+    for (method, path) in [
+        ("GET", "/x/v1/audio/speech"),
+        ("DELETE", "/x/v1/audio/speech"),
+        ("POST", "/x/v1/files/v1/audio/speech"),
+        ("POST", "/x/v1/files%2f..%2f..%2fv1/audio/speech"),
+        ("POST", "/x/v1/audio%2fspeech"),
+        ("POST", "/x/v1/audio/speech;x"),
+        ("POST", "/x/v1/audio/speech/"),
+    ] {
+        let reply = gateway.connect().send(&request(method, path, &headers, body)).reply();
+        // 400 where the body would have to tell, and is no JSON.
+        assert!(matches!(reply.status, 400 | 404), "{method} {path}: {}", reply.status);
+    }
+    assert_eq!(upstream.received().len(), 1, "the key works for what is listed, and for nothing else");
     gateway.post("/x/v1/ask", r#"{"model":"m","messages":[]}"#);
     assert_eq!(upstream.received()[1].path(), "/v1/chat/completions");
+}
+
+#[test]
+fn plain_servers_get_no_path_that_they_may_read_differently() {
+    let upstream = Upstream::json("{}");
+    let fixed = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "fixed", "namespace": "default"},
+        "spec": {"type": "Static", "static": {"hosts": [{"host": "127.0.0.1", "port": upstream.port}]}},
+    }));
+    let gateway = Start::new().manifest("a.yaml", &(fixed + &route("fixed", &json!([rule("/x", "fixed")])))).run();
+    for path in ["/x/..%2fadmin", "/x/a%5Cb", "/x/a%3fb", "/x/a%23b", "/x/a%00b", "/x/a;b", "/x/a%3Bb", "/x/a%2Fb"] {
+        assert_eq!(gateway.get(path).status, 400, "{path}");
+    }
+    assert_eq!(upstream.connections(), 0);
+    for path in ["/x/a%20b", "/x/a?b=%2f;%3f", "/x/100%25"] {
+        assert_eq!(gateway.get(path).status, 200, "{path}");
+        assert_eq!(upstream.received().pop().unwrap().path(), path);
+    }
 }

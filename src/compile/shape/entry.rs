@@ -1,10 +1,10 @@
 //! One LLM provider of a Backend, and what it overrides. The fields of its own are checked in `provider`.
 
-use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 use super::{AuthHeader, ProviderEntry};
 use crate::{
-    api::backend::{LlmProvider, PathOverride, Providers},
+    api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
         Checked, Forwarded,
         check::{Problems, host, is_dns_subdomain, optional, required},
@@ -43,10 +43,7 @@ pub(super) fn entry(
     let replaced = replaced_path(written, path, problems);
     let auth_header = auth_header(written, path, problems);
     let forwarded = forwarded(written, path, problems);
-    let routes = written.routes.iter().flatten().map(|(suffix, kind)| (suffix.clone(), *kind)).collect::<Vec<_>>();
-    if routes.iter().any(|(suffix, _)| !suffix.starts_with('/')) {
-        problems.push(format!("{path}.routes"), "each path must begin with '/'");
-    }
+    let routes = written.routes.iter().flatten().filter_map(|(key, kind)| listed(key, *kind, path, problems)).collect();
     let provider = provider?;
     Some(ProviderEntry {
         name: written.name.clone().unwrap_or_else(|| generated(provider.def.info.name)),
@@ -172,6 +169,30 @@ fn auth_header(written: &LlmProvider, path: &str, problems: &mut Problems) -> Op
         problems.push(format!("{path}.prefix"), "not valid in a header: write visible ASCII characters and spaces");
     }
     (name.is_some() || over.prefix.is_some()).then(|| AuthHeader { name, prefix: over.prefix.clone() })
+}
+
+/// One entry of `routes`: a path, for `passthrough` with a method in front of it where that is not POST.
+fn listed(
+    key: &str,
+    kind: RouteKind,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<(Option<Method>, String, RouteKind)> {
+    let (method, suffix) = match key.split_once(' ') {
+        Some((method, suffix)) if kind == RouteKind::Passthrough => {
+            (Method::from_bytes(method.as_bytes()).ok(), suffix)
+        }
+        Some(_) => (None, ""),
+        None => (Some(Method::POST), key),
+    };
+    let known = method.as_ref().is_some_and(|method| method.as_str().bytes().all(|b| b.is_ascii_uppercase()));
+    if !known || !suffix.starts_with('/') {
+        let message = "each path must begin with '/'; one of `passthrough` may have a method in front of it, as in \
+                       `GET /v1/files`";
+        problems.push(format!("{path}.routes"), message);
+        return None;
+    }
+    Some((method.filter(|_| kind == RouteKind::Passthrough), suffix.to_owned(), kind))
 }
 
 /// What the entry adds to the headers and query parameters that a provider gets of a client.

@@ -44,7 +44,7 @@ pub mod unsupported;
 pub mod usage;
 pub mod text;
 
-pub use classify::{ApiRequest, Claim, ClassifyError, RequestHead, StreamMode};
+pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
 pub use destination::{Destination, Server};
 pub use endpoint::Endpoint;
