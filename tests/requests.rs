@@ -12,8 +12,12 @@ mod bodies;
 mod connections;
 #[path = "requests/credentials.rs"]
 mod credentials;
+#[path = "requests/forwarding.rs"]
+mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/keys_in_replies.rs"]
+mod keys_in_replies;
 #[path = "requests/lookups.rs"]
 mod lookups;
 #[path = "requests/passthrough.rs"]

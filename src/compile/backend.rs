@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderName, uri::PathAndQuery};
+use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
     Condition, Env, ObjectReport, Objects, credential,
@@ -14,9 +14,9 @@ use crate::{
         backend::{AppProtocol, Backend, RouteKind},
         condition::{ConditionType, Reason},
     },
-    dialect::{DialectId, Endpoint},
+    dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot},
-    snapshot::{AiBackend, HttpBackend, Target},
+    snapshot::{AiBackend, Credential, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
 };
 
@@ -123,11 +123,16 @@ fn compile(
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
             let mut compiled = Vec::new();
-            let mut routes: Vec<(String, Endpoint)> = Vec::new();
+            let mut routes = Vec::new();
             for group in groups {
                 let mut targets = Vec::new();
                 for entry in group {
-                    routes.extend(entry.routes.iter().map(|(suffix, kind)| (suffix.clone(), endpoint(*kind))));
+                    let listed = |(method, path, kind): &(Option<Method>, String, RouteKind)| ListedPath {
+                        method: method.clone(),
+                        path: path.clone(),
+                        endpoint: endpoint(*kind),
+                    };
+                    routes.extend(entry.routes.iter().map(listed));
                     let entry_name = entry.name.clone();
                     match target(entry, key, objects, env) {
                         Ok(target) => targets.push(target),
@@ -194,7 +199,9 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     let state = env.balance.target(&key.to_string(), &entry.name);
-    Ok(Target { name: entry.name, provider, pool, path, credential, state })
+    let own_account = matches!(credential, Credential::Passthrough { .. });
+    let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
+    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, state })
 }
 
 /// The header and prefix of the credential: the entry's, or else the provider's.

@@ -9,11 +9,13 @@ mod tests;
 
 use std::collections::HashSet;
 
+use http::Method;
+
 pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
     provider::{
-        Checked,
+        Checked, Forwarded,
         check::{self, Problems},
     },
 };
@@ -65,13 +67,15 @@ pub struct ProviderEntry {
     pub port: Option<u16>,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
+    /// What it gets of a client's headers and query.
+    pub forwarded: Forwarded,
     /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
     /// URI.
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
-    /// The kind of request by the path's suffix, which starts with `/`.
-    pub routes: Vec<(String, RouteKind)>,
+    /// The kind of request by method and path, which starts with `/`.
+    pub routes: Vec<(Option<Method>, String, RouteKind)>,
 }
 
 /// Another place for the credential. At least one field is set.

@@ -77,6 +77,8 @@ impl Policies {
 pub struct PolicyRequest<'a> {
     /// The headers, which the policy may change.
     pub headers: &'a mut HeaderMap,
+    /// Those of `headers` that policies have set or added. They reach a provider although no list has their names.
+    pub added: &'a mut HeaderMap,
     /// What is asked of an LLM provider; absent on the way to plain servers.
     pub api: Option<&'a ApiRequest>,
     /// The whole body of a request to an LLM provider. A policy that changes it puts the new one here.

@@ -32,12 +32,14 @@ pub mod bedrock;
 pub mod check;
 mod claude;
 mod definition;
+mod forward;
 pub mod gemini;
 pub mod openai;
 mod query;
 pub mod vertex_ai;
 
 pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
+pub use forward::{Forwarded, is_framing, is_hop_by_hop, may_be_listed, may_be_listed_in_query};
 pub use query::credential_in_query;
 
 use std::{borrow::Cow, fmt::Debug};
@@ -254,7 +256,7 @@ fn path_and_query(text: String) -> Result<PathAndQuery, Refusal> {
 
 /// What of a client's path goes on behind a provider's own: nothing that could be read as leaving it.
 fn tail(rest: &str) -> Result<&str, Refusal> {
-    let leaves = rest.contains('%') || rest.split('/').any(|segment| matches!(segment, "." | ".."));
+    let leaves = rest.contains(['%', ';', '\\']) || rest.split('/').any(|segment| matches!(segment, "." | ".."));
     if leaves { Err(Refusal::ModelInvalid) } else { Ok(rest) }
 }
 

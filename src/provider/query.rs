@@ -7,8 +7,14 @@ use percent_encoding::percent_decode_str;
 /// Query parameters that carry a credential. They never travel on.
 const CREDENTIALS: [&str; 3] = ["key", "api-key", "access_token"];
 
-fn name(pair: &str) -> Cow<'_, str> {
+/// The decoded name of a parameter.
+pub(super) fn name(pair: &str) -> Cow<'_, str> {
     percent_decode_str(pair.split_once('=').map_or(pair, |(name, _)| name)).decode_utf8_lossy()
+}
+
+/// Whether a parameter of this name carries a credential.
+pub(super) fn is_credential(name: &str) -> bool {
+    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
 }
 
 /// `path` with the parameters of the client's `query` that may be forwarded, and those that the provider adds.
@@ -26,7 +32,7 @@ pub(super) fn join(path: &str, query: Option<&str>, added: &[(&str, &str)]) -> S
     }
     for pair in query.into_iter().flat_map(|q| q.split('&')).filter(|p| !p.is_empty()) {
         let name = name(pair);
-        if !CREDENTIALS.iter().any(|c| name.eq_ignore_ascii_case(c)) && !added.iter().any(|(n, _)| *n == name) {
+        if !is_credential(&name) && !added.iter().any(|(n, _)| *n == name) {
             push(pair);
         }
     }

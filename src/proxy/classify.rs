@@ -28,6 +28,8 @@ pub struct ClassifiedRequest {
     pub api: ApiRequest,
     /// The body, until the last target was given its own: from then on it need not be held beside that one.
     pub body: Option<RequestBody>,
+    /// The headers that policies of the route have set or added.
+    pub added: HeaderMap,
 }
 
 impl ClassifiedRequest {
@@ -103,7 +105,7 @@ pub async fn classify(
         RequestBody::try_new(bytes, |bytes| scan(&head, bytes)).map_err(|error| error.to(head.dialect_hint()))?;
     let api = head.classify(body.top()).map_err(|why| refused(why).to(head.dialect_hint()))?;
     record.classified(&api, length);
-    Ok(ClassifiedRequest { api, body: Some(body) })
+    Ok(ClassifiedRequest { api, body: Some(body), added: HeaderMap::new() })
 }
 
 /// The body's top level, when there is a body to read.

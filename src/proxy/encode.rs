@@ -13,17 +13,19 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use secrecy::ExposeSecret;
+use smallvec::SmallVec;
 
 use super::{
-    ErrorKind, ProxyError, body, headers,
+    ErrorKind, ProxyError, body,
+    headers::{self, ClientHeaders},
     media::{self, Files, Held, Wanted},
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, StreamMode, is_of_one_dialect},
+    dialect::{ApiRequest, DialectId, Endpoint, StreamMode},
     provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
-    stream::{Splice, TopLevel},
+    stream::{Member, Splice, TopLevel},
     upstream::{self, Fetcher, Token},
 };
 
@@ -73,7 +75,7 @@ pub struct ClientRequest<'a, 'b> {
 /// What of a client's request decides the headers of a target's.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
-    pub headers: &'a HeaderMap,
+    pub headers: ClientHeaders<'a>,
     pub query: Option<&'a str>,
 }
 
@@ -86,7 +88,7 @@ impl ClientRequest<'_, '_> {
         let provider = &*target.provider;
         let model = resolve_model(provider, self.api_request);
         // Needed even when overridden: it refuses requests that the provider can't take.
-        let path = path_of(provider, self.api_request, model, self.query)?;
+        let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
             return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
@@ -113,11 +115,20 @@ impl ClientRequest<'_, '_> {
                 Some(_) | None => {}
             }
         }
+        let mut own: SmallVec<[&str; 8]> = SmallVec::from_slice(&["model", "stream", "stream_options"]);
         for (name, value) in provider.body_edits(self.api_request, top, self.headers) {
+            own.push(name);
             match value {
                 Some(value) => splice.set(name, value),
                 None => splice.remove(name),
             }
+        }
+        if self.inlined {
+            own.push("messages");
+        }
+        // Removed, not refused: to a server that distinguishes case they mean nothing, and the request goes on.
+        for variant in top.members().iter().map(Member::name).filter(|name| is_variant(name, &own)) {
+            splice.remove(variant);
         }
         let unwrap = provider.framing(self.api_request) == Framing::WrappedEvents;
         let mut hide_usage = false;
@@ -219,13 +230,9 @@ impl Caller<'_> {
     /// # Errors
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.
     pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
-        let mut out = headers::to_provider(self.headers);
-        if encoded.plan.translation.is_some() {
-            out = out
-                .into_iter()
-                .filter_map(|(name, value)| Some((name?, value)))
-                .filter(|(name, _)| !is_of_one_dialect(name))
-                .collect();
+        let translated = encoded.plan.translation.is_some();
+        let mut out = self.headers.to_provider(&target.forwarded, translated);
+        if translated {
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         out.insert(header::HOST, target.pool.host().clone());
@@ -241,7 +248,7 @@ impl Caller<'_> {
                         "no API key: send yours in the Authorization, x-api-key, api-key or x-goog-api-key header";
                     ProxyError::new(ErrorKind::NoCredential, message)
                 };
-                let key = headers::client_credential(self.headers, self.query).ok_or_else(missing)?;
+                let key = headers::client_credential(self.headers.all, self.query).ok_or_else(missing)?;
                 let mut value = HeaderValue::try_from(format!("{prefix}{key}")).map_err(|_| missing())?;
                 value.set_sensitive(true);
                 out.insert(name.clone(), value);
@@ -262,6 +269,18 @@ impl Caller<'_> {
         target.provider.complete_headers(&mut out);
         Ok(out)
     }
+}
+
+/// Whether `name` is one of `own` in another case. Servers that ignore case (Go, .NET and Java do) take the last of
+/// both, so it would outvote the gateway's. The letters beside ASCII are those that such servers fold into it.
+fn is_variant(name: &str, own: &[&str]) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        c => c.to_ascii_lowercase(),
+    };
+    own.iter().any(|own| *own != name && own.chars().eq(name.chars().map(folded)))
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {

@@ -50,6 +50,10 @@ async fn try_forward(
     peer: &Peer,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
+    if has_hidden_separators(parts.uri.path()) {
+        let message = "the path has an encoded separator (%2f, %5c, %3f, %23, %00), ';' or a backslash";
+        return Err(ProxyError::new(ErrorKind::BadRequest, message));
+    }
     let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
     policies::apply_to_head(context, &mut headers).await?;
     let path = rewritten(context.rule, context.matched, parts, &mut headers)?;
@@ -70,11 +74,22 @@ async fn try_forward(
         dialect: DIALECT,
         mode: StreamMode::No,
         unwrap: None,
+        mask: None,
         filter: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };
     Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: None, form, attempt })))
+}
+
+/// Whether the server may read another path than the one that the rule matched: servers decode these before they split
+/// the path, or cut it there.
+fn has_hidden_separators(path: &str) -> bool {
+    let encoded = |at: usize| {
+        let code = path.get(at + 1..at + 3).unwrap_or_default();
+        ["2f", "5c", "3f", "23", "00", "3b"].iter().any(|separator| code.eq_ignore_ascii_case(separator))
+    };
+    path.contains([';', '\\']) || path.match_indices('%').any(|(at, _)| encoded(at))
 }
 
 /// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body

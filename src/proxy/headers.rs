@@ -2,52 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Headers of one connection, not of the message (RFC 9110, section 7.6.1), and those that old clients send.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
-/// Headers of a client that no provider may see: credentials, cookies, and where the client sits. The last group is
-/// set anew for the provider: its own host, the body's length, and no compression, since replies are read on the way.
-fn is_private(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "authorization"
-            | "x-api-key"
-            | "api-key"
-            | "x-goog-api-key"
-            | "x-auth-token"
-            | "x-amz-security-token"
-            | "x-amz-date"
-            | "x-amz-content-sha256"
-            | "x-goog-iam-authorization-token"
-            | "x-goog-user-project"
-            | "cookie"
-            | "forwarded"
-            | "x-real-ip"
-            | "x-client-ip"
-            | "true-client-ip"
-            | "cf-connecting-ip"
-            | "x-envoy-external-address"
-            | "via"
-            | "host"
-            | "content-length"
-            | "expect"
-            | "accept-encoding"
-    ) || name.as_str().starts_with("x-forwarded-")
-}
+use super::key_mask::KeyMask;
+use crate::{
+    dialect::is_of_one_dialect,
+    provider::{Forwarded, is_framing, is_hop_by_hop},
+};
 
 /// Names that the `Connection` header makes hop-by-hop.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -61,16 +20,37 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// A client's headers as a provider gets them. Room is left for host, credential, version and type.
-pub fn to_provider(client: &HeaderMap) -> HeaderMap {
-    let named = if client.contains_key(header::CONNECTION) { named_by_connection(client) } else { Vec::new() };
-    let mut out = HeaderMap::with_capacity(client.len() + 4);
-    for (name, value) in client {
-        if !is_hop_by_hop(name) && !is_private(name) && !named.contains(name) {
-            out.append(name.clone(), value.clone());
+/// What becomes the headers of a provider's request.
+#[derive(Clone, Copy)]
+pub struct ClientHeaders<'a> {
+    /// The client's headers, as policies have changed them.
+    pub all: &'a HeaderMap,
+    /// Those that policies of the route have set or added. The operator wrote them, so no list holds them back.
+    pub added: &'a HeaderMap,
+}
+
+impl ClientHeaders<'_> {
+    /// The headers as a provider gets them. `translated` leaves those behind that mean the client's dialect. Room is
+    /// left for host, credential, version and type.
+    pub fn to_provider(self, forwarded: &Forwarded, translated: bool) -> HeaderMap {
+        let Self { all, added } = self;
+        let named = if all.contains_key(header::CONNECTION) { named_by_connection(all) } else { Vec::new() };
+        let passes = |name: &HeaderName| {
+            forwarded.header(name) && !named.contains(name) && !(translated && is_of_one_dialect(name))
+        };
+        let mut out = HeaderMap::with_capacity(all.len() + 4);
+        for (name, value) in all {
+            if passes(name) {
+                out.append(name.clone(), value.clone());
+            }
         }
+        for (name, value) in added {
+            if !passes(name) && !is_framing(name) {
+                out.append(name.clone(), value.clone());
+            }
+        }
+        out
     }
-    out
 }
 
 /// A client's headers as a plain server gets them: everything that is not of the connection, and where it came from.
@@ -92,10 +72,39 @@ pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static st
     out
 }
 
-/// A provider's headers as the client gets them. A provider's cookies are for its own site, not for the gateway's.
-pub fn from_provider(headers: &mut HeaderMap) {
+/// Headers of a provider's that mean its own site or the gateway's account there: cookies, credentials, the account,
+/// and promises about the host, which is not the gateway's.
+const NOT_FOR_CLIENTS: [&str; 17] = [
+    "alt-svc",
+    "anthropic-organization-id",
+    "api-key",
+    "authentication-info",
+    "authorization",
+    "clear-site-data",
+    "nel",
+    "openai-organization",
+    "openai-project",
+    "report-to",
+    "set-cookie",
+    "strict-transport-security",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-goog-api-key",
+    "x-goog-user-project",
+];
+
+/// A provider's headers as the client gets them. One that holds the target's key is dropped, whatever its name.
+pub fn from_provider(headers: &mut HeaderMap, mask: Option<&KeyMask>) {
     from_server(headers);
-    headers.remove(header::SET_COOKIE);
+    for name in NOT_FOR_CLIENTS {
+        headers.remove(name);
+    }
+    let Some(mask) = mask else { return };
+    let with_key = headers.iter().filter(|(_, value)| mask.is_in(value.as_bytes())).map(|(name, _)| name.clone());
+    for name in with_key.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// A server's headers as the client gets them.
@@ -164,12 +173,30 @@ mod tests {
             ("x-goog-user-project", "k"),
             ("accept-encoding", "gzip"),
             ("anthropic-beta", "kept"),
-            ("x-custom", "kept"),
+            ("user-agent", "kept"),
+            ("x-custom", "m"),
         ]);
-        let sent = to_provider(&client);
-        let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["anthropic-beta", "x-custom"]);
+        let added = map(&[("x-of-the-route", "kept"), ("x-hop", "kept"), ("te", "l")]);
+        let headers = ClientHeaders { all: &client, added: &added };
+        let names = |translated| {
+            let sent = headers.to_provider(&Forwarded::default(), translated);
+            let mut names: Vec<String> = sent.keys().map(ToString::to_string).collect();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(names(false), ["anthropic-beta", "user-agent", "x-hop", "x-of-the-route"]);
+        assert_eq!(names(true), ["x-hop", "x-of-the-route"], "what means the client's dialect stays here");
+    }
+
+    #[test]
+    fn what_is_the_providers_own_does_not_reach_clients() {
+        let mut reply: HeaderMap =
+            NOT_FOR_CLIENTS.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("a"))).collect();
+        let others = map(&[("x-request-id", "kept"), ("retry-after", "1"), ("x-echo", "was Bearer sk-0123456789")]);
+        reply.extend(others);
+        let mask = KeyMask::Header(HeaderValue::from_static("Bearer sk-0123456789"));
+        from_provider(&mut reply, Some(&mask));
+        assert_eq!(reply, map(&[("x-request-id", "kept"), ("retry-after", "1")]));
     }
 
     #[test]

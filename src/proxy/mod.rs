@@ -33,6 +33,7 @@ mod finish;
 mod forward;
 mod handler;
 mod headers;
+mod key_mask;
 mod media;
 mod operation;
 mod peer;

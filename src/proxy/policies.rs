@@ -29,7 +29,8 @@ pub async fn apply(
         return Ok(());
     }
     let before = classified.body.as_ref().map(|body| body.bytes().clone());
-    let mut request = PolicyRequest { headers, api: Some(&classified.api), body: before.clone() };
+    let added = &mut classified.added;
+    let mut request = PolicyRequest { headers, added, api: Some(&classified.api), body: before.clone() };
     for policy in policies {
         policy.apply(&mut request).await?;
     }
@@ -45,8 +46,9 @@ pub async fn apply(
 /// # Errors
 /// When a policy refuses the request.
 pub async fn apply_to_head(context: &RouteContext<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    let mut added = HeaderMap::new();
     for policy in of(context) {
-        policy.apply(&mut PolicyRequest { headers, api: None, body: None }).await?;
+        policy.apply(&mut PolicyRequest { headers, added: &mut added, api: None, body: None }).await?;
     }
     Ok(())
 }

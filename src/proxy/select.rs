@@ -19,6 +19,7 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     classify::ClassifiedRequest,
     encode::{Caller, ClientRequest, Encoded, ReplyPlan, refused},
+    headers::ClientHeaders,
     media::Files,
     operation,
     send::{Sender, too_slow},
@@ -73,7 +74,8 @@ pub async fn select(
     parts: &Parts,
     record: &mut RequestRecord,
 ) -> Result<Answer, ProxyError> {
-    let caller = Caller { headers: &parts.headers, query: parts.uri.query() };
+    let headers = ClientHeaders { all: &parts.headers, added: &request.added };
+    let caller = Caller { headers, query: parts.uri.query() };
     let mut failure: Option<ProxyError> = None;
     // An answer that another target might better, until one does.
     let mut kept: Option<UpstreamReply> = None;

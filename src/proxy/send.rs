@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{
     ErrorKind, ProxyError,
     encode::{Caller, Encoded, sign},
+    key_mask::KeyMask,
 };
 use crate::{
     snapshot::Target,
@@ -64,7 +65,7 @@ impl<'a> Sender<'a> {
     ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
         let build = || self.build(method, encoded, token.as_deref());
-        match self.target.pool.send(build()?, false).await {
+        let reply = match self.target.pool.send(build()?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_unprocessed() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +73,14 @@ impl<'a> Sender<'a> {
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
-        }
+        };
+        let mask = KeyMask::of(&self.target.credential, token.as_ref());
+        reply.map(|mut reply| {
+            if let Some(mask) = mask {
+                reply.extensions_mut().insert(mask);
+            }
+            reply
+        })
     }
 
     fn build(

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 
 use super::{
     ErrorKind, ProxyError, body, headers,
+    key_mask::KeyMask,
     media::{Files, Wanted},
     relay::Observer,
 };
@@ -248,6 +249,8 @@ impl Translation {
         chain: FilterChain,
     ) -> Result<Translated, ProxyError> {
         let (mut parts, body) = reply.into_parts();
+        let mask = parts.extensions.remove::<KeyMask>();
+        let mask = mask.as_ref();
         let said = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_vec();
         let streams = said.starts_with(b"text/event-stream") || said.starts_with(b"application/vnd.amazon.eventstream");
         let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
@@ -256,7 +259,7 @@ impl Translation {
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
         let error_headers = if parts.status.is_success() { HeaderMap::new() } else { parts.headers.clone() };
-        self.settle_headers(&mut parts.headers);
+        self.settle_headers(&mut parts.headers, mask);
         let wants_stream = self.head.mode != StreamMode::No;
         if parts.status.is_success() && streams && wants_stream {
             let mode = self.head.mode;
@@ -281,7 +284,7 @@ impl Translation {
                 failure.message = format!("the upstream redirects, with status {}", parts.status.as_u16()).into();
                 (failure.status, failure.class, failure.code) = (502, ErrorClass::BadGateway, None);
             }
-            return Ok(self.failed(parts, &failure, reading));
+            return Ok(self.failed(parts, &failure, reading, mask));
         }
         if bytes.len() > COUNTED && TopLevel::scan(&bytes).is_ok_and(|top| top.values() > MAX_VALUES) {
             let message = format!("the upstream's reply has more than {MAX_VALUES} values");
@@ -298,12 +301,12 @@ impl Translation {
                         answer.lost.extend(names);
                         answer
                     }
-                    _ => return Ok(self.failed(parts, &failure, reading)),
+                    _ => return Ok(self.failed(parts, &failure, reading, mask)),
                 }
             }
         };
         if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {
-            return Ok(self.failed(parts, &failure, reading));
+            return Ok(self.failed(parts, &failure, reading, mask));
         }
         for choice in &mut answer.choices {
             for part in &mut choice.parts {
@@ -344,7 +347,13 @@ impl Translation {
     }
 
     /// The provider's error in the client's dialect.
-    fn failed(&self, mut parts: http::response::Parts, failure: &Failure<'_>, reading: &ReadLimits) -> Translated {
+    fn failed(
+        &self,
+        mut parts: http::response::Parts,
+        failure: &Failure<'_>,
+        reading: &ReadLimits,
+        mask: Option<&KeyMask>,
+    ) -> Translated {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let name = self.to.dialect().request_id_header();
@@ -362,12 +371,17 @@ impl Translation {
         if let Some((name, value)) = self.to.dialect().error_type_header(failure.class) {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        Translated::Whole(Response::from_parts(parts, out.into()), Totals::default())
+        let out = Bytes::from(out);
+        let out = match mask {
+            Some(mask) => mask.mask(out),
+            None => out,
+        };
+        Translated::Whole(Response::from_parts(parts, out), Totals::default())
     }
 
     /// The provider's headers as the client's dialect has them.
-    fn settle_headers(&self, headers: &mut HeaderMap) {
-        headers::from_provider(headers);
+    fn settle_headers(&self, headers: &mut HeaderMap, mask: Option<&KeyMask>) {
+        headers::from_provider(headers, mask);
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::LOCATION);
         if let Some((name, _)) = self.from.dialect().error_type_header(ErrorClass::Internal) {

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::UnavailableReason;
 use crate::{
-    dialect::{DialectId, Endpoint as ApiEndpoint},
+    dialect::{DialectId, ListedPath},
     policy::Policies,
-    provider::Provider,
+    provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, Token,
@@ -103,6 +103,8 @@ pub struct Target {
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
+    /// What it gets of a client's headers and query.
+    pub forwarded: Forwarded,
     /// What is known of it from earlier attempts.
     pub state: Arc<TargetState>,
 }
@@ -117,8 +119,8 @@ pub struct AiBackend {
     pub groups: Vec<Vec<Target>>,
     /// Whether requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: bool,
-    /// Kinds of requests by the path's suffix, as the Backend lists them.
-    pub routes: Vec<(String, ApiEndpoint)>,
+    /// Kinds of requests by their path, as the Backend lists them.
+    pub routes: Vec<ListedPath>,
     /// The next target of each group.
     pub turns: Arc<Turns>,
 }

@@ -82,7 +82,8 @@ fn target(target: &Target) -> Value {
         "provider": target.provider.info().name,
         "model": target.provider.model(),
         "origin": target.pool.origin().to_string(),
-        "path": target.path.as_ref().map(ToString::to_string),
+        // The query of an override may be a key.
+        "path": target.path.as_ref().map(|path| path.path()),
         "credential": credential,
     })
 }

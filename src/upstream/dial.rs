@@ -89,6 +89,11 @@ impl Dialer {
         }
     }
 
+    /// Whether the simulator answers for LLM providers.
+    pub(super) const fn simulates_providers(&self) -> bool {
+        self.options.simulator.is_some()
+    }
+
     fn simulator(&self, origin: &Origin) -> Option<SocketAddr> {
         self.options.simulator.filter(|_| origin.provider)
     }

@@ -130,6 +130,11 @@ impl Pools {
         Ok(pool)
     }
 
+    /// Whether the simulator answers for LLM providers.
+    pub fn simulates_providers(&self) -> bool {
+        self.dialer.simulates_providers()
+    }
+
     /// Closes connections that have idled for too long. Call it at intervals.
     pub fn sweep(&self, now: Instant) {
         let pools: Vec<_> = lock(&self.by_origin).values().filter_map(Weak::upgrade).collect();

@@ -36,6 +36,11 @@ impl AwsKeys {
         self.0.access_key_id()
     }
 
+    /// What of the keys is secret.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.0.secret_access_key()), self.0.session_token()].into_iter().flatten()
+    }
+
     #[cfg(test)]
     pub(super) fn parts(&self) -> (&str, &str, Option<&str>) {
         (self.0.access_key_id(), self.0.secret_access_key(), self.0.session_token())

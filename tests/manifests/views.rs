@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::CHAT;
 use crate::common::{
-    Client, KEY, PATIENCE, Start, Upstream, backend, llm, request, route, rule, s1, secret, wait_until,
+    CLIENT_KEY, Client, KEY, PATIENCE, Start, Upstream, backend, llm, request, route, rule, s1, secret, wait_until,
 };
 
 #[test]
@@ -46,8 +46,15 @@ fn a_missing_directory_ends_the_program_with_a_reason() {
 fn the_snapshot_shows_what_is_served_and_no_secret() {
     let inline = json!({"provider": {"anthropic": {"authToken": {"kind": "Inline", "inline": KEY}}}});
     let passed = json!({"provider": {"openai": {"authToken": {"kind": "Passthrough"}}}});
+    let mut matching = rule("/d", "inline");
+    matching["matches"][0]["headers"] = json!([
+        {"name": "authorization", "value": format!("Bearer {CLIENT_KEY}")},
+        {"name": "x-key", "type": "RegularExpression", "value": format!("{CLIENT_KEY}|other")},
+    ]);
+    matching["matches"][0]["queryParams"] = json!([{"name": "key", "value": CLIENT_KEY}]);
     let gateway = Start::new()
         .manifest("a.yaml", &s1("openai", "/openai", 9))
+        .manifest("d.yaml", &route("d", &json!([matching])))
         .manifest("b.yaml", &(backend("inline", &json!({"llm": inline})) + &route("b", &json!([rule("/b", "inline")]))))
         .manifest("c.yaml", &(backend("passed", &json!({"llm": passed})) + &route("c", &json!([rule("/c", "passed")]))))
         .manifest("unused.yaml", &secret("unused", KEY))
@@ -64,6 +71,7 @@ fn the_snapshot_shows_what_is_served_and_no_secret() {
         r#""origin":"http://127.0.0.1:9""#,
         r#""origin":"https://api.anthropic.com:443""#,
         r#""route":"default/c""#,
+        "header authorization=*** header x-key~*** query key=***",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

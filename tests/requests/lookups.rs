@@ -32,18 +32,24 @@ fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Reply {
     gateway.connect().send(&request("GET", path, headers, b"")).reply()
 }
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 #[test]
 fn openai_embeddings_are_requested_from_gemini() {
     let upstream = Upstream::json(r#"{"embeddings":[{"values":[0.5,-1]},{"values":[2]}]}"#);
     let gateway = start("gemini", &upstream, &json!({}));
     let body = json!({"model": "gemini-embedding-001", "input": ["one", "two"], "dimensions": 2, "user": "u"});
-    let reply =
-        gateway.post_with("/x/v1/embeddings", &[("openai-organization", "o"), ("x-own", "1")], body.to_string());
+    let reply = gateway.post_with(
+        "/x/v1/embeddings",
+        &[("openai-organization", "o"), ("x-own", "1"), ("traceparent", TRACE)],
+        body.to_string(),
+    );
     assert_eq!(reply.status, 200, "{}", reply.text());
     let received = upstream.only();
     assert_eq!(received.line(), "POST /v1beta/models/gemini-embedding-001:batchEmbedContents HTTP/1.1");
     assert_eq!(received.header("x-goog-api-key").as_deref(), Some(KEY));
-    assert_eq!((received.header("openai-organization"), received.header("x-own").as_deref()), (None, Some("1")));
+    assert_eq!((received.header("openai-organization"), received.header("x-own")), (None, None));
+    assert_eq!(received.header("traceparent").as_deref(), Some(TRACE));
     assert_eq!(received.json()["requests"][1]["outputDimensionality"], 2);
     let answer = reply.json();
     assert_eq!(answer["data"][0]["embedding"], json!([0.5, -1]));

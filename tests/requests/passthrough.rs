@@ -76,6 +76,9 @@ fn no_spelling_of_the_model_bypasses_the_backends_model() {
         r#"{"model":"ours","messages":[],"model":"theirs"}"#,
         r#"{"model":"theirs","messages":[],"model":"ours"}"#,
         r#"{"model":null,"messages":[]}"#,
+        r#"{"model":"ours","messages":[],"Model":"theirs"}"#,
+        r#"{"MODEL":"theirs","messages":[]}"#,
+        r#"{"messages":[],"\u004dodel":"theirs","model":"ours","mOdEl":"theirs"}"#,
     ] {
         let reply = gateway.post("/x/v1/chat/completions", body);
         // To refuse a model that is written twice is as good as to replace both.
@@ -86,6 +89,23 @@ fn no_spelling_of_the_model_bypasses_the_backends_model() {
         assert_eq!(sent.json()["model"], "ours", "{body}: {}", sent.text());
         assert!(!sent.text().contains("theirs"), "{body}: {}", sent.text());
     }
+}
+
+#[test]
+fn fields_that_the_gateway_sets_are_not_outvoted_in_another_case() {
+    let upstream = Upstream::json("{}");
+    let gateway = Start::new().manifest("a.yaml", &s1("openai", "/x", upstream.port)).run();
+    // U+017F and U+212A are "s" and "k" for servers that fold case.
+    let body = concat!(
+        r#"{"model":"m","messages":[],"stream":true,"Stream":false,"\u017ftream":false,"MODEL":"n","#,
+        r#""Stream_Options":{"include_usage":false},"Temperature":1,"models":["n"]}"#
+    );
+    gateway.post("/x/v1/chat/completions", body);
+    let sent = upstream.only().json();
+    let names: Vec<&String> = sent.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["Temperature", "messages", "model", "models", "stream", "stream_options"], "{sent}");
+    assert_eq!((&sent["model"], &sent["stream"]), (&json!("m"), &json!(true)));
+    assert_eq!(sent["stream_options"]["include_usage"], true);
 }
 
 /// A chat stream with a usage chunk, as sent when the request has `include_usage`.

@@ -33,7 +33,7 @@ fn each_provider_is_requested_at_its_own_path() {
     let free = json!({"model": ""});
     for (provider, fields, asked, body, expected) in [
         ("openai", json!({}), "/x", CHAT, "/v1/chat/completions".to_owned()),
-        ("openai", json!({}), "/x/v1/chat/completions?a=b%20c&d", CHAT, "/v1/chat/completions?a=b%20c&d".into()),
+        ("openai", json!({}), "/x/v1/chat/completions?order=b%20c&d", CHAT, "/v1/chat/completions?order=b%20c".into()),
         ("openai", json!({}), "/x/v1/embeddings", r#"{"model":"m","input":"a"}"#, "/v1/embeddings".into()),
         ("openai", json!({}), "/x/v1/responses", r#"{"model":"m","input":"a"}"#, "/v1/responses".into()),
         ("azureopenai", json!({}), "/x", CHAT, azure.into()),
@@ -223,9 +223,10 @@ fn exactly_one_valid_host_is_required() {
 #[test]
 fn endpoints_that_a_backend_lists_are_forwarded_unchanged() {
     let upstream = Upstream::fixed(200, &[("content-type", "audio/mpeg")], b"\xff\xfbsound");
-    let fields = json!({"routes": {"/audio/speech": "passthrough", "/v1/ask": "completions"}});
+    let fields = json!({"routes": {"/v1/audio/speech": "passthrough", "/v1/ask": "completions"}});
     let mut entry = llm("openai", "key", upstream.port, &json!({}));
     entry["routes"] = fields["routes"].clone();
+    entry["forwardQueryParams"] = json!(["a"]);
     let documents = [secret("key", KEY), s1_of("a", "/x", &entry)];
     let gateway = Start::new().manifest("a.yaml", &documents.concat()).run();
     let body = b"--b\r\nno json\xff\r\n--b--";
@@ -238,6 +239,39 @@ fn endpoints_that_a_backend_lists_are_forwarded_unchanged() {
     assert_eq!(received.header("content-type").as_deref(), Some("multipart/form-data; boundary=b"));
     assert_eq!(received.header("authorization").as_deref(), Some(&*format!("Bearer {KEY}")));
     assert_eq!(gateway.post("/x/v1/audio/translations", "{}").status, 404, "it is not listed");
+    for (method, path) in [
+        ("GET", "/x/v1/audio/speech"),
+        ("DELETE", "/x/v1/audio/speech"),
+        ("POST", "/x/v1/files/v1/audio/speech"),
+        ("POST", "/x/v1/files%2f..%2f..%2fv1/audio/speech"),
+        ("POST", "/x/v1/audio%2fspeech"),
+        ("POST", "/x/v1/audio/speech;x"),
+        ("POST", "/x/v1/audio/speech/"),
+    ] {
+        let reply = gateway.connect().send(&request(method, path, &headers, body)).reply();
+        // 400 where the body would have to tell, and is no JSON.
+        assert!(matches!(reply.status, 400 | 404), "{method} {path}: {}", reply.status);
+    }
+    assert_eq!(upstream.received().len(), 1, "the key works for what is listed, and for nothing else");
     gateway.post("/x/v1/ask", r#"{"model":"m","messages":[]}"#);
     assert_eq!(upstream.received()[1].path(), "/v1/chat/completions");
+}
+
+#[test]
+fn plain_servers_get_no_path_that_they_may_read_differently() {
+    let upstream = Upstream::json("{}");
+    let fixed = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "fixed", "namespace": "default"},
+        "spec": {"type": "Static", "static": {"hosts": [{"host": "127.0.0.1", "port": upstream.port}]}},
+    }));
+    let gateway = Start::new().manifest("a.yaml", &(fixed + &route("fixed", &json!([rule("/x", "fixed")])))).run();
+    for path in ["/x/..%2fadmin", "/x/a%5Cb", "/x/a%3fb", "/x/a%23b", "/x/a%00b", "/x/a;b", "/x/a%3Bb", "/x/a%2Fb"] {
+        assert_eq!(gateway.get(path).status, 400, "{path}");
+    }
+    assert_eq!(upstream.connections(), 0);
+    for path in ["/x/a%20b", "/x/a?b=%2f;%3f", "/x/100%25"] {
+        assert_eq!(gateway.get(path).status, 200, "{path}");
+        assert_eq!(upstream.received().pop().unwrap().path(), path);
+    }
 }

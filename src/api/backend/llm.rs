@@ -88,10 +88,20 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
     pub path: Option<PathOverride>,
-    /// Kinds of requests to other paths, by the path's suffix: a supported endpoint under another path, or
-    /// `passthrough` for other endpoints (audio, images, rerank), whose requests are forwarded unchanged.
+    /// What requests to other paths mean. An endpoint that Tollgate knows under another path is found by the path's
+    /// end. With `passthrough`, one that it does not know (audio, images, rerank) is forwarded as it is: the whole path
+    /// behind the route's prefix must be equal, and the method POST, or the one in front of the path (`GET /v1/files`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<String, RouteKind>>,
+    /// Names of the client's headers that the provider gets beside those that every provider gets. Without it, headers
+    /// that Tollgate does not know stay in the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub forward_headers: Option<Vec<String>>,
+    /// Names of the client's query parameters that the provider gets beside those that every provider gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub forward_query_params: Option<Vec<String>>,
     /// Another header or prefix for the credential, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_header_override: Option<AuthHeader>,

@@ -1,14 +1,14 @@
 //! One LLM provider of a Backend, and its overrides. The provider's own fields are checked in `provider`.
 
-use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 use super::{AuthHeader, ProviderEntry};
 use crate::{
-    api::backend::{LlmProvider, PathOverride, Providers},
+    api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
-        Checked,
+        Checked, Forwarded,
         check::{Problems, host, is_dns_subdomain, optional, required},
-        list_of_names,
+        list_of_names, may_be_listed, may_be_listed_in_query,
     },
 };
 
@@ -22,6 +22,10 @@ const NOT_FOR_CREDENTIALS: [HeaderName; 7] = [
     header::TE,
     header::UPGRADE,
 ];
+
+/// The message for names that no list lets pass.
+const NOT_FORWARDED: &str = "this is where credentials or the message's framing are, which no list lets pass: remove it, \
+                             and write `authToken: {kind: Passthrough}` to send the client's own credential";
 
 /// The entry at `path`; `None` when it could not be read. `generated` makes a name for a provider's key.
 pub(super) fn entry(
@@ -38,10 +42,8 @@ pub(super) fn entry(
     let (host, port, insecure_skip_verify) = address(written, path, problems);
     let replaced = replaced_path(written, path, problems);
     let auth_header = auth_header(written, path, problems);
-    let routes = written.routes.iter().flatten().map(|(suffix, kind)| (suffix.clone(), *kind)).collect::<Vec<_>>();
-    if routes.iter().any(|(suffix, _)| !suffix.starts_with('/')) {
-        problems.push(format!("{path}.routes"), "each path must begin with '/'");
-    }
+    let forwarded = forwarded(written, path, problems);
+    let routes = written.routes.iter().flatten().filter_map(|(key, kind)| listed(key, *kind, path, problems)).collect();
     let provider = provider?;
     Some(ProviderEntry {
         name: written.name.clone().unwrap_or_else(|| generated(provider.def.info.name)),
@@ -51,6 +53,7 @@ pub(super) fn entry(
         insecure_skip_verify,
         path: replaced,
         auth_header,
+        forwarded,
         routes,
     })
 }
@@ -166,6 +169,50 @@ fn auth_header(written: &LlmProvider, path: &str, problems: &mut Problems) -> Op
         problems.push(format!("{path}.prefix"), "not valid in a header: write visible ASCII characters and spaces");
     }
     (name.is_some() || over.prefix.is_some()).then(|| AuthHeader { name, prefix: over.prefix.clone() })
+}
+
+/// One entry of `routes`: a path, for `passthrough` with a method in front of it where that is not POST.
+fn listed(
+    key: &str,
+    kind: RouteKind,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<(Option<Method>, String, RouteKind)> {
+    let (method, suffix) = match key.split_once(' ') {
+        Some((method, suffix)) if kind == RouteKind::Passthrough => {
+            (Method::from_bytes(method.as_bytes()).ok(), suffix)
+        }
+        Some(_) => (None, ""),
+        None => (Some(Method::POST), key),
+    };
+    let known = method.as_ref().is_some_and(|method| method.as_str().bytes().all(|b| b.is_ascii_uppercase()));
+    if !known || !suffix.starts_with('/') {
+        let message = "each path must begin with '/'; one of `passthrough` may have a method in front of it, as in \
+                       `GET /v1/files`";
+        problems.push(format!("{path}.routes"), message);
+        return None;
+    }
+    Some((method.filter(|_| kind == RouteKind::Passthrough), suffix.to_owned(), kind))
+}
+
+/// What the entry adds to the headers and query parameters that a provider gets of a client.
+fn forwarded(written: &LlmProvider, path: &str, problems: &mut Problems) -> Forwarded {
+    let (headers, query) = (written.forward_headers.as_deref(), written.forward_query_params.as_deref());
+    let mut names = Vec::new();
+    for (i, name) in headers.unwrap_or_default().iter().enumerate() {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if may_be_listed(&name) => names.push(name),
+            Ok(_) => problems.push(format!("{path}.forwardHeaders[{i}]"), NOT_FORWARDED),
+            Err(_) => {
+                problems.push(format!("{path}.forwardHeaders[{i}]"), "not a header's name: write one such as `X-Title`")
+            }
+        }
+    }
+    let query = query.unwrap_or_default();
+    for i in query.iter().enumerate().filter(|(_, name)| !may_be_listed_in_query(name)).map(|(i, _)| i) {
+        problems.push(format!("{path}.forwardQueryParams[{i}]"), NOT_FORWARDED);
+    }
+    Forwarded::new(names, query)
 }
 
 pub(super) fn port(written: Option<u16>, path: &str, problems: &mut Problems) -> Option<u16> {

@@ -340,9 +340,9 @@ fn listed(headers: &HeaderMap) -> String {
 
 /// The part of [`headers`] that the request policies let through.
 fn sent_with(policies: &Policies) -> String {
-    let mut headers = headers();
+    let (mut headers, mut added) = (headers(), HeaderMap::new());
     for policy in &policies.request {
-        let mut request = PolicyRequest { headers: &mut headers, api: None, body: None };
+        let mut request = PolicyRequest { headers: &mut headers, added: &mut added, api: None, body: None };
         policy.apply(&mut request).now_or_never().expect("headers are edited at once").unwrap();
     }
     listed(&headers)

@@ -38,6 +38,7 @@ impl HeaderModifier {
 impl RequestPolicy for HeaderModifier {
     fn apply<'a>(&'a self, request: &'a mut PolicyRequest<'_>) -> PolicyFuture<'a> {
         self.edit(request.headers);
+        self.edit(request.added);
         future::ready(Ok(())).boxed()
     }
 }
@@ -51,6 +52,22 @@ impl ReplyPolicy for HeaderModifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_route_adds_is_known_apart_from_the_client() {
+        let pair = |n: &'static str, v: &'static str| (HeaderName::from_static(n), HeaderValue::from_static(v));
+        let modifier = HeaderModifier {
+            set: vec![pair("a", "same")],
+            add: vec![pair("b", "2")],
+            remove: vec![HeaderName::from_static("c")],
+        };
+        let mut headers: HeaderMap = [pair("a", "same"), pair("b", "1"), pair("d", "x")].into_iter().collect();
+        let mut added: HeaderMap = [pair("c", "of another policy")].into_iter().collect();
+        let mut request = PolicyRequest { headers: &mut headers, added: &mut added, api: None, body: None };
+        RequestPolicy::apply(&modifier, &mut request).now_or_never().unwrap().unwrap();
+        assert_eq!(added, [pair("a", "same"), pair("b", "2")].into_iter().collect());
+        assert_eq!(headers.len(), 4);
+    }
 
     #[test]
     fn headers_are_set_added_and_removed() {

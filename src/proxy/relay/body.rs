@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     super::{
         ErrorKind, ProxyError, RequestRecord,
+        key_mask::MaskedBody,
         watch::{Progress, Stall},
     },
     pace::Pace,
@@ -38,6 +39,8 @@ pub struct RelayForm {
     pub mode: StreamMode,
     /// Takes the events out of the frames that the provider wraps them in.
     pub unwrap: Option<InvokeFilter>,
+    /// Masks the target's key, in errors.
+    pub mask: Option<MaskedBody>,
     /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
     pub filter: Option<Box<TextFilteredStream>>,
     /// How long the backend may be silent.
@@ -218,6 +221,9 @@ impl Relay {
             unwrap.push(&data, &mut out);
             data = out.into();
         }
+        if let Some(mask) = &mut self.form.mask {
+            data = mask.push(&data).into();
+        }
         let Some(observer) = &mut self.observer else {
             self.record.passed(data.len());
             return Ok(Some(data));
@@ -288,6 +294,12 @@ impl Relay {
             unwrap.finish(&mut out);
             // Nothing but an error can be left.
             if let Ok(Some(out)) = self.pass(out.into()) {
+                self.pending.push_back(out);
+            }
+        }
+        if let Some(mut mask) = self.form.mask.take() {
+            let rest = mask.finish();
+            if let Ok(Some(out)) = self.pass(rest.into()) {
                 self.pending.push_back(out);
             }
         }
@@ -407,7 +419,9 @@ impl Relay {
     /// The length, where it is known and nothing can be dropped or added.
     pub fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Some(body) if self.form.mode == StreamMode::No && self.pending.is_empty() => body.size_hint(),
+            Some(body) if self.form.mode == StreamMode::No && self.form.mask.is_none() && self.pending.is_empty() => {
+                body.size_hint()
+            }
             Some(_) => SizeHint::default(),
             None => SizeHint::with_exact(self.pending.iter().map(|b| b.len() as u64).sum()),
         }

@@ -19,6 +19,7 @@ mod pace;
 
 pub use body::{Observer, Relay, RelayForm, RelayPlan};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
 use super::{
@@ -26,6 +27,7 @@ use super::{
     encode::ReplyPlan,
     finish::Reply,
     headers,
+    key_mask::{KeyMask, MaskedBody},
     select::UpstreamReply,
     translate::{ReadLimits, Translated, Translation},
 };
@@ -53,8 +55,15 @@ pub async fn relay(
     let UpstreamReply { reply, plan, attempt } = answer;
     let ReplyPlan { hide_usage, unwrap, errors, translation } = plan;
     let chain = filter::chain(context, reply.status());
+    let mask = reply.extensions().get::<KeyMask>().filter(|_| !reply.status().is_success());
     if !reply.status().is_success() {
-        record.refused(ErrorSummary::read(reply.body().begun()));
+        let begun = Bytes::copy_from_slice(reply.body().begun());
+        record.refused(ErrorSummary::read(&mask.map_or(begun.clone(), |mask| mask.mask(begun))));
+    }
+    if mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        // It may repeat the key, and can't be searched for it.
+        let message = "the upstream compressed its error, which was not requested";
+        return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
     }
     match translation.or(errors.filter(|_| !reply.status().is_success())) {
         None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
@@ -88,12 +97,14 @@ fn spliced(
         if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
     let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
-    headers::from_provider(&mut parts.headers);
+    let mask = parts.extensions.remove::<KeyMask>();
+    headers::from_provider(&mut parts.headers, mask.as_ref());
+    let mask = mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     }
-    if mode != StreamMode::No {
-        // An error may have to be added at the end.
+    if mode != StreamMode::No || mask.is_some() {
+        // An error may have to be added at the end, and a masked key changes the length.
         parts.headers.remove(header::CONTENT_LENGTH);
     }
     // What can't be read can't be added to either.
@@ -102,6 +113,7 @@ fn spliced(
         dialect: api.dialect,
         mode,
         unwrap,
+        mask,
         filter: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
@@ -142,6 +154,7 @@ async fn translated(
                 dialect: api.dialect,
                 mode,
                 unwrap: None,
+                mask: None,
                 filter: None,
                 idle: context.idle_timeout,
                 deadline: context.deadline,

@@ -79,7 +79,9 @@ async fn a_policy_changes_what_the_target_is_sent() {
         rule.policies.request.push(Box::new(Step(|request: &mut PolicyRequest<'_>| {
             let body = request.body.as_ref().expect("a chat has a body");
             request.body = Some(Bytes::from(std::str::from_utf8(body).unwrap().replace("hello", "changed")));
-            request.headers.insert("x-step", HeaderValue::from_static("1"));
+            for headers in [&mut *request.headers, &mut *request.added] {
+                headers.insert("x-step", HeaderValue::from_static("1"));
+            }
             Ok(())
         })));
     });

@@ -100,6 +100,17 @@ fn more_conditions_take_precedence() {
         ("post", prefix("/"), Conditions { method: Some(Method::POST), ..Conditions::default() }),
     ]);
     let get = |uri, headers: &[(&str, &str)]| find_with(&table, &Method::GET, uri, headers).unwrap().0;
+    let described: Vec<String> = table.describe().into_iter().map(|(text, _)| text).collect();
+    assert_eq!(
+        described,
+        [
+            "PathPrefix /",
+            "PathPrefix / POST",
+            "PathPrefix / header x=***",
+            "PathPrefix / header x=*** header y=***",
+            "PathPrefix / query q=***"
+        ]
+    );
     assert_eq!(get("/", &[]), "plain");
     assert_eq!(get("/?q=a%20b", &[]), "query");
     assert_eq!(get("/?q=x&q=a%20b", &[]), "plain", "of a repeated parameter the first counts");

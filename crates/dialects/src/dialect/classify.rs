@@ -61,9 +61,35 @@ pub struct RequestHead<'a> {
     /// The dialect that the chosen backend speaks: settles what the body's shape leaves open.
     pub backend: DialectId,
     /// What the backend says that paths mean, by their end.
-    pub listed: &'a [(String, Endpoint)],
+    pub listed: &'a [ListedPath],
     /// Whether the route is one for streams (`routeType: CHAT_STREAMING`): counts where only the URL says so.
     pub route_streams: bool,
+}
+
+/// What a backend says that a path means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPath {
+    /// The only method that counts; `None` where the endpoint knows its methods.
+    pub method: Option<Method>,
+    /// The path's end; for [`Endpoint::Other`], everything that follows the matched prefix.
+    pub path: String,
+    /// The endpoint.
+    pub endpoint: Endpoint,
+}
+
+impl ListedPath {
+    /// The endpoint, if this is what `request` asks for. An endpoint that is not known is forwarded as it is written,
+    /// with the gateway's credential, so nothing may be in front of what is listed.
+    fn endpoint_of(&self, request: &RequestHead<'_>) -> Option<Endpoint> {
+        if self.method.as_ref().is_some_and(|method| method != request.method) {
+            return None;
+        }
+        let Endpoint::Other(_) = self.endpoint else {
+            return request.path.ends_with(self.path.as_str()).then(|| self.endpoint.clone());
+        };
+        let rest = if request.suffix.is_empty() { request.path } else { request.suffix };
+        (rest == self.path).then(|| Endpoint::Other(rest.to_owned()))
+    }
 }
 
 /// How sure a dialect is that something is its own, in rising order.
@@ -94,13 +120,8 @@ impl RequestHead<'_> {
     /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
     /// route may match `/v1/chat/completions` itself).
     pub fn endpoint_from_path(&self) -> Option<Endpoint> {
-        let listed = || self.listed.iter().filter(|(end, _)| self.path.ends_with(end.as_str()));
-        let found = listed().max_by_key(|(end, _)| end.len()).map(|(_, endpoint)| match endpoint {
-            Endpoint::Other(_) => {
-                Endpoint::Other(if self.suffix.is_empty() { self.path } else { self.suffix }.to_owned())
-            }
-            endpoint => endpoint.clone(),
-        });
+        let listed = self.listed.iter().filter_map(|listed| Some((listed.path.len(), listed.endpoint_of(self)?)));
+        let found = listed.max_by_key(|(length, _)| *length).map(|(_, endpoint)| endpoint);
         found.or_else(|| Endpoint::from_path(self.suffix)).or_else(|| Endpoint::from_path(self.path))
     }
 
@@ -281,6 +302,48 @@ mod tests {
         assert_eq!(ask(&case).unwrap().endpoint, Endpoint::Embeddings);
         let whole = Case { path: "/v1/chat/completions", prefix: 20, body: "{}", backend: DialectId::Chat, ..GUIDE };
         assert_eq!(ask(&whole).unwrap().endpoint, Endpoint::ChatCompletions);
+    }
+
+    #[test]
+    fn listed_endpoints_match_the_whole_path_and_their_method() {
+        let list = |method, path: &str, endpoint| ListedPath { method, path: path.into(), endpoint };
+        let listed = [
+            list(Some(Method::POST), "/v1/audio/speech", Endpoint::Other(String::new())),
+            list(Some(Method::GET), "/v1/files", Endpoint::Other(String::new())),
+            list(None, "/ask", Endpoint::ChatCompletions),
+        ];
+        let headers = HeaderMap::new();
+        let find = |method: &Method, path: &str, prefix: usize| {
+            let suffix = &path[prefix..];
+            let backend = DialectId::Chat;
+            let head = RequestHead {
+                method,
+                path,
+                suffix,
+                query: None,
+                headers: &headers,
+                backend,
+                listed: &listed,
+                route_streams: false,
+            };
+            head.endpoint_from_path()
+        };
+        let other = |path: &str| Some(Endpoint::Other(path.into()));
+        assert_eq!(find(&Method::POST, "/x/v1/audio/speech", 2), other("/v1/audio/speech"));
+        assert_eq!(find(&Method::POST, "/v1/audio/speech", 16), other("/v1/audio/speech"), "an exact match");
+        assert_eq!(find(&Method::GET, "/x/v1/files", 2), other("/v1/files"));
+        assert_eq!(find(&Method::POST, "/x/any/ask", 2), Some(Endpoint::ChatCompletions));
+        for (method, path) in [
+            (Method::DELETE, "/x/v1/audio/speech"),
+            (Method::POST, "/x/v1/files"),
+            (Method::POST, "/x/v1/organization/v1/audio/speech"),
+            (Method::POST, "/x/v1/files%2f..%2fv1/audio/speech"),
+            (Method::POST, "/x/v1/audio/speech/"),
+            (Method::POST, "/x/v1/audio%2fspeech"),
+            (Method::POST, "/x/v1/audio/speech;a"),
+        ] {
+            assert_eq!(find(&method, path, 2), None, "{method} {path}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub mod unsupported;
 pub mod usage;
 pub mod text;
 
-pub use classify::{ApiRequest, Claim, ClassifyError, RequestHead, StreamMode};
+pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
 pub use endpoint::Endpoint;
 pub use error::ErrorClass;
