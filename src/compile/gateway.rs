@@ -12,6 +12,7 @@ use super::{
     grants::Grants,
     listener::{self, Flaw, ListenerState},
     parameters::{self, Settings},
+    unread,
 };
 use crate::{
     api::{
@@ -38,6 +39,8 @@ pub struct GatewayState {
     pub listeners: Vec<ListenerState>,
     /// Why it is refused as a whole.
     refused: Option<Flaw>,
+    /// What it is served without, in words.
+    ignored: String,
     /// Its address, or what it still lacks. Nothing without a cluster.
     addresses: Vec<GatewayAddress>,
     lacking: Option<Flaw>,
@@ -93,6 +96,7 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
             name: key.to_string().into(),
             listeners,
             refused: settings.err(),
+            ignored: unread::ignored_by_gateway(objects.unread(Kind::Gateway, key)),
             addresses,
             lacking,
         };
@@ -117,6 +121,9 @@ fn settings(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Result<Set
         );
         return Err((Reason::UnsupportedAddress, message));
     }
+    if let Some(flaw) = unread::of_gateway(objects.unread(Kind::Gateway, key)) {
+        return Err(flaw);
+    }
     parameters::of_gateway(objects, key, gateway).map_err(|why| (Reason::InvalidParameters, why))
 }
 
@@ -132,6 +139,7 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
         listener
     };
     let mut listeners: Vec<ListenerState> = gateway.spec.listeners.iter().map(listener).collect();
+    unread::close_listeners(objects.unread(Kind::Gateway, key), &mut listeners);
     listener::mark_conflicts(&mut listeners);
     listener::mark_overlaps(&mut listeners);
     listeners
@@ -239,7 +247,7 @@ fn gateway_conditions(state: &GatewayState) -> Vec<Condition> {
     let invalid: Vec<&str> = listeners.iter().filter(|l| !l.is_valid()).map(|l| l.name.as_str()).collect();
     let message = format!("not served: {}; see the listeners' conditions", invalid.join(", "));
     let first = if invalid.is_empty() {
-        accepted(true, Reason::Accepted, "")
+        accepted(true, Reason::Accepted, &state.ignored)
     } else {
         accepted(valid, Reason::ListenersNotValid, &message)
     };

@@ -21,10 +21,11 @@ mod rule;
 mod service;
 pub mod shape;
 mod tls;
+mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use objects::{Objects, Rejected};
+pub use objects::{Objects, Rejected, Unread};
 pub use report::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Condition, ObjectReport, Objects, ParentReport};
+use super::{Condition, ObjectReport, Objects, ParentReport, Unread};
 use crate::{
     api::{
         Kind, ObjectKey,
@@ -113,16 +113,20 @@ impl<'a> Policies<'a> {
                     missing.join(", ")
                 ));
             }
+            // What is not known may protect.
+            for part in self.objects.unread(Kind::TrafficPolicy, key).iter().filter(|part| !part.is_status()) {
+                merged.blocked.push(format!("TrafficPolicy {key}: {part}; nothing is served without it"));
+            }
         }
         Ok(merged)
     }
 
     pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
         let Self { objects, mut reached, .. } = self;
-        objects
-            .traffic_policies
-            .iter()
-            .map(move |(key, policy)| report(key, policy, reached.remove(key).unwrap_or_default()))
+        objects.traffic_policies.iter().map(move |(key, policy)| {
+            let unread = objects.unread(Kind::TrafficPolicy, key);
+            report(key, policy, unread, reached.remove(key).unwrap_or_default())
+        })
     }
 }
 
@@ -158,7 +162,7 @@ fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPoli
     found
 }
 
-fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>) -> ObjectReport {
+fn report(key: &ObjectKey, policy: &TrafficPolicy, unread: &[Unread], gateways: BTreeSet<ObjectKey>) -> ObjectReport {
     let spec = &policy.spec;
     let foreign: Vec<&str> = spec
         .target_refs
@@ -167,7 +171,11 @@ fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>
         .map(|t| t.kind.as_str())
         .collect();
     let (blocked, partly) = (unbuilt::protecting(spec), unbuilt::shaping(spec));
-    let mut conditions = vec![if !blocked.is_empty() {
+    let unread: Vec<String> = unread.iter().filter(|part| !part.is_status()).map(ToString::to_string).collect();
+    let mut conditions = vec![if !unread.is_empty() {
+        let message = format!("{}; the rules it applies to answer 500 rather than serve without", unread.join("; "));
+        Condition::new(ConditionType::Accepted, false, Reason::Unsupported, message)
+    } else if !blocked.is_empty() {
         let message = format!(
             "not supported yet: {}; the rules it applies to answer 500 rather than serve without",
             blocked.join(", ")

@@ -12,6 +12,7 @@ use super::{
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
     policy::Merged,
     service,
+    unread::UnreadRule,
 };
 use crate::{
     api::{
@@ -44,18 +45,25 @@ pub struct Flaws {
     pub incompatible: bool,
     /// References that don't resolve: `ResolvedRefs=False`. The first reason is the condition's.
     pub unresolved: Vec<(Reason, String)>,
+    /// What the rule is served without.
+    pub ignored: Vec<String>,
 }
 
 /// The path and conditions of one match.
 pub type Matching = (PathPattern, Conditions);
 
-/// The matches of a rule; none written means every path.
-pub fn matches(rule: &RouteRule, flaws: &mut Flaws) -> Vec<Matching> {
+/// The matches of a rule; none written means every path. Those in `unread` are left out.
+pub fn matches(rule: &RouteRule, unread: &mut UnreadRule, flaws: &mut Flaws) -> Vec<Matching> {
+    let partly = !unread.dropped.is_empty();
+    flaws.unsupported.append(&mut unread.dropped);
     match rule.matches.as_deref() {
+        None | Some([]) if partly => Vec::new(),
         None | Some([]) => vec![(PathPattern::Prefix("/".into()), Conditions::default())],
         Some(written) => written
             .iter()
-            .filter_map(|m| match matching(m) {
+            .enumerate()
+            .filter(|(index, _)| !unread.matches.contains(index))
+            .filter_map(|(_, m)| match matching(m) {
                 Ok(matching) => Some(matching),
                 Err(why) => {
                     flaws.unsupported.push(why);
@@ -281,7 +289,10 @@ fn resolve(
     }
     match context.backends.get(key) {
         None => {
-            let message = format!("Backend \"{}\" not found in namespace \"{}\"", key.name, key.namespace);
+            let message = match context.objects.rejection(Kind::Backend, key) {
+                Some(rejected) => format!("Backend {key} can't be read: {}", rejected.error),
+                None => format!("Backend \"{}\" not found in namespace \"{}\"", key.name, key.namespace),
+            };
             Err((Reason::BackendNotFound, message))
         }
         Some(Err(problem)) => Err((problem.reason, format!("Backend {key} is not accepted: {}", problem.message))),

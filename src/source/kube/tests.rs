@@ -13,6 +13,7 @@ use crate::api::SecretData;
 
 mod faults;
 mod revisions;
+mod unknown;
 
 fn row(kind: Kind) -> &'static KindRow {
     KINDS.iter().find(|row| row.kind == kind).unwrap()
