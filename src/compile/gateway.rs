@@ -129,11 +129,18 @@ fn settings(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Result<Set
 
 fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Grants<'_>) -> Vec<ListenerState> {
     let client_certificates = gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some());
+    let own_certificate = gateway.spec.tls.as_ref().is_some_and(|tls| tls.backend.is_some());
     let listener = |written| {
         let mut listener = ListenerState::new(key, written, objects, grants);
         // Asked to check client certificates: nothing is served without the check.
         if listener.secure && client_certificates && !Feature::GatewayFrontendClientCertificate.served() {
             let message = "spec.tls.frontend (client certificates) is not supported yet; nothing is served without it";
+            listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
+        }
+        // Asked to show backends who it is: nothing is sent to them without.
+        if own_certificate && !Feature::GatewayBackendClientCertificate.served() {
+            let message = "spec.tls.backend (a client certificate for backends) is not supported yet; nothing is served \
+                           without it";
             listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
         }
         listener

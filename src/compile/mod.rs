@@ -4,6 +4,7 @@
 //! with an error of its own, so that one bad object never hurts its neighbours.
 
 mod backend;
+mod backend_tls;
 mod credential;
 mod expose;
 pub mod features;
@@ -127,6 +128,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(routes);
     reports.extend(backends.into_reports());
     reports.extend(policies.into_reports());
+    reports.extend(backend_tls::reports(objects, env.scope));
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
     Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services }
 }

@@ -12,7 +12,7 @@ use crate::api::{
     Kind, ObjectKey, SecretData,
     backend::Backend,
     field::{self, Step},
-    gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+    gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
     gateway_parameters::GatewayParameters,
     traffic_policy::TrafficPolicy,
 };
@@ -31,6 +31,8 @@ pub struct Objects {
     pub http_routes: Map<HttpRoute>,
     /// ReferenceGrants.
     pub reference_grants: Map<ReferenceGrant>,
+    /// BackendTLSPolicies.
+    pub backend_tls_policies: Map<BackendTlsPolicy>,
     /// Backends.
     pub backends: Map<Backend>,
     /// TrafficPolicies.

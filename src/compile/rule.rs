@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::{
     Env, Objects,
     backend::{Backends, Compiled},
+    backend_tls,
     features::Feature,
     filters::{self, Filters, KGATEWAY},
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
@@ -45,7 +46,7 @@ pub struct Flaws {
     pub incompatible: bool,
     /// References that don't resolve: `ResolvedRefs=False`. The first reason is the condition's.
     pub unresolved: Vec<(Reason, String)>,
-    /// What the rule is served without.
+    /// What the rule is served without, or why it has nothing to serve.
     pub ignored: Vec<String>,
 }
 
@@ -230,6 +231,7 @@ fn forward(context: &Context<'_>, place: &Place<'_>, written: &RouteRule, flaws:
         references.iter().map(|reference| weighted(context, place, reference, flaws)).collect();
     if backends.iter().all(|b| b.weight == 0) {
         let why = if references.is_empty() { "the rule has no backendRefs" } else { "every backendRef has weight 0" };
+        flaws.ignored.push(format!("rule {}: {why}; it answers 500", place.index));
         return Action::Unavailable(UnavailableReason { status: 500, why: why.into() });
     }
     let name = format!("{}/{}/{}", place.gateway, place.route_name, place.index);
@@ -286,6 +288,9 @@ fn resolve(
     }
     if ours == Kind::Service {
         return service::compile(context.objects, context.env, key, reference.port).map_err(|p| (p.reason, p.message));
+    }
+    if let Some(message) = backend_tls::protects(context.objects, (KGATEWAY, "Backend"), key, "") {
+        return Err((Reason::UnsupportedProtocol, message));
     }
     match context.backends.get(key) {
         None => {

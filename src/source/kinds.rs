@@ -15,7 +15,7 @@ use crate::{
         Kind, ObjectKey, SecretData,
         backend::Backend,
         field::Step,
-        gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
         gateway_parameters::GatewayParameters,
         traffic_policy::TrafficPolicy,
     },
@@ -88,6 +88,8 @@ kinds! {
     HttpRoute: HttpRoute => http_routes, "gateway.networking.k8s.io", &["v1", "v1beta1"], "httproutes", false, typed;
     ReferenceGrant: ReferenceGrant => reference_grants, "gateway.networking.k8s.io",
         &["v1", "v1beta1"], "referencegrants", false, typed;
+    BackendTlsPolicy: BackendTlsPolicy => backend_tls_policies, "gateway.networking.k8s.io",
+        &["v1", "v1alpha3"], "backendtlspolicies", false, typed;
     Backend: Backend => backends, "gateway.kgateway.dev", &["v1alpha1"], "backends", false, typed;
     TrafficPolicy: TrafficPolicy => traffic_policies, "gateway.kgateway.dev",
         &["v1alpha1"], "trafficpolicies", false, typed;

@@ -14,7 +14,7 @@ use crate::{
         Kind,
         backend::Backend,
         field::{Step, display},
-        gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
         gateway_parameters::GatewayParameters,
         traffic_policy::TrafficPolicy,
     },
@@ -34,6 +34,7 @@ static SCHEMAS: LazyLock<BTreeMap<Kind, JSONSchemaProps>> = LazyLock::new(|| {
         (Kind::Gateway, Gateway::crd()),
         (Kind::HttpRoute, HttpRoute::crd()),
         (Kind::ReferenceGrant, ReferenceGrant::crd()),
+        (Kind::BackendTlsPolicy, BackendTlsPolicy::crd()),
         (Kind::Backend, Backend::crd()),
         (Kind::TrafficPolicy, TrafficPolicy::crd()),
         (Kind::GatewayParameters, GatewayParameters::crd()),
@@ -65,8 +66,8 @@ pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
 /// The search in one object.
 struct Search<'a> {
     root: &'a JSONSchemaProps,
-    /// Objects that keep unknown fields are looked at too. What a policy has there may protect, and the API server keeps
-    /// it so that it is seen here.
+    /// Objects that keep unknown fields are looked at too. What a policy has there may protect, and the API server
+    /// keeps it so that it is seen here.
     strict: bool,
     found: &'a mut Vec<Unread>,
 }

@@ -1,7 +1,7 @@
 //! Decoding of objects that an API server accepted and that may be of a newer version of their definition.
 //!
-//! **A field or value that is not known never hides an object.** What can't be decoded is left out and reported with its
-//! path; `compile` closes what depends on it. An unknown field is left out by decoding anyway, and is reported too.
+//! **A field or value that is not known never hides an object.** What can't be decoded is left out and reported with
+//! its path; `compile` closes what depends on it. Decoding leaves unknown fields out anyway; they are reported too.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const MAX_UNREAD: usize = 64;
 /// Whether objects of this kind can be there in part. A ReferenceGrant with a part less might permit more, and of a
 /// Backend or parameters all parts are needed.
 const fn in_parts(kind: Kind) -> bool {
-    matches!(kind, Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::TrafficPolicy)
+    matches!(kind, Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::BackendTlsPolicy | Kind::TrafficPolicy)
 }
 
 /// Decodes `value` with the parts that are known; `None` where a kind is not decoded as a whole.

@@ -232,8 +232,8 @@ impl Context<'_> {
         let line = self.location(place.line + parse::line_of(place.text, &path) - 1);
         let error = if path.is_empty() { error.message } else { format!("{}: {}", display(&path), error.message) };
         let rejected = Rejected { location: line, kind: Some(row.kind), key: Some(key.clone()), error };
-        // Without a policy its rules would be open.
-        if row.kind == Kind::TrafficPolicy
+        // Without a policy its targets would be open.
+        if matches!(row.kind, Kind::TrafficPolicy | Kind::BackendTlsPolicy)
             && let Some(Ok((object, unread))) = tolerant::decode(row, &value)
         {
             let decoded = Decoded { kind: row.kind, key, location, object, unread: unread.into(), fingerprint };
