@@ -1,6 +1,7 @@
 //! Gateway API types. Their long generated names stay behind this file.
 
 pub use gateway_api::{
+    backendtlspolicies::BackendTlsPolicy,
     gatewayclasses::GatewayClass,
     gateways::Gateway,
     httproutes::{

@@ -10,6 +10,7 @@ pub mod backend;
 pub mod condition;
 mod crd;
 pub mod duration;
+pub mod field;
 pub mod gateway;
 pub mod gateway_parameters;
 pub mod object;

@@ -16,6 +16,9 @@ pub enum Kind {
     HttpRoute,
     /// `gateway.networking.k8s.io` ReferenceGrant.
     ReferenceGrant,
+    /// `gateway.networking.k8s.io` BackendTLSPolicy.
+    #[serde(rename = "BackendTLSPolicy")]
+    BackendTlsPolicy,
     /// `gateway.kgateway.dev` Backend.
     Backend,
     /// `gateway.kgateway.dev` TrafficPolicy.
@@ -41,6 +44,7 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::Backend => "Backend",
             Self::TrafficPolicy => "TrafficPolicy",
             Self::GatewayParameters => "GatewayParameters",

@@ -148,12 +148,13 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
     }
 }
 
-fn counts(objects: &Objects) -> [(Kind, usize); 11] {
+fn counts(objects: &Objects) -> [(Kind, usize); 12] {
     [
         (Kind::GatewayClass, objects.gateway_classes.len()),
         (Kind::Gateway, objects.gateways.len()),
         (Kind::HttpRoute, objects.http_routes.len()),
         (Kind::ReferenceGrant, objects.reference_grants.len()),
+        (Kind::BackendTlsPolicy, objects.backend_tls_policies.len()),
         (Kind::Backend, objects.backends.len()),
         (Kind::TrafficPolicy, objects.traffic_policies.len()),
         (Kind::GatewayParameters, objects.gateway_parameters.len()),

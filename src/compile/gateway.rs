@@ -12,6 +12,7 @@ use super::{
     grants::Grants,
     listener::{self, Flaw, ListenerState},
     parameters::{self, Settings},
+    unread,
 };
 use crate::{
     api::{
@@ -38,6 +39,8 @@ pub struct GatewayState {
     pub listeners: Vec<ListenerState>,
     /// Why it is refused as a whole.
     refused: Option<Flaw>,
+    /// What it is served without, in words.
+    ignored: String,
     /// Its address, or the part that is still missing. Both are empty without a cluster.
     addresses: Vec<GatewayAddress>,
     lacking: Option<Flaw>,
@@ -93,6 +96,7 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
             name: key.to_string().into(),
             listeners,
             refused: settings.err(),
+            ignored: unread::ignored_by_gateway(objects.unread(Kind::Gateway, key)),
             addresses,
             lacking,
         };
@@ -117,11 +121,15 @@ fn settings(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Result<Set
         );
         return Err((Reason::UnsupportedAddress, message));
     }
+    if let Some(flaw) = unread::of_gateway(objects.unread(Kind::Gateway, key)) {
+        return Err(flaw);
+    }
     parameters::of_gateway(objects, key, gateway).map_err(|why| (Reason::InvalidParameters, why))
 }
 
 fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Grants<'_>) -> Vec<ListenerState> {
     let client_certificates = gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some());
+    let own_certificate = gateway.spec.tls.as_ref().is_some_and(|tls| tls.backend.is_some());
     let listener = |written| {
         let mut listener = ListenerState::new(key, written, objects, grants);
         // It requires client certificates: nothing is served without that check.
@@ -129,9 +137,16 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
             let message = "spec.tls.frontend (client certificates) is not supported yet; nothing is served without it";
             listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
         }
+        // Asked to show backends who it is: nothing is sent to them without.
+        if own_certificate && !Feature::GatewayBackendClientCertificate.served() {
+            let message = "spec.tls.backend (a client certificate for backends) is not supported yet; nothing is served \
+                           without it";
+            listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
+        }
         listener
     };
     let mut listeners: Vec<ListenerState> = gateway.spec.listeners.iter().map(listener).collect();
+    unread::close_listeners(objects.unread(Kind::Gateway, key), &mut listeners);
     listener::mark_conflicts(&mut listeners);
     listener::mark_overlaps(&mut listeners);
     listeners
@@ -239,7 +254,7 @@ fn gateway_conditions(state: &GatewayState) -> Vec<Condition> {
     let invalid: Vec<&str> = listeners.iter().filter(|l| !l.is_valid()).map(|l| l.name.as_str()).collect();
     let message = format!("not served: {}; see the listeners' conditions", invalid.join(", "));
     let first = if invalid.is_empty() {
-        accepted(true, Reason::Accepted, "")
+        accepted(true, Reason::Accepted, &state.ignored)
     } else {
         accepted(valid, Reason::ListenersNotValid, &message)
     };

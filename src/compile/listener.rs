@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gateway_api::gateways::{
-    GatewayListeners, GatewayListenersAllowedRoutesNamespacesFrom as From, GatewayListenersTlsMode,
+    GatewayListeners, GatewayListenersAllowedRoutesNamespacesFrom as From, GatewayListenersTlsCertificateRefs,
+    GatewayListenersTlsMode,
 };
 use rustls::sign::CertifiedKey;
 
@@ -82,8 +83,8 @@ impl ListenerState {
         };
         let mut certificate = None;
         if secure {
-            match self::certificate(gateway, written, objects, grants) {
-                Ok(found) => certificate = Some(found),
+            match certificates(gateway, written, objects, grants) {
+                Ok((first, more)) => (certificate, unresolved) = (Some(first), more.or(unresolved)),
                 Err(flaw) => unresolved = Some(flaw),
             }
         }
@@ -319,24 +320,33 @@ fn selects(
         })
 }
 
-fn certificate(
+/// The certificate that is served, which is the first, and what is wrong with one of the others.
+fn certificates(
     gateway: &ObjectKey,
     written: &GatewayListeners,
     objects: &Objects,
     grants: &Grants<'_>,
+) -> Result<(Arc<CertifiedKey>, Option<Flaw>), Flaw> {
+    let invalid = |message: &str| (Reason::InvalidCertificateRef, message.to_owned());
+    let config = written.tls.as_ref().ok_or_else(|| invalid("an HTTPS listener needs tls.certificateRefs"))?;
+    if matches!(config.mode, Some(GatewayListenersTlsMode::Passthrough)) {
+        return Err(invalid("tls.mode Passthrough is not supported for HTTPS; use Terminate"));
+    }
+    // The Gateway API leaves the meaning of more than one to each implementation.
+    let mut references = config.certificate_refs.iter().flatten();
+    let first = references.next().ok_or_else(|| invalid("an HTTPS listener needs tls.certificateRefs"))?;
+    let first = certificate(gateway, first, objects, grants)?;
+    let more = references.find_map(|reference| certificate(gateway, reference, objects, grants).err());
+    Ok((first, more))
+}
+
+fn certificate(
+    gateway: &ObjectKey,
+    reference: &GatewayListenersTlsCertificateRefs,
+    objects: &Objects,
+    grants: &Grants<'_>,
 ) -> Result<Arc<CertifiedKey>, Flaw> {
     let invalid = |message: String| (Reason::InvalidCertificateRef, message);
-    let config = written.tls.as_ref().ok_or_else(|| invalid("an HTTPS listener needs tls.certificateRefs".into()))?;
-    if matches!(config.mode, Some(GatewayListenersTlsMode::Passthrough)) {
-        return Err(invalid("tls.mode Passthrough is not supported for HTTPS; use Terminate".into()));
-    }
-    // The first is served; the Gateway API leaves the meaning of more than one to each implementation.
-    let reference = config
-        .certificate_refs
-        .iter()
-        .flatten()
-        .next()
-        .ok_or_else(|| invalid("an HTTPS listener needs tls.certificateRefs".into()))?;
     let (group, kind) = (reference.group.as_deref().unwrap_or_default(), reference.kind.as_deref().unwrap_or("Secret"));
     if !group.is_empty() || kind != "Secret" {
         return Err(invalid(format!("certificateRefs: only a Secret is supported, not {group}/{kind}")));

@@ -4,6 +4,7 @@
 //! answer with an error of their own, so that one bad object never hurts its neighbours.
 
 mod backend;
+mod backend_tls;
 mod credential;
 mod expose;
 pub mod features;
@@ -21,10 +22,11 @@ mod rule;
 mod service;
 pub mod shape;
 mod tls;
+mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use objects::{Objects, Rejected};
+pub use objects::{Objects, Rejected, Unread};
 pub use report::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports};
 use serde_json::Value;
 
@@ -126,6 +128,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(routes);
     reports.extend(backends.into_reports());
     reports.extend(policies.into_reports());
+    reports.extend(backend_tls::reports(objects, env.scope));
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
     Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services }
 }

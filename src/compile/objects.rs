@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::api::{
     Kind, ObjectKey, SecretData,
     backend::Backend,
-    gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+    field::{self, Step},
+    gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
     gateway_parameters::GatewayParameters,
     traffic_policy::TrafficPolicy,
 };
@@ -30,6 +31,8 @@ pub struct Objects {
     pub http_routes: Map<HttpRoute>,
     /// ReferenceGrants.
     pub reference_grants: Map<ReferenceGrant>,
+    /// BackendTLSPolicies.
+    pub backend_tls_policies: Map<BackendTlsPolicy>,
     /// Backends.
     pub backends: Map<Backend>,
     /// TrafficPolicies.
@@ -46,6 +49,8 @@ pub struct Objects {
     pub endpoint_slices: Map<EndpointSlice>,
     /// Documents that could not become objects.
     pub rejected: Vec<Rejected>,
+    /// Parts of objects that could not be read, of those that have any.
+    pub unread: BTreeMap<(Kind, ObjectKey), Arc<[Unread]>>,
     /// Counts up with every change that can affect the snapshot; changes of status alone do not count. Sources begin
     /// at 1.
     pub revision: u64,
@@ -62,4 +67,61 @@ pub struct Rejected {
     pub key: Option<ObjectKey>,
     /// The error, with its place inside the document.
     pub error: String,
+}
+
+impl Objects {
+    /// The parts of an object that could not be read.
+    pub fn unread(&self, kind: Kind, key: &ObjectKey) -> &[Unread] {
+        if self.unread.is_empty() {
+            return &[];
+        }
+        self.unread.get(&(kind, key.clone())).map_or(&[], |unread| unread)
+    }
+
+    /// Why the document of this kind and key could not become an object, if there is one.
+    pub fn rejection(&self, kind: Kind, key: &ObjectKey) -> Option<&Rejected> {
+        self.rejected.iter().find(|r| r.kind == Some(kind) && r.key.as_ref() == Some(key))
+    }
+}
+
+/// A part of an object that could not be read: a field or a value that this version does not know. The object is
+/// there without it, so what depends on the part must not be served as if it had never been written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Where it is in the object.
+    pub path: Vec<Step>,
+    /// What is wrong with it. Never shows the value.
+    pub message: String,
+    /// The field itself is unknown; otherwise its value is.
+    pub is_field: bool,
+}
+
+impl Unread {
+    /// The part of the path behind the field `name` of `spec`; `None` when it is elsewhere.
+    pub fn below(&self, name: &str) -> Option<&[Step]> {
+        match self.path.as_slice() {
+            [spec, field, rest @ ..] if spec.is("spec") && field.is(name) => Some(rest),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a part of the status, of which nothing is compiled.
+    pub fn is_status(&self) -> bool {
+        self.path.first().is_some_and(|step| step.is("status"))
+    }
+
+    /// The part of the path inside the element `index` of the list `name` of `spec`.
+    pub fn inside(&self, name: &str, index: usize) -> Option<&[Step]> {
+        match self.below(name)? {
+            [element, rest @ ..] if element.index() == Some(index) => Some(rest),
+            _ => None,
+        }
+    }
+}
+
+/// `PATH: what is wrong with it`.
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", field::display(&self.path), self.message)
+    }
 }

@@ -46,6 +46,11 @@ pub fn of_gateway(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> Resu
 
 /// The parameters that a class refers to, or the problem of the reference.
 pub fn of_class<'a>(objects: &'a Objects, class: &GatewayClass) -> Result<Option<&'a GatewayParametersSpec>, String> {
+    let key = ObjectKey::cluster(class.metadata.name.as_deref().unwrap_or_default());
+    let unread = objects.unread(Kind::GatewayClass, &key);
+    if let Some(part) = unread.iter().find(|part| part.below("parametersRef").is_some()) {
+        return Err(part.to_string());
+    }
     let Some(reference) = &class.spec.parameters_ref else { return Ok(None) };
     let GatewayClassParametersRef { group, kind, name, namespace } = reference;
     let Some(namespace) = namespace else {

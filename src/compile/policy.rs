@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Condition, ObjectReport, Objects, ParentReport};
+use super::{Condition, ObjectReport, Objects, ParentReport, Unread};
 use crate::{
     api::{
         Kind, ObjectKey,
@@ -27,6 +27,10 @@ pub struct Policies<'a> {
     by_target: HashMap<Target<'a>, Vec<&'a ObjectKey>>,
     /// Gateways that each policy has reached.
     reached: BTreeMap<&'a ObjectKey, BTreeSet<ObjectKey>>,
+    /// Policies of which a field applies to some rule.
+    effective: BTreeSet<&'a ObjectKey>,
+    /// Policies of which an older one of the same target sets a field, and that one.
+    overridden: BTreeMap<&'a ObjectKey, &'a ObjectKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +66,7 @@ impl<'a> Policies<'a> {
         for keys in by_target.values_mut() {
             keys.sort_by_key(|key| (created(key), *key));
         }
-        Self { objects, by_target, reached: BTreeMap::new() }
+        Self { objects, by_target, reached: BTreeMap::new(), effective: BTreeSet::new(), overridden: BTreeMap::new() }
     }
 
     /// Merges the policies of `subject`: per top-level field the most specific policy that has it, the older among
@@ -71,7 +75,8 @@ impl<'a> Policies<'a> {
         if self.by_target.is_empty() && subject.named.is_empty() {
             return Ok(Merged::default());
         }
-        let mut order: Vec<&'a ObjectKey> = Vec::new();
+        // With each its level: policies of one level have one target.
+        let mut order: Vec<(usize, &'a ObjectKey)> = Vec::new();
         for name in subject.named {
             let key = ObjectKey::new(&subject.route.namespace, name);
             let (key, _) = self
@@ -79,7 +84,7 @@ impl<'a> Policies<'a> {
                 .traffic_policies
                 .get_key_value(&key)
                 .ok_or_else(|| format!("ExtensionRef: TrafficPolicy {key} does not exist"))?;
-            order.push(key);
+            order.push((0, key));
         }
         let route = |section| (Kind::HttpRoute, subject.route, section);
         let gateway = |section| (Kind::Gateway, subject.gateway, section);
@@ -89,21 +94,32 @@ impl<'a> Policies<'a> {
             Some(gateway(Some(subject.listener))),
             Some(gateway(None)),
         ];
-        for (kind, key, section) in levels.into_iter().flatten() {
+        for (level, (kind, key, section)) in (1..).zip(levels.into_iter().flatten()) {
             let target = Target { kind, namespace: &key.namespace, name: &key.name, section };
             let by_target: &HashMap<Target<'_>, Vec<&'a ObjectKey>> = &self.by_target;
-            order.extend(by_target.get(&target).into_iter().flatten());
+            order.extend(by_target.get(&target).into_iter().flatten().map(|key| (level, *key)));
         }
         let mut merged = Merged::default();
-        let mut decided = [false; FIELDS.len()];
-        for key in order {
+        let mut decided: [Option<(usize, &'a ObjectKey)>; FIELDS.len()] = [None; FIELDS.len()];
+        for (level, key) in order {
             self.reached.entry(key).or_default().insert(subject.gateway.clone());
             let Some(policy) = self.objects.traffic_policies.get(key) else { continue };
             let spec = &policy.spec;
             for (field, decided) in FIELDS.iter().zip(&mut decided) {
-                if !*decided && field.is_set(spec) {
-                    field.build(spec, &mut merged.rule);
-                    *decided = true;
+                if !field.is_set(spec) {
+                    continue;
+                }
+                match decided {
+                    None => {
+                        field.build(spec, &mut merged.rule);
+                        *decided = Some((level, key));
+                        self.effective.insert(key);
+                    }
+                    // More specific ones are meant to win; of equals only the older one does.
+                    Some((of, winner)) if *of == level && *winner != key => {
+                        self.overridden.insert(key, *winner);
+                    }
+                    Some(_) => {}
                 }
             }
             let missing = unbuilt::protecting(spec);
@@ -113,16 +129,21 @@ impl<'a> Policies<'a> {
                     missing.join(", ")
                 ));
             }
+            // What is not known may protect.
+            for part in self.objects.unread(Kind::TrafficPolicy, key).iter().filter(|part| !part.is_status()) {
+                merged.blocked.push(format!("TrafficPolicy {key}: {part}; nothing is served without it"));
+            }
         }
         Ok(merged)
     }
 
     pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
-        let Self { objects, mut reached, .. } = self;
-        objects
-            .traffic_policies
-            .iter()
-            .map(move |(key, policy)| report(key, policy, reached.remove(key).unwrap_or_default()))
+        let Self { objects, mut reached, effective, overridden, .. } = self;
+        objects.traffic_policies.iter().map(move |(key, policy)| {
+            let unread = objects.unread(Kind::TrafficPolicy, key);
+            let winner = overridden.get(key).map(|winner| (*winner, effective.contains(key)));
+            report(key, policy, unread, reached.remove(key).unwrap_or_default(), winner)
+        })
     }
 }
 
@@ -158,7 +179,29 @@ fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPoli
     found
 }
 
-fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>) -> ObjectReport {
+/// Whether a policy that reaches its targets applies there. `winner` is an older policy of the same target that sets the
+/// same field, and whether another field of this policy applies all the same.
+fn attached(winner: Option<(&ObjectKey, bool)>) -> Condition {
+    match winner {
+        None => Condition::new(ConditionType::Attached, true, Reason::Attached, "Attached to all targets"),
+        Some((winner, true)) => {
+            let message = format!("TrafficPolicy {winner}, which is older, sets some of the same fields of a target");
+            Condition::new(ConditionType::Attached, true, Reason::Merged, message)
+        }
+        Some((winner, false)) => {
+            let message = format!("TrafficPolicy {winner}, which is older, sets the same fields of the same target");
+            Condition::new(ConditionType::Attached, false, Reason::Overridden, message)
+        }
+    }
+}
+
+fn report(
+    key: &ObjectKey,
+    policy: &TrafficPolicy,
+    unread: &[Unread],
+    gateways: BTreeSet<ObjectKey>,
+    winner: Option<(&ObjectKey, bool)>,
+) -> ObjectReport {
     let spec = &policy.spec;
     let foreign: Vec<&str> = spec
         .target_refs
@@ -167,7 +210,11 @@ fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>
         .map(|t| t.kind.as_str())
         .collect();
     let (blocked, partly) = (unbuilt::protecting(spec), unbuilt::shaping(spec));
-    let mut conditions = vec![if !blocked.is_empty() {
+    let unread: Vec<String> = unread.iter().filter(|part| !part.is_status()).map(ToString::to_string).collect();
+    let mut conditions = vec![if !unread.is_empty() {
+        let message = format!("{}; the rules it applies to answer 500 rather than serve without", unread.join("; "));
+        Condition::new(ConditionType::Accepted, false, Reason::Unsupported, message)
+    } else if !blocked.is_empty() {
         let message = format!(
             "not supported yet: {}; the rules it applies to answer 500 rather than serve without",
             blocked.join(", ")
@@ -192,7 +239,7 @@ fn report(key: &ObjectKey, policy: &TrafficPolicy, gateways: BTreeSet<ObjectKey>
         };
         Condition::new(ConditionType::Attached, false, Reason::TargetNotFound, message)
     } else {
-        Condition::new(ConditionType::Attached, true, Reason::Attached, "Attached to all targets")
+        attached(winner)
     });
     let parents = gateways.into_iter().map(|gateway| ParentReport {
         kind: Kind::Gateway,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Condition, ObjectReport, ParentReport, Scope,
+    Condition, ObjectReport, ParentReport, Scope, Unread,
     features::Feature,
     filters,
     gateway::Gateways,
     listener::ListenerState,
     policy::{Merged, Policies, Subject},
     rule::{self, Context, Flaws, Place},
+    unread,
 };
 use crate::{
     api::{
@@ -40,12 +41,19 @@ fn compile(
 ) -> Option<ObjectReport> {
     let name: Arc<str> = key.to_string().into();
     let mut report = ObjectReport::new(Kind::HttpRoute, key.clone(), route.metadata.generation);
-    for parent in route.spec.parent_refs.iter().flatten().filter(|p| is_gateway(p)) {
+    let unread = context.objects.unread(Kind::HttpRoute, key);
+    let parents = route.spec.parent_refs.iter().flatten().enumerate();
+    for (index, parent) in parents.filter(|(_, p)| is_gateway(p)) {
         let gateway_key = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
         let conditions = match gateways.by_key.get_mut(&gateway_key) {
+            // Without the part it might attach to more than was meant.
+            Some(_) if let Some(why) = unread::parent_problem(unread, index) => {
+                vec![Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, why)]
+            }
             Some(gateway) => {
                 let gateway_name = Arc::clone(&gateway.name);
-                let subject = RouteOf { key, name: &name, route, gateway: &gateway_key, gateway_name: &gateway_name };
+                let subject =
+                    RouteOf { key, name: &name, route, unread, gateway: &gateway_key, gateway_name: &gateway_name };
                 attach(context, &subject, parent, &mut gateway.listeners, policies)
             }
             // In a cluster it may belong to another controller. For files, no other component would report it.
@@ -84,6 +92,7 @@ struct RouteOf<'a> {
     key: &'a ObjectKey,
     name: &'a Arc<str>,
     route: &'a HttpRoute,
+    unread: &'a [Unread],
     gateway: &'a ObjectKey,
     gateway_name: &'a Arc<str>,
 }
@@ -102,7 +111,7 @@ fn attach(
     let (mut named, mut allowed, mut attached) = (false, false, Vec::new());
     let mut flaws = Vec::new();
     let mut refusals = Vec::new();
-    let (hostnames, bad_hostnames) = hostnames(subject.route);
+    let (hostnames, bad_hostnames) = hostnames(subject);
     let mut first = true;
     for (index, listener) in listeners.iter_mut().enumerate() {
         let wanted = parent.section_name.as_ref().is_none_or(|s| *s == listener.name)
@@ -157,7 +166,7 @@ fn attach(
         }
         return refused(Reason::NoMatchingListenerHostname, message);
     }
-    let conditions = conditions(bad_hostnames, flaws);
+    let conditions = conditions(bad_hostnames, flaws, unread::of_route(subject.unread));
     // Of routes that are not accepted the Gateway API wants none counted.
     if conditions.iter().any(|c| c.kind == ConditionType::Accepted && c.status) {
         for (index, _) in attached.into_iter().filter(|(_, fresh)| *fresh) {
@@ -194,13 +203,14 @@ fn resolved_refs(mut unresolved: Vec<(Reason, String)>) -> Condition {
     }
 }
 
-/// The route's valid host names, and the problems of the others, which are left out.
-fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
-    let names = route.spec.hostnames.as_deref().unwrap_or_default();
-    if names.is_empty() {
-        return (vec![HostPattern::Any], Vec::new());
+/// The route's host names, and what is wrong with those that are none: they are left out.
+fn hostnames(subject: &RouteOf<'_>) -> (Vec<HostPattern>, Vec<String>) {
+    let names = subject.route.spec.hostnames.as_deref().unwrap_or_default();
+    let mut bad = unread::of_hostnames(subject.unread);
+    if names.is_empty() && bad.is_empty() {
+        return (vec![HostPattern::Any], bad);
     }
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let mut good = Vec::new();
     for name in names {
         match HostPattern::valid(name) {
             Ok(pattern) => good.push(pattern),
@@ -210,12 +220,14 @@ fn hostnames(route: &HttpRoute) -> (Vec<HostPattern>, Vec<String>) {
     (good, bad)
 }
 
-/// The conditions of an attached route, from its invalid host names and the problems of each of its rules.
-fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
+/// The conditions of an attached route: from its invalid host names, the problems of each of its rules, and what the
+/// whole is served without.
+fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>, mut ignored: Vec<String>) -> Vec<Condition> {
     let total = rules.len();
     let incompatible = rules.iter().any(|flaws| flaws.incompatible);
     let (mut bad, mut unresolved) = (Vec::new(), Vec::new());
     for (index, mut flaws) in rules.into_iter().enumerate() {
+        ignored.append(&mut flaws.ignored);
         flaws.unsupported.dedup();
         if !flaws.unsupported.is_empty() {
             bad.push(format!("rule {index}: {}", flaws.unsupported.join("; ")));
@@ -230,6 +242,7 @@ fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>) -> Vec<Condition> {
         conditions.push(Condition::new(ConditionType::Accepted, false, reason, message));
     } else {
         conditions.push(Condition::new(ConditionType::Accepted, true, Reason::Accepted, ""));
+        bad.append(&mut ignored);
         if !bad.is_empty() {
             // The Gateway API wants these first words.
             let message = format!("Dropped Rule(s), in whole or in part: {}", bad.join("; "));
@@ -252,7 +265,10 @@ fn add_rules(
     let mut all = Vec::new();
     for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
         let mut flaws = Flaws::default();
+        let mut unread = unread::of_rule(subject.unread, index);
         let mut filters = filters::of_rule(written.filters.as_deref().unwrap_or_default(), listener.port);
+        filters.problems.append(&mut unread.problems);
+        flaws.ignored.append(&mut unread.ignored);
         let merged = policies.merged(&Subject {
             route: subject.key,
             rule: rule::name(written),
@@ -265,7 +281,7 @@ fn add_rules(
             Merged::default()
         });
         let place = Place { route: subject.key, route_name: subject.name, gateway: subject.gateway_name, index };
-        let matches = rule::matches(written, &mut flaws);
+        let matches = rule::matches(written, &mut unread, &mut flaws);
         let rule = Arc::new(rule::compile(context, &place, written, filters, policy, &mut flaws));
         for (number, (path, conditions)) in matches.into_iter().enumerate() {
             let precedence = Precedence::new(&conditions, created, subject.name.to_string(), index, number);

@@ -7,11 +7,13 @@ use http::{HeaderName, Method};
 use super::{
     Env, Objects,
     backend::{Backends, Compiled},
+    backend_tls,
     features::Feature,
     filters::{self, Filters, KGATEWAY},
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
     policy::Merged,
     service,
+    unread::UnreadRule,
 };
 use crate::{
     api::{
@@ -44,18 +46,25 @@ pub struct Flaws {
     pub incompatible: bool,
     /// References that don't resolve: `ResolvedRefs=False`. The first reason is the condition's.
     pub unresolved: Vec<(Reason, String)>,
+    /// What the rule is served without, or why it has nothing to serve.
+    pub ignored: Vec<String>,
 }
 
 /// The path and conditions of one match.
 pub type Matching = (PathPattern, Conditions);
 
-/// The matches of a rule; none written means every path.
-pub fn matches(rule: &RouteRule, flaws: &mut Flaws) -> Vec<Matching> {
+/// The matches of a rule; none written means every path. Those in `unread` are left out.
+pub fn matches(rule: &RouteRule, unread: &mut UnreadRule, flaws: &mut Flaws) -> Vec<Matching> {
+    let partly = !unread.dropped.is_empty();
+    flaws.unsupported.append(&mut unread.dropped);
     match rule.matches.as_deref() {
+        None | Some([]) if partly => Vec::new(),
         None | Some([]) => vec![(PathPattern::Prefix("/".into()), Conditions::default())],
         Some(written) => written
             .iter()
-            .filter_map(|m| match matching(m) {
+            .enumerate()
+            .filter(|(index, _)| !unread.matches.contains(index))
+            .filter_map(|(_, m)| match matching(m) {
                 Ok(matching) => Some(matching),
                 Err(why) => {
                     flaws.unsupported.push(why);
@@ -222,6 +231,7 @@ fn forward(context: &Context<'_>, place: &Place<'_>, written: &RouteRule, flaws:
         references.iter().map(|reference| weighted(context, place, reference, flaws)).collect();
     if backends.iter().all(|b| b.weight == 0) {
         let why = if references.is_empty() { "the rule has no backendRefs" } else { "every backendRef has weight 0" };
+        flaws.ignored.push(format!("rule {}: {why}; it answers 500", place.index));
         return Action::Unavailable(UnavailableReason { status: 500, why: why.into() });
     }
     let name = format!("{}/{}/{}", place.gateway, place.route_name, place.index);
@@ -279,9 +289,15 @@ fn resolve(
     if ours == Kind::Service {
         return service::compile(context.objects, context.env, key, reference.port).map_err(|p| (p.reason, p.message));
     }
+    if let Some(message) = backend_tls::protects(context.objects, (KGATEWAY, "Backend"), key, "") {
+        return Err((Reason::UnsupportedProtocol, message));
+    }
     match context.backends.get(key) {
         None => {
-            let message = format!("Backend \"{}\" not found in namespace \"{}\"", key.name, key.namespace);
+            let message = match context.objects.rejection(Kind::Backend, key) {
+                Some(rejected) => format!("Backend {key} can't be read: {}", rejected.error),
+                None => format!("Backend \"{}\" not found in namespace \"{}\"", key.name, key.namespace),
+            };
             Err((Reason::BackendNotFound, message))
         }
         Some(Err(problem)) => Err((problem.reason, format!("Backend {key} is not accepted: {}", problem.message))),

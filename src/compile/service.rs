@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::api::core::v1::Service;
 
-use super::{Env, Objects, Scope, features::Feature};
+use super::{Env, Objects, Scope, backend_tls, features::Feature};
 use crate::{
     api::{ObjectKey, condition::Reason},
     snapshot::{Backend, Endpoint, HttpBackend, UnavailableReason},
@@ -27,6 +27,13 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         reason: Reason::BackendNotFound,
         message: format!("Service \"{}\" not found in namespace \"{}\"", key.name, key.namespace),
     })?;
+    if service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
+        let message = format!(
+            "Service {key} is of type ExternalName, which is no backend: a name may lead anywhere; use a Backend of type \
+             Static"
+        );
+        return Err(ServiceProblem { reason: Reason::InvalidKind, message });
+    }
     let missing_port = |message: String| ServiceProblem { reason: Reason::BackendNotFound, message };
     let number = port.ok_or_else(|| missing_port(format!("reference to Service {key} has no port")))?;
     let ports = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
@@ -34,6 +41,10 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         .iter()
         .find(|p| p.port == number)
         .ok_or_else(|| missing_port(format!("Service {key} has no port {number}")))?;
+    let port_name = port.name.as_deref().unwrap_or_default();
+    if let Some(message) = backend_tls::protects(objects, ("", "Service"), key, port_name) {
+        return Err(ServiceProblem { reason: Reason::UnsupportedProtocol, message });
+    }
     let transport = transport(port.app_protocol.as_deref()).ok_or_else(|| ServiceProblem {
         reason: Reason::UnsupportedProtocol,
         message: format!(
@@ -42,9 +53,9 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
             port.app_protocol.as_deref().unwrap_or_default()
         ),
     })?;
-    let mut addresses = ready_endpoints(objects, key, port.name.as_deref().unwrap_or_default());
+    let mut addresses = ready_endpoints(objects, key, port_name);
     if addresses.is_empty() && env.scope == Scope::Files {
-        addresses = without_slices(objects, key, service, port.target_port.as_ref(), number);
+        addresses = without_slices(objects, key, service, number);
     }
     let endpoints: Vec<Endpoint> = addresses
         .into_iter()
@@ -78,9 +89,10 @@ fn transport(app_protocol: Option<&str>) -> Option<Transport> {
     }
 }
 
-/// Addresses of ready endpoints for the Service port of this name, from its EndpointSlices.
+/// Addresses of ready endpoints for the Service port of this name, from its EndpointSlices. Where none is ready, those
+/// that still serve while they terminate.
 fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(String, u16)> {
-    let mut found = Vec::new();
+    let (mut found, mut terminating) = (Vec::new(), Vec::new());
     for (slice_key, slice) in &objects.endpoint_slices {
         let labels = slice.metadata.labels.as_ref();
         let of_service = labels.and_then(|l| l.get("kubernetes.io/service-name")).is_some_and(|n| *n == key.name);
@@ -92,11 +104,15 @@ fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(
         let port = slice.ports.iter().flatten().find(named).and_then(|p| u16::try_from(p.port?).ok());
         let Some(port) = port else { continue };
         for endpoint in &slice.endpoints {
-            let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-            if let (true, Some(address)) = (ready, endpoint.addresses.first()) {
-                found.push((address.clone(), port));
-            }
+            let conditions = endpoint.conditions.as_ref();
+            let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+            let serving = conditions.is_some_and(|c| c.serving == Some(true) && c.terminating == Some(true));
+            let Some(address) = endpoint.addresses.first().filter(|_| ready || serving) else { continue };
+            (if ready { &mut found } else { &mut terminating }).push((address.clone(), port));
         }
+    }
+    if found.is_empty() {
+        found = terminating;
     }
     found.sort();
     found.dedup();
@@ -104,13 +120,7 @@ fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(
 }
 
 /// Files rarely hold EndpointSlices: then requests go to the Service's own name or address.
-fn without_slices(
-    objects: &Objects,
-    key: &ObjectKey,
-    service: &Service,
-    target: Option<&IntOrString>,
-    port: i32,
-) -> Vec<(String, u16)> {
+fn without_slices(objects: &Objects, key: &ObjectKey, service: &Service, port: i32) -> Vec<(String, u16)> {
     let has_slices = objects.endpoint_slices.iter().any(|(slice_key, slice)| {
         let labels = slice.metadata.labels.as_ref();
         slice_key.namespace == key.namespace
@@ -120,12 +130,7 @@ fn without_slices(
         return Vec::new();
     }
     let spec = service.spec.as_ref();
-    let external = spec.and_then(|s| s.external_name.clone());
     let address = spec.and_then(|s| s.cluster_ip.clone()).filter(|ip| !ip.is_empty() && ip != "None");
-    let port = match (&external, target) {
-        (Some(_), Some(IntOrString::Int(target))) => *target,
-        _ => port,
-    };
-    let host = external.or(address).unwrap_or_else(|| format!("{}.{}.svc", key.name, key.namespace));
+    let host = address.unwrap_or_else(|| format!("{}.{}.svc", key.name, key.namespace));
     u16::try_from(port).map(|port| vec![(host, port)]).unwrap_or_default()
 }

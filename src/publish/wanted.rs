@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{Kind, ObjectKey},
-    compile::{Change, Objects, Rejected},
+    compile::{Change, Objects, Rejected, Unread},
 };
 
 /// All writes that bring the cluster's objects to their compiled state.
@@ -44,6 +44,8 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
         let update = reports.find(Kind::TrafficPolicy, key).and_then(|r| status::policy(r, policy, now));
         jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, policy.as_ref(), u)));
     }
+    // The entries of other controllers in a status that is not understood can't be kept in their places.
+    jobs.retain(|job| !objects.unread(job.target.kind, &job.target.key).iter().any(Unread::is_status));
     jobs.extend(objects.rejected.iter().filter_map(undecodable));
     jobs.extend(services.iter().map(|change| change_job(change, objects)));
     jobs
@@ -66,9 +68,10 @@ fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, u
 }
 
 /// The write for an object that can't be decoded. Only kinds whose status has conditions of the object itself have a
-/// place for the reason. A Gateway or GatewayClass that can't be decoded may belong to another controller.
+/// place for the reason. Of the kinds of the Gateway API what can be decoded is there, with a status.
 fn undecodable(rejected: &Rejected) -> Option<WriteJob> {
-    let kind = rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy))?;
+    let kind =
+        rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy | Kind::GatewayParameters))?;
     Some(WriteJob {
         target: Target { kind, key: rejected.key.clone()? },
         // The object's version is unknown, so the error replaces it: the same error is written once.

@@ -14,7 +14,8 @@ use crate::{
     api::{
         Kind, ObjectKey, SecretData,
         backend::Backend,
-        gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+        field::Step,
+        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
         gateway_parameters::GatewayParameters,
         traffic_policy::TrafficPolicy,
     },
@@ -39,18 +40,11 @@ pub(super) struct KindRow {
 pub(super) type Decode = fn(&Value) -> Result<Object, FieldError>;
 
 /// A value that is not as its field wants it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FieldError {
     pub path: Vec<Step>,
     /// The error. It never shows the value.
     pub message: String,
-}
-
-/// One step of a path inside a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
 }
 
 macro_rules! kinds {
@@ -94,6 +88,8 @@ kinds! {
     HttpRoute: HttpRoute => http_routes, "gateway.networking.k8s.io", &["v1", "v1beta1"], "httproutes", false, typed;
     ReferenceGrant: ReferenceGrant => reference_grants, "gateway.networking.k8s.io",
         &["v1", "v1beta1"], "referencegrants", false, typed;
+    BackendTlsPolicy: BackendTlsPolicy => backend_tls_policies, "gateway.networking.k8s.io",
+        &["v1", "v1alpha3"], "backendtlspolicies", false, typed;
     Backend: Backend => backends, "gateway.kgateway.dev", &["v1alpha1"], "backends", false, typed;
     TrafficPolicy: TrafficPolicy => traffic_policies, "gateway.kgateway.dev",
         &["v1alpha1"], "trafficpolicies", false, typed;
@@ -134,17 +130,4 @@ fn without_value(message: &str) -> String {
 /// `GROUP/VERSION` as `apiVersion` has it; the core group has no name.
 pub(super) fn join_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
-}
-
-/// A path as `spec.rules[0].name`.
-pub(super) fn display(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Key(key) if text.is_empty() => text.push_str(key),
-            Step::Key(key) => text.extend([".", key]),
-            Step::Index(index) => text.extend(["[", &index.to_string(), "]"]),
-        }
-    }
-    text
 }

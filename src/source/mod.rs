@@ -3,3 +3,5 @@
 pub mod file;
 mod kinds;
 pub mod kube;
+mod schema;
+mod tolerant;

@@ -9,6 +9,8 @@ use crate::provider::{auth::AuthToken, check::no_workload};
 /// Processing of LLM requests and replies.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+// As for the policy's spec.
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct AiPolicy {
     /// Whether replies stream. Only for the native APIs of Gemini and Vertex AI, where it is in the path; other APIs have it in the body.
     #[serde(default)]

@@ -360,3 +360,23 @@ fn routes_choose_listeners_by_name_and_port() {
     check("name: none", &[], Some((missing, "there is no Gateway default/none")));
     check("name: gw, namespace: other", &[], Some((missing, "there is no Gateway other/gw")));
 }
+
+#[test]
+fn every_certificate_reference_counts() {
+    let tls = "{name: https, protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: s}, {name: none}]}}";
+    let world = world(&format!("{tls}, {{name: http, protocol: HTTP, port: 8080}}"), &[certificate("s", "a.example")]);
+    let message = "Secret default/none does not exist";
+    world.reports(Kind::Gateway, "default/gw", &["listener https ResolvedRefs=False/InvalidCertificateRef", message]);
+    // The first is served.
+    world.reports(Kind::Gateway, "default/gw", &["listener https Programmed=True"]);
+}
+
+#[test]
+fn a_client_certificate_for_backends_that_is_not_built_closes_the_gateway() {
+    let spec = "gatewayClassName: c, tls: {backend: {clientCertificateRef: {name: s}}}, \
+                listeners: [{name: http, protocol: HTTP, port: 8080}]";
+    let world = World::new(&[document(GATEWAY_API, "Gateway", "gw", &format!("spec: {{{spec}}}"))]);
+    assert_eq!(world.at("http://h/"), "no listener");
+    world.reports(Kind::Gateway, "default/gw", &["listener http Accepted=False/UnsupportedValue", "spec.tls.backend"]);
+    world.reports(Kind::Gateway, "default/gw", &["Accepted=False/ListenersNotValid"]);
+}

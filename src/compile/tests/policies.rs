@@ -106,8 +106,16 @@ fn among_equals_the_older_wins_then_the_first_by_name() {
     };
     let (older, newer) = (", creationTimestamp: '2026-01-01T00:00:00Z'", ", creationTimestamp: '2026-02-01T00:00:00Z'");
     for (a, b, expected) in [("", "", 1), (newer, older, 2), (older, newer, 1), ("", newer, 2)] {
-        assert_eq!(request_ms(&world("", &[aged("a", a, 1), aged("b", b, 2)]), "/x"), Some(expected), "{a} {b}");
+        let world = world("", &[aged("a", a, 1), aged("b", b, 2)]);
+        assert_eq!(request_ms(&world, "/x"), Some(expected), "{a} {b}");
+        let (wins, loses) = if expected == 1 { ("default/a", "default/b") } else { ("default/b", "default/a") };
+        world.reports(Kind::TrafficPolicy, wins, &["Attached=True/Attached"]);
+        world.reports(Kind::TrafficPolicy, loses, &["Attached=False/Overridden", wins]);
     }
+    // One that sets another field too still applies.
+    let more = policy("b", &format!("{TARGET_ROUTE}, timeouts: {{request: 2ms}}, ai: {{routeType: CHAT}}"));
+    let world = world("", &[aged("a", "", 1), more]);
+    world.reports(Kind::TrafficPolicy, "default/b", &["Attached=True/Merged", "default/a"]);
 }
 
 #[test]

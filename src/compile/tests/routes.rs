@@ -92,6 +92,11 @@ fn weights_share_the_traffic() {
         let world = world(&written, &[]);
         assert_eq!(world.at("http://h/x"), expected, "{written}");
         assert_eq!(world.at("http://h/good"), "default/good");
+        if let Some(why) = expected.strip_prefix("500 ") {
+            let parts = ["PartiallyInvalid=True/UnsupportedValue: Dropped Rule(s)", why, "it answers 500"];
+            world.reports(Kind::HttpRoute, "default/r", &parts);
+            world.reports(Kind::HttpRoute, "default/r", &["Accepted=True"]);
+        }
     }
     let world = world(&weighted(&[("good", ""), ("other", ", weight: 3"), ("good", ", weight: 0")]), &[]);
     let rule = world.rule_at("http://h/x");

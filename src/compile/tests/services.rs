@@ -27,6 +27,8 @@ fn services_lead_to_their_ready_endpoints() {
     let endpoints = "endpoints: [{addresses: [10.0.0.2]}, {addresses: [10.0.0.1], conditions: {ready: true}}, \
                      {addresses: [10.0.0.3], conditions: {ready: false}}, {addresses: []}]";
     let full = slice("s-1", "s", &format!("{endpoints}, {web}"));
+    let terminating = "{addresses: [10.0.0.7], conditions: {ready: false, serving: true, terminating: true}}";
+    let gone = "{addresses: [10.0.0.8], conditions: {ready: false, serving: false, terminating: true}}";
     let none = "503 Service default/s has no ready endpoint";
     for (spec, slices, expected) in [
         (ports, vec![full.clone()], "http://10.0.0.1:8000,http://10.0.0.2:8000"),
@@ -59,12 +61,13 @@ fn services_lead_to_their_ready_endpoints() {
         (ports, vec![], "http://s.default.svc:80"),
         ("clusterIP: 10.1.1.1, ports: [{port: 80, targetPort: 8000}]", vec![], "http://10.1.1.1:80"),
         ("clusterIP: None, ports: [{port: 80}]", vec![], "http://s.default.svc:80"),
+        // Where none is ready, those that still serve; where one is, only that.
+        (ports, vec![slice("s-1", "s", &format!("endpoints: [{terminating}, {gone}], {web}"))], "http://10.0.0.7:8000"),
         (
-            "type: ExternalName, externalName: web.example, ports: [{port: 80, targetPort: 8000}]",
-            vec![],
-            "http://web.example:8000",
+            ports,
+            vec![slice("s-1", "s", &format!("endpoints: [{terminating}, {{addresses: [10.0.0.1]}}], {web}"))],
+            "http://10.0.0.1:8000",
         ),
-        ("type: ExternalName, externalName: web.example, ports: [{port: 80}]", vec![], "http://web.example:80"),
         // A slice of another Service is no slice of this one.
         (ports, vec![slice("s-1", "t", &format!("{endpoints}, {web}"))], "http://s.default.svc:80"),
     ] {
@@ -112,6 +115,12 @@ fn references_to_services_are_checked() {
             "appProtocol kubernetes.io/ws, which",
         ),
         ("{name: s, port: 80}", vec![app("https")], "UnsupportedProtocol", "use http or kubernetes.io/h2c"),
+        (
+            "{name: s, port: 80}",
+            vec![service("type: ExternalName, externalName: web.example, ports: [{port: 80}]")],
+            "InvalidKind",
+            "Service default/s is of type ExternalName",
+        ),
         ("{name: s, port: 80, namespace: other}", vec![ports], "RefNotPermitted", "reference to Service other/s"),
     ] {
         let world = World::new(&[vec![open_gateway("gw"), simple_route("r", "/", reference)], documents].concat());
@@ -120,4 +129,48 @@ fn references_to_services_are_checked() {
         let landed = world.at("http://h/");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{reference}: {landed}");
     }
+}
+
+#[test]
+fn what_must_be_reached_by_tls_is_not_reached_in_clear() {
+    let tls = |target: &str| {
+        let validation = "validation: {hostname: h, wellKnownCACertificates: System}";
+        document(GATEWAY_API, "BackendTLSPolicy", "p", &format!("spec: {{targetRefs: [{target}], {validation}}}"))
+    };
+    let ports = "ports: [{name: web, port: 80}, {name: admin, port: 81}]";
+    let to_service = "{group: '', kind: Service, name: s}";
+    for (target, closed) in [
+        (to_service.to_owned(), true),
+        (to_service.replace('}', ", sectionName: web}"), true),
+        (to_service.replace('}', ", sectionName: admin}"), false),
+        (to_service.replace("name: s", "name: t"), false),
+    ] {
+        let world = world(&[service(ports), tls(&target)]);
+        let landed = world.at("http://h/");
+        assert_eq!(
+            landed.starts_with("500 BackendTLSPolicy default/p asks for TLS to Service default/s"),
+            closed,
+            "{landed}"
+        );
+        world.reports(Kind::BackendTlsPolicy, "default/p", &["Accepted=False/UnsupportedValue"]);
+        if closed {
+            world.reports(
+                Kind::HttpRoute,
+                "default/r",
+                &["ResolvedRefs=False/UnsupportedProtocol", "nothing is sent in clear"],
+            );
+        } else {
+            world.is_fine(Kind::HttpRoute, "default/r");
+        }
+    }
+    // A policy that can't be read in full protects all the same.
+    let broken = tls(to_service).replace("hostname: h", "hostname: h, pinnedKeys: []");
+    let all = [open_gateway("gw"), simple_route("r", "/", "{name: s, port: 80}"), service(ports), broken];
+    let world = World::with_rejected(&all);
+    assert!(world.objects.rejected[0].error.contains("pinnedKeys: unknown field"), "{:?}", world.objects.rejected);
+    assert!(world.at("http://h/").starts_with("500 BackendTLSPolicy"));
+    // And a Backend.
+    let target = "{group: gateway.kgateway.dev, kind: Backend, name: b}";
+    let world = World::new(&[open_gateway("gw"), simple_route("r", "/", &to("b")), good_backend("b"), tls(target)]);
+    assert!(world.at("http://h/").starts_with("500 BackendTLSPolicy"));
 }

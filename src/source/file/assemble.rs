@@ -107,6 +107,10 @@ impl Loader {
         let mut objects = Objects { rejected: self.rejected.clone(), revision: self.revision, ..Objects::default() };
         for ((_, key), served) in &self.served {
             served.decoded.object.insert(key.clone(), &mut objects);
+            if !served.decoded.unread.is_empty() {
+                let id = (served.decoded.kind, key.clone());
+                objects.unread.insert(id, Arc::clone(&served.decoded.unread));
+            }
         }
         // In a cluster a namespace is there before anything is in it.
         let names: BTreeSet<_> = self.served.keys().map(|(_, key)| &key.namespace).filter(|n| !n.is_empty()).collect();
@@ -169,6 +173,16 @@ impl Next {
         for outcome in outcomes {
             match outcome {
                 Outcome::Object(decoded) => self.object(file, decoded),
+                Outcome::Partial(rejected, decoded) => {
+                    let id = (decoded.kind, decoded.key.clone());
+                    if last.get(&id).is_some_and(|served| served.decoded.unread.is_empty()) {
+                        // Its last good version protects as it was meant to.
+                        self.reject(rejected.clone(), Some((file, Some(id))));
+                    } else {
+                        self.object(file, decoded);
+                        self.reject(rejected.clone(), None);
+                    }
+                }
                 Outcome::Rejected(rejected, broken) => {
                     let object = match broken {
                         Broken::No => {

@@ -13,9 +13,15 @@ use super::{
     secret, split,
 };
 use crate::{
-    api::{Kind, ObjectKey},
-    compile::Rejected,
-    source::kinds::{KINDS, KindRow, Object, Step, display, join_version},
+    api::{
+        Kind, ObjectKey,
+        field::{Step, display},
+    },
+    compile::{Rejected, Unread},
+    source::{
+        kinds::{FieldError, KINDS, KindRow, Object, join_version},
+        schema, tolerant,
+    },
 };
 
 /// The result of one document, or one item of a list.
@@ -23,6 +29,8 @@ use crate::{
 pub(super) enum Outcome {
     /// An object.
     Object(Decoded),
+    /// An object that is there without some of its parts, which are errors.
+    Partial(Rejected, Decoded),
     /// Not an object.
     Rejected(Rejected, Broken),
 }
@@ -35,6 +43,8 @@ pub(super) struct Decoded {
     /// `FILE:LINE`.
     pub location: String,
     pub object: Object,
+    /// Its parts that could not be read.
+    pub unread: Arc<[Unread]>,
     /// A hash of the document. Zero for Secrets, which are compared by value.
     pub fingerprint: u64,
 }
@@ -206,18 +216,39 @@ impl Context<'_> {
             Some(decode) => decode(&value),
             None => secret::decode(&value, self.env, self.options).map(|secret| Object::Secret(Arc::new(secret))),
         };
-        match decoded {
-            Ok(object) => Some(Outcome::Object(Decoded { kind: row.kind, key, location, object, fingerprint })),
-            Err(error) => {
-                let path = [place.prefix, &error.path].concat();
-                let location = self.location(place.line + parse::line_of(place.text, &path) - 1);
-                let error =
-                    if path.is_empty() { error.message } else { format!("{}: {}", display(&path), error.message) };
-                let broken = Broken::Object(row.kind, key.clone());
-                Some(Outcome::Rejected(Rejected { location, kind: Some(row.kind), key: Some(key), error }, broken))
+        let decoded = decoded.and_then(|object| match schema::unknown_fields(row.kind, &value) {
+            unknown if unknown.is_empty() => Ok(object),
+            unknown => Err(unknown_error(unknown)),
+        });
+        let error = match decoded {
+            Ok(object) => {
+                let unread = Arc::default();
+                let decoded = Decoded { kind: row.kind, key, location, object, unread, fingerprint };
+                return Some(Outcome::Object(decoded));
             }
+            Err(error) => error,
+        };
+        let path = [place.prefix, &error.path].concat();
+        let line = self.location(place.line + parse::line_of(place.text, &path) - 1);
+        let error = if path.is_empty() { error.message } else { format!("{}: {}", display(&path), error.message) };
+        let rejected = Rejected { location: line, kind: Some(row.kind), key: Some(key.clone()), error };
+        // Without a policy its targets would be open.
+        if matches!(row.kind, Kind::TrafficPolicy | Kind::BackendTlsPolicy)
+            && let Some(Ok((object, unread))) = tolerant::decode(row, &value)
+        {
+            let decoded = Decoded { kind: row.kind, key, location, object, unread: unread.into(), fingerprint };
+            return Some(Outcome::Partial(rejected, decoded));
         }
+        Some(Outcome::Rejected(rejected, Broken::Object(row.kind, key)))
     }
+}
+
+/// The error of a document with unknown fields, at the first of them.
+fn unknown_error(unknown: Vec<Unread>) -> FieldError {
+    let more: String = unknown.iter().skip(1).map(|field| format!("; {field}")).collect();
+    let first = unknown.into_iter().next();
+    let (path, message) = first.map(|first| (first.path, first.message)).unwrap_or_default();
+    FieldError { path, message: message + &more }
 }
 
 /// `kind: List`, and the typed lists of the API server.

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 use serde_saphyr::{Error, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
-use crate::source::kinds::Step;
+use crate::api::field::Step;
 
 /// Text that is no value.
 #[derive(Debug, PartialEq, Eq)]

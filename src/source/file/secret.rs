@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::LoadOptions;
 use crate::{
-    api::SecretData,
-    source::kinds::{FieldError, Step},
+    api::{SecretData, field::Step},
+    source::kinds::FieldError,
 };
 
 /// The values of the Secret `document`. A value that can't be used is a problem of its key alone.

@@ -234,3 +234,74 @@ fn errors_never_show_secrets() {
     let rejected = check_rejected(&typed, 9, Some(Kind::Gateway), Some(&key("a")), "spec.listeners[0].port");
     assert!(!rejected.error.contains("12345678"), "{rejected:?}");
 }
+
+#[test]
+fn unknown_fields_are_errors_with_their_line_and_the_nearest_name() {
+    let meta = "metadata:\n  name: a\nspec:\n";
+    let ours =
+        |kind: &str, spec: &str| format!("apiVersion: gateway.kgateway.dev/v1alpha1\nkind: {kind}\n{meta}{spec}");
+    let api = |kind: &str, spec: &str| format!("apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\n{meta}{spec}");
+    for (kind, text, line, error) in [
+        (
+            Kind::Backend,
+            ours("Backend", "  type: AI\n  ai:\n    llm:\n      hostOveride:\n        host: h\n        port: 1\n"),
+            9,
+            "spec.ai.llm.hostOveride: unknown field; did you mean `hostOverride`?",
+        ),
+        (Kind::GatewayParameters, ours("GatewayParameters", "  kub: {}\n"), 6, "did you mean `kube`?"),
+        (
+            Kind::Gateway,
+            api("Gateway", "  gatewayClassName: c\n  listener: []\n  listeners: []\n"),
+            7,
+            "did you mean `listeners`?",
+        ),
+        (Kind::HttpRoute, api("HTTPRoute", "  rules:\n  - backendRef: []\n"), 7, "did you mean `backendRefs`?"),
+        (
+            Kind::GatewayClass,
+            api("GatewayClass", "  controllerName: x\n  parameterRef: {}\n"),
+            7,
+            "did you mean `parametersRef`?",
+        ),
+        (
+            Kind::ReferenceGrant,
+            api("ReferenceGrant", "  from: []\n  to:\n  - {group: '', kind: Service, nam: x}\n"),
+            8,
+            "did you mean `name`?",
+        ),
+    ] {
+        let cluster = kind == Kind::GatewayClass;
+        let key = if cluster { ObjectKey::cluster("a") } else { key("a") };
+        check_rejected(&text, line, Some(kind), Some(&key), error);
+    }
+}
+
+#[test]
+fn a_policy_with_an_unknown_field_is_an_error_and_closes_its_rules() {
+    let policy = |field: &str| {
+        format!(
+            "apiVersion: gateway.kgateway.dev/v1alpha1\nkind: TrafficPolicy\nmetadata:\n  name: a\nspec:\n  \
+             targetRefs:\n  - {{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}}\n  {field}\n"
+        )
+    };
+    let error = "spec.ratelimit: unknown field; did you mean `rateLimit`?";
+    check_rejected(&policy("ratelimit: {}"), 8, Some(Kind::TrafficPolicy), Some(&key("a")), error);
+    let dir = dir(&[("a.yaml", &policy("ratelimit: {}"))]);
+    let mut loader = Loader::new(vec![dir.path().to_owned()], LoadOptions::default());
+    let mut load = |text: &str| {
+        write(&dir, "a.yaml", text);
+        loader.load(&env).unwrap();
+        loader.objects()
+    };
+    let objects = load(&policy("ratelimit: {}"));
+    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), error);
+    assert_eq!(objects.traffic_policies[&key("a")].spec.target_refs.len(), 1);
+    // Another mistake takes the place of the first; a good version ends both, and stays when a mistake comes again.
+    let objects = load(&policy("apiKeyAuth: {}"));
+    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), "spec.apiKeyAuth: unknown field");
+    let objects = load(&policy("rateLimit: {}"));
+    assert_eq!((objects.rejected.len(), objects.unread.len()), (0, 0));
+    let objects = load(&policy("ratelimit: {}"));
+    assert_eq!((objects.rejected.len(), objects.unread.len()), (1, 0));
+    assert!(objects.traffic_policies[&key("a")].spec.rate_limit.is_some());
+    assert!(objects.rejected[0].error.ends_with("its last good version is still served"), "{:?}", objects.rejected);
+}

@@ -3,15 +3,19 @@
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use ::kube::api::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{Kind, ObjectKey},
-    compile::Rejected,
-    source::kinds::{KindRow, Object, display, join_version},
+    api::{Kind, ObjectKey, field::display},
+    compile::{Rejected, Unread},
+    source::{
+        kinds::{KindRow, Object, join_version},
+        tolerant,
+    },
 };
 
 /// `kubectl apply` keeps a copy of the whole object here, a Secret's values included.
@@ -24,6 +28,8 @@ pub(super) struct Entry {
     pub version: String,
     /// The decoded object. An object that does not decode hurts only itself.
     pub object: Result<Object, Rejected>,
+    /// Its parts that could not be read.
+    pub unread: Arc<[Unread]>,
     /// The Secrets it refers to.
     pub secrets: BTreeSet<ObjectKey>,
     /// A digest of everything that affects the snapshot. Status is not part of it, as controllers write it all the
@@ -74,9 +80,10 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
     let value = Value::Object(map);
     let secrets = secrets(row.kind, &key.namespace, &value);
     let digest = digest(row.kind, &value);
-    let decoded = row.decode.map(|decode| decode(&value));
-    let error = match decoded {
-        Some(Ok(object)) => return Entry { version, object: Ok(object), secrets, digest },
+    let error = match tolerant::decode(row, &value) {
+        Some(Ok((object, unread))) => {
+            return Entry { version, object: Ok(object), unread: unread.into(), secrets, digest };
+        }
         Some(Err(error)) if error.path.is_empty() => error.message,
         Some(Err(error)) => format!("{}: {}", display(&error.path), error.message),
         None => "is not read as a whole".to_owned(),
@@ -92,7 +99,7 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
              this version?)"
         ),
     };
-    Entry { version, object: Err(rejected), secrets: BTreeSet::new(), digest }
+    Entry { version, object: Err(rejected), unread: Arc::default(), secrets: BTreeSet::new(), digest }
 }
 
 /// A digest of the fields that affect the snapshot.

@@ -1,6 +1,6 @@
 //! Events of watches to objects, without IO.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ::kube::api::{DynamicObject, PartialObjectMeta};
 use k8s_openapi::api::core::v1::Secret;
@@ -165,10 +165,15 @@ impl Store {
     /// The objects as they are now.
     pub(super) fn objects(&self) -> Objects {
         let mut objects = Objects::default();
-        for (key, entry) in self.kinds.values().flat_map(|watched| &watched.entries) {
-            match &entry.object {
-                Ok(object) => object.insert(key.clone(), &mut objects),
-                Err(rejected) => objects.rejected.push(rejected.clone()),
+        for (kind, watched) in &self.kinds {
+            for (key, entry) in &watched.entries {
+                match &entry.object {
+                    Ok(object) => object.insert(key.clone(), &mut objects),
+                    Err(rejected) => objects.rejected.push(rejected.clone()),
+                }
+                if !entry.unread.is_empty() {
+                    objects.unread.insert((*kind, key.clone()), Arc::clone(&entry.unread));
+                }
             }
         }
         objects.secrets = self.secrets.present().map(|(key, data)| (key.clone(), data)).collect();

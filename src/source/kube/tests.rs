@@ -14,6 +14,7 @@ use crate::api::SecretData;
 mod faults;
 mod revisions;
 mod secrets;
+mod unknown;
 
 fn row(kind: Kind) -> &'static KindRow {
     KINDS.iter().find(|row| row.kind == kind).unwrap()

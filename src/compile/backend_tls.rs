@@ -1,0 +1,38 @@
+//! BackendTLSPolicies: which backends must only be reached by TLS that is verified. They are not built, so what they
+//! protect is closed.
+
+use super::{Condition, ObjectReport, Objects, Scope};
+use crate::api::{
+    Kind, ObjectKey,
+    condition::{ConditionType, Reason},
+};
+
+/// Why nothing is sent to the object of this group and kind at `key`, if a policy protects it. `section` is the name of
+/// the Service's port, or nothing.
+pub fn protects(objects: &Objects, (group, kind): (&str, &str), key: &ObjectKey, section: &str) -> Option<String> {
+    let (policy, _) = objects.backend_tls_policies.iter().find(|(policy_key, policy)| {
+        policy_key.namespace == key.namespace
+            && policy.spec.target_refs.iter().any(|target| {
+                target.group == group
+                    && target.kind == kind
+                    && target.name == key.name
+                    && target.section_name.as_deref().is_none_or(|wanted| wanted == section)
+            })
+    })?;
+    Some(format!(
+        "BackendTLSPolicy {policy} asks for TLS to {kind} {key}, which is not supported yet; nothing is sent in clear"
+    ))
+}
+
+/// What to say about the policies. In a cluster they may be for another controller's routes, and the status of each of
+/// ours that they close says so.
+pub fn reports(objects: &Objects, scope: Scope) -> impl Iterator<Item = ObjectReport> {
+    objects.backend_tls_policies.iter().filter(move |_| scope == Scope::Files).map(|(key, policy)| {
+        let message = "BackendTLSPolicy is not supported yet; nothing is sent to its targets";
+        let condition = Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, message);
+        ObjectReport {
+            conditions: vec![condition],
+            ..ObjectReport::new(Kind::BackendTlsPolicy, key.clone(), policy.metadata.generation)
+        }
+    })
+}

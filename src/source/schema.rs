@@ -1,0 +1,228 @@
+//! The fields that each kind has, from the schemas of its definition. Decoding alone ignores fields that it does not
+//! know.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use ::kube::CustomResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::Value;
+
+use crate::{
+    api::{
+        Kind,
+        backend::Backend,
+        field::{Step, display},
+        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+        gateway_parameters::GatewayParameters,
+        traffic_policy::TrafficPolicy,
+    },
+    compile::Unread,
+};
+
+/// Unknown fields of one object that are reported. Beyond them, more would only make the message longer.
+const MAX_UNKNOWN: usize = 16;
+/// The longest name of an unknown field that is shown, in bytes.
+const MAX_NAME: usize = 64;
+/// How deep a field is looked for that may be at the wrong level.
+const MAX_DEPTH: usize = 8;
+
+static SCHEMAS: LazyLock<BTreeMap<Kind, JSONSchemaProps>> = LazyLock::new(|| {
+    [
+        (Kind::GatewayClass, GatewayClass::crd()),
+        (Kind::Gateway, Gateway::crd()),
+        (Kind::HttpRoute, HttpRoute::crd()),
+        (Kind::ReferenceGrant, ReferenceGrant::crd()),
+        (Kind::BackendTlsPolicy, BackendTlsPolicy::crd()),
+        (Kind::Backend, Backend::crd()),
+        (Kind::TrafficPolicy, TrafficPolicy::crd()),
+        (Kind::GatewayParameters, GatewayParameters::crd()),
+    ]
+    .into_iter()
+    .filter_map(|(kind, crd)| Some((kind, root(crd)?)))
+    .collect()
+});
+
+fn root(crd: CustomResourceDefinition) -> Option<JSONSchemaProps> {
+    crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
+}
+
+/// The fields of an object that its kind does not have, in order of their paths. None for kinds of Kubernetes itself.
+/// `metadata` and `status` are not looked at: every kind has the same, and other controllers write them.
+pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
+    let mut found = Vec::new();
+    let (Some(root), Some(object)) = (SCHEMAS.get(&kind), value.as_object()) else { return found };
+    let mut search = Search { root, strict: kind == Kind::TrafficPolicy, found: &mut found };
+    for (name, value) in object {
+        match name.as_str() {
+            "apiVersion" | "kind" | "metadata" | "status" => {}
+            _ => search.field(root, name, value, &mut Vec::new()),
+        }
+    }
+    found
+}
+
+/// The search in one object.
+struct Search<'a> {
+    root: &'a JSONSchemaProps,
+    /// Objects that keep unknown fields are looked at too. What a policy has there may protect, and the API server
+    /// keeps it so that it is seen here.
+    strict: bool,
+    found: &'a mut Vec<Unread>,
+}
+
+impl Search<'_> {
+    /// Looks at the field `name` of an object with `schema`, which is at `path`.
+    fn field(&mut self, schema: &JSONSchemaProps, name: &str, value: &Value, path: &mut Vec<Step>) {
+        if self.found.len() >= MAX_UNKNOWN {
+            return;
+        }
+        let known = schema.properties.as_ref().and_then(|p| p.get(name));
+        path.push(Step::Key(clipped(name)));
+        match known {
+            Some(inner) => self.walk(inner, value, path),
+            None if schema.x_kubernetes_preserve_unknown_fields == Some(true) && !self.strict => {}
+            None => {
+                let message = match nearest(self.root, schema, name) {
+                    Some(nearest) => format!("unknown field; did you mean {nearest}?"),
+                    None => "unknown field".to_owned(),
+                };
+                self.found.push(Unread { path: path.clone(), message, is_field: true });
+            }
+        }
+        path.pop();
+    }
+
+    fn walk(&mut self, schema: &JSONSchemaProps, value: &Value, path: &mut Vec<Step>) {
+        match value {
+            Value::Object(object) => {
+                if schema.properties.as_ref().is_some_and(|p| !p.is_empty()) {
+                    object.iter().for_each(|(name, value)| self.field(schema, name, value, path));
+                } else if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+                    for (name, value) in object {
+                        path.push(Step::Key(clipped(name)));
+                        self.walk(values, value, path);
+                        path.pop();
+                    }
+                }
+                // Otherwise it may have any field.
+            }
+            Value::Array(elements) => {
+                let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return };
+                for (index, element) in elements.iter().enumerate() {
+                    path.push(Step::Index(index));
+                    self.walk(schema, element, path);
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn clipped(name: &str) -> String {
+    name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default().escape_debug().to_string()
+}
+
+/// What `name` was probably meant to be: a field of the same object that is spelled nearly so, or one of just this
+/// name elsewhere.
+fn nearest(root: &JSONSchemaProps, schema: &JSONSchemaProps, name: &str) -> Option<String> {
+    if name.len() > MAX_NAME {
+        return None;
+    }
+    let wanted = name.to_lowercase();
+    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    let siblings = schema.properties.iter().flat_map(BTreeMap::keys);
+    let distances = siblings.map(|known| (strsim::osa_distance(&known.to_lowercase(), &wanted), known));
+    if let Some((_, known)) = distances.filter(|(distance, _)| *distance <= allowed).min() {
+        return Some(format!("`{known}`"));
+    }
+    let spec = root.properties.as_ref()?.get("spec")?;
+    let mut path = vec![Step::Key("spec".to_owned())];
+    find(spec, name, MAX_DEPTH, &mut path).then(|| format!("`{}`", display(&path)))
+}
+
+/// Extends `path` to the first field called `name` below `schema`, the least deep one first; false when there is none.
+fn find(schema: &JSONSchemaProps, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
+    (1..=depth).any(|depth| find_at(schema, name, depth, path))
+}
+
+fn find_at(schema: &JSONSchemaProps, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
+    let properties = schema.properties.iter().flatten();
+    for (field, inner) in properties.filter(|(field, _)| depth > 1 || *field == name) {
+        path.push(Step::Key(field.clone()));
+        if depth == 1 || find_at(inner, name, depth - 1, path) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, spec: &Value, expect: &[&str]) {
+        let found = unknown_fields(kind, &json!({"apiVersion": "x", "kind": "y", "metadata": {"a": 1}, "spec": spec}));
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn misspelt_fields_have_their_nearest_name() {
+        let llm = |field: &str| json!({"ai": {"llm": {"provider": {"openai": {}}, field: {"host": "h", "port": 1}}}});
+        check(Kind::Backend, &llm("hostOverride"), &[]);
+        check(
+            Kind::Backend,
+            &llm("hostOveride"),
+            &["spec.ai.llm.hostOveride: unknown field; did you mean `hostOverride`?"],
+        );
+        check(
+            Kind::TrafficPolicy,
+            &json!({"ratelimit": {}}),
+            &["spec.ratelimit: unknown field; did you mean `rateLimit`?"],
+        );
+        check(
+            Kind::Gateway,
+            &json!({"listeners": [{"name": "a"}, {"hostName": "x"}]}),
+            &["spec.listeners[1].hostName: unknown field; did you mean `hostname`?"],
+        );
+        check(
+            Kind::HttpRoute,
+            &json!({"rules": [{"filters": [{"type": "ExternalAuth", "externalAuth": {}}]}]}),
+            &["spec.rules[0].filters[0].externalAuth: unknown field"],
+        );
+        check(Kind::ReferenceGrant, &json!({"form": []}), &["spec.form: unknown field; did you mean `from`?"]);
+        check(Kind::GatewayClass, &json!({"controler": "x"}), &["spec.controler: unknown field"]);
+        check(Kind::GatewayParameters, &json!({"kub": {}}), &["spec.kub: unknown field; did you mean `kube`?"]);
+    }
+
+    #[test]
+    fn a_field_at_the_wrong_level_has_its_place() {
+        check(
+            Kind::TrafficPolicy,
+            &json!({"promptGuard": {"request": {}}, "apiKeyAuth": {}}),
+            &["spec.apiKeyAuth: unknown field", "spec.promptGuard: unknown field; did you mean `spec.ai.promptGuard`?"],
+        );
+    }
+
+    #[test]
+    fn free_form_parts_and_maps_have_any_field() {
+        check(Kind::TrafficPolicy, &json!({"extAuth": {"any": {"thing": 1}}}), &[]);
+        check(Kind::Gateway, &json!({"infrastructure": {"labels": {"a/b": "c"}}}), &[]);
+        check(Kind::Gateway, &json!({"listeners": [{"tls": {"options": {"x/y": "z"}}}]}), &[]);
+    }
+
+    #[test]
+    fn the_top_level_counts_and_status_does_not() {
+        let found = unknown_fields(Kind::Backend, &json!({"Spec": {}, "status": {"any": 1}}));
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["Spec: unknown field; did you mean `spec`?"]
+        );
+    }
+}
