@@ -14,10 +14,8 @@ pub(super) struct AwsStream {
     failed: bool,
     totals: Totals,
     text: TextMeter,
-    /// The answer's end came: nothing but counts may follow.
-    closed: bool,
-    /// The answer has failed.
-    broken: bool,
+    /// How the stream would end here, by its events.
+    events: StreamEnding,
     begun: bool,
 }
 
@@ -30,14 +28,13 @@ impl AwsStream {
             failed: false,
             totals: Totals::default(),
             text: TextMeter::default(),
-            closed: false,
-            broken: false,
+            events: StreamEnding::Cut,
             begun: false,
         }
     }
 
     pub(super) fn push(&mut self, frame: &[u8]) {
-        let Self { dialect, frames, totals, text, closed, broken, begun, .. } = self;
+        let Self { dialect, frames, totals, text, events, begun, .. } = self;
         *begun |= !frame.is_empty();
         let read = frames.push(frame, &mut |frame| {
             // Only deltas hold text, and they hold nothing else.
@@ -45,8 +42,12 @@ impl AwsStream {
                 return text.event(frame.payload);
             }
             let progress = dialect.read_progress(Some(frame.name), frame.payload).unwrap_or_default();
-            *closed |= progress.ends;
-            *broken |= progress.failed || frame.is_failure();
+            if progress.failed || frame.is_failure() {
+                *events = StreamEnding::Failed;
+            } else if progress.ends && *events == StreamEnding::Cut {
+                // Nothing but counts may follow.
+                *events = StreamEnding::Complete;
+            }
             if let Some(usage) = progress.usage {
                 totals.usage.update(usage.into());
             }
@@ -58,12 +59,8 @@ impl AwsStream {
     pub(super) fn ending(&self) -> StreamEnding {
         if self.failed {
             StreamEnding::Unknown
-        } else if !self.frames.at_boundary() {
-            StreamEnding::Cut
-        } else if self.broken {
-            StreamEnding::Failed
-        } else if self.begun && self.closed {
-            StreamEnding::Complete
+        } else if self.begun && self.frames.at_boundary() {
+            self.events
         } else {
             StreamEnding::Cut
         }
