@@ -1,6 +1,6 @@
 //! Relative links of documents lead to files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{assert_none, file, files, root};
 
