@@ -20,6 +20,7 @@
 mod common;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -164,7 +165,7 @@ fn lines_of_frames(mut bytes: &[u8]) -> String {
         let message = read_message_from(&mut bytes).unwrap();
         let kind = message.headers().iter().find(|header| header.name().as_str() == ":event-type").unwrap();
         let payload = str::from_utf8(message.payload()).unwrap();
-        text += &format!("{} {payload}\n", kind.value().as_string().unwrap().as_str());
+        writeln!(text, "{} {payload}", kind.value().as_string().unwrap().as_str()).unwrap();
     }
     text
 }

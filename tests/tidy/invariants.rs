@@ -85,10 +85,8 @@ impl<'ast> Visit<'ast> for Tests {
                     let path = attribute.stream().into_iter().take_while(|token| !matches!(token, TokenTree::Group(_)));
                     is_test |= path.last().is_some_and(|last| last.to_string() == "test");
                 }
-                [TokenTree::Ident(word), TokenTree::Ident(name)] if word == "fn" => {
-                    if std::mem::take(&mut is_test) {
-                        self.add(name);
-                    }
+                [TokenTree::Ident(word), TokenTree::Ident(name)] if word == "fn" && std::mem::take(&mut is_test) => {
+                    self.add(name);
                 }
                 _ => {}
             }

@@ -3,6 +3,8 @@
 //!
 //! Each rule is a function from text to complaints, and is tested on bad text here.
 
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod invariants;
 mod links;
 mod names;

@@ -32,7 +32,7 @@ impl CrateNames {
             UseTree::Name(name) => self.add(&name.ident),
             UseTree::Rename(rename) => self.add(&rename.ident),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_first_names(tree)),
-            _ => {}
+            UseTree::Glob(_) => {}
         }
     }
 
