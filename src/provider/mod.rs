@@ -164,16 +164,16 @@ pub trait Provider: Debug + Send + Sync {
         true
     }
 
-    /// Path and query for `ask`, whose model was resolved to `model`.
+    /// Path and query for `request`, whose model was resolved to `model`.
     ///
     /// # Errors
     /// When this provider can't take the request without translation, or has no such endpoint.
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
+    fn path(&self, request: &ApiRequest, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
 
-    /// Whether `ask`, whose model was resolved to `model`, can be sent as the client wrote it: what
+    /// Whether `request`, whose model was resolved to `model`, can be sent as the client wrote it: what
     /// [`path`](Self::path) does not refuse for its dialect.
-    fn speaks(&self, ask: &ApiRequest, model: Option<&str>) -> bool {
-        !matches!(self.path(ask, model, None), Err(Refusal::Translation))
+    fn speaks(&self, request: &ApiRequest, model: Option<&str>) -> bool {
+        !matches!(self.path(request, model, None), Err(Refusal::Translation))
     }
 
     /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and what the
@@ -184,19 +184,19 @@ pub trait Provider: Debug + Send + Sync {
 
     /// What must change in a body that is otherwise sent as the client wrote it, beside the model and `stream_options`.
     /// `top` is the body, `headers` are the client's.
-    fn body_edits(&self, _ask: &ApiRequest, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, _request: &ApiRequest, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         Vec::new()
     }
 
     /// Members of the Backend's own, as JSON text without braces, for the body of a translated request; it has none of
     /// these names. A body of the client's gets them by [`body_edits`](Self::body_edits).
-    fn extra_body_fields(&self, _ask: &ApiRequest) -> Option<&str> {
+    fn extra_body_fields(&self, _request: &ApiRequest) -> Option<&str> {
         None
     }
 
-    /// How the reply to `ask` is framed.
-    fn framing(&self, ask: &ApiRequest) -> Framing {
-        Framing::of(ask.stream)
+    /// How the reply to `request` is framed.
+    fn framing(&self, request: &ApiRequest) -> Framing {
+        Framing::of(request.stream)
     }
 
     /// The path of an endpoint that Tollgate does not know, given what follows the route's prefix.
@@ -213,32 +213,32 @@ pub trait Provider: Debug + Send + Sync {
         false
     }
 
-    /// Whether requests for streams ask for a usage chunk at the end (`stream_options.include_usage`).
+    /// Whether requests for streams request a usage chunk at the end (`stream_options.include_usage`).
     fn asks_for_usage(&self) -> bool {
         false
     }
 }
 
-/// Path and query for `ask`, whose model was resolved to `model`, whether or not the endpoint is known.
+/// Path and query for `request`, whose model was resolved to `model`, whether or not the endpoint is known.
 ///
 /// # Errors
 /// When this provider can't take the request without translation, or has no such endpoint.
 pub fn path_of(
     provider: &dyn Provider,
-    ask: &ApiRequest,
+    request: &ApiRequest,
     model: Option<&str>,
     client: Option<&str>,
 ) -> Result<PathAndQuery, Refusal> {
-    match &ask.endpoint {
+    match &request.endpoint {
         Endpoint::Other(path) => path_and_query(query::join(&provider.other(path), client, &[])),
-        _ => provider.path(ask, model, client),
+        _ => provider.path(request, model, client),
     }
 }
 
-/// The model that serves `ask`: the Backend's for text generation, else the client's, else the Backend's.
-pub fn resolve_model<'a>(provider: &'a dyn Provider, ask: &'a ApiRequest) -> Option<&'a str> {
-    let (own, asked) = (provider.model(), ask.model.as_deref());
-    if ask.endpoint.generates() { own.or(asked) } else { asked.or(own) }
+/// The model that serves `request`: the Backend's for text generation, else the client's, else the Backend's.
+pub fn resolve_model<'a>(provider: &'a dyn Provider, request: &'a ApiRequest) -> Option<&'a str> {
+    let (own, requested) = (provider.model(), request.model.as_deref());
+    if request.endpoint.generates() { own.or(requested) } else { requested.or(own) }
 }
 
 /// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with

@@ -6,7 +6,7 @@
 //! | has happened | a target is chosen for the next attempt |
 //! | may read | the client's head and body, the target |
 //! | may change | nothing of the client's request: another target may need it |
-//! | ends the request | never: a target that can't be asked is passed over |
+//! | ends the request | never: a target that can't take the request is skipped |
 
 use std::time::SystemTime;
 
@@ -146,7 +146,7 @@ impl ClientRequest<'_, '_> {
         })
     }
 
-    /// How the provider's errors go back, where it speaks the client's dialect but says errors in its own.
+    /// How the provider's errors go back, where it speaks the client's dialect but has another form of errors.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let from = target.provider.info().dialect;
         let to = self.api_request.endpoint.dialect()?;
@@ -312,7 +312,7 @@ fn unusable(why: &str) -> ProxyError {
     ProxyError::with_cause(ErrorKind::CredentialUnavailable, message, format!("the credential can't be used: {why}"))
 }
 
-/// The error for a target that can't be asked this.
+/// The error for a target that can't take a request.
 pub fn refused(refusal: Refusal, api_request: &ApiRequest, provider: &str) -> ProxyError {
     match refusal {
         Refusal::Translation if matches!(api_request.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(

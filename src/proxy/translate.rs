@@ -38,7 +38,7 @@ use crate::{
 /// Names what the target's dialect could not carry.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 
-/// Largest reply that is translated in one piece: images in replies reach tens of megabytes.
+/// Largest buffered reply that is translated: images in replies reach tens of megabytes.
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// Largest error that is read. More is no error message.
 const MAX_ERROR: usize = 1024 * 1024;
@@ -48,7 +48,7 @@ const MAX_VALUES: usize = 250_000;
 /// Replies from here on are counted before they are read. Smaller ones can't hold too many values.
 const COUNTED: usize = 512 * 1024;
 
-/// What the client asks, read for a target that needs it translated.
+/// A client's request, read for a target that needs it translated.
 pub struct ParsedRequest<'a> {
     dialect: DialectId,
     request: Request<'a>,
@@ -63,14 +63,14 @@ impl<'a> ParsedRequest<'a> {
     /// Reads a request of `dialect`.
     ///
     /// # Errors
-    /// When a field can't be understood; the error names it.
+    /// When a field can't be read; the error names it.
     pub fn read(dialect: DialectId, api_request: &ApiRequest, top: &'a TopLevel<'_>) -> Result<Self, ProxyError> {
         if top.values() > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which is too many to translate");
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
         let mut request = dialect.dialect().read_request(top).map_err(|invalid| refused(dialect, invalid))?;
-        // Some dialects say it in the URL.
+        // In some dialects the URL has it.
         request.stream = api_request.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
         let wrapped = match &request.format {
@@ -80,7 +80,7 @@ impl<'a> ParsedRequest<'a> {
         Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
     }
 
-    /// Fetches media that stand at URLs, for servers that don't.
+    /// Fetches media at URLs, for servers that don't.
     ///
     /// # Errors
     /// When one can't be fetched, or there are too many.
@@ -113,16 +113,16 @@ impl<'a> ParsedRequest<'a> {
         Ok(())
     }
 
-    /// The body for a target, with the Backend's `standing` members, and what could not be carried. With `strict`,
+    /// The body for a target, with the Backend's `extra` fields, and the unsupported fields. With `strict`,
     /// nothing may be left out.
     ///
     /// # Errors
-    /// When the target can't be asked this.
+    /// When the target can't take this.
     pub fn write(
         &self,
         (to, quirks): (DialectId, &'static Quirks),
         model: &str,
-        standing: Option<&str>,
+        extra: Option<&str>,
         strict: bool,
     ) -> Result<(Bytes, Unsupported), ProxyError> {
         let destination = Destination { model, facts: ModelFacts::of(model), quirks };
@@ -142,11 +142,11 @@ impl<'a> ParsedRequest<'a> {
         to.dialect()
             .write_request(request, &destination, &mut dropped, &mut out)
             .map_err(|invalid| refused(self.dialect, invalid))?;
-        if let Some(members) = standing {
+        if let Some(fields) = extra {
             // The body is an object with at least its messages.
             out.pop();
             out.push(b',');
-            out.extend_from_slice(members.as_bytes());
+            out.extend_from_slice(fields.as_bytes());
             out.push(b'}');
         }
         if strict && !dropped.is_empty() {
@@ -208,7 +208,7 @@ pub struct Translation {
     names: Arc<Names>,
     /// The answer comes in an object.
     unwrap: bool,
-    /// What the target was not told.
+    /// Fields that the target's dialect does not support.
     pub dropped: Unsupported,
     head: ReplyHead,
 }
@@ -241,7 +241,7 @@ impl Translation {
     /// Translates a target's reply: at once, or as it comes.
     ///
     /// # Errors
-    /// When it breaks off, or can't be understood.
+    /// When it breaks off, or can't be read.
     pub async fn reply(
         self,
         reply: Response<upstream::ReplyBody>,

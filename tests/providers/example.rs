@@ -88,8 +88,8 @@ impl Provider for Example {
         self.model.as_deref()
     }
 
-    fn path(&self, ask: &ApiRequest, _model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, _model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &request.endpoint {
             Endpoint::Responses => Err(Refusal::Translation),
             endpoint => {
                 let path = chat::endpoint::path(endpoint).ok_or(Refusal::Translation)?;
@@ -137,12 +137,12 @@ fn a_provider_of_a_test_goes_all_the_way() {
         (DialectId::Responses, Err(Refusal::Translation)),
         (DialectId::Messages, Err(Refusal::Translation)),
     ] {
-        let ask = native_request(dialect, true, "theirs");
-        let model = resolve_model(&*provider, &ask);
+        let request = native_request(dialect, true, "theirs");
+        let model = resolve_model(&*provider, &request);
         assert_eq!(model, Some("m"));
-        let path = path_of(&*provider, &ask, model, None);
+        let path = path_of(&*provider, &request, model, None);
         assert_eq!(path.as_ref().map(PathAndQuery::as_str), expected.as_ref().copied(), "{dialect:?}");
-        assert_eq!(provider.speaks(&ask, model), path.is_ok());
+        assert_eq!(provider.speaks(&request, model), path.is_ok());
         assert_eq!(provider.translation(dialect, model), Some((DialectId::Chat, &Quirks::PLAIN)));
     }
 }

@@ -62,8 +62,8 @@ impl Provider for Anthropic {
         self.model.as_deref()
     }
 
-    fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        let path = match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        let path = match &request.endpoint {
             Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
             endpoint => messages::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };

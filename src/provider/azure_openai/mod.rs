@@ -79,8 +79,8 @@ impl Provider for AzureOpenAi {
         false
     }
 
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &request.endpoint {
             Endpoint::ChatCompletions => self.chat.clone().ok_or(Refusal::ModelInvalid),
             Endpoint::Completions => self.deployed(&self.deployment, "/completions"),
             // A chat deployment can't embed: the client's model names the deployment that can.

@@ -91,8 +91,8 @@ impl Bedrock {
 }
 
 /// A conversation in Bedrock's own dialect.
-const fn converses(ask: &ApiRequest) -> bool {
-    matches!(ask.endpoint, Endpoint::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _))
+const fn converses(request: &ApiRequest) -> bool {
+    matches!(request.endpoint, Endpoint::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _))
 }
 
 impl Provider for Bedrock {
@@ -118,10 +118,10 @@ impl Provider for Bedrock {
     }
 
     /// Bedrock has no queries: the client's does not travel.
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        let verb = match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        let verb = match &request.endpoint {
             Endpoint::Bedrock(verb, _) => *verb,
-            Endpoint::Messages if self.is_claude(model) => match ask.stream {
+            Endpoint::Messages if self.is_claude(model) => match request.stream {
                 StreamMode::No => BedrockVerb::Invoke,
                 _ => BedrockVerb::InvokeStream,
             },
@@ -138,26 +138,26 @@ impl Provider for Bedrock {
         Some((DialectId::Converse, quirks::BEDROCK))
     }
 
-    fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {
-        if ask.endpoint == Endpoint::Messages {
+    fn body_edits(&self, request: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<BodyEdit> {
+        if request.endpoint == Endpoint::Messages {
             let mut edits = vec![("model", None), ("stream", None)];
             edits.extend(claude::version(top, ANTHROPIC_VERSION));
             edits.extend(claude::betas(top, headers));
             return edits;
         }
-        let guardrail = self.guardrail.iter().filter(|_| converses(ask));
+        let guardrail = self.guardrail.iter().filter(|_| converses(request));
         guardrail.map(|g| ("guardrailConfig", Some(Cow::Owned(g.config.clone().into_bytes())))).collect()
     }
 
-    fn extra_body_fields(&self, ask: &ApiRequest) -> Option<&str> {
-        self.guardrail.as_ref().filter(|_| converses(ask)).map(|g| g.field.as_str())
+    fn extra_body_fields(&self, request: &ApiRequest) -> Option<&str> {
+        self.guardrail.as_ref().filter(|_| converses(request)).map(|g| g.field.as_str())
     }
 
-    fn framing(&self, ask: &ApiRequest) -> Framing {
-        if ask.endpoint == Endpoint::Messages && ask.stream != StreamMode::No {
+    fn framing(&self, request: &ApiRequest) -> Framing {
+        if request.endpoint == Endpoint::Messages && request.stream != StreamMode::No {
             Framing::WrappedEvents
         } else {
-            Framing::of(ask.stream)
+            Framing::of(request.stream)
         }
     }
 

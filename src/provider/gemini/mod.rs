@@ -44,13 +44,13 @@ impl Gemini {
         let api_version = api_version.filter(|v| !v.is_empty()).unwrap_or_else(|| DEFAULT_VERSION.into());
         let mut entry = Self { model, api_version, generate: None, stream: None };
         let model = entry.model.as_deref();
-        let generate = entry.ask(model, GeminiVerb::Generate, StreamMode::No, None).ok();
-        let stream = entry.ask(model, GeminiVerb::StreamGenerate, StreamMode::Sse, None).ok();
+        let generate = entry.model_path(model, GeminiVerb::Generate, StreamMode::No, None).ok();
+        let stream = entry.model_path(model, GeminiVerb::StreamGenerate, StreamMode::Sse, None).ok();
         (entry.generate, entry.stream) = (generate, stream);
         entry
     }
 
-    fn ask(
+    fn model_path(
         &self,
         model: Option<&str>,
         verb: GeminiVerb,
@@ -90,17 +90,17 @@ impl Provider for Gemini {
         false
     }
 
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &request.endpoint {
             Endpoint::Gemini(verb, _) => {
-                let made = match (verb, ask.stream) {
+                let made = match (verb, request.stream) {
                     (GeminiVerb::Generate, _) => &self.generate,
                     (GeminiVerb::StreamGenerate, StreamMode::Sse) => &self.stream,
                     _ => &None,
                 };
                 match made {
                     Some(made) if client.is_none_or(|q| q == "alt=sse") => Ok(made.clone()),
-                    _ => self.ask(model, *verb, ask.stream, client),
+                    _ => self.model_path(model, *verb, request.stream, client),
                 }
             }
             Endpoint::Models(id) => {

@@ -91,11 +91,11 @@ impl Provider for OpenAi {
         self.model.as_deref()
     }
 
-    fn path(&self, ask: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        if ask.endpoint == Endpoint::ChatCompletions && client.is_none() {
+    fn path(&self, request: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        if request.endpoint == Endpoint::ChatCompletions && client.is_none() {
             return Ok(PathAndQuery::from_static("/v1/chat/completions"));
         }
-        let path = match &ask.endpoint {
+        let path = match &request.endpoint {
             Endpoint::Responses if !self.preset.responses => return Err(Refusal::Translation),
             Endpoint::ResponseResource(_) if !self.preset.responses => {
                 return Err(Refusal::Endpoint("this route's provider stores no responses".into()));
@@ -116,7 +116,7 @@ impl Provider for OpenAi {
     }
 
     /// Mistral answers 422 to `stream_options`, which agents always send.
-    fn body_edits(&self, _ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+    fn body_edits(&self, _request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let refused = !self.preset.quirks.chat.stream_options && top.contains("stream_options");
         if refused { vec![("stream_options", None)] } else { Vec::new() }
     }

@@ -55,11 +55,11 @@ impl Provider for VertexClaude {
     }
 
     /// The client's query does not travel: Google refuses parameters it does not know, such as `beta=true`.
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let models = self.place.models();
-        path_and_query(match &ask.endpoint {
+        path_and_query(match &request.endpoint {
             Endpoint::Messages => {
-                let own = if ask.stream == StreamMode::No { "rawPredict" } else { "streamRawPredict" };
+                let own = if request.stream == StreamMode::No { "rawPredict" } else { "streamRawPredict" };
                 format!("{models}/{}:{}", model_segment(model)?, self.verb.as_deref().unwrap_or(own))
             }
             Endpoint::CountMessageTokens => format!("{models}/count-tokens:rawPredict"),
@@ -73,8 +73,8 @@ impl Provider for VertexClaude {
         Some((DialectId::Messages, VERTEX_CLAUDE))
     }
 
-    fn body_edits(&self, ask: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
-        let model = match &ask.endpoint {
+    fn body_edits(&self, request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+        let model = match &request.endpoint {
             Endpoint::Messages => None,
             // The one endpoint that names the model in the body.
             Endpoint::CountMessageTokens => Some(Cow::Owned(serde_json::json!(self.model).to_string().into_bytes())),

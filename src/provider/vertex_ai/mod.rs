@@ -104,15 +104,15 @@ impl Provider for VertexAi {
         false
     }
 
-    fn path(&self, ask: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        match &ask.endpoint {
+    fn path(&self, request: &ApiRequest, model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
+        match &request.endpoint {
             // Vertex AI has another verb for it, or another body.
             Endpoint::Gemini(GeminiVerb::BatchEmbed, _) => Err(Refusal::Translation),
             Endpoint::Gemini(verb, _) => {
                 let fixed =
                     self.verb.as_deref().filter(|_| matches!(verb, GeminiVerb::Generate | GeminiVerb::StreamGenerate));
                 let stream =
-                    if fixed.is_some_and(|v| v != "streamGenerateContent") { StreamMode::No } else { ask.stream };
+                    if fixed.is_some_and(|v| v != "streamGenerateContent") { StreamMode::No } else { request.stream };
                 let path =
                     format!("{}/{}:{}", self.place.models(), model_segment(model)?, fixed.unwrap_or(verb.as_str()));
                 path_and_query(with_alt(&path, stream, client))

@@ -23,13 +23,19 @@ use super::{
 };
 use crate::{
     conversation::Failure,
-    dialect::{DialectId, ReplyObserver, StreamEnding, StreamMode, Translator, text::TextFilteredStream},
+    dialect::{
+        DialectId, ReplyObserver, StreamEnding, StreamMode, Translator, error_summary::ErrorSummary,
+        text::TextFilteredStream,
+    },
     stream::InvokeFilter,
     upstream::{
         self,
         balance::{Attempt, AttemptOutcome},
     },
 };
+
+/// The part of an error's body that is kept for the log.
+const MAX_ERROR_BODY: usize = 256 * 1024;
 
 /// How a reply is relayed.
 pub struct RelayForm {
@@ -41,6 +47,8 @@ pub struct RelayForm {
     pub unwrap: Option<InvokeFilter>,
     /// Masks the target's key, in errors.
     pub mask: Option<MaskedBody>,
+    /// The beginning of an error's body, for the log.
+    pub error_body: Option<Vec<u8>>,
     /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
     pub filter: Option<Box<TextFilteredStream>>,
     /// How long the backend may be silent.
@@ -223,6 +231,10 @@ impl Relay {
         }
         if let Some(mask) = &mut self.form.mask {
             data = mask.push(&data).into();
+        }
+        if let Some(error_body) = &mut self.form.error_body {
+            let room = MAX_ERROR_BODY.saturating_sub(error_body.len()).min(data.len());
+            error_body.extend_from_slice(data.get(..room).unwrap_or_default());
         }
         let Some(observer) = &mut self.observer else {
             self.record.passed(data.len());
@@ -430,6 +442,9 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        if let Some(body) = &self.form.error_body {
+            self.record.refused(ErrorSummary::read(body));
+        }
         if self.body.is_some() {
             self.left();
         }

@@ -64,7 +64,7 @@ pub struct Failure<'a> {
     pub message: Cow<'a, str>,
     /// The field that is wrong, where the provider names one.
     pub param: Option<Cow<'a, str>>,
-    /// Seconds after which the provider may be asked again, where only its body says so.
+    /// Seconds after which a retry may succeed, where only the body states them.
     pub retry_after: Option<u64>,
     /// Whether the gateway itself reports it: status and code are then written as they are.
     pub by_gateway: bool,

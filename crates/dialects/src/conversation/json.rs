@@ -1,4 +1,4 @@
-//! A JSON value that travels as it stands.
+//! A JSON value that travels as it is.
 
 use std::borrow::Cow;
 

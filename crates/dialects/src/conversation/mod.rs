@@ -5,7 +5,7 @@
 //! [`Reply`] or as a series of [`Event`]s. With N dialects there are N decoders and N encoders.
 //!
 //! Nothing here is copied that need not be: text and schemas are slices of the body they came in ([`Text`],
-//! `RawValue`), still escaped, and are written as they stand.
+//! `RawValue`), still escaped, and are written as they are.
 //!
 //! What a dialect has and the conversation has not, the decoder names in [`Request::dropped`]; what a conversation has
 //! and the target has not, the encoder names in [`Unsupported`]. So nothing is lost silently.

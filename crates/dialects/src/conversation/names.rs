@@ -63,7 +63,7 @@ impl Names {
         let fitting = {
             let written = name.decode();
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-            // Gemini wants a letter in front. The tool that stands for a schema is ours.
+            // Gemini requires a letter in front. The tool that represents a schema is the gateway's.
             let begins = written.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && written != OURS;
             let fitting = if begins {
                 safe_id(&written, MAX_NAME, fits)

@@ -1,4 +1,4 @@
-//! A whole reply as a stream: for a client that asks for a stream where the provider does not stream.
+//! A whole reply as a stream: for a client that requests a stream where the provider does not stream.
 
 use super::{BlockStart, Content, Event, Part, Reply, Text};
 

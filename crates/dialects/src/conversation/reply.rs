@@ -1,4 +1,4 @@
-//! What a model answers, in one piece.
+//! A model's buffered reply.
 
 use super::{Content, Part, Text, TokenUsage, Unsupported};
 
@@ -11,7 +11,7 @@ pub struct Reply<'a> {
     pub model: Option<Text<'a>>,
     /// When, in seconds since 1970.
     pub created: Option<u64>,
-    /// One answer, or as many as were asked for.
+    /// One answer, or as many as were requested.
     pub choices: Vec<Choice<'a>>,
     /// What it cost.
     pub usage: TokenUsage,
@@ -22,7 +22,7 @@ pub struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Bytes of what was thought, said and called, about: of all answers.
+    /// Bytes of reasoning, text and calls, about: of all answers.
     pub fn text_bytes(&self) -> u64 {
         let said = |part: &Part<'_>| match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) | Content::Thinking { text, .. } => {
@@ -38,7 +38,7 @@ impl Reply<'_> {
 /// One answer of several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice<'a> {
-    /// Text, thoughts, calls, in order.
+    /// Text, reasoning, calls, in order.
     pub parts: Vec<Part<'a>>,
     /// Why it ended.
     pub finish: Finish,

@@ -1,4 +1,4 @@
-//! What a client asks.
+//! A client's request.
 
 use std::borrow::Cow;
 
@@ -70,7 +70,7 @@ impl<'a> From<Content<'a>> for Part<'a> {
     }
 }
 
-/// A mark that what stands before it is worth caching.
+/// A mark that what is before it is worth caching.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cache<'a> {
     /// How long, such as `5m` or `1h`.
@@ -86,21 +86,21 @@ pub enum Content<'a> {
         text: Text<'a>,
         /// Where it is taken from; only in replies.
         citations: Vec<Citation<'a>>,
-        /// A proof that the model wrote it (Gemini).
+        /// The model's signature (Gemini).
         signature: Option<Signature<'a>>,
     },
     /// The model's refusal, in words.
     Refusal(Text<'a>),
     /// An image, a document, a sound.
     Media(Media<'a>),
-    /// The model's thoughts; `text` may be empty.
+    /// The model's reasoning; `text` may be empty.
     Thinking {
-        /// The thoughts, or a summary of them.
+        /// The reasoning, or a summary of it.
         text: Text<'a>,
-        /// The proof without which some models refuse their own thoughts.
+        /// The signature without which some models refuse their own reasoning.
         signature: Option<Signature<'a>>,
     },
-    /// Thoughts that nobody but their model can read.
+    /// Reasoning that only its model can read.
     Redacted(Signature<'a>),
     /// A call of a tool, by the model.
     Call(Call<'a>),
@@ -126,15 +126,15 @@ pub enum SignatureOrigin {
     OpenAi,
 }
 
-/// An opaque proof that travels with what a model thought or called.
+/// An opaque signature that travels with a model's reasoning or call.
 ///
-/// In its maker's own dialect it stands as it is. In a foreign one it is [tagged](Self::tagged), so that it finds its
+/// In the dialect of its origin it has no tag. In a foreign one it is [tagged](Self::tagged), so that it finds its
 /// way back to the maker and never reaches another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
     /// Who can read it.
     pub maker: SignatureOrigin,
-    /// The proof.
+    /// The signature.
     pub value: Text<'a>,
 }
 
@@ -152,7 +152,7 @@ impl<'a> Signature<'a> {
         Text::from(format!("{tag}{}", self.value.decode()))
     }
 
-    /// The signature that stands in a field of a dialect that belongs to `home`.
+    /// The signature in a field of a dialect that belongs to `home`.
     pub fn untagged(text: Text<'a>, home: SignatureOrigin) -> Self {
         let found = {
             let decoded = text.decode();
@@ -236,7 +236,7 @@ pub struct Call<'a> {
     /// The arguments: the text of a JSON object, numbers and order as the model wrote them. In replies it may be
     /// anything, since models write what is no JSON, and one that is cut short does: see [`object`](Self::object).
     pub arguments: Cow<'a, str>,
-    /// A proof that the model made the call (Gemini).
+    /// The model's signature of the call (Gemini).
     pub signature: Option<Signature<'a>>,
 }
 
@@ -349,7 +349,7 @@ pub struct Reasoning {
     pub effort: Option<Effort>,
     /// How many tokens; zero turns thinking off.
     pub budget: Option<u64>,
-    /// Whether the client wants to see thoughts or a summary.
+    /// Whether the client wants to see reasoning or a summary.
     pub visible: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! A string of a JSON document, not copied and not unescaped unless somebody needs to read it.
+//! A string of a JSON document, not copied and not unescaped unless it must be read.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::stream::json::unescape;
 
-/// Text as it stands in a document, or text made here.
+/// Text as it is in a document, or text made here.
 ///
 /// From one JSON document to another it travels as it was written: no unescaping, no escaping, no copy but the last.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// What stands between a JSON string's quotes.
+/// The content of a JSON string's quotes.
 fn inner(raw: &RawValue) -> &str {
     let text = raw.get();
     text.get(1..text.len().saturating_sub(1)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Messages as strict alternation: what Anthropic, Gemini and Bedrock ask of a history, and OpenAI does not.
+//! Messages as strict alternation: what Anthropic, Gemini and Bedrock require of a history, and OpenAI does not.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ const PLACEHOLDER: &str = "(continue)";
 /// Stands for the result of a call that was never answered.
 const NO_RESULT: &str = "(no result)";
 
-/// What a target asks of the order of turns.
+/// What a target requires of the order of turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnRules {
     /// Whether the last turn may be the assistant's, to be continued by the model.
@@ -28,9 +28,9 @@ pub struct Turn<'r, 'a> {
     pub parts: Vec<Cow<'r, Part<'a>>>,
 }
 
-/// Splits `messages` into instructions, wherever they stand, and turns that alternate and begin with the user's.
+/// Splits `messages` into instructions, wherever they are, and turns that alternate and begin with the user's.
 ///
-/// Results of tools stand first in the turn behind their calls, in the calls' order. A call without a result gets one
+/// Results of tools are first in the turn behind their calls, in the calls' order. A call without a result gets one
 /// that says so; a result without a call becomes text; blank texts, which providers refuse, are left out.
 ///
 /// # Errors
@@ -151,7 +151,7 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
         let place = places.get(&*result.id.decode()).and_then(|at| results.get_mut(*at));
         match place {
             Some(place @ None) => *place = Some(part),
-            // Answered twice, or never asked.
+            // Answered twice, or never called.
             _ => rest.extend(as_text(result).into_iter().map(Cow::Owned)),
         }
     }

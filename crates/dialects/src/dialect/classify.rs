@@ -108,7 +108,7 @@ pub enum Claim {
 /// Why a request can't be classified. Each message is for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassifyError {
-    /// No endpoint has this path, and the body does not tell either.
+    /// No endpoint has this path, and the body does not show one either.
     NoEndpoint,
     /// The endpoint has no such method; holds the `Allow` header's value.
     Method(&'static str),
@@ -155,7 +155,7 @@ impl RequestHead<'_> {
     /// The operation that the request is for. `body` is absent for methods that have none.
     ///
     /// # Errors
-    /// When neither path nor body tells the endpoint, when the endpoint has no such method, or when `model` or
+    /// When neither path nor body shows the endpoint, when the endpoint has no such method, or when `model` or
     /// `stream` is not what its name says.
     pub fn classify(&self, body: Option<&TopLevel<'_>>) -> Result<ApiRequest, ClassifyError> {
         let named = self.endpoint_from_path();

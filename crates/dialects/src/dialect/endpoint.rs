@@ -23,7 +23,7 @@ pub enum Endpoint {
     Messages,
     /// Anthropic `POST /messages/count_tokens`.
     CountMessageTokens,
-    /// Gemini `models/MODEL:verb`. The model is absent when only the body told the endpoint.
+    /// Gemini `models/MODEL:verb`. The model is absent when the endpoint is known by the body only.
     Gemini(GeminiVerb, Option<String>),
     /// Bedrock `model/MODEL/verb`; the model is decoded.
     Bedrock(BedrockVerb, Option<String>),

@@ -19,13 +19,20 @@ pub struct ErrorSummary {
 }
 
 impl ErrorSummary {
+    /// Reads what is not JSON, or the beginning of it.
+    fn read_cut(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let message = member(&text, "message", MAX_MESSAGE).unwrap_or_else(|| bounded(text.trim(), MAX_MESSAGE));
+        Self {
+            kind: member(&text, "type", MAX_WORD),
+            code: member(&text, "code", MAX_WORD),
+            message: Some(message).filter(|text| !text.is_empty()),
+        }
+    }
+
     /// Reads a body, or the beginning of one.
     pub fn read(body: &[u8]) -> Self {
-        let Ok(whole) = serde_json::from_slice::<Value>(body) else {
-            let text = String::from_utf8_lossy(body.get(..4 * MAX_MESSAGE).unwrap_or(body));
-            let message = Some(bounded(text.trim(), MAX_MESSAGE)).filter(|text| !text.is_empty());
-            return Self { message, ..Self::default() };
-        };
+        let Ok(whole) = serde_json::from_slice::<Value>(body) else { return Self::read_cut(body) };
         // Gemini's streams have errors in an array, and most vendors an object below `error`.
         let outer = whole.get(0).unwrap_or(&whole);
         let inner = outer.get("error").filter(|error| error.is_object()).unwrap_or(outer);
@@ -38,6 +45,13 @@ impl ErrorSummary {
             message: message.or_else(|| text(&whole, MAX_MESSAGE)),
         }
     }
+}
+
+/// The beginning of the string that a member of this name has, wherever it is in the text.
+fn member(text: &str, name: &str, max: usize) -> Option<String> {
+    let (_, after) = text.split_once(&format!("\"{name}\""))?;
+    let value = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    Some(bounded(value.split('"').next().unwrap_or_default(), max))
 }
 
 /// A value as text, at most `max` characters of it; `None` for `null`.
@@ -79,7 +93,7 @@ mod tests {
             (r#"{"error":"model not found"}"#, None, None, "model not found"),
             (r#"{"detail":[{"loc":["body"],"msg":"no"}]}"#, None, None, r#"[{"loc":["body"],"msg":"no"}]"#),
             ("<html>Bad gateway</html>", None, None, "<html>Bad gateway</html>"),
-            (r#"{"error":{"message":"cut"#, None, None, r#"{"error":{"message":"cut"#),
+            (r#"{"error":{"code": "c","type":"t","message":"cut"#, Some("t"), Some("c"), "cut"),
         ] {
             let summary = ErrorSummary::read(body.as_bytes());
             let read = (summary.kind.as_deref(), summary.code.as_deref(), summary.message.as_deref());

@@ -35,12 +35,12 @@ fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
     Some(cut("the upstream's stream can't be read".into()))
 }
 
-/// The end of a stream that can't be told any further.
+/// The end of a stream that can't be translated any further.
 pub(super) fn cut(message: String) -> Failure<'static> {
     Failure::bad_gateway(message)
 }
 
-/// What to do about an event that can't be read: to read it without members of types that nobody expected, whose names
+/// What to do about an event that can't be read: to read it without fields of unexpected types, whose names
 /// are beside it; or to end the stream, if one of them is `vital` or it is no JSON. `None` for events that are none of
 /// the dialect's.
 pub(super) fn repaired(
@@ -71,11 +71,11 @@ pub trait WriteEvents: Send {
 pub struct ReplyHead {
     /// An id for the reply, unique: letters and digits.
     pub id: String,
-    /// The model that was asked.
+    /// The model of the request.
     pub model: String,
     /// Seconds since 1970.
     pub created: u64,
-    /// Chat Completions: the client asked for a chunk with usage.
+    /// Chat Completions: the client requested a chunk with usage.
     pub include_usage: bool,
     /// How the stream is framed.
     pub mode: StreamMode,

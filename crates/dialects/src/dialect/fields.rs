@@ -1,4 +1,4 @@
-//! Reading the members of a request: an error names the field that is wrong, and what nobody reads is named, too.
+//! Reading the members of a request: an error names the field that is wrong, and fields that are not read are reported.
 
 use serde::Deserialize;
 use serde_ignored::Path;
@@ -10,7 +10,7 @@ use crate::{
     stream::{Member, TopLevel},
 };
 
-/// Reads `json`, which stands at `field`.
+/// Reads `json`, which is at `field`.
 ///
 /// # Errors
 /// When it is not what it must be; names the innermost field that is wrong. The place is looked for only then.
@@ -64,7 +64,7 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
     }
 }
 
-/// Most members that are looked at to be named. Far fewer names are told.
+/// Most fields that are looked at for a report. It holds far fewer names.
 const MAX_UNKNOWN: usize = 256;
 /// Most members whose values are looked up, each at the cost of a scan of the document. Others are taken to mean
 /// something.
@@ -82,7 +82,7 @@ pub(super) fn record_unread(member: &Member<'_>, dropped: &mut Unsupported) {
     }
 }
 
-/// Where a value stands: the way down to it.
+/// Where a value is: the path to it.
 pub(super) struct Place(Vec<Step>);
 
 enum Step {
@@ -191,7 +191,7 @@ pub(super) const ANSWER: &[&str] = &[
     "contentBlockIndex",
 ];
 
-/// What became of a document that can't be read for members of types that nobody expected.
+/// The result of repairing a document that has fields of unexpected types.
 pub(super) enum Repair {
     /// It is readable with `null` in their place; their names.
     Mended(String, Unsupported),
@@ -208,7 +208,7 @@ impl Repair {
     }
 }
 
-/// Repairs a document. `wrong` says where the first wrong member stands, as [`wrong`] does; `vital` are not taken out.
+/// Repairs a document. `wrong` gives the place of the first wrong field, as [`wrong`] does; `vital` are not taken out.
 /// `None` if it can't be made readable so, and if nothing is wrong with it.
 pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<Place>) -> Option<Repair> {
     serde_json::from_str::<&RawValue>(json).ok()?;

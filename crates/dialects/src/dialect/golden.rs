@@ -57,7 +57,7 @@ pub fn requests(folder: &str, codec: &dyn Dialect, to: &Destination<'_>) {
     });
 }
 
-/// Replies in one piece: understood, and written again.
+/// Buffered replies: read, and written again.
 pub fn replies(folder: &str, codec: &dyn Dialect) {
     run(folder, |input| match codec.read_reply(input.as_bytes()) {
         Err(failure) => vec![("failure", format!("{failure:#?}"))],

@@ -210,7 +210,7 @@ pub trait Dialect: Operations {
     /// Appends a request body for `to`. What the target can't take is left out and named in `dropped`.
     ///
     /// # Errors
-    /// When what remains would not be the question that was asked.
+    /// When the remaining request would have another meaning.
     fn write_request(
         &self,
         request: &Request<'_>,
@@ -235,7 +235,7 @@ pub trait Dialect: Operations {
         None
     }
 
-    /// Whether the client asked for an event with usage, where that is a choice.
+    /// Whether the client requested an event with usage, where that is a choice.
     fn requests_usage(&self, _body: &TopLevel<'_>) -> bool {
         false
     }
@@ -250,8 +250,8 @@ pub trait Dialect: Operations {
         Vec::new()
     }
 
-    /// The top-level field that has the `links`, and its value with the files in their place. `file` gives a URL's file:
-    /// its type and its base64. A link without a file stays.
+    /// The top-level field that has the `links`, and its value with the files in their place. A link without a file
+    /// stays.
     ///
     /// # Errors
     /// The link whose file is of a type that this dialect does not support.
@@ -266,14 +266,14 @@ pub trait Dialect: Operations {
 
     // === Replies
 
-    /// Reads a reply that came in one piece with a status of 2xx. Lenient: what is not known is passed over.
+    /// Reads a buffered reply with a status of 2xx. Lenient: unknown fields are ignored.
     ///
     /// # Errors
     /// The provider's error when the body holds one in spite of its status, or an error of class `BadGateway` when the
     /// body is no reply of this dialect at all.
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
 
-    /// A reply in one piece that [`read_reply`](Self::read_reply) can't read for members of types that nobody expected:
+    /// A buffered reply that [`read_reply`](Self::read_reply) can't read because of fields of unexpected types:
     /// without them, and their names. `None` if that does not help.
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)>;
 
@@ -282,7 +282,7 @@ pub trait Dialect: Operations {
         None
     }
 
-    /// Appends a reply in one piece.
+    /// Appends a buffered reply.
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>);
 
     /// A decoder for one stream.

@@ -11,13 +11,13 @@ use crate::conversation::{Effort, Reasoning};
 pub struct ModelFacts {
     /// Which sampling settings it takes.
     pub sampling: SamplingFacts,
-    /// How it is told to think.
+    /// How its reasoning is set.
     pub thinking: Thinking,
-    /// The least and the most that `reasoning_effort` may say, where it is told so; what is beyond is refused.
+    /// The least and the most `reasoning_effort`, where it has one; what is beyond is refused.
     pub efforts: (Effort, Effort),
-    /// Most tokens of an answer when the client does not say: only for APIs that must be told.
+    /// Most tokens of an answer when the client does not set them: only for APIs that require a limit.
     pub max_tokens: u64,
-    /// Most tokens of an answer, thoughts included, that it takes at all; what is not known is not bounded.
+    /// Most tokens of an answer, reasoning included, that it takes at all; what is not known is not bounded.
     pub most_tokens: u64,
     /// Whether it follows a JSON schema by itself (else it is made to call a tool).
     pub structured: bool,
@@ -31,14 +31,14 @@ pub struct ModelFacts {
     pub vendor: Vendor,
 }
 
-/// Who made a model, where servers of many makers' models (Bedrock) want it told in the maker's own words.
+/// Who made a model, where a server of many vendors' models (Bedrock) takes settings in the vendor's own form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     /// Claude.
     Anthropic,
     /// Nova.
     Amazon,
-    /// Anybody else.
+    /// Any other.
     Other,
 }
 
@@ -53,7 +53,7 @@ pub enum SamplingFacts {
     None,
 }
 
-/// How a model is told to think.
+/// How a model's reasoning is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
     /// It does not, or not on demand.
@@ -109,7 +109,7 @@ impl ModelFacts {
     }
 }
 
-/// A budget of thoughts for Claude, whose limit of an answer includes them: they must stay below it. `limit` is the
+/// A budget of reasoning for Claude, whose limit of an answer includes it: it must stay below the limit. `limit` is the
 /// client's. `None` where the limit has no room for the smallest budget.
 pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max): (u64, u64)) -> Option<u64> {
     let (wanted, most) = match reasoning.budget {
@@ -121,7 +121,7 @@ pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max)
     room.then(|| wanted.min(most.unwrap_or(u64::MAX)).clamp(min, max.max(min)))
 }
 
-/// The limit of an answer that Claude is told: the client's, or room for the thoughts and an answer of the usual
+/// The limit of an answer for Claude: the client's, or room for the reasoning and an answer of the usual
 /// length.
 pub(super) fn claude_limit(facts: &ModelFacts, budget: u64, limit: Option<u64>) -> u64 {
     limit.unwrap_or(budget.saturating_add(facts.max_tokens).min(facts.most_tokens))
@@ -193,7 +193,7 @@ const ROWS: &[Row] = &[
     row(&["claude", "opus"], Some((4, 7)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 6)), ModelFacts { prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 5)), ModelFacts { structured: true, ..CLAUDE }),
-    // Opus 4 and 4.1 answer with 32,000 tokens at most, thoughts included.
+    // Opus 4 and 4.1 answer with 32,000 tokens at most, reasoning included.
     row(
         &["claude", "opus"],
         Some((4, 0)),

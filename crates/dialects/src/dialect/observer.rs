@@ -28,7 +28,7 @@ const MAX_KEPT: usize = 64 * 1024;
 /// Both `"usage"` and `"usageMetadata"` begin so.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage"));
 
-/// What a finished or abandoned reply has told.
+/// What was read of a finished or abandoned reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Token counts.
@@ -37,9 +37,9 @@ pub struct Totals {
     pub model: Option<String>,
     /// The provider counted nothing: the counts are ours, from the length of the text.
     pub estimated: bool,
-    /// What of a translated reply the client was not told.
+    /// Fields of a translated reply that the client's dialect does not support.
     pub lost: Unsupported,
-    /// Bytes of text that have passed, about; absent where nobody looked.
+    /// Bytes of text that have passed, about; absent where they were not read.
     pub text: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ struct Stream {
 
 enum Reader {
     Watch(SseDecoder),
-    /// Drops usage chunks that the client did not ask for.
+    /// Drops usage chunks that the client did not request.
     Filter(SseFilter),
 }
 
@@ -111,7 +111,7 @@ pub struct ReplyForm<'a> {
     pub content_type: &'a [u8],
     /// Whether there is a `Content-Encoding`: then the bytes can't be read.
     pub encoded: bool,
-    /// Drop the chunk that holds only usage: we asked for it, the client did not.
+    /// Drop the chunk that holds only usage: the gateway requested it, the client did not.
     pub hide_usage: bool,
 }
 
@@ -187,8 +187,8 @@ impl ReplyObserver {
         SmallVec::new()
     }
 
-    /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; a
-    /// form that is not known is taken as it is.
+    /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; an
+    /// unknown form is taken as it is.
     pub fn ending(&self, mode: StreamMode) -> StreamEnding {
         match &self.view {
             View::Blind => StreamEnding::Unknown,
@@ -208,7 +208,7 @@ impl ReplyObserver {
         }
     }
 
-    /// What the reply has told so far.
+    /// What was read of the reply so far.
     pub fn totals(&mut self) -> Totals {
         match &mut self.view {
             View::Blind => Totals::default(),
@@ -325,7 +325,7 @@ fn has_usage(data: &[u8]) -> bool {
         let rest = data.get(at + USAGE.needle().len()..).unwrap_or_default();
         let rest = rest.strip_prefix(b"Metadata").unwrap_or(rest);
         let Some(rest) = rest.strip_prefix(b"\"") else { return false };
-        // Spaces are legal here, and nobody writes many.
+        // Spaces are legal here, and providers write few.
         let mut next = rest.iter().take(16).skip_while(|b| b.is_ascii_whitespace());
         next.next() == Some(&b':') && next.find(|b| !b.is_ascii_whitespace()).is_some_and(|b| *b != b'n')
     })

@@ -54,7 +54,7 @@ pub struct Progress {
     pub failed: bool,
     /// The usage that it states.
     pub usage: Option<TokenUsage>,
-    /// Whether it holds usage and nothing else: what a client that did not ask for usage does not expect.
+    /// Whether it holds usage and nothing else: what a client that did not request usage does not expect.
     pub usage_only: bool,
     /// The model that it names.
     pub model: Option<String>,

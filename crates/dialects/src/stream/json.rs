@@ -1,7 +1,7 @@
 //! A validating scan of a complete JSON text that borrows the members of its top-level object.
 //!
 //! The whole text is checked against RFC 8259 (and as UTF-8), but nothing is parsed: a member's value is the slice of
-//! the body it stands in. Duplicates and unknown members stay visible, so that [`splice`](super::splice) can forward
+//! the body it is in. Duplicates and unknown members stay visible, so that [`splice`](super::splice) can forward
 //! them as they came. The scan is a loop over a bit stack; no input makes it recurse.
 
 mod scan;
@@ -28,7 +28,7 @@ pub const MAX_DEPTH: usize = 1024;
 /// take fifteen times its size. Requests of every provider have fewer than a hundred.
 pub const MAX_MEMBERS: usize = 4096;
 
-/// What a JSON value is, told from its first byte.
+/// The kind of a JSON value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// `{...}`
@@ -70,7 +70,7 @@ pub struct Member<'a> {
     pub key_escaped: bool,
     /// The value as it is written, without the white space around it.
     pub value: &'a [u8],
-    /// Where the value stands in the body.
+    /// Where the value is in the body.
     pub span: Range<usize>,
     /// From the key's opening quote to the value's end.
     pub member: Range<usize>,
@@ -169,12 +169,12 @@ impl<'a> TopLevel<'a> {
         self.values
     }
 
-    /// Where the object's `{` stands in the body.
+    /// Where the object's `{` is in the body.
     pub fn open_brace(&self) -> usize {
         self.open
     }
 
-    /// Where the object's `}` stands in the body.
+    /// Where the object's `}` is in the body.
     pub fn close_brace(&self) -> usize {
         self.close
     }

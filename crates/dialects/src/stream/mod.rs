@@ -12,7 +12,7 @@
 //! | [`aws`] | an AWS event stream in pieces | yields frames, checks them | Bedrock |
 //! | [`invoke`] | an AWS event stream in pieces | unwraps Anthropic's events from it | Claude on Bedrock |
 //! | [`elements`] | a JSON array in pieces | finds its objects | Gemini's streams without `alt=sse` |
-//! | [`sse`] | an event stream in frames | yields events, drops those that the client did not ask for | usage of streams |
+//! | [`sse`] | an event stream in frames | yields events, drops those that the client did not request | usage of streams |
 //!
 //! Every bound, and its reason:
 //!

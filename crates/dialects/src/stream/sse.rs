@@ -34,7 +34,7 @@ pub struct Event<'a> {
     pub name: Option<&'a [u8]>,
     /// The `data:` fields, joined with line feeds.
     pub data: &'a [u8],
-    /// Where the event, with the blank line that ends it, stands in the frame that is being pushed.
+    /// Where the event, with the blank line that ends it, is in the frame that is being pushed.
     pub raw: Range<usize>,
     /// How many bytes of the event earlier frames brought.
     pub carried: usize,

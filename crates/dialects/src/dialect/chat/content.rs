@@ -112,7 +112,7 @@ impl MessageReader<'_> {
         Ok(Message { role, parts })
     }
 
-    /// What the assistant thought and said, and its call in the older form.
+    /// The assistant's reasoning and text, and its call in the older form.
     fn assistant<'a>(
         &mut self,
         message: &WireMessage<'a>,

@@ -41,7 +41,7 @@ struct WireDetail<'a> {
     msg: Option<&'a RawValue>,
 }
 
-/// Reads the body of an error. `status` 200 stands for an error in a reply or a stream that had begun well: the body
+/// Reads the body of an error. `status` 200 means an error in a reply or a stream that had begun well: the body
 /// then says the status, if anything does.
 pub(in crate::dialect) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let wire = std::str::from_utf8(body).ok().and_then(parse);

@@ -4,8 +4,8 @@
 //! is written is decided by [`Server`](super::Server), and what they answer is read leniently.
 //!
 //! Thoughts have no place in OpenAI's own API. They travel as most servers write them: their text as
-//! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. A proof that Gemini made a
-//! call stands where Google's server of this dialect has it, in `extra_content.google.thought_signature`.
+//! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. Gemini's signature of a
+//! call is in the field of Google's server of this dialect, `extra_content.google.thought_signature`.
 
 mod content;
 pub mod endpoint;

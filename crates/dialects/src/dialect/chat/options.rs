@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::stream::{Member, Splice, TopLevel};
 
-/// Whether the client asked for a chunk with usage.
+/// Whether the client requested a chunk with usage.
 pub(super) fn requests_usage(body: &TopLevel<'_>) -> bool {
     let options = body.get("stream_options").and_then(|member| TopLevel::scan(member.value).ok());
     options.is_some_and(|options| includes_usage(&options))
@@ -14,7 +14,7 @@ fn includes_usage(options: &TopLevel<'_>) -> bool {
     options.get("include_usage").and_then(Member::as_bool) == Some(true)
 }
 
-/// The value of `stream_options` that also asks for usage; `None` when the client's own does.
+/// The value of `stream_options` that also requests usage; `None` when the client's own does.
 pub(super) fn with_usage(body: &TopLevel<'_>) -> Option<Vec<u8>> {
     let fresh = || Some(br#"{"include_usage":true}"#.to_vec());
     let Some(written) = body.get("stream_options") else { return fresh() };

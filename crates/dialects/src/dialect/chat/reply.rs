@@ -1,4 +1,4 @@
-//! Reads a reply in one piece.
+//! Reads a buffered reply.
 
 use std::collections::HashSet;
 
@@ -170,7 +170,7 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     }
 }
 
-/// The id of the call at this place, made different where another has it already, since results are told apart by it.
+/// The id of the call at this place, made different where another has it already, since results refer to it.
 pub(super) fn apart(id: &str, at: usize, taken: impl Fn(&str) -> bool) -> String {
     let mut apart = id.to_owned();
     for number in at.. {

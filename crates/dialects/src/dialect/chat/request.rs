@@ -114,7 +114,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         if member.is_null() {
             continue;
         }
-        // A single text may stand without brackets.
+        // A single text may be without brackets.
         if name == "stop" && member.value.starts_with(b"\"") {
             request.sampling.stop = vec![value(member)?];
             continue;
@@ -189,7 +189,7 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
             }
             request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
         }
-        // Text alone is what everybody answers.
+        // Every model answers in text.
         "modalities" if value::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
         _ => return Ok(false),
     }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Most answers and most calls of one answer that are read; what is beyond is no answer to anybody's question.
+/// Most answers and most calls of one answer that are read; the others are ignored.
 const MAX_CHOICES: usize = 128;
 const MAX_CALLS: usize = 1024;
 /// Most arguments that wait for the name of their call, in bytes.

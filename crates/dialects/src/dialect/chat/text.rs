@@ -37,7 +37,7 @@ const REQUEST: &[Row] = &[
 
 const CHOICE: Number = Number::Element(0, "index");
 const CALL: Number = Number::Element(1, "index");
-/// Text of one kind that stands in two fields is two texts.
+/// Text of one kind in two fields is two texts.
 const SECOND: Number = Number::Is(1);
 const THIRD: Number = Number::Is(2);
 

@@ -1,4 +1,4 @@
-//! What requests, replies and chunks of Chat Completions share, as it stands on the wire.
+//! What requests, replies and chunks of Chat Completions share on the wire.
 //!
 //! Every field is optional and what is not known is passed over. A tagged union is one flat struct, so that its fields
 //! can be slices of the document.
@@ -22,7 +22,7 @@ pub(super) const PASSED: &[&str] = &[
     // What OpenAI's client adds to what it has parsed.
     "parsed",
     "parsed_arguments",
-    // Azure's filters and sources, the end of Mistral's thoughts.
+    // Azure's filters and sources, the end of Mistral's reasoning.
     "content_filter_results",
     "context",
     "closed",
@@ -30,7 +30,7 @@ pub(super) const PASSED: &[&str] = &[
     "eager_input_streaming",
 ];
 
-/// Whose signatures stand as they are in the dialect's own fields.
+/// The origin of signatures that have no tag in this dialect's fields.
 pub(super) const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 
 /// A message of any role, or the delta of one.
@@ -122,7 +122,7 @@ impl<'a> WirePart<'a> {
         self.cache_control.or(self.prompt_cache_breakpoint).map(cache)
     }
 
-    /// The thoughts in the part: Anthropic's string, or Mistral's list of texts.
+    /// The reasoning in the part: Anthropic's string, or Mistral's list of texts.
     pub fn thoughts(&self) -> Text<'a> {
         let Some(raw) = self.thinking else { return Text::from("") };
         Text::of(raw).unwrap_or_else(|| {
@@ -140,7 +140,7 @@ impl<'a> WirePart<'a> {
         (!KNOWN.contains(&&*kind)).then(|| kind.into_owned())
     }
 
-    /// An element of `thinking_blocks`, or Mistral's chunk of thoughts.
+    /// An element of `thinking_blocks`, or Mistral's chunk of reasoning.
     pub fn into_thinking(self) -> Option<Content<'a>> {
         let sign = |text| Signature::untagged(text, HOME);
         match self.kind.as_ref()?.decode().as_ref() {
@@ -152,7 +152,7 @@ impl<'a> WirePart<'a> {
 }
 
 impl<'a> WireMessage<'a> {
-    /// The thoughts: signed ones, or else the plain text of them. What nobody knows is named in `lost`.
+    /// The reasoning: signed, or else its plain text. Unknown blocks are added to `lost`.
     pub fn thinking(&self, lost: &mut Unsupported) -> Vec<Part<'a>> {
         let blocks: Option<Vec<WirePart<'a>>> = match self.thinking_blocks.map(RawValue::get) {
             None | Some("null") => None,
@@ -172,7 +172,7 @@ impl<'a> WireMessage<'a> {
         plain.map(Part::from).into_iter().collect()
     }
 
-    /// The plain text of the thoughts, unless there is none.
+    /// The plain text of the reasoning, unless there is none.
     pub fn thoughts(&self) -> Option<Text<'a>> {
         let some = |raw: Option<&'a RawValue>| raw.and_then(Text::of).filter(|text| !text.is_empty());
         some(self.reasoning_content).or_else(|| some(self.reasoning))
@@ -204,7 +204,7 @@ impl<'a> WireMessage<'a> {
 }
 
 impl<'a> WireCall<'a> {
-    /// Gemini's proof that it made the call, in the name of either of its clouds.
+    /// Gemini's signature of the call, in the name of either of its clouds.
     pub fn signature(&self) -> Option<Signature<'a>> {
         #[derive(Deserialize)]
         struct Extra<'a> {
@@ -251,7 +251,7 @@ pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
     Cache { ttl: serde_json::from_str::<Mark<'_>>(raw.get()).ok().and_then(|mark| mark.ttl) }
 }
 
-/// `logprobs` of a choice; those of a refusal stand behind those of the content.
+/// `logprobs` of a choice; those of a refusal are behind those of the content.
 pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
     #[derive(Deserialize)]
     struct Logprobs<'a> {

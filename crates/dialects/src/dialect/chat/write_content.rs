@@ -20,7 +20,7 @@ const ACKNOWLEDGED: &str = "ok";
 /// What a tool message says whose result is all in the user message behind it.
 const FOLLOWS: &str = "(see the next user message)";
 
-/// What can stand in `content`.
+/// A piece of `content`.
 enum Piece<'p> {
     Text(Text<'p>),
     Media(&'p Media<'p>),
@@ -59,7 +59,7 @@ impl<'o> Messages<'o> {
         let before = self.list.is_empty();
         let mut rest = messages;
         while let Some(first) = rest.first() {
-            // Results must stand directly behind their calls, whatever else the user says meanwhile.
+            // Results must be directly behind their calls, in front of the user's other messages.
             let same = match first.role {
                 Role::User => rest.iter().take_while(|message| message.role == Role::User).count(),
                 Role::System | Role::Assistant => 1,
@@ -162,7 +162,7 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// What of `parts` can stand in a message's content; names the rest.
+    /// The pieces that a message's content can hold. The others are reported.
     fn pieces<'p>(&mut self, parts: &'p [Part<'_>], media: bool) -> Pieces<'p> {
         let mut pieces = Pieces::new();
         for part in parts {
@@ -174,7 +174,7 @@ impl<'o> Messages<'o> {
                     (None, None) => pieces.push(Piece::Media(found)),
                     (None, Some(name)) => self.dropped.add(name),
                 },
-                // The assistant's are written apart, and nobody else thinks.
+                // The assistant's are written elsewhere, and other roles have none.
                 Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
             }
         }
@@ -247,8 +247,8 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// The thoughts that the server wants back. Of the others those with a proof are a loss, and named: what was said
-    /// without one nobody needs again.
+    /// The reasoning that the server requires. Of the rest, signed reasoning is reported: without a signature no server
+    /// needs it again.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
         let (wanted, required) = match self.to.quirks.chat.reasoning_content {
             ReasoningContent::Never => (false, false),
@@ -395,7 +395,7 @@ fn is_web(url: &Text<'_>) -> bool {
     url.starts_with("https:") || url.starts_with("http:")
 }
 
-/// Appends the texts as one JSON string; `between` stands between them, escaped.
+/// Appends the texts as one JSON string; `between` is between them, escaped.
 fn join(out: &mut Vec<u8>, pieces: &[Piece<'_>], between: &str) {
     out.push(b'"');
     let texts = pieces.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(text) } else { None });

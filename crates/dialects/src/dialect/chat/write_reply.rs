@@ -1,4 +1,4 @@
-//! Writes a reply in one piece, and what its parts share with chunks.
+//! Writes a buffered reply, and what its parts share with chunks.
 
 use super::wire::HOME;
 use crate::{
@@ -52,7 +52,7 @@ pub(super) fn names(
     }
 }
 
-/// Why an answer ended. The text that ended it stands where vLLM says it.
+/// Why an answer ended. The text that ended it is in vLLM's field.
 pub(super) fn ending(choice: &mut ObjectWriter<'_>, finish: Finish, stop_sequence: Option<&Text<'_>>) {
     let reason = match finish {
         Finish::Stop | Finish::Failed => "stop",
@@ -175,14 +175,14 @@ pub(super) fn thinking(text: &Text<'_>, signature: Option<&Signature<'_>>, mut e
     entry.end();
 }
 
-/// An element of `thinking_blocks` that nobody but its model can read.
+/// An element of `thinking_blocks` that only its model can read.
 pub(super) fn redacted(data: &Signature<'_>, mut entry: ObjectWriter<'_>) {
     entry.field("type", "redacted_thinking");
     data.tagged(HOME).write(entry.key("data"));
     entry.end();
 }
 
-/// A proof that a model made a call, where Google has it.
+/// The signature of a model's call, in Google's field.
 pub(super) fn call_signature(signature: Option<&Signature<'_>>, call: &mut ObjectWriter<'_>) {
     let Some(signature) = signature else { return };
     let mut extra = call.object("extra_content");

@@ -9,9 +9,9 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// What asks a model for JSON when the server must read the word in some message, and none has it.
+/// The instruction to answer in JSON, for servers that require the word in some message.
 const ASK_FOR_JSON: &str = "Answer with one JSON object and nothing else.";
-/// What asks for JSON of a schema where the server has no place for one.
+/// The instruction to follow a schema, for servers that have no field for one.
 const ASK_FOR_SCHEMA: &str = "Answer with one JSON object and nothing else. It must follow this JSON Schema:\n";
 
 /// Appends a request for `to`.

@@ -203,7 +203,7 @@ fn result<'a>(
 }
 
 /// Gemini signs calls, for which Converse has no place: [`write_lent_signature`] puts the signature in front of the
-/// call, as thoughts without text.
+/// call, as reasoning without text.
 fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     let last = parts.pop()?;
     match last.content {
@@ -219,7 +219,7 @@ fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     }
 }
 
-/// Redacted thoughts are bytes, which clients decode: a foreign tag must be inside the base64.
+/// Redacted reasoning is bytes, which clients decode: a foreign tag must be inside the base64.
 fn redacted(data: Text<'_>) -> Signature<'_> {
     let tagged = {
         let text = data.decode();
@@ -233,13 +233,13 @@ fn redacted(data: Text<'_>) -> Signature<'_> {
         .unwrap_or(Signature { maker: HOME, value: data })
 }
 
-/// The blob for redacted thoughts.
+/// The blob for redacted reasoning.
 pub(super) fn redacted_blob<'s>(signature: &'s Signature<'_>) -> Text<'s> {
     let tagged = signature.tagged(HOME);
     if signature.maker == HOME { tagged } else { STANDARD.encode(tagged.decode().as_bytes()).into() }
 }
 
-/// Writes the one member of a block: thoughts. Their text is a required member.
+/// Writes the one field of a block: reasoning. Its text is a required field.
 pub(super) fn write_thinking(block: &mut ObjectWriter<'_>, text: &Text<'_>, signature: Option<&Text<'_>>) {
     let mut reasoning = block.object("reasoningContent");
     let mut thoughts = reasoning.object("reasoningText");
@@ -251,7 +251,7 @@ pub(super) fn write_thinking(block: &mut ObjectWriter<'_>, text: &Text<'_>, sign
     reasoning.end();
 }
 
-/// Writes the one member of a block: redacted thoughts.
+/// Writes the one field of a block: redacted reasoning.
 pub(super) fn write_redacted(block: &mut ObjectWriter<'_>, blob: &Text<'_>) {
     let mut reasoning = block.object("reasoningContent");
     blob.write(reasoning.key("redactedContent"));

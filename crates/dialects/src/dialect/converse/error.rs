@@ -46,7 +46,7 @@ const TYPES: &[(&str, ErrorClass, u16)] = &[
     ("ServiceUnavailable", ErrorClass::Unavailable, 503),
 ];
 
-/// Names as they stand in `__type`, in `x-amzn-ErrorType` and in frames: `com.amazon#NameException:http://...`,
+/// Names as in `__type`, in `x-amzn-ErrorType` and in frames: `com.amazon#NameException:http://...`,
 /// `nameException`.
 fn known(name: &str) -> Option<(ErrorClass, u16)> {
     let name = name.split(':').next().unwrap_or_default();
@@ -83,7 +83,7 @@ fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Fai
     Failure { code, ..Failure::new(status, class, message) }
 }
 
-/// Bedrock has no codes; what clients act upon stands in its texts.
+/// Bedrock has no codes; what clients act upon is in its texts.
 fn code(class: ErrorClass, message: &str) -> Option<&'static str> {
     const TOO_LONG: [&str; 4] =
         ["input is too long", "too many total text bytes", "prompt is too long", "maximum context length"];
@@ -92,7 +92,7 @@ fn code(class: ErrorClass, message: &str) -> Option<&'static str> {
     too_long.then_some("context_length_exceeded")
 }
 
-/// Message and type of an error, wherever they stand.
+/// Message and type of an error, wherever they are.
 fn found(body: &[u8], depth: usize) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     if body.starts_with(b"\"") {
         let text = serde_json::from_slice::<&RawValue>(body).ok();
@@ -164,7 +164,7 @@ pub(super) fn write_frame(failure: &Failure<'_>, out: &mut Vec<u8>) {
     });
 }
 
-/// Appends the body of an error; the name stands in the header `x-amzn-ErrorType` too.
+/// Appends the body of an error; the name is in the header `x-amzn-ErrorType` too.
 pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut body = ObjectWriter::begin(out);
     write_string(body.key("message"), &failure.message);

@@ -1,4 +1,4 @@
-//! Words of Converse that stand for something of the conversation: formats of media, reasons to stop.
+//! Converse's names of things of the conversation: formats of media, reasons to stop.
 
 use std::borrow::Cow;
 
@@ -82,7 +82,7 @@ pub(super) fn format(kind: MediaKind, mime: &str) -> Option<&'static str> {
     known.or(is_text.then_some("txt"))
 }
 
-/// The format that the end of a URL's path tells.
+/// The format by the end of a URL's path.
 pub(super) fn format_of_url(kind: MediaKind, url: &str) -> Option<&'static str> {
     let ending = url.rsplit_once('.')?.1.to_ascii_lowercase();
     let ending = match ending.as_str() {

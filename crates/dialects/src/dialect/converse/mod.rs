@@ -31,7 +31,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// Whose signatures stand in this dialect as they are: Claude is the one who signs on Bedrock.
+/// The origin of signatures that have no tag in this dialect: on Bedrock, Claude signs.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
 /// Name of the tool that a model without structured output is made to call: its input is the answer.
@@ -39,7 +39,7 @@ const ANSWER_TOOL: &str = "json_output";
 
 /// Bedrock Converse.
 ///
-/// The model and whether the answer comes as a stream stand in the URL: neither is read nor written here.
+/// The model and whether the answer comes as a stream are in the URL: neither is read nor written here.
 pub struct Converse;
 
 impl Dialect for Converse {

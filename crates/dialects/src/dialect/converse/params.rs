@@ -27,7 +27,7 @@ pub(super) const PARAMS: &[Param] = &[
 /// Claude refuses stop texts of white space.
 pub(super) const CLAUDE: &[Param] = &[param("stopSequences", Field::Stop, Texts(usize::MAX, true))];
 
-/// Classes of service. What everybody gets who says nothing needs no word.
+/// Classes of service. The default needs no word.
 pub(super) const TIERS: &[(&str, &str)] = &[
     ("auto", ""),
     ("standard", ""),

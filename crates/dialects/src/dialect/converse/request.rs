@@ -86,7 +86,7 @@ fn parts<'a>(
     let mut parts = content::parts(blocks, dropped)
         .map_err(|Wrong { block, field, message }| Invalid::new(format!("{list}[{block}].{field}"), message))?;
     for part in &mut parts {
-        // Where an earlier answer took its text from is nothing that a model is told.
+        // The sources of an earlier answer are not sent to models.
         if let Content::Text { citations, .. } = &mut part.content {
             citations.clear();
         }
@@ -330,7 +330,7 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
                 let choice: ClaudeChoice<'_> = parse(&field, member.value, &mut request.dropped)?;
                 let alone = choice.disable_parallel_tool_use;
                 request.parallel_tool_calls = alone.map(|alone| !alone).or(request.parallel_tool_calls);
-                // Converse has no word for `none`; the others stand in `toolConfig`, too.
+                // Converse has no word for `none`; the others are in `toolConfig`, too.
                 match choice.kind.as_ref().map(Text::decode).as_deref() {
                     Some("none") => request.tool_choice = Some(ToolChoice::None),
                     None | Some("auto") => {}

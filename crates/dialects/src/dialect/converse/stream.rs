@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    ANSWER_TOOL, HOME, content, error, formats, reply,
+    ANSWER_TOOL, HOME, content, error, formats, reply, usage,
     wire::{self, AdditionalReply},
 };
 use crate::{
@@ -124,7 +124,6 @@ impl ReadShapes for Reader {
     }
 
     fn cut(&mut self, sink: Sink<'_>) {
-        // Without `messageStop` the answer was cut.
         if self.finished {
             self.progress.end(sink);
         }
@@ -136,7 +135,7 @@ impl Reader {
         match name {
             b"messageStart" => self.start(sink),
             // What comes behind the end of an answer is none of it.
-            b"contentBlockDelta" | b"contentBlockStart" | b"messageStop" if self.finished => {}
+            b"contentBlockDelta" | b"contentBlockStart" | usage::END if self.finished => {}
             b"contentBlockDelta" => {
                 if let BlockDelta { content_block_index, delta: Some(delta) } = serde_json::from_slice(data)? {
                     self.delta(content_block_index.unwrap_or(0), delta, sink);
@@ -157,13 +156,11 @@ impl Reader {
                 let index = content_block_index.unwrap_or(0);
                 self.blocks.close(|(open, _)| open == index, sink);
             }
-            b"messageStop" => self.stop(&serde_json::from_slice(data)?, sink),
+            usage::END => self.stop(&serde_json::from_slice(data)?, sink),
             b"metadata" => {
                 self.start(sink);
                 // The answer is whole without its cost.
-                if let Ok(super::usage::Metadata { usage: Some(usage) }) =
-                    serde_json::from_slice::<super::usage::Metadata>(data)
-                {
+                if let Ok(usage::Metadata { usage: Some(usage) }) = serde_json::from_slice::<usage::Metadata>(data) {
                     sink(Event::Usage(usage.read()));
                 }
                 self.cut(sink);

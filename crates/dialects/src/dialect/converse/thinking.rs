@@ -1,4 +1,4 @@
-//! How a model is told to think, how much it may say, and how its tokens are drawn: settings that depend on each other.
+//! A model's reasoning, its limit of tokens and its sampling: settings that depend on each other.
 
 use crate::{
     conversation::{Content, Effort, Request, Role, SignatureOrigin, Turn, Unsupported},
@@ -9,7 +9,7 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// How the model is told to think.
+/// How the model's reasoning is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Think {
     /// It is not.
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub top_k: Option<u64>,
 }
 
-/// Weighs what `request` asks for against what the model takes. `forced` says that the model must call a tool.
+/// Fits the settings of `request` to what the model takes. `forced`: the model must call a tool.
 pub(super) fn settings(
     request: &Request<'_>,
     turns: &[Turn<'_, '_>],
@@ -82,7 +82,7 @@ fn think(
             return Think::Effort(to.facts.nearest_effort(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
-        // A model that must call, or that has lost the thoughts that led to its calls, must not think.
+        // A model that must call, or whose reasoning before its calls is lost, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced || lost_its_thoughts(turns) => Think::Off,
         Thinking::Budget { min, max, .. } => {
             claude_budget(reasoning, request.max_tokens, (min, max)).map_or(Think::Off, Think::Budget)
@@ -106,7 +106,7 @@ fn of_three(effort: Option<Effort>) -> Effort {
     effort.unwrap_or(Effort::Medium).clamp(Effort::Low, Effort::High)
 }
 
-/// Whether the model is amid a loop of calls and the thoughts in front of the last ones are not there, signed.
+/// Whether the model is in a loop of calls without signed reasoning in front of the last ones.
 fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
     let Some(last) = turns.iter().rev().find(|turn| turn.role == Role::Assistant) else { return false };
     let calls = last.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
@@ -120,7 +120,7 @@ fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
 }
 
 /// Writes `additionalModelRequestFields` unless it would be empty. `one_call` forbids Claude to call several tools at
-/// once; `effort_elsewhere` says that the effort stands in `outputConfig`.
+/// once; `effort_elsewhere`: the effort is in `outputConfig`.
 pub(super) fn write_additional(
     body: &mut ObjectWriter<'_>,
     settings: &Settings,

@@ -40,11 +40,14 @@ pub(super) struct Metadata {
     pub usage: Option<WireUsage>,
 }
 
+/// The name of the frame that ends an answer. Without it the answer was cut.
+pub(super) const END: &[u8] = b"messageStop";
+
 /// Reads a frame. The answer ends with `messageStop`; its counts come behind it. No frame names the model.
 pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
     let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
     let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());
-    Progress { ends: name == b"messageStop", failed: false, usage, usage_only: false, model: None }
+    Progress { ends: name == END, failed: false, usage, usage_only: false, model: None }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) struct Message<'a> {
     pub content: Option<Vec<Block<'a>>>,
 }
 
-/// A block of content: an object with exactly one member, whose name says what it is. Also what stands in `system` and
+/// A block of content: an object with exactly one member, whose name says what it is. Also what is in `system` and
 /// in the results of tools.
 pub(super) enum Block<'a> {
     Text(Text<'a>),
@@ -288,7 +288,7 @@ pub(super) struct ServiceTier<'a> {
     pub kind: Option<Text<'a>>,
 }
 
-/// What `additionalModelResponseFieldPaths` asked for.
+/// The fields that `additionalModelResponseFieldPaths` requested.
 #[derive(Deserialize)]
 pub(super) struct AdditionalReply<'a> {
     #[serde(borrow)]

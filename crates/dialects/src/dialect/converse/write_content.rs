@@ -88,7 +88,7 @@ impl<'w> Blocks<'w> {
     fn turn(&mut self, turn: &Turn<'_, '_>, list: &mut ArrayWriter<'_>) {
         let (mut has_text, mut has_document) = (false, false);
         for part in &turn.parts {
-            // Gemini's proofs of what it said and called.
+            // Gemini's signatures of its texts and calls.
             let signed = matches!(
                 &part.content,
                 Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
@@ -149,7 +149,7 @@ impl<'w> Blocks<'w> {
         }
     }
 
-    /// Claude wants its thoughts back as it signed them. Nobody else takes any; what nobody signed, nobody misses.
+    /// Claude requires its reasoning as it was signed. No other model takes any; unsigned reasoning is no loss.
     fn thinking(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) -> bool {
         let Some(own) = signature.filter(|s| self.reads(s)) else {
             self.dropped.add_if(self.vendor == Vendor::Anthropic || signature.is_some(), "thinking");
@@ -158,7 +158,7 @@ impl<'w> Blocks<'w> {
         let mut block = list.object();
         content::write_thinking(&mut block, text, Some(&own.value));
         block.end();
-        // A cache can't end in thoughts.
+        // A cache can't end in reasoning.
         false
     }
 
@@ -291,7 +291,7 @@ fn inner_cache<'r, 'a>(result: &'r ToolResult<'a>) -> Option<&'r Cache<'a>> {
     result.parts.iter().rev().find_map(|part| part.cache.as_ref())
 }
 
-/// The id as it stands, or one that Converse takes.
+/// The id as it is, or one that Converse takes.
 fn fitting<'i>(decoded: &'i str, id: &'i Text<'_>) -> Text<'i> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     match safe_id(decoded, MAX_ID, fits) {

@@ -105,7 +105,7 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
         Content::Call(call) => {
             // What a model wrote that is no object is no input: a client would run the tool with something else.
             let Some(input) = call.object() else { return };
-            // Converse has no place for the signature of a call: it stands in front, as thoughts without text.
+            // Converse has no place for the signature of a call: it is in front, as reasoning without text.
             if call.signature.is_some() {
                 write_thinking(&"".into(), call.signature.as_ref(), list);
             }

@@ -9,7 +9,7 @@ use crate::{
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
 
-/// What the model is told about calling.
+/// The settings of tool calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice<'r, 'a> {
     Auto,
@@ -19,7 +19,7 @@ enum Choice<'r, 'a> {
     Answer,
 }
 
-/// How the form of the answer is asked for.
+/// How the form of the answer is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Free,
@@ -42,7 +42,7 @@ pub(super) struct Plan<'r, 'a> {
     stubs: Vec<Cow<'r, str>>,
     /// Whether the client's own tools are written.
     given: bool,
-    /// Whether Claude is told to call one tool at a time.
+    /// Whether Claude must call one tool at a time.
     pub one_call: bool,
 }
 

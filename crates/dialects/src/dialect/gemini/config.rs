@@ -71,7 +71,7 @@ fn format<'a>(mime: Option<&Text<'a>>, schema: Option<Json<'a>>, request: &mut R
     }
 }
 
-/// Thoughts are not shown unless the client asks.
+/// Reasoning is not shown unless the client requests it.
 fn thinking<'a>(member: &Member<'a>, request: &mut Request<'a>) -> Result<Reasoning, Invalid> {
     const PATH: &str = "generationConfig.thinkingConfig";
     let mut reasoning = Reasoning { visible: Some(false), ..Reasoning::default() };

@@ -88,7 +88,7 @@ impl<'a> Contents<'a> {
         if let Some(response) = part.function_response {
             return self.result(response, at).map(Some);
         }
-        // A proof is of what a model said or called.
+        // A signature is of a model's text or call.
         self.dropped
             .add_if(signature.is_some() && (part.inline_data.is_some() || part.file_data.is_some()), "thinking");
         if let Some(blob) = part.inline_data {
@@ -200,7 +200,7 @@ fn outcome<'a>(response: &'a RawValue, invalid: impl Fn() -> Invalid) -> Result<
     Ok((Text::from(inside), failed))
 }
 
-/// Appends `content`. Text or thoughts of the model behind others of the same kind continue them, up to a signature.
+/// Appends `content`. The model's text or reasoning continues the part before it of the same kind, up to a signature.
 pub(super) fn push<'a>(parts: &mut Vec<Part<'a>>, content: Content<'a>, join: bool) {
     if join && let Some(last) = parts.last_mut() {
         match (&mut last.content, &content) {

@@ -1,4 +1,4 @@
-//! Reads replies in one piece, and what streams share with them.
+//! Reads buffered replies, and what streams share with them.
 
 use std::borrow::Cow;
 
@@ -169,7 +169,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     })
 }
 
-/// Whether there is anything but thoughts.
+/// Whether there is anything but reasoning.
 fn says(parts: &[Part<'_>]) -> bool {
     parts.iter().any(|part| !matches!(part.content, Content::Thinking { .. } | Content::Redacted(_)))
 }

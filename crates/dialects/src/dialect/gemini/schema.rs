@@ -12,7 +12,7 @@ use crate::{
 
 /// Formats that are not refused.
 const FORMATS: [&str; 6] = ["enum", "date-time", "float", "double", "int32", "int64"];
-/// What stands for a schema that can't be read: JSON text that is nested deeper than parsers go.
+/// What replaces a schema that can't be read: JSON text that is nested deeper than parsers go.
 const TOO_DEEP: &str = "no schema: it is nested too deep";
 
 /// From Gemini's kind to JSON Schema.
@@ -130,7 +130,7 @@ fn places(order: &Tree<'_>) -> HashMap<String, usize> {
     names.iter().enumerate().filter_map(|(place, name)| Some((name.as_str()?.into_owned(), place))).collect()
 }
 
-/// Puts properties into the order that is asked for, since models fill them in as they stand, and allows `null`.
+/// Puts properties into the requested order, since models fill them in as they come, and allows `null`.
 fn finish_reading(node: &mut Node<'_, Read>) {
     let Read { nullable, order } = std::mem::take(&mut node.state);
     for (key, value) in &mut node.fields {

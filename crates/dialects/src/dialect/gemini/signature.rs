@@ -12,7 +12,7 @@ use memchr::memchr3;
 
 use crate::conversation::{Signature, SignatureOrigin, Text};
 
-/// Stands in front of thoughts that nobody but their model can read. Letters only, and begins as the makers' tags do.
+/// Prefix of reasoning that only its model can read. Letters only, and begins as the tags of origins do.
 const REDACTED: &str = "TGrd";
 /// How base64 of a tag of ours begins: all of them begin with `TG` and a lower-case letter.
 const WRAPPED: &str = "VEd";
@@ -25,7 +25,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The signature that stands in a `thoughtSignature`, and whether it is that of redacted thoughts.
+/// The signature in a `thoughtSignature`, and whether it is that of redacted reasoning.
 pub(super) fn read(text: Text<'_>) -> (Signature<'_>, bool) {
     let unwrapped = {
         let written = text.decode();

@@ -29,7 +29,7 @@ const PASSED: &[&str] = &[
     "audio_transcription",
 ];
 
-/// The value of `member`, which stands in the object at `path` (empty for the body itself).
+/// The value of `member`, which is in the object at `path` (empty for the body itself).
 pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> Result<T, Invalid> {
     fields::parse(text(member), || field(path, member))
 }
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Float {
     }
 }
 
-/// A number as it may stand on the wire.
+/// A number as the wire may have it.
 enum Number {
     Whole(i64),
     Other(Float),

@@ -107,7 +107,7 @@ impl TurnWriter<'_, '_> {
             Content::Refusal(text) => write_text(text, parts),
             Content::Media(media) => self.media(media, parts),
             Content::Thinking { text, signature } => {
-                // Google wants its proofs back, not the thoughts: without one, leaving them out loses nothing.
+                // Google requires its signatures, not the reasoning: unsigned reasoning can be left out.
                 if let Some(signature) = own(signature.as_ref()) {
                     let mut part = parts.object();
                     text.write(part.key("text"));
@@ -169,7 +169,7 @@ impl TurnWriter<'_, '_> {
                 _ => None,
             })
         };
-        // Models before Gemini 3 know no parts in results: there media stand behind.
+        // Models before Gemini 3 know no parts in results: there media are behind the result.
         let inside = self.to.facts.thinking == Thinking::Level;
         if inside && media().next().is_some() {
             let mut inner = written.array("parts");
@@ -260,7 +260,7 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     response.end();
 }
 
-/// A media type, which Google wants to be told: by the URL's ending, else the usual one.
+/// A media type, which Google requires: by the URL's ending, else the usual one.
 fn guess_mime(kind: MediaKind, url: &str) -> &'static str {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Writes replies in one piece, and what streams share with them.
+//! Writes buffered replies, and what streams share with them.
 
 use std::borrow::Cow;
 
@@ -93,7 +93,7 @@ fn write_part<'p>(part: &'p Part<'_>, parts: &mut ArrayWriter<'_>, malformed: &m
     }
 }
 
-/// Writes a part of text or thoughts.
+/// Writes a part of text or reasoning.
 pub(super) fn write_text(text: &Text<'_>, thought: bool, proof: Option<&Signature<'_>>, mut part: ObjectWriter<'_>) {
     text.write(part.key("text"));
     if thought {
@@ -103,7 +103,7 @@ pub(super) fn write_text(text: &Text<'_>, thought: bool, proof: Option<&Signatur
     part.end();
 }
 
-/// Writes thoughts that nobody but their model can read.
+/// Writes reasoning that only its model can read.
 pub(super) fn write_redacted(proof: &Signature<'_>, mut part: ObjectWriter<'_>) {
     part.field("text", "");
     part.field("thought", &true);

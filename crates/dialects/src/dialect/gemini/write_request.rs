@@ -93,7 +93,7 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
     }
 }
 
-/// A budget in tokens, `None` for as many as the model likes; and whether it is what was asked for.
+/// A budget in tokens, `None` for as many as the model likes; and whether it is what was requested.
 fn budget(reasoning: &Reasoning, min: u64, max: u64, off: bool) -> (Option<u64>, bool) {
     if reasoning.is_off() {
         return if off { (Some(0), true) } else { (Some(min), false) };

@@ -97,7 +97,7 @@ fn read<'a>(
     Ok(true)
 }
 
-/// Gemini's proofs come to us as blocks in front of what they belong to: takes one back from there.
+/// Clients send Gemini's signatures as blocks in front of what they belong to: takes one back from there.
 fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option<Signature<'a>> {
     let is_proof = match &parts.last()?.content {
         Content::Redacted(signature) => signature.maker == SignatureOrigin::Google,
@@ -113,7 +113,7 @@ fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option
     }
 }
 
-/// A text. Where an earlier answer took it from is nothing that a model is told.
+/// A text. The sources of an earlier answer are not sent to models.
 fn text<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Content<'a>, Invalid> {
     let text = block.text.ok_or_else(|| missing("text"))?;
     Ok(Content::Text { text, citations: Vec::new(), signature: google_signature(parts, false) })
@@ -157,7 +157,7 @@ fn source_of(wire: WireSource<'_>) -> Result<Source<'_>, Invalid> {
     })
 }
 
-/// Whether citations are asked for.
+/// Whether citations are requested.
 fn enabled(citations: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Enabled {

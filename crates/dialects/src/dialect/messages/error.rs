@@ -15,7 +15,7 @@ const TOO_LONG: &str = "prompt is too long";
 /// The stable word for it.
 const TOO_LONG_CODE: &str = "context_length_exceeded";
 
-/// Reads an error's body: Anthropic's, Google's (Vertex AI), or whatever stands before them.
+/// Reads an error's body: Anthropic's, Google's (Vertex AI), or that of a proxy before them.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
     let value = serde_json::from_slice::<Value>(body).unwrap_or(Value::Null);
     let outer = match &value {

@@ -1,5 +1,5 @@
-//! Files that a request names by URL, for servers that fetch nothing: where they are, so that they can be written into a
-//! body that otherwise stays as it is.
+//! Files that a request names by URL, for servers that fetch nothing. Their places are found so that the files can be
+//! written into a body that otherwise stays as it is.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;

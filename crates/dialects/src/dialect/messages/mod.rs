@@ -31,7 +31,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// Whose signatures stand untagged in this dialect.
+/// The origin of signatures that have no tag in this dialect.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
 /// The tool that a model without structured outputs is made to call, so that its arguments are the answer. Whoever

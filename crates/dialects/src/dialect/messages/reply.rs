@@ -29,7 +29,7 @@ pub(super) struct WireReply<'a> {
     usage: Option<ReplyUsage<'a>>,
 }
 
-/// Usage, with the class of service that stands in it.
+/// Usage, with the class of service in it.
 #[derive(Deserialize)]
 struct ReplyUsage<'a> {
     #[serde(flatten)]

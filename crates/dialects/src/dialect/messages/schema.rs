@@ -16,7 +16,7 @@ pub(super) fn has_plain_root(schema: &Json<'_>) -> bool {
     ROOT.fits(schema)
 }
 
-/// Writes a tool's schema as it stands, but for its root.
+/// Writes a tool's schema as it is, except for its root.
 pub(super) fn write_tool(schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
     ROOT.write(schema, dropped, out);
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
-    usage::WireUsage,
+    usage::{END, WireUsage},
     wire::{Block, WireCitation, finish_of},
 };
 use crate::{
@@ -102,8 +102,7 @@ impl ReadShapes for Reader {
             }
             "content_block_stop" => self.blocks.close(|index| index == event.index, sink),
             "message_delta" => self.message_delta(event.delta, event.usage, sink),
-            // Without it the stream was cut.
-            "message_stop" => {
+            END => {
                 self.finish_once(None, None, sink);
                 self.progress.end(sink);
             }

@@ -1,4 +1,4 @@
-//! How Claude is told to think.
+//! Claude's settings of reasoning.
 
 use super::HOME;
 use crate::{
@@ -24,7 +24,7 @@ pub(super) enum Thought {
 }
 
 impl Thought {
-    /// What `request` may say to the model; `forced` tells that it must call a tool, which forbids thinking.
+    /// The settings that fit `request`; `forced`: the model must call a tool, which forbids thinking.
     pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Unsupported) -> Self {
         let Some(reasoning) = request.reasoning else { return Self::Unsaid };
         let thought = match to.facts.thinking {
@@ -60,7 +60,7 @@ impl Thought {
         Some(claude_effort(effort?, &to.facts))
     }
 
-    /// Writes `thinking`. `visible` is whether the client wants to see thoughts.
+    /// Writes `thinking`. `visible`: the client wants to see the reasoning.
     pub fn write(self, visible: Option<bool>, top: &mut ObjectWriter<'_>) {
         let kind = match self {
             Self::Unsaid => return,
@@ -75,7 +75,7 @@ impl Thought {
         }
         match (self, visible) {
             (Self::Budget(_) | Self::Adaptive(_), Some(false)) => object.field("display", "omitted"),
-            // Newer models keep their thoughts to themselves unless asked.
+            // Newer models do not show their reasoning unless it is requested.
             (Self::Adaptive(_), Some(true)) => object.field("display", "summarized"),
             _ => {}
         }
@@ -83,14 +83,14 @@ impl Thought {
     }
 }
 
-/// Whether the model is amid calls of tools without the thoughts that led to them. With a budget it must have them
+/// Whether the model is in a series of calls without the reasoning that led to them. With a budget it must have it
 /// back; models that think as they like don't mind.
 fn lacks_thoughts(request: &Request<'_>) -> bool {
     let asks = |message: &Message<'_>| {
         message.role == Role::User && message.parts.iter().any(|p| !matches!(p.content, Content::Result(_)))
     };
     let mut calls = false;
-    // Thoughts stand once at the beginning of a series of calls, or before each.
+    // Reasoning is at the beginning of a series of calls, or before each.
     for part in request.messages.iter().rev().take_while(|message| !asks(message)).flat_map(|m| &m.parts) {
         match &part.content {
             Content::Call(_) => calls = true,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{conversation::TokenUsage, dialect::Progress};
 
-/// Counts as they stand on the wire. `input_tokens` does not include the cached ones.
+/// Counts on the wire. `input_tokens` does not include the cached ones.
 #[derive(Clone, Copy, Deserialize, Default)]
 pub(super) struct WireUsage {
     input_tokens: Option<u64>,
@@ -68,6 +68,9 @@ struct MessageHead<'a> {
     usage: Option<WireUsage>,
 }
 
+/// The type of the event that ends a stream. Without it the stream was cut.
+pub(super) const END: &str = "message_stop";
+
 /// Reads an event: `message_start` has the model and counts the prompt, `message_delta` has the final counts, which
 /// overwrite. What `message_start` counts of the answer is its first token.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
@@ -77,7 +80,7 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let first = first.map(|first| TokenUsage { output: None, ..first.into() });
     let usage = usage.map(TokenUsage::from).or(first);
     let failed = kind == "error";
-    Some(Progress { ends: failed || kind == "message_stop", failed, usage, usage_only: false, model })
+    Some(Progress { ends: failed || &*kind == END, failed, usage, usage_only: false, model })
 }
 
 #[cfg(test)]

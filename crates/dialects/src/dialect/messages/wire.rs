@@ -117,7 +117,7 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
 }
 
 /// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an
-/// `estimate` of its prompt to say where nobody has counted; other counts that nobody knows are zero.
+/// `estimate` of its prompt, where the provider has not counted; other unknown counts are zero.
 pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {
     let counted = usage.input.map(|_| usage.fresh_input());
     if let Some(input) = counted.or(estimate) {
@@ -158,7 +158,7 @@ pub(super) fn write_stop(finish: Finish, stop_sequence: Option<&Text<'_>>, objec
     object.field("stop_sequence", &stop_sequence);
 }
 
-/// Arguments of a call as the object that this dialect wants: as they stand, `{}` for none. `None` if they are no
+/// Arguments of a call as the object that this dialect requires: as they are, `{}` for none. `None` if they are no
 /// object.
 pub(super) fn arguments(text: &str) -> Option<Cow<'_, str>> {
     if text.trim().is_empty() { Some(Cow::Borrowed("{}")) } else { object_text(text) }

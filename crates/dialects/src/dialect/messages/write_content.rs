@@ -23,7 +23,7 @@ const EMPTY: &str = "(empty)";
 /// Images that Claude takes.
 pub(super) const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// Writes parts, and counts what may stand only a few times.
+/// Writes parts, and counts those of which there may be only a few.
 pub(super) struct Encoder<'d> {
     quirks: &'static Quirks,
     marks: u8,
@@ -107,7 +107,7 @@ impl<'d> Encoder<'d> {
         let mut blocks = message.array("content");
         let end = turn.parts.len().saturating_sub(1);
         for (at, part) in turn.parts.iter().enumerate() {
-            // Gemini's proofs of what it said and called.
+            // Gemini's signatures of its texts and calls.
             let signed = matches!(
                 part.content,
                 Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. })
@@ -162,7 +162,7 @@ impl<'d> Encoder<'d> {
     }
 
     fn text(&mut self, text: &Text<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
-        // Blank texts are refused wherever they stand.
+        // Blank texts are refused everywhere.
         if text.is_blank() {
             return;
         }

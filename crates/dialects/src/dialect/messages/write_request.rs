@@ -68,7 +68,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Writes who asks.
+/// Writes the end user's id.
 fn user(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     let Some(user) = &request.user else { return };
     if !is_opaque(user) {

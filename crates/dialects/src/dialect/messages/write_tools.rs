@@ -11,7 +11,7 @@ use crate::{
 
 /// What the tool of a structured answer is for, in the model's eyes.
 const JSON_TOOL_USE: &str = "Give your final answer by calling this tool. Its arguments are the answer.";
-/// What stands for a tool that the client no longer offers.
+/// The description of a tool that the client no longer offers.
 const GONE: &str = "No longer available.";
 
 /// Which tools a request offers.

@@ -1,4 +1,4 @@
-//! How much text the events of a stream hold, about: for streams that end before anybody has counted tokens.
+//! How much text the events of a stream hold, about: for streams that end before the provider has counted tokens.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use memchr::{
     memmem::{self, Finder},
 };
 
-/// Events that are all looked at; of those behind them one in [`STRIDE`] is, and stands for the others. Few streams end
+/// Events that are all looked at; of those behind them one in [`STRIDE`] is, and represents the others. Few streams end
 /// uncounted, so that this may cost next to nothing.
 const ALL: u64 = 16;
 const STRIDE: u64 = 8;
@@ -35,7 +35,7 @@ pub(super) struct TextMeter {
 }
 
 impl TextMeter {
-    /// Looks at the next event's data, or at what stands for it.
+    /// Looks at the next event's data, or skips it.
     #[inline]
     pub(super) fn event(&mut self, data: &[u8]) {
         let weight = if self.events < ALL { 1 } else { STRIDE };

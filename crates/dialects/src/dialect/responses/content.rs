@@ -42,7 +42,7 @@ pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Unsupported
 
 struct History<'a, 'd> {
     messages: Vec<Message<'a>>,
-    /// The proof of the call that comes next.
+    /// The signature of the next call.
     signature: Option<Signature<'a>>,
     dropped: &'d mut Unsupported,
 }
@@ -91,7 +91,7 @@ impl<'a> History<'a, '_> {
         Ok(())
     }
 
-    /// Adds a part to the model's turn: thoughts, texts and calls are items of their own here, and one message
+    /// Adds a part to the model's turn: reasoning, texts and calls are items of their own here, and one message
     /// elsewhere.
     fn answer(&mut self, part: Part<'a>) {
         match self.messages.last_mut() {
@@ -275,7 +275,7 @@ fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, 
     }
 }
 
-/// What `file_data` holds: a data URL, or bare base64 of which only the name tells the type.
+/// What `file_data` holds: a data URL, or bare base64, whose type is known by the name only.
 fn file<'a>(data: Text<'a>, name: Option<&Text<'a>>, field: impl FnOnce() -> String) -> Result<Source<'a>, Invalid> {
     let data = data.into_decoded();
     if data.starts_with("data:") {
@@ -309,7 +309,7 @@ fn held(url: Cow<'_, str>) -> Result<(Cow<'_, str>, Text<'_>), Cow<'_, str>> {
     }
 }
 
-/// What a file is, told from its media type.
+/// The kind of a file, by its media type.
 fn kind_of(source: &Source<'_>) -> MediaKind {
     let Source::Data { mime, .. } = source else { return MediaKind::Document };
     match mime.split('/').next() {

@@ -5,7 +5,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// Keys that tell a body with `input` from one of embeddings.
+/// Keys that distinguish a body with `input` from one of embeddings.
 const RESPONSES_ONLY: [&str; 5] = ["instructions", "max_output_tokens", "stream", "reasoning", "text"];
 
 /// The endpoint that the last segments of `path` name.

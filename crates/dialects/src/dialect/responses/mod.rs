@@ -27,11 +27,11 @@ use crate::{
     stream::TopLevel,
 };
 
-/// Whose signatures stand untagged in `encrypted_content`.
+/// The origin of signatures that have no tag in `encrypted_content`.
 const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
-/// In front of an `encrypted_content` that holds redacted thoughts of another maker.
+/// In front of an `encrypted_content` that holds redacted reasoning of another origin.
 const REDACTED: &str = "TGre";
-/// In front of an `encrypted_content` that signs the call behind the reasoning item, not thoughts.
+/// In front of an `encrypted_content` that signs the call behind the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
 
 /// OpenAI Responses.

@@ -1,4 +1,4 @@
-//! A provider's reply in one piece.
+//! A provider's buffered reply.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -143,7 +143,7 @@ fn unreadable(body: &[u8]) -> Failure<'static> {
 }
 
 /// Reads what an item says; what says nothing here, as items of hosted tools, is named in `lost`. False if it is a call
-/// that nobody can understand.
+/// that no client understands.
 pub(super) fn read_item<'a>(
     item: &Item<'a>,
     parts: &mut Vec<Part<'a>>,
@@ -180,7 +180,7 @@ pub(super) fn read_item<'a>(
     true
 }
 
-/// The thoughts of a reasoning item, a summary before the thoughts themselves, and their proof.
+/// The text of a reasoning item, the summary before the reasoning itself, and its signature.
 pub(super) fn read_thoughts<'a>(item: &Item<'a>) -> (Text<'a>, Option<Signature<'a>>) {
     let paragraphs = |raw: Option<&'a RawValue>| {
         let list = raw.and_then(|raw| serde_json::from_str::<Vec<Paragraph<'a>>>(raw.get()).ok());

@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         match &*name {
-            // The model is the router's, and obfuscation nobody needs.
+            // The model is read elsewhere, and obfuscation is not needed.
             "model" | "stream_options" => {}
             "input" => self.input = Some(member),
             "instructions" => self.instructions = Some(read_value(member)?),

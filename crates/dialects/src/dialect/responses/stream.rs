@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::{
     error,
     reply::{VITAL, WireResponse, read_citation, read_item, read_logprobs, read_thoughts},
+    usage::is_last,
     wire::{Item, lenient},
 };
 use crate::{
@@ -84,7 +85,7 @@ impl ReadShapes for Reader {
         match &*kind {
             "error" => self.fail(data, sink),
             "response.created" | "response.queued" | "response.in_progress" => self.start(wire.response, sink),
-            "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
+            kind if is_last(kind) => {
                 self.start(wire.response, sink);
                 self.end(wire.response, sink);
             }
@@ -290,7 +291,7 @@ impl Reader {
         }
     }
 
-    /// An item that came in one piece.
+    /// An item that came whole.
     fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
         let (mut parts, mut tokens, mut unsupported) = (Vec::new(), Vec::new(), Unsupported::default());
         read_item(item, &mut parts, &mut tokens, &mut unsupported);

@@ -25,16 +25,19 @@ struct ResponseHead<'a> {
     usage: Option<&'a RawValue>,
 }
 
+/// Whether an event of this type has the response in its last state.
+pub(super) fn is_last(kind: &str) -> bool {
+    matches!(kind, "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled")
+}
+
 /// Reads an event. A stream ends with the response in its last state, or with an error.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let Event { kind, response, error } = serde_json::from_slice(data).ok()?;
     if kind.is_none() && error.is_none() {
         return None;
     }
-    let fails = |kind: &str| matches!(kind, "response.failed" | "error");
-    let failed = kind.as_deref().is_some_and(fails) || error.is_some();
-    let closes = |kind: &str| matches!(kind, "response.completed" | "response.incomplete");
-    let ends = kind.as_deref().is_some_and(closes) || failed;
+    let failed = kind.as_deref().is_some_and(|kind| matches!(kind, "response.failed" | "error")) || error.is_some();
+    let ends = kind.as_deref().is_some_and(is_last) || failed;
     let (model, usage) = response.map_or((None, None), |response| (response.model, response.usage));
     let usage = usage.and_then(|raw| read(raw.get()));
     Some(Progress { ends, failed, usage, usage_only: false, model: model.map(Cow::into_owned) })

@@ -70,7 +70,7 @@ pub(super) struct Paragraph<'a> {
     pub text: Option<Text<'a>>,
 }
 
-/// Paragraphs as one text. A single one travels as it stands.
+/// Paragraphs as one text. A single one travels as it is.
 pub(super) fn joined(paragraphs: Vec<Paragraph<'_>>) -> Text<'_> {
     let mut texts = paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty());
     let Some(first) = texts.next() else { return Text::from("") };

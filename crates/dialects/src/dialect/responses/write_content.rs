@@ -21,7 +21,7 @@ pub(super) fn write(
 ) {
     let mut writer = Items { to, dropped, list: items };
     for message in messages {
-        // Neighbours that stand in one message item; everything else is an item of its own.
+        // Neighbours that share one message item; everything else is an item of its own.
         let together =
             |a: &Part<'_>, b: &Part<'_>| message.role != Role::Assistant && is_said(&a.content) && is_said(&b.content);
         for run in message.parts.chunk_by(together) {
@@ -35,7 +35,7 @@ fn is_said(content: &Content<'_>) -> bool {
     matches!(content, Content::Text { .. } | Content::Refusal(_) | Content::Media(_))
 }
 
-/// Whether it has a proof that only its maker reads.
+/// Whether it has a signature that only its origin reads.
 fn is_signed(content: &Content<'_>) -> bool {
     matches!(content, Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. }))
 }
@@ -49,7 +49,7 @@ struct Items<'w, 'o> {
 impl Items<'_, '_> {
     fn run(&mut self, role: Role, run: &[Part<'_>]) {
         self.dropped.add_if(run.iter().any(|part| part.cache.is_some()), "cache_control");
-        // Gemini's proofs of what it said and called.
+        // Gemini's signatures of its texts and calls.
         self.dropped.add_if(run.iter().any(|part| is_signed(&part.content)), "thinking");
         match run {
             [Part { content: Content::Call(call), .. }] => self.call(call),

@@ -9,7 +9,7 @@ use crate::{
 
 /// Prefixes of other APIs' ids of replies.
 const FOREIGN: [&str; 4] = ["chatcmpl-", "msg_bdrk_", "msg_", "resp_"];
-/// What a client is told of an answer that went wrong.
+/// The message for an answer that failed.
 const FAILED: &str = "the model could not complete its answer";
 
 /// Appends a reply. This dialect has one answer: the first.
@@ -84,9 +84,9 @@ fn write_content(
     }
 }
 
-/// A proof of something else than thoughts, which has a field for thoughts only.
+/// A signature of something else than reasoning, in the field for reasoning.
 pub(super) fn marked(mark: &str, signature: &Signature<'_>) -> Text<'static> {
-    // OpenAI's own redacted thoughts are thoughts without a summary.
+    // OpenAI's own redacted reasoning is reasoning without a summary.
     if signature.maker == HOME && mark == REDACTED {
         return signature.value.clone().into_owned();
     }
@@ -121,7 +121,7 @@ pub(super) enum Made<'p> {
     Text { text: Put<'p>, annotations: &'p [u8], logprobs: &'p [u8] },
     /// A message of one refusal.
     Refusal { text: Put<'p> },
-    /// Thoughts, or their proof alone.
+    /// Reasoning, or its signature alone.
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
     /// A call; `cut` if its arguments are no JSON object, as those of an answer that was cut short.
     Call { id: &'p Text<'p>, name: &'p Text<'p>, arguments: Put<'p>, cut: bool },
@@ -185,7 +185,7 @@ pub(super) fn write_part(out: &mut Vec<u8>, made: &Made<'_>, done: bool) {
     part.end();
 }
 
-/// Appends a paragraph of thoughts.
+/// Appends a paragraph of reasoning.
 pub(super) fn write_summary(out: &mut Vec<u8>, text: Option<Put<'_>>) {
     let mut part = ObjectWriter::begin(out);
     part.field("type", "summary_text");

@@ -31,7 +31,7 @@ pub(super) fn write(
         return Err(Invalid::new("messages", "there is no message with anything in it"));
     }
     input.end();
-    // What is not in the request is nobody's to keep: the client holds the conversation.
+    // The gateway stores nothing: the client holds the conversation.
     top.field("store", &false);
     if request.stream {
         top.field("stream", &true);
@@ -158,7 +158,7 @@ fn reasoning(
         dropped.add_if(asked.is_some_and(|asked| !asked.is_off()), "reasoning");
         return false;
     }
-    // These models think unless they are told not to.
+    // These models reason unless that is turned off.
     let Some(asked) = asked else { return true };
     let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort_or_budget() };
     let effort = wanted.map(|effort| to.facts.nearest_effort(effort));

@@ -15,7 +15,7 @@ const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 /// What says that an object is open.
 const OPEN: &str = "additionalProperties";
-/// What may stand next to a reference: what others refer to, and what says nothing about the value.
+/// What may be next to a reference: targets of other references, and what does not restrict the value.
 const BESIDE_REFERENCE: [&str; 5] = ["$ref", "$defs", "definitions", "properties", "title"];
 
 /// The rules of Anthropic's API.
@@ -112,7 +112,7 @@ fn finish(walk: &mut Walk<'_, '_, State>, node: &mut Node<'_, State>, style: &No
         let fields = node.fields.len();
         node.fields.retain(|(key, _)| BESIDE_REFERENCE.contains(&&**key));
         walk.lost |= node.fields.len() < fields;
-        // A reference stands alone.
+        // A reference is alone.
         return node.fields.retain(|(key, _)| key != "title");
     }
     let State { mut description, mut notes } = std::mem::take(&mut node.state);

@@ -58,7 +58,7 @@ pub(super) struct Rules<S: 'static> {
 pub(super) struct Keyword<'t, 'a> {
     pub name: &'t str,
     pub value: &'t Tree<'a>,
-    /// How deep its schema stands.
+    /// The depth of its schema.
     pub depth: usize,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Node<'a, S> {
 }
 
 impl<'a, S> Node<'a, S> {
-    /// Adds a keyword. The first one counts: what stands next to a reference is more special than what it names.
+    /// Adds a keyword. The first one counts: a keyword next to a reference is more special than what it names.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: Tree<'a>) {
         let key = key.into();
         if !self.has(&key) {

@@ -7,7 +7,7 @@ use crate::{
 
 /// A schema of a tool that takes nothing.
 const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
-/// What stands where keywords of a schema were left out.
+/// What takes the place of keywords that were left out.
 pub(in crate::dialect) const KEYWORDS: &str = "schema keywords";
 
 /// What a target takes at the root.

@@ -11,7 +11,7 @@ pub(super) struct Made {
     pub(super) json: Vec<u8>,
 }
 
-/// Fields of the block's first event that a shape asks for.
+/// Fields of the block's first event that a shape needs.
 pub(super) type Carried = Vec<(&'static str, Vec<u8>)>;
 
 /// What `shape` needs of the event that begins a block.

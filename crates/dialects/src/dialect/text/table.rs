@@ -176,7 +176,7 @@ impl Row {
 pub struct Table {
     pub(super) rows: &'static [Row],
     pub(super) nodes: Vec<Node>,
-    /// Fields that rows ask for beside their place.
+    /// Fields that rows need beside their place.
     pub(super) facts: Vec<&'static str>,
     /// Whether some row repeats text, so that what was released must be kept.
     pub(super) repeats: bool,

@@ -45,7 +45,7 @@ struct Frame {
     position: u32,
     /// The position of the element that is at hand, of arrays.
     element: u32,
-    /// Fields that rows ask for, of objects.
+    /// Fields of objects that rows need.
     facts: SmallVec<[(usize, Range<usize>); 3]>,
     /// How many hits there were when it was opened.
     hits: usize,

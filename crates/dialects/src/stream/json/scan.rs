@@ -244,7 +244,7 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         if self.peek() == b'0' {
-            // Zero stands alone; a digit behind it is caught by whoever expects a comma.
+            // Zero is alone; a digit behind it is found where a comma is expected.
             self.at += 1;
         } else {
             self.digits()?;

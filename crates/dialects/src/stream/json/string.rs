@@ -1,10 +1,10 @@
-//! Decoding of what stands between a string's quotes.
+//! Decoding of the content of a string's quotes.
 
 use std::borrow::Cow;
 
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// The text of a JSON string, given what stands between its quotes; borrowed if it has no escapes.
+/// The text of a JSON string, given the content of its quotes; borrowed if it has no escapes.
 ///
 /// Lone surrogates, which JSON's grammar allows and Unicode text can't hold, become U+FFFD; so does what is no escape.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
