@@ -140,10 +140,10 @@ impl DebugSource for Debug {
 
     fn reports_json(&self) -> Value {
         let latest = self.latest.load();
-        let (reports, rejected) =
-            latest.as_deref().map(|p| (json!(p.reports.objects), json!(p.objects.rejected))).unwrap_or_default();
+        let of = |p: &Published| (json!(p.reports.objects), json!(p.objects.rejected), json!(p.reports.unattached));
+        let (reports, rejected, unattached) = latest.as_deref().map(of).unwrap_or_default();
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        json!({"objects": reports, "rejected": rejected, "unboundPorts": ports})
+        json!({"objects": reports, "rejected": rejected, "unattached": unattached, "unboundPorts": ports})
     }
 }
 

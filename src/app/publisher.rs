@@ -121,6 +121,12 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         let object = document.key.as_ref().map(ToString::to_string);
         tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
     }
+    for missing in &reports.unattached {
+        if previous.is_none_or(|p| !p.reports.unattached.contains(missing)) {
+            let (kind, object) = (missing.kind.as_str(), missing.key.to_string());
+            tracing::warn!(kind, object, detail = missing.message, "a parent of the route is not served");
+        }
+    }
     for object in &reports.objects {
         let before = previous.and_then(|p| p.reports.find(object.kind, &object.key));
         if before == Some(object) {

@@ -27,7 +27,9 @@ mod unread;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use objects::{Objects, Rejected, Unread};
-pub use report::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports};
+pub use report::{
+    AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports, Unattached,
+};
 use serde_json::Value;
 
 use crate::{
@@ -119,7 +121,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     let mut gateways = gateway::compile_all(objects, env, &grants);
     let mut policies = policy::Policies::new(objects);
     let context = rule::Context { objects, env, grants: &grants, backends: &backends };
-    let routes = route::compile_all(&context, &mut gateways, &mut policies);
+    let (routes, unattached) = route::compile_all(&context, &mut gateways, &mut policies);
 
     let services = std::mem::take(&mut gateways.changes);
     let mut reports = Vec::new();
@@ -130,7 +132,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(policies.into_reports());
     reports.extend(backend_tls::reports(objects, env.scope));
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports }, services }
+    Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports, unattached }, services }
 }
 
 #[cfg(test)]

@@ -12,6 +12,20 @@ use crate::api::{
 pub struct Reports {
     /// One report an object, in order of kind and key.
     pub objects: Vec<ObjectReport>,
+    /// Parents of routes that are not served and get no status, in order of kind and key.
+    pub unattached: Vec<Unattached>,
+}
+
+/// A parent of a route that does not exist, or is of a kind that Tollgate does not serve. It gets no status from us.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unattached {
+    /// The route's kind.
+    pub kind: Kind,
+    /// The route's key.
+    #[serde(flatten)]
+    pub key: ObjectKey,
+    /// Which parent, and what it may have been meant to be.
+    pub message: String,
 }
 
 impl Reports {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Condition, ObjectReport, ParentReport, Scope, Unread,
+    Condition, ObjectReport, Objects, ParentReport, Scope, Unattached, Unread,
     features::Feature,
     filters,
     gateway::Gateways,
@@ -21,14 +21,48 @@ use crate::{
     snapshot::{HostPattern, Precedence},
 };
 
-/// Attaches every route, and returns a report for each.
-pub fn compile_all(context: &Context<'_>, gateways: &mut Gateways, policies: &mut Policies<'_>) -> Vec<ObjectReport> {
-    context
-        .objects
-        .http_routes
-        .iter()
-        .filter_map(|(key, route)| compile(context, key, route, gateways, policies))
-        .collect()
+/// Gateways that are named in the place of one that is missing.
+const MAX_HINTS: usize = 3;
+
+/// Attaches every route and returns a report for each, and the parents that are not served.
+pub fn compile_all(
+    context: &Context<'_>,
+    gateways: &mut Gateways,
+    policies: &mut Policies<'_>,
+) -> (Vec<ObjectReport>, Vec<Unattached>) {
+    let mut unattached = Vec::new();
+    let routes = context.objects.http_routes.iter();
+    let reports = routes
+        .filter_map(|(key, route)| {
+            let missing =
+                route.spec.parent_refs.iter().flatten().filter_map(|p| missing_parent(context.objects, key, p));
+            let missing = missing.map(|message| Unattached { kind: Kind::HttpRoute, key: key.clone(), message });
+            unattached.extend(missing);
+            compile(context, key, route, gateways, policies)
+        })
+        .collect();
+    (reports, unattached)
+}
+
+/// The problem of a parent that is not served. A Gateway that exists is served by its class's controller.
+fn missing_parent(objects: &Objects, key: &ObjectKey, parent: &ParentRef) -> Option<String> {
+    if !is_gateway(parent) {
+        let kind = parent.kind.as_deref().unwrap_or("Gateway");
+        let set = matches!(kind, "ListenerSet" | "XListenerSet");
+        return set
+            .then(|| format!("parentRef to {kind} {}: {kind}s are not supported; name the Gateway", parent.name));
+    }
+    let wanted = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
+    if objects.gateways.contains_key(&wanted) {
+        return None;
+    }
+    let alike = |other: &&ObjectKey| other.name == wanted.name || other.namespace == wanted.namespace;
+    // Of the same name first: a forgotten namespace is the commonest mistake.
+    let mut others: Vec<&ObjectKey> = objects.gateways.keys().filter(alike).collect();
+    others.sort_by_key(|other| (other.name != wanted.name, *other));
+    let others: Vec<String> = others.into_iter().take(MAX_HINTS).map(ToString::to_string).collect();
+    let hint = if others.is_empty() { String::new() } else { format!("; did you mean {}?", others.join(" or ")) };
+    Some(format!("there is no Gateway {wanted}{hint}"))
 }
 
 /// The report of one route; `None` when no parent of it is ours.
@@ -58,7 +92,7 @@ fn compile(
             }
             // In a cluster it may belong to another controller. For files, no other component would report it.
             None if context.env.scope == Scope::Files && !context.objects.gateways.contains_key(&gateway_key) => {
-                let message = format!("there is no Gateway {gateway_key}");
+                let message = missing_parent(context.objects, key, parent).unwrap_or_default();
                 vec![Condition::new(ConditionType::Accepted, false, Reason::NoMatchingParent, message)]
             }
             None => continue,

@@ -23,9 +23,13 @@ pub struct ServiceProblem {
 /// The backend that a reference to a Service's `port` means. A Service without ready endpoints is a valid reference
 /// that answers 503 for now.
 pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>) -> Result<Backend, ServiceProblem> {
-    let service = objects.services.get(key).ok_or_else(|| ServiceProblem {
-        reason: Reason::BackendNotFound,
-        message: format!("Service \"{}\" not found in namespace \"{}\"", key.name, key.namespace),
+    let service = objects.services.get(key).ok_or_else(|| {
+        let mut message = format!("Service \"{}\" not found in namespace \"{}\"", key.name, key.namespace);
+        if objects.backends.contains_key(key) {
+            message
+                .push_str("; a Backend has this name: write `group: gateway.kgateway.dev` and `kind: Backend` for it");
+        }
+        ServiceProblem { reason: Reason::BackendNotFound, message }
     })?;
     if service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         let message = format!(

@@ -8,6 +8,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use super::status::message;
 use crate::{
     api::condition::Reason,
     compile::{CONTROLLER_NAME, Condition},
@@ -18,7 +19,7 @@ const MAX_NOTE: usize = 1024;
 /// The longest name that the API takes, less the suffix behind an object's name.
 const MAX_NAME: usize = 253 - 17;
 
-/// A condition that goes bad, is bad for another reason, or heals.
+/// A condition that goes bad, is bad for another reason or with another message, or heals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Transition {
     pub warning: bool,
@@ -41,10 +42,10 @@ pub(super) fn find_transitions<'a>(
         let old = present.iter().find(|p| p.type_ == new.kind.as_str());
         let was_bad = old.is_some_and(|old| is_problem(old, new));
         let bad = new.is_problem();
-        let same_reason = old.is_some_and(|old| old.reason == new.reason.as_str());
+        let same = old.is_some_and(|old| old.reason == new.reason.as_str() && old.message == message(new));
         // A beginning is not reported; the state that follows it is.
         let begins = new.reason == Reason::Pending;
-        let has_changed = if bad { (!was_bad || !same_reason) && !begins } else { was_bad };
+        let has_changed = if bad { (!was_bad || !same) && !begins } else { was_bad };
         has_changed.then(|| Transition {
             warning: bad && !is_passing(new.reason),
             action: new.kind.as_str(),

@@ -422,3 +422,26 @@ fn a_parent_named_twice_is_attached_once() {
     assert_eq!(world.attached("default/gw", "http"), 1);
     assert_eq!(world.snapshot_json().matches("\"match\"").count(), 1);
 }
+
+#[test]
+fn a_parent_that_nobody_serves_is_listed_with_what_was_meant() {
+    let to_parent = |key: &str, parent: &str| {
+        route(key, &format!("parentRefs: [{parent}], rules: [{{backendRefs: [{}]}}]", to("good")))
+    };
+    for (parent, expected) in [
+        ("{name: gateway, namespace: infra}", "there is no Gateway infra/gateway; did you mean infra/gw?"),
+        ("{name: gw}", "there is no Gateway apps/gw; did you mean infra/gw?"),
+        ("{name: other}", "there is no Gateway apps/other"),
+        ("{name: set, kind: ListenerSet}", "parentRef to ListenerSet set: ListenerSets are not supported"),
+    ] {
+        let world =
+            World::new(&[open_gateway("infra/gw"), good_backend("good"), to_parent("apps/r", parent)]).in_cluster();
+        let unattached = &world.compiled.reports.unattached;
+        assert_eq!(unattached.len(), 1, "{unattached:?}");
+        assert_eq!(unattached[0].key.to_string(), "apps/r");
+        assert!(unattached[0].message.starts_with(expected), "{unattached:?}");
+    }
+    let world =
+        World::new(&[open_gateway("infra/gw"), good_backend("good"), to_parent("r", "{name: gw, namespace: infra}")]);
+    assert_eq!(world.compiled.reports.unattached, []);
+}

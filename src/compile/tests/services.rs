@@ -106,6 +106,7 @@ fn references_to_services_are_checked() {
     let app = |protocol: &str| service(&format!("ports: [{{port: 80, appProtocol: {protocol}}}]"));
     for (reference, documents, reason, message) in [
         ("{name: s, port: 80}", vec![], "BackendNotFound", "Service \"s\" not found in namespace \"default\""),
+        ("{name: s, port: 80}", vec![good_backend("s")], "BackendNotFound", "a Backend has this name"),
         ("{name: s}", vec![ports.clone()], "BackendNotFound", "reference to Service default/s has no port"),
         ("{name: s, port: 81}", vec![ports.clone()], "BackendNotFound", "Service default/s has no port 81"),
         (

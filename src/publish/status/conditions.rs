@@ -57,7 +57,8 @@ const fn status(condition: &Condition) -> &'static str {
     if condition.status { "True" } else { "False" }
 }
 
-fn message(condition: &Condition) -> &str {
+/// The message as it is written.
+pub(in crate::publish) fn message(condition: &Condition) -> &str {
     let text = &condition.message;
     text.get(..text.floor_char_boundary(MAX_MESSAGE)).unwrap_or(text)
 }

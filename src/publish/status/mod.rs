@@ -13,6 +13,7 @@ mod tests;
 use serde_json::Value;
 
 pub(super) use self::{
+    conditions::message,
     own::{backend, class, gateway, parameters, undecodable},
     shared::{policy, route},
 };

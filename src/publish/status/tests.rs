@@ -117,11 +117,11 @@ fn conditions_of_a_backend() {
             vec!["Warning SecretInvalid: empty"],
         ),
         (
-            "another message: no Event",
+            "bad with another message",
             json!([is_bad(OLD)]),
             accepted(false, Reason::SecretNotFound, "Secret ns/t does not exist"),
             Some(json!([written("Accepted", "False", "SecretNotFound", "Secret ns/t does not exist", OLD)])),
-            vec![],
+            vec!["Warning SecretNotFound: Secret ns/t does not exist"],
         ),
         (
             "a condition that is no longer reported is removed",

@@ -128,7 +128,7 @@ impl World {
         objects.backends.extend(all(&self.api, "Backend", "gateway.kgateway.dev/v1alpha1"));
         objects.http_routes.extend(all(&self.api, "HTTPRoute", "gateway.networking.k8s.io/v1"));
         objects.services.extend(all(&self.api, "Service", "v1"));
-        let reports = Arc::new(Reports { objects: self.reports.clone() });
+        let reports = Arc::new(Reports { objects: self.reports.clone(), unattached: Vec::new() });
         Published { objects: Arc::new(objects), reports, services: Arc::default() }
     }
 
