@@ -114,7 +114,7 @@ fn modules_use_only_modules_above_them() {
     for package in PACKAGES {
         let lib = fs::read_to_string(root().join(package).join("lib.rs")).expect("a package has a lib.rs");
         let order = module_order(&lib);
-        assert!(order.len() > 3, "no modules in lib.rs of {package}");
+        assert!(order.len() > 2, "no modules in lib.rs of {package}");
         complaints.extend(sources_of(package).iter().flat_map(|file| downward_uses(&file.path, &file.text, &order)));
     }
     assert_none(&complaints);

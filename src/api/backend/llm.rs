@@ -88,9 +88,9 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
     pub path: Option<PathOverride>,
-    /// What requests to other paths mean. An endpoint that Tollgate knows under another path is found by the path's
-    /// end. With `passthrough`, one that it does not know (audio, images, rerank) is forwarded as it is: the whole path
-    /// behind the route's prefix must be equal, and the method POST, or the one in front of the path (`GET /v1/files`).
+    /// Kinds of requests to other paths. A supported endpoint under another path is found by the path's suffix. With
+    /// `passthrough`, an endpoint that is not supported (audio, images, rerank) is forwarded unchanged: the whole path
+    /// behind the route's prefix must be equal, and the method POST, or the one before the path (`GET /v1/files`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<String, RouteKind>>,
     /// Names of the client's headers that the provider gets beside those that every provider gets. Without it, headers

@@ -133,11 +133,11 @@ fn full() -> AccessLog<'static> {
 #[test]
 fn access_lines_have_every_field() {
     let got = line(|| full().emit());
-    let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error upstream_error_type \
-        upstream_error_code upstream_error_message duration_us ttft_us gateway route rule backend upstream upstream_address provider request_model response_model dialect \
-        operation stream prompt_tokens \
-        completion_tokens tokens_estimated dropped request_bytes response_bytes upstream_attempts client_addr \
-        generation"
+    let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error \
+        upstream_error_type upstream_error_code upstream_error_message duration_us ttft_us gateway \
+        route rule backend upstream upstream_address provider request_model response_model dialect \
+        operation stream prompt_tokens completion_tokens tokens_estimated dropped request_bytes \
+        response_bytes upstream_attempts client_addr generation"
         .split_whitespace()
         .collect();
     assert_eq!(got.as_object().unwrap().len(), names.len());
