@@ -10,6 +10,7 @@ pub mod features;
 mod filters;
 mod gateway;
 mod grants;
+mod identity;
 mod ledger;
 mod listener;
 pub mod objects;
@@ -24,6 +25,7 @@ mod tls;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use identity::PodIdentity;
 pub use objects::{Objects, Rejected};
 pub use report::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports};
 use serde_json::Value;
@@ -51,6 +53,8 @@ pub struct Env {
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
+    /// Who may use the pod's identity, and where it may go.
+    pub identity: PodIdentity,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
     pub install: Option<Arc<Install>>,
 }

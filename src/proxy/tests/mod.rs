@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use super::{Settings, Shared, handler, peer::Peer};
 use crate::{
-    compile::{self, Env, Scope},
+    compile::{self, Env, PodIdentity, Scope},
     policy::Policies,
     snapshot::{
         Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestView, Routed, Rule, Snapshot,
@@ -86,6 +86,7 @@ impl Plane {
             balance: Arc::default(),
             credentials,
             scope: Scope::Files,
+            identity: PodIdentity::default(),
             install: None,
         };
         let dir = tempfile::tempdir().unwrap();
