@@ -83,7 +83,7 @@ fn main() {
 async fn measure(address: SocketAddr) {
     let origin =
         Origin { host: address.ip().to_string(), port: address.port(), transport: Transport::Http1, provider: false };
-    let dialer = Dialer::new(DialerOptions { connect_timeout: Duration::from_secs(5), simulator: None });
+    let dialer = Dialer::new(DialerOptions::default());
     let own = Arc::new(Own(Pools::new(dialer).get(&origin).unwrap()));
     let hyper = Arc::new(Hyper { address, idle: Mutex::default() });
     let sockets = Arc::new(Sockets { address, idle: Mutex::default() });

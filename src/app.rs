@@ -34,7 +34,7 @@ use crate::{
     admin::{self, AdminState, DebugSource, Readiness},
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
-    compile::{Env, Install, Objects, Scope},
+    compile::{Env, Install, Objects, PodIdentity, Scope},
     proxy::{BindStates, Budget, Listeners, Settings, Shared},
     publish::{self, Published, Replica},
     snapshot::{self, Snapshot, Snapshots},
@@ -43,7 +43,7 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools, Reach},
 };
 
 /// The interval at which idle connections are checked.
@@ -166,8 +166,16 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
         None => None,
     };
-    let dialer = DialerOptions { connect_timeout: Duration::from_secs(args.connect_timeout), simulator: simulated };
-    let pools = Arc::new(Pools::new(Dialer::new(dialer)));
+    let connect_timeout = Duration::from_secs(args.connect_timeout);
+    let reach = Reach {
+        no_local: source.scope() == Scope::Cluster,
+        allowed: args.allow_upstream_networks.clone(),
+        admin: Some(args.admin_listen),
+    };
+    let pools = Arc::new(Pools::new(Dialer::new(DialerOptions { connect_timeout, simulator: simulated, reach })));
+    // Clouds hand out the pod's identity at link-local addresses.
+    let pod_pools = Dialer::new(DialerOptions { connect_timeout, ..DialerOptions::default() });
+    let pod_pools = Arc::new(Pools::new(pod_pools));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let latest = Latest::default();
     let ports = BindStates::default();
@@ -199,13 +207,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     });
 
     let install = source.install(&args);
-    let credentials = credentials(&args, &pools, &metrics);
+    let credentials = credentials(&args, &pools, &pod_pools, &metrics);
     let env = Env {
         metrics: Arc::clone(&metrics),
         pools: Arc::clone(&pools),
         balance: Arc::default(),
         credentials: Arc::clone(&credentials),
         scope: source.scope(),
+        identity: source.identity(&args),
         install,
     };
     let counted = Arc::clone(&metrics);
@@ -218,7 +227,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let closed = stop.clone();
     tasks.spawn("source", async move { stopped(source.watch(counted, objects, closed).await) });
     let closed = stop.clone();
-    tasks.spawn("connection sweep", async move { sweep(&pools, closed).await });
+    tasks.spawn("connection sweep", async move { sweep(&[pools, pod_pools], closed).await });
     let closed = stop.clone();
     tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
     let (readiness, closed) = (Arc::clone(&ready), stop.clone());
@@ -274,10 +283,11 @@ fn settings(args: &RunArgs) -> Settings {
 }
 
 /// The fetcher of cloud credentials. It sends nothing to the network while providers are simulated.
-fn credentials(args: &RunArgs, pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
+fn credentials(args: &RunArgs, pools: &Arc<Pools>, pod_pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
     #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
     let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
+    let credentials = credentials.with_pod_pools(Arc::clone(pod_pools));
     Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
 
@@ -311,6 +321,19 @@ impl Source {
             Self::Files(..) => Scope::Files,
             Self::Cluster(_) => Scope::Cluster,
         }
+    }
+
+    /// Who may use the pod's identity, and where it may go.
+    fn identity(&self, args: &RunArgs) -> PodIdentity {
+        let namespaces = match self {
+            _ if args.pod_identity_namespaces.iter().any(|name| name == "*") => None,
+            _ if !args.pod_identity_namespaces.is_empty() => Some(args.pod_identity_namespaces.clone()),
+            Self::Files(..) => None,
+            Self::Cluster(client) => {
+                Some(vec![args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())])
+            }
+        };
+        PodIdentity { namespaces, hosts: args.pod_identity_hosts.clone() }
     }
 
     /// How Tollgate is installed; `None` with files, and without `--pod-name`.
@@ -367,12 +390,12 @@ fn write_cluster(
     }
 }
 
-async fn sweep(pools: &Pools, stop: CancellationToken) -> anyhow::Result<Ended> {
+async fn sweep(pools: &[Arc<Pools>], stop: CancellationToken) -> anyhow::Result<Ended> {
     let mut timer = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(Ended::Stopped),
-            now = timer.tick() => pools.sweep(now),
+            now = timer.tick() => pools.iter().for_each(|pools| pools.sweep(now)),
         }
     }
 }

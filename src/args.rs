@@ -7,7 +7,7 @@ use clap::{
     builder::{BoolishValueParser, NonEmptyStringValueParser},
 };
 
-use crate::telemetry::LogFormat;
+use crate::{telemetry::LogFormat, upstream::Network};
 
 /// An AI gateway for Kubernetes in one pod.
 #[derive(Debug, Parser)]
@@ -75,6 +75,21 @@ pub struct RunArgs {
         default_missing_value = "true"
     )]
     pub fetch_private_addresses: bool,
+
+    /// Networks that Backends of a cluster may reach although they are local: loopback, link-local, the addresses at
+    /// which clouds answer their machines, and the pod's own. Backends from files may reach all but the admin port.
+    #[arg(long, value_name = "CIDR,...", env = "TOLLGATE_ALLOW_UPSTREAM_NETWORKS", value_delimiter = ',')]
+    pub allow_upstream_networks: Vec<Network>,
+
+    /// Hosts beside the providers' own to which Backends may send the identity of Tollgate's pod (`kind: Workload`, and
+    /// `bedrock` without `auth`).
+    #[arg(long, value_name = "HOST,...", env = "TOLLGATE_POD_IDENTITY_HOSTS", value_delimiter = ',')]
+    pub pod_identity_hosts: Vec<String>,
+
+    /// Namespaces whose Backends may use the identity of Tollgate's pod, or `*` for all. Without it, Tollgate's own
+    /// namespace; with manifests from files, all.
+    #[arg(long, value_name = "NAME,...", env = "TOLLGATE_POD_IDENTITY_NAMESPACES", value_delimiter = ',')]
+    pub pod_identity_namespaces: Vec<String>,
 
     /// Where metrics, health and debug views are served.
     #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]

@@ -61,6 +61,8 @@ string_enum! {
         PartiallyInvalid,
         /// Policy: it applies to its targets.
         Attached,
+        /// Backend: false when keys are sent without TLS to a host that is neither local, private nor of the cluster.
+        TransportSecured,
     }
 }
 
@@ -151,6 +153,8 @@ string_enum! {
         BackendNotFound,
         /// Backend: a credential that has to be fetched can't be, at the moment or until the pod's environment is fixed.
         CredentialsUnavailable,
+        /// Backend: keys are sent without TLS to a host on the internet.
+        ClearText,
         /// Backend or policy: the Secret it refers to does not exist.
         SecretNotFound,
         /// Backend or policy: the Secret lacks the key, or its value is empty or can't be sent in a header.

@@ -1,11 +1,11 @@
 //! Backends to targets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
-    Condition, Env, ObjectReport, Objects, credential,
+    Condition, Env, ObjectReport, Objects, credential, identity,
     shape::{AuthHeader, BackendShape, ProviderEntry, shape},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         condition::{ConditionType, Reason},
     },
     dialect::{DialectId, Endpoint, ListedPath},
-    provider::{Auth, CredentialSlot},
+    provider::{Auth, CredentialSlot, KeySource},
     snapshot::{AiBackend, Credential, HttpBackend, Target},
     upstream::{Origin, Transport, server_name},
 };
@@ -37,6 +37,37 @@ impl Compiled {
             .filter_map(|target| target.credential.problem().map(|why| format!("provider {}: {why}", target.name)))
             .collect();
         (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// Which provider entries get a key without TLS over networks of others.
+    fn keys_in_clear(&self) -> Option<String> {
+        let Self::Ai(backend) = self else { return None };
+        let targets = backend.groups.iter().flatten().filter(|target| {
+            let origin = target.pool.origin();
+            !matches!(origin.transport, Transport::Tls { .. }) && !is_internal(&origin.host)
+        });
+        let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
+        let names = names.join(", ");
+        let message =
+            format!("provider {names}: keys and prompts leave in clear text; write `tls: {{}}` beside the port");
+        (!names.is_empty()).then_some(message)
+    }
+}
+
+/// Whether `host` is this machine, a private network, or inside a cluster, so that what is sent to it does not cross
+/// networks of others. Names in the public DNS are not asked for.
+fn is_internal(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => {
+            let shared = matches!(v4.octets(), [100, 64..128, ..]);
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared
+        }
+        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        Err(_) => {
+            let inside = [".svc", ".local", ".internal", ".localhost", ".lan", ".home.arpa"];
+            !host.contains('.') || inside.iter().any(|end| host.ends_with(end))
+        }
     }
 }
 
@@ -68,6 +99,7 @@ impl Backends {
 
     pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
         self.by_key.into_iter().map(|(key, Outcome { generation, compiled, left_out })| {
+            let in_clear = compiled.as_ref().ok().and_then(Compiled::keys_in_clear);
             let accepted = match compiled {
                 Ok(compiled) => compiled.credential_problem().map_or_else(
                     || Condition::new(ConditionType::Accepted, true, Reason::Accepted, "Backend accepted"),
@@ -76,7 +108,9 @@ impl Backends {
                 Err(p) => Condition::new(ConditionType::Accepted, false, p.reason, p.message),
             };
             let resolved = left_out.map(|p| Condition::new(ConditionType::ResolvedRefs, false, p.reason, p.message));
-            let conditions = std::iter::once(accepted).chain(resolved).collect();
+            let in_clear =
+                in_clear.map(|why| Condition::new(ConditionType::TransportSecured, false, Reason::ClearText, why));
+            let conditions = std::iter::once(accepted).chain(resolved).chain(in_clear).collect();
             ObjectReport { conditions, ..ObjectReport::new(Kind::Backend, key, generation) }
         })
     }
@@ -172,6 +206,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     let host_override = entry.host;
     let checked = entry.provider;
     let provider = checked.settings.build(host_override.as_deref()).map_err(invalid)?;
+    let uses_pod = matches!(checked.auth, Auth::Key(KeySource::Workload) | Auth::Aws { secret: None, .. });
     let credential = match checked.auth {
         Auth::Key(source) => {
             let slot = credential_slot(provider.credential_slot(), entry.auth_header)?;
@@ -186,8 +221,16 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     let host = without_brackets(host_override.unwrap_or_else(|| provider.host()));
     let port = entry.port.unwrap_or(443);
     server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
-    // As kgateway has it: 443 means TLS, any other port is in clear.
-    let transport = if port == 443 { Transport::Tls { verify: !entry.insecure_skip_verify } } else { Transport::Http1 };
+    // As kgateway has it: 443 means TLS, any other port is in clear unless the entry has `tls`.
+    let transport = if port == 443 || entry.tls {
+        Transport::Tls { verify: !entry.insecure_skip_verify }
+    } else {
+        Transport::Http1
+    };
+    if uses_pod && !env.pools.simulates_providers() {
+        let target = identity::Target { def: checked.def, host: &host, transport };
+        env.identity.check(&key.namespace, &target).map_err(invalid)?;
+    }
     let pool = env.pools.get(&Origin { host, port, transport, provider: true }).map_err(invalid)?;
     let path = match entry.path {
         Some(path) => Some(

@@ -11,6 +11,7 @@ pub mod features;
 mod filters;
 mod gateway;
 mod grants;
+mod identity;
 mod ledger;
 mod listener;
 pub mod objects;
@@ -26,6 +27,7 @@ mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use identity::PodIdentity;
 pub use objects::{Objects, Rejected, Unread};
 pub use report::{
     AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports, Unattached,
@@ -55,6 +57,8 @@ pub struct Env {
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
+    /// Who may use the pod's identity, and where it may go.
+    pub identity: PodIdentity,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
     pub install: Option<Arc<Install>>,
 }

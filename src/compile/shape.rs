@@ -65,6 +65,8 @@ pub struct ProviderEntry {
     pub host: Option<String>,
     /// The port of `host`, not 0.
     pub port: Option<u16>,
+    /// TLS on any port.
+    pub tls: bool,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
     /// What it gets of a client's headers and query.

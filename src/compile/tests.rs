@@ -36,7 +36,8 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
     let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
     let get = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
     let credentials = Arc::new(Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(get)));
-    Env { metrics, pools, balance: Arc::default(), credentials, scope: Scope::Files, install: None }
+    let identity = PodIdentity::default();
+    Env { metrics, pools, balance: Arc::default(), credentials, scope: Scope::Files, identity, install: None }
 }
 
 /// Objects as they are read from files, and the result of compiling them.

@@ -1,6 +1,7 @@
 //! A snapshot as JSON for operators. Its types hold no credentials: a [`Credential`] shows only its header's name
 //! and where it comes from.
 
+use http::uri::PathAndQuery;
 use serde_json::{Value, json};
 
 use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, WeightedBackend};
@@ -83,7 +84,7 @@ fn target(target: &Target) -> Value {
         "model": target.provider.model(),
         "origin": target.pool.origin().to_string(),
         // The query of an override may be a key.
-        "path": target.path.as_ref().map(|path| path.path()),
+        "path": target.path.as_ref().map(PathAndQuery::path),
         "credential": credential,
     })
 }

@@ -1,19 +1,21 @@
-//! New connections: DNS and TCP by hyper-util's connector, then TLS.
+//! New connections: DNS, a check of the addresses, TCP by hyper-util's connector, then TLS.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use rustls::ClientConfig;
 use tokio::{io::AsyncWriteExt, time::Instant};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{Origin, SendError, SendErrorKind, Transport, http1::Stream, tls};
+use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, tls};
 
 /// Options of new connections.
 #[derive(Clone, Debug)]
@@ -22,12 +24,14 @@ pub struct DialerOptions {
     pub connect_timeout: Duration,
     /// The simulator's address. Every connection to an LLM provider goes there instead, without TLS.
     pub simulator: Option<SocketAddr>,
+    /// Which addresses connections may go to.
+    pub reach: Reach,
 }
 
 impl Default for DialerOptions {
     /// Five seconds: three SYN retransmissions, after which another target is more promising.
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), simulator: None }
+        Self { connect_timeout: Duration::from_secs(5), simulator: None, reach: Reach::default() }
     }
 }
 
@@ -43,7 +47,6 @@ pub(super) struct Dialed {
 /// Makes connections.
 pub struct Dialer {
     options: DialerOptions,
-    tcp: HttpConnector,
     tls: Arc<TlsConfigs>,
 }
 
@@ -60,15 +63,28 @@ impl TlsConfigs {
     }
 }
 
+/// A resolver for the connector, which tries several addresses side by side: what was resolved, and checked, before.
+#[derive(Clone)]
+struct Resolved(Vec<SocketAddr>);
+
+impl Service<Name> for Resolved {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        std::future::ready(Ok(std::mem::take(&mut self.0).into_iter()))
+    }
+}
+
 impl Dialer {
     /// A dialer with these options.
     pub fn new(options: DialerOptions) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_mins(1)));
-        tcp.set_connect_timeout(Some(options.connect_timeout));
-        Self { options, tcp, tls: Arc::default() }
+        Self { options, tls: Arc::default() }
     }
 
     /// The first call reads the system's roots, which are files, on a blocking thread.
@@ -106,20 +122,38 @@ impl Dialer {
         }
     }
 
+    /// The addresses of `origin` that may be connected to. Names and addresses in all their spellings come this way.
+    async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
+        let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+        let found = found.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in found {
+            match self.options.reach.check(address) {
+                Ok(()) => allowed.push(address),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if allowed.is_empty() => Err(SendError::new(SendErrorKind::Connect, why)),
+            _ => Ok(allowed),
+        }
+    }
+
     async fn connect(&self, origin: &Origin) -> Result<Dialed, SendError> {
-        let authority = match self.simulator(origin) {
-            Some(address) => address.to_string(),
-            None if origin.host.contains(':') => format!("[{}]:{}", origin.host, origin.port),
-            None => format!("{}:{}", origin.host, origin.port),
+        let (addresses, port) = match self.simulator(origin) {
+            Some(address) => (vec![address], address.port()),
+            None => (self.resolve(origin).await?, origin.port),
         };
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(authority)
-            .path_and_query("/")
-            .build()
-            .map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+        // The addresses are known already; the name in the URI only has to be one.
+        let uri = Uri::try_from(format!("http://resolved:{port}/"));
+        let uri = uri.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+        let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
+        connector.set_nodelay(true);
+        connector.set_keepalive(Some(Duration::from_mins(1)));
+        connector.set_connect_timeout(Some(self.options.connect_timeout));
         let begun = Instant::now();
-        let tcp = self.tcp.clone().call(uri).await.map_err(SendError::tcp)?.into_inner();
+        let tcp = connector.call(uri).await.map_err(SendError::tcp)?.into_inner();
         let round_trip = begun.elapsed();
         match self.transport(origin) {
             Transport::Http1 => Ok(Dialed { stream: Stream::Clear(tcp), http2: false, round_trip }),
@@ -130,7 +164,6 @@ impl Dialer {
                 let name = tls::server_name(&origin.host).map_err(|e| failed(e.into()))?;
                 let begun = Instant::now();
                 let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| failed(e.into()))?;
-                // The first handshake may have included DNS.
                 let round_trip = round_trip.min(begun.elapsed());
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 stream.flush().await.map_err(|e| failed(e.into()))?;

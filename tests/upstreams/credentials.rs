@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     Gateway, KEY, PATIENCE, Start, Upstream,
-    manifests::{backend, llm, route, rule},
+    manifests::{backend, llm, route, rule, yaml},
     wait_until,
 };
 
@@ -33,7 +33,41 @@ fn metadata_server(works: &Arc<AtomicBool>) -> Upstream {
 fn gateway(provider: u16, metadata: u16) -> Gateway {
     let entry = llm("vertexai", "none", provider, &json!({"authToken": {"kind": "Workload"}}));
     let manifest = backend("vertex", &json!({"llm": entry})) + &route("vertex", &json!([rule("/vertex", "vertex")]));
-    Start::new().manifest("a.yaml", &manifest).env("GCE_METADATA_HOST", &format!("127.0.0.1:{metadata}")).run()
+    Start::new()
+        .manifest("a.yaml", &manifest)
+        .env("GCE_METADATA_HOST", &format!("127.0.0.1:{metadata}"))
+        .flag("--pod-identity-hosts", "127.0.0.1")
+        .run()
+}
+
+#[test]
+fn the_pods_identity_does_not_go_to_a_server_of_a_tenants() {
+    let provider = Upstream::json("{}");
+    let metadata = metadata_server(&Arc::new(AtomicBool::new(true)));
+    let entry = llm("vertexai", "none", provider.port, &json!({"authToken": {"kind": "Workload"}}));
+    let manifest = backend("vertex", &json!({"llm": entry})) + &route("vertex", &json!([rule("/vertex", "vertex")]));
+    let start = Start::new().manifest("a.yaml", &manifest);
+    let gateway = start.env("GCE_METADATA_HOST", &format!("127.0.0.1:{}", metadata.port)).run();
+    assert_eq!(gateway.post(PATH, ASK).status, 500);
+    assert_eq!(provider.connections(), 0);
+    assert_eq!(reason(&gateway).as_deref(), Some("Invalid"));
+}
+
+#[test]
+fn no_backend_reaches_the_admin_port() {
+    let fixed = |port: u16| {
+        json!({
+            "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+            "metadata": {"name": "fixed", "namespace": "default"},
+            "spec": {"type": "Static", "static": {"hosts": [{"host": "localhost", "port": port}]}},
+        })
+    };
+    let rules = json!([rule("/x", "fixed")]);
+    let gateway = Start::new().manifest("a.yaml", &(yaml(&fixed(9)) + &route("fixed", &rules))).run();
+    gateway.change(|| _ = gateway.write("a.yaml", &(yaml(&fixed(gateway.admin)) + &route("fixed", &rules))));
+    let reply = gateway.get("/x");
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    assert_eq!(gateway.access("/x")["error"], "upstream_unreachable");
 }
 
 /// The reason of the Backend's condition.

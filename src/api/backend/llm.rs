@@ -69,14 +69,18 @@ pub struct LlmProvider {
     /// Another host instead of the provider's own, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_override: Option<HostOverride>,
-    /// Another host instead of the provider's own, as name or address. TLS is used when the port is 443.
+    /// Another host instead of the provider's own, as name or address. TLS is used when the port is 443, or `tls` is
+    /// set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub host: Option<String>,
-    /// The port of `host`. TLS is used when it is 443.
+    /// The port of `host`. TLS is used when it is 443, or `tls` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+    /// TLS to `host` on any port: `tls: {}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<HostTls>,
     /// Another path instead of the provider's own, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = (
@@ -154,11 +158,23 @@ pub struct HostOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub host: Option<String>,
-    /// Port. TLS is used when it is 443.
+    /// Port. TLS is used when it is 443, or `tls` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 65535))]
     pub port: Option<u16>,
     /// Accept any certificate from this host. Only for tests: an attacker on the network path can read the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
+    /// TLS on any port: `tls: {}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<HostTls>,
+}
+
+/// TLS to a host, whatever its port is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostTls {
+    /// Accept any certificate from this host. Only for tests: whoever is in between reads the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
 }

@@ -39,7 +39,11 @@ pub(super) fn entry(
         problems.push(format!("{path}.name"), message);
     }
     let provider = provider(written, path, problems);
-    let (host, port, insecure_skip_verify) = address(written, path, problems);
+    let (host, port) = address(written, path, problems);
+    let over = written.host_override.as_ref();
+    let tls = written.tls.as_ref().or_else(|| over?.tls.as_ref());
+    let skips = [over.and_then(|over| over.insecure_skip_verify), tls.and_then(|tls| tls.insecure_skip_verify)];
+    let insecure_skip_verify = skips.contains(&Some(true));
     let replaced = replaced_path(written, path, problems);
     let auth_header = auth_header(written, path, problems);
     let forwarded = forwarded(written, path, problems);
@@ -50,6 +54,7 @@ pub(super) fn entry(
         provider,
         host,
         port,
+        tls: tls.is_some(),
         insecure_skip_verify,
         path: replaced,
         auth_header,
@@ -80,8 +85,11 @@ fn provider(written: &LlmProvider, path: &str, problems: &mut Problems) -> Optio
     }
 }
 
-/// Host, port, and whether any certificate will do.
-fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Option<String>, Option<u16>, bool) {
+/// Host and port.
+fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Option<String>, Option<u16>) {
+    if written.tls.is_some() && written.host.is_none() {
+        problems.push(format!("{path}.tls"), "tls is that of host and port: write it below hostOverride, or remove it");
+    }
     let direct = written.host.is_some() || written.port.is_some();
     if let Some(over) = &written.host_override {
         if written.host.is_some() {
@@ -93,16 +101,16 @@ fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Optio
         let name = required(over.host.as_deref(), &path, "host", "the host's name or address", problems);
         let name = name.and_then(|name| host(&name, &format!("{path}.host"), problems));
         let port = port(over.port, &path, problems);
-        return (name, port, over.insecure_skip_verify.unwrap_or(false));
+        return (name, port);
     }
     if !direct {
-        return (None, None, false);
+        return (None, None);
     }
     let (Some(name), Some(_)) = (&written.host, written.port) else {
         problems.push(path, "both host and port must be set together");
-        return (None, None, false);
+        return (None, None);
     };
-    (host(name, &format!("{path}.host"), problems), port(written.port, path, problems), false)
+    (host(name, &format!("{path}.host"), problems), port(written.port, path, problems))
 }
 
 /// The path that replaces the provider's own.
@@ -204,7 +212,8 @@ fn forwarded(written: &LlmProvider, path: &str, problems: &mut Problems) -> Forw
             Ok(name) if may_be_listed(&name) => names.push(name),
             Ok(_) => problems.push(format!("{path}.forwardHeaders[{i}]"), NOT_FORWARDED),
             Err(_) => {
-                problems.push(format!("{path}.forwardHeaders[{i}]"), "not a header's name: write one such as `X-Title`")
+                problems
+                    .push(format!("{path}.forwardHeaders[{i}]"), "not a header's name: write one such as `X-Title`");
             }
         }
     }

@@ -50,6 +50,7 @@ fn describe_entry(entry: &ProviderEntry) -> String {
     let address = entry.host.as_ref().zip(entry.port).map(|(host, port)| format!("{host}:{port}"));
     assert_eq!(entry.host.is_some(), entry.port.is_some(), "host and port go together");
     field("at", address.as_deref());
+    field("tls", entry.tls.then_some("on"));
     field("verify", entry.insecure_skip_verify.then_some("off"));
     field("path", entry.path.as_deref());
     let header = entry.auth_header.as_ref();
@@ -188,6 +189,9 @@ fn overrides_in_all_spellings() {
     };
     check("hostOverride: {host: api.example.com, port: 8080}", "at=api.example.com:8080");
     check("hostOverride: {host: a, port: 443, insecureSkipVerify: true}", "at=a:443 verify=off");
+    check("hostOverride: {host: a, port: 8443, tls: {}}", "at=a:8443 tls=on");
+    check("hostOverride: {host: a, port: 8443, tls: {insecureSkipVerify: true}}", "at=a:8443 tls=on verify=off");
+    check("host: a, port: 8443, tls: {}", "at=a:8443 tls=on");
     check("host: Api.Example.com., port: 443", "at=Api.Example.com.:443");
     check("host: 10.0.0.1, port: 1", "at=10.0.0.1:1");
     check("host: '::1', port: 8080", "at=[::1]:8080");

@@ -144,10 +144,10 @@ fn an_entry_that_cant_be_used_is_left_out() {
 fn every_spelling_of_a_backend_comes_to_the_same() {
     let key = "authToken: {kind: SecretRef, secretRef: {name: s}}";
     let provider = format!("openai: {{model: m, {key}}}");
-    let old = "hostOverride: {host: llm.example, port: 8443}, pathOverride: {fullPath: /v2/chat}, \
+    let old = "hostOverride: {host: llm.internal, port: 8443}, pathOverride: {fullPath: /v2/chat}, \
                authHeaderOverride: {headerName: x-key, prefix: 'Token '}";
     let new =
-        "host: llm.example, port: 8443, path: {full: /v2/chat}, authHeader: {headerName: x-key, prefix: 'Token '}";
+        "host: llm.internal, port: 8443, path: {full: /v2/chat}, authHeader: {headerName: x-key, prefix: 'Token '}";
     let spellings = [
         format!("llm: {{provider: {{{provider}}}, {old}}}"),
         format!("llm: {{{provider}, {new}}}"),
@@ -172,7 +172,7 @@ fn every_spelling_of_a_backend_comes_to_the_same() {
         assert!(value.is_sensitive());
     }
     let json = compiled[0].snapshot_json();
-    for part in ["\"origin\": \"http://llm.example:8443\"", "\"path\": \"/v2/chat\"", "\"model\": \"m\""] {
+    for part in ["\"origin\": \"http://llm.internal:8443\"", "\"path\": \"/v2/chat\"", "\"model\": \"m\""] {
         assert!(json.contains(part), "{part}: {json}");
     }
 }
@@ -258,5 +258,29 @@ fn nothing_visible_holds_a_secret() {
     for mark in marks {
         let line = visible.lines().find(|line| line.contains(mark));
         assert!(line.is_none(), "{mark}: {line:?}");
+    }
+}
+
+#[test]
+fn keys_in_clear_text_are_reported_where_others_may_read_them() {
+    for (address, secured) in [
+        ("host: api.example.com, port: 443", true),
+        ("host: api.example.com, port: 8443, tls: {}", true),
+        ("host: api.example.com, port: 8443", false),
+        ("host: api.example.com., port: 80", false),
+        ("host: 203.0.113.9, port: 80", false),
+        ("host: '2001:db8::1', port: 80", false),
+        ("host: ollama, port: 11434", true),
+        ("host: ollama.models.svc.cluster.local, port: 80", true),
+        ("host: vllm.models.svc, port: 80", true),
+        ("host: 10.1.2.3, port: 80", true),
+        ("host: 127.0.0.1, port: 80", true),
+        ("host: 'fd12::1', port: 80", true),
+    ] {
+        let spec = format!("type: AI, ai: {{llm: {{openai: {{authToken: {{kind: Inline, inline: k}}}}, {address}}}}}");
+        let world = World::new(&[backend("b", &spec)]);
+        let conditions = world.conditions(Kind::Backend, "default/b");
+        assert!(conditions.contains("Accepted=True"), "{address}: {conditions}");
+        assert_eq!(conditions.contains("TransportSecured=False/ClearText"), !secured, "{address}: {conditions}");
     }
 }

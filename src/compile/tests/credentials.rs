@@ -9,7 +9,7 @@ use crate::{
 };
 
 const VERTEX: &str = "model: m, apiVersion: v1, projectId: p, location: us-central1";
-const AZURE: &str = "endpoint: e.azure.com, deploymentName: d, apiVersion: v";
+const AZURE: &str = "endpoint: e.openai.azure.com, deploymentName: d, apiVersion: v";
 const WORKLOAD: &str = "authToken: {kind: Workload}";
 const SECRET: &str = "authToken: {kind: SecretRef, secretRef: {name: s}}";
 /// The environment of a pod with Azure's workload identity.

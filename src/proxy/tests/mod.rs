@@ -24,7 +24,7 @@ use super::{
     peer::{Arrival, Peer},
 };
 use crate::{
-    compile::{self, Env, Scope},
+    compile::{self, Env, PodIdentity, Scope},
     policy::Policies,
     snapshot::{
         Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestView, Routed, Rule, Snapshot,
@@ -89,6 +89,7 @@ impl Plane {
             balance: Arc::default(),
             credentials,
             scope: Scope::Files,
+            identity: PodIdentity::default(),
             install: None,
         };
         let dir = tempfile::tempdir().unwrap();

@@ -245,7 +245,11 @@ impl Context<'_> {
 
 /// The error of a document with unknown fields, at the first of them.
 fn unknown_error(unknown: Vec<Unread>) -> FieldError {
-    let more: String = unknown.iter().skip(1).map(|field| format!("; {field}")).collect();
+    let mut more = String::new();
+    for field in unknown.iter().skip(1) {
+        more.push_str("; ");
+        more.push_str(&field.to_string());
+    }
     let first = unknown.into_iter().next();
     let (path, message) = first.map(|first| (first.path, first.message)).unwrap_or_default();
     FieldError { path, message: message + &more }

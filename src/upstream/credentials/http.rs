@@ -24,6 +24,8 @@ pub(super) type Field<'a> = (&'static str, &'a str);
 /// Asks token endpoints, over the pools' connections. Never the simulator.
 pub(super) struct Http {
     pools: Arc<Pools>,
+    /// The pools of Backends, which do not reach what only the pod may.
+    restricted: Arc<Pools>,
 }
 
 /// What came back.
@@ -36,7 +38,17 @@ pub(super) struct Answer {
 
 impl Http {
     pub fn new(pools: Arc<Pools>) -> Self {
-        Self { pools }
+        Self { restricted: Arc::clone(&pools), pools }
+    }
+
+    /// The same, except that the pod's own identity is asked for over `pools`.
+    pub fn with_pod_pools(&self, pools: Arc<Pools>) -> Self {
+        Self { pools, restricted: Arc::clone(&self.restricted) }
+    }
+
+    /// For endpoints that a Secret names: they reach no more than Backends do.
+    pub fn restricted(&self) -> Self {
+        Self::new(Arc::clone(&self.restricted))
     }
 
     pub async fn get(&self, url: &str, fields: &[Field<'_>]) -> Result<Answer, FetchError> {

@@ -117,6 +117,13 @@ impl Credentials {
         }
     }
 
+    /// The same with `pools` for the pod's own identity. Clouds hand it out at addresses that no Backend may reach.
+    #[must_use]
+    pub fn with_pod_pools(mut self, pools: Arc<Pools>) -> Self {
+        self.http = Arc::new(self.http.with_pod_pools(pools));
+        self
+    }
+
     /// The same for simulated providers: no credential is fetched, and a placeholder replaces each.
     #[must_use]
     pub fn simulated(mut self) -> Self {

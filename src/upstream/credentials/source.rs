@@ -96,7 +96,7 @@ impl Source {
             Self::AwsWebIdentity(identity) => identity.fetch(http).await,
             Self::AwsContainer(container) => container.fetch(http).await,
             Self::AwsInstance { endpoint } => aws::from_instance(endpoint, http).await,
-            Self::GoogleKey(key) => key.fetch(http).await,
+            Self::GoogleKey(key) => key.fetch(&http.restricted()).await,
             Self::GoogleFile(path) => google::from_file(path, http).await,
             Self::GoogleMetadata { host, user_file } => google::from_metadata(host, user_file.as_deref(), http).await,
             Self::Azure(application) => application.fetch(http).await,

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::{
-    compile::{self, Compiled, Env, Scope},
+    compile::{self, Compiled, Env, PodIdentity, Scope},
     snapshot::{Action, RequestView, Routed},
     upstream::{Credentials, Dialer, DialerOptions, Pools},
 };
@@ -32,7 +32,15 @@ impl World {
         let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
         let credentials = Arc::new(Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(|_| None)));
         let scope = Scope::Cluster;
-        let env = Env { metrics, pools, balance: Arc::default(), credentials, scope, install: None };
+        let env = Env {
+            metrics,
+            pools,
+            balance: Arc::default(),
+            credentials,
+            scope,
+            install: None,
+            identity: PodIdentity::default(),
+        };
         let compiled = compile::compile(&objects, &env, 1);
         Self { objects, compiled }
     }
