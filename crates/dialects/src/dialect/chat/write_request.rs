@@ -183,7 +183,6 @@ fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>)
         object.end();
     };
     match choice {
-        ToolChoice::Auto => top.field("tool_choice", "auto"),
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Named(name) => named(name, top.object("tool_choice")),
         ToolChoice::Allowed { names, required } if lists => {
@@ -199,7 +198,7 @@ fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>)
             allowed.end();
             object.end();
         }
-        ToolChoice::Allowed { required: false, .. } => top.field("tool_choice", "auto"),
+        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => top.field("tool_choice", "auto"),
         ToolChoice::Allowed { .. } | ToolChoice::Required => top.field("tool_choice", "required"),
     }
 }
