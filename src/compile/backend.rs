@@ -55,7 +55,7 @@ impl Compiled {
 }
 
 /// Whether `host` is this machine, a private network, or inside a cluster, so that what is sent to it does not cross
-/// networks of others. Names in the public DNS are not asked for.
+/// networks of others. Names are not resolved.
 fn is_internal(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     match host.parse::<IpAddr>().map(|address| address.to_canonical()) {

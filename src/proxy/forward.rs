@@ -75,6 +75,7 @@ async fn try_forward(
         mode: StreamMode::No,
         unwrap: None,
         mask: None,
+        event_mask: None,
         error_body: None,
         filter: None,
         idle: context.idle_timeout,

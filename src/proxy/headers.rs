@@ -86,6 +86,7 @@ const NOT_FOR_CLIENTS: [&str; 17] = [
     "openai-project",
     "report-to",
     "set-cookie",
+    "set-cookie2",
     "strict-transport-security",
     "x-amz-security-token",
     "x-api-key",

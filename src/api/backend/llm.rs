@@ -174,7 +174,7 @@ pub struct HostOverride {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostTls {
-    /// Accept any certificate from this host. Only for tests: whoever is in between reads the credential.
+    /// Accept any certificate from this host. Only for tests: the credential can be read on the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
 }

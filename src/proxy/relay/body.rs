@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     super::{
         ErrorKind, ProxyError, RequestRecord,
-        key_mask::MaskedBody,
+        key_mask::{KeyMask, MaskedBody},
         watch::{Progress, Stall},
     },
     pace::Pace,
@@ -47,6 +47,8 @@ pub struct RelayForm {
     pub unwrap: Option<InvokeFilter>,
     /// Masks the target's key, in errors.
     pub mask: Option<MaskedBody>,
+    /// Masks the target's key in error events of a stream that has begun well.
+    pub event_mask: Option<KeyMask>,
     /// The beginning of an error's body, for the log.
     pub error_body: Option<Vec<u8>>,
     /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
@@ -231,6 +233,11 @@ impl Relay {
         }
         if let Some(mask) = &mut self.form.mask {
             data = mask.push(&data).into();
+        }
+        if let Some(mask) = &self.form.event_mask
+            && memchr::memmem::find(&data, b"rror").is_some()
+        {
+            data = mask.mask(data);
         }
         if let Some(error_body) = &mut self.form.error_body {
             let room = MAX_ERROR_BODY.saturating_sub(error_body.len()).min(data.len());

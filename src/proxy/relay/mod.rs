@@ -99,6 +99,8 @@ fn spliced(
     let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
     let mask = parts.extensions.remove::<KeyMask>();
     headers::from_provider(&mut parts.headers, mask.as_ref());
+    // The frames of an AWS event stream have checksums, so they stay as they are.
+    let event_mask = mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));
     let mask = mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -114,6 +116,7 @@ fn spliced(
         mode,
         unwrap,
         mask,
+        event_mask,
         error_body: (!parts.status.is_success()).then(Vec::new),
         filter: None,
         idle: context.idle_timeout,
@@ -156,6 +159,7 @@ async fn translated(
                 mode,
                 unwrap: None,
                 mask: None,
+                event_mask: None,
                 error_body: None,
                 filter: None,
                 idle: context.idle_timeout,

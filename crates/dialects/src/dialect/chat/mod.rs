@@ -1,7 +1,7 @@
 //! OpenAI Chat Completions as a conversation.
 //!
 //! The dialect has more servers than any other, and few of them are OpenAI's: what differs between them when a request
-//! is written is decided by [`Server`](super::Server), and what they answer is read leniently.
+//! is written is decided by [`Quirks`](super::Quirks), and what they answer is read leniently.
 //!
 //! Thoughts have no place in OpenAI's own API. They travel as most servers write them: their text as
 //! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. Gemini's signature of a

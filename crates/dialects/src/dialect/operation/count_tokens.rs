@@ -121,12 +121,12 @@ impl ReplyPlan {
     /// The reply in the client's form.
     pub fn reply(self, replies: &[UpstreamReply]) -> Result<OperationReply, Failure<'static>> {
         let Some(counter) = self.counter else { return Ok(self.write(self.estimate, true)) };
-        let count = replies.first().and_then(|reply| {
+        let tokens = replies.first().and_then(|reply| {
             let top = TopLevel::scan(&reply.body).ok()?;
             top.get(counter.dialect().count_field())?.as_u64()
         });
         let missing = || Failure::bad_gateway("the upstream's reply holds no count of tokens");
-        Ok(self.write(count.ok_or_else(missing)?, false))
+        Ok(self.write(tokens.ok_or_else(missing)?, false))
     }
 
     /// The estimate, where the provider does not count for this model.

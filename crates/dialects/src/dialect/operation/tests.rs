@@ -443,15 +443,15 @@ fn counts_are_estimated_where_no_provider_counts() {
     seen["messages"][0]["content"] = json!([{"type": "text", "text": "hello"}, image]);
     // "be kind", "hello", "get", "gets" and the schema, four bytes a token; an image is 256.
     let schema = r#"{"properties":{},"type":"object"}"#.len();
-    let text_tokens = (7 + 5 + 5 + 6 + schema).div_ceil(4) as u64;
+    let estimated = (7 + 5 + 5 + 6 + schema).div_ceil(4) as u64;
     let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc";
     for (body, server, model, tokens) in [
-        (&messages(), AZURE, "gpt", text_tokens),
-        (&messages(), COMPATIBLE, "llama", text_tokens),
-        (&messages(), BEDROCK, profile, text_tokens),
-        (&seen, COMPATIBLE, "llama", text_tokens + 256),
+        (&messages(), AZURE, "gpt", estimated),
+        (&messages(), COMPATIBLE, "llama", estimated),
+        (&messages(), BEDROCK, profile, estimated),
+        (&seen, COMPATIBLE, "llama", estimated + 256),
         // Nothing is fetched to be counted.
-        (&seen, AI_STUDIO, "gemini-2.5-pro", text_tokens + 256),
+        (&seen, AI_STUDIO, "gemini-2.5-pro", estimated + 256),
     ] {
         let plan = made(&Endpoint::CountMessageTokens, body, server, model).unwrap();
         assert!(plan.requests.is_empty(), "{model}");
