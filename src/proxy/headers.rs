@@ -74,7 +74,7 @@ pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static st
 
 /// Headers of a provider's that mean its own site or the gateway's account there: cookies, credentials, the account,
 /// and promises about the host, which is not the gateway's.
-const NOT_FOR_CLIENTS: [&str; 17] = [
+const NOT_FOR_CLIENTS: [&str; 18] = [
     "alt-svc",
     "anthropic-organization-id",
     "api-key",
