@@ -1,4 +1,4 @@
-//! `BackendTLSPolicies`: which backends must only be reached by TLS that is verified. They are not built, so what they
+//! `BackendTLSPolicy`: which backends must only be reached by TLS that is verified. They are not built, so what they
 //! protect is closed.
 
 use super::{Condition, ObjectReport, Objects, Scope};

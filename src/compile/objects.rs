@@ -31,7 +31,7 @@ pub struct Objects {
     pub http_routes: Map<HttpRoute>,
     /// ReferenceGrants.
     pub reference_grants: Map<ReferenceGrant>,
-    /// `BackendTLSPolicies`.
+    /// `BackendTLSPolicy` objects.
     pub backend_tls_policies: Map<BackendTlsPolicy>,
     /// Backends.
     pub backends: Map<Backend>,

@@ -179,8 +179,8 @@ fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPoli
     found
 }
 
-/// Whether a policy that reaches its targets applies there. `winner` is an older policy of the same target that sets the
-/// same field, and whether another field of this policy applies all the same.
+/// Whether a policy that reaches its targets applies there. `winner` is an older policy of the same target that sets
+/// the same field, and whether another field of this policy applies all the same.
 fn attached(winner: Option<(&ObjectKey, bool)>) -> Condition {
     match winner {
         None => Condition::new(ConditionType::Attached, true, Reason::Attached, "Attached to all targets"),

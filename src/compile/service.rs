@@ -33,8 +33,8 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
     })?;
     if service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         let message = format!(
-            "Service {key} is of type ExternalName, which is no backend: a name may lead anywhere; use a Backend of type \
-             Static"
+            "Service {key} is of type ExternalName, which is no backend: a name may lead anywhere; use a Backend of \
+             type Static"
         );
         return Err(ServiceProblem { reason: Reason::InvalidKind, message });
     }

@@ -81,9 +81,7 @@ fn left_out(row: &KindRow, value: &Value, error: &FieldError) -> Option<(Value, 
             let still = match (&outcome, &change) {
                 (Ok(_), _) | (Err(_), Change::Remove(true)) => false,
                 (Err(next), Change::Remove(false)) => next.path.starts_with(path),
-                (Err(next), Change::Replace(_)) => {
-                    error.path.get(..length).is_some_and(|path| next.path.starts_with(path))
-                }
+                (Err(next), Change::Replace(_)) => next.path.get(..length) == error.path.get(..length),
             };
             if !still {
                 return Some((less, outcome));

@@ -245,14 +245,12 @@ impl Context<'_> {
 
 /// The error of a document with unknown fields, at the first of them.
 fn unknown_error(unknown: Vec<Unread>) -> FieldError {
-    let mut more = String::new();
-    for field in unknown.iter().skip(1) {
-        more.push_str("; ");
-        more.push_str(&field.to_string());
+    let mut unknown = unknown.into_iter();
+    let (path, mut message) = unknown.next().map(|first| (first.path, first.message)).unwrap_or_default();
+    for field in unknown {
+        message.extend(["; ", &field.to_string()]);
     }
-    let first = unknown.into_iter().next();
-    let (path, message) = first.map(|first| (first.path, first.message)).unwrap_or_default();
-    FieldError { path, message: message + &more }
+    FieldError { path, message }
 }
 
 /// `kind: List`, and the typed lists of the API server.

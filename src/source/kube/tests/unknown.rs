@@ -92,12 +92,15 @@ const REDIRECT: &str = r#"{"type": "RequestRedirect", "requestRedirect": {"hostn
 fn rule(path: &str, more: Value) -> Value {
     let redirect: Value = serde_json::from_str(REDIRECT).unwrap();
     let mut rule = json!({"matches": [{"path": {"value": path}}], "filters": [redirect]});
-    rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("no fields: {more}") };
+    rule.as_object_mut().unwrap().extend(more);
     rule
 }
 
 fn route(rules: Vec<Value>) -> Value {
-    json!({"parentRefs": [{"name": "gw"}], "rules": rules})
+    let mut route = json!({"parentRefs": [{"name": "gw"}]});
+    route["rules"] = Value::Array(rules);
+    route
 }
 
 /// A rule with `more` answers 500 for a reason that has `why`; its neighbour is served.
