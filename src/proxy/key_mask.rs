@@ -139,8 +139,7 @@ fn match_key(text: &[u8], start: usize, key: &[u8]) -> Found {
     let mut at = start;
     for expected in key {
         match (text.get(at), text.get(at + 1)) {
-            (None, _) => return Found::Beginning,
-            (Some(b'\\'), None) => return Found::Beginning,
+            (None, _) | (Some(b'\\'), None) => return Found::Beginning,
             (Some(b'\\'), Some(b'u')) => {
                 let digits = text.get(at + 2..(at + 6).min(text.len())).unwrap_or_default();
                 let value = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());

@@ -83,7 +83,7 @@ fn target(target: &Target) -> Value {
         "model": target.provider.model(),
         "origin": target.pool.origin().to_string(),
         // The query of an override may be a key.
-        "path": target.path.as_ref().map(|path| path.path()),
+        "path": target.path.as_ref().map(http::uri::PathAndQuery::path),
         "credential": credential,
     })
 }

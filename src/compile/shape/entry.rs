@@ -212,7 +212,8 @@ fn forwarded(written: &LlmProvider, path: &str, problems: &mut Problems) -> Forw
             Ok(name) if may_be_listed(&name) => names.push(name),
             Ok(_) => problems.push(format!("{path}.forwardHeaders[{i}]"), NOT_FORWARDED),
             Err(_) => {
-                problems.push(format!("{path}.forwardHeaders[{i}]"), "not a header's name: write one such as `X-Title`")
+                problems
+                    .push(format!("{path}.forwardHeaders[{i}]"), "not a header's name: write one such as `X-Title`");
             }
         }
     }
