@@ -136,6 +136,10 @@ async fn translated(
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     record.dropped(&translation.dropped);
+    // The frames of an AWS event stream have checksums, so they stay as they are.
+    let content_type = reply.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let has_checksums = content_type.starts_with(b"application/vnd.amazon.eventstream");
+    let event_mask = reply.extensions().get::<KeyMask>().filter(|_| !has_checksums).cloned();
     let limits =
         ReadLimits { idle: context.idle_timeout, deadline: context.deadline, request_id: record.trace_id().to_owned() };
     match translation.reply(reply, &limits, chain).await {
@@ -159,7 +163,7 @@ async fn translated(
                 mode,
                 unwrap: None,
                 mask: None,
-                event_mask: None,
+                event_mask,
                 error_body: None,
                 filter: None,
                 idle: context.idle_timeout,
