@@ -123,7 +123,8 @@ def allowed(kube, account):
 READ = {"get", "list", "watch"}
 # The most that the code has a use for; each right beyond it would be one too many.
 USED = {
-    **{f"gateway.networking.k8s.io/{r}": READ for r in ("gatewayclasses", "gateways", "httproutes", "referencegrants")},
+    **{f"gateway.networking.k8s.io/{r}": READ for r in ("gatewayclasses", "gateways", "httproutes", "referencegrants",
+                                                             "backendtlspolicies")},
     **{f"gateway.kgateway.dev/{r}": READ for r in ("backends", "trafficpolicies", "gatewayparameters")},
     **{
         f"gateway.networking.k8s.io/{r}/status": {"patch", "update"}

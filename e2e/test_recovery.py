@@ -83,8 +83,14 @@ def test_a_namespace_is_deleted(kube, tollgate, ns, make_ns):
     load = traffic.Load(handle.address(), handle.port)
     kube.kubectl("delete", "namespace", other, "--timeout=60s")
     handle.serves(500, "/there")
-    found = kube.expect_condition("HTTPRoute", ns, "there", "ResolvedRefs", False)
-    assert found["reason"] in ("BackendNotFound", "RefNotPermitted"), found
+
+    def reported():
+        # On the way there the Secret may have gone before the Backend.
+        found = kube.expect_condition("HTTPRoute", ns, "there", "ResolvedRefs", False)
+        assert found["reason"] in ("BackendNotFound", "RefNotPermitted"), found
+        return True
+
+    wait_for("the reference's end to be reported", reported, 20)
     load.reach(20)
     load.stop()
     named = [o for o in tollgate.debug()["objects"] if o.get("namespace") == other]

@@ -19,7 +19,8 @@ def backend(ns, name, spec=None, provider="openai", auth=None, host=SIMULATOR, p
         one = {"authToken": auth, **({"model": model} if model else {})}
         spec = {
             "type": "AI",
-            "ai": {"llm": {"hostOverride": {"host": host, "port": port}, "provider": {provider: one}}},
+            "ai": {"llm": {"hostOverride": {"host": host, "port": port}, "provider": {provider: one},
+                           "forwardHeaders": ["x-simulator-echo", "x-simulator-fault"]}},
         }
     return {"apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
             "metadata": {"name": name, "namespace": ns}, "spec": spec}
