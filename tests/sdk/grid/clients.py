@@ -87,7 +87,7 @@ class Row:
     settings = {}
 
     def headers(self, ask):
-        headers = {"x-grid-test": Row.test}
+        headers = {"x-simulator-grid-test": Row.test}
         return headers | ({"x-simulator-fault": ask.fault} if ask.fault else {})
 
     def ask(self, column, history, **wants):

@@ -22,7 +22,7 @@ def anthropic_provider(column):
 
 
 def named():
-    return {"x-grid-test": Row.test}
+    return {"x-simulator-grid-test": Row.test}
 
 
 MODELS = {

@@ -22,7 +22,7 @@ VERSIONS = pytest.mark.parametrize("version", [None, "v1beta"], ids=["v1", "v1be
 
 
 def named():
-    return {"x-grid-test": Row.test}
+    return {"x-simulator-grid-test": Row.test}
 
 
 @embedding

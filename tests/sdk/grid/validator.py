@@ -2,7 +2,7 @@
 
     validator.py PORT SIMULATOR_PORT
 
-`GET /violations?test=ID` lists the violations of the requests with `x-grid-test: ID` (without `test`: of all requests).
+`GET /violations?test=ID` lists the violations of the requests with `x-simulator-grid-test: ID` (without `test`: of all requests).
 `GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate
 disconnected before its end.
 `GET /pixel.png` is an image.
@@ -45,7 +45,7 @@ async def read_request(reader):
 
 
 def judge(method, path, headers, body):
-    test = headers.get("x-grid-test", "")
+    test = headers.get("x-simulator-grid-test", "")
     exchange = {"test": test, "method": method, "host": headers.get("host", ""), "path": path, "headers": headers,
                 "body": None, "reply": "", "left": False}
     exchanges.append(exchange)
