@@ -2,7 +2,8 @@
 
     validator.py PORT SIMULATOR_PORT
 
-`GET /violations?test=ID` lists the violations of the requests with `x-simulator-grid-test: ID` (without `test`: of all requests).
+`GET /violations?test=ID` lists the violations of the requests with `x-simulator-grid-test: ID` (without `test`: of all
+requests).
 `GET /exchanges?test=ID` has the requests themselves, with the first bytes of each reply and whether Tollgate
 disconnected before its end.
 `GET /pixel.png` is an image.
