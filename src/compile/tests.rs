@@ -61,7 +61,9 @@ impl World {
         for (number, document) in documents.iter().enumerate() {
             fs::write(dir.path().join(format!("{number:04}.yaml")), document).unwrap();
         }
-        Self::of(file::load(&[dir.path().to_owned()], &|_| None, LoadOptions::default()).unwrap(), &ENV)
+        let objects = file::load(&[dir.path().to_owned()], &|_| None, LoadOptions::default()).unwrap();
+        // Its own turns: those of another test's Backend of the same name would go on here.
+        Self::of(objects, &Env { balance: Arc::default(), ..ENV.clone() })
     }
 
     fn of(objects: Objects, env: &Env) -> Self {
