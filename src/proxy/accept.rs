@@ -49,7 +49,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// copied again. A connection holds up to two such pieces while a large prompt arrives; with 256 KiB as many cost more
 /// memory than the prompts themselves, at the same CPU time.
 const MAX_BUFFER: usize = 96 * 1024;
-/// How long an idle connection may take to end after it was told to.
+/// How long an idle connection may take to end after its GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long requests that are cut may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
@@ -287,7 +287,7 @@ where
             if ending == Ending::Stalled {
                 return;
             }
-            // An idle connection: over HTTP/2 it is told that it ends.
+            // An idle connection: over HTTP/2 it ends with a GOAWAY.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection => result,

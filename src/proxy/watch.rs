@@ -40,7 +40,7 @@ pub enum Ending {
 pub enum Stall {
     /// The client has stopped reading.
     Client,
-    /// The reply's own deadline or idle timeout has passed, and the client does not come to be told.
+    /// The reply's own deadline or idle timeout has passed, and the client does not read on.
     Timeout,
 }
 

@@ -25,7 +25,7 @@ impl Usage {
     }
 }
 
-/// How a stream stands at some point, in which it may be closed.
+/// The state of a stream at a point at which it may be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnding {
     /// It has come to its own end.
