@@ -89,7 +89,7 @@ def two(release):
 
 def test_both_replicas_serve_and_one_writes(kube, two, ns):
     handle = serve_openai(kube, ns)
-    wait_for("both pods to be endpoints", lambda: len(ready_endpoints(kube, ns, "gw")) == 2)
+    wait_for("both pods to be endpoints", lambda: len(kube.endpoints(ns, "gw")) == 2)
     counted = lambda pod: two.metrics(pod).sum("tollgate_requests_total", gateway=f"{ns}/gw")  # noqa: E731
     for _ in range(60):
         assert handle.chat().status == 200
@@ -148,21 +148,16 @@ def test_a_leader_that_is_asked_to_go_hands_over_at_once(kube, two, ns):
     two.settled()
 
 
-def ready_endpoints(kube, ns, name):
-    found = kube.list("EndpointSlice", ns, {"kubernetes.io/service-name": name})
-    return {e["addresses"][0] for s in found for e in s["endpoints"] or [] if e["conditions"].get("ready")}
-
-
 def test_a_pod_leaves_the_endpoints_before_it_stops_listening(kube, two, ns):
     """SIGTERM: as long as anybody may still send traffic to the pod, it takes connections."""
     handle = serve_openai(kube, ns)
-    wait_for("both pods to be endpoints", lambda: len(ready_endpoints(kube, ns, "gw")) == 2)
+    wait_for("both pods to be endpoints", lambda: len(kube.endpoints(ns, "gw")) == 2)
     # Not the leader, or the endpoints in other namespaces wait for the next one; that is the next test's.
     leader = two.leader()
     pod = next(p for p in two.pods() if p["metadata"]["uid"] != leader["metadata"]["uid"])
     address, target = pod["status"]["podIP"], handle.target_port()
     kube.remove("Pod", NAMESPACE, pod["metadata"]["name"])
-    wait_for("the endpoints to be without it", lambda: address not in ready_endpoints(kube, ns, "gw"), 10, 0.02)
+    wait_for("the endpoints to be without it", lambda: address not in kube.endpoints(ns, "gw"), 10, 0.02)
     # The moment the last one heard of it: still there.
     socket.create_connection((address, target), 2).close()
     assert traffic.chat(address, target).status == 200

@@ -167,6 +167,11 @@ class Kube:
         query = "" if not labels else "?labelSelector=" + ",".join(f"{k}%3D{v}" for k, v in labels.items())
         return self.request("GET", self.path(kind, namespace) + query)["items"]
 
+    def endpoints(self, namespace, service):
+        """The addresses of a Service that are ready, from its EndpointSlices."""
+        found = self.list("EndpointSlice", namespace, {"kubernetes.io/service-name": service})
+        return {e["addresses"][0] for s in found for e in s["endpoints"] or [] if e["conditions"].get("ready")}
+
     def create(self, document, dry_run=False):
         query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
         metadata = document["metadata"]

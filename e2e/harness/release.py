@@ -75,13 +75,17 @@ class Release:
         self.values = None
 
     def settled(self):
-        """Waits until every pod is of the present template, is ready, none is left of another, and one leads.
+        """Waits until every pod is of the present template, is ready, none is left of another, one leads, and the
+        cluster has them as the endpoints of Tollgate's own Service.
 
-        A pod that is deleted together with its Role can't release the Lease, which then has to expire."""
+        A pod that is deleted together with its Role can't release the Lease, which then has to expire. And after an
+        outage of the API server, Kubernetes' own controllers come back up to a minute later than Tollgate does."""
         self.kube.kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=120s")
         wanted = self.deployment()["spec"]["replicas"]
         wait_for("the old pods to be gone", lambda: len(self.pods(all_of_them=True)) == wanted, 90)
         self.leader()
+        ready = lambda: self.kube.endpoints(NAMESPACE, NAME) == {p["status"]["podIP"] for p in self.pods()}  # noqa: E731
+        wait_for("the pods to be the Service's endpoints", ready, 120)
 
     def restart(self):
         """New pods of the same template."""
