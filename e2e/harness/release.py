@@ -84,8 +84,8 @@ class Release:
         wanted = self.deployment()["spec"]["replicas"]
         wait_for("the old pods to be gone", lambda: len(self.pods(all_of_them=True)) == wanted, 90)
         self.leader()
-        ready = lambda: self.kube.endpoints(NAMESPACE, NAME) == {p["status"]["podIP"] for p in self.pods()}  # noqa: E731
-        wait_for("the pods to be the Service's endpoints", ready, 120)
+        addresses = lambda: {p["status"]["podIP"] for p in self.pods()}  # noqa: E731
+        wait_for("the pods to be endpoints", lambda: self.kube.endpoints(NAMESPACE, NAME) == addresses(), 120)
 
     def restart(self):
         """New pods of the same template."""
