@@ -259,6 +259,8 @@ class Tollgate:
     """This repository's dist build, or `$TOLLGATE`, reading manifests; its access log is its standard output."""
 
     name = "tollgate"
+    flags = []
+    """More of the command line."""
 
     def prepare(self):
         self.binary = os.environ.get("TOLLGATE")
@@ -282,7 +284,7 @@ class Tollgate:
         manifests.mkdir()
         (manifests / "gateway.yaml").write_text(self.manifests(mock_port))
         command = [self.binary, "run", "--manifests", manifests, "--admin-listen", f"127.0.0.1:{self.admin}"]
-        process = Process([*command, "--worker-threads", "1"], cpus, self.log)
+        process = Process([*command, "--worker-threads", "1", *self.flags], cpus, self.log)
         process.wait_for(lambda: self.is_ready() and listens(self.port)())
         return process
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use self_cell::self_cell;
 
-use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, finish::Failure};
+use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, finish::Failure, heavy};
 use crate::{
     dialect::{ApiRequest, RequestHead, classify::ClassifyError},
     snapshot::AiUse,
@@ -37,8 +37,10 @@ impl ClassifiedRequest {
     ///
     /// # Errors
     /// When the new body is no JSON object.
-    pub fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
-        let body = RequestBody::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some)).map_err(|error| {
+    pub async fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
+        let length = bytes.len();
+        let scan = || RequestBody::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some));
+        let body = heavy::run(length, scan).await.map_err(|error| {
             ProxyError::with_cause(ErrorKind::Misconfigured, "a policy broke the body", error.to_string())
         })?;
         self.body = Some(body);
@@ -101,8 +103,8 @@ pub async fn classify(
     let read = body::read(body, memory, settings.max_body, settings.body_timeout).await;
     let bytes = read.map_err(|error| error.to(head.dialect_hint()))?;
     let length = bytes.len();
-    let body =
-        RequestBody::try_new(bytes, |bytes| scan(&head, bytes)).map_err(|error| error.to(head.dialect_hint()))?;
+    let scanned = heavy::run(length, || RequestBody::try_new(bytes, |bytes| scan(&head, bytes))).await;
+    let body = scanned.map_err(|error| error.to(head.dialect_hint()))?;
     let api = head.classify(body.top()).map_err(|why| refused(why).to(head.dialect_hint()))?;
     record.classified(&api, length);
     Ok(ClassifiedRequest { api, body: Some(body), added: HeaderMap::new() })

@@ -18,6 +18,8 @@ use smallvec::SmallVec;
 use super::{
     ErrorKind, ProxyError, body,
     headers::{self, ClientHeaders},
+    heavy,
+    key_mask::KeyMask,
     media::{self, Files, Held, Wanted},
     translate::{self, ParsedRequest, Translation},
 };
@@ -59,6 +61,8 @@ pub struct ReplyPlan {
     pub errors: Option<Box<Translation>>,
     /// The target speaks another dialect.
     pub translation: Option<Box<Translation>>,
+    /// The gateway's own key for the target, which the reply must not repeat.
+    pub mask: Option<KeyMask>,
 }
 
 /// A client's request, as it was classified.
@@ -142,7 +146,7 @@ impl ClientRequest<'_, '_> {
             path,
             body: splice.apply(self.body),
             held: None,
-            plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
+            plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), ..ReplyPlan::default() },
         })
     }
 
@@ -181,11 +185,18 @@ impl ClientRequest<'_, '_> {
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
         let native = native_request(to, self.api_request.stream != StreamMode::No, model);
         let path = provider.path(&native, Some(model), None).map_err(refused)?;
-        let mut parsed = ParsedRequest::read(dialect, self.api_request, top)?;
+        let read = || ParsedRequest::read(dialect, self.api_request, top);
+        let mut parsed = heavy::run(self.body.len(), read).await?;
         parsed.inline(quirks, files, fetcher).await?;
-        let (body, dropped) = parsed.write((to, quirks), model, provider.extra_body_fields(&native), strict)?;
         let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
-        let back = parsed.back(to, native.stream, dropped, head);
+        // With it goes `parsed`: to drop it takes as long as to write it.
+        let size = parsed.size();
+        let write = move || -> Result<_, ProxyError> {
+            let extra = provider.extra_body_fields(&native);
+            let (body, dropped) = parsed.write((to, quirks), model, extra, strict)?;
+            Ok((body, parsed.back(to, native.stream, dropped, head)))
+        };
+        let (body, back) = heavy::run(size, write).await?;
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
     }
@@ -206,19 +217,22 @@ impl ClientRequest<'_, '_> {
         let mut size = self.body.len();
         files.fetch(&wanted, &mut size, fetcher).await?;
         let file = |url: &str| files.get(url).map(|file| (&*file.mime, &*file.base64));
-        let written = dialect
-            .dialect()
-            .write_linked(top, &links, &file)
-            .map_err(|link| media::bad(&link.place, "its type is none that the provider takes"))?;
-        let mut splice = Splice::new(top);
-        if let Some((field, value)) = written {
-            splice.set(field, value);
-        }
-        let body = splice.apply(self.body);
-        let top = TopLevel::scan(&body).map_err(|error| ProxyError::new(ErrorKind::BadBody, error.to_string()))?;
-        let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
-        let encoded = request.encode(target);
-        let encoded = encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))?;
+        let write = || {
+            let written = dialect
+                .dialect()
+                .write_linked(top, &links, &file)
+                .map_err(|link| media::bad(&link.place, "its type is none that the provider takes"))?;
+            let mut splice = Splice::new(top);
+            if let Some((field, value)) = written {
+                splice.set(field, value);
+            }
+            let body = splice.apply(self.body);
+            let top = TopLevel::scan(&body).map_err(|error| ProxyError::new(ErrorKind::BadBody, error.to_string()))?;
+            let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
+            let encoded = request.encode(target);
+            encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))
+        };
+        let encoded = heavy::run(size, write).await?;
         Ok(Encoded { held: files.held(), ..encoded })
     }
 }

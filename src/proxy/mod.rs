@@ -33,6 +33,7 @@ mod finish;
 mod forward;
 mod handler;
 mod headers;
+mod heavy;
 mod key_mask;
 mod media;
 mod operation;

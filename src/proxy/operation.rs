@@ -9,6 +9,7 @@ use super::{
     ErrorKind, ProxyError, RequestRecord,
     encode::{ClientRequest, Encoded, ReplyPlan, refused},
     finish::Reply,
+    heavy,
     send::Sender,
     translate::{self, DROPPED, ReadLimits, Translation},
 };
@@ -218,7 +219,7 @@ impl Plan {
             }
         }
         drop(waiting);
-        local(operation, &replies).map(Outcome::Local)
+        heavy::run(MAX_REPLIES - room, || local(operation, &replies)).await.map(Outcome::Local)
     }
 }
 
@@ -237,9 +238,9 @@ async fn send(
     token_count: Option<&'static str>,
     limits: &ReadLimits,
 ) -> Result<Sent, ProxyError> {
-    let reply = sender.send(method, &encoded).await?;
+    let (reply, plan) = sender.send(method, encoded).await?;
     if !reply.status().is_success() {
-        return Ok(Sent::Error(Box::new((reply, encoded.plan))));
+        return Ok(Sent::Error(Box::new((reply, plan))));
     }
     let count = token_count.and_then(|name| reply.headers().get(name));
     let tokens = count.and_then(|value| value.to_str().ok()?.parse().ok());

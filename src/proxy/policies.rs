@@ -36,7 +36,7 @@ pub async fn apply(
     }
     let after = request.body;
     match after {
-        Some(body) if before.as_ref() != Some(&body) => classified.replace_body(body),
+        Some(body) if before.as_ref() != Some(&body) => classified.replace_body(body).await,
         _ => Ok(()),
     }
 }

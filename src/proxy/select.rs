@@ -20,6 +20,7 @@ use super::{
     classify::ClassifiedRequest,
     encode::{Caller, ClientRequest, Encoded, ReplyPlan, refused},
     headers::ClientHeaders,
+    heavy,
     media::Files,
     operation,
     send::{Sender, too_slow},
@@ -139,11 +140,7 @@ async fn attempt(
 ) -> Result<Answer, ProxyError> {
     let mut attempt = balance::Attempt::begin(&target.state);
     let answer = match prepared {
-        Prepared::One(encoded) => {
-            let sent = sender.send(&parts.method, &encoded).await;
-            let plan = encoded.into_plan();
-            sent.map(|reply| (reply, plan))
-        }
+        Prepared::One(encoded) => sender.send(&parts.method, encoded).await,
         Prepared::Operation(plan) => {
             let limits = ReadLimits {
                 idle: context.idle_timeout,
@@ -195,10 +192,11 @@ async fn prepare(
         top: body.top(),
         inlined: false,
     };
-    if let Some(plan) = operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend) {
+    let plan = || operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend);
+    if let Some(plan) = heavy::run(client.body.len(), plan).await {
         return plan.map(Prepared::Operation);
     }
-    let encoded = match client.encode(target) {
+    let encoded = match heavy::run(client.body.len(), || client.encode(target)).await {
         Err(Refusal::Translation) => {
             // Boxed: most requests are not translated, and its state is large.
             Box::pin(client.translate(files, target, ai.backend.strict, &context.settings.fetcher)).await

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use super::{
     ErrorKind, ProxyError,
-    encode::{Caller, Encoded, sign},
+    encode::{Caller, Encoded, ReplyPlan, sign},
+    heavy,
     key_mask::KeyMask,
 };
 use crate::{
@@ -47,14 +48,22 @@ impl<'a> Sender<'a> {
         self.resent.load(Ordering::Relaxed)
     }
 
-    /// Sends one request.
+    /// Sends one request. With the reply comes how it goes back to the client.
     ///
     /// # Errors
     /// When the target gives no reply in time.
-    pub async fn send(&self, method: &Method, encoded: &Encoded) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+    pub async fn send(
+        &self,
+        method: &Method,
+        encoded: Encoded,
+    ) -> Result<(Response<upstream::ReplyBody>, ReplyPlan), ProxyError> {
         let until = Instant::now() + self.limit;
         let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-        tokio::time::timeout_at(until, self.send_unbounded(method, encoded)).await.unwrap_or_else(|_| Err(too_slow()))
+        let sent = tokio::time::timeout_at(until, self.send_unbounded(method, &encoded)).await;
+        let mut plan = encoded.into_plan();
+        let (reply, mask) = sent.unwrap_or_else(|_| Err(too_slow()))?;
+        plan.mask = mask;
+        Ok((reply, plan))
     }
 
     /// Sends; once more, on a fresh connection, when the server can not have processed it.
@@ -62,25 +71,21 @@ impl<'a> Sender<'a> {
         &self,
         method: &Method,
         encoded: &Encoded,
-    ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+    ) -> Result<(Response<upstream::ReplyBody>, Option<KeyMask>), ProxyError> {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
-        let build = || self.build(method, encoded, token.as_deref());
-        let reply = match self.target.pool.send(build()?, false).await {
+        // A signature reads the whole body.
+        let signed = if self.target.credential.signs() { encoded.body.len() } else { 0 };
+        let build = async || heavy::run(signed, || self.build(method, encoded, token.as_deref())).await;
+        let reply = match self.target.pool.send(build().await?, false).await {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_unprocessed() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
-                let again = Box::pin(self.target.pool.send(build()?, true));
+                let again = Box::pin(self.target.pool.send(build().await?, true));
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         };
-        let mask = KeyMask::of(&self.target.credential, token.as_ref());
-        reply.map(|mut reply| {
-            if let Some(mask) = mask {
-                reply.extensions_mut().insert(mask);
-            }
-            reply
-        })
+        reply.map(|reply| (reply, KeyMask::of(&self.target.credential, token.as_ref())))
     }
 
     fn build(

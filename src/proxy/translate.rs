@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::{
-    ErrorKind, ProxyError, body, headers,
+    ErrorKind, ProxyError, body, headers, heavy,
     key_mask::KeyMask,
     media::{Files, Wanted},
     relay::Observer,
@@ -78,6 +78,11 @@ impl<'a> ParsedRequest<'a> {
             _ => None,
         };
         Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
+    }
+
+    /// Bytes of the client's body, with the files that were fetched for it.
+    pub const fn size(&self) -> usize {
+        self.size
     }
 
     /// Fetches media at URLs, for servers that don't.
@@ -245,12 +250,11 @@ impl Translation {
     pub async fn reply(
         self,
         reply: Response<upstream::ReplyBody>,
+        mask: Option<&KeyMask>,
         reading: &ReadLimits,
         chain: FilterChain,
     ) -> Result<Translated, ProxyError> {
         let (mut parts, body) = reply.into_parts();
-        let mask = parts.extensions.remove::<KeyMask>();
-        let mask = mask.as_ref();
         let said = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_vec();
         let streams = said.starts_with(b"text/event-stream") || said.starts_with(b"application/vnd.amazon.eventstream");
         let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
@@ -286,16 +290,29 @@ impl Translation {
             }
             return Ok(self.failed(parts, &failure, reading, mask));
         }
-        if bytes.len() > COUNTED && TopLevel::scan(&bytes).is_ok_and(|top| top.values() > MAX_VALUES) {
+        heavy::run(bytes.len(), || self.whole(parts, &bytes, mask, reading, &chain)).await
+    }
+
+    /// A whole reply that is no error.
+    fn whole(
+        self,
+        mut parts: Parts,
+        bytes: &[u8],
+        mask: Option<&KeyMask>,
+        reading: &ReadLimits,
+        chain: &FilterChain,
+    ) -> Result<Translated, ProxyError> {
+        let wants_stream = self.head.mode != StreamMode::No;
+        if bytes.len() > COUNTED && TopLevel::scan(bytes).is_ok_and(|top| top.values() > MAX_VALUES) {
             let message = format!("the upstream's reply has more than {MAX_VALUES} values");
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
         let repaired;
-        let mut answer = match self.source().read_reply(&bytes) {
+        let mut answer = match self.source().read_reply(bytes) {
             Ok(answer) => answer,
             Err(failure) => {
                 // A reply that is merely new is one without what is new in it.
-                repaired = self.source().repair_reply(&bytes);
+                repaired = self.source().repair_reply(bytes);
                 match repaired.as_ref().map(|(text, names)| (self.source().read_reply(text.as_bytes()), names)) {
                     Some((Ok(mut answer), names)) => {
                         answer.lost.extend(names);
@@ -319,7 +336,7 @@ impl Translation {
             }
         }
         if !chain.is_empty() {
-            filter_reply(&mut answer, &chain)?;
+            filter_reply(&mut answer, chain)?;
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
         let model = answer.model.as_ref().map(|m| m.decode().into_owned());
@@ -349,7 +366,7 @@ impl Translation {
     /// The provider's error in the client's dialect.
     fn failed(
         &self,
-        mut parts: http::response::Parts,
+        mut parts: Parts,
         failure: &Failure<'_>,
         reading: &ReadLimits,
         mask: Option<&KeyMask>,

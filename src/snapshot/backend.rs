@@ -82,6 +82,11 @@ impl Credential {
         !matches!(self, Self::Passthrough { .. })
     }
 
+    /// Whether requests are signed with it, from their first byte to the last.
+    pub const fn signs(&self) -> bool {
+        matches!(self, Self::Aws { .. })
+    }
+
     /// Why a fetched credential is missing at the moment.
     pub fn problem(&self) -> Option<String> {
         match self {

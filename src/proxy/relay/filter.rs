@@ -9,6 +9,7 @@ use super::{
     super::{
         ErrorKind, ProxyError, RequestRecord, RouteContext,
         finish::Reply,
+        heavy,
         translate::{MAX_REPLY, ReadLimits, collect},
     },
     body::{Observer, RelayPlan},
@@ -64,12 +65,15 @@ pub async fn apply(
         });
     })?;
     attempt.ended(AttemptOutcome::Answered);
-    if let Some(Observer::Watch(mut observer)) = observer {
-        observer.frame(body.clone());
-        observer.finish();
-        record.counted(observer.totals());
-    }
-    let filtered = filter_body(dialect, BodyKind::Reply, &body, &chain)?;
+    let work = || {
+        if let Some(Observer::Watch(mut observer)) = observer {
+            observer.frame(body.clone());
+            observer.finish();
+            record.counted(observer.totals());
+        }
+        filter_body(dialect, BodyKind::Reply, &body, &chain)
+    };
+    let filtered = heavy::run(body.len(), work).await?;
     Ok(Reply::Local(whole(parts, filtered)))
 }
 

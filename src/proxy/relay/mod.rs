@@ -53,26 +53,24 @@ pub async fn relay(
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     let UpstreamReply { reply, plan, attempt } = answer;
-    let ReplyPlan { hide_usage, unwrap, errors, translation } = plan;
+    let ReplyPlan { hide_usage, unwrap, errors, translation, mask } = plan;
+    let is_error = !reply.status().is_success();
     let chain = filter::chain(context, reply.status());
-    let mask = reply.extensions().get::<KeyMask>().filter(|_| !reply.status().is_success());
-    if !reply.status().is_success() {
-        let begun = Bytes::copy_from_slice(reply.body().begun());
-        record.refused(ErrorSummary::read(&mask.map_or(begun.clone(), |mask| mask.mask(begun))));
-    }
-    if mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if is_error && mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|c| c != "identity") {
         // It may repeat the key, and can't be searched for it.
         let message = "the upstream compressed its error, which was not requested";
         return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
     }
-    match translation.or(errors.filter(|_| !reply.status().is_success())) {
-        None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), reply, attempt)),
+    match translation.or(errors.filter(|_| is_error)) {
+        None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), mask, reply, attempt)),
         None => {
-            filter::apply(context, api, spliced(context, api, (hide_usage, unwrap), reply, attempt), chain, record)
-                .await
+            let reply = spliced(context, api, (hide_usage, unwrap), mask, reply, attempt);
+            filter::apply(context, api, reply, chain, record).await
         }
         // Boxed: most replies are not translated, and its state is large.
-        Some(translation) => Box::pin(translated(context, api, *translation, reply, attempt, chain, record)).await,
+        Some(translation) => {
+            Box::pin(translated(context, api, (*translation, mask), reply, attempt, chain, record)).await
+        }
     }
 }
 
@@ -81,6 +79,7 @@ fn spliced(
     context: &RouteContext<'_>,
     api: &ApiRequest,
     (hide_usage, unwrap): (bool, bool),
+    key_mask: Option<KeyMask>,
     reply: Response<upstream::ReplyBody>,
     attempt: Attempt,
 ) -> Reply {
@@ -97,11 +96,10 @@ fn spliced(
         if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
     let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
-    let mask = parts.extensions.remove::<KeyMask>();
-    headers::from_provider(&mut parts.headers, mask.as_ref());
+    headers::from_provider(&mut parts.headers, key_mask.as_ref());
     // The frames of an AWS event stream have checksums, so they stay as they are.
-    let event_mask = mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));
-    let mask = mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
+    let event_mask = key_mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));
+    let mask = key_mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     }
@@ -129,7 +127,7 @@ fn spliced(
 async fn translated(
     context: &RouteContext<'_>,
     api: &ApiRequest,
-    translation: Translation,
+    (translation, mask): (Translation, Option<KeyMask>),
     reply: Response<upstream::ReplyBody>,
     mut attempt: Attempt,
     chain: FilterChain,
@@ -139,10 +137,14 @@ async fn translated(
     // The frames of an AWS event stream have checksums, so they stay as they are.
     let content_type = reply.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let has_checksums = content_type.starts_with(b"application/vnd.amazon.eventstream");
-    let event_mask = reply.extensions().get::<KeyMask>().filter(|_| !has_checksums).cloned();
+    if !reply.status().is_success() {
+        // In the provider's own words. A reply that is not translated is read when it is relayed.
+        let begun = Bytes::copy_from_slice(reply.body().begun());
+        record.refused(ErrorSummary::read(&mask.as_ref().map_or(begun.clone(), |mask| mask.mask(begun))));
+    }
     let limits =
         ReadLimits { idle: context.idle_timeout, deadline: context.deadline, request_id: record.trace_id().to_owned() };
-    match translation.reply(reply, &limits, chain).await {
+    match translation.reply(reply, mask.as_ref(), &limits, chain).await {
         Err(error) => {
             attempt.ended(match error.kind.attempt_outcome() {
                 _ if error.kind == ErrorKind::Refused => AttemptOutcome::Answered,
@@ -163,7 +165,7 @@ async fn translated(
                 mode,
                 unwrap: None,
                 mask: None,
-                event_mask,
+                event_mask: mask.filter(|_| !has_checksums),
                 error_body: None,
                 filter: None,
                 idle: context.idle_timeout,
