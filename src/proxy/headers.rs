@@ -97,22 +97,23 @@ const NOT_FOR_CLIENTS: [&str; 18] = [
 
 /// A provider's headers as the client gets them. One that holds the target's key is dropped, whatever its name.
 pub fn from_provider(headers: &mut HeaderMap, mask: Option<&KeyMask>) {
-    from_server(headers);
-    for name in NOT_FOR_CLIENTS {
-        headers.remove(name);
-    }
-    let Some(mask) = mask else { return };
-    let with_key = headers.iter().filter(|(_, value)| mask.is_in(value.as_bytes())).map(|(name, _)| name.clone());
-    for name in with_key.collect::<Vec<_>>() {
-        headers.remove(name);
-    }
+    // One pass: to look for each name costs more than all else that is done with a reply's head.
+    remove_where(headers, |name, value| {
+        NOT_FOR_CLIENTS.contains(&name.as_str()) || mask.is_some_and(|mask| mask.is_in(value.as_bytes()))
+    });
 }
 
 /// A server's headers as the client gets them.
 pub fn from_server(headers: &mut HeaderMap) {
-    let mut drop = if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
-    drop.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
-    for name in drop {
+    remove_where(headers, |_, _| false);
+}
+
+/// Removes what is of the connection, and what `drop` decides.
+fn remove_where(headers: &mut HeaderMap, drop: impl Fn(&HeaderName, &HeaderValue) -> bool) {
+    let mut names = if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
+    let dropped = headers.iter().filter(|(name, value)| is_hop_by_hop(name) || drop(name, value));
+    names.extend(dropped.map(|(name, _)| name.clone()));
+    for name in names {
         headers.remove(name);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// 32 lower-case hexadecimal digits, as the W3C's Trace Context has them.
 #[derive(Clone, Copy)]
@@ -19,6 +19,9 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The client's own id of the request.
+const CLIENT_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a client's that is logged.
 const MAX_CLIENT_ID: usize = 128;
 
@@ -36,8 +39,8 @@ impl RequestIds {
     /// The ids that the request's headers have, and a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let request = TraceId::new();
-        let trace = headers.get("traceparent").and_then(|value| TraceId::parse(value.as_bytes())).unwrap_or(request);
-        let client = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let trace = headers.get(TRACEPARENT).and_then(|value| TraceId::parse(value.as_bytes())).unwrap_or(request);
+        let client = headers.get(CLIENT_ID).and_then(|value| value.to_str().ok());
         Self { trace, request, client: client.map(|id| id.chars().take(MAX_CLIENT_ID).collect()) }
     }
 }

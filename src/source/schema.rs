@@ -28,31 +28,63 @@ const MAX_NAME: usize = 64;
 /// How deep a field is looked for that may be at the wrong level.
 const MAX_DEPTH: usize = 8;
 
-static SCHEMAS: LazyLock<BTreeMap<Kind, JSONSchemaProps>> = LazyLock::new(|| {
+static SHAPES: LazyLock<BTreeMap<Kind, Shape>> = LazyLock::new(|| {
     [
-        (Kind::GatewayClass, GatewayClass::crd()),
-        (Kind::Gateway, Gateway::crd()),
-        (Kind::HttpRoute, HttpRoute::crd()),
-        (Kind::ReferenceGrant, ReferenceGrant::crd()),
-        (Kind::BackendTlsPolicy, BackendTlsPolicy::crd()),
-        (Kind::Backend, Backend::crd()),
-        (Kind::TrafficPolicy, TrafficPolicy::crd()),
-        (Kind::GatewayParameters, GatewayParameters::crd()),
+        (Kind::GatewayClass, shape(GatewayClass::crd)),
+        (Kind::Gateway, shape(Gateway::crd)),
+        (Kind::HttpRoute, shape(HttpRoute::crd)),
+        (Kind::ReferenceGrant, shape(ReferenceGrant::crd)),
+        (Kind::BackendTlsPolicy, shape(BackendTlsPolicy::crd)),
+        (Kind::Backend, shape(Backend::crd)),
+        (Kind::TrafficPolicy, shape(TrafficPolicy::crd)),
+        (Kind::GatewayParameters, shape(GatewayParameters::crd)),
     ]
     .into_iter()
-    .filter_map(|(kind, crd)| Some((kind, root(crd)?)))
+    .filter_map(|(kind, shape)| Some((kind, shape?)))
     .collect()
 });
 
-fn root(crd: CustomResourceDefinition) -> Option<JSONSchemaProps> {
-    crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
+/// What a schema says about fields. The schemas themselves take five megabytes.
+#[derive(Default)]
+struct Shape {
+    fields: BTreeMap<Box<str>, Shape>,
+    /// Every value of a map.
+    values: Option<Box<Shape>>,
+    /// Every element of a list.
+    elements: Option<Box<Shape>>,
+    /// Other fields are kept.
+    open: bool,
+}
+
+/// The shape of a kind's objects. One definition is gone before the next is made.
+fn shape(definition: fn() -> CustomResourceDefinition) -> Option<Shape> {
+    let version = definition().spec.versions.into_iter().next()?;
+    version.schema?.open_api_v3_schema.map(Shape::from)
+}
+
+impl From<JSONSchemaProps> for Shape {
+    fn from(schema: JSONSchemaProps) -> Self {
+        let fields = schema.properties.unwrap_or_default().into_iter();
+        Self {
+            fields: fields.map(|(name, field)| (name.into_boxed_str(), field.into())).collect(),
+            values: match schema.additional_properties {
+                Some(JSONSchemaPropsOrBool::Schema(values)) => Some(Box::new((*values).into())),
+                _ => None,
+            },
+            elements: match schema.items {
+                Some(JSONSchemaPropsOrArray::Schema(element)) => Some(Box::new((*element).into())),
+                _ => None,
+            },
+            open: schema.x_kubernetes_preserve_unknown_fields == Some(true),
+        }
+    }
 }
 
 /// The fields of an object that its kind does not have, in order of their paths. None for kinds of Kubernetes itself.
 /// `metadata` and `status` are not looked at: every kind has the same, and other controllers write them.
 pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
     let mut found = Vec::new();
-    let (Some(root), Some(object)) = (SCHEMAS.get(&kind), value.as_object()) else { return found };
+    let (Some(root), Some(object)) = (SHAPES.get(&kind), value.as_object()) else { return found };
     let mut search = Search { root, strict: kind == Kind::TrafficPolicy, found: &mut found };
     for (name, value) in object {
         match name.as_str() {
@@ -65,7 +97,7 @@ pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
 
 /// The search in one object.
 struct Search<'a> {
-    root: &'a JSONSchemaProps,
+    root: &'a Shape,
     /// Objects that keep unknown fields are looked at too. What a policy has there may protect, and the API server
     /// keeps it so that it is seen here.
     strict: bool,
@@ -73,18 +105,17 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Looks at the field `name` of an object with `schema`, which is at `path`.
-    fn field(&mut self, schema: &JSONSchemaProps, name: &str, value: &Value, path: &mut Vec<Step>) {
+    /// Looks at the field `name` of an object with `shape`, which is at `path`.
+    fn field(&mut self, shape: &Shape, name: &str, value: &Value, path: &mut Vec<Step>) {
         if self.found.len() >= MAX_UNKNOWN {
             return;
         }
-        let known = schema.properties.as_ref().and_then(|p| p.get(name));
         path.push(Step::Key(clipped(name)));
-        match known {
+        match shape.fields.get(name) {
             Some(inner) => self.walk(inner, value, path),
-            None if schema.x_kubernetes_preserve_unknown_fields == Some(true) && !self.strict => {}
+            None if shape.open && !self.strict => {}
             None => {
-                let message = match nearest(self.root, schema, name) {
+                let message = match nearest(self.root, shape, name) {
                     Some(nearest) => format!("unknown field; did you mean {nearest}?"),
                     None => "unknown field".to_owned(),
                 };
@@ -94,12 +125,12 @@ impl Search<'_> {
         path.pop();
     }
 
-    fn walk(&mut self, schema: &JSONSchemaProps, value: &Value, path: &mut Vec<Step>) {
+    fn walk(&mut self, shape: &Shape, value: &Value, path: &mut Vec<Step>) {
         match value {
             Value::Object(object) => {
-                if schema.properties.as_ref().is_some_and(|p| !p.is_empty()) {
-                    object.iter().for_each(|(name, value)| self.field(schema, name, value, path));
-                } else if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+                if !shape.fields.is_empty() {
+                    object.iter().for_each(|(name, value)| self.field(shape, name, value, path));
+                } else if let Some(values) = &shape.values {
                     for (name, value) in object {
                         path.push(Step::Key(clipped(name)));
                         self.walk(values, value, path);
@@ -108,11 +139,11 @@ impl Search<'_> {
                 }
                 // Otherwise it may have any field.
             }
-            Value::Array(elements) => {
-                let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items else { return };
-                for (index, element) in elements.iter().enumerate() {
+            Value::Array(array) => {
+                let Some(element) = &shape.elements else { return };
+                for (index, value) in array.iter().enumerate() {
                     path.push(Step::Index(index));
-                    self.walk(schema, element, path);
+                    self.walk(element, value, path);
                     path.pop();
                 }
             }
@@ -127,31 +158,29 @@ fn clipped(name: &str) -> String {
 
 /// What `name` was probably meant to be: a field of the same object that is spelled nearly so, or one of just this
 /// name elsewhere.
-fn nearest(root: &JSONSchemaProps, schema: &JSONSchemaProps, name: &str) -> Option<String> {
+fn nearest(root: &Shape, shape: &Shape, name: &str) -> Option<String> {
     if name.len() > MAX_NAME {
         return None;
     }
     let wanted = name.to_lowercase();
     let allowed = (name.chars().count() / 3).clamp(1, 3);
-    let siblings = schema.properties.iter().flat_map(BTreeMap::keys);
-    let distances = siblings.map(|known| (strsim::osa_distance(&known.to_lowercase(), &wanted), known));
+    let distances = shape.fields.keys().map(|known| (strsim::osa_distance(&known.to_lowercase(), &wanted), known));
     if let Some((_, known)) = distances.filter(|(distance, _)| *distance <= allowed).min() {
         return Some(format!("`{known}`"));
     }
-    let spec = root.properties.as_ref()?.get("spec")?;
+    let spec = root.fields.get("spec")?;
     let mut path = vec![Step::Key("spec".to_owned())];
     find(spec, name, MAX_DEPTH, &mut path).then(|| format!("`{}`", display(&path)))
 }
 
-/// Extends `path` to the first field called `name` below `schema`, the least deep one first; false when there is none.
-fn find(schema: &JSONSchemaProps, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
-    (1..=depth).any(|depth| find_at(schema, name, depth, path))
+/// Extends `path` to the first field called `name` below `shape`, the least deep one first; false when there is none.
+fn find(shape: &Shape, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
+    (1..=depth).any(|depth| find_at(shape, name, depth, path))
 }
 
-fn find_at(schema: &JSONSchemaProps, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
-    let properties = schema.properties.iter().flatten();
-    for (field, inner) in properties.filter(|(field, _)| depth > 1 || *field == name) {
-        path.push(Step::Key(field.clone()));
+fn find_at(shape: &Shape, name: &str, depth: usize, path: &mut Vec<Step>) -> bool {
+    for (field, inner) in shape.fields.iter().filter(|(field, _)| depth > 1 || ***field == *name) {
+        path.push(Step::Key(field.to_string()));
         if depth == 1 || find_at(inner, name, depth - 1, path) {
             return true;
         }

@@ -156,13 +156,15 @@ fn never_has_body(status: StatusCode) -> bool {
 /// Whether the headers of a request or a reply are of a mechanism that authenticates the connection (RFC 4559): what
 /// comes next on it would be in that user's name.
 pub fn authenticates_connection(headers: &HeaderMap) -> bool {
-    let names =
-        [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::WWW_AUTHENTICATE, header::PROXY_AUTHENTICATE];
+    let is_credential = |name: &HeaderName| {
+        use header::{AUTHORIZATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
+        matches!(*name, AUTHORIZATION | PROXY_AUTHORIZATION | WWW_AUTHENTICATE | PROXY_AUTHENTICATE)
+    };
     let is_scheme = |value: &HeaderValue| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"negotiate") || scheme.eq_ignore_ascii_case(b"ntlm")
     };
-    names.iter().any(|name| headers.get_all(name).iter().any(is_scheme))
+    headers.iter().any(|(name, value)| is_credential(name) && is_scheme(value))
 }
 
 /// Whether the connection can be used again, as far as the reply's head decides. Where servers and proxies disagree on
