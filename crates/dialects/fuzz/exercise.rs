@@ -1,5 +1,6 @@
-// What the fuzz targets and the tests do with bytes that a client or a provider may send: read them as a dialect, write
-// what was understood in every dialect, and read that again. Shared by path, so that both check the same.
+// The exercises that the fuzz targets and the tests share: they read arbitrary bytes of a client or a provider as a
+// dialect, write the result in every dialect, and read that again. The file is included by path, so that both run the
+// same checks.
 
 use tollgate_dialects::{
     conversation::{Content, Event, Finish, Names, Reply, Request, Unsupported},
@@ -12,7 +13,7 @@ pub mod presets;
 
 use presets::{AI_STUDIO, ANTHROPIC, AZURE, BEDROCK, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI, VERTEX, VERTEX_CLAUDE};
 
-/// Who requests are written for: every server, with models that differ in what they take.
+/// The servers that requests are written for. Their models differ in what they accept.
 pub const DESTINATIONS: [To; 17] = [
     (DialectId::Chat, OPENAI, "gpt-4.1"),
     (DialectId::Chat, OPENAI, "gpt-5.1"),
@@ -41,7 +42,7 @@ pub fn destination((_, quirks, model): To) -> Destination<'static> {
     Destination { model, facts: ModelFacts::of(model), quirks }
 }
 
-/// The dialect that a byte chooses.
+/// The dialect that a byte selects.
 pub fn dialect(byte: u8) -> DialectId {
     DialectId::ALL[usize::from(byte) % DialectId::ALL.len()]
 }
@@ -51,7 +52,7 @@ pub fn mode(dialect: DialectId) -> StreamMode {
     if dialect == DialectId::Converse { StreamMode::EventStream } else { StreamMode::Sse }
 }
 
-/// What replies say about themselves here.
+/// The head of the replies that are written here.
 pub fn head(mode: StreamMode) -> ReplyHead {
     ReplyHead {
         id: "made1".into(),
@@ -63,7 +64,7 @@ pub fn head(mode: StreamMode) -> ReplyHead {
     }
 }
 
-/// Reads a request, and writes it for everybody. What is written must be JSON that its own dialect reads.
+/// Reads a request, and writes it for every destination. The written text must be JSON that its own dialect reads.
 pub fn request(from: DialectId, body: &[u8]) {
     let Ok(top) = TopLevel::scan(body) else { return };
     let Ok(mut request) = from.dialect().read_request(&top) else { return };
@@ -73,8 +74,8 @@ pub fn request(from: DialectId, body: &[u8]) {
     }
 }
 
-/// Writes `request` for `to` and reads it again: lends what was written, what was read and what was dropped to `look`.
-/// `None` when the target can't be asked this.
+/// Writes `request` for `to` and reads it again. Passes the written request, the one read from it and the unsupported
+/// fields to `look`. Returns `None` when the target can't carry this request.
 pub fn rewrite<T>(
     request: &Request<'_>,
     to: To,
@@ -88,7 +89,7 @@ pub fn rewrite<T>(
     Some(look(&body, &read, &dropped))
 }
 
-/// Mistral spells some things in its own way, which no client does: here they are spelled as clients do.
+/// Mistral spells some fields in its own way, which no client does. Replaces them by the clients' spelling.
 fn spelled(quirks: &Quirks, body: Vec<u8>) -> String {
     fn walk(value: &mut serde_json::Value) {
         if let Some(object) = value.as_object_mut() {
@@ -109,7 +110,7 @@ fn spelled(quirks: &Quirks, body: Vec<u8>) -> String {
     if quirks != MISTRAL {
         return body;
     }
-    // Nested deeper than a tree may be, it holds nothing of Mistral's.
+    // A body that is nested deeper than a tree may be has none of Mistral's spellings.
     let Ok(mut value) = serde_json::from_str::<serde_json::Value>(&body) else { return body };
     if let Some(list) = value.get_mut("messages") {
         walk(list);
@@ -122,8 +123,8 @@ fn spelled(quirks: &Quirks, body: Vec<u8>) -> String {
     value.to_string()
 }
 
-/// Reads a reply and an error, and writes both for every client, in one piece and as a stream. What is written must be
-/// read without an error.
+/// Reads a reply and an error, and writes both for every client, as a buffered reply and as a stream. The written text
+/// must be readable without an error.
 pub fn reply(from: DialectId, body: &[u8]) {
     for status in [400, 429, 500] {
         let failure = from.dialect().read_error(status, body);
@@ -137,8 +138,8 @@ pub fn reply(from: DialectId, body: &[u8]) {
     let Ok(reply) = from.dialect().read_reply(body) else { return };
     for to in DialectId::ALL {
         let written = write_reply(to, &reply);
-        // Responses has failures of its own, with a status of 200; Gemini says nothing at all when it has no answer,
-        // and that it has none of a call whose arguments are no object.
+        // Responses has failures of its own, with a status of 200. Gemini's reply is empty when there is no answer,
+        // and when the arguments of a call are not an object.
         let failed = reply.choices.is_empty()
             || reply
                 .choices
@@ -164,8 +165,8 @@ pub fn write_reply(to: DialectId, reply: &Reply<'_>) -> Vec<u8> {
     out
 }
 
-/// Reads a stream, whole and in pieces of `length` bytes, which must say the same, in an order that is legal; and
-/// writes it for every client.
+/// Reads a stream, whole and in chunks of `length` bytes. Both must give the same events, in a legal order. Writes them
+/// for every client.
 pub fn events(from: DialectId, length: usize, wire: &[u8]) {
     let whole = read_stream(from, &[wire]);
     let pieces: Vec<&[u8]> = wire.chunks(length.max(1)).collect();
@@ -182,14 +183,15 @@ pub fn events(from: DialectId, length: usize, wire: &[u8]) {
         let again = read_stream(to, &[&bytes]);
         check_order(to, &again);
         let ends = |events: &[Event<'_>]| matches!(events.last(), Some(Event::End | Event::Error(_)));
-        // A dialect without a mark of the end has come to it when its answers have.
+        // A dialect without a mark for the end is complete when all its answers are finished.
         let finished = whole.iter().any(|event| matches!(event, Event::Finish { .. }));
         let right = if ends(&whole) { ends(&again) } else { finished || !ends(&again) };
         assert!(right, "{from:?} to {to:?}: {whole:#?} became {}", String::from_utf8_lossy(&bytes));
     }
 }
 
-/// What a client of `to` gets of a stream that comes in these pieces, to its end or until its framing is broken.
+/// The text that a client of `to` gets of a stream that comes in these chunks, to its end or until its framing is
+/// broken.
 pub fn translate(from: DialectId, to: DialectId, pieces: &[&[u8]]) -> Vec<u8> {
     let mut translator = Translator::new(from, mode(from), to, head(mode(to)), std::sync::Arc::default());
     let mut out = Vec::new();
@@ -203,7 +205,7 @@ pub fn translate(from: DialectId, to: DialectId, pieces: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The stream that `to` makes of `events`.
+/// The stream that `to` writes for `events`.
 pub fn write_stream(to: DialectId, events: &[Event<'_>]) -> Vec<u8> {
     let mut writer = to.dialect().write_events(head(mode(to)));
     let mut out = Vec::new();
@@ -213,7 +215,7 @@ pub fn write_stream(to: DialectId, events: &[Event<'_>]) -> Vec<u8> {
     out
 }
 
-/// What a stream in these pieces says.
+/// The events of a stream in these chunks.
 pub fn read_stream(from: DialectId, pieces: &[&[u8]]) -> Vec<Event<'static>> {
     let codec: &dyn Dialect = from.dialect();
     let mut reader = codec.read_events();
@@ -238,7 +240,7 @@ pub fn read_stream(from: DialectId, pieces: &[&[u8]]) -> Vec<Event<'static>> {
     told
 }
 
-/// The same, borrowing nothing.
+/// An owned copy, which borrows nothing.
 pub fn owned(event: Event<'_>) -> Event<'static> {
     use tollgate_dialects::conversation::{BlockStart, Citation, Signature, Text, TokenLogprob};
     let proof = |s: Signature<'_>| Signature { maker: s.maker, value: s.value.into_owned() };
@@ -286,8 +288,8 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
     }
 }
 
-/// Checks what the conversation promises of every stream: what is opened is closed once, before its answer finishes,
-/// and nothing follows the end.
+/// Checks what the conversation guarantees for every stream: each opened block is closed once, before its answer
+/// finishes, and nothing follows the end.
 pub fn check_order(of: DialectId, events: &[Event<'_>]) {
     let mut open = std::collections::BTreeSet::new();
     let mut finished = std::collections::BTreeSet::new();
@@ -309,7 +311,7 @@ pub fn check_order(of: DialectId, events: &[Event<'_>]) {
     }
 }
 
-/// The reply that a stream tells.
+/// The reply that the events of a stream add up to.
 pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
     use tollgate_dialects::conversation::{BlockStart, Call, Choice, Part, Text};
     let mut reply = Reply::default();
@@ -386,28 +388,28 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
     reply
 }
 
-/// The first byte chooses the dialect of the request behind it.
+/// The first byte selects the dialect of the request that follows it.
 pub fn fuzz_requests(input: &[u8]) {
     if let Some((first, body)) = input.split_first() {
         request(dialect(*first), body);
     }
 }
 
-/// The first byte chooses the dialect of the reply or the error behind it.
+/// The first byte selects the dialect of the reply or the error that follows it.
 pub fn fuzz_replies(input: &[u8]) {
     if let Some((first, body)) = input.split_first() {
         reply(dialect(*first), body);
     }
 }
 
-/// The first byte chooses the dialect, the second how the stream is split.
+/// The first byte selects the dialect, the second how the stream is split.
 pub fn fuzz_events(input: &[u8]) {
     if let [first, length, wire @ ..] = input {
         events(dialect(*first), usize::from(*length), wire);
     }
 }
 
-/// Frames do not depend on the split, and broken ones are refused with the same error wherever it is.
+/// Frames do not depend on the split, and broken ones are refused with the same error at every split.
 pub fn fuzz_aws_frames(input: &[u8]) {
     let Some((length, wire)) = input.split_first() else { return };
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {

@@ -1,4 +1,5 @@
-// What the fuzz target of text filters and its test do. Shared by path, so that both check the same.
+// The exercise that the fuzz target of text filters and its test share. It is included by path, so that both check the
+// same.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use tollgate_dialects::{
 
 use super::exercise::{dialect, mode};
 
-/// The first byte chooses the dialect, the second how the stream is split, the third the framing. What passes the
-/// filters of a stream does not depend on the split, and a filtered body is still JSON.
+/// The first byte selects the dialect, the second how the stream is split, the third the framing. The output of a
+/// stream's filters does not depend on the split, and a filtered body is still JSON.
 pub fn fuzz_filters(input: &[u8]) {
     let [first, length, framing, wire @ ..] = input else { return };
     let from = dialect(*first);

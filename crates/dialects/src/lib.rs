@@ -13,7 +13,7 @@ extern crate self as tollgate_dialects;
 
 /// Incremental decoders: JSON scan and splice, server-sent events, AWS event streams. Each is bounded.
 pub mod stream;
-/// The canonical form between dialects: requests, replies, stream events, and what could not be carried.
+/// The canonical form between dialects: requests, replies, stream events, and the names of unsupported fields.
 pub mod conversation;
 /// One folder a dialect: endpoints, request, reply, stream, errors, usage.
 pub mod dialect;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use tollgate_dialects::dialect::{DIALECTS, DialectId};
 
-/// The files that each dialect's folder has; others hold what one dialect alone has.
+/// The files that each dialect's folder has; other files are specific to one dialect.
 const FILES: [&str; 16] = [
     "content.rs",
     "endpoint.rs",
@@ -26,7 +26,7 @@ const FILES: [&str; 16] = [
     "write_stream.rs",
 ];
 
-/// Folders of `src/dialect` that hold what all dialects share.
+/// Folders of `src/dialect` with code that all dialects share.
 const SHARED: [&str; 3] = ["operation", "schema", "text"];
 
 /// The folders of `src/dialect` that hold a dialect.

@@ -1,5 +1,5 @@
-//! Every dialect to every other: what is carried, what is named as lost, and that nothing breaks on what nobody
-//! expected.
+//! Translations from every dialect to every other: which features are carried, which are reported as unsupported, and
+//! that no input causes a failure, however unexpected it is.
 
 #![allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like")]
 #![allow(
@@ -10,34 +10,34 @@
     reason = "a test may panic"
 )]
 
-/// What a request or a reply holds, feature by feature.
+/// The features of requests and replies.
 #[path = "translation/carried.rs"]
 mod carried;
 /// Writes `docs/compatibility.md`.
 #[path = "translation/compatibility.rs"]
 mod compatibility;
-/// What clients send back of earlier answers.
+/// Fields of earlier answers that clients send back.
 #[path = "translation/echoes.rs"]
 mod echoes;
 #[path = "../fuzz/exercise.rs"]
 mod exercise;
 #[path = "../fuzz/filters.rs"]
 mod filters;
-/// One request a feature and client dialect.
+/// One request per feature and client dialect.
 #[path = "translation/fixtures.rs"]
 mod fixtures;
-/// Random inputs, for as long as one likes.
+/// Random inputs, for any length of time.
 #[path = "translation/fuzz.rs"]
 mod fuzz;
-/// What vendors have not invented yet.
+/// Features that vendors have not invented yet.
 #[path = "translation/future.rs"]
 mod future;
-/// Members gone or of a wrong type, and very large requests.
+/// Fields that are missing or of a wrong type, and very large requests.
 #[path = "translation/hostile.rs"]
 mod hostile;
 /// Arbitrary requests, replies and streams.
 #[path = "translation/properties.rs"]
 mod properties;
-/// One reply a feature and provider dialect.
+/// One reply per feature and provider dialect.
 #[path = "translation/replies.rs"]
 mod replies;

@@ -1,7 +1,7 @@
 //! A simulator of LLM providers: it answers, refuses and fails as they do, without a key and without cost.
 //!
 //! It serves the wire formats of `OpenAI`, Azure `OpenAI`, Anthropic, Gemini, Vertex AI and Bedrock on one port and
-//! tells them apart by path and headers. It checks credentials, validates requests, and gives the same reply to the
+//! distinguishes them by path and headers. It checks credentials, validates requests, and gives the same reply to the
 //! same request. A request can select faults. `docs/simulator.md` is the manual.
 //!
 //! ```text

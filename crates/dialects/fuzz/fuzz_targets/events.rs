@@ -1,4 +1,4 @@
-//! A stream of any dialect says the same however it is split, in a legal order, and so it does in every other.
+//! A stream of any dialect gives the same events however it is split, in a legal order, also when it is translated.
 #![no_main]
 
 #[allow(dead_code, reason = "each target uses a part")]

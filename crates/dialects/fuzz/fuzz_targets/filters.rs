@@ -1,4 +1,4 @@
-//! What passes the text filters of a stream does not depend on how the stream is split.
+//! The output of a stream's text filters does not depend on how the stream is split.
 #![no_main]
 
 #[allow(dead_code, reason = "each target uses a part")]

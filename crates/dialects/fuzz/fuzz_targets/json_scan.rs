@@ -1,4 +1,4 @@
-//! The scan accepts what `serde_json` accepts, finds the same members, and splices keep a body valid.
+//! The scan accepts what `serde_json` accepts, finds the same fields, and splices keep a body valid.
 #![no_main]
 
 use bytes::Bytes;

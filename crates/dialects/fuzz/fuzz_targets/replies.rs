@@ -1,4 +1,4 @@
-//! A reply or an error of any dialect is read, and every client can read what it gets of it.
+//! A reply or an error of any dialect is read, and its translation is readable by every client.
 #![no_main]
 
 #[allow(dead_code, reason = "each target uses a part")]

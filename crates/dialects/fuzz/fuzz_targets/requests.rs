@@ -1,4 +1,4 @@
-//! A request of any dialect is read or refused, and what is read can be written for everybody.
+//! A request of any dialect is read or refused, and every request that is read can be written for every server.
 #![no_main]
 
 #[allow(dead_code, reason = "each target uses a part")]

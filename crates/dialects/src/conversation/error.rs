@@ -1,15 +1,15 @@
-//! Errors, in the words that every dialect has one for.
+//! Errors, in classes that every dialect can express.
 
 use std::{borrow::Cow, fmt};
 
-/// What went wrong.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The request can't be served as it is (400, 405, 415, 422).
     InvalidRequest,
     /// The credential is missing or wrong (401).
     Authentication,
-    /// The account has no money left or has spent what it may (402, and some 429).
+    /// The account has no money left or has reached its spending limit (402, and some 429).
     Quota,
     /// The client may not do this (403).
     Permission,
@@ -21,7 +21,7 @@ pub enum ErrorClass {
     RateLimit,
     /// The gateway, its configuration or the provider failed (500).
     Internal,
-    /// Not built (501).
+    /// The feature is not implemented (501).
     NotImplemented,
     /// The provider failed (502, 424).
     BadGateway,
@@ -32,7 +32,7 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// The class of an HTTP status, where nothing better is known.
+    /// The class of an HTTP status, for errors that state nothing more exact.
     pub const fn of_status(status: u16) -> Self {
         match status {
             401 => Self::Authentication,
@@ -51,18 +51,18 @@ impl ErrorClass {
     }
 }
 
-/// An error of a provider, as it said it.
+/// An error of a provider, as the provider reported it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// HTTP status; in a stream, the one the provider would have answered.
+    /// HTTP status; for an error in a stream, the status that the provider would have sent.
     pub status: u16,
-    /// What went wrong.
+    /// The class of the error.
     pub class: ErrorClass,
-    /// The provider's stable word for it, such as `context_length_exceeded`.
+    /// The provider's stable code for it, such as `context_length_exceeded`.
     pub code: Option<Cow<'a, str>>,
     /// The provider's message.
     pub message: Cow<'a, str>,
-    /// The field that is wrong, where the provider names one.
+    /// The name of the invalid field, if the provider reports one.
     pub param: Option<Cow<'a, str>>,
     /// Seconds after which a retry may succeed, where only the body states them.
     pub retry_after: Option<u64>,
@@ -85,22 +85,22 @@ impl fmt::Debug for Failure<'_> {
 }
 
 impl<'a> Failure<'a> {
-    /// A failure of which no more is known.
+    /// A failure without a code or other details.
     pub fn new(status: u16, class: ErrorClass, message: impl Into<Cow<'a, str>>) -> Self {
         Self { status, class, code: None, message: message.into(), param: None, retry_after: None, by_gateway: false }
     }
 
-    /// The failure of a provider whose reply is none.
+    /// The failure for a provider whose reply can't be read as a reply.
     pub fn bad_gateway(message: impl Into<Cow<'a, str>>) -> Self {
         Self::new(502, ErrorClass::BadGateway, message)
     }
 
-    /// A failure that the gateway reports in its own words.
+    /// A failure that the gateway itself reports.
     pub fn of_gateway(status: u16, class: ErrorClass, code: &'a str, message: impl Into<Cow<'a, str>>) -> Self {
         Self { code: Some(Cow::Borrowed(code)), by_gateway: true, ..Self::new(status, class, message) }
     }
 
-    /// The same, borrowing nothing.
+    /// An owned copy, which borrows nothing.
     pub fn into_owned(self) -> Failure<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         Failure {

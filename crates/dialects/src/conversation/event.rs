@@ -79,7 +79,7 @@ pub enum Event<'a> {
         /// The stop text that ended it.
         stop_sequence: Option<Text<'a>>,
     },
-    /// The provider sent something that the conversation has no place for. This is its name in the provider's dialect.
+    /// The provider sent something that the conversation has no field for. This is its name in the provider's dialect.
     Unsupported(Cow<'a, str>),
     /// The token counts so far; the last ones count.
     Usage(TokenUsage),
@@ -94,7 +94,7 @@ pub enum Event<'a> {
 pub enum BlockStart<'a> {
     /// Text.
     Text,
-    /// The model's refusal in words.
+    /// The model's refusal, as text.
     Refusal,
     /// Reasoning.
     Thinking,
@@ -116,7 +116,7 @@ pub enum BlockStart<'a> {
 pub enum BlockKind {
     /// Text.
     Text,
-    /// A refusal in words.
+    /// A refusal, as text.
     Refusal,
     /// Reasoning.
     Thinking,
@@ -138,7 +138,7 @@ impl BlockStart<'_> {
         }
     }
 
-    /// The same, borrowing nothing.
+    /// An owned copy, which borrows nothing.
     pub fn into_owned(self) -> BlockStart<'static> {
         match self {
             Self::Text => BlockStart::Text,
@@ -155,14 +155,14 @@ impl BlockStart<'_> {
 }
 
 impl Signature<'_> {
-    /// The same, borrowing nothing.
+    /// An owned copy, which borrows nothing.
     pub fn into_owned(self) -> Signature<'static> {
         Signature { maker: self.maker, value: self.value.into_owned() }
     }
 }
 
 impl Citation<'_> {
-    /// The same, borrowing nothing.
+    /// An owned copy, which borrows nothing.
     pub fn into_owned(self) -> Citation<'static> {
         let [url, title, quote] = [self.url, self.title, self.quote].map(|text| text.map(Text::into_owned));
         Citation { url, title, quote, start: self.start, end: self.end }

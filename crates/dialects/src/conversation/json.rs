@@ -1,12 +1,12 @@
-//! A JSON value that travels as it is.
+//! A JSON value that is carried unchanged.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
-/// A JSON value: a slice of the document it came in, or one made here. Numbers, order and white space stay; half a
-/// surrogate pair, which strict parsers refuse, becomes U+FFFD.
+/// A JSON value: a slice of the document it came in, or a value that was built by the gateway. Numbers, field order and
+/// white space are kept; half a surrogate pair, which strict parsers refuse, becomes U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Json<'a>(Cow<'a, RawValue>);
 
@@ -16,17 +16,17 @@ impl<'a> Json<'a> {
         self.0.get()
     }
 
-    /// A value made here.
+    /// A value that is built by the gateway.
     pub fn of(value: &Value) -> Self {
         // A `Value` always has a text.
         let raw = serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self(Cow::Owned(raw))
     }
 
-    /// The value of this text.
+    /// Parses this text.
     ///
     /// # Errors
-    /// When it is no JSON.
+    /// When it is not JSON.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<&RawValue>(text).map(Self::from)
     }
@@ -44,7 +44,7 @@ impl<'a> Json<'a> {
         self.get().starts_with('{')
     }
 
-    /// Whether it is an object without members.
+    /// Whether it is an object without fields.
     pub fn is_empty_object(&self) -> bool {
         self.get()
             .strip_prefix('{')
@@ -57,7 +57,7 @@ impl<'a> Json<'a> {
         self.get() == "null"
     }
 
-    /// The same for a shorter time, without a copy.
+    /// A borrow for a shorter lifetime, without a copy.
     pub fn reborrow(&self) -> Json<'_> {
         Json(Cow::Borrowed(&self.0))
     }
@@ -91,7 +91,7 @@ impl Serialize for Json<'_> {
 }
 
 impl PartialEq for Json<'_> {
-    /// Whether both mean the same, however they are written.
+    /// Whether both are the same value, however they are written.
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get() || matches!((self.value(), other.value()), (Ok(a), Ok(b)) if a == b)
     }
@@ -100,8 +100,8 @@ impl PartialEq for Json<'_> {
 /// Deepest nesting of a [call's arguments](object_text), in levels: as deep as common parsers go.
 const MAX_DEPTH: usize = 128;
 
-/// The text of a JSON object that every parser takes, without white space around it: nested at most 128 levels deep,
-/// and with U+FFFD in the place of half a surrogate pair. `None` when it is no such object.
+/// The text of a JSON object that every parser accepts, without white space around it: nested at most 128 levels deep,
+/// and with U+FFFD in the place of half a surrogate pair. `None` for any other value.
 pub fn object_text(text: &str) -> Option<Cow<'_, str>> {
     let text = text.trim();
     let is_object = text.starts_with('{') && !is_deep(text) && serde_json::from_str::<&RawValue>(text).is_ok();
@@ -129,7 +129,7 @@ fn is_deep(json: &str) -> bool {
 }
 
 /// A JSON text with `\ufffd` in the place of escapes that are half a surrogate pair, which strict parsers refuse. Both
-/// are of one length, so that nothing moves.
+/// escapes have the same length, so that nothing moves.
 fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let (mut made, mut at): (Option<Vec<u8>>, usize) = (None, 0);
@@ -147,11 +147,11 @@ fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
             (None, _) => 2,
         };
     }
-    // Only letters took the place of letters.
+    // Only ASCII characters replaced ASCII characters.
     made.and_then(|made| String::from_utf8(made).ok()).map_or(Cow::Borrowed(json), Cow::Owned)
 }
 
-/// The UTF-16 code unit that is written as `\uXXXX` at this place.
+/// The UTF-16 code unit that is written as `\uXXXX` at this position.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

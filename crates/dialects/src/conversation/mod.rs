@@ -1,14 +1,14 @@
-//! The canonical form between dialects: what a conversation is, whoever's wire format it came in.
+//! The canonical form between dialects: a conversation, independent of the wire format that it came in.
 //!
-//! A request that is in its provider's own dialect never comes here. One that is not is read into a [`Request`] by its
-//! own dialect's decoder and written from it by the target's encoder; the reply goes the other way, in one piece as a
-//! [`Reply`] or as a series of [`Event`]s. With N dialects there are N decoders and N encoders.
+//! A request that is in its provider's own dialect never comes here. Any other is read into a [`Request`] by its own
+//! dialect's decoder and written from it by the target's encoder. The reply takes the opposite direction, buffered as a
+//! [`Reply`] or streamed as a series of [`Event`]s. With N dialects there are N decoders and N encoders.
 //!
-//! Nothing here is copied that need not be: text and schemas are slices of the body they came in ([`Text`],
-//! `RawValue`), still escaped, and are written as they are.
+//! Text and schemas are not copied: they are slices of the body they came in ([`Text`], `RawValue`), still escaped, and
+//! are written as they are.
 //!
-//! What a dialect has and the conversation has not, the decoder names in [`Request::dropped`]; what a conversation has
-//! and the target has not, the encoder names in [`Unsupported`]. So nothing is lost silently.
+//! The decoder reports fields that the conversation does not support in [`Request::dropped`]; the encoder reports those
+//! that the target does not support in [`Unsupported`]. So nothing is lost silently.
 //!
 //! [`Request`]: crate::conversation::Request
 //! [`Reply`]: crate::conversation::Reply
@@ -47,17 +47,17 @@ pub use usage::TokenUsage;
 
 use std::borrow::Cow;
 
-/// What a request can't say in a dialect, and why: an answer of 400 that names the field.
+/// The reason why a request can't be expressed in a dialect: the client gets a 400 that names the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// The field in the client's words, such as `messages[3].tool_calls[0].function.arguments`.
+    /// The field as the client spells it, such as `messages[3].tool_calls[0].function.arguments`.
     pub field: String,
     /// What is wrong with it.
     pub message: String,
 }
 
 impl Invalid {
-    /// `field` is wrong in the way that `message` says.
+    /// An error about `field`; `message` describes it.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -71,18 +71,18 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Names of what could not be carried, each once, in the order in which it was met.
+/// Names of unsupported fields, each once, in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unsupported {
     names: Vec<Cow<'static, str>>,
-    /// How many more there were.
+    /// How many more names there were.
     more: usize,
 }
 
 impl Unsupported {
-    /// Most names that are kept: they go into one header. A request with more has made them up.
+    /// Most names that are kept, since they go into one header. A request with more has invented most of them.
     pub const MAX: usize = 32;
-    /// Longest name that is kept whole, in bytes; unknown fields are named by the client.
+    /// Longest name that is kept whole, in bytes: the client chooses the names of unknown fields.
     pub const MAX_NAME: usize = 64;
 
     /// Adds `name` unless it is there; cut if it is too long, and only counted if there are too many.
@@ -125,8 +125,8 @@ impl Unsupported {
 }
 
 impl std::fmt::Display for Unsupported {
-    /// The names, separated by `, `, and how many more there were. A name that no header could hold has `?` for what it
-    /// could not.
+    /// The names, separated by `, `, and how many more there were. Characters that no header may contain are written as
+    /// `?`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.names.join(", ");
         f.write_str(&names.replace(|c: char| !c.is_ascii_graphic() && c != ' ', "?"))?;

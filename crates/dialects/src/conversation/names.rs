@@ -1,22 +1,22 @@
-//! Names and ids that fit everywhere.
+//! Names and ids that every provider accepts.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{Content, Request, Text, ToolChoice};
 
-/// The tool that a model without structured output is made to call for it.
+/// The tool that a model without structured output must call to give a structured answer.
 const OURS: &str = "json_output";
 
-/// Longest name of a tool: OpenAI's, Anthropic's and Bedrock's limit.
+/// Longest name of a tool: the limit of OpenAI, Anthropic and Bedrock.
 const MAX_NAME: usize = 64;
 
-/// An id that fits a target: `fits` says which bytes it may have, `max` how long it may be. The same id always becomes
-/// the same, so that calls and results still find each other.
+/// An id that a target accepts: `fits` decides which bytes it may have, `max` how long it may be. The same id always
+/// gives the same result, so that calls and results still match.
 pub fn safe_id(id: &str, max: usize, fits: impl Fn(u8) -> bool) -> Cow<'_, str> {
     if !id.is_empty() && id.len() <= max && id.bytes().all(&fits) {
         return Cow::Borrowed(id);
     }
-    // A hash keeps ids apart that become the same by losing characters.
+    // A hash keeps ids apart that would become equal by losing characters.
     let hash = format!("{:016x}", fnv(id.as_bytes()));
     let hash = hash.get(..max.min(hash.len())).unwrap_or_default();
     let kept: String = id.chars().map(|c| if c.is_ascii() && fits(c as u8) { c } else { '0' }).collect();
@@ -24,21 +24,21 @@ pub fn safe_id(id: &str, max: usize, fits: impl Fn(u8) -> bool) -> Cow<'_, str> 
     Cow::Owned(format!("{kept}{hash}"))
 }
 
-/// FNV-1a: the same on every machine and in every version.
+/// FNV-1a, which gives the same hash on every machine and in every version.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Tool names that had to be changed for a target, and what they were.
+/// Tool names that had to be changed for a target, with the original names.
 ///
-/// MCP servers have names with dots and slashes, and longer ones than any provider takes.
+/// MCP servers have names with dots and slashes, and longer ones than any provider accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     originals: HashMap<String, String>,
 }
 
 impl Names {
-    /// Changes every tool name of `request` that no provider takes, in tools, choices and history alike.
+    /// Changes every tool name of `request` that no provider accepts, in tools, choices and history alike.
     pub fn fit(request: &mut Request<'_>) -> Self {
         let mut names = Self::default();
         for tool in &mut request.tools {
@@ -63,7 +63,7 @@ impl Names {
         let fitting = {
             let written = name.decode();
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-            // Gemini requires a letter in front. The tool that represents a schema is the gateway's.
+            // Gemini requires a letter in front. The tool that represents a schema belongs to the gateway.
             let begins = written.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && written != OURS;
             let fitting = if begins {
                 safe_id(&written, MAX_NAME, fits)

@@ -1,9 +1,9 @@
-//! A whole reply as a stream: for a client that requests a stream where the provider does not stream.
+//! Replays a buffered reply as a stream: for a client that requests a stream where the provider does not stream.
 
 use super::{BlockStart, Content, Event, Part, Reply, Text};
 
 impl Reply<'_> {
-    /// Lends the reply to `sink` event by event, to its end.
+    /// Passes the reply to `sink` event by event, to its end.
     pub fn replay(&self, sink: &mut dyn FnMut(Event<'_>)) {
         let again = |text: &Option<Text<'_>>| text.as_ref().map(|t| t.clone().into_owned());
         sink(Event::Start { id: again(&self.id), model: again(&self.model), usage: self.usage });
@@ -11,7 +11,7 @@ impl Reply<'_> {
             sink(Event::Unsupported(name.clone()));
         }
         for (choice, answer) in (0..).zip(&self.choices) {
-            // In front of the text they belong to, as providers that stream them do.
+            // Log-probabilities come before the text they belong to, as with providers that stream them.
             if !answer.logprobs.is_empty() {
                 sink(Event::Logprobs { choice, tokens: answer.logprobs.clone() });
             }
@@ -26,7 +26,7 @@ impl Reply<'_> {
 }
 
 impl Part<'_> {
-    /// Lends the part to `sink` as a block of its own. Media and results are none.
+    /// Passes the part to `sink` as a block of its own. Media and results are not passed.
     pub fn replay(&self, choice: u32, block: u32, sink: &mut dyn FnMut(Event<'_>)) {
         let empty = Text::from("");
         let (opened, text, citations, signature) = match &self.content {
@@ -43,7 +43,7 @@ impl Part<'_> {
                 let start = BlockStart::Call { id, name, signature: call.signature.clone() };
                 (start, Text::from(&*call.arguments), &[][..], None)
             }
-            // Streams have no place for media, and no model answers with results.
+            // Streams can't carry media, and no model answers with results.
             Content::Media(media) => return sink(Event::Unsupported(media.kind.as_str().into())),
             Content::Result(_) => return,
         };

@@ -2,27 +2,27 @@
 
 use super::{Content, Part, Text, TokenUsage, Unsupported};
 
-/// An answer.
+/// A buffered reply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply<'a> {
     /// The provider's id of it.
     pub id: Option<Text<'a>>,
     /// The model that answered, as the provider names it.
     pub model: Option<Text<'a>>,
-    /// When, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created: Option<u64>,
     /// One answer, or as many as were requested.
     pub choices: Vec<Choice<'a>>,
-    /// What it cost.
+    /// Its token counts.
     pub usage: TokenUsage,
     /// The class of service it was given.
     pub service_tier: Option<Text<'a>>,
-    /// What was said that the conversation has no word for; names in the provider's dialect.
+    /// Fields of the reply that the conversation does not support, by their names in the provider's dialect.
     pub lost: Unsupported,
 }
 
 impl Reply<'_> {
-    /// Bytes of reasoning, text and calls, about: of all answers.
+    /// Approximate bytes of reasoning, text and calls, of all answers.
     pub fn text_bytes(&self) -> u64 {
         let said = |part: &Part<'_>| match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) | Content::Thinking { text, .. } => {
@@ -42,15 +42,15 @@ pub struct Choice<'a> {
     pub parts: Vec<Part<'a>>,
     /// Why it ended.
     pub finish: Finish,
-    /// The stop text that ended it, where the provider says which.
+    /// The stop text that ended it, if the provider reports which.
     pub stop_sequence: Option<Text<'a>>,
     /// Its tokens with their log-probabilities.
     pub logprobs: Vec<TokenLogprob<'a>>,
 }
 
 impl Choice<'_> {
-    /// Why the answer ended, for a dialect in which arguments are objects, which leaves calls without one out, and in
-    /// which a refusal is no content but a reason.
+    /// Why the answer ended, for dialects in which arguments are objects and a refusal is a finish reason. Calls whose
+    /// arguments are not an object are left out there.
     pub fn strict_finish(&self) -> Finish {
         let has = |test: &dyn Fn(&Content<'_>) -> bool| self.parts.iter().any(|part| test(&part.content));
         if has(&|content| matches!(content, Content::Call(call) if call.object().is_none())) {
@@ -64,7 +64,7 @@ impl Choice<'_> {
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Finish {
-    /// The model was done, or met a stop text.
+    /// The model had finished, or met a stop text.
     #[default]
     Stop,
     /// It reached its limit of tokens, or the model's own.
@@ -73,12 +73,12 @@ pub enum Finish {
     ToolCalls,
     /// The model refused, or a filter stopped it.
     Filtered,
-    /// The model went wrong (a malformed call, an error of its server).
+    /// The model failed (a malformed call, an error of its server).
     Failed,
 }
 
 impl Finish {
-    /// The reason that counts: some servers say `stop` although the answer ends in calls.
+    /// The effective reason: some servers report `stop` although the answer ends in calls.
     #[must_use]
     pub const fn with_calls(self, calls: bool) -> Self {
         match self {
@@ -87,7 +87,7 @@ impl Finish {
         }
     }
 
-    /// The reason where a refusal in words is one: OpenAI says `stop` of it.
+    /// The reason for dialects that report a refusal in text as one: OpenAI reports `stop` for it.
     #[must_use]
     pub const fn with_refusal(self, refused: bool) -> Self {
         match self {
@@ -96,7 +96,7 @@ impl Finish {
         }
     }
 
-    /// The reason where a call had to be left out: the answer is not what the model meant to say.
+    /// The reason where a call had to be left out: the answer is incomplete.
     #[must_use]
     pub const fn with_broken_call(self) -> Self {
         match self {
@@ -113,6 +113,6 @@ pub struct TokenLogprob<'a> {
     pub token: Text<'a>,
     /// Its natural logarithm of probability.
     pub logprob: f64,
-    /// The most likely tokens at its place.
+    /// The most likely tokens at its position.
     pub top: Vec<(Text<'a>, f64)>,
 }

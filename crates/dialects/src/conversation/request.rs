@@ -11,7 +11,7 @@ pub struct Request<'a> {
     pub messages: Vec<Message<'a>>,
     /// Functions that the model may call.
     pub tools: Vec<Tool<'a>>,
-    /// Whether it may, or must.
+    /// Whether the model may call a function, or must.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// Whether it may call several at once.
     pub parallel_tool_calls: Option<bool>,
@@ -21,21 +21,21 @@ pub struct Request<'a> {
     pub sampling: Sampling<'a>,
     /// The form of the answer; absent for free text.
     pub format: Option<Format<'a>>,
-    /// Whether and how much the model thinks; absent when the client says nothing.
+    /// Whether and how much the model thinks; absent when the client does not set it.
     pub reasoning: Option<Reasoning>,
-    /// Who the end user is, for the provider's abuse detection.
+    /// The id of the end user, for the provider's abuse detection.
     pub user: Option<Text<'a>>,
-    /// The class of service, in the client's word.
+    /// The class of service, as the client spells it.
     pub service_tier: Option<Text<'a>>,
-    /// An object of strings that travels with the request.
+    /// An object of strings that is passed on with the request.
     pub metadata: Option<Json<'a>>,
     /// Whether the answer comes as a stream.
     pub stream: bool,
-    /// What the client's dialect has and the conversation has not, in the client's words.
+    /// Fields of the request that the conversation does not support, as the client spells them.
     pub dropped: Unsupported,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Instructions (`system`, `developer`).
@@ -49,9 +49,9 @@ pub enum Role {
 /// One message. Neighbours may have the same role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message<'a> {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The message's parts.
     pub parts: Vec<Part<'a>>,
 }
 
@@ -60,7 +60,7 @@ pub struct Message<'a> {
 pub struct Part<'a> {
     /// What it is.
     pub content: Content<'a>,
-    /// A prompt cache may end behind it.
+    /// Set when a prompt cache may end after the part.
     pub cache: Option<Cache<'a>>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> From<Content<'a>> for Part<'a> {
     }
 }
 
-/// A mark that what is before it is worth caching.
+/// A mark that everything before it is worth caching.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cache<'a> {
     /// How long, such as `5m` or `1h`.
@@ -84,14 +84,14 @@ pub enum Content<'a> {
     Text {
         /// The text itself.
         text: Text<'a>,
-        /// Where it is taken from; only in replies.
+        /// The sources that it cites; only in replies.
         citations: Vec<Citation<'a>>,
         /// The model's signature (Gemini).
         signature: Option<Signature<'a>>,
     },
-    /// The model's refusal, in words.
+    /// The model's refusal, as text.
     Refusal(Text<'a>),
-    /// An image, a document, a sound.
+    /// An image, a document, audio or video.
     Media(Media<'a>),
     /// The model's reasoning; `text` may be empty.
     Thinking {
@@ -104,7 +104,7 @@ pub enum Content<'a> {
     Redacted(Signature<'a>),
     /// A call of a tool, by the model.
     Call(Call<'a>),
-    /// What a tool gave back.
+    /// The result of a tool call.
     Result(ToolResult<'a>),
 }
 
@@ -115,7 +115,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Whose model can read a signature.
+/// The vendor whose models can read a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureOrigin {
     /// Claude, wherever it runs.
@@ -128,11 +128,11 @@ pub enum SignatureOrigin {
 
 /// An opaque signature that travels with a model's reasoning or call.
 ///
-/// In the dialect of its origin it has no tag. In a foreign one it is [tagged](Self::tagged), so that it finds its
-/// way back to the maker and never reaches another.
+/// In the dialect of its origin it has no tag. In a foreign one it is [tagged](Self::tagged), so that it comes back to
+/// its origin and never reaches another vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
-    /// Who can read it.
+    /// The vendor that can read it.
     pub maker: SignatureOrigin,
     /// The signature.
     pub value: Text<'a>,
@@ -143,7 +143,7 @@ const TAGS: [(SignatureOrigin, &str); 3] =
     [(SignatureOrigin::Anthropic, "TGan"), (SignatureOrigin::Google, "TGgo"), (SignatureOrigin::OpenAi, "TGoa")];
 
 impl<'a> Signature<'a> {
-    /// The text for a field whose dialect belongs to `home`: as it is, or tagged.
+    /// The text for a field whose dialect belongs to `home`: unchanged, or tagged.
     pub fn tagged(&self, home: SignatureOrigin) -> Text<'_> {
         if self.maker == home {
             return self.value.reborrow();
@@ -165,7 +165,7 @@ impl<'a> Signature<'a> {
     }
 }
 
-/// An image, a document, a sound.
+/// An image, a document, audio or video.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Media<'a> {
     /// What it is.
@@ -174,7 +174,7 @@ pub struct Media<'a> {
     pub source: Source<'a>,
     /// Its name, for documents.
     pub name: Option<Text<'a>>,
-    /// How closely to look: `low`, `high`, `auto`.
+    /// The resolution at which the model looks at it: `low`, `high`, `auto`.
     pub detail: Option<Text<'a>>,
 }
 
@@ -185,14 +185,14 @@ pub enum MediaKind {
     Image,
     /// A PDF or a text.
     Document,
-    /// A sound.
+    /// Audio.
     Audio,
-    /// A film.
+    /// Video.
     Video,
 }
 
 impl MediaKind {
-    /// The kind's name among what is dropped; Converse's member for it, too.
+    /// The kind's name in reports of unsupported fields; also Converse's field for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
@@ -203,10 +203,10 @@ impl MediaKind {
     }
 }
 
-/// Where media are.
+/// Where the data of media are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source<'a> {
-    /// Here, in base64.
+    /// In the request, as base64.
     Data {
         /// The media type, such as `image/png`.
         mime: Cow<'a, str>,
@@ -217,31 +217,31 @@ pub enum Source<'a> {
     Url {
         /// The URL.
         url: Text<'a>,
-        /// The media type, where the client says it.
+        /// The media type, if the client states it.
         mime: Option<Cow<'a, str>>,
     },
-    /// Uploaded to the provider before, under this id.
+    /// Uploaded to the provider before; this is its id.
     File(Text<'a>),
-    /// A document that is text, here.
+    /// A document that is text, in the request.
     Text(Text<'a>),
 }
 
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call<'a> {
-    /// The call's id; made up where the dialect has none.
+    /// The call's id; generated if the dialect has none.
     pub id: Text<'a>,
     /// The tool.
     pub name: Text<'a>,
-    /// The arguments: the text of a JSON object, numbers and order as the model wrote them. In replies it may be
-    /// anything, since models write what is no JSON, and one that is cut short does: see [`object`](Self::object).
+    /// The arguments: the text of a JSON object, with numbers and field order as the model wrote them. In replies it
+    /// may be any text, since models write invalid JSON and calls may be cut short: see [`object`](Self::object).
     pub arguments: Cow<'a, str>,
     /// The model's signature of the call (Gemini).
     pub signature: Option<Signature<'a>>,
 }
 
 impl Call<'_> {
-    /// The arguments as the text of a JSON object, `{}` for none at all; `None` if they are no object.
+    /// The arguments as the text of a JSON object, `{}` for empty ones; `None` if they are not an object.
     pub fn object(&self) -> Option<&str> {
         let text = self.arguments.trim();
         if text.is_empty() {
@@ -251,16 +251,16 @@ impl Call<'_> {
     }
 }
 
-/// What a tool gave back.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult<'a> {
     /// The call's id.
     pub id: Text<'a>,
-    /// The tool, where the dialect names it.
+    /// The tool's name, if the dialect states it.
     pub name: Option<Text<'a>>,
-    /// Text, images, documents.
+    /// Text, images and documents.
     pub parts: Vec<Part<'a>>,
-    /// The tool failed.
+    /// Whether the tool failed.
     pub failed: bool,
 }
 
@@ -275,14 +275,14 @@ pub struct Tool<'a> {
     pub schema: Option<Json<'a>>,
     /// Whether the arguments must follow the schema exactly.
     pub strict: Option<bool>,
-    /// A prompt cache may end behind it.
+    /// Set when a prompt cache may end after the tool.
     pub cache: Option<Cache<'a>>,
 }
 
 /// Whether the model calls tools.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolChoice<'a> {
-    /// As it likes.
+    /// The model decides.
     Auto,
     /// Never.
     None,
@@ -306,13 +306,13 @@ pub struct Sampling<'a> {
     pub temperature: Option<f64>,
     /// 0 to 1.
     pub top_p: Option<f64>,
-    /// A count; Gemini takes fractions.
+    /// A count; Gemini accepts fractions.
     pub top_k: Option<f64>,
     /// Texts that end the answer.
     pub stop: Vec<Text<'a>>,
     /// How many answers.
     pub n: Option<u64>,
-    /// For answers that repeat.
+    /// Makes answers reproducible.
     pub seed: Option<i64>,
     /// -2 to 2.
     pub presence_penalty: Option<f64>,
@@ -342,14 +342,14 @@ pub enum Format<'a> {
     },
 }
 
-/// Whether and how much the model thinks. With neither effort nor budget, as much as it likes.
+/// Whether and how much the model thinks. With neither effort nor budget, the model decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reasoning {
-    /// How hard; [`Effort::None`] turns thinking off.
+    /// The effort; [`Effort::None`] turns thinking off.
     pub effort: Option<Effort>,
-    /// How many tokens; zero turns thinking off.
+    /// The budget in tokens; zero turns thinking off.
     pub budget: Option<u64>,
-    /// Whether the client wants to see reasoning or a summary.
+    /// Whether the client requests to see the reasoning or a summary.
     pub visible: Option<bool>,
 }
 
@@ -359,28 +359,28 @@ impl Reasoning {
         self.effort == Some(Effort::None) || (self.effort.is_none() && self.budget == Some(0))
     }
 
-    /// The effort, or the one that the budget comes near.
+    /// The effort, or the one that is nearest to the budget.
     pub fn effort_or_budget(&self) -> Option<Effort> {
         self.effort.or_else(|| self.budget.map(Effort::of_budget))
     }
 }
 
-/// How hard to think.
+/// How hard to think, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
     /// Not at all.
     None,
-    /// Hardly.
+    /// As little as possible.
     Minimal,
-    /// A little.
+    /// Less than usual.
     Low,
-    /// As usual.
+    /// The usual effort of most models.
     Medium,
-    /// Hard.
+    /// More than usual.
     High,
-    /// Harder.
+    /// Much more than usual.
     XHigh,
-    /// As hard as can be.
+    /// The most that a model can.
     Max,
 }
 
@@ -396,7 +396,7 @@ impl Effort {
         (Self::Max, "max"),
     ];
 
-    /// The word for it.
+    /// The API's word for it.
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(effort, _)| *effort == self).map_or("medium", |(_, word)| word)
     }
@@ -406,7 +406,7 @@ impl Effort {
         Self::ALL.iter().find(|(_, known)| *known == word).map(|(effort, _)| *effort)
     }
 
-    /// The effort that a budget in tokens comes near.
+    /// The effort that is nearest to a budget in tokens.
     pub const fn of_budget(tokens: u64) -> Self {
         match tokens {
             0 => Self::None,
@@ -417,7 +417,7 @@ impl Effort {
         }
     }
 
-    /// A budget in tokens that this effort comes near.
+    /// The budget in tokens that is nearest to this effort.
     pub const fn budget(self) -> u64 {
         match self {
             Self::None => 0,
@@ -430,17 +430,17 @@ impl Effort {
     }
 }
 
-/// Where a text is taken from.
+/// A source that a text cites.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Citation<'a> {
     /// The source's URL.
     pub url: Option<Text<'a>>,
     /// The source's title.
     pub title: Option<Text<'a>>,
-    /// What the source says.
+    /// The quoted text of the source.
     pub quote: Option<Text<'a>>,
-    /// First character of the text that is taken from it.
+    /// First character of the text that cites the source.
     pub start: Option<u64>,
-    /// Behind the last one.
+    /// The character after the last one.
     pub end: Option<u64>,
 }

@@ -1,5 +1,5 @@
-//! Envelopes: answers whose schema is no object's, for providers that take none but an object's. The schema is closed
-//! into that of an object with one field, and the answer is taken out of the field again.
+//! Envelopes for answers whose schema does not describe an object, for providers that only accept schemas of objects.
+//! The schema becomes that of an object with one field, and the answer is taken out of the field again.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,23 +9,24 @@ use crate::stream::{TopLevel, json::ObjectWriter};
 
 /// The field of the envelope that holds the answer.
 const FIELD: &str = "value";
-/// Definitions, to which references lead from the root.
+/// Definitions at the root of a schema, which references name.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Where the schema is inside the envelope's, for references to it.
 const PLACE: &str = "/properties/value";
-/// Longest beginning of an answer that is kept while it may be that of the envelope, in bytes.
+/// Longest beginning of an answer that is held back while it may be that of the envelope, in bytes.
 const MAX_HEAD: usize = 1024;
-/// Schemas that are looked at to find out what one describes: references may lead round and round, and each to many.
+/// Most schemas that are read to find out what one describes: references may form a cycle, and each may lead to many
+/// others.
 const MAX_SCHEMAS: usize = 256;
 
-/// The schema of an envelope around what `schema` describes, all fields in their order; `None` if that is an object
+/// The schema of an envelope around `schema`, with all fields in their order; `None` if `schema` describes an object
 /// already.
 pub fn close(schema: &Json<'_>) -> Option<Json<'static>> {
     let (root, mut left) = (Tree::parse(schema.get())?, MAX_SCHEMAS);
     if is_object(&root, &root, &mut left) {
         return None;
     }
-    // Its text, because models answer in the order of a schema's fields.
+    // Works on the text, because models answer in the order of a schema's fields.
     let text = moved(schema.get());
     let top = TopLevel::scan(text.as_bytes()).ok()?;
     let (definitions, own): (Vec<_>, Vec<_>) =
@@ -50,8 +51,7 @@ pub fn close(schema: &Json<'_>) -> Option<Json<'static>> {
     Some(Json::from(raw))
 }
 
-/// Whether a schema describes an object, or says nothing against one.
-/// `left` is how many schemas may still be looked at.
+/// Whether a schema describes an object, or nothing in it excludes one. `left` is how many schemas may still be read.
 fn is_object(schema: &Tree<'_>, root: &Tree<'_>, left: &mut usize) -> bool {
     let (Tree::Object(fields), Some(fewer)) = (schema, left.checked_sub(1)) else { return true };
     *left = fewer;
@@ -65,7 +65,7 @@ fn is_object(schema: &Tree<'_>, root: &Tree<'_>, left: &mut usize) -> bool {
         && referred.into_iter().chain(all).all(|other| is_object(other, root, left))
 }
 
-/// The text of a schema whose references lead to its place in the envelope's.
+/// The text of a schema whose references are changed to its position in the envelope's.
 fn moved(schema: &str) -> String {
     let mut out = String::with_capacity(schema.len());
     let mut rest = schema;
@@ -86,7 +86,7 @@ fn moved(schema: &str) -> String {
     out
 }
 
-/// Takes an answer out of its envelope, over how many texts ever it is spread.
+/// Takes an answer out of its envelope, over however many texts it is spread.
 pub fn open_parts(parts: &mut [Part<'_>]) {
     let text_of = |part| match part {
         &mut Part { content: Content::Text { ref mut text, .. }, .. } => Some(text),
@@ -104,8 +104,8 @@ pub fn open_parts(parts: &mut [Part<'_>]) {
     }
 }
 
-/// The answer inside the envelope, of a text that is all of it; of one that is cut or something else, as much as there
-/// is.
+/// The answer inside the envelope of a whole text; for a text that is cut short or is something else, the part that is
+/// there.
 fn open(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -123,11 +123,11 @@ fn open(text: &str) -> String {
     opener.push(text) + &opener.finish()
 }
 
-/// Takes an answer out of its envelope, as it comes.
+/// Takes an answer out of its envelope, incrementally.
 #[derive(Debug, Default)]
 pub struct Opener {
     state: State,
-    /// What may be the beginning of the envelope.
+    /// Text that may be the beginning of the envelope.
     head: String,
 }
 
@@ -135,7 +135,7 @@ pub struct Opener {
 enum State {
     #[default]
     Before,
-    /// In the answer: open brackets, and where in a string.
+    /// Inside the answer: the number of open brackets, and the state within a string.
     Inside {
         depth: u32,
         string: bool,
@@ -143,12 +143,12 @@ enum State {
         begun: bool,
     },
     After,
-    /// It is not in an envelope.
+    /// The text is not in an envelope.
     Bare,
 }
 
 impl Opener {
-    /// What `more` of the model's text adds to the answer.
+    /// The text that `more` of the model's text adds to the answer.
     pub fn push(&mut self, more: &str) -> String {
         match self.state {
             State::Bare => more.to_owned(),
@@ -169,7 +169,8 @@ impl Opener {
         }
     }
 
-    /// What was held back and is not the beginning of an envelope: a text has ended. Another may follow.
+    /// Returns text that was held back and is not the beginning of an envelope, because a text has ended. Another may
+    /// follow.
     pub fn finish(&mut self) -> String {
         if self.state == State::Before && !self.head.trim().is_empty() {
             self.state = State::Bare;
@@ -190,7 +191,7 @@ impl Opener {
                 }
                 _ if string => {}
                 '{' | '[' => depth += 1,
-                // The envelope's own end, or white space before it, behind a number or a word.
+                // The envelope's own end, or white space before it, after a number or a literal.
                 '}' | ',' if depth == 0 => {
                     self.state = State::After;
                     return text.get(..at).unwrap_or_default().trim_end().to_owned();
@@ -218,11 +219,11 @@ impl Opener {
 
 /// How a text begins.
 enum Head {
-    /// As the envelope does; its answer begins at this byte.
+    /// Like the envelope; its answer begins at this byte.
     Object { answer: usize },
-    /// It may still do so.
+    /// It may still become the envelope's beginning.
     Open,
-    /// In another way.
+    /// Not like the envelope.
     Other,
 }
 
@@ -255,7 +256,7 @@ mod tests {
         {
             assert_eq!(closed(object), None, "{object}");
         }
-        // References to itself, many at a time, are looked at once more and no further.
+        // A schema that refers to itself many times is read only once more.
         let round = format!(r#"{{"allOf":[{}]}}"#, vec![r##"{"$ref":"#"}"##; 1000].join(","));
         assert_eq!(closed(&round), None);
         let schema = r##"{"type":"array","items":{"$ref":"#/$defs/A"},"$defs":{"A":{"type":"string"}}}"##;

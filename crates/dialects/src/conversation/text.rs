@@ -1,4 +1,4 @@
-//! A string of a JSON document, not copied and not unescaped unless it must be read.
+//! A string of a JSON document that is neither copied nor unescaped unless it must be read.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::stream::json::unescape;
 
-/// Text as it is in a document, or text made here.
+/// Text as it is in a document, or text that was built by the gateway.
 ///
-/// From one JSON document to another it travels as it was written: no unescaping, no escaping, no copy but the last.
+/// From one JSON document to another it is carried as it was written: it is not unescaped or escaped again, and copied
+/// only once.
 #[derive(Clone)]
 pub enum Text<'a> {
     /// A JSON string with its quotes and escapes. Holds no lone surrogates.
@@ -40,12 +41,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The same, borrowing nothing.
+    /// An owned copy, which borrows nothing.
     pub fn into_owned(self) -> Text<'static> {
         Text::Plain(Cow::Owned(self.into_decoded().into_owned()))
     }
 
-    /// The same for a shorter time, without a copy.
+    /// A borrow for a shorter lifetime, without a copy.
     pub fn reborrow(&self) -> Text<'_> {
         match self {
             Self::Json(raw) => Text::Json(raw),
@@ -53,7 +54,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Whether there is no character at all.
+    /// Whether it has no characters.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Json(raw) => inner(raw).is_empty(),
@@ -61,10 +62,10 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Whether there is nothing but white space, which several providers refuse.
+    /// Whether it has only white space, which several providers refuse.
     pub fn is_blank(&self) -> bool {
         match self {
-            // Most texts show a letter at once.
+            // In most texts the first character decides.
             Self::Json(raw) => {
                 let first = inner(raw).bytes().next();
                 first.is_none_or(|b| b.is_ascii_whitespace() || b == b'\\' || !b.is_ascii())
@@ -85,7 +86,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Bytes that the text takes in a document, about.
+    /// Approximate bytes that the text has in a document.
     pub fn size(&self) -> usize {
         match self {
             Self::Json(raw) => raw.get().len(),
@@ -102,18 +103,18 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The content of a JSON string's quotes.
+/// The content between a JSON string's quotes.
 fn inner(raw: &RawValue) -> &str {
     let text = raw.get();
     text.get(1..text.len().saturating_sub(1)).unwrap_or_default()
 }
 
-/// Whether a JSON string's inside holds half a surrogate pair, which no strict parser takes.
+/// Whether the content of a JSON string has half a surrogate pair, which strict parsers refuse.
 fn has_lone_surrogate(inner: &str) -> bool {
-    // Most texts hold no backslash at all.
+    // Most texts have no backslash at all.
     let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else { return false };
     let Some(first) = inner.get(first..).and_then(|rest| rest.find("\\u")).map(|at| first + at) else { return false };
-    // Decoded, a lone surrogate is U+FFFD; one that was written as such is rare enough to be copied for nothing.
+    // Decoded, a lone surrogate is U+FFFD. A text with a real U+FFFD is copied needlessly, but is rare.
     inner.get(first..).is_some_and(|rest| {
         let may = rest
             .as_bytes()

@@ -45,7 +45,7 @@ impl<'a> Tree<'a> {
         if let Self::Array(elements) = self { elements } else { std::slice::from_ref(self) }
     }
 
-    /// Whether it is no object and no array, and written like this.
+    /// Whether it is a leaf that is written as `json`.
     pub fn is(&self, json: &str) -> bool {
         matches!(self, Self::Leaf(raw) if raw == json)
     }
@@ -120,7 +120,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The next byte that is no white space, which is passed over.
+    /// The next byte that is not white space. White space is skipped.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_ascii_start();
         self.rest.bytes().next()
@@ -132,8 +132,7 @@ impl<'a> Parser<'a> {
         Some(taken)
     }
 
-    /// Passes over an opening bracket or a comma; whether something other than the `close` bracket follows, which is
-    /// passed over, too.
+    /// Skips an opening bracket or a comma. Returns whether another value follows; the `close` bracket is skipped, too.
     fn enter(&mut self, close: u8) -> Option<bool> {
         if self.peek()? != close {
             self.take(1)?;

@@ -1,4 +1,4 @@
-//! Messages as strict alternation: what Anthropic, Gemini and Bedrock require of a history, and OpenAI does not.
+//! Messages in strict alternation, which Anthropic, Gemini and Bedrock require of a history and OpenAI does not.
 
 use std::{
     borrow::Cow,
@@ -7,9 +7,9 @@ use std::{
 
 use super::{Call, Content, Invalid, Message, Part, Role, Text, ToolResult};
 
-/// Stands where a target needs a user's turn and the client has none.
+/// The text of a user's turn that a target requires and the client has not sent.
 const PLACEHOLDER: &str = "(continue)";
-/// Stands for the result of a call that was never answered.
+/// The text of the result of a call that was never answered.
 const NO_RESULT: &str = "(no result)";
 
 /// What a target requires of the order of turns.
@@ -19,22 +19,22 @@ pub struct TurnRules {
     pub prefill: bool,
 }
 
-/// Everything that one side says before the other does.
+/// All consecutive messages of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn<'r, 'a> {
     /// [`Role::User`] or [`Role::Assistant`].
     pub role: Role,
-    /// What is said; never empty.
+    /// The turn's parts; never empty.
     pub parts: Vec<Cow<'r, Part<'a>>>,
 }
 
 /// Splits `messages` into instructions, wherever they are, and turns that alternate and begin with the user's.
 ///
-/// Results of tools are first in the turn behind their calls, in the calls' order. A call without a result gets one
-/// that says so; a result without a call becomes text; blank texts, which providers refuse, are left out.
+/// Results of tools are first in the turn after their calls, in the calls' order. A call without a result gets a
+/// placeholder; a result without a call becomes text; blank texts, which providers refuse, are left out.
 ///
 /// # Errors
-/// When there is nothing to answer, or one message has the same call id twice.
+/// When there is no turn to answer, or one message has the same call id twice.
 pub fn turns<'r, 'a>(
     messages: &'r [Message<'a>],
     rules: TurnRules,
@@ -52,7 +52,7 @@ pub fn turns<'r, 'a>(
     turns.retain(|turn| !turn.parts.is_empty());
     merge(&mut turns);
     if turns.is_empty() {
-        // Instructions alone are a request where they are messages like any other.
+        // Instructions alone are a request in dialects where they are messages like any other.
         if Vec::is_empty(&system) {
             return Err(Invalid::new("messages", "there is no message with anything in it"));
         }
@@ -68,7 +68,7 @@ pub fn turns<'r, 'a>(
     Ok((system, turns))
 }
 
-/// Whether the last turn is the assistant's, and is words: the beginning of an answer that the model is to continue.
+/// Whether the last turn is the assistant's and ends in text: the beginning of an answer that the model is to continue.
 pub fn ends_in_prefill(messages: &[Message<'_>]) -> bool {
     let said = messages.iter().rev().filter(|m| m.role != Role::System && !m.parts.iter().all(is_blank));
     let mut has_words = false;
@@ -90,7 +90,7 @@ fn is_blank(part: &Part<'_>) -> bool {
     matches!(&part.content, Content::Text { text, signature: None, .. } if text.is_blank())
 }
 
-/// Joins neighbours of one role, which leaving out empty turns can make.
+/// Joins neighbours of one role: leaving out empty turns can create them.
 fn merge(turns: &mut Vec<Turn<'_, '_>>) {
     let mut merged: Vec<Turn<'_, '_>> = Vec::with_capacity(turns.len());
     for turn in turns.drain(..) {
@@ -102,10 +102,10 @@ fn merge(turns: &mut Vec<Turn<'_, '_>>) {
     *turns = merged;
 }
 
-/// Puts each call's result into the turn behind it.
+/// Moves each call's result into the turn after it.
 fn pair(turns: &mut Vec<Turn<'_, '_>>) -> Result<(), Invalid> {
     let mut index = 0;
-    // Results in front of any call have none.
+    // Results before any call have no call.
     let mut calls: Vec<(String, Cow<'_, str>)> = Vec::new();
     while index < turns.len() {
         let Some(turn) = turns.get_mut(index) else { break };
@@ -139,7 +139,7 @@ fn calls_of(parts: &[Cow<'_, Part<'_>>]) -> Result<Vec<(String, Cow<'static, str
 
 /// Results first, in the order of `calls`; then the rest.
 fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)]) {
-    // By place: a history may have as many calls as a body has room for.
+    // By index: a history may have as many calls as fit into a body.
     let places: HashMap<&str, usize> = calls.iter().enumerate().map(|(at, (id, _))| (id.as_str(), at)).collect();
     let mut results: Vec<Option<Cow<'_, Part<'a>>>> = calls.iter().map(|_| None).collect();
     let mut rest = Vec::new();
@@ -151,7 +151,7 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
         let place = places.get(&*result.id.decode()).and_then(|at| results.get_mut(*at));
         match place {
             Some(place @ None) => *place = Some(part),
-            // Answered twice, or never called.
+            // Its call has a result already, or does not exist.
             _ => rest.extend(as_text(result).into_iter().map(Cow::Owned)),
         }
     }
@@ -169,7 +169,7 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
     *parts = results.chain(rest).collect();
 }
 
-/// A result whose call is not there, as what the user says.
+/// A result without its call, as text of the user.
 fn as_text<'a>(result: &ToolResult<'a>) -> Vec<Part<'a>> {
     let head = format!("Result of the tool call {}:", result.id.decode());
     std::iter::once(Content::text(head).into()).chain(result.parts.iter().filter(|p| !is_blank(p)).cloned()).collect()

@@ -16,7 +16,7 @@ pub struct TokenUsage {
 }
 
 impl TokenUsage {
-    /// Counts are cumulative in every dialect: what `later` states overwrites, what it omits stays.
+    /// Counts are cumulative in every dialect: counts that `later` states replace earlier ones, the others stay.
     pub fn update(&mut self, later: Self) {
         self.input = later.input.or(self.input);
         self.cached = later.cached.or(self.cached);
@@ -25,12 +25,12 @@ impl TokenUsage {
         self.reasoning = later.reasoning.or(self.reasoning);
     }
 
-    /// Whether the provider stated nothing at all.
+    /// Whether the provider stated no counts.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Prompt tokens that neither came from a cache nor went to one.
+    /// Prompt tokens that were neither read from a cache nor written to one.
     pub fn fresh_input(&self) -> u64 {
         let cached = self.cached.unwrap_or(0).saturating_add(self.cache_write.unwrap_or(0));
         self.input.unwrap_or(0).saturating_sub(cached)

@@ -1,7 +1,7 @@
 //! Reading streams: the bookkeeping that is the same in every dialect.
 //!
-//! A dialect implements [`ReadShapes`], the shapes that events have on its wire. What to do about an event that can't
-//! be read is decided here, and nothing is reported after the end or an error.
+//! A dialect implements [`ReadShapes`], the shapes that events have on its wire. This module decides what happens to an
+//! event that can't be read, and reports nothing after the end or an error.
 
 use std::mem;
 
@@ -15,23 +15,23 @@ use crate::conversation::{BlockKind, BlockStart, Event, Failure, Finish, Text, T
 /// Receives the events that a reader finds.
 pub(super) type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
-/// Most open blocks of one choice. Providers open one at a time; of more, the oldest is closed, so that no stream grows
-/// the list.
+/// Most open blocks of one choice. Providers open one at a time. Beyond this limit the oldest is closed, so that no
+/// stream can grow the list.
 const MAX_OPEN: usize = 64;
 
-/// What one dialect reads of a stream.
+/// Reads the events of one dialect.
 pub(super) trait ReadShapes: Send {
     /// Fields without which an event can't be read.
     const VITAL: &'static [&'static str] = ANSWER;
-    /// Whether every event has a name, which decides what is in it.
+    /// Whether every event has a name that decides the type of its content.
     const NAMED: bool = false;
     /// Whether the start precedes an error.
     const STARTS_ERRORS: bool = false;
 
-    /// How far the stream has come.
+    /// The state of the stream.
     fn progress(&mut self) -> &mut Progress;
 
-    /// Reads one event. `false` if it is not of a form that the dialect knows.
+    /// Reads one event. Returns `false` if the dialect has no event of this form.
     fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool;
 
     /// The field of an unread event that is of another type than expected.
@@ -71,7 +71,7 @@ impl<R: ReadShapes> ReadEvents for R {
     }
 }
 
-/// How far a stream has come.
+/// The state of a stream.
 #[derive(Default)]
 pub(super) struct Progress {
     pub started: bool,
@@ -99,8 +99,8 @@ impl Progress {
     }
 }
 
-/// The blocks of one choice, numbered without gaps in the order in which they open. `K` is what the dialect knows them
-/// by.
+/// The blocks of one choice, numbered without gaps in the order in which they open. `K` is the dialect's key for a
+/// block.
 pub(super) struct Blocks<K> {
     /// The choice's number.
     pub choice: u32,
@@ -115,7 +115,7 @@ impl<K> Default for Blocks<K> {
 }
 
 impl<K> Blocks<K> {
-    /// No blocks yet of this choice.
+    /// A choice without blocks.
     pub const fn of(choice: u32) -> Self {
         Self { choice, count: 0, open: Vec::new() }
     }
@@ -132,7 +132,7 @@ impl<K: Copy + PartialEq> Blocks<K> {
         self.open.iter().find(|(open, _)| *open == key).map(|(_, block)| *block)
     }
 
-    /// Opens a block, and gives its number.
+    /// Opens a block, and returns its number.
     pub fn open(&mut self, key: K, start: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         if self.open.len() >= MAX_OPEN {
             let (_, block) = self.open.remove(0);
@@ -151,7 +151,7 @@ impl<K: Copy + PartialEq> Blocks<K> {
         block
     }
 
-    /// Closes the first block whose key is such.
+    /// Closes the first block whose key matches `is`.
     pub fn close(&mut self, is: impl Fn(K) -> bool, sink: Sink<'_>) {
         if let Some(at) = self.open.iter().position(|(key, _)| is(*key)) {
             let (_, block) = self.open.remove(at);
@@ -174,7 +174,7 @@ impl<K: Copy + PartialEq> Blocks<K> {
 }
 
 impl Blocks<BlockKind> {
-    /// The open block of this kind. It is opened in place of any other if there is none.
+    /// Returns the open block of this kind. If there is none, every other block is closed and it is opened.
     pub fn turn_to(&mut self, start: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         let kind = start.kind();
         self.find(kind).unwrap_or_else(|| {

@@ -1,5 +1,5 @@
-//! Classification of a request: its endpoint from the path or the body's shape, the model, and whether it streams.
-//! Each dialect answers for itself; what is here goes through [`DIALECTS`].
+//! Classification of a request: its endpoint from the path or the body's shape, the model, and whether it streams. Each
+//! dialect classifies its own requests; this module goes through [`DIALECTS`].
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, Method};
 use super::{DIALECTS, DialectId, Endpoint};
 use crate::stream::TopLevel;
 
-/// How the reply comes.
+/// The framing of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamMode {
-    /// In one piece.
+    /// Not streamed: a buffered reply.
     No,
     /// As server-sent events.
     Sse,
@@ -22,7 +22,7 @@ pub enum StreamMode {
 }
 
 impl StreamMode {
-    /// `Content-Type` of a reply that is framed so.
+    /// The `Content-Type` of a reply with this framing.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::No | Self::JsonArray => "application/json",
@@ -37,15 +37,15 @@ impl StreamMode {
 pub struct ApiRequest {
     /// The operation.
     pub endpoint: Endpoint,
-    /// The dialect that the client speaks, in which it is answered.
+    /// The client's dialect, in which the reply is written.
     pub dialect: DialectId,
-    /// The model the client names, if it names one.
+    /// The model, if the request names one.
     pub model: Option<String>,
-    /// How the client wants the reply.
+    /// The requested framing of the reply.
     pub stream: StreamMode,
 }
 
-/// What an [`ApiRequest`] follows from, apart from the body.
+/// The parts of a request, apart from the body, that decide its classification.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The request's method.
@@ -58,18 +58,19 @@ pub struct RequestHead<'a> {
     pub query: Option<&'a str>,
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// The dialect that the chosen backend speaks: settles what the body's shape leaves open.
+    /// The dialect of the chosen backend: it decides where the body's shape is ambiguous.
     pub backend: DialectId,
-    /// What the backend says that paths mean, by their end.
+    /// The paths whose endpoint the backend lists, by their end.
     pub listed: &'a [ListedPath],
-    /// Whether the route is one for streams (`routeType: CHAT_STREAMING`): counts where only the URL says so.
+    /// Whether the route is one for streams (`routeType: CHAT_STREAMING`): decides for dialects in which only the URL
+    /// requests a stream.
     pub route_streams: bool,
 }
 
-/// What a backend says that a path means.
+/// A path whose endpoint a backend lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPath {
-    /// The only method that counts; `None` where the endpoint knows its methods.
+    /// The only method that matches; `None` if the endpoint itself defines its methods.
     pub method: Option<Method>,
     /// The path's end; for [`Endpoint::Other`], everything that follows the matched prefix.
     pub path: String,
@@ -78,8 +79,8 @@ pub struct ListedPath {
 }
 
 impl ListedPath {
-    /// The endpoint, if this is what `request` asks for. An endpoint that is not known is forwarded as it is written,
-    /// with the gateway's credential, so nothing may be in front of what is listed.
+    /// The endpoint, if `request` matches. A request to an endpoint that Tollgate does not support is forwarded as it
+    /// is written, with the gateway's credential, so nothing may precede the listed path.
     fn endpoint_of(&self, request: &RequestHead<'_>) -> Option<Endpoint> {
         if self.method.as_ref().is_some_and(|method| method != request.method) {
             return None;
@@ -92,16 +93,16 @@ impl ListedPath {
     }
 }
 
-/// How sure a dialect is that something is its own, in rising order.
+/// How certain a dialect is that a request is its own, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// It may be, if no other dialect is surer.
+    /// It may be, if no other dialect has a higher claim.
     Possible,
-    /// It has marks that other dialects may have, too.
+    /// It has features that other dialects may have, too.
     Likely,
-    /// The client says so, in a header.
+    /// A header of the client names the dialect.
     Strong,
-    /// It has marks that no other dialect has.
+    /// It has features that no other dialect has.
     Certain,
 }
 
@@ -117,35 +118,36 @@ pub enum ClassifyError {
 }
 
 impl RequestHead<'_> {
-    /// The endpoint that the path names, if it names one: what follows the matched prefix, or else the whole path (a
-    /// route may match `/v1/chat/completions` itself).
+    /// The endpoint that the path names, if it names one. Looks at the part that follows the matched prefix, and else
+    /// at the whole path (a route may match `/v1/chat/completions` itself).
     pub fn endpoint_from_path(&self) -> Option<Endpoint> {
         let listed = self.listed.iter().filter_map(|listed| Some((listed.path.len(), listed.endpoint_of(self)?)));
         let found = listed.max_by_key(|(length, _)| *length).map(|(_, endpoint)| endpoint);
         found.or_else(|| Endpoint::from_path(self.suffix)).or_else(|| Endpoint::from_path(self.path))
     }
 
-    /// The dialect whose errors the client can read, before or without its body: from the path, the headers, and last
-    /// the backend.
+    /// The dialect of errors for this client, before or without its body: from the path, the headers, and last the
+    /// backend.
     pub fn dialect_hint(&self) -> DialectId {
         self.endpoint_from_path()
             .and_then(|e| e.owner())
             .unwrap_or_else(|| DialectId::of_headers(self.headers).unwrap_or(self.backend))
     }
 
-    /// Whether only the route's prefix is the path: then the body may name any endpoint. Behind another path, such as
-    /// `/v1/audio/speech` with an `input` too, only bodies that can't be mistaken count.
+    /// Whether the path is only the route's prefix: then the body may name any endpoint. With another path, such as
+    /// `/v1/audio/speech`, whose bodies have an `input` too, only unambiguous bodies count.
     pub fn has_bare_path(&self) -> bool {
         matches!(self.suffix, "" | "/")
     }
 
-    /// The endpoint that the body's top-level keys show: of the dialect that is surest, the first one of several.
+    /// The endpoint that the body's top-level keys show. The dialect with the highest claim decides, the first one of
+    /// several.
     fn endpoint_from_body(&self, body: &TopLevel<'_>) -> Option<Endpoint> {
         surest(DIALECTS.iter().filter_map(|dialect| dialect.endpoint_from_body(self, body)))
     }
 
-    /// The dialect of a client that lists models: every API does it at a path that ends alike, so the way in which the
-    /// client shows its key tells, and last the backend.
+    /// The dialect of a client that lists models. Every API has the list at a path with the same end, so the header or
+    /// parameter that holds the client's key decides, and last the backend.
     fn listing_dialect(&self) -> DialectId {
         let claims = DIALECTS.iter().filter_map(|dialect| Some((dialect.claims_client(self)?, dialect.id())));
         let fallback = || if self.backend.dialect().lists_models() { self.backend } else { DialectId::Chat };
@@ -155,8 +157,8 @@ impl RequestHead<'_> {
     /// The operation that the request is for. `body` is absent for methods that have none.
     ///
     /// # Errors
-    /// When neither path nor body shows the endpoint, when the endpoint has no such method, or when `model` or
-    /// `stream` is not what its name says.
+    /// When neither path nor body shows the endpoint, when the endpoint has no such method, or when `model` or `stream`
+    /// has the wrong type.
     pub fn classify(&self, body: Option<&TopLevel<'_>>) -> Result<ApiRequest, ClassifyError> {
         let named = self.endpoint_from_path();
         let by_path = named.is_some();
@@ -183,7 +185,7 @@ pub(super) fn by_body(
     Ok((endpoint, model, if streams { StreamMode::Sse } else { StreamMode::No }))
 }
 
-/// What the highest claim is for, the first one of several.
+/// The value with the highest claim, the first one of several.
 fn surest<T>(claims: impl Iterator<Item = (Claim, T)>) -> Option<T> {
     claims.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, claimed)| claimed)
 }

@@ -1,4 +1,4 @@
-//! The endpoints of LLM APIs, and what is the same for all requests to one of them.
+//! The endpoints of LLM APIs, and the properties that all requests to one of them share.
 
 use super::{BedrockVerb, DIALECTS, DialectId, GeminiVerb};
 
@@ -17,17 +17,17 @@ pub enum Endpoint {
     Embeddings,
     /// OpenAI `POST /moderations`.
     Moderations,
-    /// Model list, or one model. Every dialect has it; whose it is depends on the provider.
+    /// Model list, or one model. Every dialect has this endpoint; the provider decides which form it has.
     Models(Option<String>),
     /// Anthropic `POST /messages`.
     Messages,
     /// Anthropic `POST /messages/count_tokens`.
     CountMessageTokens,
-    /// Gemini `models/MODEL:verb`. The model is absent when the endpoint is known by the body only.
+    /// Gemini `models/MODEL:verb`. The model is absent when only the body shows the endpoint.
     Gemini(GeminiVerb, Option<String>),
     /// Bedrock `model/MODEL/verb`; the model is decoded.
     Bedrock(BedrockVerb, Option<String>),
-    /// An endpoint that Tollgate does not know and a Backend lists: its path behind the route's prefix.
+    /// An endpoint that Tollgate does not support and a Backend lists: its path after the route's prefix.
     Other(String),
 }
 
@@ -73,7 +73,7 @@ impl Endpoint {
         }
     }
 
-    /// The dialect of a conversation, if this is the endpoint where one is held.
+    /// The dialect of a conversation, if the endpoint is one for conversations.
     pub const fn dialect(&self) -> Option<DialectId> {
         match self {
             Self::ChatCompletions => Some(DialectId::Chat),
@@ -85,8 +85,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether the endpoint generates text: what a Backend's `model` overrides. Embeddings and moderations keep the
-    /// client's model, since a chat model could not serve them.
+    /// Whether the endpoint generates text: a Backend's `model` overrides the client's for these. Embeddings and
+    /// moderations keep the client's model, since a chat model could not serve them.
     pub const fn generates(&self) -> bool {
         matches!(
             self,

@@ -1,13 +1,13 @@
-//! What errors have in common in all dialects.
+//! Code for errors that all dialects share.
 
 use std::borrow::Cow;
 
 pub use crate::conversation::ErrorClass;
 
-/// Longest text that is taken for a message where an error's body is no JSON, in bytes: what is longer is a page.
+/// Longest text that is taken for a message where an error's body is not JSON, in bytes. Anything longer is a page.
 const MAX_PLAIN: usize = 1000;
 
-/// What a body that is no JSON says, if it is a message and not a page for browsers.
+/// The text of a body that is not JSON, if it is a message and not a page for browsers.
 pub(super) fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
     let body = body.trim_ascii();
     if body.is_empty()
@@ -21,14 +21,14 @@ pub(super) fn readable(body: &[u8]) -> Option<Cow<'_, str>> {
     Some(String::from_utf8_lossy(body))
 }
 
-/// The words for an error that has none of its own.
+/// The message for an error that has none of its own.
 pub(super) fn reason(status: u16) -> &'static str {
     let known = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     known.unwrap_or(if status == 529 { "Overloaded" } else { "the provider failed without saying why" })
 }
 
 impl ErrorClass {
-    /// The status that most APIs have for it.
+    /// The status that most APIs use for it.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,

@@ -1,4 +1,4 @@
-//! What the body of a provider's error says, for logs: bounded, and of whatever form.
+//! A short summary of the body of a provider's error, for logs: bounded, whatever form the body has.
 
 use serde_json::Value;
 
@@ -14,12 +14,12 @@ pub struct ErrorSummary {
     pub kind: Option<String>,
     /// The provider's code, such as `unsupported_parameter`.
     pub code: Option<String>,
-    /// The message; the beginning of the body where it has none.
+    /// The message; if there is none, the beginning of the body.
     pub message: Option<String>,
 }
 
 impl ErrorSummary {
-    /// Reads what is not JSON, or the beginning of it.
+    /// Reads a body that is not JSON, or the beginning of one.
     fn read_cut(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let message = member(&text, "message", MAX_MESSAGE).unwrap_or_else(|| bounded(text.trim(), MAX_MESSAGE));
@@ -47,14 +47,14 @@ impl ErrorSummary {
     }
 }
 
-/// The beginning of the string that a member of this name has, wherever it is in the text.
+/// The beginning of the string value of the field with this name, wherever it is in the text.
 fn member(text: &str, name: &str, max: usize) -> Option<String> {
     let (_, after) = text.split_once(&format!("\"{name}\""))?;
     let value = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
     Some(bounded(value.split('"').next().unwrap_or_default(), max))
 }
 
-/// A value as text, at most `max` characters of it; `None` for `null`.
+/// A value as text, cut to `max` characters; `None` for `null`.
 fn text(value: &Value, max: usize) -> Option<String> {
     match value {
         Value::Null => None,

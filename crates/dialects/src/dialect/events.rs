@@ -1,4 +1,4 @@
-//! What readers and writers of streams have in common in all dialects, and what replies say about themselves.
+//! Traits of the readers and writers of streams in all dialects, and the head that a written reply needs.
 
 use serde::de::IgnoredAny;
 
@@ -11,18 +11,18 @@ use crate::conversation::{Event, Failure, Unsupported};
 /// Reads one stream, event by event.
 pub trait ReadEvents: Send {
     /// Reads one event: the `data` of a server-sent event, or the payload of an event-stream frame, with its name
-    /// (`event:`, `:event-type`, `:exception-type`). Lends what it says to `sink`, in order. Events that are not known
-    /// say nothing; one that is no JSON ends the stream with an error (`unreadable`). `data` is UTF-8.
+    /// (`event:`, `:event-type`, `:exception-type`). Passes the events that it contains to `sink`, in order. Unknown
+    /// events give none; one that is not JSON ends the stream with an error (`unreadable`). `data` is UTF-8.
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: &mut dyn FnMut(Event<'_>));
 
-    /// The provider's stream ended. Says what was held back: for dialects without a mark of the end, [`Event::End`] if
-    /// the answer was complete; nothing if it was cut.
+    /// The provider's stream ended. Passes on the events that were held back. For dialects without a mark of the end
+    /// that includes [`Event::End`] if the answer was complete, and not if it was cut.
     fn finish(&mut self, sink: &mut dyn FnMut(Event<'_>));
 }
 
-/// The end of a stream whose event can't be read: what was in it is lost, so the rest is no whole answer. `None` for
-/// what is JSON but not what was expected, and for events that are none of the dialect's: empty, `[DONE]`, named and no
-/// object.
+/// The error that ends a stream when one of its events can't be read: its content is lost, so the answer would be
+/// incomplete. `None` for JSON of an unexpected form, and for events that do not belong to the dialect: empty,
+/// `[DONE]`, named and not an object.
 fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
     let data = data.trim_ascii();
     let foreign = name.is_some() && !data.starts_with(b"{");
@@ -35,14 +35,14 @@ fn unreadable(name: Option<&[u8]>, data: &[u8]) -> Option<Failure<'static>> {
     Some(cut("the upstream's stream can't be read".into()))
 }
 
-/// The end of a stream that can't be translated any further.
+/// The error that ends a stream that can't be translated any further.
 pub(super) fn cut(message: String) -> Failure<'static> {
     Failure::bad_gateway(message)
 }
 
-/// What to do about an event that can't be read: to read it without fields of unexpected types, whose names
-/// are beside it; or to end the stream, if one of them is `vital` or it is no JSON. `None` for events that are none of
-/// the dialect's.
+/// Decides how to handle an event that can't be read: either read it without the fields of unexpected types, whose
+/// names are returned with it, or end the stream, if one of them is `vital` or the event is not JSON. `None` for events
+/// that do not belong to the dialect.
 pub(super) fn repaired(
     name: Option<&[u8]>,
     data: &[u8],
@@ -61,12 +61,12 @@ pub(super) fn repaired(
 
 /// Writes one stream.
 pub trait WriteEvents: Send {
-    /// Appends what `event` is in this dialect, framed for the wire: nothing, one event or several. After
-    /// [`Event::Error`] or [`Event::End`] the stream is complete, and nothing more is written.
+    /// Appends `event` in this dialect, framed for the wire: no event, one or several. After [`Event::Error`] or
+    /// [`Event::End`] the stream is complete, and nothing more is written.
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
 }
 
-/// What a reply says about itself where the provider's reply does not.
+/// The properties of a reply that are used where the provider's reply does not state them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyHead {
     /// An id for the reply, unique: letters and digits.
@@ -79,6 +79,6 @@ pub struct ReplyHead {
     pub include_usage: bool,
     /// How the stream is framed.
     pub mode: StreamMode,
-    /// Tokens of the prompt, about: for dialects that must say a number before the provider has counted.
+    /// Approximate tokens of the prompt, for dialects that must state a number before the provider has counted.
     pub estimated_input: u64,
 }

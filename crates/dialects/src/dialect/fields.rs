@@ -1,4 +1,4 @@
-//! Reading the members of a request: an error names the field that is wrong, and fields that are not read are reported.
+//! Reading the fields of a request: an error names the field that is wrong, and fields that are not read are reported.
 
 use serde::Deserialize;
 use serde_ignored::Path;
@@ -13,14 +13,14 @@ use crate::{
 /// Reads `json`, which is at `field`.
 ///
 /// # Errors
-/// When it is not what it must be; names the innermost field that is wrong. The place is looked for only then.
+/// When it has the wrong form; names the innermost field that is wrong. Only then is its path determined.
 pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() -> String) -> Result<T, Invalid> {
     serde_json::from_str(json).or_else(|_| locate(json, field()))
 }
 
-/// Reads `json` as [`parse`] does. Members below it that `T` has no place for are named in `dropped`, but for `passed`,
-/// which lose nothing: tags, and what clients send back of replies. Members that [say nothing](is_default) are no loss
-/// either.
+/// Reads `json` as [`parse`] does. Fields below it that `T` does not have are reported in `dropped`, except those of
+/// `passed`, whose loss changes nothing: tags, and fields of replies that clients send back. Fields with a [default
+/// value](is_default) are not reported either.
 ///
 /// # Errors
 /// As [`parse`].
@@ -35,8 +35,8 @@ pub(super) fn parse_all<'a, T: Deserialize<'a>>(
     Ok(value)
 }
 
-/// Reads `json` as [`parse_all`] does, and leaves the naming to the caller: a list whose elements may be left out as a
-/// whole, and are then named as such.
+/// Reads `json` as [`parse_all`] does, and leaves the report to the caller: for a list whose elements may be left out
+/// as a whole, and are then reported as such.
 ///
 /// # Errors
 /// As [`parse`].
@@ -48,11 +48,11 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
     let mut members: Vec<Place> = Vec::new();
     let mut source = serde_json::Deserializer::from_str(json);
     let read = serde_ignored::deserialize(&mut source, |path| {
-        // Members of type `IgnoredAny` are known, and optional.
+        // Fields of type `IgnoredAny` are known, and optional.
         if let Path::Map { key, .. } = &path
             && members.len() < MAX_UNKNOWN
             && !passed.contains(&key.as_str())
-            // Half the room is for names that were not met before.
+            // Half of the capacity is for names that were not found before.
             && (members.len() < MAX_UNKNOWN / 2 || !members.iter().any(|known| known.name() == key))
         {
             members.push(Place::of(&path));
@@ -64,18 +64,18 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(
     }
 }
 
-/// Most fields that are looked at for a report. It holds far fewer names.
+/// Most fields that are examined for a report, which holds far fewer names.
 const MAX_UNKNOWN: usize = 256;
-/// Most members whose values are looked up, each at the cost of a scan of the document. Others are taken to mean
-/// something.
+/// Most fields whose values are looked up, each at the cost of a scan of the document. Others are assumed to differ
+/// from the default.
 const MAX_LOOKUPS: usize = 32;
 
-/// Whether a value means no more than its absence. An empty object may be a switch, as in `{"google_search": {}}`.
+/// Whether a value means the same as its absence. An empty object may be a switch, as in `{"google_search": {}}`.
 pub(super) fn is_default(json: &str) -> bool {
     matches!(json, "null" | "false" | "\"\"" | "[]")
 }
 
-/// Names a member that no decoder reads, unless it [says nothing](is_default).
+/// Reports a field that no decoder reads, unless it has a [default value](is_default).
 pub(super) fn record_unread(member: &Member<'_>, dropped: &mut Unsupported) {
     if !std::str::from_utf8(member.value).is_ok_and(is_default) {
         dropped.add(member.name().into_owned());
@@ -112,7 +112,7 @@ impl Place {
         Self(steps)
     }
 
-    /// The innermost member's name.
+    /// The innermost field's name.
     fn name(&self) -> &str {
         let name = |step: &'_ Step| matches!(step, Step::Member(_));
         match self.0.iter().rfind(|step| name(step)) {
@@ -136,19 +136,19 @@ impl Place {
     }
 }
 
-/// Members that were not read.
+/// Fields that were not read.
 pub(super) struct Unknown<'a> {
     json: &'a str,
     members: Vec<Place>,
 }
 
 impl Unknown<'_> {
-    /// An element of the list was left out and named: what it holds needs no name.
+    /// An element of the list was left out and reported: its fields need no report of their own.
     pub(super) fn discard(&mut self, element: usize) {
         self.members.retain(|place| !matches!(place.0.first(), Some(Step::Element(index)) if *index == element));
     }
 
-    /// Names those that say something.
+    /// Reports those that differ from the default.
     pub(super) fn name(self, dropped: &mut Unsupported) {
         let mut lookups = 0;
         for place in self.members {
@@ -164,11 +164,11 @@ impl Unknown<'_> {
     }
 }
 
-/// Most members of a document that are taken out of it to make the rest readable.
+/// Most fields of a document that are removed to make the rest readable.
 const MAX_REPAIRS: usize = 16;
 
-/// Members of replies and events that hold the answer itself, or say which answer it is of: without them it would be
-/// another.
+/// Fields of replies and events that hold the answer itself, or identify the answer: without them the answer would be a
+/// different one.
 pub(super) const ANSWER: &[&str] = &[
     "choices",
     "candidates",
@@ -193,9 +193,9 @@ pub(super) const ANSWER: &[&str] = &[
 
 /// The result of repairing a document that has fields of unexpected types.
 pub(super) enum Repair {
-    /// It is readable with `null` in their place; their names.
+    /// The document is readable with `null` in the place of these fields; the document and the fields' names.
     Mended(String, Unsupported),
-    /// This one must not be missing.
+    /// This field must not be missing.
     Vital(String),
 }
 
@@ -208,14 +208,14 @@ impl Repair {
     }
 }
 
-/// Repairs a document. `wrong` gives the place of the first wrong field, as [`wrong`] does; `vital` are not taken out.
-/// `None` if it can't be made readable so, and if nothing is wrong with it.
+/// Repairs a document. `wrong` returns the place of the first wrong field, as [`find_type_error`] does; `vital` fields
+/// are not removed. `None` if that does not make it readable, and if there is nothing to repair.
 pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<Place>) -> Option<Repair> {
     serde_json::from_str::<&RawValue>(json).ok()?;
     let (mut text, mut names) = (json.to_owned(), Unsupported::default());
     for _ in 0..MAX_REPAIRS {
         let Some(mut place) = wrong(&text) else { return (text != json).then_some(Repair::Mended(text, names)) };
-        // What must not be absent takes along what it is in, but never the document itself.
+        // Where the field must not be absent, the value around it is removed instead, but never the whole document.
         loop {
             if place.0.is_empty() {
                 return None;
@@ -237,7 +237,7 @@ pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<
     None
 }
 
-/// Where `json` is no `T`, if it is none.
+/// The place of the first field that does not fit `T`; `None` if all fit.
 pub(super) fn find_type_error<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Place> {
     let mut source = serde_json::Deserializer::from_str(json);
     let error = serde_path_to_error::deserialize::<_, T>(&mut source).err()?;
@@ -249,7 +249,7 @@ pub(super) fn find_type_error<'a, T: Deserialize<'a>>(json: &'a str) -> Option<P
     Some(Place(steps.collect()))
 }
 
-/// Reads `json` once more, slowly, to say where it is wrong.
+/// Reads `json` once more, with the path of every field, to find the wrong one.
 #[cold]
 fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Invalid> {
     let mut source = serde_json::Deserializer::from_str(json);
@@ -260,7 +260,7 @@ fn locate<'a, T: Deserialize<'a>>(json: &'a str, field: String) -> Result<T, Inv
             path if path.starts_with('[') || field.is_empty() => format!("{field}{path}"),
             path => format!("{field}.{path}"),
         };
-        // The place is that in the value, not that in the client's body.
+        // The message has the position within the value, which is not that in the client's body.
         let message = error.inner().to_string();
         Invalid::new(field, message.split(" at line ").next().unwrap_or_default())
     })

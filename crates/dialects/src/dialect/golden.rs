@@ -1,4 +1,4 @@
-//! Golden files: what goes into a codec, what it is understood as, and what comes out, side by side and readable.
+//! Golden files: the input of a codec, the result of reading it, and the output, side by side and readable.
 //!
 //! `tests/golden/DIALECT/{requests,replies,streams,errors}/NAME.txt` has sections that begin with `=== name`. The
 //! first, `input`, is written by hand; the others are made with `UPDATE_GOLDEN=1 cargo test golden` and read by a human
@@ -12,7 +12,7 @@ use crate::{
     stream::{AwsDecoder, SseDecoder, TopLevel, aws, sse::MAX_EVENT_BYTES},
 };
 
-/// Runs every file of `folder` (such as `chat/requests`): `make` gives the sections behind the input.
+/// Runs every file of `folder` (such as `chat/requests`): `make` returns the sections after the input.
 fn run(folder: &str, make: impl Fn(&str) -> Vec<(&'static str, String)>) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
     let mut files: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -41,7 +41,7 @@ fn pretty(json: &[u8]) -> String {
     }
 }
 
-/// Requests: understood, and written again for `to`.
+/// Requests: read, and written again for `to`.
 pub fn requests(folder: &str, codec: &dyn Dialect, to: &Destination<'_>) {
     run(folder, |input| {
         let top = TopLevel::scan(input.as_bytes()).unwrap();
@@ -80,8 +80,8 @@ pub fn errors(folder: &str, codec: &dyn Dialect) {
     });
 }
 
-/// Streams: the input is the stream as text; for `StreamMode::EventStream`, a line a frame, `NAME JSON`, with `!` in
-/// front of an exception's name. Understood, an event a line, and written again.
+/// Streams. The input is the stream as text; for `StreamMode::EventStream` it has one line per frame, `NAME JSON`, with
+/// `!` before an exception's name. The output has one line per event that was read, and the stream that was written.
 pub fn streams(folder: &str, codec: &dyn Dialect, mode: StreamMode) {
     run(folder, |input| {
         let wire = wire(input, mode);
@@ -94,7 +94,7 @@ pub fn streams(folder: &str, codec: &dyn Dialect, mode: StreamMode) {
     });
 }
 
-/// The bytes of a stream that is written down as text.
+/// The bytes of a stream from its text form.
 fn wire(input: &str, mode: StreamMode) -> Vec<u8> {
     if mode != StreamMode::EventStream {
         return format!("{input}\n\n").into_bytes();
@@ -127,7 +127,7 @@ fn transcript(bytes: &[u8], mode: StreamMode) -> String {
     out
 }
 
-/// What `pieces` are understood as, and what is written for that.
+/// The events that are read from `pieces`, and the bytes that are written for them.
 fn read(codec: &dyn Dialect, mode: StreamMode, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     let (mut reader, mut writer) = (codec.read_events(), codec.write_events(head(mode)));
     let (mut seen, mut out) = (Vec::new(), Vec::new());

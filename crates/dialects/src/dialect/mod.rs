@@ -1,14 +1,14 @@
 //! Wire formats of LLM APIs, one folder a dialect. Nothing here does IO.
 //!
-//! A [`Dialect`] owns all that is special to its wire format, and [`DIALECTS`] is the list that everything else goes
-//! through. The folders have the same files:
+//! A [`Dialect`] contains all code that is specific to its wire format, and all other code goes through the list
+//! [`DIALECTS`]. The folders have the same files:
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `mod` | the dialect's `impl Dialect`, which leads to the others |
 //! | `endpoint` | paths, keys of bodies and headers by which its requests are recognised |
 //! | `wire` | types that readers and writers share |
-//! | `request`, `content` | read a client's request, and what its messages hold |
+//! | `request`, `content` | read a client's request, and the content of its messages |
 //! | `write_request`, `write_content` | write a request for a provider |
 //! | `reply`, `stream` | read a provider's reply, whole and as events |
 //! | `write_reply`, `write_stream` | write a reply for a client, whole and as events |
@@ -16,7 +16,7 @@
 //! | `operations` | reads and writes embeddings, token counts and lists of models |
 //! | `usage` | reads token counts and the end of a stream, for replies that are relayed and that are translated |
 //!
-//! Files beside these hold what one dialect alone has (`citations`, `thinking`, ...).
+//! Other files are specific to one dialect (`citations`, `thinking`, ...).
 //!
 //! [`Dialect`]: crate::dialect::Dialect
 //! [`DIALECTS`]: crate::dialect::DIALECTS
@@ -110,7 +110,7 @@ impl DialectId {
         self.dialect().name()
     }
 
-    /// The dialect that a client's headers name, where they do, whatever the path.
+    /// The dialect that a client's headers name, if they do, independent of the path.
     pub fn of_headers(headers: &http::HeaderMap) -> Option<Self> {
         DIALECTS
             .iter()
@@ -124,7 +124,7 @@ impl DialectId {
     }
 }
 
-/// Whether a client's header belongs to its dialect: it means nothing, or something else, to a provider of another one.
+/// Whether a client's header belongs to its dialect: to a provider of another one it has no meaning, or another one.
 pub fn is_of_one_dialect(name: &http::HeaderName) -> bool {
     let has = |prefix: &&str| name.as_str().starts_with(*prefix);
     DIALECTS.iter().any(|dialect| dialect.header_prefixes().iter().any(has))
@@ -134,20 +134,20 @@ pub fn is_of_one_dialect(name: &http::HeaderName) -> bool {
 /// Media that a request names by URL.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where it is, for errors.
+    /// The field with the URL, for errors.
     pub place: String,
-    /// The bytes that a file replaces, in the value of the top-level field.
+    /// The range in the value of the top-level field that the file replaces.
     pub range: Range<usize>,
     /// The URL.
     pub url: String,
 }
 
-/// Finds the file of a URL: its type and its base64.
+/// Returns the file of a URL: its media type and its base64.
 pub type FileOf<'f> = &'f dyn Fn(&str) -> Option<(&'f str, &'f str)>;
 
-/// One wire format: how its requests are recognised, read and written, and the same for replies, streams and errors.
+/// One wire format: how its requests, replies, streams and errors are recognised, read and written.
 ///
-/// Its methods do no IO, know no other dialect, and never panic.
+/// Its methods do no IO, do not depend on another dialect, and never panic.
 pub trait Dialect: Operations {
     /// The dialect's key.
     fn id(&self) -> DialectId;
@@ -158,12 +158,12 @@ pub trait Dialect: Operations {
     /// The API that the dialect belongs to. Dialects of one API share the form of errors and model lists.
     fn api(&self) -> &'static str;
 
-    // === Requests are recognised
+    // === Recognising requests
 
     /// The endpoint that the last segments of `path` name, if it is one of this dialect's.
     fn endpoint_from_path(&self, path: &str) -> Option<Endpoint>;
 
-    /// The endpoint that the body's top-level keys show, where the path names none, and how sure that is.
+    /// The endpoint that the body's top-level keys show, where the path names none, and how certain that is.
     fn endpoint_from_body(&self, request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)>;
 
     /// The header that all clients of this dialect send, and no others.
@@ -171,20 +171,20 @@ pub trait Dialect: Operations {
         None
     }
 
-    /// Prefixes of headers that only this dialect's API knows.
+    /// Prefixes of headers that only this dialect's API has.
     fn header_prefixes(&self) -> &'static [&'static str];
 
-    /// How sure it is that the client speaks this dialect, by its headers, path and query: for operations that every
+    /// How certain it is that the client uses this dialect, by its headers, path and query: for operations that every
     /// dialect has at the same path.
     fn claims_client(&self, _request: &RequestHead<'_>) -> Option<Claim> {
         None
     }
 
-    /// Model and framing of a request to `endpoint`, which is completed by what the request says. `by_path` says
-    /// whether the path named it.
+    /// The operation of a request to `endpoint`, with its model and framing. `by_path` is true if the path named the
+    /// endpoint.
     ///
     /// # Errors
-    /// When the body's `model` is no string.
+    /// When the body's `model` is not a string.
     fn classify(
         &self,
         _request: &RequestHead<'_>,
@@ -195,7 +195,7 @@ pub trait Dialect: Operations {
         classify::by_body(endpoint, body)
     }
 
-    /// The endpoint at which a conversation with `model` is held, and how its reply is framed.
+    /// The endpoint for a conversation with `model`, and the framing of its reply.
     fn conversation_endpoint(&self, model: &str, stream: bool) -> (Endpoint, StreamMode);
 
     // === Requests
@@ -203,11 +203,11 @@ pub trait Dialect: Operations {
     /// Reads a request.
     ///
     /// # Errors
-    /// When a field that must be understood can't be; the error names it in this dialect's words. Fields that the
-    /// conversation has no place for are no errors: they are named in [`Request::dropped`].
+    /// When a field that is required for the meaning can't be read; the error names it as this dialect spells it.
+    /// Fields that the conversation does not support are not errors: they are reported in [`Request::dropped`].
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid>;
 
-    /// Appends a request body for `to`. What the target can't take is left out and named in `dropped`.
+    /// Appends a request body for `to`. Fields that the target does not support are left out and reported in `dropped`.
     ///
     /// # Errors
     /// When the remaining request would have another meaning.
@@ -219,23 +219,23 @@ pub trait Dialect: Operations {
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid>;
 
-    /// The name that the dialect's clients know messages by, where an error names the conversation's `messages`.
+    /// The clients' name for the field with the messages, for errors that name the conversation's `messages`.
     fn messages_field(&self) -> &'static str {
         "messages"
     }
 
-    /// Whether an answer may only have the schema of an object, so that other schemas are put in an envelope.
+    /// Whether the schema of an answer must describe an object, so that other schemas are put in an envelope.
     fn wants_object_schemas(&self) -> bool {
         true
     }
 
-    /// The new value of `stream_options` that makes a stream of this request end with its usage; `None` where it does
-    /// without.
+    /// The new value of `stream_options` that makes a stream of this request end with its usage; `None` if it does so
+    /// anyway.
     fn usage_option(&self, _request: &ApiRequest, _body: &TopLevel<'_>) -> Option<Vec<u8>> {
         None
     }
 
-    /// Whether the client requested an event with usage, where that is a choice.
+    /// Whether the client requested an event with usage, in dialects that let it choose.
     fn requests_usage(&self, _body: &TopLevel<'_>) -> bool {
         false
     }
@@ -250,8 +250,8 @@ pub trait Dialect: Operations {
         Vec::new()
     }
 
-    /// The top-level field that has the `links`, and its value with the files in their place. A link without a file
-    /// stays.
+    /// The top-level field that has the `links`, and its value with the files in their place. A link without a file is
+    /// kept.
     ///
     /// # Errors
     /// The link whose file is of a type that this dialect does not support.
@@ -266,18 +266,18 @@ pub trait Dialect: Operations {
 
     // === Replies
 
-    /// Reads a buffered reply with a status of 2xx. Lenient: unknown fields are ignored.
+    /// Reads a buffered reply with a status of 2xx. Unknown fields are ignored.
     ///
     /// # Errors
     /// The provider's error when the body holds one in spite of its status, or an error of class `BadGateway` when the
-    /// body is no reply of this dialect at all.
+    /// body is not a reply of this dialect at all.
     fn read_reply<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>>;
 
-    /// A buffered reply that [`read_reply`](Self::read_reply) can't read because of fields of unexpected types:
-    /// without them, and their names. `None` if that does not help.
+    /// Reads a buffered reply that [`read_reply`](Self::read_reply) refuses because of fields of unexpected types:
+    /// returns the body without them, and their names. `None` if that does not help.
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)>;
 
-    /// The error to answer with instead of a reply, where this dialect has no word for an answer that failed.
+    /// The error to reply with instead, where this dialect can't express an answer that failed.
     fn failure_of(&self, _reply: &Reply<'_>) -> Option<Failure<'static>> {
         None
     }
@@ -295,8 +295,8 @@ pub trait Dialect: Operations {
     /// flat, in an array, text, HTML, empty.
     fn read_error<'a>(&self, status: u16, body: &'a [u8]) -> Failure<'a>;
 
-    /// Appends the body of an error, and gives the status that this dialect has for it. `request_id` is written by
-    /// dialects that have a field for it.
+    /// Appends the body of an error, and returns the status that this dialect uses for it. Dialects that have a field
+    /// for `request_id` write it.
     fn write_error(&self, failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16;
 
     /// Appends an error as the last event of a stream. `elements` is how many elements of a JSON array have passed.
@@ -306,12 +306,12 @@ pub trait Dialect: Operations {
         out.extend_from_slice(b"\n\n");
     }
 
-    /// The header that says an error's type, and its value, where the dialect has one.
+    /// The header that states an error's type, and its value, if the dialect has one.
     fn error_type_header(&self, _class: ErrorClass) -> Option<(&'static str, &'static str)> {
         None
     }
 
-    /// The body of an error with the type that only its header says, where the dialect has such a header.
+    /// The body of an error with the type that only its header states, if the dialect has such a header.
     fn with_error_type(&self, _headers: &http::HeaderMap, _body: &[u8]) -> Option<Vec<u8>> {
         None
     }
@@ -328,21 +328,21 @@ pub trait Dialect: Operations {
         &["usage", "model"]
     }
 
-    /// Reads the value of a usage object. `None` for `null` and for anything that is no usage.
+    /// Reads the value of a usage object. `None` for `null` and for anything else that is not one.
     fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage>;
 
-    /// Reads what one event of a stream says about usage, model and end. `name` is the event's, in streams of frames.
-    /// `None` for events that are none of this dialect's.
+    /// Reads usage, model and end from one event of a stream. `name` is the event's, in streams of frames. `None` for
+    /// events that do not belong to this dialect.
     fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress>;
 
-    /// Whether usage comes in parts, in several events: else the last one that has any counts.
+    /// Whether usage comes in parts, in several events; otherwise the last event that has any counts is complete.
     fn has_partial_usage(&self) -> bool {
         false
     }
 
-    /// What replies of this dialect have no place for.
+    /// The parts of a reply that this dialect can't express.
     fn reply_gaps(&self) -> &'static [ReplyGap];
 
-    /// Where the text of its requests, replies and events is.
+    /// The fields of its requests, replies and events that hold text.
     fn text_slots(&self) -> &'static TextSlots;
 }

@@ -1,37 +1,37 @@
-//! What models take and refuse: one table, for everything that is translated.
+//! What models accept and refuse: one table, for everything that is translated.
 //!
-//! Same-dialect traffic does not pass here: what a client writes for its own provider is the client's choice.
-//! A model that no row names gets the row of its family, and an unknown family gets [`ModelFacts::PLAIN`].
+//! Requests in the provider's own dialect do not use the table: what a client writes for its own provider is the
+//! client's choice. A model without a row gets the row of its series, and an unknown series gets [`ModelFacts::PLAIN`].
 
 use crate::conversation::{Effort, Reasoning};
 
-/// What a model takes.
+/// The settings that a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a model")]
 pub struct ModelFacts {
-    /// Which sampling settings it takes.
+    /// The sampling settings it accepts.
     pub sampling: SamplingFacts,
-    /// How its reasoning is set.
+    /// How its reasoning is controlled.
     pub thinking: Thinking,
-    /// The least and the most `reasoning_effort`, where it has one; what is beyond is refused.
+    /// The lowest and the highest `reasoning_effort`, where it has one; efforts beyond these are refused.
     pub efforts: (Effort, Effort),
-    /// Most tokens of an answer when the client does not set them: only for APIs that require a limit.
+    /// Most tokens of an answer if the client does not set them: only for APIs that require a limit.
     pub max_tokens: u64,
-    /// Most tokens of an answer, reasoning included, that it takes at all; what is not known is not bounded.
+    /// Most tokens of an answer, reasoning included, that it accepts at all; unbounded if the limit is not known.
     pub most_tokens: u64,
-    /// Whether it follows a JSON schema by itself (else it is made to call a tool).
+    /// Whether it supports structured output with a JSON schema (else it must call a tool for that).
     pub structured: bool,
-    /// Whether an answer may be begun for it by a last assistant turn.
+    /// Whether the last turn may be the assistant's, as the beginning of the answer.
     pub prefill: bool,
-    /// Whether schemas may be real JSON Schema: not for Gemini before 2.5, which knows a part of `OpenAPI`'s.
+    /// Whether schemas may be real JSON Schema. Gemini before 2.5 supports a part of `OpenAPI`'s instead.
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
-    /// Who made it.
+    /// The vendor of the model.
     pub vendor: Vendor,
 }
 
-/// Who made a model, where a server of many vendors' models (Bedrock) takes settings in the vendor's own form.
+/// The vendor of a model, for servers of many vendors' models (Bedrock), which take settings in the vendor's own form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     /// Claude.
@@ -42,7 +42,7 @@ pub enum Vendor {
     Other,
 }
 
-/// Which sampling settings a model takes.
+/// The sampling settings that a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SamplingFacts {
     /// All of its API.
@@ -53,10 +53,10 @@ pub enum SamplingFacts {
     None,
 }
 
-/// How a model's reasoning is set.
+/// How a model's reasoning is controlled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
-    /// It does not, or not on demand.
+    /// It does not reason, or not on demand.
     Never,
     /// By `reasoning_effort` (OpenAI).
     Effort,
@@ -69,7 +69,7 @@ pub enum Thinking {
         /// Whether it can be turned off.
         off: bool,
     },
-    /// As it likes, with an effort (Claude from 4.6 on).
+    /// The model decides, guided by an effort (Claude from 4.6 on).
     Adaptive {
         /// Whether it can be turned off.
         off: bool,
@@ -81,7 +81,7 @@ pub enum Thinking {
 }
 
 impl ModelFacts {
-    /// A model of which nothing is known.
+    /// A model without a row in the table.
     pub const PLAIN: Self = Self {
         sampling: SamplingFacts::All,
         thinking: Thinking::Never,
@@ -95,14 +95,14 @@ impl ModelFacts {
         vendor: Vendor::Other,
     };
 
-    /// What the model of this name takes, however a provider spells it (`us.anthropic.claude-...-v1:0`,
+    /// The facts of the model of this name, however a provider spells it (`us.anthropic.claude-...-v1:0`,
     /// `claude-...@20250929`).
     pub fn of(model: &str) -> Self {
         let model = model.to_ascii_lowercase();
         ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
     }
 
-    /// The effort nearest to `wanted` that the model takes.
+    /// The effort nearest to `wanted` that the model accepts.
     pub(super) fn nearest_effort(&self, wanted: Effort) -> Effort {
         let (least, most) = self.efforts;
         wanted.clamp(least, most)
@@ -114,7 +114,7 @@ impl ModelFacts {
 pub(super) fn claude_budget(reasoning: Reasoning, limit: Option<u64>, (min, max): (u64, u64)) -> Option<u64> {
     let (wanted, most) = match reasoning.budget {
         Some(exact) => (exact, limit.map(|n| n.saturating_sub(1))),
-        // A client that says how hard, not how long, wants an answer too.
+        // A client that sets only an effort, not a budget, expects an answer too.
         None => (reasoning.effort.unwrap_or(Effort::Medium).budget(), limit.map(|n| n / 2)),
     };
     let room = limit.is_none_or(|n| n > min);
@@ -127,8 +127,8 @@ pub(super) fn claude_limit(facts: &ModelFacts, budget: u64, limit: Option<u64>) 
     limit.unwrap_or(budget.saturating_add(facts.max_tokens).min(facts.most_tokens))
 }
 
-/// Claude's word for an effort: it has none below `low`, and `xhigh` since Opus 4.7, as is the end of sampling
-/// settings.
+/// Claude's name for an effort: it has none below `low`, and has `xhigh` since Opus 4.7, the version that also dropped
+/// the sampling settings.
 pub(super) fn claude_effort(effort: Effort, facts: &ModelFacts) -> &'static str {
     match effort {
         Effort::None | Effort::Minimal | Effort::Low => "low",
@@ -137,7 +137,7 @@ pub(super) fn claude_effort(effort: Effort, facts: &ModelFacts) -> &'static str 
     }
 }
 
-/// One line of the table: models whose name has all of `parts`, and is of `version` or later.
+/// One row of the table: models whose name has all of `parts`, and whose version is `version` or later.
 struct Row {
     parts: &'static [&'static str],
     version: Option<(u32, u32)>,
@@ -151,13 +151,13 @@ impl Row {
             let Some(at) = rest.find(part) else { return false };
             rest = rest.get(at + part.len()..).unwrap_or_default();
         }
-        // Claude 3 has its version in front of its kind, later ones behind it: the first number counts.
+        // Claude 3 has its version before its kind, later ones after it: the first number counts.
         let last = self.parts.first().and_then(|first| model.split_once(first)).map_or(model, |(_, after)| after);
         self.version.is_none_or(|least| version(last).is_some_and(|own| own >= least))
     }
 }
 
-/// The first number of one or two digits, with the one behind it: `-opus-4-7-20260101` is 4.7, `-4-20250514` is 4.0.
+/// The first number of one or two digits, with the one after it: `-opus-4-7-20260101` is 4.7, `-4-20250514` is 4.0.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -186,9 +186,9 @@ const REASONING: ModelFacts = ModelFacts {
     ..ModelFacts::PLAIN
 };
 
-/// The first row that names a model counts.
+/// The table. The first row that matches a model counts.
 const ROWS: &[Row] = &[
-    // Sampling settings are gone and thinking is adaptive; Opus 4.7 is the first.
+    // No sampling settings any more, and thinking is adaptive; Opus 4.7 is the first of these.
     row(&["claude"], Some((5, 0)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
     row(&["claude", "opus"], Some((4, 7)), ModelFacts { sampling: SamplingFacts::None, prefill: false, ..ADAPTIVE }),
     row(&["claude"], Some((4, 6)), ModelFacts { prefill: false, ..ADAPTIVE }),

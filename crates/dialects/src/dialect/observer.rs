@@ -1,7 +1,7 @@
-//! Watches a reply on its way past: token counts, the model that answered, and whether a stream came to its end.
+//! Observes a reply while it is relayed: token counts, the model that answered, and whether a stream is complete.
 //!
-//! Nothing is buffered for this. Buffered replies go by a [`JsonTap`]; of a stream's events only the last one that may
-//! hold usage and the last few are kept, in buffers that are used again.
+//! Nothing is buffered for this. Buffered replies pass through a [`JsonTap`]; of a stream's events only the last one
+//! that may hold usage and the last few are kept, in buffers that are reused.
 
 mod aws;
 mod text_meter;
@@ -19,38 +19,38 @@ use crate::{
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
 };
 
-/// How many last events are kept to tell whether a stream ended. A closing chunk may be followed by a usage chunk,
+/// How many last events are kept to determine whether a stream ended. A closing chunk may be followed by a usage chunk,
 /// an annotation and `[DONE]`.
 const TAIL_EVENTS: usize = 4;
-/// Events beyond this are judged as they pass instead of being kept.
+/// Events longer than this are judged as they pass instead of being kept.
 const MAX_KEPT: usize = 64 * 1024;
 
-/// Both `"usage"` and `"usageMetadata"` begin so.
+/// Both `"usage"` and `"usageMetadata"` begin like this.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage"));
 
-/// What was read of a finished or abandoned reply.
+/// The result of observing a finished or abandoned reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Token counts.
     pub usage: Usage,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
-    /// The provider counted nothing: the counts are ours, from the length of the text.
+    /// The provider counted nothing: the gateway estimated the counts from the length of the text.
     pub estimated: bool,
     /// Fields of a translated reply that the client's dialect does not support.
     pub lost: Unsupported,
-    /// Bytes of text that have passed, about; absent where they were not read.
+    /// Approximate bytes of text that have passed; absent if they were not counted.
     pub text: Option<u64>,
 }
 
-/// Watches one reply.
+/// Observes one reply.
 pub struct ReplyObserver {
     dialect: &'static dyn Dialect,
     view: View,
 }
 
 enum View {
-    /// Nothing can be read: compressed, or not a format we know.
+    /// The reply can't be read: it is compressed, or its format is unknown.
     Blind,
     Json(Box<JsonTap>),
     Sse(Box<Stream>),
@@ -74,10 +74,10 @@ struct Seen {
     /// The last event that may hold usage, not read yet; empty if there is none.
     usage: Vec<u8>,
     text: TextMeter,
-    /// The last events, written round and round.
+    /// The last events, in a ring buffer.
     tail: [Kept; TAIL_EVENTS],
     events: usize,
-    /// Any byte has passed.
+    /// Whether any byte has passed.
     begun: bool,
 }
 
@@ -85,24 +85,24 @@ struct Seen {
 #[derive(Default)]
 struct Kept {
     data: Vec<u8>,
-    /// For an event too large to keep.
+    /// The verdict on an event that is too large to keep.
     judged: Option<Verdict>,
 }
 
-/// What an event says about the end of its stream.
+/// What an event implies for the end of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// The stream may end after it.
     Closes,
     /// The answer has failed.
     Fails,
-    /// More must come.
+    /// More events must follow.
     Goes,
-    /// It is of no form we know.
+    /// The form of the event is unknown.
     Unknown,
 }
 
-/// What the relay should know of the reply's form.
+/// The form of a reply, as far as the observer needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyForm<'a> {
     /// The dialect the provider answers in.
@@ -111,7 +111,7 @@ pub struct ReplyForm<'a> {
     pub content_type: &'a [u8],
     /// Whether there is a `Content-Encoding`: then the bytes can't be read.
     pub encoded: bool,
-    /// Drop the chunk that holds only usage: the gateway requested it, the client did not.
+    /// Whether to drop the chunk that holds only usage, because the gateway requested it and the client did not.
     pub hide_usage: bool,
 }
 
@@ -149,7 +149,7 @@ impl ReplyObserver {
         Self { dialect, view }
     }
 
-    /// Looks at `frame` and gives what to forward now: the frame itself, unless a part of it is to be dropped.
+    /// Observes `frame` and returns the bytes to forward: the frame itself, unless a part of it is dropped.
     pub fn frame(&mut self, frame: Bytes) -> SmallVec<[Bytes; 2]> {
         match &mut self.view {
             View::Blind => {}
@@ -169,7 +169,7 @@ impl ReplyObserver {
         smallvec![frame]
     }
 
-    /// The reply ended: gives what was held back.
+    /// The reply ended: returns the bytes that were held back.
     pub fn finish(&mut self) -> SmallVec<[Bytes; 2]> {
         if let View::Sse(stream) = &mut self.view {
             let seen = &mut stream.seen;
@@ -187,8 +187,8 @@ impl ReplyObserver {
         SmallVec::new()
     }
 
-    /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; an
-    /// unknown form is taken as it is.
+    /// The ending of the reply, if it is closed here. A stream whose last event is of a known dialect and does not
+    /// close it was cut; an unknown form is not judged.
     pub fn ending(&self, mode: StreamMode) -> StreamEnding {
         match &self.view {
             View::Blind => StreamEnding::Unknown,
@@ -208,7 +208,7 @@ impl ReplyObserver {
         }
     }
 
-    /// What was read of the reply so far.
+    /// The results so far.
     pub fn totals(&mut self) -> Totals {
         match &mut self.view {
             View::Blind => Totals::default(),
@@ -224,7 +224,7 @@ impl ReplyObserver {
 }
 
 impl Seen {
-    /// Looks at an event; true when it may hold usage.
+    /// Observes an event; true when it may hold usage.
     fn event(&mut self, event: &Event<'_>) -> bool {
         let data = event.data;
         if data.is_empty() {
@@ -243,7 +243,7 @@ impl Seen {
         if let Some(kept) = self.tail.get_mut(self.events % TAIL_EVENTS) {
             kept.data.clear();
             kept.judged = (data.len() > MAX_KEPT).then(|| verdict(self.dialect, data));
-            // Half an object at the very end: whatever it was, there was more of it.
+            // Half an object at the very end: the stream was cut.
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
                 kept.judged = Some(Verdict::Goes);
@@ -270,7 +270,7 @@ impl Seen {
         }
     }
 
-    /// Reads what was kept for later.
+    /// Reads the events that were kept.
     fn totals(&mut self) -> Totals {
         let usage = std::mem::take(&mut self.usage);
         if !usage.is_empty() {
@@ -287,7 +287,7 @@ impl Seen {
 
     fn ending(&self) -> StreamEnding {
         let verdict = |kept: &Kept| kept.judged.unwrap_or_else(|| verdict(self.dialect, &kept.data));
-        // Not even a beginning: no provider answers so.
+        // No provider sends an empty stream.
         if !self.begun {
             return StreamEnding::Cut;
         }
@@ -305,7 +305,7 @@ impl Seen {
     }
 }
 
-/// What this event says about the end of its stream.
+/// What this event implies for the end of its stream.
 fn verdict(dialect: &dyn Dialect, data: &[u8]) -> Verdict {
     if data.starts_with(b"[DONE]") {
         return Verdict::Closes;
@@ -318,8 +318,8 @@ fn verdict(dialect: &dyn Dialect, data: &[u8]) -> Verdict {
     }
 }
 
-/// Whether `data` has a usage member that is not `null` (providers repeat `"usage":null` in every chunk). Linear: what
-/// follows a hit is looked at for a few bytes only, since a model's own text may be full of hits.
+/// Whether `data` has a usage field that is not `null` (providers repeat `"usage":null` in every chunk). Linear: after
+/// a match only a few bytes are examined, since a model's own text may be full of matches.
 fn has_usage(data: &[u8]) -> bool {
     USAGE.find_iter(data).any(|at| {
         let rest = data.get(at + USAGE.needle().len()..).unwrap_or_default();

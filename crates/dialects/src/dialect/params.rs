@@ -1,8 +1,8 @@
-//! Parameters of requests: how tokens are drawn, limits, and on whose account a request goes.
+//! Parameters of requests: sampling, limits, and the account that a request belongs to.
 //!
-//! Each dialect has one table of them: under which key, of which type and within which range a field of the
-//! conversation is in its requests. Reading and writing follow the table, and what is special is code of the dialect. A
-//! field that a table does not name is reported where a client sets it, so that none is lost silently.
+//! Each dialect has one table of them. A row defines for a field of the conversation the key, the type and the range
+//! that it has in the dialect's requests. Reading and writing follow the table; exceptions are code of the dialect. A
+//! field that a table does not contain is reported where a client sets it, so that none is lost silently.
 
 use serde::de::DeserializeOwned;
 
@@ -33,7 +33,7 @@ pub enum Field {
     ParallelToolCalls,
 }
 
-/// Fields about how tokens are drawn and limits, with the name under which each is reported.
+/// Sampling fields and limits, with the name under which each is reported.
 const SAMPLING: [(Field, &str); 11] = [
     (Field::Temperature, "temperature"),
     (Field::TopP, "top_p"),
@@ -66,7 +66,7 @@ enum Value<'r, 'a> {
     Json(&'r str),
 }
 
-/// The place of a field.
+/// A mutable reference to a field.
 enum Slot<'r, 'a> {
     Float(&'r mut Option<f64>),
     Count(&'r mut Option<u64>),
@@ -77,7 +77,7 @@ enum Slot<'r, 'a> {
 }
 
 impl Field {
-    /// The value, where the client gives one.
+    /// The value, if the client sets it.
     fn value<'r, 'a>(self, request: &'r Request<'a>) -> Option<Value<'r, 'a>> {
         let sampling = &request.sampling;
         match self {
@@ -102,7 +102,7 @@ impl Field {
         }
     }
 
-    /// Where the value goes; `None` for fields that no table reads.
+    /// Where the value is stored; `None` for fields that no table reads.
     fn slot<'r, 'a>(self, request: &'r mut Request<'a>) -> Option<Slot<'r, 'a>> {
         let sampling = &mut request.sampling;
         Some(match self {
@@ -129,7 +129,7 @@ impl Field {
         !matches!(self, Self::Stop | Self::Seed | Self::MaxTokens) && SAMPLING.iter().any(|(field, _)| *field == self)
     }
 
-    /// Whether a value means more than its absence: what every API does by itself is no loss.
+    /// Whether a value differs from the default that every API has: leaving out a default is no loss.
     fn means_something(self, value: &Value<'_, '_>) -> bool {
         match (self, value) {
             (Self::Temperature | Self::TopP, Value::Float(value)) => (value - 1.0).abs() > f64::EPSILON,
@@ -147,37 +147,38 @@ impl Field {
 /// The type and range of a parameter on the wire. Values outside the range are clamped, and that is reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
-    /// The server does not take it.
+    /// The server does not accept it.
     Absent,
     /// A number.
     Number(f64, f64),
-    /// A number, whole ones without a fraction.
+    /// A number; whole numbers are written without a fraction.
     Compact(f64, f64),
     /// A number that is rounded to a whole one.
     Rounded(f64, f64),
     /// A count.
     Count(u64, u64),
-    /// A count whose clamping loses nothing worth a report.
+    /// A count that may be clamped without a report.
     Capped(u64),
-    /// A count that is written above one only.
+    /// A count that is written only if it is above one.
     Several,
     /// A whole number.
     Integer,
     /// A whole number without its sign.
     Unsigned,
-    /// A whole number of 32 bits. Which seed it is does not matter, but the same must stay the same.
+    /// A whole number of 32 bits. For a seed its value does not matter, but equal seeds must stay equal.
     Int32,
-    /// A boolean that is written where it is `true`.
+    /// A boolean that is written only if it is `true`.
     Switch,
     /// A text.
     Text,
-    /// A text of printable ASCII, so long at most. Another text becomes one that is as unique.
+    /// A text of printable ASCII up to this length. Any other text is replaced by one that is as unique.
     Id(usize),
-    /// One of some words: the client's, and the server's, which is empty where saying nothing means the same.
+    /// One of some words, as pairs of the client's and the server's. The server's word is empty where an absent field
+    /// means the same.
     Word(&'static [(&'static str, &'static str)]),
-    /// Texts, so many at most; the flag says whether texts of white space are refused.
+    /// Up to this many texts; the flag is set if texts of white space are refused.
     Texts(usize, bool),
-    /// Texts, so many at most. Models whose sampling settings are fixed take none.
+    /// Up to this many texts. Models whose sampling settings are fixed accept none.
     SamplingTexts(usize),
     /// JSON as it is.
     Json,
@@ -185,10 +186,10 @@ pub enum Form {
     Own,
 }
 
-/// A parameter of a dialect.
+/// One row of a dialect's table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Param {
-    /// The key; empty where it is no field of its own.
+    /// The key; empty if the parameter is not a field of its own.
     pub key: &'static str,
     /// The conversation's field.
     pub field: Field,
@@ -201,7 +202,7 @@ pub const fn param(key: &'static str, field: Field, form: Form) -> Param {
     Param { key, field, form }
 }
 
-/// How numbers are read.
+/// How a dialect reads numbers.
 pub(super) trait Numbers {
     type Float: DeserializeOwned + Into<f64>;
     type Count: DeserializeOwned + Into<u64>;
@@ -217,7 +218,7 @@ impl Numbers for Plain {
     type Integer = i64;
 }
 
-/// Reads `member` into `request` if its key is in the table; whether it was. `at` is where the member is.
+/// Reads `member` into `request` if its key is in the table, and returns whether it is. `at` is the path of the field.
 ///
 /// # Errors
 /// When the value is of another type.
@@ -243,23 +244,23 @@ pub(super) fn read<'a, N: Numbers>(
     Ok(true)
 }
 
-/// A request on its way to a server, whose parameters are written by a table.
+/// Writes the parameters of a request for one server, by a table.
 pub(super) struct Writer<'w, 'a> {
     pub table: &'static [Param],
     /// Rows that replace those of the table for this server and model.
     pub quirks: &'static [Param],
     pub request: &'w Request<'a>,
-    /// What the model takes, as things are.
+    /// The sampling settings that the model accepts with this request's other settings.
     pub sampling: SamplingFacts,
 }
 
 impl Writer<'_, '_> {
-    /// Writes how tokens are drawn, and limits.
+    /// Writes sampling settings and limits.
     pub fn sampling(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
         self.write(&SAMPLING, object, dropped);
     }
 
-    /// Writes what is said about the request itself.
+    /// Writes the fields about the request itself.
     pub fn account(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
         self.write(&ACCOUNT, object, dropped);
     }
@@ -291,7 +292,7 @@ impl Writer<'_, '_> {
 }
 
 impl Param {
-    /// Writes a value; whether that is all of it.
+    /// Writes a value; returns whether nothing of it was lost.
     fn write(self, value: &Value<'_, '_>, object: &mut ObjectWriter<'_>) -> bool {
         match (self.form, value) {
             (
@@ -334,7 +335,7 @@ impl Param {
                 object.raw(self.key, json);
                 true
             }
-            // Its own code reports what is lost.
+            // The dialect's own code reports what is lost.
             _ => true,
         }
     }

@@ -1,4 +1,4 @@
-//! The quirks of the gateway's providers: tests check what is served, not a copy of it.
+//! The quirks of the gateway's providers, so that tests check the real ones and not a copy.
 
 #[path = "../../../../src/provider/anthropic/quirks.rs"]
 mod anthropic;
@@ -19,5 +19,5 @@ pub use self::{
     vertex_ai::{VERTEX, VERTEX_CLAUDE},
 };
 
-/// A server of which nothing is known.
+/// A server with no known quirks.
 pub const COMPATIBLE: &tollgate_dialects::dialect::Quirks = &tollgate_dialects::dialect::Quirks::PLAIN;

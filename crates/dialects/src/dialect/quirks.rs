@@ -1,22 +1,22 @@
-//! What one server takes differently from the others that speak its dialect.
+//! The differences between one server and the others of its dialect.
 //!
-//! Quirks are data. A provider states them, and readers and writers of requests follow them: nothing here knows who
-//! the server is. [`Quirks::PLAIN`] is a server of which nothing is known but its dialect.
+//! Quirks are data. A provider defines them, and readers and writers of requests follow them: nothing here depends on
+//! the server's identity. [`Quirks::PLAIN`] is a server with no known quirks.
 
 use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
 
-/// Who will read a request.
+/// The model and the server that a request is written for.
 #[derive(Clone, Copy, Debug)]
 pub struct Destination<'a> {
     /// The model, as the provider names it.
     pub model: &'a str,
-    /// What the model takes.
+    /// The settings that the model accepts.
     pub facts: ModelFacts,
-    /// What the server takes differently.
+    /// The server's quirks.
     pub quirks: &'static Quirks,
 }
 
-/// What a server takes differently.
+/// The differences between one server and the others of its dialect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quirks {
     /// URLs of images and documents that the server fetches itself.
@@ -38,7 +38,7 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    /// A server of which nothing is known but its dialect.
+    /// A server with no known quirks.
     pub const PLAIN: Self = Self {
         fetches: Fetches::Nothing,
         stored_files: false,
@@ -74,7 +74,7 @@ impl Fetches {
         self != Self::Nothing
     }
 
-    /// Whether the server can be given this URL.
+    /// Whether the server fetches this URL itself.
     pub fn takes(self, url: &str) -> bool {
         match self {
             Self::Nothing => false,
@@ -84,37 +84,37 @@ impl Fetches {
     }
 }
 
-/// What a server of Chat Completions takes differently.
+/// The quirks of a server of Chat Completions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a server")]
 pub struct ChatQuirks {
     /// Parameters that differ from the dialect's table.
     pub params: &'static [Param],
-    /// Whether `stream_options` is known. Where it is not, usage comes unrequested.
+    /// Whether `stream_options` is supported. Where it is not, usage comes unrequested.
     pub stream_options: bool,
-    /// Whether `response_format` may be `json_schema`. Else the schema is in an instruction.
+    /// Whether `response_format` may be `json_schema`. Otherwise the schema is written in an instruction.
     pub json_schema: bool,
     /// Whether tools may be `strict`.
     pub strict_tools: bool,
-    /// Whether `parallel_tool_calls` is known.
+    /// Whether `parallel_tool_calls` is supported.
     pub parallel_tool_calls: bool,
-    /// Whether `tool_choice` may name several tools. Else only those tools are sent.
+    /// Whether `tool_choice` may name several tools. Otherwise only those tools are sent.
     pub allowed_tools: bool,
-    /// Which ids of tool calls are taken.
+    /// Which ids of tool calls are accepted.
     pub call_ids: CallIds,
     /// Whether a user's message may follow the result of a tool directly.
     pub user_after_tool: bool,
-    /// Whether a list may hold several texts. Else they are joined.
+    /// Whether a list may hold several texts. Otherwise they are joined.
     pub text_lists: bool,
     /// Whether an assistant's message may have a `refusal`, and `null` as its content.
     pub refusals: bool,
-    /// Whether `prefix` marks an assistant's message that the model continues.
+    /// Whether the field `prefix` marks an assistant's message that the model continues.
     pub prefix: bool,
     /// How an effort of reasoning is written.
     pub reasoning: ReasoningParam,
     /// When reasoning of earlier turns is sent back in `reasoning_content`.
     pub reasoning_content: ReasoningContent,
-    /// Whether Google's signatures of tool calls are taken.
+    /// Whether Google's signatures of tool calls are accepted.
     pub google_signatures: bool,
     /// How media are written.
     pub media: ChatMedia,
@@ -146,9 +146,9 @@ impl ChatQuirks {
 /// The length of ids of tool calls. Their letters are `a-z`, `A-Z`, `0-9`, `_` and `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallIds {
-    /// So many characters at most.
+    /// Up to this many characters.
     AtMost(usize),
-    /// Exactly so many characters, without `_` and `-`.
+    /// Exactly this many characters, without `_` and `-`.
     Exactly(usize),
 }
 
@@ -185,16 +185,16 @@ pub enum ChatMedia {
     Urls,
 }
 
-/// What a server of Responses takes differently.
+/// The quirks of a server of Responses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResponsesQuirks {
     /// Parameters that differ from the dialect's table.
     pub params: &'static [Param],
-    /// Whether instructions have the role `developer`. Else it is `system`.
+    /// Whether instructions have the role `developer`. Otherwise it is `system`.
     pub developer_role: bool,
 }
 
-/// What a server of Messages takes differently.
+/// The quirks of a server of Messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MessagesQuirks {
     /// Parameters that differ from the dialect's table.
@@ -203,19 +203,20 @@ pub struct MessagesQuirks {
     pub body_version: Option<&'static str>,
 }
 
-/// What a server of Gemini's API takes differently.
+/// The quirks of a server of Gemini's API.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a server")]
 pub struct GeminiQuirks {
-    /// Whether calls and results have ids. Else they are matched by name and order.
+    /// Whether calls and results have ids. Otherwise they are matched by name and order.
     pub call_ids: bool,
     /// Whether inline data may have a name.
     pub media_names: bool,
     /// Whether `fileData` may name any `https:` URL.
     pub https_uris: bool,
-    /// Whether `countTokens` takes the whole request in `generateContentRequest`. Else it takes some of its fields.
+    /// Whether `countTokens` accepts the whole request in `generateContentRequest`. Otherwise it accepts some of its
+    /// fields.
     pub nested_count: bool,
-    /// How embeddings are requested: the first row counts whose text is in the model's name.
+    /// How embeddings are requested. The first row whose text is in the model's name counts.
     pub embeddings: &'static [(&'static str, GeminiEmbeddings)],
 }
 
@@ -226,21 +227,21 @@ pub enum GeminiEmbeddings {
     Batch,
     /// `embedContent` for one text and `batchEmbedContents` for several, with the settings in `embedContentConfig`.
     Config,
-    /// `predict`, with so many texts at most.
+    /// `predict`, with up to this many texts.
     Predict(usize),
 }
 
-/// What a server of Bedrock's API takes differently.
+/// The quirks of a server of Bedrock's API.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConverseQuirks {
-    /// How embeddings are requested: the first row counts whose text is in the model's name.
+    /// How embeddings are requested. The first row whose text is in the model's name counts.
     pub embeddings: &'static [(&'static str, BedrockEmbeddings)],
 }
 
-/// The form of a request for embeddings of a maker's models.
+/// The form of a request for embeddings of one vendor's models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BedrockEmbeddings {
-    /// Titan's: one text a request.
+    /// Titan's: one text per request.
     Titan,
     /// Cohere's: lists of texts with one purpose.
     Cohere,

@@ -1,10 +1,9 @@
 //! Writing streams: the bookkeeping that is the same in every dialect.
 //!
 //! A dialect implements [`WriteBlocks`], the shapes that events have on its wire. The [`Sequencer`] calls it in a valid
-//! order.
-//! The start comes first, a block opens before its deltas, every block closes before its choice finishes, and nothing
-//! follows the end or an error. Where a dialect has one open block at a time, what comes for other blocks is held back.
-//! The translator bounds how much that may be.
+//! order: the start comes first, a block opens before its deltas, every block closes before its choice finishes, and
+//! nothing follows the end or an error. Where a dialect has one open block at a time, events of other blocks are held
+//! back. The translator bounds how much that may be.
 
 use std::{collections::VecDeque, mem};
 
@@ -27,13 +26,13 @@ pub(super) enum Order {
 
 /// What one dialect writes for the events of a stream. Every method appends to `out`, framed for the wire.
 pub(super) trait WriteBlocks: Send + Sized {
-    /// What the dialect remembers of a choice.
+    /// The dialect's state of a choice.
     type Choice: Default + Send;
-    /// What the dialect remembers of an open block.
+    /// The dialect's state of an open block.
     type Block: Send;
     /// How blocks may follow each other.
     const ORDER: Order = Order::Parallel;
-    /// How many choices the dialect has room for; further ones are left out.
+    /// How many choices the dialect supports; further ones are left out.
     const MAX_CHOICES: u32 = 1;
     /// Whether a call without arguments gets `{}`, because clients parse what they have collected.
     const FILLS_CALLS: bool = true;
@@ -46,7 +45,7 @@ pub(super) trait WriteBlocks: Send + Sized {
     /// A choice begins. The first one begins with the stream.
     fn choice(&mut self, _number: u32, _out: &mut Vec<u8>) {}
 
-    /// A block begins. `None` if the block is complete with that.
+    /// A block begins. Returns `None` if the block is complete with that.
     fn open(
         &mut self,
         choice: &mut Choice<Self::Choice>,
@@ -91,7 +90,7 @@ pub(super) trait WriteBlocks: Send + Sized {
     fn error(&mut self, failure: &Failure<'_>, usage: &TokenUsage, out: &mut Vec<u8>);
 }
 
-/// One choice, as far as it has been written.
+/// The state of one choice.
 pub(super) struct Choice<S> {
     /// Its number.
     pub number: u32,
@@ -99,17 +98,17 @@ pub(super) struct Choice<S> {
     pub reason: Finish,
     /// The stop text that ended it.
     pub stop_sequence: Option<Text<'static>>,
-    /// Whether it calls a tool.
+    /// Whether it has called a tool.
     pub calls: bool,
-    /// Whether it refuses in words.
+    /// Whether it has a refusal as text.
     pub refused: bool,
-    /// What the dialect remembers of it.
+    /// The dialect's state.
     pub state: S,
     finished: bool,
 }
 
 impl<S> Choice<S> {
-    /// The reason of the end where calls and refusals are reasons.
+    /// The finish reason for dialects in which calls and refusals are reasons.
     pub fn strict_reason(&self) -> Finish {
         self.reason.with_calls(self.calls).with_refusal(self.refused)
     }
@@ -146,7 +145,7 @@ struct Held {
     closed: bool,
 }
 
-/// What can be added to an open block.
+/// An addition to an open block.
 enum Piece<'a> {
     Text(Text<'a>),
     Signature(Signature<'a>),
@@ -177,7 +176,7 @@ impl<W: WriteBlocks> Sequencer<W> {
         }
     }
 
-    /// The answer of this number, begun if it is new; `None` if the dialect has no room for it or it is finished.
+    /// The answer of this number, begun if it is new; `None` if it exceeds the dialect's choices or is finished.
     fn answer(&mut self, choice: u32, out: &mut Vec<u8>) -> Option<(&mut W, &mut Answer<W>)> {
         if choice >= W::MAX_CHOICES {
             return None;
@@ -295,7 +294,7 @@ impl<W: WriteBlocks> Answer<W> {
     }
 
     fn add(&mut self, writer: &mut W, number: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
-        // The latest block is nearly always the one.
+        // The latest block is nearly always the right one.
         let Some(mut at) = self.blocks.iter().rposition(|open| open.number == number) else { return };
         if W::ORDER == Order::QueueCalls
             && !matches!(piece, Piece::Signature(_))
@@ -385,7 +384,7 @@ impl<S> Choice<S> {
 }
 
 impl<B> Open<B> {
-    /// Ends the block on the wire. `false` if it was not open there.
+    /// Ends the block on the wire. Returns `false` if it was not open there.
     fn end<W>(&mut self, writer: &mut W, choice: &mut Choice<W::Choice>, out: &mut Vec<u8>) -> bool
     where
         W: WriteBlocks<Block = B>,
@@ -410,7 +409,7 @@ impl<B> Open<B> {
 }
 
 impl Held {
-    /// Keeps a piece. `join` makes all text one, in front of the rest.
+    /// Keeps a piece. `join` merges all text into one piece, before the rest.
     fn add(&mut self, piece: Piece<'_>, join: bool) {
         match (self.pieces.first_mut(), piece) {
             (Some(Piece::Text(Text::Plain(before))), Piece::Text(text)) if join => {

@@ -1,4 +1,4 @@
-//! A reply on its way from one dialect to another, as it comes: frames in, frames out, no IO.
+//! Translates a reply from one dialect to another incrementally: frames in, frames out, no IO.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::{
 
 use super::text::{EventFilter, FilterChain};
 
-/// Bytes of text that make a token, about: what is counted when a provider counts nothing.
+/// Approximate bytes of text per token, for estimates when a provider counts nothing.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// The status of an error in mid-stream that names none.
+/// The status of an error within a stream that states none.
 const BAD_GATEWAY: u16 = 502;
 
 /// Translates one stream.
@@ -26,18 +26,18 @@ pub struct Translator {
     frames: Frames,
     inner: Inner,
     from: DialectId,
-    /// An error without the form of an event, from its brace on. Gemini sends such errors in mid-stream.
+    /// An error that is not an event, from its brace on. Gemini sends such errors within a stream.
     bare: Vec<u8>,
-    /// The next byte begins a line.
+    /// Whether the next byte begins a line.
     line_start: bool,
 }
 
-/// Longest error without the form of an event that is read, in bytes.
+/// Longest error outside an event that is read, in bytes.
 const MAX_BARE: usize = 64 * 1024;
-/// Most text and arguments of a stream, in bytes: several times what any model can write. Some dialects repeat them at
-/// the end, so they are kept.
+/// Most text and arguments of a stream, in bytes: several times as much as any model can write. They are kept, since
+/// some dialects repeat them at the end.
 const MAX_TEXT: u64 = 16 * 1024 * 1024;
-/// What a block costs beside its text, about, in bytes.
+/// Approximate size of a block beside its text, in bytes.
 const BLOCK: u64 = 1024;
 
 enum Frames {
@@ -45,7 +45,7 @@ enum Frames {
     Aws(AwsDecoder),
 }
 
-/// What happens to one event: reader, then writer.
+/// Handles one event: reader, then writer.
 struct Inner {
     reader: Box<dyn ReadEvents>,
     sink: Sink,
@@ -58,16 +58,16 @@ struct Sink {
     out: Vec<u8>,
     usage: TokenUsage,
     model: Option<String>,
-    /// Bytes of text and arguments that have come.
+    /// Bytes of text and arguments so far.
     text: u64,
-    /// Bytes of what is kept beside text, about: of signatures, and of each block and source.
+    /// Approximate bytes that are kept beside text: of signatures, and of each block and source.
     beside: u64,
-    /// The reply has come whole, so it is bounded already.
+    /// The reply was buffered, so its size is bounded already.
     whole: bool,
     unsupported: UnsupportedInReply,
-    /// Set where answers come in an object.
+    /// Set if answers are in an envelope.
     wrapped: Option<Wrapped>,
-    /// Where filters look at the text that the client gets.
+    /// Set if filters see the text that the client gets.
     filter: Option<EventFilter>,
     ended: bool,
     failed: bool,
@@ -105,7 +105,7 @@ impl Translator {
         }
     }
 
-    /// Answers come in an object, and are taken out of it.
+    /// Answers are in an envelope, and are taken out of it.
     pub fn take_out_of_object(&mut self) {
         self.inner.sink.wrapped = Some(Wrapped::default());
     }
@@ -115,13 +115,13 @@ impl Translator {
         self.inner.sink.filter = (!chain.is_empty()).then(|| EventFilter::new(chain));
     }
 
-    /// Translates the next frame. Returns what is to be sent for it, which may be nothing.
+    /// Translates the next frame. Returns the bytes to send for it, which may be empty.
     ///
     /// # Errors
     /// When the provider's framing is broken.
     pub fn frame(&mut self, frame: &[u8]) -> Result<Bytes, String> {
         let inner = &mut self.inner;
-        // A translated event takes about the room of the original.
+        // A translated event has about the size of the original.
         inner.sink.out.reserve(frame.len() + frame.len() / 2);
         match &mut self.frames {
             Frames::Sse(decoder) => {
@@ -147,7 +147,7 @@ impl Translator {
         Ok(inner.sink.take())
     }
 
-    /// The provider's stream has ended. Returns what was held back.
+    /// The provider's stream has ended. Returns the bytes that were held back.
     pub fn finish(&mut self) -> Bytes {
         let inner = &mut self.inner;
         if let Frames::Sse(decoder) = &mut self.frames {
@@ -163,7 +163,7 @@ impl Translator {
         sink.take()
     }
 
-    /// How the client's stream would end here.
+    /// The ending of the client's stream, if it is closed here.
     pub const fn ending(&self) -> StreamEnding {
         match &self.inner.sink {
             Sink { failed: true, .. } => StreamEnding::Failed,
@@ -186,7 +186,7 @@ impl Translator {
         sink.take()
     }
 
-    /// What the stream has contained so far.
+    /// The totals of the stream so far.
     pub fn totals(&self) -> Totals {
         let sink = &self.inner.sink;
         let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
@@ -201,8 +201,8 @@ impl Translator {
     }
 }
 
-/// Splits a frame where a line begins with a brace or a bracket, which no line of an event stream does. `line_start`:
-/// the frame begins a line.
+/// Splits a frame before a line that begins with a brace or a bracket, which no line of an event stream does.
+/// `line_start`: whether the frame begins a line.
 fn split_bare(frame: &[u8], line_start: bool) -> (&[u8], &[u8]) {
     let opens = |at: usize| matches!(frame.get(at), Some(b'{' | b'['));
     if line_start && opens(0) {
@@ -220,7 +220,7 @@ impl Inner {
         if sink.ended {
             return;
         }
-        // Nearly always UTF-8. Where it is not, a character is lost, but not the event.
+        // Nearly always UTF-8. Otherwise a character is lost, but not the event.
         let replaced;
         let data = if simdutf8::basic::from_utf8(data).is_ok() {
             data
@@ -240,7 +240,7 @@ impl Sink {
         match &mut event {
             Event::Start { model, usage, .. } => {
                 self.model = model.as_ref().map(|m| m.decode().into_owned());
-                // A count of the answer before it begins is not meant.
+                // Output counts before the answer begins are ignored.
                 self.usage.update(TokenUsage { output: None, ..*usage });
             }
             Event::Usage(usage) => self.usage.update(*usage),
@@ -300,18 +300,18 @@ impl Sink {
     }
 }
 
-/// Takes answers out of the objects in which they come.
+/// Takes answers out of their envelopes.
 #[derive(Default)]
 struct Wrapped {
     /// Open text blocks, by choice and block.
     texts: Vec<(u32, u32)>,
-    /// How far each choice has come: reasoning and calls may be between its texts.
+    /// The state of each choice: reasoning and calls may be between its texts.
     answers: Vec<(u32, Unwrap)>,
 }
 
 impl Wrapped {
-    /// Takes the text of `event` out of its object. Text that was held back and turns out to be no object goes to
-    /// `emit`. `false` when nothing is left of the event.
+    /// Takes the text of `event` out of its envelope. Text that was held back and turns out not to be in one goes to
+    /// `emit`. Returns `false` when nothing is left of the event.
     fn event(&mut self, event: &mut Event<'_>, emit: &mut dyn FnMut(&Event<'_>)) -> bool {
         match event {
             Event::Open { choice, block, opened: BlockStart::Text } => {

@@ -1,10 +1,10 @@
-//! Fields of a reply that the client's dialect has no place for. They are reported: in a header of a buffered reply,
+//! Fields of a reply that the client's dialect does not support. They are reported: in a header of a buffered reply,
 //! and in the log.
 
 use super::DialectId;
 use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
 
-/// Something of a reply that a dialect has no place for.
+/// A part of a reply that a dialect may not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyGap {
     /// Signatures of text in a buffered reply.
@@ -13,17 +13,17 @@ pub enum ReplyGap {
     StreamedTextSignature,
     /// Images, audio and other media.
     Media,
-    /// Arguments of a call that are no JSON object.
+    /// Arguments of a call that are not a JSON object.
     OpaqueArguments,
-    /// Answers beside the first.
+    /// Answers after the first.
     Choices,
     /// Probabilities of tokens.
     Logprobs,
     /// The sequence at which an answer stopped.
     StopSequence,
-    /// The quote of a citation: the dialect cites by place.
+    /// The quote of a citation, in dialects that cite by position.
     Quote,
-    /// The place of a citation: the dialect cites by quote.
+    /// The position of a citation, in dialects that cite by quote.
     Place,
     /// How many tokens were reasoning.
     ReasoningCount,
@@ -31,7 +31,7 @@ pub enum ReplyGap {
     CacheWriteCount,
 }
 
-/// Collects the names of what a reply cannot carry to clients of one dialect.
+/// Collects the names of the fields of a reply that one dialect does not support.
 #[derive(Clone, Debug)]
 pub struct UnsupportedInReply {
     gaps: &'static [ReplyGap],
@@ -41,7 +41,7 @@ pub struct UnsupportedInReply {
 }
 
 impl UnsupportedInReply {
-    /// No names yet, for a client of `to`.
+    /// An empty collection for a client of `to`.
     pub fn new(to: DialectId) -> Self {
         Self { gaps: to.dialect().reply_gaps(), names: Unsupported::default(), texts: Vec::new() }
     }
@@ -51,13 +51,13 @@ impl UnsupportedInReply {
         &self.names
     }
 
-    /// Looks at one event of a stream.
+    /// Examines one event of a stream.
     pub fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Unsupported(name) => self.add(name),
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
-                // They are remembered for their signatures only.
+                // They are kept for their signatures only.
                 if *opened == BlockStart::Text && self.lacks(ReplyGap::StreamedTextSignature) {
                     self.texts.push((*choice, *block));
                 }
@@ -75,7 +75,7 @@ impl UnsupportedInReply {
         }
     }
 
-    /// Looks at a buffered reply.
+    /// Examines a buffered reply.
     pub fn reply(&mut self, reply: &Reply<'_>) {
         for name in reply.lost.names() {
             self.add(name);
@@ -100,7 +100,7 @@ impl UnsupportedInReply {
                 self.add_if(signature.is_some(), ReplyGap::TextSignature, "signature");
             }
             Content::Media(media) => self.add_if(true, ReplyGap::Media, media.kind.as_str()),
-            // A failed answer says so itself.
+            // A failed answer is visible as such.
             Content::Call(call) => self.add_if(call.object().is_none(), ReplyGap::OpaqueArguments, "tool_calls"),
             _ => {}
         }
@@ -123,7 +123,7 @@ impl UnsupportedInReply {
         self.add_if(citation.start.is_some(), ReplyGap::Place, "citations.place");
     }
 
-    /// Counts that are parts of others, which are carried.
+    /// Counts that are parts of other counts, which are carried.
     fn usage(&mut self, usage: TokenUsage) {
         let some = |count: Option<u64>| count.is_some_and(|count| count > 0);
         self.add_if(some(usage.reasoning), ReplyGap::ReasoningCount, "usage.reasoning");

@@ -1,4 +1,4 @@
-//! Token counts of one exchange, and what a stream's events say about them.
+//! Token counts of one exchange, and the progress that a stream's events state.
 
 use crate::conversation::TokenUsage;
 
@@ -18,7 +18,7 @@ impl From<TokenUsage> for Usage {
 }
 
 impl Usage {
-    /// Counts are cumulative in every dialect: what `later` states overwrites, what it omits stays.
+    /// Counts are cumulative in every dialect: counts that `later` states replace earlier ones, the others stay.
     pub fn update(&mut self, later: Self) {
         self.prompt = later.prompt.or(self.prompt);
         self.completion = later.completion.or(self.completion);
@@ -28,13 +28,13 @@ impl Usage {
 /// The state of a stream at a point at which it may be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnding {
-    /// It has come to its own end.
+    /// It has ended regularly.
     Complete,
-    /// An event says that the answer has failed.
+    /// An event reports that the answer has failed.
     Failed,
-    /// More must come.
+    /// It was cut: more events must follow.
     Cut,
-    /// It is of no form that can be judged.
+    /// Its form is unknown, so that it can't be judged.
     Unknown,
 }
 
@@ -45,16 +45,16 @@ impl StreamEnding {
     }
 }
 
-/// What one event of a stream says about the stream's progress.
+/// The progress of a stream, as one of its events states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether the stream may end after this event.
     pub ends: bool,
-    /// Whether it says that the answer has failed.
+    /// Whether it reports that the answer has failed.
     pub failed: bool,
     /// The usage that it states.
     pub usage: Option<TokenUsage>,
-    /// Whether it holds usage and nothing else: what a client that did not request usage does not expect.
+    /// Whether it holds usage and nothing else: clients that did not request usage do not expect such an event.
     pub usage_only: bool,
     /// The model that it names.
     pub model: Option<String>,

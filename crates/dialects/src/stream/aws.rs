@@ -20,12 +20,12 @@ const TRAILER: usize = 4;
 /// Type byte of a header that is a string.
 const STRING: u8 = 7;
 
-/// One frame, lent for the time of the call.
+/// One frame, borrowed for the time of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AwsFrame<'a> {
     /// `:message-type`: `event`, `exception` or `error`.
     pub message: &'a [u8],
-    /// `:event-type`, `:exception-type` or `:error-code`: what it is.
+    /// `:event-type`, `:exception-type` or `:error-code`: the name of the frame.
     pub name: &'a [u8],
     /// `:error-message`, of messages of type `error`.
     pub error: Option<&'a [u8]>,
@@ -34,18 +34,18 @@ pub struct AwsFrame<'a> {
 }
 
 impl AwsFrame<'_> {
-    /// Whether the frame says that something failed.
+    /// Whether the frame reports a failure.
     pub fn is_failure(&self) -> bool {
         self.message != b"event"
     }
 }
 
-/// Why a stream of frames can't be read on.
+/// The reason why a stream of frames can't be read further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// A length that no frame has, or more than [`MAX_FRAME_BYTES`].
     Length(u32),
-    /// A checksum is wrong: the bytes were changed on their way, or are no event stream.
+    /// A checksum is wrong: the bytes were changed in transit, or are not an event stream.
     Checksum,
     /// The headers can't be read.
     Headers,
@@ -66,13 +66,13 @@ impl std::error::Error for FrameError {}
 /// Finds the frames of a stream that comes in pieces.
 #[derive(Default)]
 pub struct AwsDecoder {
-    /// The unfinished frame, as far as it has come.
+    /// The beginning of an unfinished frame.
     carry: Vec<u8>,
     failed: Option<FrameError>,
 }
 
 impl AwsDecoder {
-    /// Looks at the next piece and lends every frame that ends in it to `sink`, in order.
+    /// Takes the next piece and passes every frame that ends in it to `sink`, in order.
     ///
     /// # Errors
     /// When the stream is broken; it stays so, and nothing more is read.
@@ -80,7 +80,7 @@ impl AwsDecoder {
         self.push_raw(piece, &mut |frame, _| sink(frame))
     }
 
-    /// The same; `sink` also sees the bytes of each frame.
+    /// Like [`push`](Self::push); `sink` also gets the bytes of each frame.
     ///
     /// # Errors
     /// As for [`push`](Self::push).
@@ -96,13 +96,13 @@ impl AwsDecoder {
         result
     }
 
-    /// Whether no frame has begun: a stream that ends elsewhere was cut.
+    /// Whether no frame has begun: a stream that ends within a frame was cut.
     pub fn at_boundary(&self) -> bool {
         self.carry.is_empty() && self.failed.is_none()
     }
 
     fn read(&mut self, mut piece: &[u8], sink: &mut impl FnMut(AwsFrame<'_>, &[u8])) -> Result<(), FrameError> {
-        // The frame that earlier pieces began.
+        // The frame that began in earlier pieces.
         while !self.carry.is_empty() {
             let wanted = frame_length(&self.carry)?.unwrap_or(PRELUDE);
             let (now, rest) = piece.split_at(wanted.saturating_sub(self.carry.len()).min(piece.len()));
@@ -128,7 +128,7 @@ impl AwsDecoder {
     }
 }
 
-/// Length of the frame that begins here, once its prelude is there and sound.
+/// Length of the frame that begins here, once its prelude is complete and valid.
 fn frame_length(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
     let (Some(total), Some(headers), Some(crc)) = (number(bytes, 0), number(bytes, 4), number(bytes, 8)) else {
         return Ok(None);
@@ -168,7 +168,7 @@ fn parse(frame: &[u8]) -> Result<AwsFrame<'_>, FrameError> {
     Ok(found)
 }
 
-/// Name and value of the first header, and what follows it. Values of fixed size are passed over as bytes.
+/// Name and value of the first header, and the bytes after it. Values of fixed size are returned as bytes.
 fn header(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
@@ -218,7 +218,7 @@ fn write_frame(out: &mut Vec<u8>, headers: [(&str, &str); 3], write: impl FnOnce
     let start = out.len();
     out.extend_from_slice(&[0; PRELUDE]);
     for (name, value) in headers {
-        // Ours all fit their lengths.
+        // The gateway's frames are never too long for their length fields.
         out.push(u8::try_from(name.len()).unwrap_or(0));
         out.extend_from_slice(name.as_bytes());
         out.push(STRING);

@@ -1,6 +1,6 @@
 //! The objects of a JSON array that comes in pieces, as Gemini streams them without `alt=sse`.
 
-/// Largest object that is collected, in bytes: that of an event.
+/// Largest object that is collected, in bytes: the same as for an event.
 pub const MAX_ELEMENT_BYTES: usize = super::sse::MAX_EVENT_BYTES;
 
 /// A part of the array; together the parts are the array, byte by byte.
@@ -10,7 +10,7 @@ pub enum ArrayPart<'a> {
     Object(&'a [u8]),
     /// The bracket that ends the array.
     Close,
-    /// Whatever is between objects.
+    /// Bytes between objects.
     Other(&'a [u8]),
 }
 
@@ -23,19 +23,19 @@ pub struct TooLarge;
 pub struct ArrayDecoder {
     /// The unfinished object.
     carry: Vec<u8>,
-    /// Open brackets of the object at hand.
+    /// Number of open brackets of the current object.
     depth: usize,
     in_string: bool,
     escaped: bool,
 }
 
 impl ArrayDecoder {
-    /// Looks at the next piece and lends the parts that end in it.
+    /// Takes the next piece and passes on the parts that end in it.
     ///
     /// # Errors
-    /// When an object is too large; nothing after it is lent.
+    /// When an object is too large; nothing after it is passed on.
     pub fn push(&mut self, piece: &[u8], sink: &mut impl FnMut(ArrayPart<'_>)) -> Result<(), TooLarge> {
-        // What lies before has been lent.
+        // Everything before this position has been passed on.
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
             if self.in_string {
@@ -90,7 +90,7 @@ impl ArrayDecoder {
         Ok(())
     }
 
-    /// The stream has ended: gives what has come of an object that was cut.
+    /// The stream has ended: passes on the beginning of an object that was cut.
     pub fn finish(&mut self) -> Vec<u8> {
         self.depth = 0;
         std::mem::take(&mut self.carry)

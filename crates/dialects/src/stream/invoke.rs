@@ -1,5 +1,5 @@
-//! Streams of Bedrock's `InvokeModelWithResponseStream` to server-sent events, for Claude: each `chunk` frame wraps one
-//! event of Anthropic's own stream.
+//! Converts streams of Bedrock's `InvokeModelWithResponseStream` to server-sent events, for Claude: each `chunk` frame
+//! contains one event of Anthropic's own stream.
 //!
 //! ```text
 //! frame chunk {"bytes":"eyJ0eXBlIjoicGluZyJ9"}   ->   event: ping
@@ -15,23 +15,23 @@ use serde_json::json;
 
 use super::{AwsDecoder, AwsFrame, Splice, TopLevel};
 
-/// What Bedrock adds to the last event, and Anthropic's SDKs do not know.
+/// The field that Bedrock adds to the last event, and that Anthropic's SDKs do not expect.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
-/// Turns one stream, piece by piece. Holds at most one unfinished frame, of at most
+/// Converts one stream, piece by piece. Holds at most one unfinished frame, of at most
 /// [`MAX_FRAME_BYTES`](super::aws::MAX_FRAME_BYTES).
 ///
-/// What is written is a stream that Anthropic's SDKs can read at every moment. A failure ends it with Anthropic's
-/// `error` event, and nothing is written after that.
+/// The output is a stream that Anthropic's SDKs can read at every moment. A failure ends it with Anthropic's `error`
+/// event, and nothing is written after that.
 #[derive(Default)]
 pub struct InvokeFilter {
     frames: AwsDecoder,
-    /// The last event was written: `message_stop` or `error`.
+    /// Whether the last event was written: `message_stop` or `error`.
     over: bool,
 }
 
 impl InvokeFilter {
-    /// Reads the next piece and appends every event that ends in it to `out`. Frames that are no events of Anthropic's
+    /// Reads the next piece and appends every event that ends in it to `out`. Frames that are not events of Anthropic's
     /// are left out.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let Self { frames, over } = self;
@@ -43,7 +43,7 @@ impl InvokeFilter {
         }
     }
 
-    /// The provider's stream ended. An answer that was cut is ended with an error.
+    /// Ends the stream when the provider's has ended. If the answer was cut, it ends with an error.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if !self.over {
             write_error("api_error", "the provider ended its stream before the answer was complete", out);
@@ -51,7 +51,7 @@ impl InvokeFilter {
         }
     }
 
-    /// Whether the last event was written: what comes after it is ignored.
+    /// Whether the last event was written: everything after it is ignored.
     pub const fn is_over(&self) -> bool {
         self.over
     }
@@ -83,11 +83,12 @@ fn unwrap(payload: &[u8]) -> Option<Bytes> {
     BASE64_STANDARD.decode(text.as_bytes()).ok().map(Bytes::from)
 }
 
-/// Appends `event` and says whether it is the last one. What is no JSON object is left out: it could not be framed.
+/// Appends `event` and returns whether it is the last one. An event that is not a JSON object is left out: it could not
+/// be framed.
 fn write_event(event: &Bytes, out: &mut Vec<u8>) -> bool {
     let Ok(top) = TopLevel::scan(event) else { return false };
     let kind = top.get("type").and_then(super::Member::as_str).unwrap_or_default();
-    // A name with a line break in it would be two lines. Anthropic's have letters and `_`.
+    // A name with a line break in it would be two lines. Anthropic's names have letters and `_`.
     if !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_graphic()) {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(kind.as_bytes());
@@ -104,7 +105,7 @@ fn write_event(event: &Bytes, out: &mut Vec<u8>) -> bool {
     matches!(&*kind, "message_stop" | "error")
 }
 
-/// Anthropic's word for what failed.
+/// Anthropic's error type for a failure.
 fn error_type(exception: &[u8]) -> &'static str {
     match exception {
         b"throttlingException" => "rate_limit_error",

@@ -1,7 +1,7 @@
-//! A validating scan of a complete JSON text that borrows the members of its top-level object.
+//! A validating scan of a complete JSON text that borrows the fields of its top-level object.
 //!
-//! The whole text is checked against RFC 8259 (and as UTF-8), but nothing is parsed: a member's value is the slice of
-//! the body it is in. Duplicates and unknown members stay visible, so that [`splice`](super::splice) can forward
+//! The whole text is checked against RFC 8259 (and as UTF-8), but nothing is parsed: a field's value is the slice of
+//! the body it is in. Duplicates and unknown fields stay visible, so that [`splice`](super::splice) can forward
 //! them as they came. The scan is a loop over a bit stack; no input makes it recurse.
 
 mod scan;
@@ -19,10 +19,10 @@ pub use write::{ArrayWriter, ObjectWriter, write_string, write_value};
 
 /// Deepest nesting that is accepted, the top-level object included.
 ///
-/// One bit a level is all that it costs us, but whatever parses the body later may recurse.
+/// The scan needs only one bit per level, but later parsers of the body may recurse.
 pub const MAX_DEPTH: usize = 1024;
 
-/// Most members that the top-level object may have.
+/// Most fields that the top-level object may have.
 ///
 /// Each is remembered in 72 bytes while `"":0,` takes five in the body: without a bound the largest body allowed would
 /// take fifteen times its size. Requests of every provider have fewer than a hundred.
@@ -61,7 +61,7 @@ impl fmt::Display for ValueKind {
     }
 }
 
-/// One member of the top-level object, borrowed from the body.
+/// One field of the top-level object, borrowed from the body.
 #[derive(Clone, Debug)]
 pub struct Member<'a> {
     /// The key as it is written between its quotes; escapes are not decoded.
@@ -74,7 +74,7 @@ pub struct Member<'a> {
     pub span: Range<usize>,
     /// From the key's opening quote to the value's end.
     pub member: Range<usize>,
-    /// What the value is.
+    /// The kind of the value.
     pub kind: ValueKind,
 }
 
@@ -110,18 +110,18 @@ impl<'a> Member<'a> {
         std::str::from_utf8(self.value).ok()?.parse().ok()
     }
 
-    /// Whether the value is `null`, which APIs mostly treat as if the member were absent.
+    /// Whether the value is `null`, which APIs mostly treat as if the field were absent.
     pub fn is_null(&self) -> bool {
         self.kind == ValueKind::Null
     }
 }
 
-/// The members of a body's top-level object, in order, duplicates kept.
+/// The fields of a body's top-level object, in order, duplicates kept.
 #[derive(Clone, Debug)]
 pub struct TopLevel<'a> {
     body: &'a [u8],
-    /// A `Vec`, since a `SmallVec` is invariant in its items: a body could not be held together with what borrows from
-    /// it.
+    /// A `Vec`, since a `SmallVec` is invariant in its items: a body could not be stored together with values that
+    /// borrow from it.
     members: Vec<Member<'a>>,
     open: usize,
     close: usize,
@@ -129,32 +129,32 @@ pub struct TopLevel<'a> {
 }
 
 impl<'a> TopLevel<'a> {
-    /// Validates all of `body` and borrows the members of its top-level object.
+    /// Validates all of `body` and borrows the fields of its top-level object.
     ///
     /// # Errors
     ///
-    /// What is wrong and where, in words for the API's client, if `body` is not one JSON object in UTF-8 within
+    /// The problem and its position, worded for the API's client, if `body` is not one JSON object in UTF-8 within
     /// [`MAX_DEPTH`] and [`MAX_MEMBERS`].
     pub fn scan(body: &'a [u8]) -> Result<Self, JsonError> {
         scan::top_level(body)
     }
 
-    /// The member that counts for `key`: the last one of that name, as in every parser that keeps one.
+    /// The field that counts for `key`: the last one of that name, as in every parser that keeps one.
     pub fn get(&self, key: &str) -> Option<&Member<'a>> {
         self.members.iter().rev().find(|member| member.is(key))
     }
 
-    /// Whether there is a member of that name.
+    /// Whether there is a field of that name.
     pub fn contains(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    /// Every member, in the order of the body.
+    /// Every field, in the order of the body.
     pub fn members(&self) -> &[Member<'a>] {
         &self.members
     }
 
-    /// Every member of that name, in the order of the body.
+    /// Every field of that name, in the order of the body.
     pub fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s Member<'a>> {
         self.members.iter().filter(move |member| member.is(key))
     }
@@ -164,7 +164,7 @@ impl<'a> TopLevel<'a> {
         self.body
     }
 
-    /// How many values the object holds, at any depth: what a tree of it would have to hold.
+    /// How many values the object holds, at any depth: as many as a tree of it would have.
     pub fn values(&self) -> usize {
         self.values
     }
@@ -180,29 +180,29 @@ impl<'a> TopLevel<'a> {
     }
 }
 
-/// Why a body is refused, and where; its `Display` is a sentence for the API's client.
+/// The reason why a body is refused, and the position; its `Display` is a sentence for the API's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// What is wrong.
+    /// The problem.
     pub kind: JsonErrorKind,
-    /// The byte of the body at which it is wrong; the body's length if it ends too early.
+    /// The byte of the body at which the problem is; the body's length if it ends too early.
     pub offset: usize,
 }
 
-/// What is wrong with a body.
+/// A problem of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonErrorKind {
-    /// There is nothing but white space.
+    /// It has only white space.
     Empty,
     /// A byte sequence is not UTF-8.
     NotUtf8,
-    /// The grammar wants something else here, which is named.
+    /// The grammar requires something else here, which is named.
     Syntax(&'static str),
-    /// The text is, or starts as, another kind of value.
+    /// The text is, or starts with, another kind of value.
     NotAnObject(ValueKind),
     /// Nesting exceeds [`MAX_DEPTH`].
     TooDeep,
-    /// The top-level object has more than [`MAX_MEMBERS`] members.
+    /// The top-level object has more than [`MAX_MEMBERS`] fields.
     TooManyMembers,
     /// Something other than white space follows the object.
     TrailingData,

@@ -1,14 +1,14 @@
-//! Incremental decoders without IO: what the request path and the relay know about bytes.
+//! Incremental decoders without IO, which the request path and the relay use to examine bytes.
 //!
 //! Everything here is a plain function or state machine over byte slices: no sockets, no clock, no task, no recursion.
-//! Observers never fail the traffic they look at; only [`json::TopLevel::scan`], which decides whether a request is
-//! accepted, returns an error.
+//! Observers never fail the traffic that they examine; only [`json::TopLevel::scan`], which decides whether a request
+//! is accepted, returns an error.
 //!
-//! | module | looks at | does | used for |
+//! | module | examines | does | used for |
 //! | --- | --- | --- | --- |
-//! | [`json`] | a complete body | validates it, borrows the members of the top-level object | requests, one event's data |
-//! | [`splice`] | a scanned body | replaces, inserts and removes members, byte-exact elsewhere | rewriting requests |
-//! | [`tap`] | a JSON reply in frames | captures chosen top-level members on the way past | usage of buffered replies |
+//! | [`json`] | a complete body | validates it, borrows the fields of the top-level object | requests, one event's data |
+//! | [`splice`] | a scanned body | replaces, inserts and removes fields, byte-exact elsewhere | rewriting requests |
+//! | [`tap`] | a JSON reply in frames | captures selected top-level fields as they pass | usage of buffered replies |
 //! | [`aws`] | an AWS event stream in pieces | yields frames, checks them | Bedrock |
 //! | [`invoke`] | an AWS event stream in pieces | unwraps Anthropic's events from it | Claude on Bedrock |
 //! | [`elements`] | a JSON array in pieces | finds its objects | Gemini's streams without `alt=sse` |
@@ -19,7 +19,7 @@
 //! | bound | value | reason |
 //! | --- | --- | --- |
 //! | [`json::MAX_DEPTH`] | 1024 levels | nesting is input; no schema of any provider comes near, one bit a level is all it costs |
-//! | [`json::MAX_MEMBERS`] | 4096 members | a member costs 72 bytes here and 5 in the body: a 32 MiB body must not become 480 MiB |
+//! | [`json::MAX_MEMBERS`] | 4096 fields | a field costs 72 bytes here and 5 in the body: a 32 MiB body must not become 480 MiB |
 //! | [`tap::MAX_CAPTURE`] | 64 KiB a value | `usage` and `model` take under 2 KiB; a captured value is the only copy we make |
 //! | [`sse::MAX_EVENT_BYTES`] | 16 MiB an event | images in one event reach 10 MiB; only an event split over frames is copied at all |
 //! | [`aws::MAX_FRAME_BYTES`] | 24.1 MiB a frame | botocore's own limit; the length is checked before anything is kept |

@@ -1,25 +1,26 @@
 //! Skipping uninteresting bytes, many at a time.
 //!
-//! `memchr` knows up to three needles and pays a call through a pointer each time; JSON needs classes of bytes (control
-//! characters, brackets) and mostly finds them within a few bytes. So these searches are inlined: eight bytes at a time
-//! in one register where a hit is near, and blocks that the compiler turns into vector instructions where it is far.
+//! `memchr` searches for up to three needles and pays a call through a pointer each time; JSON needs classes of bytes
+//! (control characters, brackets) and mostly finds them within a few bytes. So these searches are inlined: eight bytes
+//! at a time in one register where a hit is near, and blocks that the compiler turns into vector instructions where it
+//! is far.
 
-/// The place of the first quote, backslash or control character from `from` on; the length if there is none.
+/// The position of the first quote, backslash or control character from `from` on; the length if there is none.
 #[inline]
 pub(super) fn string_stop(bytes: &[u8], from: usize) -> usize {
     find::<StringStop>(bytes, from)
 }
 
-/// The place of the first quote or backslash from `from` on; the length if there is none.
+/// The position of the first quote or backslash from `from` on; the length if there is none.
 #[inline]
 pub(super) fn string_end(bytes: &[u8], from: usize) -> usize {
     find::<StringEnd>(bytes, from)
 }
 
-/// The place of the first quote or bracket from `from` on; the length if there is none.
+/// The position of the first quote or bracket from `from` on; the length if there is none.
 #[inline]
 pub(super) fn structure(bytes: &[u8], from: usize) -> usize {
-    // Between two strings there mostly is a colon or a comma.
+    // Between two strings there is mostly a colon or a comma.
     for at in from..from + 2 {
         if bytes.get(at).is_none_or(|&byte| Structure::holds(byte)) {
             return at.min(bytes.len());
@@ -88,7 +89,7 @@ impl Class for Structure {
 
 /// Bytes less than `limit`, which is at most 128.
 ///
-/// The subtraction borrows from the next byte only behind a hit, so the lowest hit is exact.
+/// The subtraction borrows from the next byte only after a hit, so the lowest hit is exact.
 #[inline]
 fn below(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS
@@ -102,7 +103,7 @@ fn equal(word: u64, byte: u8) -> u64 {
 #[inline]
 fn find<C: Class>(bytes: &[u8], from: usize) -> usize {
     let mut rest = bytes.get(from..).unwrap_or_default();
-    // Most strings are short: look at a few bytes before setting out in large steps.
+    // Most strings are short: a few bytes are examined before larger steps are used.
     for _ in 0..NEAR_WORDS {
         let Some((word, tail)) = rest.split_first_chunk() else { break };
         if let Some(at) = first::<C>(*word) {
@@ -131,7 +132,7 @@ fn find<C: Class>(bytes: &[u8], from: usize) -> usize {
 /// Measured: from 2 to 8, bodies with many escapes gain a tenth and others nothing.
 const NEAR_WORDS: usize = 8;
 
-/// Bytes looked at in one step on the way through a long string; 32 are slower by a quarter.
+/// Bytes that are examined in one step through a long string; 32 are slower by a quarter.
 const BLOCK: usize = 64;
 
 #[inline]

@@ -1,6 +1,7 @@
 //! Byte-exact edits of a scanned object.
 //!
-//! What is not edited arrives as it was written: white space, number spelling, order, duplicates, unknown members.
+//! Everything that is not edited is forwarded as it was written: white space, number spelling, order, duplicates,
+//! unknown fields.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::json::{Member, TopLevel};
 
-/// A list of edits to the members of one scanned object.
+/// A list of edits to the fields of one scanned object.
 ///
 /// A key may be set and removed repeatedly; the last call counts.
 pub struct Splice<'a, 'body> {
@@ -23,7 +24,7 @@ pub struct Splice<'a, 'body> {
 
 struct Edit<'a> {
     key: Cow<'a, str>,
-    /// `None` removes the member.
+    /// `None` removes the field.
     value: Option<Cow<'a, [u8]>>,
 }
 
@@ -33,7 +34,7 @@ impl<'a, 'body> Splice<'a, 'body> {
         Self { top, edits: SmallVec::new() }
     }
 
-    /// Gives `key` this value: in every duplicate of it, or in a new member at the object's front if there is none.
+    /// Sets `key` to this value: in every duplicate of it, or in a new field at the object's front if there is none.
     ///
     /// `json_value` is written as it is and must be a JSON text.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, json_value: impl Into<Cow<'a, [u8]>>) {
@@ -45,19 +46,19 @@ impl<'a, 'body> Splice<'a, 'body> {
         self.edit(key.into(), Some(quote(text).into_bytes().into()));
     }
 
-    /// Removes every member of that name, each with one comma.
+    /// Removes every field of that name, each with one comma.
     pub fn remove(&mut self, key: impl Into<Cow<'a, str>>) {
         self.edit(key.into(), None);
     }
 
-    /// Whether applying changes nothing for want of edits.
+    /// Whether there are no edits, so that applying them changes nothing.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }
 
     /// The edited body. Without edits it is `body` itself, not copied.
     ///
-    /// `body` must hold what was scanned.
+    /// `body` must be the body that was scanned.
     pub fn apply(self, body: &Bytes) -> Bytes {
         if self.is_empty() {
             return body.clone();
@@ -72,9 +73,10 @@ impl<'a, 'body> Splice<'a, 'body> {
         out.into()
     }
 
-    /// The edited body in parts: what stays is shared with `body`, not copied. For large bodies that go out in frames.
+    /// The edited body in parts: unchanged parts are shared with `body`, not copied. For large bodies that are sent in
+    /// frames.
     ///
-    /// `body` must hold what was scanned.
+    /// `body` must be the body that was scanned.
     pub fn apply_in_parts(self, body: &Bytes) -> SmallVec<[Bytes; 4]> {
         let mut parts = SmallVec::new();
         let mut kept = 0..0;
@@ -124,7 +126,7 @@ impl<'a, 'body> Splice<'a, 'body> {
                 comma = true;
             }
         }
-        // A member brings the separator in front of it; the first that stays brings the white space behind the brace.
+        // A field is preceded by its separator; the first one that is kept, by the white space after the brace.
         let mut separator = inside..members.first().map_or(inside, |member| member.member.start);
         let mut first = true;
         let mut end = inside;

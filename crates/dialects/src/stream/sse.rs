@@ -1,7 +1,7 @@
 //! An incremental decoder of server-sent events, after the WHATWG's "event stream interpretation".
 //!
-//! Events are lent to a closure while the frame that ended them is at hand: an event inside one frame is not copied,
-//! only one that is split over frames is collected. Line ends may be LF, CRLF or CR, also mixed, also split.
+//! Events are passed to a closure together with the frame that ends them: an event inside one frame is not copied, only
+//! one that is split over frames is collected. Line ends may be LF, CRLF or CR, also mixed, also split.
 
 mod edit;
 mod filter;
@@ -15,9 +15,9 @@ use memchr::memchr2;
 pub use edit::write_with_data;
 pub use filter::SseFilter;
 
-/// Largest event that is observed, in bytes, its lines and their ends counted but not the blank line behind it.
+/// Largest event that is observed, in bytes, its lines and their ends counted but not the blank line after it.
 ///
-/// Images in one event reach 10 MiB. Larger events pass by unobserved: they cost no memory and are no error.
+/// Images in one event reach 10 MiB. Larger events pass unobserved: they cost no memory and are not an error.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Capacity that a buffer may keep from one event to the next.
@@ -27,16 +27,16 @@ const KEEP_CAPACITY: usize = 64 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// One event, lent for the time of the call.
+/// One event, borrowed for the time of the call.
 #[derive(Debug)]
 pub struct Event<'a> {
     /// The last `event:` field, unless it is absent or empty.
     pub name: Option<&'a [u8]>,
     /// The `data:` fields, joined with line feeds.
     pub data: &'a [u8],
-    /// Where the event, with the blank line that ends it, is in the frame that is being pushed.
+    /// The range of the event, with the blank line that ends it, in the frame that is being pushed.
     pub raw: Range<usize>,
-    /// How many bytes of the event earlier frames brought.
+    /// How many bytes of the event came in earlier frames.
     pub carried: usize,
     /// Whether a blank line ended the event. False only in [`SseDecoder::finish`]: the stream was cut, or ended
     /// sloppily.
@@ -47,7 +47,7 @@ pub struct Event<'a> {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about the stream; most combinations occur")]
 pub struct SseDecoder {
     max_event: usize,
-    /// The unfinished event, as far as it has come.
+    /// The beginning of the unfinished event.
     carry: Vec<u8>,
     /// Several data lines of one event, joined.
     joined: Vec<u8>,
@@ -55,7 +55,7 @@ pub struct SseDecoder {
     open: bool,
     /// The unfinished event's next byte begins a line.
     line_start: bool,
-    /// The unfinished event is too large; only its end is looked for.
+    /// Whether the unfinished event is too large, so that only its end is searched for.
     skipping: bool,
     /// The last frame ended in CR: a LF that comes next belongs to it.
     after_cr: bool,
@@ -64,7 +64,7 @@ pub struct SseDecoder {
     oversized: u64,
 }
 
-/// A run of lines up to a blank one: an event, or comments and fields that make none.
+/// A run of lines up to a blank one: an event, or comments and fields that are not one.
 struct Block<'a> {
     /// Where the block ends in the frame being pushed.
     end: usize,
@@ -89,7 +89,7 @@ impl SseDecoder {
         }
     }
 
-    /// Looks at the next frame and lends every event that ends in it to `sink`, in order.
+    /// Takes the next frame and passes every event that ends in it to `sink`, in order.
     pub fn push(&mut self, frame: &[u8], sink: &mut impl FnMut(Event<'_>)) {
         self.blocks(frame, &mut |block| {
             if let Some(event) = block.event {
@@ -101,7 +101,7 @@ impl SseDecoder {
         }
     }
 
-    /// The stream has ended: lends what is left of it to `sink` if it makes an event, though no blank line ended it.
+    /// The stream has ended: passes the rest to `sink` if it is an event, though no blank line ended it.
     pub fn finish(&mut self, sink: &mut impl FnMut(Event<'_>)) {
         let carry = std::mem::take(&mut self.carry);
         if std::mem::take(&mut self.skipping) {
@@ -117,7 +117,7 @@ impl SseDecoder {
         self.line_start = true;
     }
 
-    /// Whether the stream is at its start or behind a blank line, with no event begun.
+    /// Whether the stream is at its start or after a blank line, with no event begun.
     pub fn at_boundary(&self) -> bool {
         !self.open
     }
@@ -147,7 +147,7 @@ impl SseDecoder {
         }
     }
 
-    /// The usual case: a block that starts in this frame. Where it ends, if it does so here.
+    /// The usual case: a block that starts in this frame. Returns its end, if it ends in this frame.
     #[inline]
     fn whole(&mut self, frame: &[u8], start: usize, on: &mut impl FnMut(Block<'_>)) -> Option<usize> {
         let mut fields = Fields::default();
@@ -183,7 +183,7 @@ impl SseDecoder {
         Some(end)
     }
 
-    /// Goes on with a block that earlier frames began. Where it ends, if it does so in this frame.
+    /// Continues a block that began in earlier frames. Returns its end, if it ends in this frame.
     #[cold]
     fn resume(&mut self, frame: &[u8], from: usize, on: &mut impl FnMut(Block<'_>)) -> Option<usize> {
         let mut at = from;
@@ -221,7 +221,8 @@ impl SseDecoder {
         Some(end)
     }
 
-    /// Adds to the unfinished event, or starts skipping it; what has been collected then stays for the caller to take.
+    /// Adds to the unfinished event, or starts skipping it; the bytes collected so far are then left for the caller to
+    /// take.
     fn collect(&mut self, part: &[u8]) {
         if self.carry.len() + part.len() > self.max_event {
             self.skipping = true;
@@ -245,7 +246,7 @@ impl SseDecoder {
         fields.event(&self.joined, 0..0)
     }
 
-    /// Behind the line end at `at`.
+    /// The position after the line end at `at`.
     #[inline]
     fn next_line(&mut self, frame: &[u8], at: usize) -> usize {
         if frame.get(at) == Some(&b'\r') {
@@ -281,7 +282,7 @@ impl SseDecoder {
 struct Fields<'a> {
     name: &'a [u8],
     data: Option<&'a [u8]>,
-    /// There were several data lines; they are in the decoder's buffer.
+    /// Whether there were several data lines; they are in the decoder's buffer.
     joined: bool,
 }
 
@@ -305,7 +306,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The event that the fields make; none without data.
+    /// The event of these fields; `None` without data.
     #[inline]
     fn event<'s>(self, joined: &'s [u8], raw: Range<usize>) -> Option<Event<'s>>
     where

@@ -1,6 +1,6 @@
-//! An observer of a JSON document that passes by in frames.
+//! An observer of a JSON document that is relayed in frames.
 //!
-//! It keeps the raw values of a few top-level members and forgets everything else, so that the usage of a reply of any
+//! It keeps the raw values of a few top-level fields and discards everything else, so that the usage of a reply of any
 //! size can be read without buffering it. Frames may be split anywhere.
 
 #[cfg(test)]
@@ -13,52 +13,52 @@ use super::skip;
 
 /// Longest value that is captured, in bytes.
 ///
-/// `usage`, `model` and their like take less than 2 KiB in every API; what is larger is content, and content is not
+/// `usage`, `model` and similar fields take less than 2 KiB in every API; larger values are content, and content is not
 /// copied.
 pub const MAX_CAPTURE: usize = 64 * 1024;
 
-/// Captures chosen members of one JSON object, or of each object in a JSON array (Gemini's streams without `alt=sse`).
+/// Captures selected fields of one JSON object, or of each object in a JSON array (Gemini's streams without `alt=sse`).
 ///
-/// It is no validator: it finds its way through valid JSON at any split, and gives up silently on what it can't follow.
+/// It does not validate: it follows valid JSON at any split, and gives up silently on anything else.
 #[expect(clippy::struct_excessive_bools, reason = "facts beside the state, each set and read in one place")]
 pub struct JsonTap {
     keys: &'static [&'static str],
     values: SmallVec<[Option<Vec<u8>>; 4]>,
     state: State,
-    /// The document is an array: its elements' members count as top-level.
+    /// The document is an array: the fields of its elements count as top-level.
     array: bool,
-    /// The value that passes by is itself an element of the array, and no object.
+    /// The current value is itself an element of the array, and not an object.
     element: bool,
-    /// Brackets open inside the value that passes by.
+    /// Number of open brackets inside the current value.
     depth: usize,
-    /// The last frame ended behind a backslash inside a string.
+    /// The last frame ended after a backslash inside a string.
     escaped: bool,
-    /// The part of a key that earlier frames brought, at most `longest_key`.
+    /// The part of a key that came in earlier frames, at most `longest_key`.
     key: Vec<u8>,
-    /// No spelling of a wanted key is longer, in bytes.
+    /// The longest spelling of a key to capture, in bytes.
     longest_key: usize,
     key_too_long: bool,
-    /// Which key's value passes by, if it is to be captured.
+    /// The key of the current value, if it is to be captured.
     wanted: Option<usize>,
-    /// The part of a captured value that earlier frames brought, at most [`MAX_CAPTURE`].
+    /// The part of a captured value that came in earlier frames, at most [`MAX_CAPTURE`].
     partial: Vec<u8>,
     elements: u64,
 }
 
-/// What the next byte belongs to.
+/// The position in the grammar at the next byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing has come yet.
+    /// Before the first byte.
     Start,
     /// In the document's array, not in an element.
     Array,
-    /// In an object, in front of a key, a comma or the end.
+    /// In an object, before a key, a comma or the end.
     Object,
     /// Inside a key's quotes.
     Key,
-    /// Behind a key.
+    /// After a key.
     Colon,
-    /// Behind a colon.
+    /// After a colon.
     Value,
     /// Inside a value that is a string.
     Text,
@@ -66,16 +66,16 @@ enum State {
     Nested,
     /// Inside a string inside such a value.
     NestedText,
-    /// Inside a value that is a number or a word.
+    /// Inside a value that is a number or a literal.
     Scalar,
-    /// Behind the document's last bracket.
+    /// After the document's last bracket.
     Done,
-    /// This is no JSON document of ours.
+    /// The document is not JSON of the expected form.
     Failed,
 }
 
 impl JsonTap {
-    /// A tap that captures the members of these names.
+    /// A tap that captures the fields of these names.
     pub fn new(keys: &'static [&'static str]) -> Self {
         // The longest spelling of a byte is `\u00xx`.
         let longest_key = keys.iter().map(|key| key.len() * 6).max().unwrap_or(0);
@@ -111,18 +111,18 @@ impl JsonTap {
 
     /// The last complete value of the key at this index in the list given to [`new`](Self::new), as it was written.
     ///
-    /// Values longer than [`MAX_CAPTURE`] are passed over. In an array, a later element's value replaces an earlier
+    /// Values longer than [`MAX_CAPTURE`] are not captured. In an array, a later element's value replaces an earlier
     /// one's.
     pub fn value(&self, key: usize) -> Option<&[u8]> {
         self.values.get(key)?.as_deref()
     }
 
-    /// Whether the document's final bracket has been seen. Whatever follows it is not looked at.
+    /// Whether the document's final bracket has been seen. Bytes after it are ignored.
     pub fn complete(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Whether the document was something else than expected, so that nothing more is captured.
+    /// Whether the document had an unexpected form, so that nothing more is captured.
     pub fn failed(&self) -> bool {
         self.state == State::Failed
     }
@@ -132,12 +132,12 @@ impl JsonTap {
         self.elements
     }
 
-    /// Takes one byte of the few between keys and values; where to go on.
+    /// Takes one of the few bytes between keys and values; returns the position to continue at.
     #[inline]
     fn between(&mut self, frame: &[u8], at: usize) -> usize {
         let Some(&byte) = frame.get(at) else { return at };
         self.state = match (self.state, byte) {
-            // Commas are not checked, nor is a byte order mark in front of it all.
+            // Commas are not checked, nor is a byte order mark at the start.
             (state, b' ' | b'\n' | b'\r' | b'\t')
             | (state @ (State::Array | State::Object), b',')
             | (state @ State::Start, 0xef | 0xbb | 0xbf) => state,
@@ -171,7 +171,7 @@ impl JsonTap {
         at + 1
     }
 
-    /// A value starts. One that is an element of the array, and no object, is passed over; it counts when it ends.
+    /// A value starts. An element of the array that is not an object is skipped; it is counted when it ends.
     #[inline]
     fn start_value(&mut self, state: State) {
         self.element = self.state == State::Array;
@@ -181,7 +181,7 @@ impl JsonTap {
         self.state = state;
     }
 
-    /// Takes a key's bytes; where to go on.
+    /// Takes a key's bytes; returns the position to continue at.
     #[inline]
     fn in_key(&mut self, frame: &[u8], start: usize) -> usize {
         let end = self.skip_text(frame, start);
@@ -213,7 +213,8 @@ impl JsonTap {
         }
     }
 
-    /// Takes a value's bytes, which start at `start`, the next to look at being `at`; where to go on.
+    /// Takes the bytes of a value, which starts at `start`; `at` is the next byte to examine. Returns the position to
+    /// continue at.
     #[inline]
     fn in_value(&mut self, frame: &[u8], start: usize, at: usize) -> usize {
         let end = self.skip_value(frame, at);
@@ -245,7 +246,7 @@ impl JsonTap {
         }
     }
 
-    /// Where the value ends, if it ends in this frame.
+    /// The end of the value, if it ends in this frame.
     #[inline]
     fn skip_value(&mut self, frame: &[u8], mut at: usize) -> Option<usize> {
         loop {
@@ -276,7 +277,7 @@ impl JsonTap {
         }
     }
 
-    /// Behind the closing quote of the string that `at` is in, if it closes in this frame.
+    /// The position after the closing quote of the string that `at` is in, if it closes in this frame.
     #[inline]
     fn skip_text(&mut self, frame: &[u8], mut at: usize) -> Option<usize> {
         if self.escaped {
@@ -289,7 +290,7 @@ impl JsonTap {
             if *frame.get(at)? == b'"' {
                 return Some(at + 1);
             }
-            // A backslash: whatever follows is no end.
+            // A backslash: the next byte does not end the string.
             if at + 1 == frame.len() {
                 self.escaped = true;
                 return None;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-/// Member names: few, so that duplicates and hits are frequent, some of them written with escapes.
+/// Field names: few, so that duplicates and hits are frequent, some of them written with escapes.
 const KEYS: &[&str] = &[
     "model",
     "mod\\u0065l",
@@ -65,7 +65,7 @@ fn object_of(value: impl Strategy<Value = String>) -> impl Strategy<Value = Stri
     })
 }
 
-/// A JSON object as a body might bring it.
+/// A JSON object such as a body may contain.
 pub(super) fn object() -> impl Strategy<Value = String> {
     (space(), object_of(value()), space()).prop_map(|(a, object, b)| a + &object + &b)
 }
@@ -95,7 +95,7 @@ pub(super) fn frames<'b>(mut bytes: &'b [u8], lengths: &[usize]) -> Vec<&'b [u8]
     frames
 }
 
-/// The members of an object as `serde_json` finds them, in order and with duplicates.
+/// The fields of an object as `serde_json` finds them, in order and with duplicates.
 pub(super) struct Members(pub(super) Vec<(String, Box<serde_json::value::RawValue>)>);
 
 impl<'de> serde::Deserialize<'de> for Members {

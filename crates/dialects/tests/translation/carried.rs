@@ -1,8 +1,8 @@
-//! The features of a request, how each is told from the canonical form, and whether a target carries it.
+//! The features of a request, how each is recognised in the canonical form, and whether a target carries it.
 //!
-//! Carried is what the target's own decoder finds again in the body that was written for it. What it does not find must
-//! be named as dropped, or be one of the [adaptations](adapted), each of which is proven in its own way. Anything else
-//! is lost silently.
+//! A feature is carried if the target's own decoder finds it again in the body that was written for it. Otherwise it
+//! must be reported as unsupported, or be one of the [adaptations](adapted), each of which is verified in its own way.
+//! Anything else is lost silently.
 
 use std::collections::HashMap;
 
@@ -18,15 +18,15 @@ use tollgate_dialects::{
 
 use super::exercise::rewrite;
 
-/// Something that a request can ask or hold.
+/// A feature of a request.
 pub struct Feature {
     /// Its name in the documentation.
     pub name: &'static str,
-    /// The names by which its loss may be told.
+    /// The names by which its loss may be reported.
     pub names: &'static [&'static str],
     /// How it is compared.
     pub compare: Compare,
-    /// What the request says of it; `None` when it does not have it.
+    /// The feature's value in a request; `None` when the request does not have it.
     pub of: fn(&Request<'_>) -> Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub enum Compare {
     Within,
 }
 
-/// What becomes of a feature.
+/// The result for a feature.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The decoder of the target finds it again.
@@ -48,13 +48,13 @@ pub enum Verdict {
     Changed(String),
     /// It is left out under these names.
     Unsupported(String),
-    /// The request is refused with these words.
+    /// The request is refused with this message.
     Refused(String),
-    /// It is neither found again nor named.
+    /// It is neither found again nor reported.
     UnsupportedInReply(String),
 }
 
-/// The dialect that is written, what the server takes differently, and a model.
+/// The dialect that is written, the server's quirks, and a model.
 pub type To = (DialectId, &'static Quirks, &'static str);
 
 const fn feature(
@@ -75,7 +75,7 @@ pub const FEATURES: &[Feature] = &[
     feature("detail", &["detail", "image", "file_id"], Compare::Equal, |r| lines(all_media(r).filter_map(detail))),
     feature("document", &["document", "file_id"], Compare::Within, |r| media(r, MediaKind::Document)),
     feature("filename", &["filename", "document", "file_id", "image"], Compare::Equal, |r| {
-        // What is elsewhere has its name there.
+        // A document that is stored elsewhere has its name there.
         let inline =
             |m: &&Media<'_>| m.kind == MediaKind::Document && matches!(m.source, Source::Data { .. } | Source::Text(_));
         lines(all_media(r).filter(inline).filter_map(|m| m.name.as_ref().map(flat)))
@@ -158,7 +158,7 @@ pub const FEATURES: &[Feature] = &[
     feature("metadata", &["metadata"], Compare::Equal, |r| r.metadata.as_ref().map(|m| canon(m.get()))),
     feature("service_tier", &["service_tier"], Compare::Equal, |r| {
         let tier = r.service_tier.as_ref()?.decode();
-        // What everybody gets who says nothing.
+        // The default, which is the same as an absent field.
         (tier != "auto").then(|| tier.replace("standard_only", "default"))
     }),
     feature(
@@ -182,7 +182,7 @@ pub fn named(name: &str) -> &'static Feature {
     FEATURES.iter().find(|feature| feature.name == name).unwrap_or_else(|| panic!("no feature {name}"))
 }
 
-/// What becomes of `feature`, which `asked` has, at a target.
+/// The result for `feature`, which `asked` has, at a target.
 pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     let wanted = (feature.of)(asked).unwrap_or_else(|| panic!("the request has no {}: {asked:#?}", feature.name));
     let mut inlined = asked.clone();
@@ -190,7 +190,7 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     let judged = rewrite(&inlined, to, |body, got, dropped| {
         let found = (feature.of)(got);
         if found.as_ref().is_some_and(|found| same(feature.compare, &wanted, found)) {
-            // It is written as it was, and means something else there.
+            // It is written unchanged, and means something else there.
             if feature.name == "begun answer" && dropped.names().iter().any(|name| name == "prefill") {
                 return Verdict::Changed("as a finished turn, named `prefill`".into());
             }
@@ -241,7 +241,8 @@ fn same(compare: Compare, wanted: &str, found: &str) -> bool {
     }
 }
 
-/// Puts data in the place of media at URLs, as the gateway does for servers that fetch nothing. Whether there were any.
+/// Puts data in the place of media at URLs, as the gateway does for servers that fetch nothing. Returns whether there
+/// were any.
 fn inline(request: &mut Request<'_>) -> bool {
     fn walk(part: &mut Part<'_>) -> bool {
         match &mut part.content {
@@ -261,7 +262,7 @@ fn inline(request: &mut Request<'_>) -> bool {
     request.messages.iter_mut().flat_map(|m| &mut m.parts).fold(false, |any, part| walk(part) | any)
 }
 
-/// Other forms in which a feature reaches a target, proven one by one.
+/// Other forms in which a feature reaches a target, each verified.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn adapted(
     feature: &Feature,
@@ -300,7 +301,7 @@ fn adapted(
             let heads = wanted.lines().map(|line| line.split(" {").next().unwrap_or_default());
             (!facts.json_schema && heads.into_iter().all(|head| found.contains(head))).then_some(OPENAPI)
         }
-        // Google knows the kind of what was uploaded, and is not told.
+        // Google has stored the type with the upload, and does not need it.
         "image" | "audio" | "video" => {
             let there = format!("{}\n{}", all(feature), all(named("document")));
             wanted.lines().all(|line| there.contains(line)).then_some("as a file")
@@ -309,7 +310,7 @@ fn adapted(
             let by_tool = matches!(asked.format, Some(Format::Schema { .. })) && !facts.structured;
             by_tool.then_some("a tool must be called, be it the one that takes the answer")
         }
-        // Beside thoughts, or beside each other, models take none.
+        // Models refuse these beside reasoning, or beside each other.
         "temperature" | "top_p"
             if wanted == "1" && (facts.sampling != SamplingFacts::All || got.reasoning.is_some()) =>
         {
@@ -335,7 +336,7 @@ fn adapted(
         "json_object" => system(got).iter().any(|s| s.contains("JSON")).then_some("as an instruction"),
         "effort" => match (on(got), asked.reasoning?.effort?) {
             (Some(Reasoning { budget: Some(_), effort: None, .. }), _) => Some("as a budget of tokens"),
-            // Words that some models have not got.
+            // Efforts that some models do not support.
             (Some(Reasoning { effort: Some(got), .. }), asked) => {
                 let near = |a: Effort, b: Effort| {
                     a == b || (a <= Effort::Low && b <= Effort::Low) || (a >= Effort::High && b >= Effort::High)
@@ -369,8 +370,8 @@ fn adapted(
             DialectId::Converse if on(got).is_some() => Some("always shown by this model"),
             _ => None,
         },
-        // Models want their own proofs back; what has none is left out where it would be read as text, and missed by
-        // nobody.
+        // Models require their own signatures. Reasoning without a signature is left out for models that would read it
+        // as text, and no model needs it.
         "plain thoughts" => all(feature).is_empty().then_some("left out: the model needs none back"),
         "refusal" => wanted.lines().all(|line| everything().contains(line)).then_some("as text"),
         "begun answer" => {
@@ -442,12 +443,12 @@ fn number(value: Option<f64>) -> Option<String> {
     value.map(|value| value.to_string())
 }
 
-/// None at all is what zero means.
+/// Zero means that there is none.
 fn penalty(value: Option<f64>) -> Option<String> {
     number(value.filter(|value| *value != 0.0))
 }
 
-/// Reasoning that is turned on.
+/// The settings of reasoning, if it is turned on.
 fn on(request: &Request<'_>) -> Option<Reasoning> {
     request.reasoning.filter(|reasoning| !reasoning.is_off())
 }
@@ -477,7 +478,7 @@ fn later_instructions(request: &Request<'_>) -> Option<String> {
     lines(later.map(|message| texts(&message.parts)).filter(|text| !text.is_empty()))
 }
 
-/// What is said, a line for each text.
+/// The text of the messages, a line for each text.
 fn turns(request: &Request<'_>) -> Vec<String> {
     let messages = request.messages.iter().filter(|message| message.role != Role::System);
     let said = messages.flat_map(|message| &message.parts).map(|part| texts(std::slice::from_ref(part)));
@@ -497,7 +498,7 @@ fn medium<'r, 'a>(part: &'r Part<'a>) -> Option<&'r Media<'a>> {
     if let Content::Media(media) = &part.content { Some(media) } else { None }
 }
 
-/// The media that the user shows, those in results not among them.
+/// The media in the user's messages, except those in results.
 fn all_media<'r, 'a: 'r>(request: &'r Request<'a>) -> impl Iterator<Item = &'r Media<'a>> {
     let messages = request.messages.iter().filter(|message| message.role == Role::User);
     messages.flat_map(|message| &message.parts).filter_map(medium)
@@ -511,14 +512,14 @@ fn detail(media: &Media<'_>) -> Option<String> {
     media.detail.as_ref().filter(|detail| !detail.is("auto")).map(flat)
 }
 
-/// Where media are.
+/// The sources of media.
 fn source(media: &Media<'_>) -> String {
     match &media.source {
         Source::Data { mime, data } if mime.starts_with("text/") => {
             let bytes = STANDARD.decode(&*data.decode()).unwrap_or_default();
             format!("text:{}", flat(&String::from_utf8_lossy(&bytes).into_owned().into()))
         }
-        // As Mistral has URLs of documents.
+        // In Mistral's form, which has URLs of documents.
         Source::Data { data, .. } if data.decode().starts_with("https:") => data.decode().into_owned(),
         Source::Data { mime, data } => format!("{}:{}", mime.replace("audio/mpeg", "audio/mp3"), data.decode()),
         Source::Url { url, .. } => url.decode().into_owned(),
@@ -528,7 +529,7 @@ fn source(media: &Media<'_>) -> String {
 }
 
 fn tool(tool: &Tool<'_>) -> String {
-    // A function without arguments is written with an empty schema by some, with none by others.
+    // For a function without arguments some write an empty schema, others none.
     let schema = tool.schema.as_ref().map_or("none".to_owned(), |schema| canon(schema.get()));
     let schema = schema.replace(r#"{"properties":{},"type":"object"}"#, "none");
     format!("{} ({}) {schema}", flat(&tool.name), tool.description.as_ref().map(flat).unwrap_or_default())
@@ -557,8 +558,8 @@ fn calls(request: &Request<'_>) -> Vec<String> {
     calls.enumerate().map(|(at, call)| format!("{at} {} {}", flat(&call.name), canon(&call.arguments))).collect()
 }
 
-/// What `of` says of the results, each with the number of its call, in the order of calls: ids are changed for targets
-/// that don't take them, but calls and results must find each other.
+/// The value of `of` for each result, with the number of its call, in the order of calls: ids are changed for targets
+/// that don't accept them, but calls and results must still match.
 fn results(request: &Request<'_>, of: impl Fn(&ToolResult<'_>) -> Option<String>) -> Vec<String> {
     let (mut numbers, mut found) = (HashMap::new(), Vec::new());
     for content in contents(request) {
@@ -585,7 +586,7 @@ fn proof(signature: &Signature<'_>) -> String {
     format!("{:?} {}", signature.maker, signature.value.decode())
 }
 
-/// Signatures of one maker with what they stand at.
+/// Signatures of one origin with the content that they sign.
 fn signed(request: &Request<'_>, maker: SignatureOrigin) -> Vec<String> {
     let found = contents(request).filter_map(|content| {
         let (what, signature) = match content {

@@ -1,4 +1,5 @@
-//! Makes `docs/compatibility.md`: what every client dialect keeps at every provider, found out by doing it.
+//! Generates `docs/compatibility.md`: the features that every client dialect keeps at every provider, found by
+//! translating.
 //!
 //! `UPDATE_DOCS=1 cargo test compatibility` writes the file; without it the test compares.
 
@@ -23,7 +24,7 @@ use super::{
 struct Column {
     provider: &'static str,
     to: To,
-    /// What it takes as it is.
+    /// The dialects that it accepts without translation.
     native: &'static [DialectId],
 }
 
@@ -78,7 +79,7 @@ impl Notes {
     }
 }
 
-/// How many cells of a column say what.
+/// The number of cells of a column for each mark.
 #[derive(Clone, Copy, Default)]
 struct Count {
     carried: u32,
@@ -91,7 +92,7 @@ fn anchor(dialect: DialectId) -> String {
     dialect.as_str().to_lowercase().replace(' ', "-")
 }
 
-/// What becomes of a request of `client` at a target.
+/// The result for a request of `client` at a target.
 fn verdict(client: DialectId, body: &str, feature: &str, to: To) -> Verdict {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     let mut asked = match client.dialect().read_request(&top) {
@@ -209,7 +210,7 @@ fn reply_cell(
     let wanted = of(reply).unwrap_or_else(|| panic!("{from:?} has no {feature}: {reply:#?}"));
     let [mut whole, streamed] = both_ways(client, reply).map(|got| of(&got));
     if feature.contains("signature") || feature.contains("encrypted") || feature.contains("redacted") {
-        // Nobody reads these but the next request.
+        // Only the next request reads these.
         whole = of(&replies::echoed(client, reply));
     }
     let is = |got: &Option<String>| got.as_ref() == Some(&wanted);
@@ -229,7 +230,7 @@ fn reply_cell(
             }
             format!("{} `{name}`{note}", excuse.mark)
         }
-        // Events have no word for these: they are carried in one piece only.
+        // Events can't carry these: they are carried in buffered replies only.
         (true, false, _) if matches!(feature, "image" | "service tier") => {
             format!("◐{}", notes.mark("in one piece; not in streams"))
         }
@@ -240,7 +241,7 @@ fn reply_cell(
     }
 }
 
-/// What stands in front of the tables.
+/// The text before the tables.
 const HEAD: &str = "# Compatibility
 
 What a client of one API keeps when a provider of another serves it. This file is made by a test that does what it says:

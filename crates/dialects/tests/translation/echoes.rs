@@ -1,5 +1,5 @@
-//! What clients send back of earlier answers, and say without meaning anything by it: a loop of tools must not fail for
-//! it where a Backend is strict.
+//! Fields of earlier answers that clients send back without a meaning: a tool loop must not fail because of them where
+//! a Backend is strict.
 
 use tollgate_dialects::{
     conversation::{Content, ToolChoice},
@@ -7,8 +7,8 @@ use tollgate_dialects::{
     stream::TopLevel,
 };
 
-/// What the official clients send back, and what says nothing, with nothing to be named; then what stands in the same
-/// places and means something, with its names.
+/// Fields that the official clients send back, and fields with default values, for which nothing is reported; then
+/// fields in the same places that have a meaning, with their names in the report.
 const REQUESTS: &[(DialectId, &str, &str)] = &[
     (
         DialectId::Chat,

@@ -1,21 +1,21 @@
-//! One small request a feature and client dialect.
+//! One small request per feature and client dialect.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tollgate_dialects::dialect::DialectId;
 
-/// What a client may ask, in the words of each dialect.
+/// A feature that a client may request, in the form of each dialect.
 pub struct Fixture {
-    /// What the documentation calls it.
+    /// The name in the documentation.
     pub title: &'static str,
     /// The feature by which it is judged.
     pub feature: &'static str,
-    /// Members of the request in the order of [`DialectId::ALL`]; empty where the dialect has no word for it.
+    /// Fields of the request in the order of [`DialectId::ALL`]; empty where the dialect can't express it.
     bodies: [&'static str; 5],
 }
 
 impl Fixture {
-    /// The request in `dialect`; `None` where the dialect can't ask this.
+    /// The request in `dialect`; `None` where the dialect can't express it.
     pub fn request(&self, dialect: DialectId) -> Option<String> {
         let at = DialectId::ALL.iter().position(|own| *own == dialect)?;
         let members = Some(self.bodies[at]).filter(|members| !members.is_empty())?;
@@ -23,7 +23,7 @@ impl Fixture {
     }
 }
 
-/// A whole request with these members.
+/// A whole request with these fields.
 pub fn complete(dialect: DialectId, members: &str) -> String {
     let (base, tools) = match dialect {
         DialectId::Chat => (
@@ -57,7 +57,7 @@ pub fn complete(dialect: DialectId, members: &str) -> String {
         .replace("WAV", "UklGRgAAAABXQVZF")
         .replace("MP4", "AAAAGGZ0eXA=")
         .replace("NOTES", &wrap("Some notes"))
-        // How foreign signatures stand in Gemini's field of bytes.
+        // The form of foreign signatures in Gemini's field of bytes.
         .replace("WRAP_CLAUDE", &wrap("TGanc2lnbg=="))
         .replace("WRAP_OPENAI", &wrap("TGoac2lnbg=="))
         .replace("WRAP_REDACTED", &wrap("TGrdTGanc2lnbg=="));

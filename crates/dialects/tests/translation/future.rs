@@ -1,5 +1,5 @@
-//! What vendors have not invented yet: members, events, blocks and words that nobody knows are passed over, and what is
-//! known beside them is kept.
+//! Features that vendors have not invented yet: unknown fields, events, blocks and values are ignored, and the known
+//! ones beside them are kept.
 
 use tollgate_dialects::{
     conversation::{Content, Event},
@@ -10,7 +10,7 @@ use tollgate_dialects::{
 use super::exercise::{assemble, check_order, read_stream, reply, request};
 use super::hostile::wire;
 
-/// A request with members, blocks and words of the future: (dialect, body, the names that are told).
+/// A request with fields, blocks and values of the future: (dialect, body, the names that are reported).
 const REQUESTS: [(DialectId, &str, &[&str]); 5] = [
     (
         DialectId::Chat,
@@ -77,7 +77,7 @@ fn requests_of_the_future_are_read_and_what_is_new_is_named() {
     }
 }
 
-/// What replies and streams of the future hold that a client is not told, by the dialect they come in.
+/// The parts of replies and streams of the future that a client does not get, by the provider's dialect.
 const LOST: [(DialectId, &str, &str); 5] = [
     (DialectId::Chat, "", ""),
     (DialectId::Responses, "dream, output_smell", "delta, dream"),
@@ -90,7 +90,7 @@ fn lost(dialect: DialectId) -> (&'static str, &'static str) {
     LOST.iter().find(|(of, ..)| *of == dialect).map(|(_, whole, streamed)| (*whole, *streamed)).unwrap()
 }
 
-/// Replies with members, blocks and reasons of the future. All say `Hello` and count 10 and 5 tokens.
+/// Replies with fields, blocks and reasons of the future. All have the text `Hello` and count 10 and 5 tokens.
 const REPLIES: [(DialectId, &str); 5] = [
     (
         DialectId::Chat,
@@ -136,7 +136,7 @@ fn replies_of_the_future_are_read_and_keep_what_is_known() {
     }
 }
 
-/// Streams with events, deltas and reasons of the future, which say the same.
+/// Streams with events, deltas and reasons of the future, with the same text.
 const STREAMS: [(DialectId, &str); 5] = [
     (
         DialectId::Chat,

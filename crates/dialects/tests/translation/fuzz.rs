@@ -1,7 +1,7 @@
-//! Random bytes made from the golden files, where no fuzzer that measures coverage is at hand: `fuzz/run SECONDS`.
+//! Random bytes made from the golden files, for machines without a coverage-guided fuzzer: `fuzz/run SECONDS`.
 //!
-//! Each target does what the one of its name in `fuzz/fuzz_targets` does. What breaks it is written to a file and
-//! named.
+//! Each target does the same as the one of its name in `fuzz/fuzz_targets`. An input that fails is written to a file,
+//! whose name is printed.
 
 use std::{
     env, fs,
@@ -19,12 +19,12 @@ use super::{
     properties::{Dice, events, lost_of_request, lost_of_stream, reply, request},
 };
 
-/// How long each target runs when nobody says.
+/// How long each target runs by default.
 const SECONDS: u64 = 10;
 /// Longest input.
 const MAX_INPUT: usize = 64 * 1024;
 
-/// Pieces that mean something to some dialect.
+/// Pieces that have a meaning in some dialect.
 const WORDS: [&str; 24] = [
     "null",
     "true",
@@ -52,7 +52,7 @@ const WORDS: [&str; 24] = [
     "}{",
 ];
 
-/// A generator of numbers that needs no crate: xorshift.
+/// A random number generator without a dependency: xorshift.
 struct Random(u64);
 
 impl Random {
@@ -63,12 +63,12 @@ impl Random {
         self.0
     }
 
-    /// Below `end`; zero when there is nothing below it.
+    /// A number below `end`; zero if `end` is zero.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 16).unwrap_or_default().checked_rem(end).unwrap_or_default()
     }
 
-    /// A change or a few of `input`, with pieces of `other`.
+    /// Makes one or a few changes to `input`, with pieces of `other`.
     fn mutate(&mut self, input: &mut Vec<u8>, other: &[u8]) {
         for _ in 0..=self.below(4) {
             let at = self.below(input.len() + 1);
@@ -96,7 +96,7 @@ impl Random {
     }
 }
 
-/// Calls `target` with `corpus`, changed at random, for as long as `FUZZ_SECONDS` says.
+/// Calls `target` with `corpus`, changed at random, for `FUZZ_SECONDS` seconds.
 fn run(name: &str, corpus: &[Vec<u8>], target: impl Fn(&[u8])) {
     let seconds = env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let seed = env::var("FUZZ_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
@@ -124,7 +124,7 @@ fn number(dialect: DialectId) -> u8 {
     DialectId::ALL.iter().position(|own| *own == dialect).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
 }
 
-/// Golden files with their dialect in front, as the targets read them.
+/// Golden files with the byte of their dialect in front, in the form that the targets read.
 fn corpus(kinds: &[&str]) -> Vec<Vec<u8>> {
     let inputs = kinds.iter().flat_map(|kind| golden(kind));
     inputs.map(|(dialect, input)| [&[number(dialect)], input.as_bytes()].concat()).collect()
@@ -170,7 +170,7 @@ fn fuzz_filters() {
     run("filters", &corpus, filters::fuzz_filters);
 }
 
-/// What proptest does for a moment, for longer.
+/// Runs the properties that proptest checks for a moment, for longer.
 #[test]
 #[ignore = "runs for as long as one likes: fuzz/run"]
 fn fuzz_conversations() {
@@ -189,7 +189,7 @@ fn fuzz_conversations() {
 
 #[test]
 fn changed_inputs_reach_the_targets() {
-    // The first bytes choose, and every dialect has its destinations.
+    // The first bytes select the case, and every dialect has its destinations.
     for dialect in DialectId::ALL {
         assert_eq!(exercise::dialect(number(dialect)), dialect);
         assert!(DESTINATIONS.iter().any(|(to, ..)| *to == dialect));

@@ -1,4 +1,4 @@
-//! Every golden file with members gone or of a wrong type, and requests that are larger than anybody's.
+//! Every golden file with fields removed or of a wrong type, and requests larger than any real one.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ pub fn golden(kind: &str) -> Vec<(DialectId, String)> {
     inputs
 }
 
-/// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` in front of an exception's
+/// A stream as bytes: golden files have those of Bedrock as lines of `NAME JSON`, with `!` before an exception's
 /// name.
 pub fn wire(dialect: DialectId, input: &str) -> Vec<u8> {
     use tollgate_dialects::stream::aws::{write_event, write_exception};
@@ -51,7 +51,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// Takes the value at `number` out, or puts another in its place.
+/// Removes the value at `number`, or replaces it.
 fn spoil(value: &mut Value, number: &mut usize, with: Option<&Value>) -> bool {
     fn meet(value: &mut Value, number: &mut usize, with: Option<&Value>) -> Option<bool> {
         *number -= 1;
@@ -90,7 +90,7 @@ fn spoil(value: &mut Value, number: &mut usize, with: Option<&Value>) -> bool {
     false
 }
 
-/// Calls `check` with every document that `json` becomes when one value is gone, or is another in turn.
+/// Calls `check` with every document that results from removing or replacing one value of `json`.
 fn spoiled(json: &str, check: impl Fn(&[u8])) {
     check(json.as_bytes());
     let Ok(whole) = serde_json::from_str::<Value>(json) else { return };
@@ -173,13 +173,13 @@ fn a_stream_that_is_cut_anywhere_has_no_end() {
             let ends = |events: &[tollgate_dialects::conversation::Event<'_>]| {
                 events.iter().any(|e| matches!(e, tollgate_dialects::conversation::Event::End))
             };
-            // The order says that an end comes behind the finish of an answer; here it must be the same answer.
+            // The order requires an end after the finish of an answer; here it must be the same answer.
             assert!(!ends(&told) || ends(&whole), "{dialect:?} cut at {at}: {told:?}");
         }
     }
 }
 
-/// A request of `dialect` that is as large as `messages`, `tools` and the schema's depth make it.
+/// A request of `dialect` whose size depends on `messages`, `tools` and the schema's depth.
 fn large(dialect: DialectId, messages: usize, tools: usize, depth: usize) -> String {
     let schema = format!(
         r#"{}{{"type":"string"}}{}"#,
@@ -217,7 +217,7 @@ fn large(dialect: DialectId, messages: usize, tools: usize, depth: usize) -> Str
     }
 }
 
-/// Reads and writes; a refusal is an answer.
+/// Reads and writes; a refusal is a valid result.
 fn survives(dialect: DialectId, body: &str) -> usize {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     let Ok(request) = dialect.dialect().read_request(&top) else { return 0 };

@@ -1,4 +1,4 @@
-//! Arbitrary requests, replies and streams: nothing is lost silently, whatever comes together.
+//! Arbitrary requests, replies and streams: nothing is lost silently, in any combination.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use tollgate_dialects::{
@@ -16,7 +16,7 @@ use super::{
     replies::{REPLY_FEATURES, both_ways, excuse, lent_back, lost},
 };
 
-/// Chooses by the bytes it is given; when they are used up, always the first, which is the simplest.
+/// Chooses by the bytes of its input; when they are used up it always chooses the first option, which is the simplest.
 pub struct Dice(Vec<u8>);
 
 impl Dice {
@@ -34,7 +34,7 @@ impl Dice {
         from[at % from.len()].clone()
     }
 
-    /// One time in `n`.
+    /// True one time in `n`.
     fn once_in(&mut self, n: usize) -> bool {
         self.roll() % n == n - 1
     }
@@ -108,7 +108,7 @@ const SCHEMAS: [&str; 3] = [
 ];
 const NAMES: [&str; 3] = ["f", "get_weather", "search-2"];
 
-/// What the model says: thoughts, text and calls; `number` counts the calls.
+/// The model's content: reasoning, text and calls; `number` counts the calls.
 fn assistant(dice: &mut Dice, number: &mut usize, last: bool) -> (Message<'static>, Vec<Text<'static>>) {
     let (mut parts, mut ids): (Vec<Part<'static>>, Vec<_>) = (Vec::new(), Vec::new());
     if dice.once_in(3) {
@@ -116,7 +116,7 @@ fn assistant(dice: &mut Dice, number: &mut usize, last: bool) -> (Message<'stati
         parts.push(Content::Thinking { text: dice.text(), signature }.into());
     }
     if dice.once_in(6) {
-        // Only Claude has them.
+        // Only Claude has redacted reasoning.
         parts.push(Content::Redacted(Signature { maker: SignatureOrigin::Anthropic, value: "cmVk".into() }).into());
     }
     if dice.once_in(8) {
@@ -303,7 +303,7 @@ pub fn reply(dice: &mut Dice) -> Reply<'static> {
         } else {
             Vec::new()
         };
-        // A refusal in words is the reason of the end, and no stop text is one beside it.
+        // A refusal as text is the finish reason, and no stop text can be one beside it.
         let refused = message.parts.iter().any(|p| matches!(p.content, Content::Refusal(_)));
         let stop_sequence = if finish == Finish::Stop && !refused { dice.maybe(4, |_| "END".into()) } else { None };
         Choice { parts: message.parts, finish, stop_sequence, logprobs }
@@ -327,7 +327,7 @@ pub fn reply(dice: &mut Dice) -> Reply<'static> {
     }
 }
 
-/// A reply as a stream in which answers take turns, and calls of one answer too, and usage comes when it likes.
+/// A reply as a stream in which answers and their calls are interleaved, and usage comes at any point.
 pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
     let (mut start, mut usage, mut lanes) = (None, None, vec![Vec::new(); reply.choices.len()]);
     reply.replay(&mut |event| match owned(event) {
@@ -351,7 +351,7 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
         *lane = interleave_calls(dice, std::mem::take(lane));
         lane.reverse();
     }
-    // Answers are numbered in the order in which they appear, which is clear when something is said.
+    // Answers are numbered in the order in which they appear, so the first block of each comes in order.
     for lane in &mut lanes {
         while let Some(event) = lane.pop() {
             let said = matches!(event, Event::Close { .. } | Event::Finish { .. });
@@ -375,7 +375,7 @@ pub fn events(dice: &mut Dice, reply: &Reply<'static>) -> Vec<Event<'static>> {
     told
 }
 
-/// Calls at the end of an answer, told in turns: all opened, then all deltas by halves, then all closed.
+/// Calls at the end of an answer, interleaved: all opened, then all deltas by halves, then all closed.
 fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'static>> {
     let is_call = |event: &Event<'_>| {
         matches!(event, Event::Open { opened: tollgate_dialects::conversation::BlockStart::Call { .. }, .. })
@@ -404,21 +404,22 @@ fn interleave_calls(dice: &mut Dice, lane: Vec<Event<'static>>) -> Vec<Event<'st
     before
 }
 
-/// What of `reply` a client of `to` does not get, and should.
+/// The features of `reply` that a client of `to` should get and does not.
 fn missing(to: DialectId, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) -> Vec<String> {
     let missing = REPLY_FEATURES.iter().filter_map(|feature| {
         let wanted = (feature.of)(reply)?;
         let found = (feature.of)(got);
-        // Signatures are for the next request, which reads them otherwise than a reply: compatibility.rs does that.
+        // Signatures are for the next request, which reads them in another way than a reply: compatibility.rs does
+        // that.
         let skipped = feature.name.contains("signature")
             || feature.name.contains("encrypted")
             || feature.name.contains("redacted");
-        // A refusal that becomes text is one, and ends as a refusal does there.
+        // A refusal that becomes text ends like a refusal in that dialect.
         let refused = matches!(feature.name, "text" | "answers" | "finish")
             && excuse(to, "refusal").is_some()
             && reply.choices.iter().flat_map(|c| &c.parts).any(|p| matches!(p.content, Content::Refusal(_)));
-        // The class of service is not told in streams; and where a Gemini stream has letters of several bytes, nor are
-        // places.
+        // The class of service is not in streams, nor are positions where a Gemini stream has characters of several
+        // bytes.
         let untold =
             streamed && (feature.name == "service tier" || (feature.name == "places" && to == DialectId::Gemini));
         let told = |name: &str| name.is_empty() || lost(to, reply)[usize::from(streamed)].contains(name);
@@ -429,7 +430,7 @@ fn missing(to: DialectId, reply: &Reply<'_>, got: &Reply<'_>, streamed: bool) ->
     missing.collect()
 }
 
-/// What is lost silently of an arbitrary request.
+/// The features of an arbitrary request that are lost silently.
 pub fn lost_of_request(request: &Request<'_>) -> Vec<String> {
     let mut lost = Vec::new();
     for to in DESTINATIONS {
@@ -447,7 +448,7 @@ pub fn lost_of_request(request: &Request<'_>) -> Vec<String> {
     lost
 }
 
-/// What is lost silently of an arbitrary stream.
+/// The features of an arbitrary stream that are lost silently.
 pub fn lost_of_stream(told: &[Event<'static>]) -> Vec<String> {
     let reply = assemble(told);
     let mut lost = Vec::new();
@@ -508,7 +509,7 @@ proptest! {
                 let cut = read_stream(to, &[&bytes[..at]]);
                 check_order(to, &cut);
                 let ends = matches!(cut.last(), Some(Event::End));
-                // The last event may lack only the line ends behind it.
+                // The last event may lack only the line ends after it.
                 prop_assert!(!ends || !marked || at + 2 >= bytes.len(), "{to:?}: ends at {at} of {}", bytes.len());
             }
         }

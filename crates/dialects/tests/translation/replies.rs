@@ -1,4 +1,4 @@
-//! One reply a feature and provider dialect, and what of it a client sees.
+//! One reply per feature and provider dialect, and the parts of it that a client gets.
 
 use serde_json::{Value, json};
 use tollgate_dialects::{
@@ -14,34 +14,34 @@ use super::{
     exercise::{assemble, owned, read_stream, write_reply, write_stream},
 };
 
-/// Something that a reply can hold.
+/// A feature of a reply.
 pub struct ReplyFeature {
     /// Its name.
     pub name: &'static str,
-    /// What the reply says of it; `None` when it does not have it.
+    /// The feature's value in a reply; `None` when the reply does not have it.
     pub of: fn(&Reply<'_>) -> Option<String>,
 }
 
-/// What a provider may answer, in the words of each dialect.
+/// A feature that a provider's reply may have, in the form of each dialect.
 pub struct ReplyFixture {
-    /// What the documentation calls it.
+    /// The name in the documentation.
     pub title: &'static str,
     /// The feature by which it is judged.
     pub feature: &'static str,
-    /// Changes to a plain reply in the order of [`DialectId::ALL`], lines of `/place JSON`; empty where the dialect has
-    /// no word for it.
+    /// Changes to a plain reply in the order of [`DialectId::ALL`], lines of `/place JSON`; empty where the dialect
+    /// can't express it.
     changes: [&'static str; 5],
 }
 
-/// Why a client does not see something: what its dialect has no place for. The mark is ◐ where it comes in another
-/// form.
+/// The reason why a client does not get a feature that its dialect does not support. The mark is ◐ if the feature comes
+/// in another form.
 #[derive(Clone, Copy)]
 pub struct NoPlace {
     to: &'static [DialectId],
     feature: &'static str,
     pub mark: char,
     pub why: &'static str,
-    /// The name by which it is told, if it is: `reply.NAME`.
+    /// The name by which it is reported, if it is: `reply.NAME`.
     pub name: &'static str,
 }
 
@@ -53,7 +53,7 @@ const fn named_as(name: &'static str, place: NoPlace) -> NoPlace {
     NoPlace { name, ..place }
 }
 
-/// The names of what clients of `to` are not told of `reply`, in one piece and as a stream.
+/// The names of the fields of `reply` that clients of `to` do not get, in a buffered reply and in a stream.
 pub fn lost(to: DialectId, reply: &Reply<'_>) -> [String; 2] {
     let (mut whole, mut streamed) = (UnsupportedInReply::new(to), UnsupportedInReply::new(to));
     whole.reply(reply);
@@ -63,7 +63,7 @@ pub fn lost(to: DialectId, reply: &Reply<'_>) -> [String; 2] {
 
 use DialectId::{Chat, Converse, Gemini, Messages, Responses};
 
-/// All that is not carried. What is not here and not carried either is lost silently, and fails.
+/// All features that are not carried. A feature that is neither here nor carried is lost silently, and the test fails.
 pub const NO_PLACES: &[NoPlace] = &[
     named_as(
         "choices",
@@ -177,12 +177,12 @@ pub fn named(name: &str) -> &'static ReplyFeature {
     REPLY_FEATURES.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no feature {name}"))
 }
 
-/// Why a client of `to` may not see all of `feature`.
+/// The reason why a client of `to` may not get all of `feature`.
 pub fn excuse(to: DialectId, feature: &str) -> Option<&'static NoPlace> {
     NO_PLACES.iter().find(|n| n.feature == feature && n.to.contains(&to))
 }
 
-/// What a client of `to` gets of `reply`, in one piece and as a stream.
+/// The reply that a client of `to` gets for `reply`, buffered and as a stream.
 pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     let written = write_reply(to, reply);
     let whole = to.dialect().read_reply(&written).unwrap_or_else(|failure| panic!("{to:?}: {failure:?}"));
@@ -191,7 +191,7 @@ pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     let mut told: Vec<Event<'_>> = Vec::new();
     reply.replay(&mut |event| told.push(owned(event)));
     let bytes = write_stream(to, &told);
-    // A reply in one piece is told as events, so that it borrows nothing; what events have no word for is added.
+    // The buffered reply is converted to events, so that it borrows nothing; fields that events can't carry are added.
     let mut piece = assemble(&events);
     piece.service_tier = whole.service_tier.as_ref().map(|t| t.clone().into_owned());
     for (choice, from) in piece.choices.iter_mut().zip(&whole.choices) {
@@ -200,7 +200,7 @@ pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     [piece, lent_back(assemble(&read_stream(to, &[&bytes])))]
 }
 
-/// What a client's next request holds when it sends back what it got: where signatures must come from.
+/// The content of a client's next request when it sends back the reply: signatures must come from there.
 pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
     let written: Value = serde_json::from_slice(&write_reply(to, reply)).unwrap();
     let next = match to {
@@ -230,8 +230,8 @@ pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
     assemble(&events)
 }
 
-/// Signatures that a stream lends to thoughts, for want of a place of their own, back where they belong: as the
-/// dialects' request decoders do with what a client sends back.
+/// Moves signatures that a stream attaches to reasoning, for lack of a field of their own, back to the parts that they
+/// sign: the dialects' request decoders do the same with the parts that a client sends back.
 pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
     for choice in &mut reply.choices {
         let mut waiting = None;
@@ -291,7 +291,7 @@ fn texts(choice: &Choice<'_>) -> Vec<String> {
     texts.collect()
 }
 
-/// Texts as one: blocks are joined by dialects that have but one text.
+/// Joins texts: dialects with only one text join blocks.
 fn joined(texts: impl IntoIterator<Item = String>) -> Option<String> {
     let all: String = texts.into_iter().collect();
     (!all.is_empty()).then_some(all)
@@ -336,7 +336,7 @@ fn count(count: Option<u64>) -> Option<String> {
 }
 
 impl ReplyFixture {
-    /// The reply in `dialect`; `None` where a provider of it can't say this.
+    /// The reply in `dialect`; `None` where a provider of it can't express it.
     pub fn reply(&self, dialect: DialectId) -> Option<String> {
         let at = DialectId::ALL.iter().position(|own| *own == dialect)?;
         let changes = Some(self.changes[at]).filter(|changes| !changes.is_empty())?;
@@ -349,7 +349,7 @@ impl ReplyFixture {
     }
 }
 
-/// Puts `value` at a JSON pointer, and makes the objects on the way there.
+/// Puts `value` at a JSON pointer, and creates the objects on the path.
 fn set(whole: &mut Value, place: &str, value: Value) {
     let mut at = whole;
     for key in place.trim_start_matches('/').split('/') {
@@ -366,7 +366,7 @@ fn set(whole: &mut Value, place: &str, value: Value) {
     *at = value;
 }
 
-/// A plain reply of each dialect. `=` stands for no change.
+/// A plain reply of each dialect. `=` means no change.
 pub const PLAIN: [&str; 5] = [
     r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4.1-2025","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#,
     r#"{"id":"resp_1","object":"response","created_at":1700000000,"model":"gpt-4.1-2025","status":"completed","output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello","annotations":[]}]}],"usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}}"#,

@@ -19,7 +19,7 @@ impl Claude {
         let (_, name) = model.split_once("claude")?;
         let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).peekable();
         let opus = words.clone().any(|word| word == "opus");
-        // A date has eight digits and is no version.
+        // A date has eight digits and is not a version.
         let number = |word: &str| word.parse().ok().filter(|number| *number < 100);
         let major = words.by_ref().find_map(|word| number(word.trim_start_matches('v')));
         let minor = major.and_then(|_| number(words.peek()?));

@@ -33,7 +33,7 @@ const COHERE_TEXTS: usize = 96;
 /// Purposes of Cohere's embeddings.
 const PURPOSES: &[&str] = &["search_document", "search_query", "classification", "clustering", "image"];
 
-/// The reply in the format of the model's family. The body tells the family where the id, such as an ARN, does not.
+/// The reply in the format of the model's family. Where the id does not show the family, as with an ARN, the body does.
 pub(super) fn answer(request: &ApiRequest, model: &str, streams: bool) -> Result<Reply, String> {
     let body = &request.body;
     let reply = match (body.get("inputText"), body.get("texts")) {

@@ -42,7 +42,7 @@ struct WireFile<'a> {
 /// Reads `messages`.
 ///
 /// # Errors
-/// When a message can't be understood.
+/// When a message can't be read.
 pub(super) fn read<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
     let wire: Vec<WireMessage<'a>> = parse_all(json, || "messages".to_owned(), PASSED, dropped)?;
     let mut messages: Vec<Message<'a>> = Vec::with_capacity(wire.len());
@@ -62,7 +62,7 @@ pub(super) fn read<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<M
             }
         };
         let part = Part { content: Content::Result(result), cache };
-        // The results of one turn are one message of the user's.
+        // The results of one turn are one message of the user.
         match messages.last_mut().filter(|_| in_results) {
             Some(last) => last.parts.push(part),
             None => messages.push(Message { role: Role::User, parts: vec![part] }),
@@ -119,7 +119,7 @@ impl MessageReader<'_> {
         function: &mut Option<String>,
     ) -> Result<Vec<Part<'a>>, Invalid> {
         let mut parts = message.thinking(self.dropped);
-        // Beside calls an empty text says nothing.
+        // An empty text beside calls has no content.
         let calls = message.tool_calls.is_some() || message.function_call.is_some();
         let said = self.content(message.content)?;
         parts.extend(
@@ -243,7 +243,7 @@ impl MessageReader<'_> {
     }
 }
 
-/// An image or film: an object with a URL, or the URL alone.
+/// An image or a video: an object with a URL, or the URL alone.
 fn url<'a>(
     kind: MediaKind,
     raw: &'a RawValue,
@@ -271,7 +271,7 @@ fn audio(wire: WireAudio<'_>) -> Media<'_> {
 fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
     let source = match (wire.file_data, wire.file_id) {
         (Some(data), _) if is_data(&data) => data_url(data)?,
-        // Some clients leave the head out.
+        // Some clients leave out the head of the data URL.
         (Some(data), _) => Source::Data { mime: Cow::Borrowed("application/pdf"), data },
         (None, Some(id)) => Source::File(id),
         (None, None) => return None,
@@ -292,9 +292,9 @@ fn is_data(url: &Text<'_>) -> bool {
     }
 }
 
-/// `data:MIME;base64,DATA`; `None` for one that is not in base64.
+/// `data:MIME;base64,DATA`; `None` for a URL that is not in base64.
 fn data_url(url: Text<'_>) -> Option<Source<'_>> {
-    /// The media type, and where the data begin.
+    /// The media type, and the position at which the data begins.
     fn split(url: &str) -> Option<(&str, usize)> {
         let rest = url.strip_prefix("data:")?;
         let (head, _) = rest.split_once(',')?;

@@ -51,12 +51,12 @@ pub(super) fn from_body(request: &RequestHead<'_>, body: &TopLevel<'_>) -> Optio
     }
 }
 
-/// Whether a body with `messages` has keys of this dialect only.
+/// Whether a body with `messages` has keys that only this dialect has.
 fn is_certain(body: &TopLevel<'_>) -> bool {
     CHAT_ONLY.into_iter().any(|key| body.contains(key))
 }
 
-/// Clients of OpenAI's API show their key as a bearer token, those of Azure OpenAI as `api-key`.
+/// Clients of OpenAI's API send their key as a bearer token, those of Azure OpenAI as `api-key`.
 pub(super) fn claims_client(request: &RequestHead<'_>) -> Option<Claim> {
     let is_bearer =
         |value: &http::HeaderValue| value.as_bytes().get(..7).is_some_and(|b| b.eq_ignore_ascii_case(b"bearer "));

@@ -1,4 +1,4 @@
-//! Errors of Chat Completions and Responses: OpenAI's form, and the many that servers of its API have.
+//! Errors of Chat Completions and Responses: OpenAI's form, and the many forms of other servers of its API.
 
 use std::borrow::Cow;
 
@@ -41,8 +41,8 @@ struct WireDetail<'a> {
     msg: Option<&'a RawValue>,
 }
 
-/// Reads the body of an error. `status` 200 means an error in a reply or a stream that had begun well: the body
-/// then says the status, if anything does.
+/// Reads the body of an error. `status` 200 means an error in a reply or a stream that had begun without one: the body
+/// may then contain the status.
 pub(in crate::dialect) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     let wire = std::str::from_utf8(body).ok().and_then(parse);
     let found = wire.as_ref().map(Found::of).unwrap_or_default();
@@ -66,7 +66,7 @@ fn parse(body: &str) -> Option<WireError<'_>> {
     }
 }
 
-/// What an error says, wherever it says it.
+/// The parts of an error, wherever they are in the body.
 #[derive(Default)]
 struct Found<'a> {
     message: Option<Cow<'a, str>>,
@@ -122,7 +122,7 @@ impl<'a> Found<'a> {
     fn class(&self, status: u16) -> ErrorClass {
         let by_status = ErrorClass::of_status(status);
         match (by_status, self.named()) {
-            // A quota hides behind the status of a rate limit.
+            // Some exhausted quotas come with the status of a rate limit.
             (ErrorClass::RateLimit, Some(ErrorClass::Quota)) => ErrorClass::Quota,
             (ErrorClass::InvalidRequest, Some(class @ (ErrorClass::NotFound | ErrorClass::Authentication)))
                 if status == 400 =>
@@ -177,13 +177,13 @@ pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16
     error.end();
     top.end();
     match (failure.class, failure.status) {
-        // OpenAI's clients know these apart.
+        // OpenAI's clients distinguish these.
         (ErrorClass::InvalidRequest, status @ (405 | 409 | 415 | 422)) | (ErrorClass::Timeout, status @ 408) => status,
         (class, _) => class.status(),
     }
 }
 
-/// The stable word: OpenAI's own where clients act on it, else what the provider said.
+/// The stable code: OpenAI's own where clients act on it, else the provider's.
 pub(in crate::dialect) fn code<'f>(failure: &'f Failure<'_>) -> Option<&'f str> {
     match failure.class {
         _ if failure.by_gateway => failure.code.as_deref(),

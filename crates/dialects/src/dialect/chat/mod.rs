@@ -1,11 +1,11 @@
 //! OpenAI Chat Completions as a conversation.
 //!
-//! The dialect has more servers than any other, and few of them are OpenAI's: what differs between them when a request
-//! is written is decided by [`Quirks`](super::Quirks), and what they answer is read leniently.
+//! More servers use this dialect than any other, and few of them are OpenAI's. [`Quirks`](super::Quirks) decide their
+//! differences when a request is written; replies are read leniently.
 //!
-//! Thoughts have no place in OpenAI's own API. They travel as most servers write them: their text as
-//! `reasoning_content`, and with their signatures as `thinking_blocks` in Anthropic's form. Gemini's signature of a
-//! call is in the field of Google's server of this dialect, `extra_content.google.thought_signature`.
+//! OpenAI's own API has no field for reasoning. It is carried as most servers write it: its text as
+//! `reasoning_content`, and with its signatures as `thinking_blocks` in Anthropic's form. Gemini's signature of a call
+//! is in the field of Google's server of this dialect, `extra_content.google.thought_signature`.
 
 mod content;
 pub mod endpoint;

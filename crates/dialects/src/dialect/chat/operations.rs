@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The error for input that only OpenAI's own models read.
+/// The error for input that only OpenAI's own models can read.
 const TOKENS: &str = "arrays of tokens mean nothing to this route's provider: send the text";
 
 /// OpenAI's lists of models, which most clients read.

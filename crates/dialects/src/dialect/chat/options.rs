@@ -14,11 +14,11 @@ fn includes_usage(options: &TopLevel<'_>) -> bool {
     options.get("include_usage").and_then(Member::as_bool) == Some(true)
 }
 
-/// The value of `stream_options` that also requests usage; `None` when the client's own does.
+/// The value of `stream_options` that also requests usage; `None` when the client's own does so already.
 pub(super) fn with_usage(body: &TopLevel<'_>) -> Option<Vec<u8>> {
     let fresh = || Some(br#"{"include_usage":true}"#.to_vec());
     let Some(written) = body.get("stream_options") else { return fresh() };
-    // Anything but an object is the client's mistake, and the provider's to report.
+    // A value that is not an object is the client's error, and the provider reports it.
     let Ok(options) = TopLevel::scan(written.value) else {
         return if written.value == b"null" { fresh() } else { None };
     };

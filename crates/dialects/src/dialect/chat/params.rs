@@ -1,4 +1,4 @@
-//! Parameters of Chat Completions. What a server takes differently is in its quirks.
+//! Parameters of Chat Completions. The differences of servers are in their quirks.
 
 use crate::dialect::params::{
     Field,
@@ -6,7 +6,7 @@ use crate::dialect::params::{
     Param, param,
 };
 
-/// Every parameter, as most servers take it.
+/// Every parameter, as most servers accept it.
 pub(super) const PARAMS: &[Param] = &[
     param("temperature", Field::Temperature, Compact(0.0, 2.0)),
     param("top_p", Field::TopP, Compact(0.0, 1.0)),

@@ -76,7 +76,7 @@ impl<'a> WireChoice<'a> {
 /// Reads a reply.
 ///
 /// # Errors
-/// The error that the body holds, or `BadGateway` when it is no reply.
+/// The error that the body holds, or `BadGateway` when it is not a reply.
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let broken = || Failure::bad_gateway("the provider's reply is not understood");
     let text = std::str::from_utf8(body).map_err(|_| broken())?;
@@ -118,7 +118,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
     parts.extend(message.content.map(|raw| content(raw, lost)).unwrap_or_default());
     lost.add_if(message.audio.is_some(), "audio");
     let cited = message.citations();
-    // Places count from the start of the text, which is almost always one part.
+    // Positions count from the start of the text, which is almost always one part.
     if let Some(Content::Text { citations, .. }) =
         parts.iter_mut().skip(first).map(|part| &mut part.content).find(|c| matches!(c, Content::Text { .. }))
     {
@@ -151,7 +151,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
     Choice { parts, finish, stop_sequence, logprobs }
 }
 
-/// `content`: a string, or Mistral's list of chunks. Empty texts say nothing.
+/// `content`: a string, or Mistral's list of chunks. Empty texts are left out.
 fn content<'a>(raw: &'a RawValue, lost: &mut Unsupported) -> Vec<Part<'a>> {
     if let Some(text) = Text::of(raw) {
         return if text.is_empty() { Vec::new() } else { vec![Content::text(text).into()] };
@@ -161,7 +161,7 @@ fn content<'a>(raw: &'a RawValue, lost: &mut Unsupported) -> Vec<Part<'a>> {
     chunks.into_iter().filter_map(chunk).map(Part::from).collect()
 }
 
-/// A chunk of a content list that is understood.
+/// The content of a chunk of a content list; `None` if it is not supported.
 pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     match part.kind.as_ref()?.decode().as_ref() {
         "text" | "output_text" => part.text.filter(|text| !text.is_empty()).map(Content::text),
@@ -170,7 +170,7 @@ pub(super) fn chunk(part: WirePart<'_>) -> Option<Content<'_>> {
     }
 }
 
-/// The id of the call at this place, made different where another has it already, since results refer to it.
+/// The id of the call at this index, changed if another call has the same id, since results refer to it.
 pub(super) fn apart(id: &str, at: usize, taken: impl Fn(&str) -> bool) -> String {
     let mut apart = id.to_owned();
     for number in at.. {
@@ -182,7 +182,7 @@ pub(super) fn apart(id: &str, at: usize, taken: impl Fn(&str) -> bool) -> String
     apart
 }
 
-/// A call; arguments that are no object, which a model cut short can leave, stay as they are.
+/// Reads a call. Arguments that are not an object, as those of a call that was cut short, are kept as they are.
 fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Call<'_>> {
     let signature = call.signature();
     let function = call.function?;

@@ -1,4 +1,4 @@
-//! Reads a request: everything but its messages.
+//! Reads a request, except its messages.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -84,7 +84,7 @@ struct WireSchema<'a> {
     strict: Option<bool>,
 }
 
-/// What is known of `stream_options`.
+/// The known fields of `stream_options`.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "looked at elsewhere; here they are known")]
 struct StreamOptions {
@@ -92,7 +92,7 @@ struct StreamOptions {
     include_obfuscation: Option<IgnoredAny>,
 }
 
-/// What is put together only when every member has been seen.
+/// Values that are combined only when every field has been read.
 #[derive(Default)]
 struct Later<'a> {
     messages: bool,
@@ -105,7 +105,7 @@ struct Later<'a> {
 /// Reads a request.
 ///
 /// # Errors
-/// When a field that must be understood can't be.
+/// When a field that is required for the meaning can't be read.
 pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let (mut request, mut later) = (Request::default(), Later::default());
     let members: &'a [Member<'a>] = body.members();
@@ -139,7 +139,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         return Err(Invalid::new("messages", "there must be at least one message"));
     }
     request.max_tokens = later.max_completion_tokens.or(request.max_tokens);
-    // One place for both: where they differ, one is lost.
+    // Both set the same field of the conversation: if they differ, one of them is lost.
     if let Some(other) = later.safety_identifier {
         let user = request.user.get_or_insert_with(|| other.clone());
         request.dropped.add_if(*user != other, "safety_identifier");
@@ -149,7 +149,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-/// A member's value as text; the scan has found it to be UTF-8.
+/// A field's value as text; the scan has verified that it is UTF-8.
 fn json<'a>(member: &Member<'a>) -> &'a str {
     std::str::from_utf8(member.value).unwrap_or("null")
 }
@@ -158,18 +158,18 @@ fn value<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
     parse(json(member), || member.name().into_owned())
 }
 
-/// A member's value, of which nothing is passed over without a name.
+/// A field's value. Unknown fields inside it are reported.
 fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
     parse_all(json(member), || member.name().into_owned(), PASSED, dropped)
 }
 
-/// Reads one of the settings that are more than a value; whether it was one.
+/// Reads one of the settings that are more than a plain value; returns whether it was one.
 fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Result<bool, Invalid> {
     match name {
-        // Read by whoever chooses the provider.
+        // Read when the provider is chosen.
         "model" => {}
         "stream_options" => {
-            // Read by whoever writes the reply.
+            // Read when the reply is written.
             whole::<StreamOptions>(member, &mut request.dropped)?;
         }
         "stream" => request.stream = value(member)?,

@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// Most answers and most calls of one answer that are read; the others are ignored.
+/// Most answers, and most calls of one answer, that are read; further ones are ignored.
 const MAX_CHOICES: usize = 128;
 const MAX_CALLS: usize = 1024;
-/// Most arguments that wait for the name of their call, in bytes.
+/// Longest arguments that are kept until the name of their call comes, in bytes.
 const MAX_EARLY: usize = 64 * 1024;
 
 /// Reads one stream.
@@ -34,18 +34,18 @@ pub(super) struct Reader {
 struct Answer {
     /// The provider's number.
     index: i64,
-    /// Its blocks; of the open ones, those that are no calls.
+    /// Its blocks. The open ones among them are those that are not calls.
     blocks: Blocks<BlockKind>,
-    /// Some text of the latest reasoning has come.
+    /// Whether some text of the latest reasoning has come.
     thought: bool,
     calls: Vec<Calling>,
     finished: bool,
 }
 
-/// A call that is being made.
+/// A call that is in progress.
 struct Calling {
     index: Option<i64>,
-    /// The id on the wire, and the call's id in the conversation, which no other call has.
+    /// The id on the wire, and the call's id in the conversation, which is unique there.
     wire_id: String,
     id: String,
     /// Absent until the name is known.
@@ -80,7 +80,7 @@ impl ReadShapes for Reader {
     }
 
     fn cut(&mut self, sink: Sink<'_>) {
-        // Some servers end without a mark; a finished answer is whole.
+        // Some servers end a stream without a mark; a finished answer is complete.
         if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.finished) {
             self.end(sink);
         }
@@ -93,7 +93,7 @@ impl Reader {
         let usage = wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
         if !self.progress.started {
-            // Azure begins with a chunk about its filters and nothing else.
+            // Azure begins with a chunk that has only its content filters.
             if choices.is_empty() && usage.is_empty() && id.is_none() {
                 return;
             }
@@ -210,7 +210,7 @@ impl Answer {
         }
     }
 
-    /// An element of `thinking_blocks`. `plain`: its text is in the same delta as plain text, too.
+    /// Reads an element of `thinking_blocks`. `plain`: the same delta has its text as plain text, too.
     fn thinking(&mut self, block: Content<'_>, plain: bool, sink: Sink<'_>) {
         match block {
             Content::Redacted(data) => {
@@ -218,7 +218,7 @@ impl Answer {
                 self.close(sink);
             }
             Content::Thinking { text, signature } => {
-                // A signed element repeats the text that has come before.
+                // A signed element repeats the text that has already come.
                 let repeated =
                     plain || (signature.is_some() && self.thought && self.blocks.find(BlockKind::Thinking).is_some());
                 if !repeated && !text.is_empty() {
@@ -247,7 +247,7 @@ impl Answer {
         self.blocks.turn_to(start, sink)
     }
 
-    /// Closes the open block that is no call.
+    /// Closes the open block that is not a call.
     fn close(&mut self, sink: Sink<'_>) {
         self.blocks.close_all(sink);
     }
@@ -274,17 +274,18 @@ impl Answer {
         self.say_call(place, name, text, signature, sink);
     }
 
-    /// Which call a delta belongs to; `None` for a new one. Servers number badly: all with 0, not at all, with a new id
-    /// on a used number, with a fresh id in every delta.
+    /// The index of the call that a delta belongs to; `None` for a new one. Servers number inconsistently: all calls
+    /// with 0, not at all, with a new id on a used number, or with a fresh id in every delta.
     fn place(&self, at: usize, index: Option<i64>, id: Option<&Text<'_>>, named: bool) -> Option<usize> {
         let at_index = |index| self.calls.iter().rposition(|call| call.index == Some(index));
         if let Some(id) = id {
-            // With a name on a number of its own it is another call, whatever its id: some servers give all calls one.
+            // A delta with a name and a number of its own is another call, whatever its id: some servers give all calls
+            // the same id.
             let other = |call: &Calling| named && index.is_some() && call.index.is_some() && call.index != index;
             let same = |call: &Calling| id.is(&call.wire_id);
             let exact = index.and_then(|_| self.calls.iter().rposition(|call| same(call) && call.index == index));
             let known = exact.or_else(|| self.calls.iter().rposition(|call| same(call) && !other(call)));
-            // Without a name it can't be another call.
+            // Without a name it can't be a new call.
             return known.or_else(|| if named { None } else { index.and_then(at_index) });
         }
         match index {
@@ -326,7 +327,7 @@ impl Answer {
                 block
             }
             (None, None) => {
-                // A call without a name is none in the end.
+                // A call that never gets a name is left out at the end.
                 if call.early.len() < MAX_EARLY {
                     call.early.push_str(&text.as_ref().map(Text::decode).unwrap_or_default());
                 } else {

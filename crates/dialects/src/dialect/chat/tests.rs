@@ -124,7 +124,7 @@ fn head(include_usage: bool) -> ReplyHead {
     ReplyHead { id: "x".into(), model: "asked".into(), created: 1, include_usage, mode, estimated_input: 9 }
 }
 
-/// What is written for `events`, a chunk a line, without what every chunk has.
+/// The chunks that are written for `events`, one per line, without the fields that every chunk has.
 fn written(events: &[Event<'_>], include_usage: bool) -> Vec<String> {
     let (mut writer, mut out) = (Chat.write_events(head(include_usage)), Vec::new());
     for event in events {

@@ -1,5 +1,5 @@
 //! Token counts and the end of a stream. The counts of Responses are read here too: servers of either dialect use the
-//! other's names.
+//! names of the other.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// `usage` of Chat Completions, Completions, embeddings (`prompt_tokens`) and Responses (`input_tokens`), with
-/// `DeepSeek`'s words for the cache.
+/// `DeepSeek`'s names for the cache.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::dialect) struct WireUsage {
@@ -48,7 +48,7 @@ impl From<WireUsage> for TokenUsage {
     }
 }
 
-/// Reads a `usage` value; `None` where it states nothing. One count that is no number does not make the others wrong.
+/// Reads a `usage` value; `None` if it has no counts. One count that is not a number does not invalidate the others.
 pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
     // A list would be read by position.
     if !raw.trim_start().starts_with('{') {
@@ -60,7 +60,7 @@ pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
     Some(TokenUsage::from(wire)).filter(|usage| !usage.is_empty())
 }
 
-/// A chunk, as far as its usage and end matter.
+/// The fields of a chunk that concern usage and end.
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
@@ -76,7 +76,7 @@ struct Choice {
     finish_reason: Option<serde::de::IgnoredAny>,
 }
 
-/// Reads a chunk. A stream ends with a finish reason, with the usage behind it, or with an error.
+/// Reads a chunk. A stream ends with a finish reason, with the usage after it, or with an error.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let Chunk { model, usage, choices, error } = serde_json::from_slice(data).ok()?;
     if choices.is_none() && error.is_none() && usage.is_none() {

@@ -1,7 +1,7 @@
-//! What requests, replies and chunks of Chat Completions share on the wire.
+//! Types that requests, replies and chunks of Chat Completions share on the wire.
 //!
-//! Every field is optional and what is not known is passed over. A tagged union is one flat struct, so that its fields
-//! can be slices of the document.
+//! Every field is optional and unknown fields are ignored. A tagged union is one flat struct, so that its fields can be
+//! slices of the document.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use crate::conversation::{
     Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, object_text,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, and what earlier answers say of themselves.
+/// Fields of a request that are ignored without a report: tags, and metadata of earlier answers.
 pub(super) const PASSED: &[&str] = &[
     "type",
     "id",
     "index",
     "annotations",
     "timestamp",
-    // What OpenAI's client adds to what it has parsed.
+    // OpenAI's client adds this to the replies that it has parsed.
     "parsed",
     "parsed_arguments",
-    // Azure's filters and sources, the end of Mistral's reasoning.
+    // Azure's filters and sources, and the end of Mistral's reasoning.
     "content_filter_results",
     "context",
     "closed",
-    // Wishes for speed.
+    // Hints for faster streaming.
     "eager_input_streaming",
 ];
 
@@ -117,7 +117,7 @@ pub(super) struct WirePart<'a> {
 }
 
 impl<'a> WirePart<'a> {
-    /// The cache mark on the part.
+    /// The mark for prompt caching on the part.
     pub fn cache(&self) -> Option<Cache<'a>> {
         self.cache_control.or(self.prompt_cache_breakpoint).map(cache)
     }
@@ -133,7 +133,7 @@ impl<'a> WirePart<'a> {
         })
     }
 
-    /// The kind of a part of a reply that the conversation has no word for.
+    /// The kind of a part of a reply that the conversation does not support.
     pub fn unknown_kind(&self) -> Option<String> {
         const KNOWN: [&str; 5] = ["text", "output_text", "refusal", "thinking", "redacted_thinking"];
         let kind = self.kind.as_ref()?.decode();
@@ -178,7 +178,7 @@ impl<'a> WireMessage<'a> {
         some(self.reasoning_content).or_else(|| some(self.reasoning))
     }
 
-    /// Where the text is taken from.
+    /// The sources that the text cites.
     pub fn citations(&self) -> Vec<Citation<'a>> {
         #[derive(Deserialize)]
         struct Annotation<'a> {
@@ -204,7 +204,7 @@ impl<'a> WireMessage<'a> {
 }
 
 impl<'a> WireCall<'a> {
-    /// Gemini's signature of the call, in the name of either of its clouds.
+    /// Gemini's signature of the call, under the name of either of its clouds.
     pub fn signature(&self) -> Option<Signature<'a>> {
         #[derive(Deserialize)]
         struct Extra<'a> {
@@ -221,8 +221,8 @@ impl<'a> WireCall<'a> {
     }
 }
 
-/// The arguments of a call as the text of a JSON object; a string with that text or the object itself on the wire.
-/// `None` when it is something else, or too deep for common parsers.
+/// The arguments of a call as the text of a JSON object; on the wire they are a string with that text or the object
+/// itself. `None` when they are something else, or nested too deep for common parsers.
 pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
     let arguments = written(raw);
@@ -236,12 +236,12 @@ pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The arguments of a call, whatever they are.
+/// The arguments of a call as text, even if they are not an object.
 pub(super) fn written(raw: &RawValue) -> Cow<'_, str> {
     Text::of(raw).map_or(Cow::Borrowed(raw.get()), Text::into_decoded)
 }
 
-/// A mark in the words of Anthropic (`cache_control`) or OpenAI (`prompt_cache_breakpoint`).
+/// A cache mark in Anthropic's (`cache_control`) or OpenAI's form (`prompt_cache_breakpoint`).
 pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
     #[derive(Deserialize)]
     struct Mark<'a> {
@@ -251,7 +251,7 @@ pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
     Cache { ttl: serde_json::from_str::<Mark<'_>>(raw.get()).ok().and_then(|mark| mark.ttl) }
 }
 
-/// `logprobs` of a choice; those of a refusal are behind those of the content.
+/// `logprobs` of a choice; those of a refusal follow those of the content.
 pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
     #[derive(Deserialize)]
     struct Logprobs<'a> {

@@ -17,7 +17,7 @@ use crate::{
 
 /// The assistant's message between a tool's result and the user's, for servers that require one.
 const ACKNOWLEDGED: &str = "ok";
-/// What a tool message says whose result is all in the user message behind it.
+/// The content of a tool message whose result is entirely in the user message after it.
 const FOLLOWS: &str = "(see the next user message)";
 
 /// A piece of `content`.
@@ -33,7 +33,7 @@ pub(super) struct Messages<'o> {
     list: ArrayWriter<'o>,
     to: &'o Destination<'o>,
     dropped: &'o mut Unsupported,
-    /// The last message is a tool's.
+    /// Whether the last message is a tool's.
     after_tool: bool,
 }
 
@@ -54,12 +54,12 @@ impl<'o> Messages<'o> {
     /// Writes all messages and ends the list.
     ///
     /// # Errors
-    /// When nothing is left of them.
+    /// When none of them can be written.
     pub fn write(mut self, messages: &[Message<'_>]) -> Result<(), Invalid> {
         let before = self.list.is_empty();
         let mut rest = messages;
         while let Some(first) = rest.first() {
-            // Results must be directly behind their calls, in front of the user's other messages.
+            // Results must directly follow their calls, before the user's other messages.
             let same = match first.role {
                 Role::User => rest.iter().take_while(|message| message.role == Role::User).count(),
                 Role::System | Role::Assistant => 1,
@@ -99,7 +99,7 @@ impl<'o> Messages<'o> {
         }
     }
 
-    /// Writes a result; its media, which a tool's message can't hold, are left in `attached`.
+    /// Writes a result. Its media, which a tool's message can't contain, are added to `attached`.
     fn result<'p>(&mut self, result: &'p ToolResult<'_>, attached: &mut Pieces<'p>) {
         self.dropped.add_if(result.failed, "is_error");
         let (mut texts, mut media) = (Pieces::new(), Pieces::new());
@@ -123,10 +123,10 @@ impl<'o> Messages<'o> {
         }
     }
 
-    /// Writes what the user or the system says.
+    /// Writes a message of the user or the system.
     fn speak(&mut self, role: &'static str, parts: &[Part<'_>]) {
         let pieces = self.pieces(parts, role == "user");
-        // A message that was empty from the start is the client's wish.
+        // A message that the client sent without content is kept.
         if !pieces.is_empty() || parts.is_empty() {
             self.message(role, &pieces);
         }
@@ -162,7 +162,7 @@ impl<'o> Messages<'o> {
         message.end();
     }
 
-    /// The pieces that a message's content can hold. The others are reported.
+    /// The pieces that a message's content can contain. The others are reported.
     fn pieces<'p>(&mut self, parts: &'p [Part<'_>], media: bool) -> Pieces<'p> {
         let mut pieces = Pieces::new();
         for part in parts {
@@ -174,14 +174,14 @@ impl<'o> Messages<'o> {
                     (None, None) => pieces.push(Piece::Media(found)),
                     (None, Some(name)) => self.dropped.add(name),
                 },
-                // The assistant's are written elsewhere, and other roles have none.
+                // The assistant's are written elsewhere, and other roles do not have them.
                 Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
             }
         }
         pieces
     }
 
-    /// Why `media` can't be sent, if it can't.
+    /// The reason why `media` can't be sent, if there is one.
     fn refused(&self, media: &Media<'_>, here: bool) -> Option<&'static str> {
         let quirks = self.to.quirks;
         let name = media.kind.as_str();
@@ -192,7 +192,7 @@ impl<'o> Messages<'o> {
                 (MediaKind::Image | MediaKind::Document, Source::Data { .. }) => true,
                 (MediaKind::Image, Source::Url { url, .. }) => is_web(url),
                 (MediaKind::Document, Source::Url { url, .. }) => quirks.chat.media == ChatMedia::Urls && is_web(url),
-                // Only an id that OpenAI has given can be one of its files.
+                // Only an id that OpenAI has assigned can be one of its files.
                 (MediaKind::Document, Source::File(id)) => quirks.stored_files && id.decode().starts_with("file-"),
                 (MediaKind::Audio, Source::Data { mime, .. }) => audio_format(mime).is_some(),
                 _ => false,
@@ -241,14 +241,14 @@ impl<'o> Messages<'o> {
         } else if continued && self.to.quirks.chat.prefix {
             message.field("prefix", &true);
         } else if continued {
-            // To others it is a finished turn.
+            // Other servers take it for a finished turn.
             self.dropped.add("prefill");
         }
         message.end();
     }
 
-    /// The reasoning that the server requires. Of the rest, signed reasoning is reported: without a signature no server
-    /// needs it again.
+    /// The reasoning that the server requires. Other reasoning is reported if it is signed: without a signature no
+    /// server needs it again.
     fn thoughts<'p>(&mut self, parts: &'p [Part<'_>], calls: bool) -> Option<Pieces<'p>> {
         let (wanted, required) = match self.to.quirks.chat.reasoning_content {
             ReasoningContent::Never => (false, false),
@@ -274,16 +274,16 @@ impl<'o> Messages<'o> {
     }
 }
 
-/// An id that the server takes.
+/// An id that the server accepts.
 fn fit_id(id: &str, form: CallIds) -> std::borrow::Cow<'_, str> {
     match form {
         CallIds::AtMost(longest) => safe_id(id, longest, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
-        // A shorter one has to be changed, too.
+        // An id that is too short has to be changed, too.
         CallIds::Exactly(length) => safe_id(id, length, |b| id.len() == length && b.is_ascii_alphanumeric()),
     }
 }
 
-/// The signature of a call, where it is read: Google's own server of this dialect requires those of Gemini.
+/// The signature of a call, for servers that read it: Google's own server of this dialect requires those of Gemini.
 fn signature<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
     let gemini = to.quirks.chat.google_signatures
         && to.facts.vendor != Vendor::Anthropic
@@ -352,11 +352,11 @@ fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) 
     }
 }
 
-/// Where media are, as a URL: their own, or one that holds them.
+/// Writes media as a URL: their own, or a data URL.
 fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
     match source {
         Source::Data { mime, data } => {
-            // Parameters would end the head too early.
+            // Parameters would end the head of the data URL too early.
             let kind = mime.split([';', ',']).next().unwrap_or_default();
             let head = Piece::Text(Text::from(format!("data:{kind};base64,")));
             join(out, &[head, Piece::Text(data.reborrow())], "");
@@ -366,7 +366,7 @@ fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A document that is text, which every model can read.
+/// The content of a document that is text, which every model can read.
 fn text_of<'p>(media: &'p Media<'_>) -> Option<Text<'p>> {
     let body = match &media.source {
         Source::Text(text) => text.reborrow(),
@@ -381,7 +381,7 @@ fn text_of<'p>(media: &'p Media<'_>) -> Option<Text<'p>> {
     }
 }
 
-/// OpenAI's word for a type of sound, if it takes it.
+/// OpenAI's name for an audio format, if it accepts the format.
 fn audio_format(mime: &str) -> Option<&'static str> {
     match mime {
         "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Some("wav"),
@@ -407,7 +407,7 @@ fn join(out: &mut Vec<u8>, pieces: &[Piece<'_>], between: &str) {
             let raw = raw.get();
             out.extend_from_slice(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default().as_bytes());
         } else {
-            // Its quotes go again.
+            // The inner quotes are removed again.
             let start = out.len();
             text.write(out);
             out.remove(start);

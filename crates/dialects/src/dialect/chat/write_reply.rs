@@ -1,4 +1,4 @@
-//! Writes a buffered reply, and what its parts share with chunks.
+//! Writes a buffered reply, and the parts that it shares with chunks.
 
 use super::wire::HOME;
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     top.end();
 }
 
-/// What a reply and every chunk begin with.
+/// Writes the fields that a reply and every chunk begin with.
 pub(super) fn names(
     top: &mut ObjectWriter<'_>,
     id: Option<&Text<'_>>,
@@ -52,7 +52,7 @@ pub(super) fn names(
     }
 }
 
-/// Why an answer ended. The text that ended it is in vLLM's field.
+/// Writes why an answer ended. The stop text that ended it is in vLLM's field.
 pub(super) fn ending(choice: &mut ObjectWriter<'_>, finish: Finish, stop_sequence: Option<&Text<'_>>) {
     let reason = match finish {
         Finish::Stop | Finish::Failed => "stop",
@@ -115,7 +115,7 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
     message.end();
 }
 
-/// A member with all `texts` as one; `null` if there is none.
+/// Writes a field with all `texts` joined; `null` if there are none.
 fn joined<'t>(object: &mut ObjectWriter<'_>, key: &str, mut texts: impl Iterator<Item = &'t Text<'t>>) {
     match (texts.next(), texts.next()) {
         (None, _) => object.raw(key, "null"),
@@ -128,7 +128,7 @@ fn joined<'t>(object: &mut ObjectWriter<'_>, key: &str, mut texts: impl Iterator
     }
 }
 
-/// Citations of all texts, their places counted in the whole.
+/// Writes the citations of all texts, with positions in the joined text.
 fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
     let texts = choice.parts.iter().filter_map(|part| match &part.content {
         Content::Text { text, citations, .. } => Some((text, citations)),
@@ -149,7 +149,8 @@ fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
     list.end();
 }
 
-/// A citation of a text of `length` characters with `before` in front of it. The dialect has only those of URLs.
+/// Writes a citation of a text of `length` characters that follows `before` others. The dialect only has citations of
+/// URLs.
 pub(super) fn citation(cited: &Citation<'_>, before: u64, length: u64, list: &mut ArrayWriter<'_>, index: Option<u32>) {
     let Some(url) = &cited.url else { return };
     let mut entry = list.object();
@@ -217,7 +218,7 @@ pub(super) fn logprobs(tokens: &[TokenLogprob<'_>], mut object: ObjectWriter<'_>
     object.end();
 }
 
-/// `usage`. What is not known counts as nothing, since clients expect numbers.
+/// Writes `usage`. Unknown counts are written as zero, since clients expect numbers.
 pub(super) fn usage(usage: &TokenUsage, mut object: ObjectWriter<'_>) {
     object.field("prompt_tokens", &usage.input.unwrap_or(0));
     object.field("completion_tokens", &usage.output.unwrap_or(0));

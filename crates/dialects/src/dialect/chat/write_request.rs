@@ -1,4 +1,4 @@
-//! Writes a request: everything but its messages.
+//! Writes a request, except its messages.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ const ASK_FOR_SCHEMA: &str = "Answer with one JSON object and nothing else. It m
 /// Appends a request for `to`.
 ///
 /// # Errors
-/// When no message is left that could be sent.
+/// When none of the messages can be sent.
 pub(super) fn write(
     request: &Request<'_>,
     to: &Destination<'_>,
@@ -38,7 +38,7 @@ pub(super) fn write(
     params.sampling(&mut top, writer.dropped);
     writer.format(request.format.as_ref(), &mut top);
     writer.reasoning(request, &mut top);
-    // OpenAI takes metadata only for requests that it stores.
+    // OpenAI accepts metadata only for requests that it stores.
     params.account(&mut top, writer.dropped);
     if request.stream {
         top.field("stream", &true);
@@ -79,7 +79,7 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn tools(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
-        // Most servers can't choose among some of the tools: they get those alone.
+        // Most servers can't restrict the choice to some of the tools: they get only those.
         let only: Option<HashSet<_>> = match &request.tool_choice {
             Some(ToolChoice::Allowed { names, .. }) if !self.to.quirks.chat.allowed_tools => {
                 Some(names.iter().map(Text::decode).collect())
@@ -100,7 +100,7 @@ impl Writer<'_> {
                 tool_choice(choice, self.to.quirks.chat.allowed_tools, top);
             }
             match request.parallel_tool_calls {
-                // Models that can't call several at once refuse the very word.
+                // Models that can't call several tools at once refuse the parameter.
                 None | Some(true) => {}
                 Some(false) if self.to.quirks.chat.parallel_tool_calls => top.field("parallel_tool_calls", &false),
                 Some(false) => self.dropped.add("parallel_tool_calls"),
@@ -173,7 +173,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the choice; one among several tools is a list of them where the server takes `lists`.
+/// Writes the choice. A choice among several tools is written as a list if the server accepts `lists`.
 fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>) {
     let named = |name: &Text<'_>, mut object: ObjectWriter<'_>| {
         object.field("type", "function");

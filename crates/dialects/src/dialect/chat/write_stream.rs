@@ -16,11 +16,11 @@ pub(super) type Writer = Sequencer<Chunks>;
 /// The shapes of chunks.
 pub(super) struct Chunks {
     head: ReplyHead,
-    /// What every chunk begins with.
+    /// The fields that every chunk begins with.
     prefix: Vec<u8>,
 }
 
-/// Numbers for the elements of the lists of deltas, which the SDK assembles by them.
+/// Numbers of the elements in the lists of deltas, by which the SDK assembles them.
 #[derive(Default)]
 pub(super) struct Counters {
     calls: u32,
@@ -31,7 +31,7 @@ pub(super) struct Counters {
 pub(super) enum Block {
     Text,
     Refusal,
-    /// The reasoning so far: a signature comes with the whole text that it signs.
+    /// The reasoning so far: a signature is sent with the whole text that it signs.
     Thinking(String),
     /// The call's number.
     Call(u32),
@@ -46,7 +46,7 @@ impl Writer {
 impl WriteBlocks for Chunks {
     type Choice = Counters;
     type Block = Block;
-    // The reader bounds how many there are.
+    // The reader bounds their number.
     const MAX_CHOICES: u32 = u32::MAX;
 
     fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, _: &TokenUsage, _: &mut Vec<u8>) {
@@ -132,7 +132,7 @@ impl WriteBlocks for Chunks {
             Block::Call(index) => {
                 self.call(choice.number, *index, out, |entry| write_reply::call_signature(Some(signature), entry));
             }
-            // The dialect has no place for a signature of plain text, and no provider insists on one.
+            // The dialect has no field for a signature of plain text, and no provider requires one.
             Block::Text | Block::Refusal => {}
         }
     }
@@ -223,7 +223,7 @@ impl Chunks {
     }
 }
 
-/// The counter's value, and counts on.
+/// Returns the counter's value, and increments it.
 fn next(counter: &mut u32) -> u32 {
     let value = *counter;
     *counter += 1;

@@ -1,4 +1,4 @@
-//! Blocks of content as parts of a message: what requests and replies share, both ways.
+//! Blocks of content as parts of a message: code that requests and replies share, for reading and writing.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// A block that can't be understood: where in its list, which of its members, and why.
+/// A block that can't be read: its place in the list, its field, and the reason.
 pub(super) struct Wrong {
     pub block: usize,
     pub field: &'static str,
     pub message: &'static str,
 }
 
-/// The parts that `blocks` are. What the conversation has no place for is named in `dropped`.
+/// The parts of `blocks`. Content that the conversation does not support is reported in `dropped`.
 pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Wrong> {
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(blocks.len());
     for (block, wire) in blocks.into_iter().enumerate() {
@@ -65,7 +65,7 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Unsupported) -> Result<Option<Conte
         Block::Video(file) => return media(MediaKind::Video, file, dropped),
         Block::Audio(file) => return media(MediaKind::Audio, file, dropped),
         Block::Guard(guard) => {
-            // What it says stays; that guards look at it does not.
+            // Its text is kept; that a guardrail examines it is not.
             dropped.add("guardContent");
             match (guard.text.and_then(|t| t.text), guard.image) {
                 (Some(text), _) => Content::text(text),
@@ -105,7 +105,7 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Unsupported) -> Result<Option<Conte
     }))
 }
 
-/// The texts as one; not copied when it is one.
+/// The texts joined; a single text is not copied.
 fn joined(texts: Vec<wire::OnlyText<'_>>) -> Text<'_> {
     let mut texts = texts.into_iter().filter_map(|t| t.text);
     match (texts.next(), texts.next()) {
@@ -126,7 +126,7 @@ pub(super) fn citation(wire: wire::Citation<'_>) -> Citation<'_> {
     Citation { url: url.or(source), title: wire.title, quote, start: None, end: None }
 }
 
-/// `None` for media that were to be made by an earlier answer and failed, which are named.
+/// Returns `None` for media that an earlier answer failed to generate; these are reported.
 fn media<'a>(
     kind: MediaKind,
     file: wire::File<'a>,
@@ -202,8 +202,8 @@ fn result<'a>(
     }))
 }
 
-/// Gemini signs calls, for which Converse has no place: [`write_lent_signature`] puts the signature in front of the
-/// call, as reasoning without text.
+/// Gemini signs calls, for which Converse has no field: [`write_lent_signature`] puts the signature before the call, as
+/// reasoning without text.
 fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     let last = parts.pop()?;
     match last.content {
@@ -258,7 +258,7 @@ pub(super) fn write_redacted(block: &mut ObjectWriter<'_>, blob: &Text<'_>) {
     reasoning.end();
 }
 
-/// Writes the members of a citation.
+/// Writes the fields of a citation.
 pub(super) fn write_citation(object: &mut ObjectWriter<'_>, citation: &Citation<'_>) {
     object.maybe("title", citation.title.as_ref());
     if let Some(quote) = &citation.quote {
@@ -277,7 +277,8 @@ pub(super) fn write_citation(object: &mut ObjectWriter<'_>, citation: &Citation<
     }
 }
 
-/// Writes the one member of a block: media that are here. `false`, and nothing, when Converse has no word for them.
+/// Writes the one field of a block: inline media. Returns `false`, and writes nothing, if Converse has no format for
+/// them.
 pub(super) fn write_file(block: &mut ObjectWriter<'_>, kind: MediaKind, mime: &str, data: &Text<'_>) -> bool {
     let Some(format) = formats::format(kind, mime) else { return false };
     let mut file = block.object(kind.as_str());
@@ -289,12 +290,12 @@ pub(super) fn write_file(block: &mut ObjectWriter<'_>, kind: MediaKind, mime: &s
     true
 }
 
-/// Writes the one member of a block: a call. `input` is the text of an object.
+/// Writes the one field of a block: a call. `input` is the text of an object.
 pub(super) fn write_call(block: &mut ObjectWriter<'_>, id: &Text<'_>, name: &Text<'_>, input: &str) {
     let mut call = block.object("toolUse");
     id.write(call.key("toolUseId"));
     name.write(call.key("name"));
-    // Servers that stream arguments leave them empty for none.
+    // Servers that stream arguments leave them empty if there are none.
     call.raw("input", &object_text(input).unwrap_or(Cow::Borrowed("{}")));
     call.end();
 }

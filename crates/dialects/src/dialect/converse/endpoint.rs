@@ -68,7 +68,7 @@ pub(super) fn from_body(body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
     is_own.then_some((Claim::Certain, Endpoint::Bedrock(BedrockVerb::Converse, None)))
 }
 
-/// How the reply is to be framed. The verb says whether it streams; where the client's URL has no verb, the route's
+/// How the reply is to be framed. The verb decides whether it streams; where the client's URL has no verb, the route's
 /// type does.
 pub(super) fn framing(request: &RequestHead<'_>, verb: BedrockVerb, by_path: bool) -> (BedrockVerb, StreamMode) {
     let verb = match verb {

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What Bedrock and the services in front of it call their errors, with the status that Bedrock gives them.
+/// The error names of Bedrock and of the services in front of it, with the status that Bedrock uses for them.
 const TYPES: &[(&str, ErrorClass, u16)] = &[
     ("ValidationException", ErrorClass::InvalidRequest, 400),
     ("SerializationException", ErrorClass::InvalidRequest, 400),
@@ -54,10 +54,10 @@ fn known(name: &str) -> Option<(ErrorClass, u16)> {
     TYPES.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)).map(|(_, class, status)| (*class, *status))
 }
 
-/// Members that hold a message, or an object that does, in the order of preference.
+/// Fields that hold a message, or an object with one, in the order of preference.
 const MESSAGE_MEMBERS: [&str; 7] =
     ["message", "Message", "originalMessage", "error", "Output", "detail", "errorMessage"];
-/// Objects in objects that are looked into.
+/// Most nested objects that are searched.
 const MAX_NESTING: usize = 4;
 
 pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
@@ -70,7 +70,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
     failure(status, class, message)
 }
 
-/// The error in the body of a reply that claims to be none.
+/// The error in the body of a reply with a status of success.
 pub(super) fn in_reply(body: &[u8]) -> Failure<'_> {
     let (message, kind) = found(body.trim_ascii(), MAX_NESTING);
     let (class, status) = kind.as_deref().and_then(known).unwrap_or((ErrorClass::BadGateway, 502));
@@ -83,7 +83,7 @@ fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Fai
     Failure { code, ..Failure::new(status, class, message) }
 }
 
-/// Bedrock has no codes; what clients act upon is in its texts.
+/// Bedrock has no codes; clients act on the texts of its errors.
 fn code(class: ErrorClass, message: &str) -> Option<&'static str> {
     const TOO_LONG: [&str; 4] =
         ["input is too long", "too many total text bytes", "prompt is too long", "maximum context length"];
@@ -92,7 +92,7 @@ fn code(class: ErrorClass, message: &str) -> Option<&'static str> {
     too_long.then_some("context_length_exceeded")
 }
 
-/// Message and type of an error, wherever they are.
+/// Message and type of an error, wherever they are in the body.
 fn found(body: &[u8], depth: usize) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     if body.starts_with(b"\"") {
         let text = serde_json::from_slice::<&RawValue>(body).ok();
@@ -117,14 +117,14 @@ fn found(body: &[u8], depth: usize) -> (Option<Cow<'_, str>>, Option<Cow<'_, str
     (message, kind)
 }
 
-/// What an exception in a stream says about the server behind Bedrock.
+/// The part of an exception in a stream that describes the error of the server behind Bedrock.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Original {
     original_status_code: Option<u16>,
 }
 
-/// The failure that a frame of this name holds, if it is an exception.
+/// The failure in a frame of this name, if it is an exception.
 pub(super) fn of_frame<'a>(name: &[u8], data: &'a [u8]) -> Option<Failure<'a>> {
     let is_failure = [&b"Exception"[..], b"Error", b"Failure"].iter().any(|end| name.ends_with(end));
     let name = std::str::from_utf8(name).ok().filter(|_| is_failure)?;
@@ -139,7 +139,7 @@ pub(super) fn of_frame<'a>(name: &[u8], data: &'a [u8]) -> Option<Failure<'a>> {
     Some(failure(status, class, message))
 }
 
-/// Appends the exception that ends a stream. Clients know five of them there, fewer than replies have.
+/// Appends the exception that ends a stream. Clients support five of them there, fewer than replies have.
 pub(super) fn write_frame(failure: &Failure<'_>, out: &mut Vec<u8>) {
     let name = match failure.class {
         ErrorClass::InvalidRequest
@@ -184,7 +184,7 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     }
 }
 
-/// Bedrock's exception, as `x-amzn-ErrorType` and `__type` have it.
+/// Bedrock's exception, as it is written in `x-amzn-ErrorType` and `__type`.
 pub(super) const fn exception(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::InvalidRequest | ErrorClass::TooLarge | ErrorClass::NotImplemented => "ValidationException",
@@ -198,10 +198,10 @@ pub(super) const fn exception(class: ErrorClass) -> &'static str {
     }
 }
 
-/// The header that says an error's type.
+/// The header with an error's type.
 pub(super) const TYPE_HEADER: &str = "x-amzn-errortype";
 
-/// The body of an error with the type that its header says: Bedrock writes it into no body.
+/// The body of an error with the type from its header, because Bedrock's bodies do not contain it.
 pub(super) fn with_type(headers: &http::HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     let kind = headers.get(TYPE_HEADER)?.to_str().ok()?;
     let top = TopLevel::scan(body).ok().filter(|top| !top.contains("__type"))?;

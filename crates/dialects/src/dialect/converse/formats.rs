@@ -1,4 +1,4 @@
-//! Converse's names of things of the conversation: formats of media, reasons to stop.
+//! Converse's names of formats of media and of stop reasons.
 
 use std::borrow::Cow;
 
@@ -65,7 +65,7 @@ const fn table(kind: MediaKind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// The media type of a format. Formats that are not known are taken at their word.
+/// The media type of a format. The name of an unknown format is used as it is.
 pub(super) fn mime(kind: MediaKind, format: &str) -> Cow<'static, str> {
     match table(kind).iter().find(|(known, _)| *known == format) {
         Some((_, mime)) => Cow::Borrowed(mime),
@@ -74,7 +74,7 @@ pub(super) fn mime(kind: MediaKind, format: &str) -> Cow<'static, str> {
     }
 }
 
-/// The format of a media type, parameters and case aside.
+/// The format of a media type. Parameters and case are ignored.
 pub(super) fn format(kind: MediaKind, mime: &str) -> Option<&'static str> {
     let mime = mime.split(';').next().unwrap_or_default().trim();
     let known = table(kind).iter().find(|(_, known)| known.eq_ignore_ascii_case(mime)).map(|(format, _)| *format);
@@ -82,7 +82,7 @@ pub(super) fn format(kind: MediaKind, mime: &str) -> Option<&'static str> {
     known.or(is_text.then_some("txt"))
 }
 
-/// The format by the end of a URL's path.
+/// The format, from the end of a URL's path.
 pub(super) fn format_of_url(kind: MediaKind, url: &str) -> Option<&'static str> {
     let ending = url.rsplit_once('.')?.1.to_ascii_lowercase();
     let ending = match ending.as_str() {
@@ -94,7 +94,7 @@ pub(super) fn format_of_url(kind: MediaKind, url: &str) -> Option<&'static str> 
     table(kind).iter().find(|(known, _)| *known == ending).map(|(known, _)| *known)
 }
 
-/// Why an answer ended. Reasons that are not known are no failure.
+/// Why an answer ended. Unknown reasons are not treated as failures.
 pub(super) fn finish(reason: &str) -> Finish {
     match reason {
         "tool_use" => Finish::ToolCalls,

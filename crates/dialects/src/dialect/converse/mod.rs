@@ -34,12 +34,12 @@ use crate::{
 /// The origin of signatures that have no tag in this dialect: on Bedrock, Claude signs.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
-/// Name of the tool that a model without structured output is made to call: its input is the answer.
+/// Name of the tool that a model without structured output must call: its input is the answer.
 const ANSWER_TOOL: &str = "json_output";
 
 /// Bedrock Converse.
 ///
-/// The model and whether the answer comes as a stream are in the URL: neither is read nor written here.
+/// The URL has the model and whether the answer is streamed: neither is read nor written here.
 pub struct Converse;
 
 impl Dialect for Converse {

@@ -24,11 +24,11 @@ use crate::{
 
 /// The fields that are counted.
 const COUNTED: [&str; 4] = ["system", "messages", "toolConfig", "additionalModelRequestFields"];
-/// What the names of inference profiles begin with.
+/// Prefixes of inference profiles.
 const GEOGRAPHIES: [&str; 9] = ["us", "us-gov", "eu", "apac", "ap", "global", "jp", "au", "ca"];
 /// Most texts that Cohere takes at once.
 const COHERE_TEXTS: usize = 96;
-/// Cohere's purpose of texts without a task.
+/// Cohere's purpose for texts without a task.
 const COHERE_DOCUMENT: &str = "search_document";
 
 impl Operations for Converse {
@@ -86,7 +86,7 @@ impl Operations for Converse {
         Some("x-amzn-bedrock-input-token-count")
     }
 
-    /// The conversation is one of Converse, or an `InvokeModel` body of Claude.
+    /// Reads a conversation of Converse, or the `InvokeModel` body of a request to Claude.
     fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
         let missing = || Invalid::new("input", "must have a member 'converse' or 'invokeModel'");
         let input = operation::object(body.get("input").ok_or_else(missing)?)?;
@@ -104,8 +104,8 @@ impl Operations for Converse {
         counted(DialectId::Messages, &claude)
     }
 
-    /// The foundation model of an inference profile, which is what Bedrock counts for. The ARN of an application's own
-    /// profile does not name it.
+    /// The foundation model of an inference profile, which is the model that Bedrock counts for. The ARN of an
+    /// application's own profile does not contain it.
     fn counted_model<'m>(&self, model: &'m str) -> Option<&'m str> {
         let model = if model.starts_with("arn:") {
             let (kind, name) = model.rsplit_once('/')?;
@@ -137,7 +137,7 @@ impl Operations for Converse {
         "inputTokens"
     }
 
-    /// Bedrock answers 400 for models that it does not count for.
+    /// Bedrock replies with 400 for models that it can't count for.
     fn is_count_missing(&self, status: u16) -> bool {
         matches!(status, 400 | 404 | 405 | 501)
     }
@@ -151,7 +151,7 @@ impl Operations for Converse {
     }
 }
 
-/// Titan's bodies, one for each text. Its first generation has one length only.
+/// Titan's bodies, one for each text. Its first generation supports only one length.
 fn titan(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
     request.drop_hints(true);
     if model.contains("titan-embed-text-v1") || model.contains("titan-embed-g1") {
@@ -176,7 +176,7 @@ fn titan(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
     request.inputs.iter().map(write).collect()
 }
 
-/// Cohere's bodies, which state the purpose of their texts. From its fourth generation on it has several lengths.
+/// Cohere's bodies, which state the purpose of their texts. Its fourth and later generations support several lengths.
 fn cohere(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
     request.drop_hints(false);
     if model.contains("-v3") {

@@ -1,4 +1,4 @@
-//! Parameters of `inferenceConfig`, and those that have a place elsewhere.
+//! Parameters of `inferenceConfig`, and those that are in other fields.
 
 use crate::dialect::params::{
     Field,
@@ -8,7 +8,7 @@ use crate::dialect::params::{
 
 /// Every parameter.
 pub(super) const PARAMS: &[Param] = &[
-    // It depends on how the model thinks.
+    // It depends on the model's reasoning.
     param("maxTokens", Field::MaxTokens, Own),
     param("temperature", Field::Temperature, Number(0.0, 1.0)),
     param("topP", Field::TopP, Number(0.0, 1.0)),
@@ -27,7 +27,7 @@ pub(super) const PARAMS: &[Param] = &[
 /// Claude refuses stop texts of white space.
 pub(super) const CLAUDE: &[Param] = &[param("stopSequences", Field::Stop, Texts(usize::MAX, true))];
 
-/// Classes of service. The default needs no word.
+/// Classes of service. The default is not written.
 pub(super) const TIERS: &[(&str, &str)] = &[
     ("auto", ""),
     ("standard", ""),

@@ -32,7 +32,7 @@ struct Output<'a> {
     message: Option<Message<'a>>,
 }
 
-/// Only a prompt router says which model has answered.
+/// Only a prompt router states which model has answered.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace<'a> {
@@ -51,7 +51,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let bad = || error::in_reply(body);
     let wire: WireReply<'_> = serde_json::from_slice(body).map_err(|_| bad())?;
     let Some(message) = wire.output.and_then(|output| output.message) else { return Err(bad()) };
-    // What is not known is passed over.
+    // Unknown fields are ignored.
     let mut lost = Unsupported::default();
     let parts = content::parts(message.content.unwrap_or_default(), &mut lost).map_err(|_| bad())?;
     let reason = wire.stop_reason.as_ref().map(Text::decode);
@@ -70,12 +70,12 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     })
 }
 
-/// A member that an answer does not depend on: when it is new, the answer is still one.
+/// A field that an answer does not depend on: if its form is unknown, the rest is still an answer.
 fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
-/// Turns calls of the tool that takes the answer into the answer, and says why it ended.
+/// Turns calls of the tool that takes the answer into the answer, and returns why it ended.
 fn answered(parts: Vec<Part<'_>>, finish: Finish) -> (Vec<Part<'_>>, Finish) {
     let (mut answer, mut calls) = (false, false);
     let parts = parts.into_iter().map(|part| match part.content {
@@ -92,7 +92,7 @@ fn answered(parts: Vec<Part<'_>>, finish: Finish) -> (Vec<Part<'_>>, Finish) {
     (parts, end_of(finish, answer, calls))
 }
 
-/// Why an answer ended whose call was perhaps the answer itself.
+/// Why an answer ended, where one of its calls may have been the answer itself.
 pub(super) fn end_of(finish: Finish, answer: bool, calls: bool) -> Finish {
     match finish {
         Finish::ToolCalls if answer && !calls => Finish::Stop,

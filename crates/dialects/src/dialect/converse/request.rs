@@ -20,7 +20,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// The free-form member for what Converse itself has no word for.
+/// The free-form field for settings that Converse itself does not have.
 const ADDITIONAL: &str = "additionalModelRequestFields";
 
 pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
@@ -43,7 +43,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
                 let tier: ServiceTier<'_> = parse(&name, member.value, &mut request.dropped)?;
                 request.service_tier = tier.kind;
             }
-            // Given by the URL; some clients repeat it.
+            // It is in the URL; some clients repeat it.
             "modelId" => {}
             _ => fields::record_unread(member, &mut request.dropped),
         }
@@ -174,16 +174,16 @@ fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Inva
                 None => request.dropped.add("cachePoint"),
             }
         }
-        // Any other kind of tool is run by Bedrock itself, and was named when it was read.
+        // Any other kind of tool is run by Bedrock itself, and was reported when it was read.
     }
     request.tools = tools;
-    // What Converse has no word for was said elsewhere, and counts.
+    // A choice in the additional fields, which Converse itself can't express, takes precedence.
     let said = request.tool_choice.take();
     request.tool_choice = said.or(wire.tool_choice.and_then(|choice| match choice {
         Choice { tool: Some(tool), .. } => Some(ToolChoice::Named(tool.name)),
         Choice { any: Some(_), .. } => Some(ToolChoice::Required),
         Choice { auto: Some(_), .. } => Some(ToolChoice::Auto),
-        // What it is instead was named when it was read.
+        // The kind that it has instead was reported when it was read.
         Choice { .. } => None,
     }));
     Ok(())
@@ -244,7 +244,7 @@ fn effort(word: &Text<'_>, field: &'static str, request: &mut Request<'_>) {
     match Effort::parse(&word.decode()) {
         Some(effort) => {
             let reasoning = request.reasoning.get_or_insert_default();
-            // Thinking that is turned off stays so.
+            // An effort does not turn thinking on again.
             reasoning.effort = reasoning.effort.filter(|e| *e == Effort::None).or(Some(effort));
         }
         None => request.dropped.add(field),
@@ -294,7 +294,7 @@ struct NovaInference {
     top_k: Option<f64>,
 }
 
-/// What clients tell the models of Anthropic, Amazon and OpenAI beside Converse's own members.
+/// Reads the settings for models of Anthropic, Amazon and OpenAI that are not Converse's own fields.
 fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Invalid> {
     let members = TopLevel::scan(value).map_err(|_| Invalid::new(ADDITIONAL, "expected an object"))?;
     for member in members.members().iter().filter(|member| !member.is_null()) {
@@ -330,7 +330,7 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
                 let choice: ClaudeChoice<'_> = parse(&field, member.value, &mut request.dropped)?;
                 let alone = choice.disable_parallel_tool_use;
                 request.parallel_tool_calls = alone.map(|alone| !alone).or(request.parallel_tool_calls);
-                // Converse has no word for `none`; the others are in `toolConfig`, too.
+                // Converse can't express `none`; the other values are in `toolConfig`, too.
                 match choice.kind.as_ref().map(Text::decode).as_deref() {
                     Some("none") => request.tool_choice = Some(ToolChoice::None),
                     None | Some("auto") => {}

@@ -19,12 +19,12 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Reader {
     progress: Progress,
-    /// By Bedrock's index and their kind there.
+    /// Blocks by Bedrock's index and their kind.
     blocks: Blocks<(u64, BlockKind)>,
     calls: bool,
     /// Whether the model has called the tool that takes the answer.
     answer: bool,
-    /// The answer is complete; its cost may follow.
+    /// Whether the answer is complete; its token counts may follow.
     finished: bool,
 }
 
@@ -134,7 +134,7 @@ impl Reader {
     fn frame(&mut self, name: &[u8], data: &[u8], sink: Sink<'_>) -> serde_json::Result<()> {
         match name {
             b"messageStart" => self.start(sink),
-            // What comes behind the end of an answer is none of it.
+            // Content after the end of an answer is ignored.
             b"contentBlockDelta" | b"contentBlockStart" | usage::END if self.finished => {}
             b"contentBlockDelta" => {
                 if let BlockDelta { content_block_index, delta: Some(delta) } = serde_json::from_slice(data)? {
@@ -159,7 +159,7 @@ impl Reader {
             usage::END => self.stop(&serde_json::from_slice(data)?, sink),
             b"metadata" => {
                 self.start(sink);
-                // The answer is whole without its cost.
+                // The answer is complete without its token counts.
                 if let Ok(usage::Metadata { usage: Some(usage) }) = serde_json::from_slice::<usage::Metadata>(data) {
                     sink(Event::Usage(usage.read()));
                 }
@@ -179,21 +179,21 @@ impl Reader {
         sink(Event::Unsupported(name.into()));
     }
 
-    /// Opens a block under Bedrock's `index`, in place of one that is still open there.
+    /// Opens a block under Bedrock's `index`, replacing one that is still open there.
     fn open(&mut self, index: u64, kind: BlockKind, start: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         self.start(sink);
         self.blocks.close(|(open, _)| open == index, sink);
         self.blocks.open((index, kind), start, sink)
     }
 
-    /// The block under `index`; text and reasoning begin with their first piece.
+    /// The block under `index`; text and reasoning begin with their first delta.
     fn block(&mut self, index: u64, start: BlockStart<'_>, sink: Sink<'_>) -> u32 {
         let kind = start.kind();
         self.blocks.find((index, kind)).unwrap_or_else(|| self.open(index, kind, start, sink))
     }
 
     fn call(&mut self, index: u64, call: wire::ToolUse<'_>, sink: Sink<'_>) {
-        // Of tools that Bedrock calls itself the client knows nothing; their input finds no open call.
+        // The client does not have the tools that Bedrock calls itself; their input finds no open call.
         if let Some(kind) = call.kind {
             self.start(sink);
             return sink(Event::Unsupported(kind.decode()));

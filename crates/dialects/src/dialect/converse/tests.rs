@@ -1,5 +1,5 @@
-//! Golden files, and what they can't show: other models, hostile bodies, orders of events that Bedrock itself never
-//! has.
+//! Golden files, and cases that these can't show: other models, hostile bodies, orders of events that Bedrock itself
+//! never sends.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn golden_errors() {
     golden::errors("converse/errors", &Converse);
 }
 
-/// What is written for `request`, and the names of what is not.
+/// The body that is written for `request`, and the names of its unsupported fields.
 fn written(request: &Request<'_>, model: &str) -> (Value, String) {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Converse.write_request(request, &to(model), &mut dropped, &mut out).unwrap();
@@ -63,7 +63,7 @@ fn called(name: &'static str) -> Content<'static> {
     Content::Call(Call { id: "call/1".into(), name: name.into(), arguments: "{\"a\":1}".into(), signature: None })
 }
 
-/// A loop: the model has called `look`, and the tool has answered.
+/// A tool loop: the model has called `look`, and the tool has replied.
 fn in_loop(thoughts: Option<SignatureOrigin>) -> Request<'static> {
     let mut request = asked();
     let mut answer = says(Role::Assistant, called("look"));
@@ -171,7 +171,7 @@ fn choices_of_tools() {
             .unwrap_or_default();
         assert_eq!((written, &config["toolChoice"], dropped.as_str()), (tools, &expected, names), "{choice:?}");
     }
-    // Where the answer is a call, too, the model may give it in the place of the call that is wanted.
+    // Where the answer is a call, too, the model may give it instead of the required call.
     let schema = Json::of(&json!({"type": "object"}));
     let format = Format::Schema { name: None, description: None, schema, strict: None };
     for (choice, names) in
@@ -356,7 +356,7 @@ fn large_and_deep_requests_are_carried() {
     assert!(TopLevel::scan(&out).is_ok());
 }
 
-/// The frames that are written for `events`, a line each.
+/// The frames that are written for `events`, one per line.
 fn frames(events: &[Event<'_>]) -> Vec<String> {
     let head = ReplyHead {
         id: "made1".into(),
@@ -433,7 +433,7 @@ fn calls_that_interleave_come_one_after_the_other() {
         "contentBlockStop {3}",
         r#"messageStop {"stopReason":"tool_use"}"#,
     ];
-    // The text waits behind both calls, although it spoke before the second one ended.
+    // The text is held until both calls have ended, although it came before the end of the second one.
     assert_eq!(frames(&events), [&expected[..], &END].concat());
 }
 
@@ -467,7 +467,7 @@ fn sloppy_streams_are_made_whole() {
 #[test]
 fn foreign_signatures_come_back_to_their_maker() {
     let sign = |maker, value: &'static str| Signature { maker, value: Text::from(value) };
-    // Of OpenAI's alphabet, which is not that of a blob.
+    // In OpenAI's alphabet, which differs from that of a blob.
     let redacted = sign(SignatureOrigin::OpenAi, "gAAA-_x");
     let thoughts = Content::Thinking { text: "hm".into(), signature: Some(sign(SignatureOrigin::OpenAi, "e-_")) };
     let signed = Content::Call(Call {
@@ -482,7 +482,7 @@ fn foreign_signatures_come_back_to_their_maker() {
     let mut out = Vec::new();
     write_reply::write(&reply, &mut out);
     let body: Value = serde_json::from_slice(&out).unwrap();
-    // The client sends back what it was told.
+    // The client sends back the reply that it got.
     let next = json!({"messages": [body["output"]["message"]]}).to_string();
     let top = TopLevel::scan(next.as_bytes()).unwrap();
     let read = Converse.read_request(&top).unwrap();

@@ -1,4 +1,4 @@
-//! A model's reasoning, its limit of tokens and its sampling: settings that depend on each other.
+//! A model's reasoning, its token limit and its sampling: settings that depend on each other.
 
 use crate::{
     conversation::{Content, Effort, Request, Role, SignatureOrigin, Turn, Unsupported},
@@ -9,31 +9,31 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// How the model's reasoning is set.
+/// How the model's reasoning is controlled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Think {
-    /// It is not.
+    /// It is off.
     Off,
-    /// Claude, with so many tokens.
+    /// Claude, with this budget in tokens.
     Budget(u64),
-    /// Claude, as it likes.
+    /// Claude, which decides itself how much it thinks.
     Adaptive { effort: Option<&'static str>, visible: bool },
     /// Nova.
     Nova(Effort),
-    /// Models that know OpenAI's word.
+    /// Models that accept OpenAI's `reasoning_effort`.
     Effort(Effort),
 }
 
-/// Settings that were weighed against each other.
+/// Settings that are consistent with each other.
 pub(super) struct Settings {
     pub think: Think,
     pub max_tokens: Option<u64>,
-    /// Which sampling settings the model takes while it thinks like that.
+    /// The sampling settings that the model accepts while it thinks like this.
     pub sampling: SamplingFacts,
     pub top_k: Option<u64>,
 }
 
-/// Fits the settings of `request` to what the model takes. `forced`: the model must call a tool.
+/// Adapts the settings of `request` to those that the model accepts. `forced`: the model must call a tool.
 pub(super) fn settings(
     request: &Request<'_>,
     turns: &[Turn<'_, '_>],
@@ -45,7 +45,7 @@ pub(super) fn settings(
     let mut max_tokens = request.max_tokens.map(|n| n.max(1));
     match think {
         Think::Budget(budget) => max_tokens = Some(claude_limit(&to.facts, budget, request.max_tokens)),
-        // Nova refuses limits of its own when it thinks hard.
+        // Nova refuses a token limit together with a high effort.
         Think::Nova(Effort::High) => dropped.add_if(max_tokens.take().is_some(), "max_tokens"),
         _ => {}
     }
@@ -56,7 +56,7 @@ pub(super) fn settings(
     Settings { think, max_tokens, sampling, top_k: top_k.filter(|_| sampling != SamplingFacts::None) }
 }
 
-/// Only the models of two makers have a place for it that is known.
+/// The field for it is known only for the models of two vendors.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a range that fits")]
 fn top_k(request: &Request<'_>, to: &Destination<'_>) -> Option<u64> {
     let most = match to.facts.vendor {
@@ -82,7 +82,7 @@ fn think(
             return Think::Effort(to.facts.nearest_effort(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
-        // A model that must call, or whose reasoning before its calls is lost, must not think.
+        // A model that must call a tool, or whose reasoning before its calls is lost, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced || lost_its_thoughts(turns) => Think::Off,
         Thinking::Budget { min, max, .. } => {
             claude_budget(reasoning, request.max_tokens, (min, max)).map_or(Think::Off, Think::Budget)
@@ -101,12 +101,12 @@ fn think(
     think
 }
 
-/// Nova knows three efforts.
+/// The effort for Nova, which has three.
 fn of_three(effort: Option<Effort>) -> Effort {
     effort.unwrap_or(Effort::Medium).clamp(Effort::Low, Effort::High)
 }
 
-/// Whether the model is in a loop of calls without signed reasoning in front of the last ones.
+/// Whether the model is in a loop of calls without signed reasoning before the last ones.
 fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
     let Some(last) = turns.iter().rev().find(|turn| turn.role == Role::Assistant) else { return false };
     let calls = last.parts.iter().any(|part| matches!(part.content, Content::Call(_)));

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{conversation::TokenUsage, dialect::Progress};
 
-/// `inputTokens` excludes what was read from and written to a cache.
+/// Token counts. `inputTokens` excludes the tokens that were read from and written to a cache.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "as the wire has them")]
@@ -29,12 +29,12 @@ impl WireUsage {
     }
 }
 
-/// Reads a `usage` value. `None` for `null` and for anything that is no usage.
+/// Reads a `usage` value. `None` for `null` and for anything else that is not one.
 pub(super) fn read(raw: &[u8]) -> Option<TokenUsage> {
     serde_json::from_slice::<WireUsage>(raw).ok().map(|wire| wire.read())
 }
 
-/// The event behind the end of an answer.
+/// The event after the end of an answer.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     pub usage: Option<WireUsage>,
@@ -43,7 +43,7 @@ pub(super) struct Metadata {
 /// The name of the frame that ends an answer. Without it the answer was cut.
 pub(super) const END: &[u8] = b"messageStop";
 
-/// Reads a frame. The answer ends with `messageStop`; its counts come behind it. No frame names the model.
+/// Reads a frame. The answer ends with `messageStop`; its counts follow it. No frame names the model.
 pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
     let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
     let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());

@@ -1,5 +1,5 @@
-//! The structures of Converse, as they are read. Everything is optional: what must be there is checked where it is
-//! used.
+//! The structures of Converse, as they are read. All fields are optional: code that uses a field checks whether it is
+//! there.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -13,12 +13,12 @@ use crate::{
     dialect::fields,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, and what is part of `guardContent`, which is
-/// named itself.
+/// Fields of a request that are ignored without a report: tags, and the parts of `guardContent`, which itself is
+/// reported.
 const PASSED: &[&str] = &[
     "type",
     "qualifiers",
-    // Of citations, which are nothing that a model is told, and of images in earlier answers.
+    // Fields of citations, which no model reads, and of images in earlier answers.
     "domain",
     "documentChar",
     "documentPage",
@@ -26,7 +26,7 @@ const PASSED: &[&str] = &[
     "searchResultLocation",
 ];
 
-/// Parses `value`, of which nothing is passed over without a name.
+/// Parses `value`. Unknown fields inside it are reported.
 pub(super) fn parse<'a, T: Deserialize<'a>>(
     field: &str,
     value: &'a [u8],
@@ -45,8 +45,8 @@ pub(super) struct Message<'a> {
     pub content: Option<Vec<Block<'a>>>,
 }
 
-/// A block of content: an object with exactly one member, whose name says what it is. Also what is in `system` and
-/// in the results of tools.
+/// A block of content: an object with exactly one field, whose name is the block's kind. It is also the form of
+/// `system` and of the results of tools.
 pub(super) enum Block<'a> {
     Text(Text<'a>),
     Image(File<'a>),
@@ -61,7 +61,7 @@ pub(super) enum Block<'a> {
     Citations(Citations<'a>),
     SearchResult(SearchResult<'a>),
     Json(Json<'a>),
-    /// A member that is not known, or none.
+    /// An unknown field, or none.
     Unknown(Cow<'static, str>),
 }
 
@@ -115,7 +115,7 @@ impl<'de: 'a, 'a> Visitor<'de> for BlockVisitor<'a> {
                 Key::ReasoningContent => map.next_value::<Option<_>>()?.map(Block::Reasoning),
                 Key::CitationsContent => map.next_value::<Option<_>>()?.map(Block::Citations),
                 Key::SearchResult => map.next_value::<Option<_>>()?.map(Block::SearchResult),
-                // `null` is a value of a tool's result like any other.
+                // `null` is a valid value of a tool's result.
                 Key::Json => Some(Block::Json(map.next_value()?)),
                 Key::Other(name) => {
                     map.next_value::<IgnoredAny>()?;
@@ -133,7 +133,7 @@ impl<'de: 'a, 'a> Visitor<'de> for BlockVisitor<'a> {
     }
 }
 
-/// An image, a document, a film or a sound.
+/// An image, a document, a video or an audio file.
 #[derive(Deserialize)]
 pub(super) struct File<'a> {
     #[serde(borrow)]

@@ -14,27 +14,27 @@ use crate::{
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
-/// Stands where Converse wants content and nothing is left.
+/// The content of a block that Converse requires where nothing else is left.
 const EMPTY: &str = "(empty)";
-/// Stands beside a document when the client wrote nothing: Converse wants a text there.
+/// The text that Converse requires beside a document, for clients that sent none.
 const BESIDE_DOCUMENT: &str = "See the document.";
 /// Longest id of a call.
 const MAX_ID: usize = 64;
-/// Longest name of a document that is kept, in characters; Converse takes 200.
+/// Longest name of a document that is kept, in characters; Converse accepts 200.
 const MAX_DOCUMENT_NAME: usize = 180;
 
 /// Writes content blocks for one model.
 pub(super) struct Blocks<'w> {
     vendor: Vendor,
-    /// Whether the model takes sounds.
+    /// Whether the model accepts audio.
     hears: bool,
     dropped: &'w mut Unsupported,
     /// Names of documents, which must differ.
     documents: HashSet<String>,
 }
 
-/// Appends a mark that what is before it may be cached. Five minutes are the default, which older models know no word
-/// for.
+/// Appends a mark for prompt caching. A duration of five minutes is the default and is not written, since older models
+/// do not accept it.
 pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
     let hour = cache.ttl.as_ref().is_some_and(|ttl| ttl.is("1h"));
     let ttl: &[u8] = if hour { br#","ttl":"1h""# } else { b"" };
@@ -63,7 +63,7 @@ impl<'w> Blocks<'w> {
         messages.end();
     }
 
-    /// Writes `system` unless it would be empty; `extra` is an instruction of the gateway's.
+    /// Writes `system` unless it would be empty; `extra` is an instruction from the gateway.
     pub(super) fn system(&mut self, parts: &[&Part<'_>], extra: Option<&str>, body: &mut ObjectWriter<'_>) {
         if parts.is_empty() && extra.is_none() {
             return;
@@ -108,7 +108,7 @@ impl<'w> Blocks<'w> {
                     has_document |= written && media.kind == MediaKind::Document;
                     written
                 }
-                // Models are shown pictures, they are not said to have made them.
+                // Images are input of models: a model's own turn can't contain them.
                 Content::Media(media) => {
                     self.dropped.add(media.kind.as_str());
                     false
@@ -143,13 +143,14 @@ impl<'w> Blocks<'w> {
     fn cache(&mut self, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
         match cache {
             None => {}
-            // Other makers' models refuse the mark.
+            // Models of other vendors refuse the mark.
             Some(cache) if self.vendor != Vendor::Other => write_cache(list, cache),
             Some(_) => self.dropped.add("cache_control"),
         }
     }
 
-    /// Claude requires its reasoning as it was signed. No other model takes any; unsigned reasoning is no loss.
+    /// Claude requires its reasoning as it was signed. No other model accepts any; leaving out unsigned reasoning loses
+    /// nothing.
     fn thinking(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) -> bool {
         let Some(own) = signature.filter(|s| self.reads(s)) else {
             self.dropped.add_if(self.vendor == Vendor::Anthropic || signature.is_some(), "thinking");
@@ -158,7 +159,7 @@ impl<'w> Blocks<'w> {
         let mut block = list.object();
         content::write_thinking(&mut block, text, Some(&own.value));
         block.end();
-        // A cache can't end in reasoning.
+        // A cache mark can't follow reasoning.
         false
     }
 
@@ -198,14 +199,14 @@ impl<'w> Blocks<'w> {
         }
         inner.end();
         if result.failed {
-            // Other makers' models refuse the member.
+            // Models of other vendors refuse the field.
             if self.vendor == Vendor::Other { self.dropped.add("is_error") } else { object.field("status", "error") }
         }
         object.end();
         block.end();
     }
 
-    /// Whether the media could be written; what could not is named.
+    /// Writes media; returns whether they could be written. Media that could not are reported.
     fn media(&mut self, media: &Media<'_>, list: &mut ArrayWriter<'_>) -> bool {
         let kind = media.kind;
         let member = kind.as_str();
@@ -259,14 +260,15 @@ impl<'w> Blocks<'w> {
         true
     }
 
-    /// A name of letters, digits, single spaces, hyphens and brackets, which no other document has.
+    /// A unique name of letters, digits, single spaces, hyphens and brackets.
     fn document_name(&mut self, name: Option<&Text<'_>>) -> String {
         let written = name.map(Text::decode).unwrap_or_default();
         let keep = |c: char| if c.is_ascii_alphanumeric() || "-()[]".contains(c) { c } else { ' ' };
         let kept: String = written.chars().take(MAX_DOCUMENT_NAME).map(keep).collect();
         let words: Vec<&str> = kept.split_ascii_whitespace().collect();
         let name = if words.is_empty() { "document".to_owned() } else { words.join(" ") };
-        // Each taken name leads to one further, so the loop ends; with the count of documents as a start, at once.
+        // Each name that is taken leads to the next number, so the loop ends; it starts with the count of documents, so
+        // it ends at once.
         let mut unique = name.clone();
         let mut count = self.documents.len();
         while !self.documents.insert(unique.clone()) {
@@ -277,7 +279,7 @@ impl<'w> Blocks<'w> {
     }
 }
 
-/// Whether a model takes sounds: Claude and Nova don't, but for Nova's models that are made for them.
+/// Whether a model accepts audio: Claude and Nova don't, except for the Nova models that are made for it.
 fn hears(to: &Destination<'_>) -> bool {
     match to.facts.vendor {
         Vendor::Anthropic => false,
@@ -286,12 +288,12 @@ fn hears(to: &Destination<'_>) -> bool {
     }
 }
 
-/// A mark inside a result, where Converse has no place for it: it moves behind the result.
+/// A mark inside a result, where Converse does not allow it: it is written after the result.
 fn inner_cache<'r, 'a>(result: &'r ToolResult<'a>) -> Option<&'r Cache<'a>> {
     result.parts.iter().rev().find_map(|part| part.cache.as_ref())
 }
 
-/// The id as it is, or one that Converse takes.
+/// The id as it is, or one that Converse accepts.
 fn fitting<'i>(decoded: &'i str, id: &'i Text<'_>) -> Text<'i> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     match safe_id(decoded, MAX_ID, fits) {

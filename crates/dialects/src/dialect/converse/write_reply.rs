@@ -39,7 +39,7 @@ pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
     body.end();
 }
 
-/// Which text it was that ended the answer: where clients of Claude look for it.
+/// Writes the stop text that ended the answer, in the field where clients of Claude expect it.
 pub(super) fn write_stop_text(body: &mut ObjectWriter<'_>, text: Option<&Text<'_>>) {
     if let Some(text) = text {
         let mut fields = body.object("additionalModelResponseFields");
@@ -48,7 +48,7 @@ pub(super) fn write_stop_text(body: &mut ObjectWriter<'_>, text: Option<&Text<'_
     }
 }
 
-/// Writes `usage`, whose three first members are required.
+/// Writes `usage`, whose first three fields are required.
 pub(super) fn write_usage(body: &mut ObjectWriter<'_>, usage: &TokenUsage) {
     let mut object = body.object("usage");
     object.field("inputTokens", &usage.fresh_input());
@@ -103,9 +103,10 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
             block.end();
         }
         Content::Call(call) => {
-            // What a model wrote that is no object is no input: a client would run the tool with something else.
+            // Arguments that are not an object are left out: with any other input the client would run the tool with
+            // something else.
             let Some(input) = call.object() else { return };
-            // Converse has no place for the signature of a call: it is in front, as reasoning without text.
+            // Converse has no field for the signature of a call: it precedes the call, as reasoning without text.
             if call.signature.is_some() {
                 write_thinking(&"".into(), call.signature.as_ref(), list);
             }

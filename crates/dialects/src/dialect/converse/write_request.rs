@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Asks for JSON where no schema says which.
+/// The instruction to answer in JSON, for requests without a schema.
 const ANSWER_IN_JSON: &str = "Answer with one JSON object and nothing else: no code fence, no explanation.";
 /// Most entries of `requestMetadata`, and the longest key and value, in bytes.
 const MAX_METADATA: usize = 16;
@@ -50,7 +50,7 @@ pub(super) fn write(
         body.key("inferenceConfig").extend_from_slice(&inference);
     }
     plan.write(&mut body, to, dropped);
-    // Claude's effort and format have one member in its own API: both must come from the same place here.
+    // Claude's effort and format share one field in its own API: both must be written in the same field here.
     let beside_format = plan.form == AnswerForm::Native;
     thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
     let effort = match settings.think {
@@ -64,7 +64,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Writes `requestMetadata`: the client's, and who the user is.
+/// Writes `requestMetadata`: the client's, and the id of the end user.
 fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
     let mut entries: Vec<(&str, Text<'_>)> = Vec::new();
     let scanned = request.metadata.as_ref().map(|m: &Json<'_>| TopLevel::scan(m.get().as_bytes()));
@@ -99,7 +99,7 @@ fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Un
     object.end();
 }
 
-/// The characters that Bedrock takes in metadata.
+/// Whether a text has only the characters that Bedrock accepts in metadata.
 fn fits_metadata(text: &str) -> bool {
     text.len() <= MAX_METADATA_TEXT
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":_@$#=/+,-.".contains(&b))

@@ -20,7 +20,7 @@ pub(super) struct Frames {
 pub(super) struct Block {
     index: u64,
     kind: BlockKind,
-    /// Whether anything was written of it.
+    /// Whether any part of the block was written.
     begun: bool,
 }
 
@@ -35,7 +35,7 @@ impl WriteBlocks for Frames {
 
     fn open(&mut self, _: &mut Choice<()>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<Block> {
         if let BlockStart::Call { signature: Some(signature), .. } = start {
-            // Converse has no place for the signature of a call: it precedes the call, as reasoning without text.
+            // Converse has no field for the signature of a call: it precedes the call, as reasoning without text.
             let index = self.take_index();
             write_signature(out, index, signature);
             write_stop(out, index);
@@ -85,7 +85,7 @@ impl WriteBlocks for Frames {
     }
 
     fn signature(&mut self, _: &mut Choice<()>, block: &mut Block, signature: &Signature<'_>, out: &mut Vec<u8>) {
-        // The signature of a text (Gemini) has no place.
+        // Converse has no field for the signature of a text (Gemini).
         if block.kind == BlockKind::Thinking {
             block.begun = true;
             write_signature(out, block.index, signature);
@@ -105,7 +105,7 @@ impl WriteBlocks for Frames {
         if block.begun {
             write_stop(out, block.index);
         } else {
-            // Nothing was written of it: its number is free again.
+            // No part of it was written: its number is free again.
             self.next = block.index;
         }
     }

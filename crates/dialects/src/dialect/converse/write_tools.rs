@@ -1,4 +1,4 @@
-//! Tools, and the form of the answer, which for some models is a tool.
+//! Tools, and the format of the answer, which for some models is a tool.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -31,14 +31,15 @@ pub(super) enum Form {
     Instructed,
 }
 
-/// What `toolConfig` will say.
+/// The content of `toolConfig`.
 pub(super) struct Plan<'r, 'a> {
     request: &'r Request<'a>,
     pub form: Form,
     choice: Choice<'r, 'a>,
     /// The names that the client allows, when it does not allow all.
     allowed: Option<HashSet<Cow<'r, str>>>,
-    /// Tools of the history, when there are no others: Converse wants those it meets there to be defined.
+    /// Tools that only the history has, if the request offers none: Converse requires tools in the history to be
+    /// defined.
     stubs: Vec<Cow<'r, str>>,
     /// Whether the client's own tools are written.
     given: bool,
@@ -74,9 +75,9 @@ impl<'r, 'a> Plan<'r, 'a> {
             Some(ToolChoice::Required | ToolChoice::Allowed { required: true, .. }) if given => Choice::Any,
             _ => Choice::Auto,
         };
-        // There is no word for it: the model may call what it has called before.
+        // Converse can't express it: the model may call a tool that it has called before.
         dropped.add_if(forbidden && choice == Choice::Auto && !called.is_empty(), "tool_choice");
-        // Answering is a call, too: the model may answer where the client wants a tool of its own to be called.
+        // Answering is a call, too: the model may answer although the client requires a call of one of its own tools.
         let required = matches!(
             request.tool_choice,
             Some(ToolChoice::Named(_) | ToolChoice::Required | ToolChoice::Allowed { required: true, .. })
@@ -90,7 +91,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         Self { request, form, choice, allowed, stubs, given, one_call }
     }
 
-    /// Whether the model must call a tool, which Claude does not do while it thinks.
+    /// Whether the model must call a tool, which Claude does not support while it thinks.
     pub(super) fn forced(&self) -> bool {
         self.choice != Choice::Auto
     }
@@ -212,7 +213,7 @@ fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>,
             description.write(spec.key("description"));
         }
         let strict = tool.strict == Some(true) && to.facts.structured;
-        // Claude takes only some keywords in strict schemas; all of them matter more than strictness.
+        // Claude accepts only some keywords in strict schemas; keeping all of them is more important than strictness.
         let closed = tool.schema.as_ref().filter(|_| strict && claude).and_then(|schema| {
             let mut text = Vec::with_capacity(schema.get().len());
             (!schema::closed(schema.get(), &mut text)).then_some(text)

@@ -1,4 +1,4 @@
-//! Where an answer's text is taken from: `citationMetadata` and `groundingMetadata`.
+//! The sources of an answer's text: `citationMetadata` and `groundingMetadata`.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// What an answer says of its sources.
+/// The sources of an answer.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CitationMetadata<'a> {
@@ -28,7 +28,7 @@ struct Span<'a> {
     title: Option<Text<'a>>,
 }
 
-/// What a search found for an answer.
+/// The search results for an answer.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GroundingMetadata<'a> {
@@ -70,7 +70,8 @@ struct Segment {
     end_index: Option<Int>,
 }
 
-/// Lends every source to `sink`. Google counts bytes: `place` says which character begins at one, if that is known.
+/// Passes every source to `sink`. Google counts bytes: `place` returns the character that begins at a byte, if that is
+/// known.
 pub(super) fn read<'a>(
     cited: Option<CitationMetadata<'a>>,
     grounded: Option<GroundingMetadata<'a>>,
@@ -115,7 +116,7 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// A source, and the bytes of the answer's text that are taken from it, where they are known.
+/// A source, and the bytes of the answer's text that cite it, if they are known.
 pub(super) struct Cited<'c, 'a> {
     pub(super) citation: &'c Citation<'a>,
     pub(super) bytes: Option<(u64, u64)>,

@@ -54,7 +54,8 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
     Ok(())
 }
 
-/// JSON by its media type; a schema without one means JSON too. One of an enum has no counterpart elsewhere.
+/// The format of the answer: the media type selects JSON, and a schema without a media type means JSON too. The format
+/// of an enum has no counterpart in other dialects.
 fn format<'a>(mime: Option<&Text<'a>>, schema: Option<Json<'a>>, request: &mut Request<'a>) -> Option<Format<'a>> {
     let mime = mime.map(|mime| mime.decode().to_ascii_lowercase()).unwrap_or_default();
     match (mime.as_str(), schema) {
@@ -71,7 +72,7 @@ fn format<'a>(mime: Option<&Text<'a>>, schema: Option<Json<'a>>, request: &mut R
     }
 }
 
-/// Reasoning is not shown unless the client requests it.
+/// Reads the settings of reasoning, which is not shown unless the client requests it.
 fn thinking<'a>(member: &Member<'a>, request: &mut Request<'a>) -> Result<Reasoning, Invalid> {
     const PATH: &str = "generationConfig.thinkingConfig";
     let mut reasoning = Reasoning { visible: Some(false), ..Reasoning::default() };
@@ -82,7 +83,7 @@ fn thinking<'a>(member: &Member<'a>, request: &mut Request<'a>) -> Result<Reason
         let name = member.name();
         match &*camel(&name) {
             "includeThoughts" => reasoning.visible = Some(wire::value(PATH, member)?),
-            // -1 is as much as the model likes.
+            // -1 leaves the budget to the model.
             "thinkingBudget" => reasoning.budget = wire::value::<Int>(PATH, member)?.count(),
             "thinkingLevel" => {
                 let level: Text<'a> = wire::value(PATH, member)?;

@@ -16,23 +16,24 @@ use crate::{
     stream::{TopLevel, ValueKind},
 };
 
-/// Reads messages, in order: calls and results find each other by what was read before.
+/// Reads messages in order, since a result is matched with a call that was read before.
 #[derive(Default)]
 pub(super) struct Contents<'a> {
     calls: u64,
-    /// Ids of calls by the tool's name, first asked first.
+    /// Ids of calls by the tool's name, the oldest first.
     asked: HashMap<String, VecDeque<Text<'a>>>,
     answered: HashSet<String>,
     dropped: Unsupported,
 }
 
 impl<'a> Contents<'a> {
-    /// What had no place.
+    /// The unsupported fields.
     pub(super) fn into_dropped(self) -> Unsupported {
         self.dropped
     }
 
-    /// The messages of `contents`. Neighbours of the model are joined: SDKs keep every chunk of a stream as a message.
+    /// The messages of `contents`. Consecutive contents of the model are joined: SDKs keep every chunk of a stream as a
+    /// message.
     pub(super) fn messages(&mut self, contents: Vec<wire::Content<'a>>) -> Result<Vec<Message<'a>>, Invalid> {
         let mut messages: Vec<Message<'a>> = Vec::with_capacity(contents.len());
         for (index, content) in contents.into_iter().enumerate() {
@@ -53,7 +54,7 @@ impl<'a> Contents<'a> {
         Ok(messages)
     }
 
-    /// The message of the system's instructions.
+    /// The message of the system instructions.
     pub(super) fn system(&mut self, content: wire::Content<'a>) -> Result<Message<'a>, Invalid> {
         let mut parts = Vec::new();
         self.parts(Role::System, content.parts, &mut parts, &|| "systemInstruction".to_owned())?;
@@ -76,7 +77,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// The content of a part; `None` for one that has no place, and for empty text.
+    /// The content of a part; `None` for unsupported parts, and for empty text.
     fn part(&mut self, part: wire::Part<'a>, at: &dyn Fn() -> String) -> Result<Option<Content<'a>>, Invalid> {
         self.dropped.add_if(part.video_metadata.is_some(), "videoMetadata");
         self.dropped.add_if(part.media_resolution.is_some(), "mediaResolution");
@@ -88,7 +89,7 @@ impl<'a> Contents<'a> {
         if let Some(response) = part.function_response {
             return self.result(response, at).map(Some);
         }
-        // A signature is of a model's text or call.
+        // Only a model's text or call can have a signature.
         self.dropped
             .add_if(signature.is_some() && (part.inline_data.is_some() || part.file_data.is_some()), "thinking");
         if let Some(blob) = part.inline_data {
@@ -154,7 +155,7 @@ impl<'a> Contents<'a> {
         Ok(Content::Result(ToolResult { id, name, parts, failed }))
     }
 
-    /// The id of the call that a result without an id answers: the first of that name without an answer.
+    /// The id of the call that a result without an id belongs to: the first of that name without a result.
     fn answer(&mut self, name: Option<&Text<'a>>) -> Text<'a> {
         if let Some(asked) = name.and_then(|name| self.asked.get_mut(&*name.decode())) {
             while let Some(id) = asked.pop_front() {
@@ -182,7 +183,8 @@ fn given(id: Option<Text<'_>>) -> Option<Text<'_>> {
     id.filter(|id| !id.is_empty())
 }
 
-/// What a tool said, and whether that is an error. An object with nothing but `output` or `error` is that value.
+/// The result of a tool, and whether it is an error. Of an object with nothing but `output` or `error` the result is
+/// that value.
 fn outcome<'a>(response: &'a RawValue, invalid: impl Fn() -> Invalid) -> Result<(Text<'a>, bool), Invalid> {
     let text = response.get();
     let top = TopLevel::scan(text.as_bytes()).map_err(|_| invalid())?;
@@ -200,7 +202,8 @@ fn outcome<'a>(response: &'a RawValue, invalid: impl Fn() -> Invalid) -> Result<
     Ok((Text::from(inside), failed))
 }
 
-/// Appends `content`. The model's text or reasoning continues the part before it of the same kind, up to a signature.
+/// Appends `content`. The model's text or reasoning continues the part before it if it has the same kind, up to a
+/// signature.
 pub(super) fn push<'a>(parts: &mut Vec<Part<'a>>, content: Content<'a>, join: bool) {
     if join && let Some(last) = parts.last_mut() {
         match (&mut last.content, &content) {
@@ -232,7 +235,7 @@ fn append<'a>(text: &mut Text<'a>, more: &Text<'a>) {
     }
 }
 
-/// Media in place.
+/// Inline media.
 fn inline<'a>(blob: wire::Blob<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>, Invalid> {
     let missing = |field: &str| Invalid::new(format!("{}.inlineData.{field}", at()), "is required");
     let mime = blob.mime_type.ok_or_else(|| missing("mimeType"))?.into_decoded();
@@ -241,12 +244,12 @@ fn inline<'a>(blob: wire::Blob<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>
     Ok(Media { kind: kind(&mime), source, name: blob.display_name, detail: None })
 }
 
-/// Media in a reply; `None` if there is nothing in it.
+/// Media in a reply; `None` if they are empty.
 pub(super) fn blob(blob: wire::Blob<'_>) -> Option<Media<'_>> {
     inline(blob, &String::new).ok()
 }
 
-/// Media elsewhere: uploaded to Google before, or anywhere on the web.
+/// Media at a URI: uploaded to Google before, or anywhere on the web.
 fn linked<'a>(file: wire::FileData<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>, Invalid> {
     let url = file.file_uri.ok_or_else(|| Invalid::new(format!("{}.fileData.fileUri", at()), "is required"))?;
     let mime = file.mime_type.map(Text::into_decoded);
@@ -268,7 +271,7 @@ pub(super) fn is_upload(uri: &str) -> bool {
     uri.starts_with("files/") || uri.starts_with("https://generativelanguage.googleapis.com/")
 }
 
-/// Whether `url` is a film that AI Studio fetches itself.
+/// Whether `url` is a video that AI Studio fetches itself.
 pub(super) fn is_youtube(url: &str) -> bool {
     ["https://www.youtube.com/", "https://youtube.com/", "https://youtu.be/"].iter().any(|host| url.starts_with(host))
 }

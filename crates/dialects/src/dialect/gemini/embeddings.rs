@@ -13,7 +13,7 @@ use crate::{
     stream::{TopLevel, json::ObjectWriter},
 };
 
-/// Most texts that `batchEmbedContents` takes.
+/// Most texts that `batchEmbedContents` accepts.
 const BATCH: usize = 100;
 
 /// The settings of a request, which are in it or in its `embedContentConfig`.
@@ -238,7 +238,7 @@ fn write_with_config(input: &Input<'_>, dimensions: Option<u64>, request: &mut O
     }
 }
 
-/// Reads a reply in any form: their fields don't collide.
+/// Reads a reply in any form: the fields of the forms have different names.
 pub(super) fn read_reply(body: &[u8]) -> Option<EmbeddingsReply<'_>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

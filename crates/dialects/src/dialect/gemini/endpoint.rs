@@ -58,14 +58,14 @@ pub(super) fn from_body(body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
     body.get("contents").map(|_| (Claim::Certain, Endpoint::Gemini(GeminiVerb::Generate, None)))
 }
 
-/// Whether the client shows its key, or writes its path, as Google's clients do.
+/// Whether the client sends its key, or writes its path, like Google's clients.
 pub(super) fn claims_client(request: &RequestHead<'_>) -> Option<Claim> {
     let google = ["/v1beta", "/publishers/"].iter().any(|part| request.path.contains(part))
         || request.query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("key=")));
     (google || request.headers.contains_key("x-goog-api-key")).then_some(Claim::Certain)
 }
 
-/// How the reply is to be framed. The verb says whether it streams; where the client's URL has no verb, the route's
+/// How the reply is to be framed. The verb decides whether it streams; where the client's URL has no verb, the route's
 /// type or `alt=sse` do.
 pub(super) fn framing(request: &RequestHead<'_>, verb: GeminiVerb, by_path: bool) -> (GeminiVerb, StreamMode) {
     let sse = request.query.is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"));

@@ -31,7 +31,7 @@ pub(super) fn find(body: &[u8]) -> Option<Failure<'static>> {
     Some(of_value(status, inside))
 }
 
-/// The error of an answer that failed with nothing said: Google's message, or its word.
+/// The error of an answer that failed without content: Google's message, or its reason.
 pub(super) fn nothing_said<'a>(reason: Option<Text<'a>>, message: Option<Text<'a>>) -> Failure<'a> {
     let reason = reason.map(Text::into_decoded);
     let message = message.filter(|message| !message.is_blank()).map(Text::into_decoded).or_else(|| reason.clone());
@@ -72,7 +72,7 @@ fn is_too_long(message: &str) -> bool {
     message.contains("exceeds the maximum number of tokens") || message.contains("input token count exceeds")
 }
 
-/// The class by Google's word for it, else by the status.
+/// The class of Google's `status` text, or else of the HTTP status.
 fn class(status: u16, word: &str) -> ErrorClass {
     match word {
         "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" if status != 413 => ErrorClass::InvalidRequest,
@@ -94,11 +94,11 @@ fn seconds(duration: &str) -> Option<u64> {
     whole.parse::<u64>().ok().map(|seconds| seconds.saturating_add(u64::from(more)))
 }
 
-/// Appends the body of an error, and gives its status.
+/// Appends the body of an error, and returns its status.
 pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let status = match failure.class {
         _ if failure.by_gateway => failure.status,
-        // Some have a status of their own (405, 415).
+        // Some have a specific status (405, 415).
         ErrorClass::InvalidRequest if matches!(failure.status, 405 | 415) => failure.status,
         ErrorClass::InvalidRequest => 400,
         ErrorClass::Authentication => 401,
@@ -130,7 +130,7 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     status
 }
 
-/// Appends an error as the last event of a stream, of which `elements` have passed.
+/// Appends an error as the last event of a stream, after `elements` elements of its array.
 pub(super) fn write_event(failure: &Failure<'_>, mode: StreamMode, elements: u64, out: &mut Vec<u8>) {
     let (before, after): (&[u8], &[u8]) = match mode {
         StreamMode::JsonArray => (if elements == 0 { b"[" } else { b",\r\n" }, b"\r\n]"),

@@ -1,6 +1,6 @@
-//! Gemini `generateContent` as a conversation, as Google AI Studio and Vertex AI speak it.
+//! Gemini `generateContent` as a conversation, in the form of Google AI Studio and Vertex AI.
 //!
-//! Keys are read in camelCase and in `snake_case`, as proto3's JSON mapping has it; only camelCase is written.
+//! Keys are read in camelCase and in `snake_case`, as proto3's JSON mapping defines it; only camelCase is written.
 
 mod citations;
 mod config;

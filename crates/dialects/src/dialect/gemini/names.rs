@@ -1,10 +1,10 @@
-//! Names: keys in both spellings, reasons why an answer ended, ids that are made up.
+//! Names: keys in both spellings, finish reasons, generated ids.
 
 use std::borrow::Cow;
 
 use crate::conversation::{Finish, Text, safe_id};
 
-/// A key in camelCase, however it was written.
+/// A key in camelCase, from either spelling.
 pub(super) fn camel(name: &str) -> Cow<'_, str> {
     if !name.contains('_') {
         return Cow::Borrowed(name);
@@ -19,8 +19,8 @@ pub(super) fn camel(name: &str) -> Cow<'_, str> {
     Cow::Owned(camel)
 }
 
-/// Why an answer ended, in the conversation's words. `content` says whether there is any: an answer that ended for a
-/// reason we don't know is good if there is.
+/// Why an answer ended, as the conversation's reason. `content` is true if there is any: an answer that ended for an
+/// unknown reason is treated as complete if it has content.
 pub(super) fn finish(reason: Option<&Text<'_>>, calls: bool, content: bool) -> Finish {
     let Some(reason) = reason.map(Text::decode) else { return Finish::Stop.with_calls(calls) };
     match &*reason {
@@ -40,7 +40,7 @@ pub(super) fn finish(reason: Option<&Text<'_>>, calls: bool, content: bool) -> F
     }
 }
 
-/// Gemini's word for why an answer ended. Calls have none of their own.
+/// Gemini's finish reason. Calls have none of their own.
 pub(super) const fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::ToolCalls => "STOP",
@@ -51,12 +51,12 @@ pub(super) const fn finish_reason(finish: Finish) -> &'static str {
 }
 
 /// An id for a call that came without one. It must differ from those of other turns of the same conversation, and be
-/// the same whenever the same reply is read: so it is made from the reply's id, or from the call itself.
+/// the same whenever the same reply is read: so it is derived from the reply's id, or from the call itself.
 pub(super) fn call_id(reply: Option<&Text<'_>>, index: u64, name: &str, arguments: &str) -> String {
     let seed = match reply {
         Some(id) => format!("{}.{index}", id.decode()),
         None => format!("{name}.{index}.{arguments}"),
     };
-    // The seed's dot is not alphanumeric, so nothing but its hash remains.
+    // The seed's dot is not alphanumeric, so only its hash remains.
     format!("call_{}", safe_id(&seed, 16, |b| b.is_ascii_alphanumeric()))
 }

@@ -125,7 +125,7 @@ impl Operations for Gemini {
         if !is_list {
             return Some(vec![name(serde_json::from_slice(body).ok()?)?]);
         }
-        // Google leaves out what is empty.
+        // Google leaves out empty fields.
         let list = serde_json::from_slice::<List<'_>>(body).ok()?.models.unwrap_or_default();
         Some(list.into_iter().filter_map(name).collect())
     }

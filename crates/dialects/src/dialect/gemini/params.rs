@@ -7,7 +7,7 @@ use crate::dialect::params::{
     Numbers, Param, param,
 };
 
-/// Most texts that may end an answer.
+/// Most stop texts of a request.
 const MAX_STOPS: usize = 5;
 /// Most alternatives of a token.
 const MAX_LOGPROBS: u64 = 20;

@@ -1,4 +1,4 @@
-//! Reads buffered replies, and what streams share with them.
+//! Reads buffered replies, and the parts that streams share with them.
 
 use std::borrow::Cow;
 
@@ -90,14 +90,14 @@ impl<'a> Wire<'a> {
         self.candidates.is_some() || self.prompt_feedback.is_some() || self.usage_metadata.is_some()
     }
 
-    /// Whether the prompt was refused.
+    /// Whether the prompt was blocked.
     pub(super) fn is_blocked(&self) -> bool {
         self.prompt_feedback.as_ref().is_some_and(|feedback| feedback.block_reason.is_some())
     }
 }
 
 impl<'a> Candidate<'a> {
-    /// The candidate's tokens. What is not understood is passed over.
+    /// The candidate's tokens with log-probabilities. Tokens of an unknown form are left out.
     pub(super) fn logprobs(&self) -> Vec<TokenLogprob<'a>> {
         let parsed = self.logprobs_result.and_then(|raw| serde_json::from_str::<LogprobsResult<'a>>(raw.get()).ok());
         let Some(result) = parsed else { return Vec::new() };
@@ -115,12 +115,12 @@ impl<'a> Candidate<'a> {
             .collect()
     }
 
-    /// Whether it names sources.
+    /// Whether it has sources.
     pub(super) fn is_cited(&self) -> bool {
         self.citation_metadata.is_some() || self.grounding_metadata.is_some()
     }
 
-    /// Lends the candidate's sources to `sink`; `place` says which character begins at a byte.
+    /// Passes the candidate's sources to `sink`; `place` returns the character that begins at a byte.
     pub(super) fn citations(&self, place: &dyn Fn(u64) -> Option<u64>, sink: &mut dyn FnMut(Citation<'a>)) {
         let cited = self.citation_metadata.and_then(|raw| serde_json::from_str::<CitationMetadata<'a>>(raw.get()).ok());
         let grounded =
@@ -137,7 +137,7 @@ pub(super) fn arguments(args: Option<&RawValue>) -> &str {
 /// Reads a reply.
 ///
 /// # Errors
-/// The error in the body, or one of class `BadGateway` when it is no reply.
+/// The error in the body, or one of class `BadGateway` when it is not a reply.
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let wire = Wire::parse(body).filter(|wire| wire.error.is_none() && wire.is_reply());
     let Some(wire) = wire else { return Err(error::find(body).unwrap_or_else(no_reply)) };
@@ -169,7 +169,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     })
 }
 
-/// Whether there is anything but reasoning.
+/// Whether the parts have any content other than reasoning.
 fn says(parts: &[Part<'_>]) -> bool {
     parts.iter().any(|part| !matches!(part.content, Content::Thinking { .. } | Content::Redacted(_)))
 }
@@ -204,7 +204,7 @@ fn choice<'a>(
     }
 }
 
-/// The content of a part; `None` for what an answer has no place for, which is named in `lost`.
+/// The content of a part; `None` for content that an answer can't have, which is reported in `lost`.
 fn read_part<'a>(
     part: wire::Part<'a>,
     reply: Option<&Text<'a>>,

@@ -16,7 +16,7 @@ use crate::{
 /// Reads a request.
 ///
 /// # Errors
-/// When a field that must be understood can't be.
+/// When a field that is required for the meaning can't be read.
 pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let mut request = Request::default();
     let (mut system, mut contents) = (None, None);
@@ -35,7 +35,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             "toolConfig" => request.tool_choice = tools::read_choice(member, &mut request.dropped)?,
             "generationConfig" => config::read(member, &mut request)?,
             "serviceTier" => request.service_tier = Some(wire::value("", member)?),
-            // The URL says it.
+            // The URL has the model.
             "model" => {}
             _ => fields::record_unread(member, &mut request.dropped),
         }

@@ -1,4 +1,4 @@
-//! Schemas: Gemini's own kind, a part of `OpenAPI`'s with upper-case types, and JSON Schema.
+//! Schemas: Gemini's own `Schema`, a part of `OpenAPI`'s with upper-case types, and JSON Schema.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -10,12 +10,12 @@ use crate::{
     dialect::schema::{Keyword, Node, Rule, Rules, Walk},
 };
 
-/// Formats that are not refused.
+/// Formats that Gemini accepts.
 const FORMATS: [&str; 6] = ["enum", "date-time", "float", "double", "int32", "int64"];
-/// What replaces a schema that can't be read: JSON text that is nested deeper than parsers go.
+/// The error for a schema that can't be read: JSON text that is nested deeper than parsers support.
 const TOO_DEEP: &str = "no schema: it is nested too deep";
 
-/// From Gemini's kind to JSON Schema.
+/// Converts Gemini's `Schema` to JSON Schema.
 static READ: Rules<Read> = Rules {
     keywords: &[
         ("anyOf", Rule::Each("anyOf")),
@@ -39,7 +39,7 @@ static READ: Rules<Read> = Rules {
     max_schemas: usize::MAX,
 };
 
-/// From JSON Schema to Gemini's kind, for models that read no other.
+/// Converts JSON Schema to Gemini's `Schema`, for models that read no other.
 static WRITE: Rules<Write> = Rules {
     keywords: &[
         ("title description required default pattern propertyOrdering minimum maximum", Rule::Keep),
@@ -58,7 +58,7 @@ static WRITE: Rules<Write> = Rules {
         ("exclusiveMinimum exclusiveMaximum", Rule::If(is_number, &Rule::Special(bound))),
         ("format", Rule::If(|value| value.as_str().is_some_and(|it| FORMATS.contains(&&*it)), &Rule::Keep)),
         ("nullable", Rule::Special(|_, keyword, node| node.state.nullable |= keyword.value.is("true"))),
-        // Models add no properties anyway, and the others say nothing about the value.
+        // Models add no properties anyway, and the other keywords do not restrict the value.
         ("additionalProperties", Rule::If(|value| value.is("false"), &Rule::Ignore)),
         ("$schema $id $comment $defs definitions", Rule::Ignore),
     ],
@@ -70,10 +70,10 @@ static WRITE: Rules<Write> = Rules {
     max_schemas: 4096,
 };
 
-/// JSON Schema of a schema in Gemini's kind.
+/// Converts a schema in Gemini's form to JSON Schema.
 ///
 /// # Errors
-/// When it is no object, or nested deeper than 128 levels.
+/// When it is not an object, or nested deeper than 128 levels.
 pub(super) fn read<'a>(field: &str, raw: &'a RawValue) -> Result<Json<'a>, Invalid> {
     let json = Json::from(raw);
     let tree = Tree::parse(json.get()).ok_or_else(|| Invalid::new(field, TOO_DEEP))?;
@@ -84,7 +84,8 @@ pub(super) fn read<'a>(field: &str, raw: &'a RawValue) -> Result<Json<'a>, Inval
     made.map(Json::from).map_err(|error| Invalid::new(field, error.to_string()))
 }
 
-/// A schema in Gemini's kind, as text, for models that don't read JSON Schema; and whether keywords were left out.
+/// Converts a schema to the text of Gemini's form, for models that don't read JSON Schema. Also returns whether
+/// keywords were left out.
 ///
 /// # Errors
 /// When it is nested deeper than 128 levels.
@@ -101,11 +102,11 @@ fn text(tree: &Tree<'_>) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// What is gathered of one schema in Gemini's kind.
+/// State while one schema is converted to JSON Schema.
 #[derive(Default)]
 struct Read {
     nullable: bool,
-    /// The properties' places, where they are given.
+    /// The positions of the properties, if they are given.
     order: HashMap<String, usize>,
 }
 
@@ -130,7 +131,7 @@ fn places(order: &Tree<'_>) -> HashMap<String, usize> {
     names.iter().enumerate().filter_map(|(place, name)| Some((name.as_str()?.into_owned(), place))).collect()
 }
 
-/// Puts properties into the requested order, since models fill them in as they come, and allows `null`.
+/// Puts properties into the requested order, since models fill them in in that order, and allows `null`.
 fn finish_reading(node: &mut Node<'_, Read>) {
     let Read { nullable, order } = std::mem::take(&mut node.state);
     for (key, value) in &mut node.fields {
@@ -147,15 +148,15 @@ fn finish_reading(node: &mut Node<'_, Read>) {
     }
 }
 
-/// What is gathered of one schema for Gemini.
+/// State while one schema is converted to Gemini's form.
 #[derive(Default)]
 struct Write {
     nullable: bool,
-    /// The type, where it is not said but can be seen.
+    /// The type, inferred from the values if it is not given.
     guess: Option<&'static str>,
 }
 
-/// Writes out what a reference names.
+/// Replaces a reference by the schema that it names.
 fn reference<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     match walk.referred(keyword) {
         Some(target) => merge(node, target),
@@ -163,7 +164,7 @@ fn reference<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, 
     }
 }
 
-/// Writes what has to hold at the same time as one schema.
+/// Merges schemas that must all hold into one.
 fn all<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     walk.lost |= keyword.value.elements().len() > 1;
     for part in keyword.value.elements() {
@@ -182,7 +183,7 @@ fn merge<'a>(node: &mut Node<'a, Write>, other: Tree<'a>) {
     }
 }
 
-/// Writes the first element of a tuple as all of them.
+/// Writes the schema of a tuple's first element for all elements.
 fn tuple<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     walk.lost = true;
     if let Some(first) = keyword.value.elements().first() {
@@ -190,13 +191,13 @@ fn tuple<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node
     }
 }
 
-/// Writes a bound that is not part of the range as one that is.
+/// Writes an exclusive bound as an inclusive one.
 fn bound<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     walk.lost = true;
     node.set(if keyword.name == "exclusiveMinimum" { "minimum" } else { "maximum" }, keyword.value.clone());
 }
 
-/// Writes what a value may be: only strings are taken.
+/// Writes the allowed values: Gemini accepts only strings.
 fn values<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     let words: Vec<_> = keyword.value.elements().iter().filter(|word| !word.is("null")).cloned().collect();
     node.state.nullable |= words.len() < keyword.value.elements().len();
@@ -207,13 +208,13 @@ fn values<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, nod
     }
 }
 
-/// Remembers the type of values that can't be written.
+/// Infers the type from values that can't be written.
 fn guess<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     walk.lost = true;
     node.state.guess = keyword.value.elements().iter().find_map(type_of);
 }
 
-/// Writes alternatives. `null` is none, and a single one is no choice.
+/// Writes alternatives. `null` is not counted as one, and a single alternative is written as the schema itself.
 fn any<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: &mut Node<'a, Write>) {
     let is_null = |option: &&Tree<'_>| option.get("type").is_some_and(|kind| kind.is(r#""null""#));
     let rest = keyword.value.elements().iter().filter(|option| !is_null(option));
@@ -226,7 +227,7 @@ fn any<'t, 'a>(walk: &mut Walk<'t, 'a, Write>, keyword: &Keyword<'t, 'a>, node: 
     }
 }
 
-/// Writes the types, in upper case. Several are alternatives, and `null` is none beside others.
+/// Writes the types, in upper case. Several types become alternatives, of which `null` is not one beside others.
 fn types<'a>(value: &Tree<'a>, node: &mut Node<'a, Write>) {
     let mut words: Vec<_> = value.elements().iter().filter_map(Tree::as_str).collect();
     if words.len() > 1 {
@@ -263,7 +264,7 @@ fn type_of(value: &Tree<'_>) -> Option<&'static str> {
     }
 }
 
-/// Adds what Gemini refuses to be without, and leaves out what it refuses.
+/// Adds the keywords that Gemini requires, and removes those that it refuses.
 fn finish_writing(node: &mut Node<'_, Write>) {
     if !node.has("type") && !node.has("anyOf") {
         let seen = [("properties", "OBJECT"), ("items", "ARRAY"), ("enum", "STRING")];
@@ -275,7 +276,7 @@ fn finish_writing(node: &mut Node<'_, Write>) {
     if node.get("type").is_some_and(|kind| kind.is(r#""ARRAY""#)) {
         node.set("items", Tree::Object(vec![("type".into(), Tree::string("STRING"))]));
     }
-    // Names of properties that don't exist are refused.
+    // Gemini refuses names of properties that do not exist.
     let properties = node.get("properties").cloned();
     if let Some(Tree::Array(required)) = node.get_mut("required") {
         let known = |name: &str| properties.as_ref().is_some_and(|known| known.get(name).is_some());

@@ -1,8 +1,8 @@
 //! Signatures in `thoughtSignature`, a field of bytes: SDKs decode it and encode it again, in either alphabet of
 //! base64.
 //!
-//! A signature of another maker is therefore tagged and then wrapped in base64 as a whole: so its own spelling, which
-//! need not be base64, comes back unharmed.
+//! A signature of another vendor is therefore tagged and then wrapped in base64 as a whole: so its own spelling, which
+//! need not be base64, comes back unchanged.
 
 use base64::{
     Engine, alphabet,
@@ -12,9 +12,9 @@ use memchr::memchr3;
 
 use crate::conversation::{Signature, SignatureOrigin, Text};
 
-/// Prefix of reasoning that only its model can read. Letters only, and begins as the tags of origins do.
+/// Prefix of reasoning that only its model can read. It has only letters, and begins like the tags of origins.
 const REDACTED: &str = "TGrd";
-/// How base64 of a tag of ours begins: all of them begin with `TG` and a lower-case letter.
+/// The beginning of a tag in base64: all tags begin with `TG` and a lower-case letter.
 const WRAPPED: &str = "VEd";
 
 /// Base64 as clients write it: with or without padding.
@@ -38,7 +38,7 @@ pub(super) fn read(text: Text<'_>) -> (Signature<'_>, bool) {
     }
 }
 
-/// What a wrapped signature holds; `None` for one of Google's that happens to begin in the same way.
+/// The content of a wrapped signature; `None` for one of Google's that happens to begin in the same way.
 fn unwrap(written: &str) -> Option<String> {
     let standard = written.replace('-', "+").replace('_', "/");
     let tagged = String::from_utf8(LENIENT.decode(standard).ok()?).ok()?;

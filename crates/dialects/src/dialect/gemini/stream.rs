@@ -1,4 +1,4 @@
-//! Reads streams: every event is a part of a reply, and the end of the stream is the end of the answer.
+//! Reads streams: every event is a partial reply, and the end of the stream is the end of the answer.
 
 use super::{
     content, error, names,
@@ -15,7 +15,7 @@ use crate::{
 
 /// Most answers at once; Google allows eight.
 const MAX_CHOICES: usize = 64;
-/// Most sources of an answer that are remembered, because chunks repeat them.
+/// Most sources of an answer that are kept to detect repetitions, because chunks repeat sources.
 const MAX_CITED: usize = 256;
 
 /// Reads one stream.
@@ -24,26 +24,26 @@ pub(super) struct Reader {
     progress: Progress,
     blocked: bool,
     id: Option<String>,
-    /// Calls so far, of all answers.
+    /// Number of calls so far, of all answers.
     calls: u64,
     usage: TokenUsage,
     choices: Vec<Answer>,
 }
 
-/// One answer, as far as it has come.
+/// The state of one answer.
 #[derive(Default)]
 struct Answer {
-    /// Google's number of it.
+    /// Google's number of the answer.
     index: u32,
     blocks: Blocks<BlockKind>,
     called: bool,
-    /// Something other than reasoning has come.
+    /// Whether it has any content other than reasoning.
     said: bool,
-    /// A character that takes several bytes has come: places in bytes are no places in characters any more.
+    /// Whether its text has characters of several bytes: positions in bytes are not positions in characters any more.
     wide: bool,
-    /// Sources that have been named.
+    /// The sources so far.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
-    /// Why it ended, if it has. Older models send a reason in every chunk, so only the end of the stream makes it true.
+    /// Why it ended, if it has. Older models send a reason in every chunk, so it counts only at the end of the stream.
     reason: Option<String>,
     /// Google's message about its end.
     message: Option<String>,
@@ -149,7 +149,7 @@ impl Reader {
 }
 
 impl Answer {
-    /// Why it ended.
+    /// The finish reason.
     fn end(&self) -> Finish {
         let reason = self.reason.as_deref().map(Text::from);
         names::finish(reason.as_ref(), self.called, !self.blocks.is_empty())
@@ -168,7 +168,7 @@ impl Answer {
             sink(Event::Unsupported(name.into()));
         }
         if let Some(media) = part.inline_data.and_then(content::blob) {
-            // Streams have no word for media.
+            // Streams can't carry media.
             sink(Event::Unsupported(media.kind.as_str().into()));
         }
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
@@ -178,7 +178,7 @@ impl Answer {
             sink(Event::Delta { choice: self.blocks.choice, block, text });
         }
         if let Some(text) = part.thought_signature.filter(|text| !text.is_empty()) {
-            // It signs no text that has come, and would begin an empty one.
+            // It does not sign any text so far, and would begin an empty one.
             if !thought && self.blocks.find(BlockKind::Text).is_none() {
                 return sink(Event::Unsupported("signature".into()));
             }

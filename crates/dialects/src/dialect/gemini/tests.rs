@@ -129,7 +129,7 @@ fn only_google_s_signatures_reach_google() {
         assert_eq!(found, signatures, "{body}");
         assert_eq!(dropped.to_string(), lost);
     }
-    // Older models need none.
+    // Older models require none.
     let (body, _) = write(&asking(vec![call("a", None)]), &to("gemini-2.5-pro", VERTEX));
     assert_eq!(body["contents"][1]["parts"][0], json!({"functionCall": {"name": "f", "args": {}}}));
 }
@@ -156,7 +156,7 @@ fn signatures_survive_clients_that_write_base64_in_their_own_way() {
             assert_eq!((read, was_redacted), (signature.clone(), redacted));
         }
     }
-    // One of Google's own that begins alike.
+    // One of Google's own that begins in the same way.
     let (read, redacted) = signature::read("VEdhAAAA".into());
     assert_eq!((read, redacted), (proof(SignatureOrigin::Google, "VEdhAAAA"), false));
 }
@@ -259,7 +259,7 @@ fn a_call_without_an_object_is_malformed() {
     let chunks = chunks(&stream(StreamMode::Sse, &cut));
     assert_eq!(chunks.len(), 1);
     assert_eq!(chunks[0]["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
-    // The limit of tokens says more.
+    // The token limit is the more exact reason.
     let cut = [opened(0, "a"), delta(0, "{\"x\":"), finish(Finish::Length), Event::End];
     let last = stream(StreamMode::Sse, &cut);
     assert!(last.contains(r#""finishReason":"MAX_TOKENS""#), "{last}");
@@ -364,7 +364,7 @@ fn hostile_bodies_cost_little() {
 
 #[test]
 fn references_that_multiply_are_cut() {
-    // Each level has its successor ten times: ten to the twentieth in all.
+    // Each level refers ten times to the next one: ten to the twentieth in all.
     let levels: serde_json::Map<_, _> = (0..20)
         .map(|n| {
             let next = json!({"$ref": format!("#/$defs/l{}", n + 1)});

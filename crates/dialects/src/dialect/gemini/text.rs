@@ -12,7 +12,7 @@ pub static SLOTS: TextSlots = TextSlots {
     event: LazyLock::new(|| Table::new(EVENT)),
 };
 
-/// Contents and parts may each be an object instead of a list of one.
+/// Text in requests. Contents and parts may each be an object instead of a list of one.
 const REQUEST: &[Row] = &[
     whole("systemInstruction", TextKind::System),
     whole("systemInstruction.parts[].text", TextKind::System),
@@ -71,7 +71,8 @@ macro_rules! chunk {
 const TEXT: &str = chunk!(r#"{"text":$text}"#);
 const THOUGHT: &str = chunk!(r#"{"text":$text,"thought":true}"#);
 
-/// Models of older generations say `STOP` in every chunk, so that it ends an answer only if nothing follows.
+/// Text in events. Models of older generations send `STOP` in every chunk, so that it ends an answer only if nothing
+/// follows.
 const EVENT: &[Row] = &[
     delta("candidates[].content.parts[].text", TextKind::Reasoning)
         .when("thought", "true")

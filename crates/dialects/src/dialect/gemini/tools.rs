@@ -1,4 +1,4 @@
-//! Reads tools and whether they are called.
+//! Reads tools and the tool choice.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ struct Declaration<'a> {
     response_json_schema: Option<&'a RawValue>,
 }
 
-/// The functions in `tools`. Tools that Google runs itself are dropped by their name.
+/// The functions in `tools`. Tools that Google runs itself are reported as unsupported.
 pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
     let entries: Vec<&'a RawValue> = match tools.kind {
         ValueKind::Object => vec![wire::value("", tools)?],
@@ -94,7 +94,7 @@ struct CallingConfig<'a> {
     stream_function_call_arguments: Option<bool>,
 }
 
-/// Whether tools are called, from `toolConfig`.
+/// The tool choice in `toolConfig`.
 pub(super) fn read_choice<'a>(
     config: &Member<'a>,
     dropped: &mut Unsupported,

@@ -19,8 +19,8 @@ pub(super) struct UsageMetadata {
 }
 
 impl UsageMetadata {
-    /// Thoughts are no part of `candidatesTokenCount`, and the prompts of tools that Google runs none of
-    /// `promptTokenCount`.
+    /// The token counts. `candidatesTokenCount` excludes reasoning, and `promptTokenCount` excludes the prompts of
+    /// tools that Google runs.
     pub(super) fn read(&self) -> TokenUsage {
         let count = |count: Option<Int>| count.and_then(Int::count);
         let sum = |a: Option<Int>, b: Option<Int>| match (count(a), count(b)) {
@@ -37,12 +37,12 @@ impl UsageMetadata {
     }
 }
 
-/// Reads a `usageMetadata` value. `None` for `null` and for anything that is no usage.
+/// Reads a `usageMetadata` value. `None` for `null` and for anything else that is not one.
 pub(super) fn read(raw: &[u8]) -> Option<TokenUsage> {
     serde_json::from_slice::<UsageMetadata>(raw).ok().map(|wire| wire.read())
 }
 
-/// A partial response, as far as its usage and end matter.
+/// The fields of a partial response that concern usage and end.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Chunk<'a> {

@@ -1,4 +1,4 @@
-//! What requests and replies share on the wire. Nothing is required, and what is not known is passed over.
+//! Types that requests and replies share on the wire. No field is required, and unknown fields are ignored.
 
 use std::{fmt, marker::PhantomData};
 
@@ -17,8 +17,8 @@ use crate::{
     stream::{JsonErrorKind, Member, TopLevel},
 };
 
-/// Members of a request that lose nothing when they are passed over: that a call or a result came in pieces, when a
-/// result is to be looked at, and what earlier answers and agents say of parts.
+/// Fields of a request that are ignored without a report: that a call or a result came in pieces, when the model is to
+/// read a result, and metadata of earlier answers and agents.
 const PASSED: &[&str] = &[
     "willContinue",
     "will_continue",
@@ -34,7 +34,7 @@ pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> 
     fields::parse(text(member), || field(path, member))
 }
 
-/// The same, of which nothing is passed over without a name.
+/// The value of `member` as with [`value`]. Unknown fields inside it are reported.
 pub(super) fn whole<'a, T: Deserialize<'a>>(
     path: &str,
     member: &Member<'a>,
@@ -43,7 +43,7 @@ pub(super) fn whole<'a, T: Deserialize<'a>>(
     fields::parse_all(text(member), || field(path, member), PASSED, dropped)
 }
 
-/// The scan has checked the body's encoding.
+/// A field's value as text; the scan has verified that it is UTF-8.
 fn text<'a>(member: &Member<'a>) -> &'a str {
     std::str::from_utf8(member.value).unwrap_or_default()
 }
@@ -53,7 +53,7 @@ fn field(path: &str, member: &Member<'_>) -> String {
     if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") }
 }
 
-/// The members of the object at `path`.
+/// The fields of the object at `path`.
 pub(super) fn members<'a>(path: &str, value: &'a [u8]) -> Result<TopLevel<'a>, Invalid> {
     TopLevel::scan(value).map_err(|error| match error.kind {
         JsonErrorKind::NotAnObject(kind) => Invalid::new(path, format!("must be an object, not {kind}")),
@@ -61,7 +61,7 @@ pub(super) fn members<'a>(path: &str, value: &'a [u8]) -> Result<TopLevel<'a>, I
     })
 }
 
-/// A list, or its only element without brackets, which Google's servers take too.
+/// A list, or its only element without brackets, which Google's servers accept too.
 pub(super) struct Many<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
@@ -86,7 +86,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
     }
 }
 
-/// A whole number, as a number or, as proto3 allows, as a string.
+/// A whole number: a JSON number or, as proto3 allows, a string.
 #[derive(Clone, Copy)]
 pub(super) struct Int(pub(super) i64);
 
@@ -139,7 +139,7 @@ impl From<Float> for f64 {
     }
 }
 
-/// A number, as a number or as a string.
+/// A number: a JSON number or a string.
 #[derive(Clone, Copy)]
 pub(super) struct Float(pub(super) f64);
 
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Float {
     }
 }
 
-/// A number as the wire may have it.
+/// The forms of a number on the wire.
 enum Number {
     Whole(i64),
     Other(Float),
@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-                // No count comes near: a reply is not worth losing for one.
+                // Real counts are much smaller, and a reply should not fail because of one.
                 Ok(Number::Whole(i64::try_from(value).unwrap_or(i64::MAX)))
             }
 
@@ -233,7 +233,7 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The name of what only Google's own tools say and hear.
+    /// The name of content that only Google's own tools produce or read.
     pub(super) fn of_googles_tools(&self) -> Option<&'static str> {
         let kinds = [
             (self.executable_code.is_some(), "executableCode"),
@@ -245,7 +245,7 @@ impl Part<'_> {
     }
 }
 
-/// Bytes in place.
+/// Inline data.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Blob<'a> {
@@ -257,7 +257,7 @@ pub(super) struct Blob<'a> {
     pub(super) display_name: Option<Text<'a>>,
 }
 
-/// Bytes elsewhere.
+/// Data at a URI.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileData<'a> {
@@ -280,7 +280,7 @@ pub(super) struct FunctionCall<'a> {
     pub(super) args: Option<&'a RawValue>,
 }
 
-/// What a tool gave back.
+/// The result of a tool call.
 #[derive(Deserialize)]
 pub(super) struct FunctionResponse<'a> {
     #[serde(borrow)]

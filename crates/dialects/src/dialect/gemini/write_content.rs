@@ -12,11 +12,11 @@ use crate::{
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
-/// What Gemini 3 takes in place of a signature that is lost, base64 of `skip_thought_signature_validator`: for calls of
-/// another model, which never had one.
+/// The placeholder that Gemini 3 accepts for a lost signature, base64 of `skip_thought_signature_validator`: for calls
+/// of another model, which never had one.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>
 const NO_SIGNATURE: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
-/// Stands where nothing is left of a turn: one without parts is refused.
+/// The text of a turn without supported content, since Gemini refuses a turn without parts.
 const EMPTY: &str = "(empty)";
 /// Longest id of a call that is sent.
 const MAX_ID: usize = 64;
@@ -51,7 +51,7 @@ pub(super) fn write(
     dropped: &mut Unsupported,
 ) {
     let mut contents = top.array("contents");
-    // Results need their tool's name, which is in the turn before.
+    // Results must name their tool, which is in the turn before.
     let mut names = HashMap::new();
     for turn in turns {
         let mut content = contents.object();
@@ -135,14 +135,14 @@ impl TurnWriter<'_, '_> {
         written.end();
         match own(call.signature.as_ref()) {
             Some(signature) => part.field("thoughtSignature", signature),
-            // The first call of a turn must have one.
+            // The first call of a turn must have a signature.
             None if first && self.to.facts.thinking == Thinking::Level => part.field("thoughtSignature", NO_SIGNATURE),
             None => {}
         }
         part.end();
     }
 
-    /// Writes the id of a call, where the server knows ids.
+    /// Writes the id of a call, if the server supports ids.
     fn id(&self, id: &Text<'_>, into: &mut ObjectWriter<'_>) {
         if self.to.quirks.gemini.call_ids {
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
@@ -169,7 +169,7 @@ impl TurnWriter<'_, '_> {
                 _ => None,
             })
         };
-        // Models before Gemini 3 know no parts in results: there media are behind the result.
+        // Models before Gemini 3 accept no parts in results: media follow the result.
         let inside = self.to.facts.thinking == Thinking::Level;
         if inside && media().next().is_some() {
             let mut inner = written.array("parts");
@@ -206,14 +206,14 @@ impl TurnWriter<'_, '_> {
             }
             Source::Url { .. } => self.dropped.add(media.kind.as_str()),
             Source::File(id) if self.to.quirks.stored_files && is_upload(&id.decode()) => {
-                // Google knows the type of what was uploaded.
+                // Google has stored the type with the upload.
                 write_file(id, None, parts);
             }
             Source::File(_) => self.dropped.add("file_id"),
         }
     }
 
-    /// Whether Google fetches this itself.
+    /// Whether Google fetches this URL itself.
     fn fetches(&self, url: &str) -> bool {
         let web = if self.to.quirks.gemini.https_uris { url.starts_with("https://") } else { is_youtube(url) };
         web || url.starts_with("gs://")
@@ -229,7 +229,7 @@ fn write_file(uri: &Text<'_>, mime: Option<&str>, parts: &mut ArrayWriter<'_>) {
     part.end();
 }
 
-/// What a tool gave back, as an object: its own if it is one.
+/// Writes the result of a tool as an object: unchanged if it is one.
 fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     let mut texts = result.parts.iter().filter_map(|part| match &part.content {
         Content::Text { text, .. }
@@ -260,7 +260,7 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     response.end();
 }
 
-/// A media type, which Google requires: by the URL's ending, else the usual one.
+/// A media type, which Google requires: from the URL's ending, or else the most common one.
 fn guess_mime(kind: MediaKind, url: &str) -> &'static str {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Writes buffered replies, and what streams share with them.
+//! Writes buffered replies, and the parts that streams share with them.
 
 use std::borrow::Cow;
 
@@ -56,7 +56,8 @@ fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'
     candidate.end();
 }
 
-/// Writes why an answer ended. A call that is no JSON object can't be written: Gemini has a reason for that.
+/// Writes why an answer ended. A call whose arguments are not a JSON object can't be written: Gemini has a finish
+/// reason for that.
 pub(super) fn write_finish(reason: &str, malformed: Option<&str>, candidate: &mut ObjectWriter<'_>) {
     match malformed {
         Some(tool) if reason == "STOP" => {
@@ -111,7 +112,7 @@ pub(super) fn write_redacted(proof: &Signature<'_>, mut part: ObjectWriter<'_>) 
     part.end();
 }
 
-/// Writes a call. `false` if nothing is written, because its arguments are no object.
+/// Writes a call. Returns `false`, and writes nothing, if its arguments are not an object.
 pub(super) fn write_call(
     id: &Text<'_>,
     name: &Text<'_>,
@@ -121,8 +122,8 @@ pub(super) fn write_call(
 ) -> bool {
     let blank = arguments.trim().is_empty();
     let Some(arguments) = object_text(if blank { "{}" } else { arguments }) else { return false };
-    // An event is one line. Between the tokens of JSON a line's end is a space like any other, and inside there is
-    // none.
+    // An event must be one line. Between the tokens of JSON a line break is ordinary white space, and inside of strings
+    // it is escaped.
     let arguments = if memchr::memchr2(b'\r', b'\n', arguments.as_bytes()).is_some() {
         Cow::Owned(arguments.replace(['\r', '\n'], " "))
     } else {
@@ -139,7 +140,7 @@ pub(super) fn write_call(
     true
 }
 
-/// The sources of a text, with their places in bytes.
+/// The sources of a text, with their positions in bytes.
 fn cited<'c, 'a>(part: &'c Part<'a>) -> Vec<Cited<'c, 'a>> {
     let Content::Text { text, citations, .. } = &part.content else { return Vec::new() };
     if citations.is_empty() {

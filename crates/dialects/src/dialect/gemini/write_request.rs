@@ -80,7 +80,7 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
         }
         Thinking::Level => {
             let effort = reasoning.effort_or_budget();
-            // These models can't be kept from thinking.
+            // Thinking can't be turned off for these models.
             dropped.add_if(reasoning.is_off(), "reasoning");
             let mut thinking = config.object("thinkingConfig");
             thinking.field("includeThoughts", &visible);
@@ -93,7 +93,7 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
     }
 }
 
-/// A budget in tokens, `None` for as many as the model likes; and whether it is what was requested.
+/// A budget in tokens, `None` to leave it to the model; also returns whether it is the requested one.
 fn budget(reasoning: &Reasoning, min: u64, max: u64, off: bool) -> (Option<u64>, bool) {
     if reasoning.is_off() {
         return if off { (Some(0), true) } else { (Some(min), false) };

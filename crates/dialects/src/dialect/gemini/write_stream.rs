@@ -1,5 +1,5 @@
-//! Writes streams: every event is a part of a reply. Calls come whole. The last event has the reason of the end and the
-//! token counts.
+//! Writes streams: every event is a partial reply. Each call is written whole. The last event has the finish reason and
+//! the token counts.
 
 use super::{
     citations::{self, Cited},
@@ -17,7 +17,7 @@ use crate::{
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
 
-/// Longest arguments of a call that are collected, in bytes; those of a longer one are never complete.
+/// Longest arguments of a call that are collected, in bytes; longer ones are treated as incomplete.
 const MAX_ARGUMENTS: usize = 16 * 1024 * 1024;
 
 /// Content without text. Google's own last event has one, and some clients read it unchecked.
@@ -43,15 +43,15 @@ pub(super) enum Block {
 /// What the last event contains about a choice.
 #[derive(Default)]
 pub(super) struct Summary {
-    /// The tool whose arguments are no object.
+    /// The tool whose arguments are not an object.
     malformed: Option<String>,
     citations: Vec<Citation<'static>>,
-    /// A character that takes several bytes has come.
+    /// Whether its text has characters of several bytes.
     wide: bool,
 }
 
 impl Writer {
-    /// A writer at the beginning of a stream. `head` names the reply where the provider does not.
+    /// A writer at the beginning of a stream. `head` has the fields that the provider does not state.
     pub(super) fn new(head: ReplyHead) -> Self {
         Self::of(Chunks { head, tail: Vec::new(), begun: false })
     }
@@ -135,7 +135,7 @@ impl WriteBlocks for Chunks {
         self.end_chunk(out);
     }
 
-    /// A call is complete now.
+    /// Writes a call when it is complete.
     fn close(&mut self, choice: &mut Choice<Summary>, block: Block, out: &mut Vec<u8>) {
         let Block::Call { id, name, signature, arguments } = block else { return };
         let mut part = Vec::new();
@@ -187,7 +187,7 @@ impl Chunks {
         }
     }
 
-    /// Ends an event that is a whole object: the tail goes inside it.
+    /// Ends an event that is a whole object: the tail is inserted before its brace.
     fn end_chunk(&self, out: &mut Vec<u8>) {
         out.pop();
         out.push(b',');

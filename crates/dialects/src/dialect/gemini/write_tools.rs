@@ -1,4 +1,4 @@
-//! Writes tools and whether they are called.
+//! Writes tools and the tool choice.
 
 use super::schema;
 use crate::{
@@ -63,7 +63,7 @@ fn write_tool(
     Ok(())
 }
 
-/// Whether a schema is that of an object without properties: Google wants none then.
+/// Whether a schema is that of an object without properties: Google requires no schema then.
 fn is_empty(schema: &Json<'_>) -> bool {
     let Ok(top) = TopLevel::scan(schema.get().as_bytes()) else { return schema.is_null() };
     top.members().iter().all(|member| match &*member.name() {
@@ -81,7 +81,7 @@ fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
         ToolChoice::Required => ("ANY", &[]),
         ToolChoice::Named(name) => ("ANY", std::slice::from_ref(name)),
         ToolChoice::Allowed { names, required: true } => ("ANY", names),
-        // Names are not taken together with AUTO.
+        // Names can't be combined with AUTO.
         ToolChoice::Allowed { names, required: false } => ("VALIDATED", names),
     };
     let mut config = top.object("toolConfig");

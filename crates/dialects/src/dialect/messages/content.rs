@@ -1,4 +1,4 @@
-//! Reads what messages hold.
+//! Reads the content of messages.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,11 +12,11 @@ use crate::conversation::{
     Unsupported, object_text,
 };
 
-/// Levels of blocks: what a message holds, and what its results and documents hold. A search result in a result is the
-/// deepest that there is.
+/// Levels of blocks: the blocks of a message, and those in its results and documents. A search result in a result is
+/// the deepest valid one.
 pub(super) const MAX_LEVELS: u8 = 3;
 
-/// Reads a string or an array of blocks; the field of an error is below it.
+/// Reads a string or an array of blocks; the field of an error is relative to it.
 pub(super) fn parts<'a>(raw: &'a RawValue, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Invalid> {
     level(raw, 1, dropped)
 }
@@ -44,7 +44,7 @@ fn missing(field: &str) -> Invalid {
     Invalid::new(field, "is required")
 }
 
-/// Reads a block; `false` if it is left out and named.
+/// Reads a block. Returns `false` if it is left out and reported.
 fn read<'a>(
     block: Block<'a>,
     depth: u8,
@@ -73,7 +73,7 @@ fn read<'a>(
         }
         "search_result" => search_result(&block, depth, dropped)?,
         "thinking" => {
-            // Those without a signature have come from models that don't sign.
+            // Reasoning without a signature comes from models that don't sign.
             let signature = block.signature.take().filter(|text| !text.is_empty());
             let signature = signature.map(|text| Signature::untagged(text, HOME));
             Content::Thinking { text: block.thinking.unwrap_or_else(|| Text::from("")), signature }
@@ -97,7 +97,8 @@ fn read<'a>(
     Ok(true)
 }
 
-/// Clients send Gemini's signatures as blocks in front of what they belong to: takes one back from there.
+/// Clients send Gemini's signatures as blocks before the block that they sign: removes such a block and returns its
+/// signature.
 fn google_signature<'a>(parts: &mut Vec<Part<'a>>, thinking_too: bool) -> Option<Signature<'a>> {
     let is_proof = match &parts.last()?.content {
         Content::Redacted(signature) => signature.maker == SignatureOrigin::Google,
@@ -166,7 +167,7 @@ fn enabled(citations: &RawValue) -> bool {
     serde_json::from_str::<Enabled>(citations.get()).is_ok_and(|citations| citations.enabled == Some(true))
 }
 
-/// A document; one that is made of blocks becomes these blocks.
+/// Reads a document; one that consists of blocks becomes these blocks.
 fn document<'a>(
     block: Block<'a>,
     depth: u8,
@@ -187,7 +188,7 @@ fn document<'a>(
     Ok(Some(Content::Media(Media { kind: MediaKind::Document, source, name: block.title, detail: None })))
 }
 
-/// A search result is a text with a title and a source.
+/// Reads a search result: a text with a title and a source.
 fn search_result<'a>(block: &Block<'a>, depth: u8, dropped: &mut Unsupported) -> Result<Content<'a>, Invalid> {
     let source: Option<Text<'a>> = match block.source {
         Some(raw) => parse(raw.get()).map_err(within("source"))?,

@@ -20,8 +20,8 @@ pub(super) fn from_path(path: &str) -> Option<Endpoint> {
     }
 }
 
-/// The endpoint of a body by its top-level keys. Messages always has `max_tokens`, which Chat Completions may have; the
-/// client's header decides first, then keys that only this dialect has, then the backend.
+/// The endpoint of a body by its top-level keys. Messages always has `max_tokens`, which Chat Completions may have too.
+/// The client's header decides first, then keys that only this dialect has, then the backend.
 pub(super) fn from_body(request: &RequestHead<'_>, body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
     let has = |key: &str| body.contains(key);
     let claim = if body.get("messages").is_none() {
@@ -29,7 +29,7 @@ pub(super) fn from_body(request: &RequestHead<'_>, body: &TopLevel<'_>) -> Optio
     } else if request.headers.contains_key(VERSION_HEADER) {
         Claim::Strong
     } else if has("max_tokens") && (MESSAGES_ONLY.into_iter().any(has) || request.backend == DialectId::Messages) {
-        // Keys that only Chat Completions has weigh as much, and are looked at first.
+        // Keys that only Chat Completions has give the same claim, and are examined first.
         Claim::Likely
     } else {
         return None;

@@ -10,9 +10,9 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// What Anthropic says first when a prompt does not fit. Its clients look for these words to make the prompt shorter.
+/// The beginning of Anthropic's message when a prompt does not fit. Its clients look for it to shorten the prompt.
 const TOO_LONG: &str = "prompt is too long";
-/// The stable word for it.
+/// The stable code for it.
 const TOO_LONG_CODE: &str = "context_length_exceeded";
 
 /// Reads an error's body: Anthropic's, Google's (Vertex AI), or that of a proxy before them.
@@ -28,7 +28,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'static> {
     of_value(status, outer)
 }
 
-/// The error that `outer` is or holds.
+/// The error that `outer` is or contains.
 pub(super) fn of_value(status: u16, outer: &Value) -> Failure<'static> {
     let inner = outer.get("error").filter(|error| error.is_object()).unwrap_or(outer);
     let message = [inner.get("message"), outer.get("error"), outer.get("message"), outer.get("detail")]
@@ -44,7 +44,7 @@ fn of(status: u16, inner: &Value, message: Option<String>) -> Failure<'static> {
     let code = inner.pointer("/details/error_code").and_then(Value::as_str);
     let message = message.unwrap_or_else(|| reason(status).to_owned());
     let mut class = class_of(kind).unwrap_or(ErrorClass::of_status(status));
-    // Spent limits are no reason to try again; a key that is not known comes with 400 from Google.
+    // Retrying does not help against a spending limit; Google reports an unknown key with 400.
     if code.is_some_and(|code| code.ends_with("spend_limit_reached")) || message.contains("credit balance is too low") {
         class = ErrorClass::Quota;
     } else if message.contains("API_KEY_INVALID") || message.contains("API key not valid") {
@@ -77,7 +77,7 @@ fn message_of(value: &Value) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Google says in its details when to come back: `{"retryDelay":"12s"}`.
+/// The delay in Google's details after which to retry: `{"retryDelay":"12s"}`.
 fn retry_delay(inner: &Value) -> Option<u64> {
     let details = inner.get("details")?.as_array()?;
     let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
@@ -106,7 +106,7 @@ fn class_of(kind: &str) -> Option<ErrorClass> {
     })
 }
 
-/// The status that Anthropic has for an error.
+/// The status that Anthropic uses for an error.
 const fn status_of(class: ErrorClass) -> u16 {
     match class {
         ErrorClass::Quota => 402,
@@ -115,7 +115,7 @@ const fn status_of(class: ErrorClass) -> u16 {
     }
 }
 
-/// Appends an error as it is in a body and in a stream's last event, and gives its status.
+/// Appends an error in the form of a body and of a stream's last event, and returns its status.
 pub(super) fn write(failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
     let too_long = failure.code.as_deref() == Some(TOO_LONG_CODE);
     let mut top = ObjectWriter::begin(out);
@@ -136,7 +136,7 @@ pub(super) fn write(failure: &Failure<'_>, request_id: Option<&str>, out: &mut V
     top.maybe("request_id", request_id.filter(|id| !id.is_empty()));
     top.end();
     match (failure.class, failure.status) {
-        // Anthropic's clients know these apart, too.
+        // Anthropic's clients distinguish these, too.
         (ErrorClass::InvalidRequest, status @ (409 | 422)) => status,
         (class, _) => status_of(class),
     }

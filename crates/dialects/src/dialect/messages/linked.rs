@@ -1,5 +1,5 @@
-//! Files that a request names by URL, for servers that fetch nothing. Their places are found so that the files can be
-//! written into a body that otherwise stays as it is.
+//! Files that a request names by URL, for servers that fetch nothing. Their ranges are located so that the files can be
+//! written into a body that is otherwise unchanged.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
@@ -46,7 +46,7 @@ pub(super) fn links(body: &TopLevel<'_>) -> Vec<Link> {
     find(messages(body))
 }
 
-/// The sources of type `url` in the value of `messages`, in order. A value of another form has none: the provider
+/// The sources of type `url` in the value of `messages`, in order. A value of another form has none, and the provider
 /// refuses it.
 fn find(messages: &str) -> Vec<Link> {
     let mut found = Vec::new();
@@ -87,7 +87,7 @@ fn walk<'a>(content: &'a RawValue, level: u8, found: &mut dyn FnMut(&'a RawValue
 /// The value of `messages` with files in the place of `links`.
 ///
 /// # Errors
-/// The link whose file is of a type that Messages has no place for.
+/// The link whose file is of a type that Messages does not support.
 pub(super) fn write<'l>(body: &TopLevel<'_>, links: &'l [Link], file: FileOf<'_>) -> Result<Vec<u8>, &'l Link> {
     let messages = messages(body).as_bytes();
     let (mut out, mut done) = (Vec::with_capacity(messages.len()), 0);
@@ -103,7 +103,8 @@ pub(super) fn write<'l>(body: &TopLevel<'_>, links: &'l [Link], file: FileOf<'_>
     Ok(out)
 }
 
-/// Appends the source for a file in base64. `false`, and nothing, for types that Messages has no place for.
+/// Appends the source for a file in base64. Returns `false`, and writes nothing, for types that Messages does not
+/// support.
 fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
     let kind = mime.split(';').next().unwrap_or_default().trim();
     let kind = if kind == "image/jpg" { "image/jpeg" } else { kind };

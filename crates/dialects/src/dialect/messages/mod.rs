@@ -34,8 +34,8 @@ use crate::{
 /// The origin of signatures that have no tag in this dialect.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;
 
-/// The tool that a model without structured outputs is made to call, so that its arguments are the answer. Whoever
-/// reads the reply turns the call back into text.
+/// The tool that a model without structured outputs must call, so that its arguments are the answer. The readers of
+/// replies turn the call back into text.
 const JSON_TOOL: &str = "json_output";
 
 /// Anthropic Messages.

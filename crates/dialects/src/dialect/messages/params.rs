@@ -21,7 +21,7 @@ pub(super) const PARAMS: &[Param] = &[
     param("", Field::ParallelToolCalls, Own),
 ];
 
-/// Classes of service, and OpenAI's words for them.
+/// Classes of service, and OpenAI's names for them.
 const TIERS: &[(&str, &str)] = &[
     ("auto", "auto"),
     ("default", "standard_only"),

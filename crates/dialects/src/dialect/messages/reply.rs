@@ -66,7 +66,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     })
 }
 
-/// A body that is no reply: an error in spite of its status, or nothing that we know.
+/// The failure of a body that is not a reply: an error in spite of its status, or an unknown form.
 fn refused(body: &[u8]) -> Failure<'static> {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let first = value.get(0).unwrap_or(&value);
@@ -76,8 +76,8 @@ fn refused(body: &[u8]) -> Failure<'static> {
     Failure::bad_gateway("the provider's reply is no message")
 }
 
-/// What a block says; `None` for those that only the provider knows, which are named in `lost`. `answered` is set by an
-/// answer that comes as a call.
+/// The content of a block; `None` for blocks that only the provider can use, which are reported in `lost`. Sets
+/// `answered` for an answer that comes as a call.
 fn content_of<'a>(block: Block<'a>, answered: &mut bool, lost: &mut Unsupported) -> Option<Content<'a>> {
     Some(match &*block.kind.as_ref()?.decode() {
         "text" => {
@@ -111,8 +111,8 @@ fn citations(raw: &RawValue) -> Option<Vec<Citation<'_>>> {
     Some(wire.into_iter().map(Citation::from).collect())
 }
 
-/// The error of an answer that failed with nothing said: `stop_reason` has no word for it, and an empty answer that
-/// ended well is another thing.
+/// The error of an answer that failed without content: `stop_reason` can't express it, and an empty answer that ended
+/// normally would be wrong.
 pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
     let choice = reply.choices.first()?;
     let says = |part: &Part<'_>| match &part.content {
@@ -123,7 +123,7 @@ pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
     (choice.strict_finish() == Finish::Failed && !choice.parts.iter().any(says)).then(failed)
 }
 
-/// The model went wrong before it said anything.
+/// The model failed before it sent any content.
 pub(super) fn failed() -> Failure<'static> {
     Failure::bad_gateway(
         "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object",

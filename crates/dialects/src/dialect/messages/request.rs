@@ -20,7 +20,7 @@ use crate::{
     stream::{Member, TopLevel},
 };
 
-/// What can be placed only when all of the body is read.
+/// Values that can be stored only when all of the body has been read.
 #[derive(Default)]
 struct Pending<'a> {
     system: Vec<Part<'a>>,
@@ -55,7 +55,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-/// A mark on the whole request means its last block.
+/// A mark on the whole request applies to its last block.
 fn cache_last<'a>(request: &mut Request<'a>, cache: Cache<'a>) {
     match request.messages.last_mut().and_then(|message| message.parts.last_mut()) {
         Some(part) if !matches!(part.content, Content::Thinking { .. } | Content::Redacted(_)) => {
@@ -77,7 +77,7 @@ fn read_member<'a>(
         return Ok(());
     }
     match name {
-        // The model is settled before, and the version belongs to the way here.
+        // The model is resolved before, and the version concerns the connection to the gateway only.
         "model" | "anthropic_version" => {}
         "messages" => request.messages = messages(json, &mut request.dropped)?,
         "system" => {
@@ -88,7 +88,7 @@ fn read_member<'a>(
         "stream" => request.stream = parse(json)?,
         "thinking" => pending.thinking = thinking(json, &mut request.dropped)?,
         "output_config" => output_config(json, request, pending)?,
-        // The name that `output_config.format` had in beta.
+        // The name of `output_config.format` while it was in beta.
         "output_format" => {
             let wire = parse_all(json, &mut request.dropped)?;
             request.format = format(wire, &mut request.dropped)?;
@@ -157,7 +157,7 @@ fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, 
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
         if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
-            // The provider's own tools have a meaning only there.
+            // The provider's own tools have a meaning only for that provider.
             dropped.add(kind.into_decoded().into_owned());
             unknown.discard(index);
             continue;
@@ -217,7 +217,7 @@ fn thinking(json: &str, dropped: &mut Unsupported) -> Result<Option<Reasoning>, 
     }
     let wire: Wire<'_> = parse_all(json, dropped)?;
     let kind = wire.kind.ok_or_else(|| Invalid::new("type", "is required"))?;
-    // Thoughts are shown unless the client says otherwise.
+    // Reasoning is shown unless the client sets another display.
     let visible = Some(wire.display.is_none_or(|display| !display.is("omitted")));
     Ok(match &*kind.decode() {
         "enabled" => Some(Reasoning { effort: None, budget: wire.budget_tokens, visible }),

@@ -1,4 +1,4 @@
-//! Schemas as Anthropic's API takes them.
+//! Schemas as Anthropic's API accepts them.
 
 use crate::{
     conversation::{Invalid, Json, Unsupported},
@@ -8,15 +8,15 @@ use crate::{
     },
 };
 
-/// What the API takes at the root of a tool's schema.
+/// The form that the API accepts at the root of a tool's schema.
 const ROOT: Root = Root { combined: false, properties: true };
 
-/// Whether a tool's schema has a root that is taken as it is.
+/// Whether the root of a tool's schema is accepted as it is.
 pub(super) fn has_plain_root(schema: &Json<'_>) -> bool {
     ROOT.fits(schema)
 }
 
-/// Writes a tool's schema as it is, except for its root.
+/// Writes a tool's schema unchanged, except for its root.
 pub(super) fn write_tool(schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
     ROOT.write(schema, dropped, out);
 }

@@ -69,10 +69,10 @@ pub(super) struct Reader {
     progress: Progress,
     finished: bool,
     usage: WireUsage,
-    /// By their index on the wire.
+    /// Blocks by their index on the wire.
     blocks: Blocks<u64>,
     calls: bool,
-    /// The answer came as a call of [`JSON_TOOL`].
+    /// Whether the answer came as a call of [`JSON_TOOL`].
     answered: bool,
 }
 
@@ -83,7 +83,7 @@ impl ReadShapes for Reader {
 
     fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
         let event = serde_json::from_slice::<WireEvent<'_>>(data);
-        // Whatever an error looks like, it must not pass for silence.
+        // An error of any form must end the stream.
         let failed = event.as_ref().map_or(name == Some(b"error"), |event| {
             event.kind == "error" || (event.kind.is_empty() && event.error.is_some())
         });
@@ -128,7 +128,7 @@ impl Reader {
 
     fn open(&mut self, index: u64, wire: Option<Block<'_>>, sink: Sink<'_>) {
         self.start(None, sink);
-        // What comes behind the end of an answer is none of it.
+        // Content after the end of an answer is ignored.
         let Some(mut wire) = wire.filter(|_| !self.finished) else { return };
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());
         // Compatible servers may send the whole input at once.
@@ -154,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// What a block is; `None` for those that only the provider knows.
+    /// The kind of a block; `None` for blocks that only the provider can use.
     fn block_start<'a>(&mut self, wire: Block<'a>) -> Option<BlockStart<'a>> {
         Some(match &*wire.kind.as_ref()?.decode() {
             "text" => BlockStart::Text,

@@ -41,14 +41,14 @@ fn golden_errors() {
     golden::errors("messages/errors", &Messages);
 }
 
-/// What is written for `request`, and what is dropped.
+/// The body that is written for `request`, and the names of its unsupported fields.
 fn written(request: &Request<'_>, to: &Destination<'_>) -> (Value, String) {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Messages.write_request(request, to, &mut dropped, &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), dropped.to_string())
 }
 
-/// What is written for a request of this dialect.
+/// The body that is written for a request of this dialect.
 fn translated(body: &Value, model: &'static str) -> (Value, String) {
     let body = body.to_string();
     let top = TopLevel::scan(body.as_bytes()).unwrap();
@@ -113,7 +113,7 @@ fn thinking_is_said_in_the_models_way() {
 fn a_budget_of_thoughts_stays_below_the_limit_of_the_answer() {
     let check = |model, most: Value, with: Value, budget: u64, max_tokens: u64, lost: &str| {
         let mut body = asked(with);
-        // The dialect's own clients must say it, others need not.
+        // The dialect's own clients must send it, others need not.
         body["max_tokens"] = most;
         let (out, dropped) = translated(&body, model);
         let seen = (&out["thinking"]["budget_tokens"], &out["max_tokens"], dropped.as_str());
@@ -126,7 +126,7 @@ fn a_budget_of_thoughts_stays_below_the_limit_of_the_answer() {
     check("claude-sonnet-4-5", json!(3000), exact(5000), 2999, 3000, "reasoning");
     check("claude-sonnet-4-5", json!(9000), effort("medium"), 4500, 9000, "");
     check("claude-sonnet-4-5", Value::Null, effort("high"), 16_384, 16_384 + 8192, "");
-    // What a model answers at most includes its thoughts.
+    // The token limit of a model's answers includes its reasoning.
     check("claude-sonnet-4-5", Value::Null, exact(60_000), 60_000, 64_000, "");
     check("claude-opus-4-1", Value::Null, effort("max"), 31_000, 32_000, "");
     check("claude-opus-4-1", json!(16_000), effort("high"), 8000, 16_000, "");
@@ -153,7 +153,7 @@ fn thinking_with_a_budget_needs_the_thoughts_behind_calls() {
         let (out, dropped) = translated(body, model);
         assert_eq!((out["thinking"].is_object(), dropped.as_str()), (on, lost), "{model}");
     }
-    // The user has spoken since: the calls are settled.
+    // The user has sent a message since: the calls are complete.
     let mut later = foreign;
     later["messages"].as_array_mut().unwrap().push(json!({"role": "user", "content": "thanks"}));
     assert!(translated(&later, "claude-sonnet-4-5").0["thinking"].is_object());
@@ -283,7 +283,7 @@ fn hostile_bodies_are_read_in_one_pass() {
     assert!(Messages.read_request(&top).is_err(), "results within results were followed down");
 }
 
-/// The events that are written, each as its name, index and what it adds.
+/// The events that are written, each as its name, index and addition.
 fn streamed(events: &[Event<'_>]) -> Vec<String> {
     let mut writer = Messages.write_events(ReplyHead {
         id: "made".into(),
@@ -365,7 +365,7 @@ fn blocks_stand_one_behind_the_other() {
         "message_stop",
     ];
     assert_eq!(streamed(&events), expected);
-    // Whatever has come by then, the stream goes on from it: nothing is written twice or out of order.
+    // After any prefix the stream continues correctly: nothing is written twice or out of order.
     for length in 0..events.len() {
         let seen = streamed(&events[..length]);
         assert_eq!(seen, expected[..seen.len()]);

@@ -73,7 +73,7 @@ const EVENT: &[Row] = &[
     delta("delta.thinking", TextKind::Reasoning).block(INDEX).shape(DELTA, THINKING),
     delta("delta.partial_json", TextKind::Arguments).block(INDEX).json().shape(DELTA, INPUT),
     whole("content_block.input.**", TextKind::Arguments),
-    // Empty with Anthropic; others may begin with text.
+    // Anthropic's are empty; others may begin with text.
     whole("message.content[].text", TextKind::Answer),
     whole("message.content[].thinking", TextKind::Reasoning),
     whole("delta.citation.cited_text", TextKind::Citation),

@@ -10,21 +10,21 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// What a request says about thinking.
+/// The setting of a request for thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thought {
-    /// Nothing, which means none.
+    /// None, which means that it is off.
     Unsaid,
-    /// Not to.
+    /// Off.
     Off,
-    /// Up to so many tokens.
+    /// Up to this many tokens.
     Budget(u64),
-    /// As it likes, or this hard.
+    /// As the model decides, or with this effort.
     Adaptive(Option<Effort>),
 }
 
 impl Thought {
-    /// The settings that fit `request`; `forced`: the model must call a tool, which forbids thinking.
+    /// The settings that fit `request`. `forced`: the model must call a tool, which excludes thinking.
     pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Unsupported) -> Self {
         let Some(reasoning) = request.reasoning else { return Self::Unsaid };
         let thought = match to.facts.thinking {
@@ -48,19 +48,19 @@ impl Thought {
         matches!(self, Self::Budget(_) | Self::Adaptive(_))
     }
 
-    /// The limit of tokens, which the budget is below. `asked` is the client's.
+    /// The token limit, which must be above the budget. `asked` is the client's.
     pub fn limit(self, asked: Option<u64>, to: &Destination<'_>) -> u64 {
         let budget = if let Self::Budget(budget) = self { budget } else { 0 };
         claude_limit(&to.facts, budget, asked)
     }
 
-    /// The word for the effort, where one is said.
+    /// The name of the effort, if one is set.
     pub fn effort(self, to: &Destination<'_>) -> Option<&'static str> {
         let Self::Adaptive(effort) = self else { return None };
         Some(claude_effort(effort?, &to.facts))
     }
 
-    /// Writes `thinking`. `visible`: the client wants to see the reasoning.
+    /// Writes `thinking`. `visible`: whether the client requests to see the reasoning.
     pub fn write(self, visible: Option<bool>, top: &mut ObjectWriter<'_>) {
         let kind = match self {
             Self::Unsaid => return,
@@ -83,8 +83,8 @@ impl Thought {
     }
 }
 
-/// Whether the model is in a series of calls without the reasoning that led to them. With a budget it must have it
-/// back; models that think as they like don't mind.
+/// Whether the model is in a series of calls without the reasoning that led to them. Models with a budget require that
+/// reasoning; models with adaptive thinking do not.
 fn lacks_thoughts(request: &Request<'_>) -> bool {
     let asks = |message: &Message<'_>| {
         message.role == Role::User && message.parts.iter().any(|p| !matches!(p.content, Content::Result(_)))

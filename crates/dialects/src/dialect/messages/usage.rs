@@ -22,7 +22,7 @@ struct OutputDetails {
 }
 
 impl WireUsage {
-    /// What `later` states overwrites, what it omits stays.
+    /// Counts that `later` states replace earlier ones, the others stay.
     pub fn update(&mut self, later: Self) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
@@ -46,12 +46,12 @@ impl From<WireUsage> for TokenUsage {
     }
 }
 
-/// Reads a `usage` value. `None` for `null` and for anything that is no usage.
+/// Reads a `usage` value. `None` for `null` and for anything else that is not one.
 pub(super) fn read(raw: &[u8]) -> Option<TokenUsage> {
     serde_json::from_slice::<WireUsage>(raw).ok().map(TokenUsage::from)
 }
 
-/// An event, as far as its usage and end matter.
+/// The fields of an event that concern usage and end.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
@@ -72,7 +72,7 @@ struct MessageHead<'a> {
 pub(super) const END: &str = "message_stop";
 
 /// Reads an event: `message_start` has the model and counts the prompt, `message_delta` has the final counts, which
-/// overwrite. What `message_start` counts of the answer is its first token.
+/// replace earlier ones. The output count of `message_start` is only that of the first token.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let Event { kind, usage, message } = serde_json::from_slice(data).ok()?;
     let kind = kind?;

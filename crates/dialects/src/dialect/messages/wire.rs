@@ -1,4 +1,4 @@
-//! What requests, replies and streams have in common on the wire.
+//! Types that requests, replies and streams share on the wire.
 
 use std::{borrow::Cow, fmt::Display};
 
@@ -11,8 +11,8 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// Members of a request that lose nothing when they are passed over: tags, what earlier answers say of themselves,
-/// wishes for speed, and who shares a cache.
+/// Fields of a request that are ignored without a report: tags, metadata of earlier answers, hints for faster
+/// streaming, and the scope of a cache.
 const PASSED: &[&str] = &["type", "index", "caller", "parsed_output", "partial_json", "eager_input_streaming", "scope"];
 
 /// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
@@ -83,7 +83,7 @@ pub(super) struct WireCitation<'a> {
 }
 
 impl<'a> From<WireCitation<'a>> for Citation<'a> {
-    /// Places are left out: theirs are places in the source, ours in the answer.
+    /// Positions are left out: these are positions in the source, the conversation's are in the answer.
     fn from(wire: WireCitation<'a>) -> Self {
         Self {
             url: wire.url.or(wire.source),
@@ -95,7 +95,7 @@ impl<'a> From<WireCitation<'a>> for Citation<'a> {
     }
 }
 
-/// Writes a citation in the form that its source has here.
+/// Writes a citation in the form that fits its source.
 pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'_>) {
     let none = Text::from("");
     let quote = citation.quote.as_ref().unwrap_or(&none);
@@ -116,8 +116,8 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
     object.end();
 }
 
-/// Writes `usage`. Clients add the counts up without asking whether they are there, so a whole message has an
-/// `estimate` of its prompt, where the provider has not counted; other unknown counts are zero.
+/// Writes `usage`. Clients add the counts up without checking whether they are there, so a whole message has an
+/// `estimate` of its prompt if the provider has not counted; other unknown counts are zero.
 pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {
     let counted = usage.input.map(|_| usage.fresh_input());
     if let Some(input) = counted.or(estimate) {
@@ -134,7 +134,7 @@ pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object:
     object.end();
 }
 
-/// What a `stop_reason` means; unknown ones are an end like any other.
+/// The meaning of a `stop_reason`; unknown ones count as a normal end.
 pub(super) fn finish_of(stop_reason: Option<&Text<'_>>) -> Finish {
     let Some(reason) = stop_reason else { return Finish::Stop };
     match &*reason.decode() {
@@ -158,18 +158,18 @@ pub(super) fn write_stop(finish: Finish, stop_sequence: Option<&Text<'_>>, objec
     object.field("stop_sequence", &stop_sequence);
 }
 
-/// Arguments of a call as the object that this dialect requires: as they are, `{}` for none. `None` if they are no
+/// Arguments of a call as the object that this dialect requires: unchanged, or `{}` for none. `None` if they are not an
 /// object.
 pub(super) fn arguments(text: &str) -> Option<Cow<'_, str>> {
     if text.trim().is_empty() { Some(Cow::Borrowed("{}")) } else { object_text(text) }
 }
 
-/// Parses a value; the field of an error is below it.
+/// Parses a value; the field of an error is relative to it.
 pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Invalid> {
     fields::parse(json, String::new)
 }
 
-/// Parses a value, of which nothing is passed over without a name.
+/// Parses a value. Unknown fields inside it are reported.
 pub(super) fn parse_all<'a, T: Deserialize<'a>>(json: &'a str, dropped: &mut Unsupported) -> Result<T, Invalid> {
     fields::parse_all(json, String::new, PASSED, dropped)
 }
@@ -179,7 +179,7 @@ pub(super) fn parse_noting<'a, T: Deserialize<'a>>(json: &'a str) -> Result<(Vec
     fields::parse_noting(json, String::new, PASSED)
 }
 
-/// Puts `outer` in front of the field that is wrong.
+/// Puts `outer` before the name of the field that is wrong.
 pub(super) fn within(outer: impl Display) -> impl FnOnce(Invalid) -> Invalid {
     move |mut invalid| {
         let dot = if invalid.field.is_empty() || invalid.field.starts_with('[') { "" } else { "." };

@@ -1,4 +1,4 @@
-//! Writes what is said: instructions and turns.
+//! Writes the content of messages: instructions and turns.
 
 use std::borrow::Cow;
 
@@ -18,20 +18,20 @@ use crate::{
 const MAX_MARKS: u8 = 4;
 /// Longest id of a call; the API states only the alphabet.
 const MAX_ID: usize = 64;
-/// Stands for a user's turn of which nothing can be carried.
+/// The text of a user's turn that has no supported content.
 const EMPTY: &str = "(empty)";
-/// Images that Claude takes.
+/// Image types that Claude accepts.
 pub(super) const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// Writes parts, and counts those of which there may be only a few.
+/// Writes parts, and counts those whose number is limited.
 pub(super) struct Encoder<'d> {
     quirks: &'static Quirks,
     marks: u8,
-    /// What could not be written.
+    /// The unsupported fields.
     pub dropped: &'d mut Unsupported,
 }
 
-/// Where media are, in this dialect.
+/// The location of media in this dialect.
 enum Place<'m> {
     Image { mime: &'m str, data: &'m Text<'m> },
     Pdf(&'m Text<'m>),
@@ -45,7 +45,7 @@ impl<'d> Encoder<'d> {
         Self { quirks, marks: 0, dropped }
     }
 
-    /// Writes `cache_control`, as long as there may be more.
+    /// Writes `cache_control`, as long as the limit allows it.
     pub fn mark(&mut self, cache: Option<&Cache<'_>>, object: &mut ObjectWriter<'_>) {
         let Some(cache) = cache else { return };
         if self.marks == MAX_MARKS {
@@ -58,7 +58,7 @@ impl<'d> Encoder<'d> {
         control.end();
     }
 
-    /// Writes `system`: the instructions, and one of ours behind them.
+    /// Writes `system`: the client's instructions, and after them the gateway's.
     pub fn system(&mut self, parts: &[&Part<'_>], ours: Option<&str>, top: &mut ObjectWriter<'_>) {
         if let ([Part { content: Content::Text { text, .. }, cache: None }], None) = (parts, ours) {
             return top.field("system", text);
@@ -83,7 +83,7 @@ impl<'d> Encoder<'d> {
     /// Writes `messages`.
     ///
     /// # Errors
-    /// When nothing of the last turn can be carried, or arguments of a call are no object.
+    /// When the last turn has no supported content, or arguments of a call are not an object.
     pub fn messages(&mut self, turns: &[Turn<'_, '_>], top: &mut ObjectWriter<'_>) -> Result<(), Invalid> {
         let mut list = top.array("messages");
         let final_turn = turns.len().saturating_sub(1);
@@ -95,7 +95,7 @@ impl<'d> Encoder<'d> {
         Ok(())
     }
 
-    /// Writes one message; false when nothing of it can be carried and it is not needed.
+    /// Writes one message. Returns `false` if it has no supported content and is not needed.
     fn message(
         &mut self,
         turn: &Turn<'_, '_>,
@@ -114,7 +114,7 @@ impl<'d> Encoder<'d> {
             );
             self.dropped.add_if(signed, "thinking");
             match &part.content {
-                // What the model is to continue must not end in white space.
+                // The beginning of an answer that the model is to continue must not end in white space.
                 Content::Text { text, .. } if is_final && at == end && assistant => {
                     self.text(&Text::from(text.decode().trim_end()), part.cache.as_ref(), &mut blocks);
                 }
@@ -138,7 +138,7 @@ impl<'d> Encoder<'d> {
         let cache = part.cache.as_ref();
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => self.text(text, cache, list),
-            // The model says no media, so it can't have said them.
+            // A model's turn can't contain media.
             Content::Media(media) if role == Role::Assistant => self.dropped.add(media.kind.as_str()),
             Content::Media(media) => self.media(media, cache, list),
             Content::Thinking { text, signature: Some(signature) } if signature.maker == HOME => {
@@ -253,17 +253,17 @@ impl<'d> Encoder<'d> {
         object.end();
     }
 
-    /// Where the media can be read by this server; names those that can't.
+    /// The location at which this server can read the media; reports media that it can't.
     fn place<'m>(&mut self, media: &'m Media<'m>) -> Option<Place<'m>> {
         let place = match &media.source {
             _ if matches!(media.kind, MediaKind::Audio | MediaKind::Video) => None,
             Source::Data { mime, data } => inline(mime, data),
             Source::Text(text) => (!text.is_blank()).then(|| Place::PlainText(text.reborrow())),
-            // Where the server does not fetch, the gateway has fetched what could be fetched.
+            // For servers that do not fetch, the gateway has already fetched all media that could be fetched.
             Source::Url { url, .. } => {
                 (self.quirks.fetches.any() && url.decode().starts_with("https://")).then_some(Place::Url(url))
             }
-            // Only an id that Anthropic has given can be one of its files.
+            // Only an id that Anthropic has assigned can be one of its files.
             Source::File(id) if self.quirks.stored_files && id.decode().starts_with("file_") => Some(Place::File(id)),
             Source::File(_) => {
                 self.dropped.add("file_id");
@@ -277,7 +277,7 @@ impl<'d> Encoder<'d> {
     }
 }
 
-/// Media that are here, by their type: what a client calls a file may be an image.
+/// Inline media, by their type: the client may call an image a file.
 fn inline<'m>(mime: &'m str, data: &'m Text<'m>) -> Option<Place<'m>> {
     let mime = if mime == "image/jpg" { "image/jpeg" } else { mime };
     let kind = mime.split(';').next().unwrap_or_default();

@@ -26,7 +26,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     top.end();
 }
 
-/// Writes what a message says about itself, in replies and at the beginning of streams.
+/// Writes the metadata of a message, in replies and at the beginning of streams.
 pub(super) fn write_head(
     id: Option<&Text<'_>>,
     model: Option<&Text<'_>>,
@@ -63,14 +63,15 @@ fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
         }
         Content::Redacted(signature) => write_redacted(signature, list.object()),
         Content::Call(call) => {
-            // What a model wrote that is no object is no input: a client would run the tool with something else.
+            // Arguments that are not an object are left out: with any other input the client would run the tool with
+            // something else.
             let Some(input) = call.object() else { return };
             if let Some(signature) = &call.signature {
                 write_redacted(signature, list.object());
             }
             write_call(call, input, list.object());
         }
-        // A message of this dialect has no place for media, and results are the client's.
+        // A message of this dialect can't contain media, and only clients send results.
         Content::Media(_) | Content::Result(_) => {}
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// Asks for JSON where no mode of the API does.
+/// The instruction to answer in JSON, since the API has no mode for it.
 const JSON_ONLY: &str =
     "Answer with a single valid JSON object and nothing else: no words around it and no code fence.";
 /// Longest `metadata.user_id`, in bytes.
@@ -28,10 +28,10 @@ pub(super) fn write(
     let tools = Tools::plan(request, to);
     let by_tool = matches!(request.format, Some(Format::Schema { .. })) && !to.facts.structured;
     dropped.add_if(by_tool && !tools.answer(), "response_format");
-    // It may give the answer instead.
+    // The model may give the answer instead.
     dropped.add_if(tools.may_answer(), "tool_choice");
     let thought = Thought::plan(request, to, tools.is_forced(), dropped);
-    // Neither thinking nor a schema goes with an answer that has begun.
+    // Neither thinking nor a schema can be combined with the beginning of an answer.
     let prefill = to.facts.prefill && !thought.is_on() && request.format.is_none();
     let (system, turns) = turns(&request.messages, TurnRules { prefill })?;
     dropped.add_if(!prefill && ends_in_prefill(&request.messages), "prefill");
@@ -43,7 +43,7 @@ pub(super) fn write(
     }
     top.field("max_tokens", &thought.limit(request.max_tokens, to));
     let mut encoder = Encoder::new(to.quirks, dropped);
-    // Before the turns, so that marks of the cache are counted in the API's order.
+    // Before the turns, so that cache marks are counted in the API's order.
     tools.write(to, &mut encoder, &mut top)?;
     encoder.system(&system, (request.format == Some(Format::Json)).then_some(JSON_ONLY), &mut top);
     encoder.messages(&turns, &mut top)?;
@@ -55,7 +55,7 @@ pub(super) fn write(
         write_format(structured, dropped, &mut config)?;
         config.end();
     }
-    // Thinking has its own temperature.
+    // Thinking has a fixed temperature.
     let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
     let params = ParamWriter { table: PARAMS, quirks: to.quirks.messages.params, request, sampling };
     params.sampling(&mut top, dropped);
@@ -79,7 +79,7 @@ fn user(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter
     metadata.end();
 }
 
-/// Whether the API takes this for a user's id: it refuses mail addresses, telephone numbers and long texts.
+/// Whether the API accepts this as a user's id: it refuses mail addresses, telephone numbers and long texts.
 fn is_opaque(user: &Text<'_>) -> bool {
     let user = user.decode();
     let telephone = user.len() >= 7 && user.bytes().all(|b| b.is_ascii_digit() || b" ()+-".contains(&b));

@@ -1,4 +1,4 @@
-//! Writes streams. Blocks of this dialect are strictly one behind the other.
+//! Writes streams. Blocks of this dialect follow each other without overlap.
 
 use super::{
     HOME, error,
@@ -92,7 +92,7 @@ impl WriteBlocks for MessageEvents {
     }
 
     fn signature(&mut self, _: &mut Choice<()>, block: &mut BlockKind, signature: &Signature<'_>, out: &mut Vec<u8>) {
-        // The signature of a text that has begun has no place.
+        // The dialect has no field for the signature of a text in progress.
         if *block == BlockKind::Thinking {
             self.write_delta("signature_delta", |delta| delta.field("signature", &signature.tagged(HOME)), out);
         }
@@ -118,7 +118,7 @@ impl WriteBlocks for MessageEvents {
         write_stop(choice.strict_reason(), choice.stop_sequence.as_ref(), &mut object);
         object.end();
         out.extend_from_slice(b",\"usage\":");
-        // Where the provider did not count, the start had the estimate.
+        // If the provider did not count, the start had the estimate.
         write_usage(usage, None, ObjectWriter::begin(out));
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }

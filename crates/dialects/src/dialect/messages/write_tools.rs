@@ -9,7 +9,7 @@ use crate::{
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
-/// What the tool of a structured answer is for, in the model's eyes.
+/// The description of the tool for a structured answer.
 const JSON_TOOL_USE: &str = "Give your final answer by calling this tool. Its arguments are the answer.";
 /// The description of a tool that the client no longer offers.
 const GONE: &str = "No longer available.";
@@ -17,17 +17,17 @@ const GONE: &str = "No longer available.";
 /// Which tools a request offers.
 pub(super) struct Tools<'r, 'a> {
     offered: Vec<&'r Tool<'a>>,
-    /// Tools that only the history knows: they must be declared, and can't be called.
+    /// Tools that are only in the history: they must be declared, and can't be called.
     gone: Vec<Cow<'r, str>>,
     /// The schema of an answer that is given by calling [`JSON_TOOL`].
     json: Option<&'r Json<'a>>,
     choice: Choice<'r, 'a>,
     single: bool,
-    /// Whether the client wants one of its tools to be called.
+    /// Whether the client requires a call of one of its tools.
     required: bool,
 }
 
-/// What `tool_choice` says.
+/// The value of `tool_choice`.
 #[derive(Clone, Copy, PartialEq)]
 enum Choice<'r, 'a> {
     Auto,
@@ -53,7 +53,7 @@ impl<'r, 'a> Tools<'r, 'a> {
             }
         };
         let json = match &request.format {
-            // A client that names the tool to be called has no use for an answer in this turn.
+            // A client that names the tool to be called does not expect an answer in this turn.
             Some(Format::Schema { schema, .. })
                 if !to.facts.structured && (offered.is_empty() || !matches!(choice, Choice::Named(_))) =>
             {
@@ -83,8 +83,8 @@ impl<'r, 'a> Tools<'r, 'a> {
         matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)
     }
 
-    /// Whether the client wants a tool of its own to be called, and the model may answer all the same, since answering
-    /// is a call, too.
+    /// Whether the client requires a call of one of its own tools, and the model may answer all the same, since
+    /// answering is a call, too.
     pub fn may_answer(&self) -> bool {
         self.json.is_some() && self.required
     }
@@ -173,7 +173,7 @@ fn write_tool(
     encoder.dropped.add_if(tool.strict == Some(true) && constrained.is_none(), "strict");
     let mut object = list.object();
     object.field("name", &tool.name);
-    // An empty description is refused.
+    // The API refuses an empty description.
     object.maybe("description", tool.description.as_ref().filter(|text| !text.is_blank()));
     if let Some(schema) = constrained {
         schema::write_constrained(schema.get(), encoder.dropped, object.key("input_schema"))
@@ -187,7 +187,7 @@ fn write_tool(
     Ok(())
 }
 
-/// Writes the format of an answer that the model gives by itself.
+/// Writes the format of an answer for models that support structured output.
 pub(super) fn write_format(
     format: Option<&Format<'_>>,
     dropped: &mut Unsupported,

@@ -1,4 +1,4 @@
-//! Watches an AWS event stream on its way past.
+//! Observes an AWS event stream while it is relayed.
 
 use super::{Totals, text_meter::TextMeter};
 use crate::{
@@ -10,11 +10,11 @@ use crate::{
 pub(super) struct AwsStream {
     dialect: &'static dyn Dialect,
     frames: AwsDecoder,
-    /// The stream is not what it claims to be: nothing more is read of it.
+    /// Whether the stream is invalid, so that nothing more of it is read.
     failed: bool,
     totals: Totals,
     text: TextMeter,
-    /// How the stream would end here, by its events.
+    /// The ending of the stream, if it is closed here, by its events.
     events: StreamEnding,
     begun: bool,
 }
@@ -37,7 +37,7 @@ impl AwsStream {
         let Self { dialect, frames, totals, text, events, begun, .. } = self;
         *begun |= !frame.is_empty();
         let read = frames.push(frame, &mut |frame| {
-            // Only deltas hold text, and they hold nothing else.
+            // Only deltas hold text, and they have no other fields of interest.
             if frame.name.ends_with(b"Delta") {
                 return text.event(frame.payload);
             }
@@ -45,7 +45,7 @@ impl AwsStream {
             if progress.failed || frame.is_failure() {
                 *events = StreamEnding::Failed;
             } else if progress.ends && *events == StreamEnding::Cut {
-                // Nothing but counts may follow.
+                // Only counts may follow.
                 *events = StreamEnding::Complete;
             }
             if let Some(usage) = progress.usage {
@@ -55,7 +55,7 @@ impl AwsStream {
         self.failed |= read.is_err();
     }
 
-    /// How the stream would end here.
+    /// The ending of the stream, if it is closed here.
     pub(super) fn ending(&self) -> StreamEnding {
         if self.failed {
             StreamEnding::Unknown

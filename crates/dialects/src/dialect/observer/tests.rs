@@ -17,7 +17,7 @@ const MESSAGES: &str = "event: message_start\ndata: {\"type\":\"message_start\",
 const GEMINI: &str = "data: {\"candidates\":[{}],\"usageMetadata\":{\"promptTokenCount\":8},\"modelVersion\":\"g\"}\r\n\r\n\
     data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":8,\"candidatesTokenCount\":9},\"modelVersion\":\"g\"}\r\n\r\n";
 
-/// Feeds `text` in pieces of `step` bytes; gives what was forwarded.
+/// Feeds `text` in pieces of `step` bytes; returns the forwarded text.
 fn feed(observer: &mut ReplyObserver, text: &str, step: usize) -> String {
     let mut out = Vec::new();
     for piece in text.as_bytes().chunks(step) {
@@ -125,7 +125,7 @@ fn a_text_full_of_the_word_usage_costs_no_more_than_its_length() {
         r#"{{"choices":[{{"delta":{{"content":"{}"}},"finish_reason":null}}]}}"#,
         r#"\"usage "#.repeat(1_000_000)
     );
-    // Quadratic, this would take hours.
+    // With quadratic time, this would take hours.
     assert!(!has_usage(text.as_bytes()));
 }
 

@@ -1,4 +1,4 @@
-//! How much text the events of a stream hold, about: for streams that end before the provider has counted tokens.
+//! Approximate amount of text in the events of a stream: for streams that end before the provider has counted tokens.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,12 @@ use memchr::{
     memmem::{self, Finder},
 };
 
-/// Events that are all looked at; of those behind them one in [`STRIDE`] is, and represents the others. Few streams end
-/// uncounted, so that this may cost next to nothing.
+/// The number of events that are all examined; of later ones every [`STRIDE`]th is, and represents the others. Few
+/// streams end without counts, so measuring must cost next to nothing.
 const ALL: u64 = 16;
 const STRIDE: u64 = 8;
 
-/// Members whose text is the model's: of a delta, in any dialect.
+/// Fields whose text is the model's: of a delta, in any dialect.
 const KEYS: [&[u8]; 9] = [
     b"content",
     b"text",
@@ -35,7 +35,7 @@ pub(super) struct TextMeter {
 }
 
 impl TextMeter {
-    /// Looks at the next event's data, or skips it.
+    /// Examines the next event's data, or skips it.
     #[inline]
     pub(super) fn event(&mut self, data: &[u8]) {
         let weight = if self.events < ALL { 1 } else { STRIDE };
@@ -45,7 +45,7 @@ impl TextMeter {
         self.events += 1;
     }
 
-    /// Bytes of text so far, about.
+    /// Approximate bytes of text so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -53,7 +53,7 @@ impl TextMeter {
 
 /// Bytes of text in one event: of strings that are values of [`KEYS`].
 fn said(data: &[u8]) -> u64 {
-    // Responses says again what it has said when a part is done.
+    // Responses repeats the text of a part when the part is done.
     if memmem::find(data.get(..96).unwrap_or(data), b".done\"").is_some() {
         return 0;
     }

@@ -1,4 +1,4 @@
-//! Token counts: by the provider where it counts, else estimated.
+//! Token counts: from the provider if it counts, else estimated.
 
 use super::{
     BYTES_PER_TOKEN, OperationError, OperationPlan, OperationReply, OperationTarget, ReplyPlan as AnyPlan,
@@ -13,21 +13,21 @@ use crate::{
 /// The estimate for an image, a document, audio or video, in tokens.
 const TOKENS_PER_MEDIUM: u64 = 256;
 
-/// Takes the conversation that is to be counted: its dialect and its body.
+/// Receives the conversation that is to be counted: its dialect and its body.
 pub type CountedRequest<'p> = &'p mut dyn FnMut(DialectId, &TopLevel<'_>) -> Result<OperationPlan, OperationError>;
 
-/// What is needed to make the reply.
+/// The data for making the reply.
 #[derive(Debug)]
 pub(super) struct ReplyPlan {
-    /// The client's.
+    /// The client's dialect.
     client: DialectId,
-    /// The dialect in which the provider counts, where it does.
+    /// The dialect in which the provider counts, if it does.
     counter: Option<DialectId>,
-    /// The count where the provider has none.
+    /// The estimate, for providers without a count.
     estimate: u64,
 }
 
-/// Reads the conversation that the client wants counted, and writes it for the provider.
+/// Reads the conversation that the client sent to be counted, and writes it for the provider.
 pub(super) fn plan(
     endpoint: &Endpoint,
     top: &TopLevel<'_>,
@@ -54,7 +54,7 @@ pub(super) fn plan(
 fn counter<'a>(to: &OperationTarget<'a>, request: &Request<'_>) -> Option<(DialectId, &'a str)> {
     let counter = to.quirks.counts_tokens?;
     let model = counter.dialect().counted_model(to.model.filter(|_| to.has_paths)?)?;
-    // A count is not worth fetching media for.
+    // Media are not fetched for a count.
     (to.quirks.fetches.any() || !media(request).any(|source| matches!(source, Source::Url { .. })))
         .then_some((counter, model))
 }
@@ -78,7 +78,7 @@ fn write(
     Ok(endpoint.map(|endpoint| UpstreamRequest::new(endpoint, model, body)))
 }
 
-/// Tokens of a conversation, about.
+/// Approximate tokens of a conversation.
 pub fn estimate(request: &Request<'_>) -> u64 {
     let messages: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
     let tools = request.tools.iter().map(|tool| {
@@ -104,7 +104,8 @@ fn size(part: &Part<'_>) -> usize {
     }
 }
 
-/// Where the media of a conversation are, those in tool results too. Documents that are text are not among them.
+/// The sources of the media of a conversation, including those in tool results. Documents that are text are not among
+/// them.
 fn media<'r, 'a>(request: &'r Request<'a>) -> impl Iterator<Item = &'r Source<'a>> {
     let parts = request.messages.iter().flat_map(|message| &message.parts);
     let parts = parts.flat_map(|part| match &part.content {
@@ -129,7 +130,7 @@ impl ReplyPlan {
         Ok(self.write(tokens.ok_or_else(missing)?, false))
     }
 
-    /// The estimate, where the provider does not count for this model.
+    /// The estimate, if the provider does not count for this model.
     pub fn fallback(&self, status: u16) -> Option<OperationReply> {
         let missing = self.counter.is_some_and(|counter| counter.dialect().is_count_missing(status));
         missing.then(|| self.write(self.estimate, true))

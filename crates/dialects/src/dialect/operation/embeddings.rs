@@ -20,7 +20,7 @@ pub const MAX_INPUTS: usize = 2048;
 pub struct Input<'a> {
     /// The text.
     pub text: Text<'a>,
-    /// What the embedding is for, as Gemini's task types.
+    /// The purpose of the embedding, as one of Gemini's task types.
     pub task: Option<Text<'a>>,
     /// The title of the document that the text is.
     pub title: Option<Text<'a>>,
@@ -37,14 +37,14 @@ pub struct EmbeddingsRequest<'a> {
     pub dimensions: Option<u64>,
     /// The client's field for the length, for reports.
     pub dimensions_field: &'static str,
-    /// Whether the numbers are wanted as base64 of little-endian 32-bit floats.
+    /// Whether the client requests the numbers as base64 of little-endian 32-bit floats.
     pub base64: bool,
     /// Fields that are not supported.
     pub dropped: Unsupported,
 }
 
 impl EmbeddingsRequest<'_> {
-    /// Reports the titles, and with `task` the tasks, which the provider does not take.
+    /// Reports the titles, and with `task` the tasks, which the provider does not accept.
     pub(in crate::dialect) fn drop_hints(&mut self, task: bool) {
         let has = |of: fn(&Input<'_>) -> bool| self.inputs.iter().any(of);
         let (has_task, has_title) = (has(|input| input.task.is_some()), has(|input| input.title.is_some()));
@@ -52,13 +52,13 @@ impl EmbeddingsRequest<'_> {
         self.dropped.add_if(has_title, "title");
     }
 
-    /// Reports the length of embeddings, which the model does not take.
+    /// Reports the length of embeddings, which the model does not accept.
     pub(in crate::dialect) fn drop_dimensions(&mut self) {
         self.dropped.add_if(self.dimensions.take().is_some(), self.dimensions_field);
     }
 }
 
-/// What one reply of a provider holds.
+/// The content of one reply of a provider.
 #[derive(Debug)]
 pub struct EmbeddingsReply<'a> {
     /// The embeddings, in the order of the texts.
@@ -80,7 +80,7 @@ pub struct Embeddings<'a> {
     pub tokens: u64,
     /// The model, as the provider names it.
     pub model: String,
-    /// Whether the numbers are wanted as base64.
+    /// Whether the client requests the numbers as base64.
     pub base64: bool,
 }
 
@@ -94,10 +94,10 @@ impl Embeddings<'_> {
     }
 }
 
-/// What is needed to make the reply.
+/// The data for making the reply.
 #[derive(Debug)]
 pub(super) struct ReplyPlan {
-    /// The client's.
+    /// The client's endpoint.
     endpoint: Endpoint,
     to: crate::dialect::DialectId,
     model: String,
@@ -167,7 +167,7 @@ impl ReplyPlan {
     }
 }
 
-/// Tokens of a text of this many bytes, about.
+/// Approximate tokens of a text of this many bytes.
 fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN) as u64
 }

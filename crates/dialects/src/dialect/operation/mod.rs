@@ -1,8 +1,8 @@
-//! Operations beside conversations: embeddings, token counts and lists of models.
+//! Operations other than conversations: embeddings, token counts and lists of models.
 //!
-//! Where the provider speaks another dialect than the client, an [`OperationPlan`] holds the requests for the provider:
-//! none, one or several. It makes one reply of the provider's replies, in the client's dialect. Each dialect reads and
-//! writes its own forms by [`Operations`], in its file `operations`. Nothing here does IO.
+//! Where the provider's dialect differs from the client's, an [`OperationPlan`] holds the requests for the provider:
+//! none, one or several. It combines the provider's replies into one reply in the client's dialect. Each dialect reads
+//! and writes its own forms by [`Operations`], in its file `operations`. Nothing here does IO.
 
 mod count_tokens;
 mod embeddings;
@@ -27,11 +27,11 @@ use crate::{
 };
 use models::{ModelList, read_ids};
 
-/// Bytes of text that make a token, about: for estimates.
+/// Approximate bytes of text per token, for estimates.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// The forms that one dialect has for embeddings, token counts and lists of models. A dialect that has none for an
-/// operation keeps the method as it is here.
+/// The forms of one dialect for embeddings, token counts and lists of models. A dialect without an operation keeps the
+/// default of the method.
 pub trait Operations: Sync {
     // === Embeddings
 
@@ -50,7 +50,7 @@ pub trait Operations: Sync {
     /// Writes the requests for a provider's `model`. Unsupported fields are added to the request's `dropped`.
     ///
     /// # Errors
-    /// When the provider has no embeddings, or none of this model are known.
+    /// When the provider has no embeddings, or the form for this model is unknown.
     fn write_embeddings(
         &self,
         _request: &mut EmbeddingsRequest<'_>,
@@ -60,7 +60,7 @@ pub trait Operations: Sync {
         Err(OperationError::Missing("this route's provider has no embeddings".into()))
     }
 
-    /// Reads a provider's reply. `None` when it holds no embeddings.
+    /// Reads a provider's reply. `None` when it has no embeddings.
     fn read_embeddings_reply<'a>(&self, _body: &'a [u8]) -> Option<EmbeddingsReply<'a>> {
         None
     }
@@ -78,14 +78,14 @@ pub trait Operations: Sync {
         Ok(())
     }
 
-    /// The header of replies that has the number of tokens of the prompt, where the body has none.
+    /// The header of replies with the number of tokens of the prompt, if the body does not have it.
     fn token_count_header(&self) -> Option<&'static str> {
         None
     }
 
     // === Token counts
 
-    /// Reads the conversation that a client wants counted, and lends it to `counted`.
+    /// Reads the conversation that a client sent to be counted, and passes it to `counted`.
     ///
     /// # Errors
     /// When there is none, and those of `counted`.
@@ -93,13 +93,13 @@ pub trait Operations: Sync {
         Err(Invalid::new("", "this API counts no tokens").into())
     }
 
-    /// The name by which the provider counts for `model`. `None` when it can't be known.
+    /// The name under which the provider counts for `model`. `None` when it can't be determined.
     fn counted_model<'m>(&self, model: &'m str) -> Option<&'m str> {
         Some(model)
     }
 
-    /// Writes the fields of a request to count a conversation, which is `written` in this dialect. Returns the
-    /// endpoint, where the dialect has one.
+    /// Writes the fields of a request to count a conversation; `written` is the conversation in this dialect. Returns
+    /// the endpoint, if the dialect has one.
     fn write_count(
         &self,
         _written: &TopLevel<'_>,
@@ -131,7 +131,7 @@ pub trait Operations: Sync {
         None
     }
 
-    /// Reads the names in a provider's list, or the one of a single model. `None` when the reply is neither.
+    /// Reads the names in a provider's list, or the name of a single model. `None` when the reply is neither.
     fn read_models(&self, body: &[u8], is_list: bool) -> Option<Vec<String>> {
         read_ids(body, is_list)
     }
@@ -145,7 +145,7 @@ pub trait Operations: Sync {
 pub struct OperationPlan {
     /// The requests to the provider. [`reply`](Self::reply) takes the replies in the same order.
     pub requests: Vec<UpstreamRequest>,
-    /// Fields of the client's that the provider's dialect does not support.
+    /// The client's fields that the provider's dialect does not support.
     pub dropped: Unsupported,
     reply: ReplyPlan,
 }
@@ -175,7 +175,7 @@ impl UpstreamRequest {
 pub struct UpstreamReply {
     /// The whole body.
     pub body: Bytes,
-    /// Tokens of the prompt, where a [header](Operations::token_count_header) has them.
+    /// Tokens of the prompt, if a [header](Operations::token_count_header) has them.
     pub tokens: Option<u64>,
 }
 
@@ -184,7 +184,7 @@ pub struct UpstreamReply {
 pub struct OperationReply {
     /// JSON in the client's dialect.
     pub body: Vec<u8>,
-    /// Tokens that were used; a token count uses none.
+    /// Tokens that were used; counting tokens uses none.
     pub usage: Usage,
     /// The model that answered, as the provider names it.
     pub model: Option<String>,
@@ -197,7 +197,7 @@ pub struct OperationReply {
 pub struct OperationTarget<'a> {
     /// The dialect to which requests are translated.
     pub dialect: DialectId,
-    /// What the server takes differently.
+    /// The server's quirks.
     pub quirks: &'static Quirks,
     /// The model, as the provider names it.
     pub model: Option<&'a str>,
@@ -224,7 +224,7 @@ impl From<Invalid> for OperationError {
     }
 }
 
-/// What is needed to make the reply.
+/// The data for making the reply.
 #[derive(Debug)]
 enum ReplyPlan {
     Embeddings(embeddings::ReplyPlan),
@@ -250,10 +250,10 @@ impl OperationPlan {
         }
     }
 
-    /// The reply to the client, made of the provider's replies in the order of [`requests`](Self::requests).
+    /// The reply to the client, made from the provider's replies in the order of [`requests`](Self::requests).
     ///
     /// # Errors
-    /// When a reply does not hold what was requested.
+    /// When a reply does not contain the requested data.
     pub fn reply(self, replies: &[UpstreamReply]) -> Result<OperationReply, Failure<'static>> {
         match self.reply {
             ReplyPlan::Embeddings(plan) => plan.reply(replies),
@@ -262,7 +262,7 @@ impl OperationPlan {
         }
     }
 
-    /// The reply without the provider's, which has answered `status` because it has no such operation.
+    /// The reply without the provider's, which has replied with `status` because it does not support the operation.
     pub fn fallback(&self, status: u16) -> Option<OperationReply> {
         match &self.reply {
             ReplyPlan::Count(plan) => plan.fallback(status),
@@ -279,12 +279,12 @@ fn client(endpoint: &Endpoint) -> DialectId {
 /// The fields of an object in a body.
 ///
 /// # Errors
-/// When it is no object.
+/// When it is not an object.
 pub(super) fn object<'a>(member: &Member<'a>) -> Result<TopLevel<'a>, Invalid> {
     TopLevel::scan(member.value).map_err(|_| Invalid::new(member.name(), "must be an object"))
 }
 
-/// Copies those fields whose names `wanted` has.
+/// Copies the fields whose names are in `wanted`.
 pub(super) fn copy(body: &TopLevel<'_>, wanted: &[&str], out: &mut ObjectWriter<'_>) {
     for member in body.members().iter().filter(|member| !member.key_escaped && wanted.contains(&member.key)) {
         out.key(member.key).extend_from_slice(member.value);

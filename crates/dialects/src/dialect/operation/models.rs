@@ -9,7 +9,7 @@ use crate::{
     stream::json::ObjectWriter,
 };
 
-/// Most models of a list: what one page of a provider's list may have.
+/// Most models of a list: as many as one page of a provider's list may have.
 const MAX_MODELS: usize = 1000;
 
 /// One model that can be requested.
@@ -35,15 +35,15 @@ pub enum Source {
 pub struct ModelList {
     /// The field that holds the list.
     pub field: &'static str,
-    /// Writes the fields in front of the list.
+    /// Writes the fields before the list.
     pub head: fn(&mut ObjectWriter<'_>),
     /// Writes the fields of one model.
     pub model: fn(&Model, &mut ObjectWriter<'_>),
-    /// Writes the fields behind the list.
+    /// Writes the fields after the list.
     pub tail: fn(&[Model], &mut ObjectWriter<'_>),
 }
 
-/// What is needed to make the reply.
+/// The data for making the reply.
 #[derive(Debug)]
 pub(super) struct ReplyPlan {
     form: &'static ModelList,
@@ -123,7 +123,7 @@ impl ModelList {
     }
 }
 
-/// The names in a list as OpenAI and Anthropic have it, or the one of a single model.
+/// The names in a list in the form of OpenAI and Anthropic, or the name of a single model.
 pub(super) fn read_ids(body: &[u8], is_list: bool) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Named<'a> {

@@ -450,7 +450,7 @@ fn counts_are_estimated_where_no_provider_counts() {
         (&messages(), COMPATIBLE, "llama", estimated),
         (&messages(), BEDROCK, profile, estimated),
         (&seen, COMPATIBLE, "llama", estimated + 256),
-        // Nothing is fetched to be counted.
+        // Media are not fetched for a count.
         (&seen, AI_STUDIO, "gemini-2.5-pro", estimated + 256),
     ] {
         let plan = made(&Endpoint::CountMessageTokens, body, server, model).unwrap();

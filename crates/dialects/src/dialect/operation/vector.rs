@@ -27,7 +27,7 @@ impl<'a> Vector<'a> {
         }
     }
 
-    /// Bytes that it takes in a reply, about.
+    /// Approximate bytes that it takes in a reply.
     pub fn size(&self) -> usize {
         match self {
             Self::List(text) => text.len(),

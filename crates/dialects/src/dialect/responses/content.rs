@@ -48,7 +48,7 @@ struct History<'a, 'd> {
 }
 
 impl<'a> History<'a, '_> {
-    /// Reads an item; `false` if it is left out and named.
+    /// Reads an item. Returns `false` if it is left out and reported.
     fn item(&mut self, item: &Item<'a>, at: usize) -> Result<bool, Invalid> {
         let kind = match &item.kind {
             Some(kind) => kind.decode(),
@@ -91,8 +91,8 @@ impl<'a> History<'a, '_> {
         Ok(())
     }
 
-    /// Adds a part to the model's turn: reasoning, texts and calls are items of their own here, and one message
-    /// elsewhere.
+    /// Adds a part to the model's turn: reasoning, texts and calls are separate items here, and one message in other
+    /// dialects.
     fn answer(&mut self, part: Part<'a>) {
         match self.messages.last_mut() {
             Some(last) if last.role == Role::Assistant => last.parts.push(part),
@@ -128,7 +128,7 @@ impl<'a> History<'a, '_> {
             parts,
             failed: false,
         }));
-        // Results of parallel calls belong together.
+        // Results of parallel calls are one message.
         match self.messages.last_mut() {
             Some(last) if last.parts.last().is_some_and(|last| matches!(last.content, Content::Result(_))) => {
                 last.parts.push(part);
@@ -265,7 +265,7 @@ struct WireBreakpoint<'a> {
     ttl: Option<Text<'a>>,
 }
 
-/// What a URL points to, or holds.
+/// The source of a URL: the URL itself, or the data that it contains.
 fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, Invalid> {
     let url = url.into_decoded();
     match held(url) {
@@ -275,7 +275,7 @@ fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, 
     }
 }
 
-/// What `file_data` holds: a data URL, or bare base64, whose type is known by the name only.
+/// The content of `file_data`: a data URL, or plain base64, whose type only the file name shows.
 fn file<'a>(data: Text<'a>, name: Option<&Text<'a>>, field: impl FnOnce() -> String) -> Result<Source<'a>, Invalid> {
     let data = data.into_decoded();
     if data.starts_with("data:") {
@@ -293,7 +293,7 @@ fn file<'a>(data: Text<'a>, name: Option<&Text<'a>>, field: impl FnOnce() -> Str
     Ok(Source::Data { mime: mime.into(), data: data.into() })
 }
 
-/// The media type and the base64 of a data URL; the text itself if it is none.
+/// The media type and the base64 of a data URL; any other URL is returned as the error.
 fn held(url: Cow<'_, str>) -> Result<(Cow<'_, str>, Text<'_>), Cow<'_, str>> {
     fn split(url: &str) -> Option<(&str, &str)> {
         let (head, data) = url.strip_prefix("data:")?.split_once(',')?;

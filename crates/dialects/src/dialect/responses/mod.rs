@@ -29,9 +29,9 @@ use crate::{
 
 /// The origin of signatures that have no tag in `encrypted_content`.
 const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
-/// In front of an `encrypted_content` that holds redacted reasoning of another origin.
+/// Prefix of an `encrypted_content` that holds redacted reasoning of another origin.
 const REDACTED: &str = "TGre";
-/// In front of an `encrypted_content` that signs the call behind the reasoning item, not the reasoning.
+/// Prefix of an `encrypted_content` that signs the call after the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
 
 /// OpenAI Responses.

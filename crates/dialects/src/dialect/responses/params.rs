@@ -6,13 +6,13 @@ use crate::dialect::params::{
     Param, param,
 };
 
-/// Fewest tokens of an answer that OpenAI takes.
+/// The lowest token limit that OpenAI accepts.
 const MIN_OUTPUT: u64 = 16;
 /// Most alternatives of a token.
 const MAX_TOP_LOGPROBS: u64 = 20;
 /// Longest id of an end user.
 const MAX_USER: usize = 64;
-/// The older field for the end user, which more servers know.
+/// The older field for the end user, which more servers support.
 pub(in crate::dialect) const USER: Param = param("user", Field::User, Id(MAX_USER));
 /// Classes of service.
 pub(super) const TIERS: &[(&str, &str)] = &[

@@ -17,7 +17,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// Members without which an answer would be another; `delta` is one of many events, some of them new.
+/// Fields that the meaning of an answer depends on. `delta` is not among them: many events have it, some of them new.
 pub(super) const VITAL: &[&str] = &["output", "content", "text", "name", "arguments"];
 
 /// A `response` object.
@@ -82,7 +82,7 @@ struct WireLogprob<'a> {
 }
 
 impl WireResponse<'_> {
-    /// Why the answer ended.
+    /// The finish reason.
     pub(super) fn finish(&self, calls: bool) -> Finish {
         let is = |text: &Option<Text<'_>>, word: &str| text.as_ref().is_some_and(|text| text.is(word));
         let reason = self.incomplete_details.as_ref().map(|details| &details.reason);
@@ -98,12 +98,12 @@ impl WireResponse<'_> {
         }
     }
 
-    /// The tokens it took.
+    /// The token counts.
     pub(super) fn usage(&self) -> TokenUsage {
         self.usage.map_or_else(TokenUsage::default, TokenUsage::from)
     }
 
-    /// The error in it, or that of a response which failed without saying why.
+    /// The error in it, or a general one for a response that failed without stating an error.
     pub(super) fn failure(&self) -> Option<Failure<'static>> {
         let failed = self.status.as_ref().is_some_and(|status| status.is("failed"));
         match self.error {
@@ -134,7 +134,7 @@ pub(super) fn read<'a>(body: &'a [u8]) -> Result<Reply<'a>, Failure<'a>> {
     Ok(Reply { id, model, created, choices: vec![choice], usage, service_tier, lost })
 }
 
-/// The failure of a body that is no response: the error it holds instead, if any.
+/// The failure of a body that is not a response: the error that it contains instead, if any.
 fn unreadable(body: &[u8]) -> Failure<'static> {
     match TopLevel::scan(body) {
         Ok(top) if top.get("error").is_some_and(|error| !error.is_null()) => error::read(200, body).into_owned(),
@@ -142,8 +142,8 @@ fn unreadable(body: &[u8]) -> Failure<'static> {
     }
 }
 
-/// Reads what an item says; what says nothing here, as items of hosted tools, is named in `lost`. False if it is a call
-/// that no client understands.
+/// Reads an item. Items without a counterpart here, such as those of hosted tools, are reported in `lost`. Returns
+/// `false` if it is a call that no client supports.
 pub(super) fn read_item<'a>(
     item: &Item<'a>,
     parts: &mut Vec<Part<'a>>,
@@ -165,7 +165,7 @@ pub(super) fn read_item<'a>(
                 return false;
             };
             let written = lenient(item.arguments).unwrap_or_else(|| "".into());
-            // What is no object stays as it is; the writers know what to do with it.
+            // Arguments that are not an object are kept as they are; the writers handle them.
             let arguments = arguments(written.clone()).unwrap_or_else(|| written.into_decoded());
             parts.push(Content::Call(Call { id, name, arguments, signature: None }).into());
         }
@@ -205,7 +205,7 @@ fn read_part<'a>(part: WirePart<'a>, lost: &mut Unsupported) -> Option<Content<'
     part.text.map(|text| Content::Text { text, citations, signature: None })
 }
 
-/// An annotation that names a page. Those that name a stored file mean nothing elsewhere.
+/// Reads an annotation that names a page. Those that name a stored file have no meaning for other providers.
 pub(super) fn read_citation(raw: &RawValue) -> Option<Citation<'_>> {
     let wire: WireAnnotation<'_> = serde_json::from_str(raw.get()).ok()?;
     let url = Some(wire.url?);
@@ -214,7 +214,7 @@ pub(super) fn read_citation(raw: &RawValue) -> Option<Citation<'_>> {
 
 /// Tokens with their log-probabilities.
 pub(super) fn read_logprobs<'a>(raw: Option<&'a RawValue>) -> Vec<TokenLogprob<'a>> {
-    // Every delta has the empty list.
+    // Every delta has an empty list.
     let Some(raw) = raw.filter(|raw| raw.get() != "[]") else { return Vec::new() };
     let wire: Vec<WireLogprob<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
     let pair = |wire: WireLogprob<'a>| wire.token.zip(wire.logprob);

@@ -42,7 +42,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-/// What has been read. A member that comes twice counts the last time.
+/// State of reading a request. If a field comes twice, the last one counts.
 #[derive(Default)]
 struct Reader<'a> {
     request: Request<'a>,
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
                 let user = read_value(member)?;
                 request.user.get_or_insert(user);
             }
-            // What is the default elsewhere too needs no name.
+            // Values that are the default of other APIs too are not reported.
             "background" if member.kind == ValueKind::False => {}
             "truncation" if member.as_str().as_deref() == Some("disabled") => {}
             "previous_response_id" | "conversation" | "prompt" => return Err(Invalid::new(name, STORED)),
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
                 let required = choice.mode.is_some_and(|mode| mode.is("required"));
                 request.tool_choice = Some(ToolChoice::Allowed { names, required });
             }
-            // A hosted tool, which is gone itself.
+            // A hosted tool, which has been left out itself.
             _ => request.dropped.add("tool_choice"),
         }
         Ok(())
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
         let text: WireText<'a> = read_whole(member, &mut self.request.dropped)?;
-        // `medium` is the default, which others have no word for.
+        // `medium` is the default, which other dialects can't express.
         self.request.dropped.add_if(text.verbosity.is_some_and(|word| !word.is("medium")), "verbosity");
         let Some(format) = text.format else { return Ok(()) };
         let kind = format.kind.as_ref().map_or("text".into(), Text::decode);
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         let names: Vec<Text<'a>> = read_value(member)?;
         for name in names {
             match &*name.decode() {
-                // Signatures always travel.
+                // Signatures are always carried.
                 "reasoning.encrypted_content" => {}
                 "message.output_text.logprobs" => self.request.sampling.logprobs = Some(true),
                 other => self.request.dropped.add(other.to_owned()),
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A member's value as text.
+/// A field's value as text.
 fn value<'a>(member: &'a Member<'a>) -> Result<&'a str, Invalid> {
     std::str::from_utf8(member.value).map_err(|_| Invalid::new(member.name(), "is not UTF-8"))
 }
@@ -211,7 +211,7 @@ fn read_value<'a, T: Deserialize<'a>>(member: &'a Member<'a>) -> Result<T, Inval
     parse(value(member)?, || member.name().into_owned())
 }
 
-/// A member's value, of which nothing is passed over without a name.
+/// A field's value. Unknown fields inside it are reported.
 fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
     parse_all(value(member)?, || member.name().into_owned(), PASSED, dropped)
 }

@@ -17,17 +17,17 @@ use crate::{
     },
 };
 
-/// Reads a stream. Blocks are opened when something is in them, so that what is empty leaves no trace.
+/// Reads a stream. A block is opened with its first content, so that empty items do not become blocks.
 #[derive(Default)]
 pub(super) struct Reader {
     progress: Progress,
-    /// A call was made.
+    /// Whether a call was made.
     calls: bool,
     slots: Vec<Slot>,
     blocks: u32,
 }
 
-/// A part of an item that has become a block.
+/// A part of an item, as a block.
 struct Slot {
     /// `output_index`.
     output: u64,
@@ -37,12 +37,12 @@ struct Slot {
     block: u32,
     /// `summary_index` of the latest reasoning.
     paragraph: u64,
-    /// Something has come.
+    /// Whether any content has come.
     filled: bool,
     closed: bool,
 }
 
-/// An event, as far as any event is read.
+/// The fields of an event that are read for any type.
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow, rename = "type")]
@@ -125,7 +125,7 @@ impl Reader {
             return self.progress.fail(failure, sink);
         }
         if self.blocks == 0 {
-            // Servers that have nothing to stream may send everything at the end.
+            // Servers that do not stream may send all content at the end.
             let output = response.as_ref().and_then(|response| response.output.as_deref()).unwrap_or_default();
             for item in output.iter().filter_map(|raw| serde_json::from_str::<Item<'_>>(raw.get()).ok()) {
                 self.whole(&item, sink);
@@ -188,9 +188,10 @@ impl Reader {
         }
     }
 
-    /// The slot of a part, opened if it is new; `None` when it is closed already, or a call that was never announced.
+    /// The slot of a part, opened if it is new; `None` when it is closed already, or is a call that was never
+    /// announced.
     fn slot(&mut self, kind: BlockKind, output: u64, part: u64, sink: Sink<'_>) -> Option<&mut Slot> {
-        // The latest is nearly always the one.
+        // The latest slot is nearly always the right one.
         let found = self.slots.iter().rposition(|s| s.output == output && s.part == part && s.kind == kind);
         let at = if let Some(at) = found {
             at
@@ -223,7 +224,7 @@ impl Reader {
         }
     }
 
-    /// More reasoning. All paragraphs of an item are one block, because the item has one signature.
+    /// Reads more reasoning. All paragraphs of an item are one block, because the item has one signature.
     fn thought(&mut self, output: u64, paragraph: u64, text: Option<&Text<'_>>, sink: Sink<'_>) {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return };
         let Some(slot) = self.slot(BlockKind::Thinking, output, 0, sink) else { return };
@@ -236,7 +237,7 @@ impl Reader {
         sink(Event::Delta { choice: 0, block, text: text.reborrow() });
     }
 
-    /// A part is complete; `whole` is all of it.
+    /// A part is complete; `whole` is its entire text.
     fn done(&mut self, kind: BlockKind, output: u64, part: u64, whole: Option<&Text<'_>>, sink: Sink<'_>) {
         let filled = self.slots.iter().rev().find(|s| s.output == output && s.part == part && s.kind == kind);
         if filled.is_none_or(|slot| !slot.filled) {
@@ -251,7 +252,7 @@ impl Reader {
     fn added(&mut self, output: u64, item: &Item<'_>, sink: Sink<'_>) {
         match item.kind.as_ref().map(Text::decode).as_deref() {
             Some("function_call") => self.call(output, item, sink),
-            // Their content comes in events of its own.
+            // Their content comes in separate events.
             None | Some("message" | "reasoning") => {}
             Some(other) => sink(Event::Unsupported(other.into())),
         }
@@ -263,7 +264,7 @@ impl Reader {
         };
         self.calls = true;
         self.open(output, 0, BlockStart::Call { id, name, signature: None }, sink);
-        // Some servers give all arguments at once.
+        // Some servers send all arguments at once.
         self.delta(BlockKind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
     }
 
@@ -291,7 +292,7 @@ impl Reader {
         }
     }
 
-    /// An item that came whole.
+    /// Reads an item that came whole.
     fn whole(&mut self, item: &Item<'_>, sink: Sink<'_>) {
         let (mut parts, mut tokens, mut unsupported) = (Vec::new(), Vec::new(), Unsupported::default());
         read_item(item, &mut parts, &mut tokens, &mut unsupported);

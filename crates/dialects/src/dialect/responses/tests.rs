@@ -112,7 +112,7 @@ fn hostile_bodies_are_read_or_refused() {
     }
 }
 
-/// What is written for `request`, and what is dropped.
+/// The body that is written for `request`, and the names of its unsupported fields.
 fn written(request: &Request<'_>, to: &Destination<'_>) -> (Value, String) {
     let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
     Responses.write_request(request, to, &mut dropped, &mut out).unwrap();
@@ -273,7 +273,7 @@ fn blocks_that_alternate_become_items_that_alternate() {
         delta(1, "{\"x\""),
         delta(0, "{}"),
         delta(1, ":1}"),
-        // Another answer has no place.
+        // This dialect has only one answer.
         Event::Open { choice: 1, block: 0, opened: BlockStart::Text },
         finish(Finish::ToolCalls),
         Event::Usage(usage),
@@ -403,7 +403,7 @@ fn what_is_written_is_read_as_it_was() {
         delta(0, "hm"),
         Event::Signature { choice: 0, block: 0, signature: signature() },
         close(0),
-        // Tokens of a text that has not begun wait for it.
+        // Log-probabilities of a text that has not begun are kept until it begins.
         Event::Logprobs { choice: 0, tokens: vec![token()] },
         open(1, BlockStart::Text),
         delta(1, "a \u{1f600}\"\\"),

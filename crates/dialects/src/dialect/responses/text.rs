@@ -63,7 +63,7 @@ const SUMMARY: Number = Number::Top("summary_index");
 /// The position in `item.content` and `item.summary`.
 const INNER: Number = Number::Element(0, "");
 
-/// A delta of this type, whose place are these fields.
+/// A delta of this type, whose block these fields number.
 macro_rules! shape {
     ($kind:literal, $place:literal) => {
         concat!(
@@ -172,7 +172,7 @@ const EVENT: &[Row] = &[
     whole("response.output[].output[].stderr", TextKind::ToolResult),
     whole("response.output[].outputs[].logs", TextKind::ToolResult),
     whole("response.output[].results[].text", TextKind::ToolResult),
-    // What repeats text in other forms.
+    // Fields that repeat text in other forms.
     whole("annotation.title", TextKind::Citation),
     whole("part.annotations[].title", TextKind::Citation),
     whole("item.content[].annotations[].title", TextKind::Citation),

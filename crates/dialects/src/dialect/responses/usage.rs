@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::{Progress, chat::usage::read};
 
-/// An event, as far as its usage and end matter.
+/// The fields of an event that concern usage and end.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
@@ -25,12 +25,12 @@ struct ResponseHead<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// Whether an event of this type has the response in its last state.
+/// Whether an event of this type has the response in its final state.
 pub(super) fn is_last(kind: &str) -> bool {
     matches!(kind, "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled")
 }
 
-/// Reads an event. A stream ends with the response in its last state, or with an error.
+/// Reads an event. A stream ends with the response in its final state, or with an error.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let Event { kind, response, error } = serde_json::from_slice(data).ok()?;
     if kind.is_none() && error.is_none() {

@@ -1,4 +1,4 @@
-//! What the wire looks like, as far as it is read in more than one place.
+//! Types on the wire that are read in more than one place.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,11 @@ use crate::{
     dialect::fields::parse,
 };
 
-/// Why a field that points to what OpenAI stores is refused.
+/// The reason why a field that refers to data stored at OpenAI is refused.
 pub(super) const STORED: &str = "what it names is stored at OpenAI, and this route's provider can't read it: send the whole \
                                  conversation as `input`";
 
-/// Members of a request that lose nothing when they are passed over: tags, and what items of earlier answers say of
-/// themselves.
+/// Fields of a request that are ignored without a report: tags, and metadata of items of earlier answers.
 pub(super) const PASSED: &[&str] = &[
     "type",
     "id",
@@ -28,17 +27,17 @@ pub(super) const PASSED: &[&str] = &[
     "created_by",
     "annotations",
     "logprobs",
-    // What OpenAI's client adds to what it has parsed.
+    // OpenAI's client adds this to the replies that it has parsed.
     "parsed",
     "parsed_arguments",
-    // Codex.
+    // Codex sends this.
     "internal_chat_message_metadata_passthrough",
     // `explicit`, the only mode of a cache mark.
     "mode",
 ];
 
-/// An item of `input` or `output`. Only the kind is read before it is known what the other fields must be: items of
-/// hosted tools use the same names for other things.
+/// An item of `input` or `output`. Only the kind is read at first, because items of hosted tools use the names of the
+/// other fields for other types.
 #[derive(Deserialize)]
 pub(super) struct Item<'a> {
     #[serde(borrow, rename = "type")]
@@ -70,7 +69,7 @@ pub(super) struct Paragraph<'a> {
     pub text: Option<Text<'a>>,
 }
 
-/// Paragraphs as one text. A single one travels as it is.
+/// Paragraphs as one text. A single one is not copied.
 pub(super) fn joined(paragraphs: Vec<Paragraph<'_>>) -> Text<'_> {
     let mut texts = paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty());
     let Some(first) = texts.next() else { return Text::from("") };
@@ -88,12 +87,12 @@ pub(super) fn text(raw: Option<&RawValue>, field: impl FnOnce() -> String) -> Re
     raw.map(|raw| parse(raw.get(), field)).transpose()
 }
 
-/// The text of a field, or `None` if it is no string.
+/// The text of a field, or `None` if it is not a string.
 pub(super) fn lenient(raw: Option<&RawValue>) -> Option<Text<'_>> {
     serde_json::from_str(raw?.get()).ok()
 }
 
-/// The arguments of a call as the text of an object; `None` if they are none. No text at all means none are given.
+/// The arguments of a call as the text of an object; `None` if they are not one. An empty text means no arguments.
 pub(super) fn arguments(text: Text<'_>) -> Option<Cow<'_, str>> {
     let decoded = text.into_decoded();
     match decoded.trim() {

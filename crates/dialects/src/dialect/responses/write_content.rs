@@ -21,7 +21,7 @@ pub(super) fn write(
 ) {
     let mut writer = Items { to, dropped, list: items };
     for message in messages {
-        // Neighbours that share one message item; everything else is an item of its own.
+        // Consecutive parts that share one message item; every other part is an item of its own.
         let together =
             |a: &Part<'_>, b: &Part<'_>| message.role != Role::Assistant && is_said(&a.content) && is_said(&b.content);
         for run in message.parts.chunk_by(together) {
@@ -35,7 +35,7 @@ fn is_said(content: &Content<'_>) -> bool {
     matches!(content, Content::Text { .. } | Content::Refusal(_) | Content::Media(_))
 }
 
-/// Whether it has a signature that only its origin reads.
+/// Whether it has a signature that only its origin can read.
 fn is_signed(content: &Content<'_>) -> bool {
     matches!(content, Content::Text { signature: Some(_), .. } | Content::Call(Call { signature: Some(_), .. }))
 }
@@ -93,7 +93,7 @@ impl Items<'_, '_> {
         item.end();
     }
 
-    /// A refusal has no short form; its item's id is left out, since OpenAI looks up what it is given.
+    /// Writes a refusal, which has no short form. Its item's id is left out, since OpenAI looks up every id.
     fn refusal(&mut self, text: &Text<'_>) {
         let mut item = self.list.object();
         item.field("type", "message");
@@ -138,8 +138,8 @@ impl Items<'_, '_> {
         item.end();
     }
 
-    /// Thoughts go to their maker only, who can't use them without the proof. Others' are of no use here, so that
-    /// leaving them out loses nothing.
+    /// Writes reasoning, only for the model's own vendor, which can't use it without the signature. Reasoning of other
+    /// vendors is of no use here, so leaving it out loses nothing.
     fn thoughts(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>) {
         let Some(own) = signature.filter(|signature| signature.maker == HOME) else {
             self.dropped.add_if(signature.is_some(), "thinking");
@@ -160,7 +160,7 @@ impl Items<'_, '_> {
         item.end();
     }
 
-    /// Whether the part can be written; what can't is named.
+    /// Whether the part can be written; reports it if it can't.
     fn takes(&mut self, role: Role, content: &Content<'_>) -> bool {
         match content {
             Content::Text { text, .. } | Content::Refusal(text) => !text.is_empty(),
@@ -178,7 +178,7 @@ impl Items<'_, '_> {
         }
     }
 
-    /// What to call a medium that the target does not take.
+    /// The name in reports of media that the target does not accept.
     fn refuses(&self, media: &Media<'_>) -> Option<&'static str> {
         let name = media.kind.as_str();
         if matches!(media.kind, MediaKind::Audio | MediaKind::Video) {
@@ -191,7 +191,7 @@ impl Items<'_, '_> {
                 let web = url.starts_with("https://") || url.starts_with("http://");
                 (!web || !self.to.quirks.fetches.any()).then_some(name)
             }
-            // Other makers' ids look different, and mean nothing here.
+            // Ids of other vendors have another form, and no meaning here.
             Source::File(id) => {
                 let id = id.decode();
                 (!id.starts_with("file-") && !id.starts_with("assistant-")).then_some("file_id")
@@ -200,7 +200,7 @@ impl Items<'_, '_> {
     }
 }
 
-/// How closely to look, in OpenAI's words.
+/// OpenAI's name for the resolution at which to look at an image.
 fn detail_word(word: &Text<'_>) -> Option<&'static str> {
     ["auto", "low", "high", "original"].into_iter().find(|known| word.is(known))
 }
@@ -263,9 +263,9 @@ fn file_name(mime: &str) -> &'static str {
     }
 }
 
-/// Appends `data` as a data URL, without taking it apart.
+/// Appends `data` as a data URL, without decoding it.
 fn data_url(out: &mut Vec<u8>, mime: &str, data: &Text<'_>) {
-    // Parameters would end the head too early.
+    // Parameters would end the head of the data URL too early.
     let kind = mime.split([';', ',']).next().unwrap_or_default();
     write_string(out, &format!("data:{kind};base64,"));
     out.pop();

@@ -31,7 +31,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         let mut logprobs = Vec::new();
         write_logprobs(&mut ArrayWriter::begin(&mut logprobs), &choice.logprobs);
         logprobs.push(b']');
-        // They are those of the text, and there are texts of several parts.
+        // They belong to the whole text, which may have several parts.
         let mut logprobs = Some(logprobs);
         let mut number = 0;
         for part in &choice.parts {
@@ -79,12 +79,12 @@ fn write_content(
             let cut = call.object().is_none();
             item(&Made::Call { id: &call.id, name: &call.name, arguments: &arguments, cut });
         }
-        // Models don't answer with these; a picture has no place in a message here.
+        // Models don't answer with results; a message can't contain an image here.
         Content::Media(_) | Content::Result(_) => {}
     }
 }
 
-/// A signature of something else than reasoning, in the field for reasoning.
+/// A signature that does not sign reasoning, in the field for reasoning.
 pub(super) fn marked(mark: &str, signature: &Signature<'_>) -> Text<'static> {
     // OpenAI's own redacted reasoning is reasoning without a summary.
     if signature.maker == HOME && mark == REDACTED {
@@ -93,7 +93,7 @@ pub(super) fn marked(mark: &str, signature: &Signature<'_>) -> Text<'static> {
     Text::from(format!("{mark}{}", signature.tagged(HOME).decode()))
 }
 
-/// What a reply's ids are made of: the provider's id without its prefix, or ours.
+/// The common part of a reply's ids: the provider's id without its prefix, or the gateway's.
 pub(super) fn core_id(id: Option<&Text<'_>>, head: &ReplyHead) -> String {
     let Some(id) = id else { return head.id.clone() };
     let id = id.decode();
@@ -123,11 +123,11 @@ pub(super) enum Made<'p> {
     Refusal { text: Put<'p> },
     /// Reasoning, or its signature alone.
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
-    /// A call; `cut` if its arguments are no JSON object, as those of an answer that was cut short.
+    /// A call; `cut` if its arguments are not a JSON object, as those of an answer that was cut short.
     Call { id: &'p Text<'p>, name: &'p Text<'p>, arguments: Put<'p>, cut: bool },
 }
 
-/// Appends an item: whole, or as it is announced, with nothing in it.
+/// Appends an item: whole, or empty, as it is announced.
 pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: bool) {
     let mut item = ObjectWriter::begin(out);
     item.field("id", id);
@@ -200,7 +200,7 @@ fn write_text(out: &mut Vec<u8>, text: Option<Put<'_>>) {
     }
 }
 
-/// Appends an annotation; sources without a URL have none here.
+/// Appends an annotation. A source without a URL gets none.
 pub(super) fn write_annotation(list: &mut ArrayWriter<'_>, citation: &Citation<'_>) {
     let Some(url) = &citation.url else { return };
     let mut object = list.object();
@@ -239,7 +239,7 @@ pub(super) fn write_logprobs(list: &mut ArrayWriter<'_>, tokens: &[TokenLogprob<
 /// How a response ended.
 #[derive(Clone, Copy)]
 pub(super) enum Ending<'e> {
-    /// As it should.
+    /// Regularly.
     Completed,
     /// Too early, for this reason.
     Incomplete(&'static str),
@@ -258,7 +258,7 @@ impl Ending<'_> {
         }
     }
 
-    /// The status of the response, and the last word of its last event.
+    /// The status of the response, which is also the last part of its last event's name.
     pub(super) const fn status(self) -> &'static str {
         match self {
             Self::Completed => "completed",

@@ -31,7 +31,7 @@ pub(super) fn write(
         return Err(Invalid::new("messages", "there is no message with anything in it"));
     }
     input.end();
-    // The gateway stores nothing: the client holds the conversation.
+    // The gateway does not have requests stored: the client holds the conversation.
     top.field("store", &false);
     if request.stream {
         top.field("stream", &true);
@@ -44,7 +44,7 @@ pub(super) fn write(
     let quirks = to.quirks.responses.params;
     let params = ParamWriter { table: PARAMS, quirks, request, sampling: to.facts.sampling };
     if to.facts.sampling == SamplingFacts::None {
-        // Unlike elsewhere the default is reported, too: OpenAI refuses it by its name.
+        // Unlike in other dialects the default is reported, too: OpenAI refuses the parameter by its name.
         dropped.add_if(request.sampling.temperature.is_some(), "temperature");
         dropped.add_if(request.sampling.top_p.is_some(), "top_p");
     }
@@ -55,7 +55,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// A first message of instructions, if something else follows it. Later ones keep their place in the conversation.
+/// The first message's instructions, if another message follows it. Later instructions keep their place in the
+/// conversation.
 fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &'r [Message<'a>]) {
     if let [first, rest @ ..] = messages
         && first.role == Role::System
@@ -95,7 +96,7 @@ fn write_tool(tool: &Tool<'_>, mut object: ObjectWriter<'_>) {
         Some(schema) => object.field("parameters", schema),
         None => object.raw("parameters", r#"{"type":"object","properties":{}}"#),
     }
-    // Without a word Responses takes every tool as strict, which no other API does.
+    // Responses treats every tool as strict by default, which no other API does.
     object.field("strict", &tool.strict.unwrap_or(false));
     object.end();
 }
@@ -147,7 +148,7 @@ fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
     text.end();
 }
 
-/// Writes how the model thinks, and says whether it does.
+/// Writes the settings of reasoning, and returns whether the model reasons.
 fn reasoning(
     asked: Option<Reasoning>,
     to: &Destination<'_>,
@@ -173,7 +174,7 @@ fn reasoning(
     !asked.is_off()
 }
 
-/// Asks for what the reply would not hold otherwise.
+/// Requests the parts of a reply that it does not contain by default.
 fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut ObjectWriter<'_>) {
     let logprobs = request.sampling.logprobs == Some(true) && to.facts.sampling != SamplingFacts::None;
     let signed = || {

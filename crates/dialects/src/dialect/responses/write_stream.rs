@@ -1,6 +1,6 @@
 //! A stream for a client.
 //!
-//! Every block becomes an item of its own, so that blocks which alternate need no waiting. The text of an item is
+//! Every block becomes a separate item, so that blocks which alternate need not be held back. The text of an item is
 //! written up to five times; it is kept as it was written, in quotes and escaped, and copied.
 
 use serde_json::value::RawValue;
@@ -28,17 +28,17 @@ pub(super) type Writer = Sequencer<ResponseEvents>;
 pub(super) struct ResponseEvents {
     wire: Wire,
     head: ReplyHead,
-    /// What the ids are made of.
+    /// The common part of the ids.
     core: String,
     model: String,
     /// In the order of `output_index`.
     items: Vec<Item>,
-    /// Tokens of the text that comes next: inside of a JSON array.
+    /// Log-probabilities of the text that comes next: the elements of a JSON array.
     logprobs: Vec<u8>,
 }
 
 impl Writer {
-    /// A writer of a stream that has this head.
+    /// A writer of a stream with this head.
     pub(super) fn new(head: ReplyHead) -> Self {
         Self::of(ResponseEvents {
             wire: Wire::default(),
@@ -78,15 +78,15 @@ struct Item {
     id: String,
     at: usize,
     kind: Kind,
-    /// What has come, as a JSON string without its last quote.
+    /// The text so far, as a JSON string without its last quote.
     text: Vec<u8>,
-    /// Inside of a JSON array.
+    /// Elements of a JSON array.
     annotations: Vec<u8>,
-    /// How many they are.
+    /// Number of annotations.
     cited: u64,
-    /// Inside of a JSON array.
+    /// Elements of a JSON array.
     logprobs: Vec<u8>,
-    /// The item as it ended; empty before.
+    /// The item as it ended; empty before its end.
     whole: Vec<u8>,
 }
 
@@ -100,7 +100,7 @@ enum Kind {
 
 impl WriteBlocks for ResponseEvents {
     type Choice = ();
-    /// The item's place.
+    /// The item's index.
     type Block = usize;
     const STARTS_ERRORS: bool = true;
 
@@ -159,7 +159,7 @@ impl WriteBlocks for ResponseEvents {
     }
 
     fn signature(&mut self, _: &mut Choice<()>, at: &mut usize, signature: &Signature<'_>, _: &mut Vec<u8>) {
-        // A text's own signature has no place here; its provider can do without.
+        // This dialect has no field for a text's signature, and no provider requires one.
         if let Some(Item { kind: Kind::Thinking(proof), .. }) = self.items.get_mut(*at) {
             *proof = Some(signature.tagged(HOME).into_owned());
         }
@@ -170,7 +170,7 @@ impl WriteBlocks for ResponseEvents {
         if !matches!(item.kind, Kind::Text) || citation.url.is_none() {
             return;
         }
-        // The array's brackets are not ours.
+        // The brackets are removed, since only the elements are kept.
         let mut list = Vec::new();
         write_annotation(&mut ArrayWriter::begin(&mut list), citation);
         let annotation = list.get(1..).unwrap_or_default();
@@ -205,7 +205,7 @@ impl WriteBlocks for ResponseEvents {
 
     fn error(&mut self, failure: &Failure<'_>, usage: &TokenUsage, out: &mut Vec<u8>) {
         let code = error::code(failure);
-        // The response's own field has few words; the event behind it has the code.
+        // The field in the response has few codes; the event after it has the real one.
         let short = match failure.class {
             ErrorClass::RateLimit | ErrorClass::Quota => "rate_limit_exceeded",
             ErrorClass::InvalidRequest | ErrorClass::TooLarge => "invalid_prompt",
@@ -221,7 +221,7 @@ impl WriteBlocks for ResponseEvents {
 }
 
 impl ResponseEvents {
-    /// Appends an event that holds the response as it is; at its end, with what it cost.
+    /// Appends an event with the response in its current state; at its end, with the token counts.
     fn response(&mut self, out: &mut Vec<u8>, name: &str, ending: Option<(Ending<'_>, &TokenUsage)>) {
         let envelope = Envelope {
             id: &self.core,
@@ -241,7 +241,7 @@ impl ResponseEvents {
         });
     }
 
-    /// Begins an item, and gives its place.
+    /// Begins an item, and returns its index.
     fn begin(&mut self, kind: Kind, out: &mut Vec<u8>) -> usize {
         let at = self.items.len();
         let mut item = Item {
@@ -284,13 +284,13 @@ impl ResponseEvents {
             event.key("item").extend_from_slice(&whole);
         });
         item.whole = whole;
-        // The item holds them now.
+        // The written item holds them now.
         (item.text, item.annotations, item.logprobs) = (Vec::new(), Vec::new(), Vec::new());
     }
 }
 
 impl Item {
-    /// Shows the item as what is written.
+    /// Passes the item to `show` in its written form.
     fn made<T>(&self, show: impl FnOnce(&Made<'_>) -> T) -> T {
         let text = |out: &mut Vec<u8>| self.write_text(out);
         let array = |inside: &[u8]| [b"[", inside, b"]"].concat();
@@ -308,18 +308,18 @@ impl Item {
         }
     }
 
-    /// Appends what has come, as a JSON string.
+    /// Appends the text so far, as a JSON string.
     fn write_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.text);
         out.push(b'"');
     }
 
-    /// Whether nothing has come.
+    /// Whether there is no text yet.
     fn is_blank(&self) -> bool {
         self.text.len() <= 1
     }
 
-    /// Whether what has come is no JSON object, as the arguments of a call are.
+    /// Whether the text so far is not a JSON object, which the arguments of a call must be.
     fn is_cut(&self) -> bool {
         let string = [&self.text, &b"\""[..]].concat();
         let object = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get().starts_with('{'));
@@ -335,7 +335,7 @@ impl Item {
         }
     }
 
-    /// Writes where an event belongs. Every item has one part.
+    /// Writes the position that an event belongs to. Every item has one part.
     fn place(&self, event: &mut ObjectWriter<'_>, index: impl Into<Option<&'static str>>) {
         event.field("item_id", &self.id);
         event.field("output_index", &self.at);
@@ -358,7 +358,7 @@ impl Item {
         }
     }
 
-    /// Writes that the item's part is complete.
+    /// Writes the events that complete the item's part.
     fn done(&self, wire: &mut Wire, out: &mut Vec<u8>) {
         let (name, part, key) = match &self.kind {
             Kind::Text => ("response.output_text.done", Some("response.content_part.done"), "text"),

@@ -1,21 +1,21 @@
-//! Schemas that Claude keeps to by constrained decoding, on Anthropic's API and on Bedrock.
+//! Schemas for Claude's structured output (constrained decoding), on Anthropic's API and on Bedrock.
 //!
-//! Constrained decoding knows a part of JSON Schema: objects are closed, and `oneOf` is `anyOf`. What it does not know
-//! moves to the end of the `description`, as in Anthropic's own SDKs.
+//! Constrained decoding supports a part of JSON Schema: objects are closed, and `oneOf` is treated as `anyOf`.
+//! Unsupported keywords are moved to the end of the `description`, as in Anthropic's own SDKs.
 
 use std::borrow::Cow;
 
 use super::{Finish, Keyword, Node, Rule, Rules, Walk};
 use crate::conversation::Tree;
 
-/// Largest schema that is rewritten, in bytes; no provider takes schemas that come near.
+/// Largest schema that is rewritten, in bytes; no provider accepts schemas of nearly this size.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Formats of strings that are understood.
+/// Supported formats of strings.
 const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
-/// What says that an object is open.
+/// The keyword that makes an object open.
 const OPEN: &str = "additionalProperties";
-/// What may be next to a reference: targets of other references, and what does not restrict the value.
+/// Keywords that may be next to a reference: targets of other references, and those that do not restrict the value.
 const BESIDE_REFERENCE: [&str; 5] = ["$ref", "$defs", "definitions", "properties", "title"];
 
 /// The rules of Anthropic's API.
@@ -27,7 +27,7 @@ pub(in crate::dialect) static BEDROCK: Rules<State> = rules(|walk, node| {
     finish(walk, node, &Notes { before: "\n", between: "\n", behind: "", open_objects: true });
 });
 
-/// How a description ends with keywords that are not understood.
+/// How a description ends with unsupported keywords.
 struct Notes {
     before: &'static str,
     between: &'static str,
@@ -36,11 +36,11 @@ struct Notes {
     open_objects: bool,
 }
 
-/// What is gathered while one schema is rewritten.
+/// State while one schema is rewritten.
 #[derive(Default)]
 pub(in crate::dialect) struct State {
     description: String,
-    /// Keywords that are not understood, with their values.
+    /// Unsupported keywords, with their values.
     notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ const fn rules(finish: Finish<State>) -> Rules<State> {
             ("description", Rule::Special(description)),
             // Objects are closed anyway.
             (OPEN, Rule::If(|value| value.is("false"), &Rule::Ignore)),
-            // They mean nothing to a model.
+            // They have no meaning for a model.
             ("$schema $id $comment", Rule::Ignore),
         ],
         others: Rule::Special(note),
@@ -71,7 +71,7 @@ const fn rules(finish: Finish<State>) -> Rules<State> {
     }
 }
 
-/// Rewrites a schema, and returns whether keywords were left out. `Err` says by which bound it is refused.
+/// Rewrites a schema, and returns whether keywords were left out. `Err` names the bound that it exceeds.
 pub(in crate::dialect) fn write(
     rules: &'static Rules<State>,
     schema: &str,
@@ -112,7 +112,7 @@ fn finish(walk: &mut Walk<'_, '_, State>, node: &mut Node<'_, State>, style: &No
         let fields = node.fields.len();
         node.fields.retain(|(key, _)| BESIDE_REFERENCE.contains(&&**key));
         walk.lost |= node.fields.len() < fields;
-        // A reference is alone.
+        // A title next to a reference is left out, too, which loses nothing.
         return node.fields.retain(|(key, _)| key != "title");
     }
     let State { mut description, mut notes } = std::mem::take(&mut node.state);

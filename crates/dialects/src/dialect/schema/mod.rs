@@ -1,6 +1,6 @@
-//! JSON Schemas in the form that a target takes: one walk over a schema, steered by a table of rules per target.
+//! JSON Schemas in the form that a target accepts: one walk over a schema, controlled by a table of rules per target.
 //!
-//! A table says for each keyword whether it stays, goes, gets another name or holds schemas itself. What is special is
+//! A table defines for each keyword whether it is kept, removed or renamed, or contains schemas itself. Exceptions are
 //! code. Fields keep their order: a model writes its answer in the schema's order, and reasons worse when the answer
 //! comes before the reasons.
 
@@ -11,12 +11,12 @@ use std::borrow::Cow;
 
 use crate::conversation::Tree;
 
-/// Writes what becomes of one keyword.
+/// Converts one keyword.
 pub(super) type Special<S> = for<'w, 't, 'a> fn(&'w mut Walk<'t, 'a, S>, &Keyword<'t, 'a>, &mut Node<'a, S>);
 /// Completes one schema.
 pub(super) type Finish<S> = for<'w, 't, 'a> fn(&'w mut Walk<'t, 'a, S>, &mut Node<'a, S>);
 
-/// What becomes of a keyword. `S` is what a target gathers while it rewrites one schema.
+/// The treatment of a keyword. `S` is a target's state while it rewrites one schema.
 pub(super) enum Rule<S: 'static> {
     /// It stays as it is.
     Keep,
@@ -32,15 +32,15 @@ pub(super) enum Rule<S: 'static> {
     Each(&'static str),
     /// Code decides.
     Special(Special<S>),
-    /// The rule counts for such values only; others are left to the next rule of that keyword.
+    /// The rule applies only to these values; others are left to the next rule of that keyword.
     If(fn(&Tree<'_>) -> bool, &'static Rule<S>),
 }
 
 /// How schemas are written for one target.
 pub(super) struct Rules<S: 'static> {
-    /// What becomes of keywords, whose names are separated by spaces. The first rule counts.
+    /// The rules of keywords, whose names are separated by spaces. The first rule counts.
     pub keywords: &'static [(&'static str, Rule<S>)],
-    /// What becomes of all others.
+    /// The rule of all other keywords.
     pub others: Rule<S>,
     /// The spelling under which a keyword is looked up.
     pub spelling: fn(&str) -> Cow<'_, str>,
@@ -50,7 +50,7 @@ pub(super) struct Rules<S: 'static> {
     pub booleans: bool,
     /// Deepest schema that is rewritten, references followed.
     pub max_depth: usize,
-    /// Most schemas in one: references that are written out multiply.
+    /// Most schemas in one: references that are replaced by their schemas multiply.
     pub max_schemas: usize,
 }
 
@@ -62,14 +62,14 @@ pub(super) struct Keyword<'t, 'a> {
     pub depth: usize,
 }
 
-/// A schema that is being put together.
+/// A schema that is being built.
 pub(super) struct Node<'a, S> {
     pub fields: Vec<(Cow<'a, str>, Tree<'a>)>,
     pub state: S,
 }
 
 impl<'a, S> Node<'a, S> {
-    /// Adds a keyword. The first one counts: a keyword next to a reference is more special than what it names.
+    /// Adds a keyword. The first one counts: a keyword next to a reference is more specific than the referenced schema.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: Tree<'a>) {
         let key = key.into();
         if !self.has(&key) {
@@ -95,9 +95,9 @@ pub(super) struct Walk<'t, 'a, S: 'static> {
     rules: &'static Rules<S>,
     root: &'t Tree<'a>,
     schemas: usize,
-    /// Whether a keyword was left out that means something.
+    /// Whether a keyword with a meaning was left out.
     pub lost: bool,
-    /// Whether the schema goes beyond a bound: what is behind it was left out.
+    /// Whether the schema exceeds a bound: the rest was left out.
     pub cut: bool,
 }
 
@@ -164,7 +164,7 @@ impl<'t, 'a, S: Default> Walk<'t, 'a, S> {
         }
     }
 
-    /// The schema that a reference names, written out. One to the whole document would have no end.
+    /// The schema that a reference names, written out. A reference to the whole document would never end.
     pub fn referred(&mut self, keyword: &Keyword<'t, 'a>) -> Option<Tree<'a>> {
         let reference = keyword.value.as_str().filter(|reference| reference != "#")?;
         let target = self.root.referred(&reference)?;

@@ -1,21 +1,21 @@
-//! The root of a tool's schema, which every API wants to be that of an object.
+//! The root of a tool's schema, which every API requires to be that of an object.
 
 use crate::{
     conversation::{Json, Unsupported},
     stream::{Member, TopLevel, json::ObjectWriter},
 };
 
-/// A schema of a tool that takes nothing.
+/// The schema of a tool without arguments.
 const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
-/// What takes the place of keywords that were left out.
+/// The name in reports for keywords that were left out.
 pub(in crate::dialect) const KEYWORDS: &str = "schema keywords";
 
-/// What a target takes at the root.
+/// The form that a target accepts at the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dialect) struct Root {
-    /// Whether `anyOf`, `oneOf` and `allOf` are taken.
+    /// Whether `anyOf`, `oneOf` and `allOf` are accepted.
     pub combined: bool,
-    /// Whether an object has to name its properties.
+    /// Whether an object must list its properties.
     pub properties: bool,
 }
 
@@ -33,10 +33,10 @@ impl Root {
         TopLevel::scan(schema.get().as_bytes()).is_ok_and(|top| self.takes(&top))
     }
 
-    /// Appends the schema as it is, but for its root.
+    /// Appends the schema unchanged, except for its root.
     pub fn write(self, schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
         let top = schema.and_then(|schema| TopLevel::scan(schema.get().as_bytes()).ok());
-        // A list or a number as the input of a tool: there is no such thing.
+        // The input of a tool can't be a list or a number.
         let Some(top) = top.filter(|top| top.get("type").is_none_or(may_be_object)) else {
             dropped.add_if(schema.is_some(), KEYWORDS);
             return out.extend_from_slice(NOTHING);

@@ -18,7 +18,8 @@ use crate::{
 /// Sends all text of a body through `chain`. A body that no filter changes is shared, not copied.
 ///
 /// # Errors
-/// What a filter refuses; or that the body is no JSON object, so that its text can't be seen.
+/// The failure with which a filter refuses, or one for a body that is not a JSON object, so that its text can't be
+/// examined.
 pub fn filter_body(
     dialect: DialectId,
     kind: BodyKind,
@@ -36,13 +37,13 @@ pub fn filter_body(
 /// One text of a body.
 #[derive(Clone, Debug)]
 pub struct PlacedText<'a> {
-    /// What it is, and of which block.
+    /// The kind of the text, and its block.
     pub block: Block,
     /// The text, decoded. Arguments may be the text of a JSON document.
     pub text: Cow<'a, str>,
-    /// Whether it is signed: who signed it refuses it when it is changed.
+    /// Whether it is signed: its vendor refuses a signed text that was changed.
     pub signed: bool,
-    /// Where it is in the body.
+    /// The range of the text in the body.
     range: Range<usize>,
 }
 
@@ -70,7 +71,7 @@ pub fn read_texts<'a>(
     Ok(texts.collect())
 }
 
-/// The body with other texts in some of its places, which must be in the order of the body and of that body.
+/// The body with some of its texts replaced. `texts` must come from this body, in its order.
 pub fn write_texts(body: &Bytes, texts: &[(&PlacedText<'_>, &str)]) -> Bytes {
     if texts.is_empty() {
         return body.clone();

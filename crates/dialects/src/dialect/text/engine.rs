@@ -1,4 +1,4 @@
-//! The blocks of one reply: takes events or a whole body, sends their text through filters, and gives what changes.
+//! The blocks of one reply: takes events or a whole body, sends their text through filters, and returns the changes.
 
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// Most text of one stream that filters look at, in bytes: several times what any model says. Arguments are held, and
-/// text that a dialect repeats is kept.
+/// Most text of one stream that filters examine, in bytes: several times as much as any model writes. Arguments are
+/// held, and text that a dialect repeats is kept.
 pub const MAX_STREAM_TEXT: usize = 16 * 1024 * 1024;
 
-/// Most blocks of one reply that are remembered at a time.
+/// Most blocks of one reply that are kept at a time.
 pub const MAX_BLOCKS: usize = 4096;
 
 /// The blocks of one reply, in one dialect.
@@ -41,11 +41,11 @@ struct Live {
     block: Block,
     row: &'static Row,
     state: State,
-    /// An escape of half a character, whose other half comes with the next piece.
+    /// An escape of the first half of a character, whose other half comes with the next piece.
     half: String,
-    /// What was released, where the dialect repeats it.
+    /// The released text, if the dialect repeats it.
     released: String,
-    /// What has come, as length and checksum: repeats of it are known by them.
+    /// Length and checksum of the original text, by which repetitions of it are recognised.
     original: Checksum,
     carried: Carried,
 }
@@ -58,12 +58,12 @@ struct Checksum {
 }
 
 enum State {
-    /// No filter looks at it.
+    /// No filter examines it.
     Unwatched,
     Text(BlockChain),
-    /// The text of a JSON document, as far as it has come.
+    /// The text of a JSON document so far.
     Json(String),
-    /// It has ended; what was released is kept for repeats.
+    /// It has ended; the released text is kept for repetitions.
     Ended,
 }
 
@@ -74,14 +74,14 @@ struct Pending {
     choices: SmallVec<[u32; 1]>,
 }
 
-/// What becomes of one event or body.
+/// The changes to one event or body.
 #[derive(Default)]
 struct Edits {
     before: Vec<Made>,
     spots: SmallVec<[Spot; 2]>,
 }
 
-/// A value and what takes its place.
+/// A value and its replacement.
 struct Spot {
     range: Range<usize>,
     /// The block that text may be added to here.
@@ -98,17 +98,17 @@ enum New {
 pub(super) struct Outgoing {
     /// Events to send before it.
     pub(super) before: Vec<Made>,
-    /// Its data; `None` if it is forwarded as it came.
+    /// Its data; `None` if it is forwarded unchanged.
     pub(super) data: Option<Vec<u8>>,
 }
 
-/// What becomes of the event that was just taken.
+/// The treatment of the event that was just taken.
 pub(super) enum Step {
-    /// It is forwarded as it came.
+    /// It is forwarded unchanged.
     Pass,
-    /// It is forwarded like this.
+    /// It is forwarded in this form.
     Edit(Outgoing),
-    /// It is given with the next event, or at the end.
+    /// It is returned with the next event, or at the end.
     Hold,
 }
 
@@ -119,7 +119,7 @@ impl Engine {
         Self { table, chain, live: Vec::new(), bytes: 0, pending: None }
     }
 
-    /// Takes the next event. Also gives what has become of the event that was held, which goes first.
+    /// Takes the next event. Also returns the event that was held, which precedes it.
     pub(super) fn event(&mut self, name: &[u8], data: &[u8]) -> Result<(Option<Outgoing>, Step)> {
         let Some(top) = scan(name, data)? else { return self.foreign(data) };
         let places = walk::places(self.table, &top, name).map_err(too_many)?;
@@ -147,7 +147,7 @@ impl Engine {
         Ok((held, edits.step(b"")))
     }
 
-    /// The stream has ended: what has become of the event that was held, and events to send behind it.
+    /// The stream has ended. Returns the event that was held, and events to send after it.
     pub(super) fn finish(&mut self) -> Result<(Option<Outgoing>, Vec<Made>)> {
         let held = self.settle(&[], None)?;
         let mut edits = Edits::default();
@@ -155,7 +155,7 @@ impl Engine {
         Ok((held, edits.before))
     }
 
-    /// Takes a body that is not streamed; `None` if it stays as it is.
+    /// Takes a body that is not streamed. Returns `None` if it is unchanged.
     pub(super) fn body(&mut self, top: &TopLevel<'_>) -> Result<Option<Vec<u8>>> {
         let places = walk::places(self.table, top, b"").map_err(too_many)?;
         let mut edits = Edits::default();
@@ -166,7 +166,7 @@ impl Engine {
         Ok(edits.apply(top.body()))
     }
 
-    /// An event that is no JSON object.
+    /// Handles an event that is not a JSON object.
     fn foreign(&mut self, data: &[u8]) -> Result<(Option<Outgoing>, Step)> {
         if data.trim_ascii_start().starts_with(b"[DONE]") { self.failure() } else { Ok((None, Step::Pass)) }
     }
@@ -205,7 +205,7 @@ impl Engine {
             SlotRole::Repeat => {
                 self.finish_blocks(|live| live.block == block, Some(top), edits)?;
                 let text = walk::text(top.body(), range.clone());
-                // Positions in a list may differ from the stream's numbers, so that the text itself says which it is.
+                // Positions in a list may differ from the stream's numbers, so the block is identified by its text.
                 let same = |live: &&Live| {
                     live.block.kind == block.kind && matches!(live.state, State::Ended) && live.original.is_of(&text)
                 };
@@ -217,7 +217,7 @@ impl Engine {
             }
             SlotRole::Whole => {
                 let new = self.whole(row, block, &walk::text(top.body(), range.clone()))?;
-                // Whoever signed the text would refuse it if it were changed: it is looked at only.
+                // The vendor refuses signed text that was changed, so filters only examine it.
                 let new = new.filter(|_| !place.signed);
                 edits.spots.extend(new.map(|text| Spot { range, block: None, new: New::Text(text) }));
             }
@@ -231,7 +231,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes more text of a block; what is released of it, or `None` if no filter looks at it.
+    /// Takes more text of a block. Returns the released text, or `None` if no filter examines it.
     fn delta(&mut self, place: &Place, row: &'static Row, top: &TopLevel<'_>) -> Result<Option<String>> {
         let block = place.block;
         let known = self.live.iter().position(|live| live.block == block && !matches!(live.state, State::Ended));
@@ -264,7 +264,7 @@ impl Engine {
 
     /// Begins a block.
     fn begin(&mut self, block: Block, row: &'static Row, top: &TopLevel<'_>) -> Result<usize> {
-        // A block that goes on behind its end is a new one.
+        // A block that continues after its end is a new one.
         self.live.retain(|live| live.block != block);
         if self.live.len() == MAX_BLOCKS {
             return Err(cut(format!("the upstream's reply has more than {MAX_BLOCKS} blocks of text")));
@@ -280,12 +280,12 @@ impl Engine {
         Ok(self.live.len() - 1)
     }
 
-    /// Text that is complete in itself; `None` if it stays.
+    /// Filters text that is complete in itself. Returns `None` if it is unchanged.
     fn whole(&self, row: &Row, block: Block, text: &str) -> Result<Option<String>> {
         if row.json { filter_json(&self.chain, block, text) } else { self.chain.whole(block, text) }
     }
 
-    /// Ends blocks as the places say. The answers that end if nothing follows are given.
+    /// Ends the blocks that the places end. Returns the answers that end if nothing follows.
     fn ends(&mut self, places: &[Place], top: &TopLevel<'_>, edits: &mut Edits) -> Result<SmallVec<[u32; 1]>> {
         let mut choices = SmallVec::new();
         for place in places {
@@ -312,7 +312,7 @@ impl Engine {
         Ok(choices)
     }
 
-    /// Ends the blocks that `ends` holds for. Held text goes into the event that is at hand, or before it.
+    /// Ends the blocks for which `ends` is true. Held text goes into the current event, or before it.
     fn finish_blocks(
         &mut self,
         ends: impl Fn(&Live) -> bool,
@@ -371,7 +371,7 @@ impl Live {
         Cow::Owned(unescape(&whole).into_owned())
     }
 
-    /// Ends the block; what was held back.
+    /// Ends the block, and returns the text that was held back.
     fn finish(&mut self, chain: &FilterChain) -> Result<String> {
         let half = std::mem::take(&mut self.half);
         self.original.add(&unescape(&half));
@@ -400,7 +400,7 @@ impl Edits {
         Step::Edit(Outgoing { before: self.before, data: changed })
     }
 
-    /// The new data; `None` if it stays as it is.
+    /// The new data; `None` if it is unchanged.
     fn apply(&self, data: &[u8]) -> Option<Vec<u8>> {
         let stays = |spot: &&Spot| match &spot.new {
             New::Text(text) => walk::text(data, spot.range.clone()) == text.as_str(),
@@ -424,7 +424,8 @@ impl Edits {
     }
 }
 
-/// Where an escape begins that is the first half of a character and ends the text; the text's length if none does.
+/// The position of an escape at the end of the text that is the first half of a character; the text's length if there
+/// is none.
 fn half_at_end(inner: &str) -> usize {
     let Some(start) = inner.len().checked_sub(6) else { return inner.len() };
     let half = matches!(
@@ -436,14 +437,15 @@ fn half_at_end(inner: &str) -> usize {
     if half && !escaped { start } else { inner.len() }
 }
 
-/// The text of a JSON document with its strings and numbers filtered; `None` if it stays. What is no JSON is text.
+/// The text of a JSON document with its strings and numbers filtered; `None` if it is unchanged. A document that is not
+/// JSON is filtered as one text.
 pub(super) fn filter_json(chain: &FilterChain, block: Block, text: &str) -> Result<Option<String>> {
     const ROWS: &[Row] = &[whole("a.**", TextKind::Arguments)];
     static LEAVES: LazyLock<Table> = LazyLock::new(|| Table::new(ROWS));
     if text.trim().is_empty() || chain.start(block).is_none() {
         return Ok(None);
     }
-    // In a field, a value of any kind can be scanned.
+    // As the value of a field, a value of any kind can be scanned.
     let (open, close) = ("{\"a\":", "}");
     let wrapped = format!("{open}{text}{close}");
     let top = TopLevel::scan(wrapped.as_bytes()).ok().filter(|top| top.members().len() == 1);
@@ -459,8 +461,8 @@ pub(super) fn filter_json(chain: &FilterChain, block: Block, text: &str) -> Resu
     Ok(new.and_then(|new| Some(new.strip_prefix(open)?.strip_suffix(close)?.to_owned())))
 }
 
-/// The event as an object, `None` for what is none of the dialect's. What can't be read would pass unseen, so it ends
-/// the stream.
+/// The event as an object, `None` for events that do not belong to the dialect. An event that can't be read would
+/// bypass the filters, so it ends the stream.
 fn scan<'d>(name: &[u8], data: &'d [u8]) -> Result<Option<TopLevel<'d>>> {
     match TopLevel::scan(data) {
         Ok(top) => Ok(Some(top)),

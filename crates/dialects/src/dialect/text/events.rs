@@ -37,12 +37,12 @@ impl EventFilter {
         Self { chain, open: Vec::new(), bytes: 0, over: false }
     }
 
-    /// Whether a filter has ended the stream: the error was given, and nothing follows.
+    /// Whether a filter has ended the stream: the error was sent, and nothing follows.
     pub const fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Takes the next event and gives what is left of it to `sink`. Where a filter refuses, that is [`Event::Error`],
+    /// Takes the next event and passes the filtered event to `sink`. If a filter refuses, that is [`Event::Error`],
     /// once.
     pub fn event(&mut self, event: &Event<'_>, sink: &mut dyn FnMut(&Event<'_>)) {
         if self.over {
@@ -101,7 +101,7 @@ impl EventFilter {
         self.open.iter().position(|open| open.block.choice == choice && open.block.block == number)
     }
 
-    /// What is released of a piece; `None` if no filter looks at its block.
+    /// Filters a piece. Returns the released text, or `None` if no filter examines its block.
     fn delta(&mut self, choice: u32, number: u32, text: &Text<'_>) -> Result<Option<String>, Failure<'static>> {
         let index = self.position(choice, number);
         let Some(open) = index.and_then(|index| self.open.get_mut(index)) else { return Ok(None) };
@@ -118,7 +118,7 @@ impl EventFilter {
         Ok(Some(out))
     }
 
-    /// A block ends: what was held back of it.
+    /// Ends a block, and returns the text that was held back.
     fn end(&mut self, choice: u32, number: u32) -> Result<String, Failure<'static>> {
         let Some(index) = self.position(choice, number) else { return Ok(String::new()) };
         let Open { block, state } = self.open.swap_remove(index);
@@ -134,7 +134,7 @@ impl EventFilter {
 /// Sends all text of a translated reply that is not streamed through `chain`.
 ///
 /// # Errors
-/// What a filter refuses.
+/// The failure with which a filter refuses.
 pub fn filter_reply(reply: &mut Reply<'_>, chain: &FilterChain) -> Result<(), Failure<'static>> {
     if chain.is_empty() {
         return Ok(());

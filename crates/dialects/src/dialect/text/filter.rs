@@ -1,4 +1,4 @@
-//! Filters of decoded text: what a policy writes, and how several of them are one chain.
+//! Filters of decoded text: the traits that a policy implements, and chains of several filters.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Block;
 use crate::conversation::Failure;
 
-/// Looks at text and may change it, block by block. Shared by all requests of a rule.
+/// Examines text and may change it, block by block. Shared by all requests of a rule.
 pub trait TextFilter: Send + Sync {
     /// The filter for one block, or `None` to leave text of this kind as it is.
     fn start(&self, block: Block) -> Option<Box<dyn BlockFilter>>;
@@ -15,7 +15,7 @@ pub trait TextFilter: Send + Sync {
 
 /// Filters the text of one block, piece by piece.
 ///
-/// What is released must not depend on where the text is cut into pieces.
+/// The output must not depend on where the text is cut into pieces.
 pub trait BlockFilter: Send {
     /// Takes the next piece and appends what is released now to `out`. Text may be held back.
     ///
@@ -23,14 +23,14 @@ pub trait BlockFilter: Send {
     /// When the request, reply or stream must end here. Nothing more is called.
     fn push(&mut self, text: &str, out: &mut String) -> Result<(), Failure<'static>>;
 
-    /// The block ends: appends what was held back.
+    /// The block ends: appends the text that was held back.
     ///
     /// # Errors
     /// As for [`push`](Self::push).
     fn finish(&mut self, out: &mut String) -> Result<(), Failure<'static>>;
 }
 
-/// Filters in the order in which they see the text; each sees what the one before it has left.
+/// Filters in the order in which they see the text; each sees the output of the one before it.
 #[derive(Clone, Default)]
 pub struct FilterChain(Arc<[Arc<dyn TextFilter>]>);
 
@@ -46,18 +46,18 @@ impl FilterChain {
         Self(filters.into())
     }
 
-    /// Whether there is no filter: then nothing of this module need be called.
+    /// Whether there is no filter: then nothing of this module needs to be called.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The filters for one block, `None` if no filter looks at it.
+    /// The filters for one block, `None` if no filter examines it.
     pub(super) fn start(&self, block: Block) -> Option<BlockChain> {
         let filters: SmallVec<[_; 2]> = self.0.iter().filter_map(|filter| filter.start(block)).collect();
         (!filters.is_empty()).then_some(BlockChain(filters))
     }
 
-    /// Text that is complete in itself, filtered. `None` if it stays as it is.
+    /// Text that is complete in itself, filtered. `None` if it is unchanged.
     pub(super) fn whole(&self, block: Block, text: &str) -> Result<Option<String>, Failure<'static>> {
         if text.is_empty() {
             return Ok(None);

@@ -6,7 +6,7 @@ use crate::{
     stream::{aws, sse},
 };
 
-/// Appends an event that no provider sent.
+/// Appends an event that the gateway made.
 pub(super) fn write_made(framing: StreamMode, made: &Made, out: &mut Vec<u8>) {
     match framing {
         StreamMode::EventStream => {
@@ -29,7 +29,7 @@ pub(super) fn write_made(framing: StreamMode, made: &Made, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an event that was made behind the last one.
+/// Appends an event that the gateway made, after the last one.
 pub(super) fn write_behind(framing: StreamMode, made: &Made, out: &mut Vec<u8>) {
     if framing == StreamMode::JsonArray {
         out.extend_from_slice(b",\r\n");

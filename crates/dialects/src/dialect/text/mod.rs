@@ -1,7 +1,7 @@
 //! Text of requests and replies: where it is in each dialect, and filters of it.
 //!
-//! A dialect writes down its places as tables ([`Row`]); everything else here interprets them. A [`FilterChain`] sees
-//! decoded text, block by block, wherever it comes from:
+//! A dialect lists the places of its text in tables ([`Row`]); all other code here interprets them. A [`FilterChain`]
+//! sees decoded text, block by block, wherever it comes from:
 //!
 //! | text of | changed by |
 //! | --- | --- |
@@ -42,17 +42,17 @@
 //! assert_eq!(body, br#"{"choices":[{"index":0, "message":{"content":"HI"}}]}"#.as_slice());
 //! ```
 //!
-//! What has no text, or text that no filter changes, stays as it came, byte by byte. An empty chain has nothing to
-//! do: its owner does not call this module.
+//! Bodies and events without text, or with text that no filter changes, are forwarded byte by byte. An empty chain has
+//! nothing to do: its owner does not call this module.
 //!
-//! A block is what its reader takes for one text. In Chat Completions and Gemini that is all text of one kind in an
-//! answer, whatever comes in between, so that a word can't hide on both sides of a call. Text that is still held of it
-//! comes with the answer's end. Offsets in citations count in the text as the provider wrote it. A signature stays
-//! where it is: in requests signed text is shown to filters but not changed; in replies it is changed, and a provider
-//! may refuse it when the client sends it back.
+//! A block is one text for its reader. In Chat Completions and Gemini that is all text of one kind in an answer,
+//! whatever comes in between, so that a word can't be hidden by splitting it around a call. Text of it that is still
+//! held comes with the answer's end. Offsets in citations count in the text as the provider wrote it. A signature is
+//! kept: in requests filters see signed text but can't change it; in replies it is changed, and a provider may refuse
+//! it when the client sends it back.
 //!
 //! Bounds: a body has at most [`MAX_PLACES`] places; a stream at most [`MAX_STREAM_TEXT`] bytes of text and
-//! [`MAX_BLOCKS`] blocks. What exceeds them is refused, not passed unseen.
+//! [`MAX_BLOCKS`] blocks. Anything beyond them is refused; it never bypasses the filters.
 
 mod body;
 mod engine;
@@ -81,35 +81,35 @@ pub use walk::MAX_PLACES;
 pub(in crate::dialect) use super::DialectId;
 pub(in crate::dialect) use table::{delta, end, erase, repeat, whole};
 
-/// What a text is.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TextKind {
     /// Instructions.
     System,
-    /// What the user says.
+    /// The user's text.
     User,
-    /// What the model said earlier, in a request.
+    /// Text of the model in an earlier turn, in a request.
     Assistant,
-    /// What a tool gave back.
+    /// The result of a tool call.
     ToolResult,
     /// The model's answer.
     Answer,
-    /// The model's refusal, in words.
+    /// The model's refusal, as text.
     Refusal,
-    /// The model's reasoning, or a summary of it where the dialect has one place for both.
+    /// The model's reasoning, or a summary of it where the dialect has one field for both.
     Reasoning,
-    /// A summary of the model's reasoning, where the dialect has a place of its own for it.
+    /// A summary of the model's reasoning, where the dialect has a separate field for it.
     Summary,
     /// Arguments of a call: a string or number among them.
     Arguments,
-    /// What a source says that the answer is taken from.
+    /// The text of a source that the answer cites.
     Citation,
 }
 
-/// Whose text a piece is: the pieces of one block are one text.
+/// Identifies a text: the pieces of one block are one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Block {
-    /// What the text is.
+    /// The kind of the text.
     pub kind: TextKind,
     /// Which answer, of replies with several.
     pub choice: u32,
@@ -119,7 +119,7 @@ pub struct Block {
     pub part: u32,
 }
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyKind {
     /// A request.
@@ -132,13 +132,13 @@ pub enum BodyKind {
 
 /// The slots of one dialect.
 pub struct TextSlots {
-    /// Whose they are.
+    /// The dialect.
     pub dialect: DialectId,
-    /// Of requests.
+    /// Its table for requests.
     pub request: LazyLock<Table>,
-    /// Of replies.
+    /// Its table for replies.
     pub reply: LazyLock<Table>,
-    /// Of events.
+    /// Its table for events.
     pub event: LazyLock<Table>,
 }
 

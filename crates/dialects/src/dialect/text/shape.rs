@@ -1,9 +1,9 @@
-//! Events that are made for text that was held back.
+//! Events that the gateway makes to send text that was held back.
 
 use super::{Block, table::Shape};
 use crate::stream::{TopLevel, json::write_string};
 
-/// An event that no provider sent.
+/// An event that the gateway made.
 pub(super) struct Made {
     /// Its name, where the framing has one.
     pub(super) name: Option<&'static str>,
@@ -14,7 +14,7 @@ pub(super) struct Made {
 /// Fields of the block's first event that a shape needs.
 pub(super) type Carried = Vec<(&'static str, Vec<u8>)>;
 
-/// What `shape` needs of the event that begins a block.
+/// The fields that `shape` needs from the event that begins a block.
 pub(super) fn carry(shape: Shape, top: &TopLevel<'_>) -> Carried {
     let mut carried = Vec::new();
     let mut rest = shape.json;
@@ -28,7 +28,7 @@ pub(super) fn carry(shape: Shape, top: &TopLevel<'_>) -> Carried {
     carried
 }
 
-/// An event of this shape. Fields come from the event at hand, or else from the block's first.
+/// An event of this shape. Fields come from the current event, or else from the block's first.
 pub(super) fn make(shape: Shape, block: Block, text: &str, top: Option<&TopLevel<'_>>, carried: &Carried) -> Made {
     let mut json = Vec::with_capacity(shape.json.len() + text.len() + 64);
     let mut rest = shape.json;

@@ -36,11 +36,11 @@ struct Sink {
     engine: Engine,
     mode: StreamMode,
     held: Option<Held>,
-    /// Why the stream has ended before its time.
+    /// The failure that ended the stream early.
     failed: Option<Failure<'static>>,
 }
 
-/// An event that is held, and what has come behind it.
+/// An event that is held, and the bytes that follow it.
 #[derive(Default)]
 struct Held {
     raw: Vec<u8>,
@@ -48,7 +48,7 @@ struct Held {
 }
 
 impl TextFilteredStream {
-    /// A stream of `dialect`, framed as `mode` says. `chain` is not empty.
+    /// A stream of `dialect` with the framing `mode`. `chain` is not empty.
     pub fn new(dialect: DialectId, mode: StreamMode, chain: FilterChain) -> Self {
         let decoder = match mode {
             StreamMode::EventStream => Decoder::Aws(AwsDecoder::default()),
@@ -59,11 +59,11 @@ impl TextFilteredStream {
         Self { decoder, sink: Sink { engine, mode, held: None, failed: None } }
     }
 
-    /// Takes the provider's next bytes and appends what is to be forwarded to `out`.
+    /// Takes the provider's next bytes and appends the bytes to forward to `out`.
     ///
     /// # Errors
-    /// When a filter refuses, or the stream can't be read. `out` holds what goes before; the caller adds the dialect's
-    /// error event and ends both streams. Every later call gives the same error.
+    /// When a filter refuses, or the stream can't be read. `out` has the bytes before that; the caller adds the
+    /// dialect's error event and ends both streams. Every later call returns the same error.
     pub fn push(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Failure<'static>> {
         let Self { decoder, sink } = self;
         match decoder {
@@ -94,7 +94,7 @@ impl TextFilteredStream {
         sink.result()
     }
 
-    /// The provider's stream has ended: appends what was held back.
+    /// The provider's stream has ended: appends the bytes that were held back.
     ///
     /// # Errors
     /// As for [`push`](Self::push).
@@ -105,7 +105,7 @@ impl TextFilteredStream {
                 let mut unterminated = false;
                 decoder.finish_raw(&mut |before, now, event| {
                     unterminated = event.is_some();
-                    // No client takes an event that was cut, and its text can't be filtered.
+                    // No client accepts an event that was cut, and its text can't be filtered.
                     let cut = |event: &Event<'_>| {
                         event.data.trim_ascii_start().starts_with(b"{") && TopLevel::scan(event.data).is_err()
                     };
@@ -117,7 +117,7 @@ impl TextFilteredStream {
             }
             Decoder::Array(decoder) => {
                 sink.end(b"", out);
-                // An object that was cut is no event: its text can't be filtered.
+                // An object that was cut is not an event: its text can't be filtered.
                 drop(decoder.finish());
             }
             Decoder::Aws(_) => sink.end(b"", out),
@@ -139,7 +139,7 @@ impl Sink {
         self.fail(cut(format!("an event of the upstream's stream is larger than {limit} bytes")));
     }
 
-    /// A run of lines of server-sent events.
+    /// Handles a run of lines of server-sent events.
     fn block(&mut self, before: &[u8], now: &[u8], event: Option<Event<'_>>, out: &mut Vec<u8>) {
         let joined;
         let raw = if before.is_empty() {
@@ -149,7 +149,7 @@ impl Sink {
             &joined
         };
         match event {
-            // A character that is no UTF-8 is lost, but not the event.
+            // A character that is not UTF-8 is lost, but not the event.
             Some(event) if std::str::from_utf8(event.data).is_err() => {
                 let data = String::from_utf8_lossy(event.data);
                 self.event(raw, event.name.unwrap_or_default(), data.as_bytes(), out);
@@ -159,7 +159,7 @@ impl Sink {
         }
     }
 
-    /// A part of a JSON array.
+    /// Handles a part of a JSON array.
     fn part(&mut self, part: ArrayPart<'_>, out: &mut Vec<u8>) {
         match part {
             ArrayPart::Object(object) => self.event(object, b"", object, out),
@@ -178,7 +178,7 @@ impl Sink {
         }
     }
 
-    /// A frame that reports a failure.
+    /// Handles a frame that reports a failure.
     fn failure(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         if self.failed.is_none() {
             let step = self.engine.failure();
@@ -186,7 +186,7 @@ impl Sink {
         }
     }
 
-    /// Bytes that are no event.
+    /// Handles bytes that are not an event.
     fn other(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         match &mut self.held {
             _ if self.failed.is_some() => {}
@@ -209,7 +209,7 @@ impl Sink {
         }
     }
 
-    /// Forwards the event that was held, if it was decided about.
+    /// Forwards the event that was held, once it is decided.
     fn release(&mut self, settled: Option<Outgoing>, out: &mut Vec<u8>) {
         let Some(outgoing) = settled else { return };
         let Held { raw, behind } = self.held.take().unwrap_or_default();

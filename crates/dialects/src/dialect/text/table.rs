@@ -1,30 +1,30 @@
-//! Tables of text slots: the rows that a dialect writes down, and the tree of paths that a body is walked along.
+//! Tables of text slots: the rows that a dialect defines, and the tree of paths along which a body is walked.
 
 use super::TextKind;
 
-/// One place of a wire format where text is, or a place that says something about such text.
+/// One place of a wire format with text, or a place that determines a property of such text.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The place: field names joined with `.`, `[]` for each element of an array, and `.**` at the end for every string
+    /// The path: field names joined with `.`, `[]` for each element of an array, and `.**` at the end for every string
     /// and number inside.
     pub path: &'static str,
-    /// What must be true of the place besides.
+    /// A further condition of the place.
     pub when: When,
-    /// What the text is.
+    /// The kind of the text.
     pub kind: TextKind,
-    /// Whether the `role` of an enclosing object decides what the text is, instead of [`kind`](Self::kind).
+    /// Whether the `role` of an enclosing object decides the kind of the text, instead of [`kind`](Self::kind).
     pub by_role: bool,
-    /// What is done with it.
+    /// The effect of the place.
     pub role: SlotRole,
-    /// Whether the text is the text of a JSON document, whose strings and numbers are looked at one by one.
+    /// Whether the text is a JSON document, whose strings and numbers are examined one by one.
     pub json: bool,
-    /// A field beside the text that signs it: whoever changes the text breaks the signature.
+    /// A field beside the text that signs it: changing the text invalidates the signature.
     pub signed_by: Option<&'static str>,
-    /// Which answer the text belongs to.
+    /// Number of the answer that the text belongs to.
     pub choice: Number,
-    /// Which block of the answer.
+    /// Number of the block in the answer.
     pub block: Number,
-    /// Which part of the block.
+    /// Number of the part in the block.
     pub part: Number,
     /// For deltas: the event that carries text of this block, for text that no event of the provider can carry.
     /// `$text`, `$choice`, `$block` and `$part` are the text and the block's numbers, `@name` is that field of the
@@ -32,7 +32,7 @@ pub struct Row {
     pub shape: Option<Shape>,
 }
 
-/// An event as it is made for text that was held back.
+/// The shape of an event that is made for text that was held back.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// The event's name, where the framing has one.
@@ -52,16 +52,17 @@ pub enum When {
     Event(&'static str),
 }
 
-/// What a row says about its place.
+/// The effect of a row on its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotRole {
     /// More text of a block; in a body that is not streamed, all of it or a part.
     Delta,
-    /// All text of a block once more.
+    /// All text of a block, repeated.
     Repeat,
     /// Text that is complete in itself.
     Whole,
-    /// What repeats text in a form that can't be filtered, such as log-probabilities of tokens: this takes its place.
+    /// A field that repeats text in a form that can't be filtered, such as log-probabilities of tokens: it is replaced
+    /// by this.
     Erase(&'static str),
     /// A value here, unless it is null or empty, ends the block with these numbers.
     EndBlock,
@@ -81,7 +82,7 @@ pub enum Number {
     /// In this field of the element of the path's n-th array; the element's position where the field is absent or
     /// empty.
     Element(u8, &'static str),
-    /// Each place counts for itself.
+    /// Each place has a number of its own.
     Place,
 }
 
@@ -99,27 +100,27 @@ const ROW: Row = Row {
     shape: None,
 };
 
-/// Text that is a block, or a part of one.
+/// A row for text that is a block, or a part of one.
 pub(in crate::dialect) const fn delta(path: &'static str, kind: TextKind) -> Row {
     Row { path, kind, ..ROW }
 }
 
-/// Text that repeats a block.
+/// A row for text that repeats a block.
 pub(in crate::dialect) const fn repeat(path: &'static str, kind: TextKind) -> Row {
     Row { path, kind, role: SlotRole::Repeat, ..ROW }
 }
 
-/// Text that is complete in itself.
+/// A row for text that is complete in itself.
 pub(in crate::dialect) const fn whole(path: &'static str, kind: TextKind) -> Row {
     Row { path, kind, role: SlotRole::Whole, block: Number::Place, ..ROW }
 }
 
-/// A value that is replaced by `with`.
+/// A row for a value that is replaced by `with`.
 pub(in crate::dialect) const fn erase(path: &'static str, with: &'static str) -> Row {
     Row { path, role: SlotRole::Erase(with), ..ROW }
 }
 
-/// A value that ends blocks.
+/// A row for a value that ends blocks.
 pub(in crate::dialect) const fn end(path: &'static str, role: SlotRole) -> Row {
     Row { path, role, ..ROW }
 }
@@ -176,13 +177,13 @@ impl Row {
 pub struct Table {
     pub(super) rows: &'static [Row],
     pub(super) nodes: Vec<Node>,
-    /// Fields that rows need beside their place.
+    /// Fields beside their place that rows need.
     pub(super) facts: Vec<&'static str>,
-    /// Whether some row repeats text, so that what was released must be kept.
+    /// Whether some row repeats text, so that released text must be kept.
     pub(super) repeats: bool,
 }
 
-/// A place on the way to rows.
+/// A node on the path to rows.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) fields: Vec<(&'static str, usize)>,
@@ -193,7 +194,7 @@ pub(super) struct Node {
     pub(super) leaves: Vec<usize>,
 }
 
-/// The place of the top-level object.
+/// The node of the top-level object.
 pub(super) const ROOT: usize = 0;
 
 impl Table {
@@ -268,12 +269,12 @@ impl Table {
         self.nodes.len() - 1
     }
 
-    /// The place of a field of the object at `parent`.
+    /// The node of a field of the object at `parent`.
     pub(super) fn child(&self, parent: usize, name: &str) -> Option<usize> {
         self.nodes.get(parent)?.fields.iter().find(|(field, _)| *field == name).map(|(_, child)| *child)
     }
 
-    /// Which of the facts a field is.
+    /// The index of the field among the fields that rows need.
     pub(super) fn fact_of(&self, name: &str) -> Option<usize> {
         self.facts.iter().position(|fact| *fact == name)
     }

@@ -13,14 +13,14 @@ use crate::stream::{TopLevel, json::unescape};
 /// Most places of one body, so that a body of tiny strings does not take a multiple of its size.
 pub const MAX_PLACES: usize = 65_536;
 
-/// A place that was found: which row it is, and whose text.
+/// A place that was found: its row, and its block.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The row's number.
     pub(super) row: usize,
     /// The value, with its quotes if it is a string.
     pub(super) range: Range<usize>,
-    /// Whose text it is.
+    /// The block of the text.
     pub(super) block: Block,
     /// Whether the text is signed.
     pub(super) signed: bool,
@@ -36,18 +36,18 @@ struct Hit {
     range: Range<usize>,
 }
 
-/// A container on the way to places.
+/// A container on the path to places.
 struct Frame {
     node: usize,
     parent: usize,
     object: bool,
     /// The container's position in the array around it.
     position: u32,
-    /// The position of the element that is at hand, of arrays.
+    /// The position of the current element, of arrays.
     element: u32,
     /// Fields of objects that rows need.
     facts: SmallVec<[(usize, Range<usize>); 3]>,
-    /// How many hits there were when it was opened.
+    /// How many hits there were when it began.
     hits: usize,
 }
 
@@ -76,7 +76,7 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// Walks over the object at `open`. The text has been validated, so that every container is closed.
+    /// Walks over the object at `open`. The text has been validated, so every container is closed.
     fn walk(&mut self, open: usize) -> Result<(), TooMany> {
         let mut current = self.open(ROOT, 0, true);
         let mut at = open + 1;
@@ -93,7 +93,7 @@ impl<'a> Walker<'a> {
                         break;
                     }
                     let (parent, hits) = (frame.parent, frame.hits);
-                    // Nothing refers to a container in which nothing was found.
+                    // No hit refers to a container in which none was found.
                     if hits == self.hits.len() && current + 1 == self.frames.len() {
                         self.frames.pop();
                     }
@@ -124,7 +124,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Takes the value at `at`, which is at `node` if places are there; the container to go on in, and where.
+    /// Takes the value at `at`, which is at `node` if it may have places. Returns the position to continue at, and the
+    /// container, if it is one.
     fn value(&mut self, node: Option<usize>, current: usize, at: usize) -> Result<(usize, usize), TooMany> {
         let Some((index, node)) = node.and_then(|index| Some((index, self.table.nodes.get(index)?))) else {
             return Ok((current, self.skip(at)));
@@ -151,7 +152,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Takes every string and number of the container at `at`; where it ends.
+    /// Takes every string and number of the container at `at`; returns the position after it.
     fn leaves(&mut self, node: usize, frame: usize, mut at: usize) -> Result<usize, TooMany> {
         let end = self.skip(at);
         while at < end {
@@ -190,7 +191,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// The position of the element that is at hand in a container.
+    /// The position of the current element in a container.
     fn element(&self, frame: usize) -> u32 {
         self.frames.get(frame).map_or(0, |frame| frame.element)
     }
@@ -201,7 +202,7 @@ impl<'a> Walker<'a> {
         self.frames.len() - 1
     }
 
-    /// Behind the value at `at`.
+    /// The position after the value at `at`.
     fn skip(&self, at: usize) -> usize {
         match self.bytes.get(at) {
             Some(b'"') => string_end(self.bytes, at),
@@ -219,12 +220,12 @@ impl<'a> Walker<'a> {
         at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
     }
 
-    /// Where the value of a field begins whose key ends at `at`.
+    /// The position of a field's value; the field's key ends at `at`.
     fn value_start(&self, at: usize) -> usize {
         self.space_end(self.space_end(at) + 1)
     }
 
-    /// The place that a hit is, by the first row that holds for it.
+    /// The place of a hit, from the first row whose condition holds.
     fn place(&self, hit: &Hit, index: usize, event: &[u8]) -> Option<Place> {
         let node = self.table.nodes.get(hit.node)?;
         let mut rows = if hit.leaf { &node.leaves } else { &node.rows }.iter();
@@ -271,7 +272,7 @@ impl<'a> Walker<'a> {
             Number::Place => None,
             Number::Top(field) => Some(self.integer(ROOT, field).unwrap_or(0)),
             Number::Element(array, field) => {
-                // From the place outwards, while arrays count from the outermost.
+                // The containers come from the innermost, while arrays count from the outermost.
                 let path: SmallVec<[usize; 8]> = self.up(hit.frame).collect();
                 let is_array = |at: &usize| self.frames.get(*at).is_some_and(|frame| !frame.object);
                 let mut arrays = path.iter().enumerate().rev().filter(|(_, at)| is_array(at));
@@ -314,7 +315,7 @@ pub(super) fn text(bytes: &[u8], range: Range<usize>) -> Cow<'_, str> {
     }
 }
 
-/// Behind the string that begins at `at`.
+/// The position after the string that begins at `at`.
 fn string_end(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -327,7 +328,7 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
     bytes.len()
 }
 
-/// Behind the object or array that begins at `at`.
+/// The position after the object or array that begins at `at`.
 fn container_end(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
     while let Some(byte) = bytes.get(at) {

@@ -23,7 +23,7 @@ fn exception(name: &str, payload: &str) -> Vec<u8> {
     out
 }
 
-/// What is written for these pieces, the end included.
+/// The output for these pieces, the end included.
 fn filtered<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> String {
     let (mut filter, mut out) = (InvokeFilter::default(), Vec::new());
     for piece in pieces {
@@ -43,7 +43,7 @@ fn error(kind: &str, message: &str) -> String {
 const STOP: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 const CUT: &str = "the provider ended its stream before the answer was complete";
 
-/// A stream of three events, with what is written for it.
+/// A stream of three events, with the output for it.
 fn answer() -> (Vec<u8>, String) {
     let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hé\n"}}"#;
     let metrics =
@@ -104,7 +104,7 @@ fn a_broken_frame_ends_the_stream_once() {
     let good = chunk(r#"{"type":"ping"}"#);
     let message = "the provider's stream is broken: the checksum of an event stream frame is wrong";
     assert_eq!(filtered([stream.as_slice(), &good]), error("api_error", message));
-    // Behind the last event nothing counts any more.
+    // Everything after the last event is ignored.
     let (whole, expected) = answer();
     assert_eq!(filtered([whole.as_slice(), &stream, &good]), expected);
 }
@@ -118,7 +118,7 @@ fn what_is_no_event_is_left_out() {
     }
     let odd = [other, chunk("[1]"), chunk("text"), chunk(r#"{"type":"message_stop"}"#)].concat();
     assert_eq!(filtered([odd.as_slice()]), STOP);
-    // A name that would break out of its line is no name.
+    // A name that would break out of its line is ignored.
     let forged = [chunk(r#"{"type":"a\ndata: x"}"#), chunk(r#"{"type":"message_stop"}"#)].concat();
     assert_eq!(filtered([forged.as_slice()]), format!("data: {{\"type\":\"a\\ndata: x\"}}\n\n{STOP}"));
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_MEMBERS, Member, TopLevel, ValueKind};
 use crate::stream::skip;
 
-/// Validates a body and collects the members of its object.
+/// Validates a body and collects the fields of its object.
 pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
     let Ok(text) = simdutf8::basic::from_utf8(body) else { return Err(not_utf8(body)) };
     let mut scanner = Scanner { bytes: body, at: 0, values: 0, stack: Stack::default() };
@@ -15,7 +15,7 @@ pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
         b'{' => scanner.at += 1,
         _ => return Err(scanner.not_an_object()),
     }
-    // Most requests have no more.
+    // Most requests have no more fields.
     let mut members = Vec::with_capacity(8);
     scanner.skip_space();
     if scanner.peek() != b'}' {
@@ -45,14 +45,14 @@ pub(super) fn top_level(body: &[u8]) -> Result<TopLevel<'_>, JsonError> {
     }
 }
 
-/// The fast check does not say where; the place is worth a second pass only now.
+/// The fast check does not give the position, so a second pass searches for it.
 #[cold]
 fn not_utf8(body: &[u8]) -> JsonError {
     let offset = simdutf8::compat::from_utf8(body).err().map_or(0, |error| error.valid_up_to());
     JsonError { kind: JsonErrorKind::NotUtf8, offset }
 }
 
-/// A string's place between its quotes, and whether it has escapes.
+/// The range of a string between its quotes, and whether it has escapes.
 struct Text {
     inner: Range<usize>,
     escaped: bool,
@@ -61,7 +61,7 @@ struct Text {
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Values inside the members' values, so far.
+    /// Number of values inside the fields' values, so far.
     values: usize,
     stack: Stack,
 }
@@ -80,7 +80,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A member of the top-level object, from its key on.
+    /// A field of the top-level object, from its key on.
     fn member(&mut self, text: &'a str) -> Result<Member<'a>, JsonError> {
         let key_quote = self.at;
         let key = self.key()?;
@@ -124,7 +124,8 @@ impl<'a> Scanner<'a> {
                     self.scalar()?;
                 }
             }
-            // A value has ended, or its container is empty: close what ends here, or go on behind a comma.
+            // A value has ended, or its container is empty: close the containers that end here, or continue after a
+            // comma.
             loop {
                 self.skip_space();
                 let object = self.stack.in_object();
@@ -153,7 +154,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over an opening bracket and the white space behind it.
+    /// Steps over an opening bracket and the white space after it.
     #[inline]
     fn open(&mut self, object: bool) -> Result<(), JsonError> {
         if !self.stack.push(object) {
@@ -244,7 +245,7 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         if self.peek() == b'0' {
-            // Zero is alone; a digit behind it is found where a comma is expected.
+            // Zero has no further digits; a digit after it is reported where a comma is expected.
             self.at += 1;
         } else {
             self.digits()?;
@@ -288,7 +289,7 @@ impl<'a> Scanner<'a> {
         let kind = match self.peek() {
             _ if offset == self.bytes.len() => JsonErrorKind::Empty,
             b'[' => JsonErrorKind::NotAnObject(ValueKind::Array),
-            // Whether the word or number is right matters for the message only.
+            // Whether the literal or number is valid matters only for the message.
             _ => match self.scalar() {
                 Ok(kind) => JsonErrorKind::NotAnObject(kind),
                 Err(_) => JsonErrorKind::Syntax("a JSON object"),
@@ -318,7 +319,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// False if that is one level too many.
+    /// Returns `false` if that is one level too many.
     #[inline]
     fn push(&mut self, object: bool) -> bool {
         // The top-level object is a level too.
@@ -333,7 +334,7 @@ impl Stack {
         true
     }
 
-    /// Closes the innermost container; how many are left.
+    /// Closes the innermost container; returns how many are left.
     #[inline]
     fn pop(&mut self) -> usize {
         self.depth = self.depth.saturating_sub(1);

@@ -6,7 +6,7 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// The text of a JSON string, given the content of its quotes; borrowed if it has no escapes.
 ///
-/// Lone surrogates, which JSON's grammar allows and Unicode text can't hold, become U+FFFD; so does what is no escape.
+/// Lone surrogates, which JSON's grammar allows and Unicode text can't hold, become U+FFFD; so does an invalid escape.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     let Some((head, mut rest)) = raw.split_once('\\') else { return Cow::Borrowed(raw) };
     let mut text = String::with_capacity(raw.len());
@@ -23,7 +23,7 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
     }
 }
 
-/// Decodes the escape that starts behind a backslash; also returns what follows it.
+/// Decodes the escape that starts after a backslash; also returns the rest.
 fn escape(rest: &str) -> (char, &str) {
     let mut chars = rest.chars();
     let decoded = match chars.next() {
@@ -39,7 +39,7 @@ fn escape(rest: &str) -> (char, &str) {
     (decoded, chars.as_str())
 }
 
-/// Decodes what follows `\u`, together with the second half of a surrogate pair.
+/// Decodes the digits after `\u`, together with the second half of a surrogate pair.
 fn unicode(rest: &str) -> (char, &str) {
     let Some((unit, after)) = hex(rest) else { return (REPLACEMENT, rest) };
     if let 0xd800..=0xdbff = unit

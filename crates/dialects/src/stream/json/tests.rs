@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::stream::testing::{self, Members};
 
-/// Whether `serde_json` takes it for an object. Through `RawValue`, which neither decodes keys nor bounds numbers.
+/// Whether `serde_json` accepts it as an object. Through `RawValue`, which neither decodes keys nor bounds numbers.
 fn reference(body: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(body) else { return false };
     serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get().starts_with('{'))
@@ -173,7 +173,7 @@ fn values_are_read_by_kind() {
     assert!(get("z").is_null() && !get("f").is_null());
 }
 
-/// Scan and reference agree on the members, too.
+/// Scan and reference agree on the fields, too.
 fn check_members(body: &str) {
     let top = TopLevel::scan(body.as_bytes()).unwrap();
     for member in top.members() {

@@ -1,4 +1,4 @@
-//! Writing JSON in one pass: members appear in the order in which they are written, and nothing is held in between.
+//! Writing JSON in one pass: fields appear in the order in which they are written, and nothing is buffered.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub struct ArrayWriter<'o> {
 
 /// Appends `value` as JSON.
 ///
-/// What can't be written (a map whose keys are no strings) becomes `null`; none of our types can.
+/// A value that can't be written (a map whose keys are not strings) becomes `null`; the gateway has no such types.
 pub fn write_value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let start = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
@@ -58,29 +58,29 @@ impl<'o> ObjectWriter<'o> {
         self.out
     }
 
-    /// Writes a member.
+    /// Writes a field.
     pub fn field(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
         write_value(self.key(key), value);
     }
 
-    /// Writes a member unless it is absent.
+    /// Writes a field unless it is absent.
     pub fn maybe(&mut self, key: &str, value: Option<&(impl Serialize + ?Sized)>) {
         if let Some(value) = value {
             self.field(key, value);
         }
     }
 
-    /// Writes a member whose value is JSON already.
+    /// Writes a field whose value is JSON already.
     pub fn raw(&mut self, key: &str, json: &str) {
         self.key(key).extend_from_slice(json.as_bytes());
     }
 
-    /// Begins a member that is an object.
+    /// Begins a field that is an object.
     pub fn object(&mut self, key: &str) -> ObjectWriter<'_> {
         ObjectWriter::begin(self.key(key))
     }
 
-    /// Begins a member that is an array.
+    /// Begins a field that is an array.
     pub fn array(&mut self, key: &str) -> ArrayWriter<'_> {
         ArrayWriter::begin(self.key(key))
     }
@@ -116,10 +116,10 @@ impl<'o> ArrayWriter<'o> {
         ObjectWriter::begin(self.element())
     }
 
-    /// Writes an element that is an object, unless `write` says that it is none after all: then nothing of it stays.
+    /// Writes an element that is an object, unless `write` decides that there is none: then nothing of it is left.
     ///
     /// # Errors
-    /// What `write` says; the text is then useless.
+    /// The error of `write`; the text is then useless.
     pub fn object_if<E>(&mut self, write: impl FnOnce(&mut ObjectWriter<'_>) -> Result<bool, E>) -> Result<(), E> {
         let (length, begun) = (self.out.len(), self.begun);
         let mut object = self.object();

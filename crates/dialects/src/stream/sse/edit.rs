@@ -5,14 +5,14 @@ use memchr::memchr2;
 use super::{Event, SseDecoder, field};
 
 impl SseDecoder {
-    /// Whether the event at hand is too large to be observed.
+    /// Whether the current event is too large to be observed.
     pub fn is_skipping(&self) -> bool {
         self.skipping
     }
 
-    /// Like [`push`](Self::push), for forwarding: lends every run of lines that ends in this frame, as its bytes from
-    /// earlier frames and those from this one, with the event that it makes, if any. An unfinished event is held
-    /// back.
+    /// Like [`push`](Self::push), for forwarding: passes on every run of lines that ends in this frame, as its bytes
+    /// from earlier frames and those from this one, with the event that it contains, if any. An unfinished event is
+    /// held back.
     pub fn push_raw(&mut self, frame: &[u8], sink: &mut impl FnMut(&[u8], &[u8], Option<Event<'_>>)) {
         let mut from = 0;
         if self.owes_line_feed(frame) {
@@ -28,7 +28,7 @@ impl SseDecoder {
         }
     }
 
-    /// Like [`finish`](Self::finish), with the bytes that no blank line ended.
+    /// Like [`finish`](Self::finish), with the bytes after the last blank line.
     pub fn finish_raw(&mut self, sink: &mut impl FnMut(&[u8], &[u8], Option<Event<'_>>)) {
         let held = self.carry.clone();
         let mut seen = false;

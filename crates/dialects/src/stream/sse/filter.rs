@@ -1,13 +1,13 @@
-//! Forwarding of an event stream with some events left out.
+//! Forwarding of an event stream without some of its events.
 
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Event, SseDecoder};
 
-/// Forwards a stream, shows every event on the way, and can drop events from what is forwarded.
+/// Forwards a stream, passes every event to a closure, and can leave events out of the output.
 ///
-/// Comments and whatever else makes no event are forwarded as they are.
+/// Comments and other lines that are not an event are forwarded as they are.
 pub struct SseFilter {
     decoder: SseDecoder,
     drops: bool,
@@ -16,14 +16,13 @@ pub struct SseFilter {
 
 impl SseFilter {
     /// A filter that observes events of up to `max_event` bytes.
-    ///
-    /// With `drops` false everything is forwarded at once and unsplit, whatever `keep` says. With `drops` true an event
-    /// is held back until it is complete; one larger than `max_event` is forwarded unseen.
+    /// With `drops` false everything is forwarded at once and unsplit, whatever `keep` returns. With `drops` true an
+    /// event is held back until it is complete; one larger than `max_event` is forwarded unseen.
     pub fn new(max_event: usize, drops: bool) -> Self {
         Self { decoder: SseDecoder::new(max_event), drops, last_kept: true }
     }
 
-    /// What to forward now, in order, for this frame; `keep` sees every event that ends in it.
+    /// The bytes to forward now, in order, for this frame; `keep` sees every event that ends in it.
     ///
     /// If nothing is held back or dropped, it is the frame itself.
     pub fn push(&mut self, frame: Bytes, keep: &mut impl FnMut(&Event<'_>) -> bool) -> SmallVec<[Bytes; 2]> {
@@ -37,7 +36,7 @@ impl SseFilter {
             return smallvec![frame];
         }
         let mut out = SmallVec::new();
-        // What lies between is to be forwarded; what lies before has been forwarded or dropped.
+        // Bytes up to here are to be forwarded; those before them have been forwarded or dropped.
         let (mut from, mut to) = (0, 0);
         if self.decoder.owes_line_feed(&frame) {
             to = 1;
@@ -57,7 +56,7 @@ impl SseFilter {
             to = block.end;
         });
         if self.decoder.skipping {
-            // What had been held back of an event that turns out too large.
+            // The bytes of an event that were held back and turn out to be too many.
             let held = std::mem::take(&mut self.decoder.carry);
             if !held.is_empty() {
                 out.push(held.into());
@@ -68,7 +67,7 @@ impl SseFilter {
         out
     }
 
-    /// What is left to forward when the stream has ended; `keep` sees it if it makes an event.
+    /// The bytes that are left to forward when the stream has ended; `keep` sees them if they are an event.
     pub fn finish(&mut self, keep: &mut impl FnMut(&Event<'_>) -> bool) -> Option<Bytes> {
         let mut kept = true;
         let held = if self.drops { self.decoder.carry.clone() } else { Vec::new() };

@@ -23,7 +23,7 @@ fn decoded(frames: &[&[u8]], max_event: usize) -> (Vec<Seen>, u64) {
     (events, decoder.oversized())
 }
 
-/// A block as the reference finds it: all its bytes, how many of them precede its blank line, its event.
+/// A block as the reference implementation finds it: all its bytes, how many of them precede its blank line, its event.
 struct Reference {
     bytes: Vec<u8>,
     content: usize,
@@ -231,7 +231,7 @@ fn too_large_events_are_forwarded_unseen_and_not_held_back() {
     assert_eq!(filter.decoder().oversized(), 1);
 }
 
-/// Streams made of the pieces that matter.
+/// Streams made of the pieces that have a meaning in the format.
 fn stream() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => Just("\n"), 2 => Just("\r\n"), 1 => Just("\r"), 2 => Just("\n\n"), 1 => Just("\r\n\r\n"),

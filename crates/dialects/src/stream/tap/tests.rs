@@ -6,7 +6,7 @@ use crate::stream::testing;
 
 const KEYS: &[&str] = &["usage", "model", "é", "\\"];
 
-/// What can be read off a tap after these frames.
+/// The results of a tap after these frames.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     values: Vec<Option<Vec<u8>>>,
@@ -28,7 +28,7 @@ fn tapped(frames: &[&[u8]]) -> Outcome {
     }
 }
 
-/// The same, found by parsing the whole document.
+/// The same results, from parsing the whole document.
 fn expected(document: &str) -> Outcome {
     let trimmed = document.trim();
     let elements: Option<Vec<&serde_json::value::RawValue>> = serde_json::from_str(trimmed).ok();

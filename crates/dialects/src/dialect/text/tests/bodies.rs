@@ -11,7 +11,7 @@ use crate::{
     stream::TopLevel,
 };
 
-/// A body with `value` at the place of a row, and what the row asks for beside it.
+/// A body with `value` at the place of a row, and the fields that the row requires beside it.
 fn body(path: &str, when: When, value: &Value) -> Value {
     let (path, leaves) = path.strip_suffix(".**").map_or((path, false), |path| (path, true));
     let mut made = if leaves { json!({ "x": [value] }) } else { value.clone() };
@@ -136,7 +136,7 @@ fn arguments_stay_json() {
         (r#""12""#, r#""\"""#),
         ("", ""),
         ("{}", "{}"),
-        // What is no JSON is filtered as it is.
+        // A document that is not JSON is filtered as one text.
         (r#"{"a":"12"#, r#"{"a":"""#),
         (r#"1,"b":"12""#, r#"1,"b":""""#),
         (r#"1},{"b":"12""#, r#"1},{"b":""""#),

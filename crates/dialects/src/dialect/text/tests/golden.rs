@@ -93,7 +93,7 @@ fn where_the_network_cuts_a_stream_means_nothing() {
     for (dialect, file, wire) in streams() {
         let chain = filter("o", "0000", &[]);
         let whole = splice(dialect, mode(dialect), &chain, &[&wire]);
-        // Seven and the lengths of events have little in common: over all streams each border is met.
+        // Seven and the lengths of events have few common factors: over all streams, each boundary is tested.
         for at in (0..=wire.len()).step_by(7) {
             let (a, b) = wire.split_at(at);
             let cut = splice(dialect, mode(dialect), &chain, &[a, b]);
@@ -134,7 +134,7 @@ fn requests_are_read_alike_when_nothing_matches() {
             }
             let out = filter_body(dialect, BodyKind::Request, &body, &filter("\u{1}", "", &[])).unwrap();
             assert_eq!(out.as_ptr(), body.as_ptr(), "{file}: nothing changed, so nothing is copied");
-            // A word that is in many texts: what is written is still a request of the dialect.
+            // A word that is in many texts: the result is still a request of the dialect.
             let out =
                 filter_body(dialect, BodyKind::Request, &body, &filter("a", "AA", &[TextKind::Arguments])).unwrap();
             let (before, after) = (TopLevel::scan(&body).unwrap(), TopLevel::scan(&out).unwrap());
@@ -144,7 +144,8 @@ fn requests_are_read_alike_when_nothing_matches() {
     }
 }
 
-/// Spoiled streams: nothing panics, what passes does not depend on the network, and no word passes.
+/// Corrupted streams: nothing panics, the output does not depend on how the network splits it, and the word never
+/// passes.
 #[test]
 fn spoiled_streams_are_filtered_or_ended() {
     let chain = filter("o", "0", &[]);

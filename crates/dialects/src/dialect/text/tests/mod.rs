@@ -14,14 +14,14 @@ use crate::{
     stream::{AwsDecoder, SseDecoder, aws, sse::MAX_EVENT_BYTES},
 };
 
-/// Replaces a word in text of all kinds but those of `except`.
+/// Replaces a word in text of all kinds except those of `except`.
 struct Word {
     find: &'static str,
     by: &'static str,
     except: &'static [TextKind],
 }
 
-/// The filter of one block: what may be the beginning of the word is held.
+/// The filter of one block: text that may be the beginning of the word is held.
 struct WordInBlock {
     find: &'static str,
     by: &'static str,
@@ -56,7 +56,7 @@ impl BlockFilter for WordInBlock {
     }
 }
 
-/// Holds all text of a block and gives it in capitals at its end.
+/// Holds all text of a block and releases it in capitals at its end.
 struct HoldAll;
 
 struct Held(String);
@@ -116,7 +116,7 @@ fn word(word: &'static str, by: &'static str) -> FilterChain {
     chain(vec![Arc::new(Word { find: word, by, except: &[] })])
 }
 
-/// The stream behind the filters, for each way of giving its bytes.
+/// The stream after the filters, for each way of splitting its bytes.
 fn splice(dialect: DialectId, mode: StreamMode, chain: &FilterChain, pieces: &[&[u8]]) -> Result<Vec<u8>, Vec<u8>> {
     let (mut stream, mut out) = (TextFilteredStream::new(dialect, mode, chain.clone()), Vec::new());
     for piece in pieces {
@@ -127,7 +127,7 @@ fn splice(dialect: DialectId, mode: StreamMode, chain: &FilterChain, pieces: &[&
     if stream.finish(&mut out).is_err() { Err(out) } else { Ok(out) }
 }
 
-/// What a client reads of a stream.
+/// The events that a client reads from a stream.
 fn read(dialect: DialectId, mode: StreamMode, wire: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
     let mut reader = dialect.dialect().read_events();
     match mode {
@@ -186,7 +186,7 @@ impl Seen {
     }
 }
 
-/// How a dialect streams.
+/// The framing of a dialect's streams.
 fn mode(dialect: DialectId) -> StreamMode {
     if dialect == DialectId::Converse { StreamMode::EventStream } else { StreamMode::Sse }
 }

@@ -1,4 +1,4 @@
-//! Streams whose text is cut at every place, in every dialect, spliced and translated.
+//! Streams whose text is cut at every position, in every dialect, unchanged in their dialect and translated.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -335,7 +335,7 @@ fn arguments_are_held_and_their_strings_filtered() {
 fn repeats_are_known_by_their_text() {
     let chain = chain(vec![Arc::new(HoldAll)]);
     let delta = |output: u32, text: &str| json!({ "type": "response.output_text.delta", "output_index": output, "content_index": 0, "delta": text });
-    // The list at the end lacks the first item, and has one that never came.
+    // The list at the end lacks the first item, and has one that was never streamed.
     let item = |text: &str| json!({ "type": "message", "content": [{ "type": "output_text", "text": text }] });
     let events = [
         delta(1, "one"),
@@ -404,7 +404,7 @@ fn geminis_arrays_are_streams_too() {
             assert_eq!(nothing, Ok(wire));
         }
     }
-    // Without an event that ends the answer the text goes behind the last one.
+    // Without an event that ends the answer, the text follows the last event.
     let wire = br#"[{"candidates":[{"content":{"parts":[{"text":"a sec"}]}}]}]"#;
     let out = splice(DialectId::Gemini, StreamMode::JsonArray, &word("secret", ""), &[wire]).unwrap();
     assert_eq!(Seen::of(DialectId::Gemini, StreamMode::JsonArray, &out).text(), "a sec");
@@ -433,7 +433,7 @@ fn a_stream_that_was_cut_gives_what_was_held() {
         let seen = Seen::of(dialect, mode(dialect), &out);
         assert_eq!(seen.text(), "a sec", "{dialect:?}\n{}", String::from_utf8_lossy(&out));
     }
-    // An event that only lacks its blank line is one.
+    // An event that lacks only its blank line is complete.
     for end in ["", "\n", "\n\n"] {
         let wire = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a sec\"}}}}]}}{end}");
         let out = splice(DialectId::Chat, StreamMode::Sse, &word("secret", "*"), &[wire.as_bytes()]).unwrap();
