@@ -30,25 +30,25 @@ use crate::{
     dialect::{ApiRequest, ErrorClass, text::TextFilter},
 };
 
-/// A part of TrafficPolicy that Tollgate acts on.
+/// A part of TrafficPolicy that Tollgate implements.
 pub trait PolicyField: Sync {
     /// Whether `spec` has the top-level field that this part belongs to. Of several policies for one rule, the most
     /// specific one that has the field decides.
     fn is_set(&self, spec: &TrafficPolicySpec) -> bool;
 
-    /// Adds to a rule what `spec` asks for.
+    /// Adds the policies that `spec` configures to a rule.
     fn build(&self, spec: &TrafficPolicySpec, rule: &mut RulePolicies);
 }
 
-/// Everything of TrafficPolicy that Tollgate acts on, in the order in which policies are applied to a request.
+/// Every part of TrafficPolicy that Tollgate implements, in the order in which policies are applied to a request.
 pub const FIELDS: &[&dyn PolicyField] = &[&route_type::RouteTypeField, &timeouts::TimeoutsField];
 
-/// What the TrafficPolicies of one rule come to.
+/// The combined result of the TrafficPolicies of one rule.
 #[derive(Default)]
 pub struct RulePolicies {
-    /// Bounds in time.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// The route's requests stream where neither path nor body says so.
+    /// Whether the route's requests stream where neither path nor body decides.
     pub streams: bool,
     /// Steps of the request, and policies of the reply.
     pub policies: Policies,
@@ -64,7 +64,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// These policies, and `next` behind them.
+    /// These policies, followed by `next`.
     #[must_use]
     pub fn then(mut self, next: Self) -> Self {
         self.request.extend(next.request);
@@ -73,15 +73,16 @@ impl Policies {
     }
 }
 
-/// What a policy sees of a request.
+/// The parts of a request that a policy can see.
 pub struct PolicyRequest<'a> {
     /// The headers, which the policy may change.
     pub headers: &'a mut HeaderMap,
-    /// Those of `headers` that policies have set or added. They reach a provider although no list has their names.
+    /// The part of `headers` that policies have set or added. It is forwarded to a provider although no list has the
+    /// names.
     pub added: &'a mut HeaderMap,
-    /// What is asked of an LLM provider; absent on the way to plain servers.
+    /// The operation of a request to an LLM provider; absent for plain servers.
     pub api: Option<&'a ApiRequest>,
-    /// The whole body of a request to an LLM provider. A policy that changes it puts the new one here.
+    /// The whole body of a request to an LLM provider. A policy that changes it stores the new one here.
     pub body: Option<Bytes>,
 }
 
@@ -92,13 +93,13 @@ pub struct Refusal {
     pub status: u16,
     /// The class, for the dialects' error types.
     pub class: ErrorClass,
-    /// For the client. Never an internal name, address or secret.
+    /// The message for the client. It never contains an internal name, address or secret.
     pub message: String,
-    /// For the log.
+    /// The message for the log.
     pub cause: String,
 }
 
-/// What a step comes to.
+/// The result of a step.
 pub type PolicyFuture<'a> = BoxFuture<'a, Result<(), Refusal>>;
 
 /// A step of the request.
@@ -112,10 +113,10 @@ pub trait RequestPolicy: Send + Sync {
 
 /// A policy of the reply.
 pub trait ReplyPolicy: Send + Sync {
-    /// Changes the headers of a reply: of a backend's, and of every one that the gateway makes.
+    /// Changes the headers of a reply. It is called for replies of backends and for those that the gateway makes.
     fn head(&self, _headers: &mut HeaderMap) {}
 
-    /// The filter of the text that a model answers, if this policy has one. It works on decoded text: buffered and
+    /// The filter of the text of a model's answer, if this policy has one. It works on decoded text: buffered and
     /// streaming, spliced and translated alike.
     fn text_filter(&self) -> Option<Arc<dyn TextFilter>> {
         None

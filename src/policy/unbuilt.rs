@@ -1,11 +1,11 @@
-//! Fields of TrafficPolicies that Tollgate knows and does not act on.
+//! Fields of TrafficPolicies that Tollgate reads but does not implement.
 
 use crate::api::traffic_policy::TrafficPolicySpec;
 
 /// A field as manifests spell it below `spec`, and whether a spec has it.
 type Field = (&'static str, fn(&TrafficPolicySpec) -> bool);
 
-/// Fields that keep something out. To serve without them would be worse than not to serve: their rules answer 500.
+/// Fields that protect a backend. Serving without them would be worse than not serving: their rules reply with 500.
 const PROTECTING: &[Field] = &[
     ("ai.promptGuard", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_guard.is_some())),
     ("rateLimit", |spec| spec.rate_limit.is_some()),
@@ -14,7 +14,7 @@ const PROTECTING: &[Field] = &[
     ("csrf", |spec| spec.csrf.is_some()),
 ];
 
-/// Fields that shape traffic: rules are served without them, and the status says so.
+/// Fields that shape traffic: rules are served without them, and the status reports that.
 const SHAPING: &[Field] = &[
     ("ai.promptEnrichment", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_enrichment.is_some())),
     ("ai.defaults", |spec| spec.ai.as_ref().is_some_and(|ai| !ai.defaults.is_empty())),
@@ -25,12 +25,12 @@ fn set<'a>(fields: &'a [Field], spec: &'a TrafficPolicySpec) -> impl Iterator<It
     fields.iter().filter(|(_, is_set)| is_set(spec)).map(|(name, _)| *name)
 }
 
-/// The fields of `spec` that protect and are not built.
+/// The protecting fields of `spec` that are not implemented.
 pub fn protecting(spec: &TrafficPolicySpec) -> Vec<&'static str> {
     set(PROTECTING, spec).collect()
 }
 
-/// The fields of `spec` that shape traffic and are not acted on.
+/// The traffic-shaping fields of `spec` that are not implemented.
 pub fn shaping(spec: &TrafficPolicySpec) -> Vec<&'static str> {
     let protecting = protecting(spec);
     let is_inside = |name: &str| {

@@ -66,13 +66,13 @@ pub struct LocalSecretRef {
     pub name: Option<String>,
 }
 
-/// A credential in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because the object
-/// would otherwise not survive being written back.
+/// A credential in a manifest. Zeroed on drop; `Debug` does not show it. `Serialize` does, because otherwise the object
+/// would lose it when it is written back.
 #[derive(Clone)]
 pub struct InlineToken(SecretString);
 
 impl InlineToken {
-    /// The credential, to be handed on as what it is.
+    /// The credential.
     #[must_use]
     pub fn secret(&self) -> &SecretString {
         &self.0
@@ -110,7 +110,8 @@ impl<'de> Deserialize<'de> for InlineToken {
     }
 }
 
-/// Refuses everything but text, in words that don't repeat the value: serde's own would put a numeric token in the log.
+/// Refuses everything but text, with an error that doesn't repeat the value: serde's own would write a numeric token to
+/// the log.
 struct InlineTokenVisitor;
 
 impl InlineTokenVisitor {

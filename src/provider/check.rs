@@ -1,6 +1,6 @@
 //! Checks of fields that several providers have, and the problems that they find.
 //!
-//! Messages say what to write, and never repeat a value.
+//! Messages state what to write, and never repeat a value.
 
 use std::net::IpAddr;
 
@@ -18,9 +18,9 @@ use super::{
 pub struct ShapeProblem {
     /// The field, such as `spec.ai.llm.openai.authToken`.
     pub path: String,
-    /// What is wrong and what to write. Holds no value of the manifest.
+    /// The problem, and what to write instead. Holds no value of the manifest.
     pub message: String,
-    /// The manifest is right, but this kind of backend is not Tollgate's to serve.
+    /// The manifest is valid, but Tollgate does not serve this kind of backend.
     pub unsupported: bool,
 }
 
@@ -34,7 +34,7 @@ impl Problems {
         self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: false });
     }
 
-    /// Adds a field whose value is right, but not served.
+    /// Adds a field whose value is valid, but not served.
     pub fn unsupported(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(ShapeProblem { path: path.into(), message: message.into(), unsupported: true });
     }
@@ -63,7 +63,7 @@ fn workload_message() -> String {
     format!("kind Workload is of {} alone: write SecretRef, Inline or Passthrough", names.join(" and "))
 }
 
-/// The key of an entry of `def`. Providers without a cloud take no identity of pods.
+/// Checks the credential of an entry of `def`. Providers without a cloud don't support identities of pods.
 pub fn token(written: Option<&AuthToken>, def: &ProviderDef, path: &str, problems: &mut Problems) -> Option<KeySource> {
     let path = format!("{path}.authToken");
     let Some(written) = written else {
@@ -96,7 +96,7 @@ pub fn token(written: Option<&AuthToken>, def: &ProviderDef, path: &str, problem
                 None
             }
             Some(inline) if inline.secret().expose_secret().trim().is_empty() => {
-                let message = "inline is empty: write the token, or any word for a server that asks for none";
+                let message = "inline is empty: write the token, or any word for a server that requires none";
                 problems.push(format!("{path}.inline"), message);
                 None
             }
@@ -166,7 +166,7 @@ pub fn present(value: Option<&str>, path: &str, field: &str, example: &str, prob
     }
 }
 
-/// The text, unless it is empty, which means the same as none.
+/// The text; `None` if it is empty, which means the same as absent.
 #[must_use]
 pub fn optional(value: Option<&str>) -> Option<String> {
     value.filter(|text| !text.is_empty()).map(str::to_owned)
@@ -178,7 +178,7 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     is_host_name(text) && !text.contains(|c: char| c.is_ascii_uppercase() || c == '_') && !text.ends_with('.')
 }
 
-/// A DNS name as it occurs: any case, underscores, perhaps a dot at its end.
+/// A DNS name in any form that occurs: any case, underscores, perhaps a dot at its end.
 fn is_host_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     !text.is_empty()

@@ -1,4 +1,4 @@
-//! Changes to bodies of Anthropic's Messages for clouds, which have in the body what Anthropic has in headers.
+//! Changes to bodies of Anthropic's Messages for clouds, which read from the body what Anthropic reads from headers.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::stream::TopLevel;
 
 /// Anthropic's header for the API's version; clouds have it in the body.
 pub(super) const VERSION_HEADER: &str = "anthropic-version";
-/// Anthropic's header for beta features: names, with commas between.
+/// Anthropic's header for beta features: names, separated by commas.
 pub(super) const BETA_HEADER: &str = "anthropic-beta";
 
 /// `anthropic_version` as JSON text, unless the client wrote its own.

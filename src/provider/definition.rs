@@ -1,4 +1,4 @@
-//! What Tollgate knows of a provider as such, and the forms of an entry before it is built.
+//! The definition of a provider, and the forms of an entry before it is built.
 
 use std::{any::Any, fmt::Debug, sync::Arc};
 
@@ -7,20 +7,20 @@ use secrecy::SecretString;
 use super::{Provider, check::Problems};
 use crate::dialect::DialectId;
 
-/// A provider: its names, and what its documentation and its tests are made of.
+/// A provider: its names, and the data for its documentation and its tests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProviderDef {
     /// Its names and labels.
     pub info: &'static Info,
-    /// The cloud that issues tokens for it, beside the keys that it takes. `kind: Workload` needs one.
+    /// The cloud that issues tokens for it, in addition to the keys that it accepts. `kind: Workload` requires one.
     pub cloud: Option<Cloud>,
-    /// The fields that it can't do without, as a JSON object, without the credential.
+    /// The required fields, as a JSON object, without the credential.
     pub example: &'static str,
     /// Its row in the table of `docs/providers.md`.
     pub docs: Docs,
 }
 
-/// What is the same for every entry of a provider.
+/// The properties that all entries of a provider share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Info {
     /// The key in a Backend's manifest.
@@ -29,7 +29,7 @@ pub struct Info {
     pub llm: &'static str,
     /// `gen_ai.provider.name` of the OpenTelemetry semantic conventions.
     pub system: &'static str,
-    /// The dialects it speaks without translation.
+    /// The dialect in which it accepts requests without translation.
     pub dialect: DialectId,
 }
 
@@ -40,7 +40,7 @@ pub struct Docs {
     pub section: &'static str,
     /// The host that answers.
     pub host: &'static str,
-    /// The dialects it speaks.
+    /// The dialects that it accepts.
     pub dialects: &'static str,
     /// How requests are authenticated.
     pub credential: &'static str,
@@ -67,11 +67,11 @@ pub enum Cloud {
 
 /// A provider's fields as a Backend has them.
 pub trait ProviderConfig {
-    /// The provider whose fields these are.
+    /// The definition of the provider.
     fn def(&self) -> &'static ProviderDef;
 
-    /// Checks the fields, which are at `path`. Goes through all of them before it gives up, so that every problem is
-    /// reported. `None` means that there is at least one.
+    /// Checks the fields, which are at `path`. Checks all of them before it returns, so that every problem is reported.
+    /// `None` means that there is at least one.
     fn check(&self, path: &str, problems: &mut Problems) -> Option<Checked>;
 }
 
@@ -114,7 +114,7 @@ pub enum Auth {
     Key(KeySource),
     /// With a signature of AWS.
     Aws {
-        /// Name of the Secret with `accessKey`, `secretKey` and perhaps `sessionToken`; `None` means the pod's own
+        /// Name of the Secret with `accessKey`, `secretKey` and optionally `sessionToken`; `None` means the pod's own
         /// credentials.
         secret: Option<String>,
         /// AWS region.
@@ -129,7 +129,7 @@ pub enum KeySource {
     Inline(SecretString),
     /// Name of a Secret in the Backend's namespace.
     SecretRef(String),
-    /// The client's own.
+    /// The client's own key.
     Passthrough,
     /// The identity of Tollgate's pod in the provider's cloud. Only for providers with a [`Cloud`].
     Workload,

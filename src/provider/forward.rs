@@ -1,8 +1,8 @@
-//! What of a client's request travels on to a provider: the names of headers and query parameters.
+//! Which headers and query parameters of a client's request are forwarded to a provider.
 //!
-//! The gateway's credential pays for the request, so the list is one of what may pass, not of what may not: access
-//! proxies, vendors and clients invent new names for credentials and identities, and a name that is not known stays
-//! here. A Backend adds to the list by `forwardHeaders` and `forwardQueryParams`.
+//! The gateway's credential pays for the request, so the list is an allow list: access proxies, vendors and clients
+//! invent new names for credentials and identities, and an unknown name is not forwarded. A Backend extends the list by
+//! `forwardHeaders` and `forwardQueryParams`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use http::{HeaderName, header};
 
 use super::query;
 
-/// Headers that say what the body is, what reply is wanted, who asks by which software, and to which trace it belongs.
+/// Headers about the body, the requested reply, the client's software, and the trace that the request belongs to.
 const HEADERS: [&str; 16] = [
     "accept",
     "accept-language",
@@ -30,8 +30,8 @@ const HEADERS: [&str; 16] = [
     "x-server-timeout",
 ];
 
-/// Prefixes of such headers: versions and betas of Anthropic, facts about OpenAI's and Anthropic's SDKs, and options of
-/// Bedrock.
+/// Prefixes of such headers: versions and betas of Anthropic, information about OpenAI's and Anthropic's SDKs, and
+/// options of Bedrock.
 const PREFIXES: [&str; 3] = ["anthropic-", "x-stainless-", "x-amzn-bedrock-"];
 
 /// Headers that name the account to bill. They go with the client's own credential, and with no other.
@@ -61,7 +61,7 @@ const QUERY: [&str; 20] = [
     "stream",
 ];
 
-/// Headers in which a client's credential comes to the gateway. No list of a Backend's lets them pass.
+/// Headers in which clients send a credential to the gateway. No list of a Backend can forward them.
 const CREDENTIALS: [&str; 10] = [
     "api-key",
     "authorization",
@@ -93,15 +93,15 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Headers that are set anew for the provider, or mean the connection: its own host, the body's length, and no
-/// compression, since replies are read on the way.
+/// Headers that are set anew for the provider, or concern only the connection: its own host, the body's length, and no
+/// compression, since replies are read as they are relayed.
 #[must_use]
 pub fn is_framing(name: &HeaderName) -> bool {
     is_hop_by_hop(name)
         || [header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::ACCEPT_ENCODING].contains(name)
 }
 
-/// Whether a Backend may list the header `name`: neither framing nor a place of credentials.
+/// Whether a Backend may list the header `name`: it must not concern framing or hold credentials.
 #[must_use]
 pub fn may_be_listed(name: &HeaderName) -> bool {
     !is_framing(name) && !CREDENTIALS.contains(&name.as_str())
@@ -113,7 +113,7 @@ pub fn may_be_listed_in_query(name: &str) -> bool {
     !name.is_empty() && !query::is_credential(name)
 }
 
-/// What a target gets of a client's request.
+/// The parts of a client's request that are forwarded to a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
     headers: Vec<HeaderName>,
@@ -123,26 +123,26 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// The known names, and those that a Backend adds. Names of query parameters have no case here.
+    /// A list of the known names, and those that a Backend adds. Names of query parameters are matched without case.
     #[must_use]
     pub fn new(headers: Vec<HeaderName>, query: &[String]) -> Self {
         let query = query.iter().map(|name| name.to_ascii_lowercase()).collect();
         Self { headers, query, account: false, simulated: false }
     }
 
-    /// The same for requests with the client's own credential: the account is the client's to name.
+    /// The same list for requests with the client's own credential: these may name the account.
     #[must_use]
     pub fn with_account(self, account: bool) -> Self {
         Self { account, ..self }
     }
 
-    /// The same for a target that the simulator stands for: its faults are ordered by headers.
+    /// The same list for a target that the simulator replaces: headers select its faults.
     #[must_use]
     pub fn with_simulator(self, simulated: bool) -> Self {
         Self { simulated, ..self }
     }
 
-    /// Whether the client's header `name` travels on.
+    /// Whether the client's header `name` is forwarded.
     #[must_use]
     pub fn header(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
@@ -153,7 +153,7 @@ impl Forwarded {
             || (self.simulated && text.starts_with("x-simulator-"))
     }
 
-    /// The part of the client's query that travels on; `None` when nothing does.
+    /// The part of the client's query that is forwarded; `None` when there is none.
     #[must_use]
     pub fn query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         let query = query.filter(|query| !query.is_empty())?;

@@ -1,17 +1,18 @@
-//! Who answers: one folder a provider, and one line in the list below.
+//! Providers: one folder per provider, and one line in the list below.
 //!
 //! A [`Provider`] is one configured entry of a Backend: `openai` with its model, `gemini` with its model and API
-//! version. It knows where requests go and nothing of connections. An entry goes through three forms: the fields as
-//! they are written ([`ProviderConfig`]), the fields after their checks ([`Checked`]), and the provider that is built
-//! from them.
+//! version. It decides where requests go, and is independent of connections. An entry goes through three forms: the
+//! fields as they are written ([`ProviderConfig`]), the fields after their checks ([`Checked`]), and the provider that
+//! is built from them.
 //!
 //! # How to add a provider
 //!
 //! Four files are written by hand, `NAME` being the folder and `KEY` the field in Backends:
 //!
-//! 1. `src/provider/NAME/config.rs`: `Config`, the fields with their rules, its checks, and what is built from it.
-//! 2. `src/provider/NAME/mod.rs`: `DEF` with names, labels and documentation, and the `impl Provider`. What its server
-//!    takes differently from others of its dialect is data, in `quirks.rs` beside it.
+//! 1. `src/provider/NAME/config.rs`: `Config`, the fields with their rules, its checks, and the settings that are built
+//!    from it.
+//! 2. `src/provider/NAME/mod.rs`: `DEF` with names, labels and documentation, and the `impl Provider`. The server's
+//!    differences from others of its dialect are data, in `quirks.rs` beside it.
 //! 3. `src/provider/mod.rs`: the line `KEY: NAME,` in the list, and the declaration `pub mod NAME;`.
 //! 4. `docs/providers.md`: its row in the table, and its section.
 //!
@@ -19,7 +20,7 @@
 //! their field, schemas their rules, messages and tests the names from the list. `tests/providers.rs` holds this
 //! recipe, and `tests/providers/example.rs` is a provider in one file.
 //!
-//! A server that speaks OpenAI's API needs no provider: `openai` reaches it by a host override.
+//! A server with OpenAI's API needs no provider: `openai` reaches it by a host override.
 //!
 //! [`Provider`]: crate::provider::Provider
 //! [`ProviderConfig`]: crate::provider::ProviderConfig
@@ -52,7 +53,7 @@ use crate::{
 };
 
 /// Calls a macro with the list of all providers, in the order of the documentation: the field in Backends, and the
-/// folder. What follows the macro's name is passed on behind the list.
+/// folder. Arguments after the macro's name are passed on after the list.
 macro_rules! for_each_provider {
     ($then:ident $($rest:tt)*) => {
         $then! {
@@ -94,16 +95,16 @@ pub fn list_of_names() -> String {
     }
 }
 
-/// Where a provider wants the credential: `header: prefix + key`.
+/// The header in which a provider expects the credential: `header: prefix + key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialSlot {
     /// The header.
     pub header: HeaderName,
-    /// What is in front of the key, with its space.
+    /// The text before the key, with its space.
     pub prefix: String,
 }
 
-/// Why a provider can't take a request as it is.
+/// The reason why a provider can't accept a request as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The request is in another dialect: it would need translation.
@@ -116,8 +117,8 @@ pub enum Refusal {
     ModelInvalid,
 }
 
-/// A change to the top level of a body that goes to a provider of its own dialect: the field's name, and its new value
-/// as JSON text, or nothing to remove it.
+/// A change to the top level of a body for a provider of its own dialect: the field's name, and its new value as JSON
+/// text, or `None` to remove it.
 pub type BodyEdit = (&'static str, Option<Cow<'static, [u8]>>);
 
 /// How a provider frames the reply to a request for a stream.
@@ -129,8 +130,8 @@ pub enum Framing {
     JsonArray,
     /// Frames of an AWS event stream, each an event of its own.
     Frames,
-    /// Frames of an AWS event stream, each around one event of Anthropic's: what
-    /// [`InvokeFilter`](crate::stream::InvokeFilter) unwraps.
+    /// Frames of an AWS event stream, each with one event of Anthropic's stream.
+    /// [`InvokeFilter`](crate::stream::InvokeFilter) unwraps them.
     WrappedEvents,
 }
 
@@ -147,7 +148,7 @@ impl Framing {
 
 /// One configured provider entry.
 pub trait Provider: Debug + Send + Sync {
-    /// What is the same for every entry of this provider.
+    /// The properties that all entries of this provider share.
     fn info(&self) -> &'static Info;
 
     /// The host that answers unless a Backend overrides it.
@@ -167,29 +168,29 @@ pub trait Provider: Debug + Send + Sync {
     /// Path and query for `request`, whose model was resolved to `model`.
     ///
     /// # Errors
-    /// When this provider can't take the request without translation, or has no such endpoint.
+    /// When this provider can't accept the request without translation, or has no such endpoint.
     fn path(&self, request: &ApiRequest, model: Option<&str>, query: Option<&str>) -> Result<PathAndQuery, Refusal>;
 
-    /// Whether `request`, whose model was resolved to `model`, can be sent as the client wrote it: what
-    /// [`path`](Self::path) does not refuse for its dialect.
+    /// Whether `request`, whose model was resolved to `model`, can be sent as the client wrote it: [`path`](Self::path)
+    /// does not refuse it because of its dialect.
     fn speaks(&self, request: &ApiRequest, model: Option<&str>) -> bool {
         !matches!(self.path(request, model, None), Err(Refusal::Translation))
     }
 
-    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and what the
-    /// server takes differently. `None` when the provider has no endpoint for conversations.
+    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and the
+    /// server's quirks. `None` when the provider has no endpoint for conversations.
     fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
         None
     }
 
-    /// What must change in a body that is otherwise sent as the client wrote it, beside the model and `stream_options`.
-    /// `top` is the body, `headers` are the client's.
+    /// The changes to a body that is otherwise sent as the client wrote it, in addition to the model and
+    /// `stream_options`. `top` is the body, `headers` are the client's.
     fn body_edits(&self, _request: &ApiRequest, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         Vec::new()
     }
 
-    /// Members of the Backend's own, as JSON text without braces, for the body of a translated request; it has none of
-    /// these names. A body of the client's gets them by [`body_edits`](Self::body_edits).
+    /// Fields that the Backend adds, as JSON text without braces, for the body of a translated request, which has no
+    /// fields of these names. A client's body gets them by [`body_edits`](Self::body_edits).
     fn extra_body_fields(&self, _request: &ApiRequest) -> Option<&str> {
         None
     }
@@ -199,16 +200,16 @@ pub trait Provider: Debug + Send + Sync {
         Framing::of(request.stream)
     }
 
-    /// The path of an endpoint that Tollgate does not know, given what follows the route's prefix.
+    /// The path of an endpoint that Tollgate does not support, given the path after the route's prefix.
     fn other(&self, path: &str) -> String {
         path.to_owned()
     }
 
-    /// Adds the headers that this provider needs beside the credential. A client's header is overwritten or removed
-    /// only where the provider does not take it, or where it is the operator's to decide.
+    /// Adds the headers that this provider needs in addition to the credential. A client's header is overwritten or
+    /// removed only where the provider does not accept it, or where the operator decides its value.
     fn complete_headers(&self, _headers: &mut HeaderMap) {}
 
-    /// Whether its errors may come in another dialect than its replies, so that they are always written anew.
+    /// Whether its errors may be in another dialect than its replies, so that they are always rewritten.
     fn has_foreign_errors(&self) -> bool {
         false
     }
@@ -219,10 +220,10 @@ pub trait Provider: Debug + Send + Sync {
     }
 }
 
-/// Path and query for `request`, whose model was resolved to `model`, whether or not the endpoint is known.
+/// Path and query for `request`, whose model was resolved to `model`, for supported and other endpoints.
 ///
 /// # Errors
-/// When this provider can't take the request without translation, or has no such endpoint.
+/// When this provider can't accept the request without translation, or has no such endpoint.
 pub fn path_of(
     provider: &dyn Provider,
     request: &ApiRequest,
@@ -235,14 +236,14 @@ pub fn path_of(
     }
 }
 
-/// The model that serves `request`: the Backend's for text generation, else the client's, else the Backend's.
+/// The model for `request`: the Backend's for text generation, else the client's, else the Backend's.
 pub fn resolve_model<'a>(provider: &'a dyn Provider, request: &'a ApiRequest) -> Option<&'a str> {
     let (own, requested) = (provider.model(), request.model.as_deref());
     if request.endpoint.generates() { own.or(requested) } else { requested.or(own) }
 }
 
-/// A translated request as [`Provider::path`] understands it: the endpoint of `dialect` where a conversation with
-/// `model` is held, streaming in that dialect's own way.
+/// A translated request in the form for [`Provider::path`]: the endpoint of `dialect` for a conversation with `model`,
+/// streaming in that dialect's own framing.
 pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiRequest {
     let (endpoint, mode) = dialect.dialect().conversation_endpoint(model, stream);
     let stream = if stream { mode } else { StreamMode::No };
@@ -254,13 +255,15 @@ fn path_and_query(text: String) -> Result<PathAndQuery, Refusal> {
     PathAndQuery::try_from(text).map_err(|_| Refusal::ModelInvalid)
 }
 
-/// What of a client's path goes on behind a provider's own: nothing that could be read as leaving it.
+/// The part of a client's path that is appended to a provider's own. A part that could be read as leaving that path is
+/// refused.
 fn tail(rest: &str) -> Result<&str, Refusal> {
     let leaves = rest.contains(['%', ';', '\\']) || rest.split('/').any(|segment| matches!(segment, "." | ".."));
     if leaves { Err(Refusal::ModelInvalid) } else { Ok(rest) }
 }
 
-/// A model name as one or more segments of a URL: a name that would leave its place (`..`, `?`, `#`) is refused.
+/// A model name as one or more segments of a URL: a name that could change the rest of the URL (`..`, `?`, `#`) is
+/// refused.
 fn model_segment(model: Option<&str>) -> Result<&str, Refusal> {
     let model = model.ok_or(Refusal::ModelMissing)?;
     let fits = !model.is_empty()

@@ -1,10 +1,10 @@
-//! Query strings on their way to a provider.
+//! Query strings of requests to a provider.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Query parameters that carry a credential. They never travel on.
+/// Query parameters that carry a credential. They are never forwarded.
 const CREDENTIALS: [&str; 3] = ["key", "api-key", "access_token"];
 
 /// The decoded name of a parameter.

@@ -25,7 +25,7 @@ fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiReques
     }
 }
 
-/// Path and query that `provider` makes of it, or the refusal.
+/// The path and query that `provider` returns for the request, or the refusal.
 fn path(provider: &dyn Provider, ask: &ApiRequest, query: Option<&str>) -> Result<String, Refusal> {
     provider.path(ask, resolve_model(provider, ask), query).map(|p| p.to_string())
 }
@@ -166,7 +166,7 @@ fn messages(mode: StreamMode) -> ApiRequest {
     ask(Endpoint::Messages, Some("asked"), mode)
 }
 
-/// The body that `provider` gets for `ask`, and its headers, of a client that sends these headers.
+/// The body that `provider` gets for `ask`, and its headers, for a client that sends these headers.
 fn sent(provider: &dyn Provider, ask: &ApiRequest, body: &str, headers: &[(&str, &str)]) -> (String, Vec<String>) {
     let bytes = bytes::Bytes::copy_from_slice(body.as_bytes());
     let top = TopLevel::scan(&bytes).unwrap();
@@ -271,7 +271,7 @@ fn a_backends_guardrail_holds_for_every_way_to_ask() {
     assert_eq!(headers, expected);
     assert_eq!(guarded.extra_body_fields(&converse), Some(config));
     assert_eq!(plain.extra_body_fields(&converse), None);
-    // By InvokeModel the headers say it, and the body is Anthropic's.
+    // With InvokeModel the guardrail is in the headers, and the body is Anthropic's.
     assert_eq!(guarded.extra_body_fields(&messages(StreamMode::No)), None);
     assert_eq!(sent(&guarded, &messages(StreamMode::No), "{}", &[]).1, expected);
     assert!(Bedrock::new("r".into(), None).with_guardrail("a\nb", "1").is_err());
@@ -315,7 +315,7 @@ fn claude_on_vertex_is_asked_in_messages() {
     );
 }
 
-/// Every provider, with the dialects that it is asked in as they are.
+/// Every provider, with the dialects that it accepts without translation.
 #[expect(clippy::type_complexity, clippy::many_single_char_names, reason = "a table")]
 fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], DialectId, &'static Quirks)> {
     let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
@@ -367,7 +367,7 @@ fn every_provider_is_asked_in_every_dialect() {
                 let speaks = provider.speaks(&ask, Some(&model));
                 assert_eq!(speaks, native.contains(&dialect), "{name} {dialect:?}");
                 assert_eq!(provider.translation(dialect, Some(&model)), Some((target, quirks)), "{name} {dialect:?}");
-                // What it is translated to can be asked.
+                // The translated request is accepted.
                 let translated = native_request(target, stream, &model);
                 assert!(path(&*provider, &translated, None).is_ok(), "{name} {dialect:?}");
             }
@@ -385,7 +385,7 @@ fn replies_are_framed_as_they_are_asked_for() {
         (&bedrock, messages(StreamMode::Sse), Framing::WrappedEvents),
         (&bedrock, messages(StreamMode::No), Framing::Sse),
         (&bedrock, native_request(DialectId::Converse, true, CLAUDE), Framing::Frames),
-        // A client of Bedrock's reads the frames itself.
+        // A Bedrock client reads the frames itself.
         (&bedrock, ask(invoke, None, StreamMode::EventStream), Framing::Frames),
         (&gemini, stream(None, StreamMode::JsonArray), Framing::JsonArray),
         (&gemini, native_request(DialectId::Gemini, true, "m"), Framing::Sse),

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | has happened | nothing: a client has connected |
+//! | has happened | a client has connected |
 //! | may read | the snapshot's ports, and their certificates |
 //! | may change | nothing of a request |
 //! | ends the connection | over the limit of connections, at a failed handshake, when no head comes in time |
@@ -39,26 +39,26 @@ use super::{
     watch::{Ending, Watch},
 };
 
-/// Connections that wait to be accepted, per listener.
+/// The most connections per listener that wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// How long a listener whose port is taken waits before it tries again.
+/// How long a listener whose port is in use waits before it tries again.
 const REBIND: Duration = Duration::from_secs(2);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read of a client at a time at most, and so the longest head: most prompts arrive in one piece, which is not
-/// copied again. A connection holds up to two such pieces while a large prompt arrives; with 256 KiB as many cost more
-/// memory than the prompts themselves, at the same CPU time.
+/// The most bytes of a client that are read at a time, and so the longest head: most prompts arrive in one read, and
+/// are not copied again. A connection holds up to two such buffers while a large prompt arrives; with 256 KiB they
+/// would take more memory than the prompts themselves, at the same CPU time.
 const MAX_BUFFER: usize = 96 * 1024;
 /// How long an idle connection may take to end after its GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How long requests that are cut may take to be counted.
+/// How long requests that are cut off may take to be counted.
 const CUT: Duration = Duration::from_secs(1);
 /// Streams a client may have open on one HTTP/2 connection: the least that servers commonly allow.
 const HTTP2_STREAMS: u32 = 100;
 /// Headers of one request: real clients send 40 at most.
 pub const MAX_HEADERS: usize = 100;
 
-/// Ports that could not be bound, and why. Shared with the debug views.
+/// Ports that could not be bound, with the errors. Shared with the debug views.
 pub type BindStates = Arc<Mutex<BTreeMap<u16, String>>>;
 
 /// Keeps the bound ports equal to those of the snapshot.
@@ -72,7 +72,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Nothing is bound yet.
+    /// A set of listeners without any bound port.
     pub fn new(shared: Arc<Shared>, states: BindStates) -> Self {
         let connections = Arc::new(Semaphore::new(shared.settings.max_connections));
         let router = handler::router(Arc::clone(&shared));
@@ -80,7 +80,7 @@ impl Listeners {
     }
 
     /// Follows the snapshot until `shutdown`, then drains: listeners close, replies under way finish within `grace`.
-    /// `changed` tells of each new snapshot; `serving` is told the generation whose ports are bound.
+    /// `changed` announces each new snapshot; `serving` receives the generation whose ports are bound.
     pub async fn run(
         mut self,
         mut changed: watch::Receiver<u64>,
@@ -99,8 +99,8 @@ impl Listeners {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 more = changed.changed() => if more.is_err() {
-                    // Whoever publishes has ended, and the process with it: what is bound serves until it is told to
-                    // stop.
+                    // The publisher has ended, and the process is ending with it: the bound ports are served until
+                    // shutdown.
                     shutdown.cancelled().await;
                     break;
                 },
@@ -110,7 +110,7 @@ impl Listeners {
         self.drain(grace).await;
     }
 
-    /// Binds what is new and lets go of what is gone. False when a port could not be bound.
+    /// Binds new ports and closes those that are gone. Returns `false` when a port could not be bound.
     fn reconcile(&mut self) -> bool {
         let snapshot = self.shared.snapshots.load_full();
         self.bound.retain(|port, token| {
@@ -158,20 +158,20 @@ impl Listeners {
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             tracing::warn!(open = self.tasks.len(), "grace period is over: closing what is still open");
             self.shared.cut.cancel();
-            // What is cut is counted and logged as it ends.
+            // Connections that are cut off are counted and logged as they end.
             let _ = tokio::time::timeout(CUT, self.tasks.wait()).await;
         }
     }
 }
 
-/// Both address families, where the machine has both.
+/// Binds both address families, if the machine has both.
 fn bind(port: u16) -> io::Result<TcpListener> {
     let open = |domain, address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         if domain == Domain::IPV6 {
             socket.set_only_v6(false)?;
         }
-        // A restart must not wait for old connections to be forgotten.
+        // A restart must not wait until the kernel has forgotten old connections.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -184,13 +184,13 @@ fn bind(port: u16) -> io::Result<TcpListener> {
     })
 }
 
-/// What all connections of one port share.
+/// The state that all connections of one port share.
 #[derive(Clone)]
 struct Server {
     port: u16,
     shared: Arc<Shared>,
     router: Router,
-    /// Cancelled when the port is given up.
+    /// Cancelled when the port is closed.
     closing: CancellationToken,
 }
 
@@ -205,7 +205,7 @@ async fn accept(listener: TcpListener, server: Server, connections: Arc<Semaphor
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: give others time to end.
+                // The process is most likely out of file descriptors: give other connections time to end.
                 tracing::warn!(port, %error, "can't accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -230,7 +230,8 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server) {
     let Server { port, shared, .. } = &server;
     let port = *port;
     let _ = stream.set_nodelay(true);
-    // The protocol is that of the snapshot at the time of the connection; a changed certificate serves the next one.
+    // The protocol is that of the snapshot at the time of the connection; a changed certificate applies to the next
+    // one.
     let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
     let Some(config) = tls else {
         return http(stream, Peer { address, port, secure: false, server_name: None }, server).await;
@@ -275,7 +276,7 @@ where
         request.extensions_mut().insert(ConnectInfo(Arrival { peer: sender.clone(), progress: watched.begin() }));
         router.clone().call(request)
     });
-    // What is left of a reply when its body has been handed over is in the connection's buffer, and has no other bound.
+    // The rest of a reply whose body has been handed over is in the connection's buffer, and has no other bound.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(settings.write_timeout));
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);

@@ -1,4 +1,4 @@
-//! Bodies: reading a request's whole, and what replies are made of.
+//! Bodies: reading a request's body, and the bodies of replies.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,18 +15,18 @@ use http_body_util::BodyExt;
 
 use super::{ErrorKind, ProxyError, budget::Share, relay::Relay};
 
-/// What is reserved for a body of unknown or doubtful length before its bytes are there: what a client claims costs
+/// The memory that is reserved for a body of unknown or doubtful length before its bytes arrive: a client's claim costs
 /// nothing until it is sent.
 const RESERVE: usize = 256 * 1024;
 
-/// When a client may try again whose body found no memory.
+/// When a client may try again if there was no memory for its body.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the body of a request that is refused is read and thrown away.
+/// How long the body of a refused request is read and discarded.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Reads a request's whole body and takes it. A body that is too large stays in `taken`: it may be read on, so that the
-/// client sees the reply.
+/// Reads a request's whole body and takes it. A body that is too large stays in `taken`: it may be read further, so
+/// that the client sees the reply.
 ///
 /// # Errors
 /// When it is over `limit`, not sent within `timeout`, or cut short, and when `memory` has no room for it.
@@ -70,8 +70,8 @@ pub async fn read(
     }
 }
 
-/// Reads on beside a reply that did not need the body: to close while a client still sends resets the connection, and
-/// the client loses the reply. The task ends with the connection, and is short anyway.
+/// Continues to read while a reply that did not need the body is sent: closing while a client still sends resets the
+/// connection, and the client loses the reply. The task ends with the connection, and is short anyway.
 pub fn linger(mut body: ClientBody) {
     if body.is_end_stream() {
         return;
@@ -80,14 +80,14 @@ pub fn linger(mut body: ClientBody) {
     tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 enum Unread {
     TooLarge,
     NoMemory,
     Broken(axum::Error),
 }
 
-/// The body in one piece. A body that comes in one frame is not copied.
+/// Collects the whole body. A body that comes in one frame is not copied.
 async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announced: usize) -> Result<Bytes, Unread> {
     let mut first: Option<Bytes> = None;
     let mut whole: Option<Vec<u8>> = None;
@@ -114,16 +114,16 @@ async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announ
     Ok(whole.map(Bytes::from).or(first).unwrap_or_default())
 }
 
-/// Buffers that held large request bodies, to be used again: fresh memory of this size comes from the kernel page by
-/// page, which costs more than everything else that is done with a body. Translated bodies share them with the
-/// clients': a request holds one, then the other, and both only while it is translated.
+/// Buffers that held large request bodies, for reuse: fresh memory of this size comes from the kernel page by page,
+/// which costs more than all other work on a body. Translated bodies share them with the clients': a request holds one,
+/// then the other, and both only while it is translated.
 static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-/// Buffers kept at most, and so [`RESERVE`] times as many bytes.
+/// Most buffers that are kept, which take [`RESERVE`] times as many bytes.
 const MAX_BUFFERS: usize = 32;
 /// Smaller bodies are cheap to allocate.
 const MIN_KEPT: usize = 32 * 1024;
 
-/// An empty buffer for a body of about `capacity` bytes. [`recycle`] takes it back when the body was sent.
+/// An empty buffer for a body of about `capacity` bytes. [`recycle`] takes it back after the body was sent.
 pub fn buffer(capacity: usize) -> Vec<u8> {
     if !(MIN_KEPT..=RESERVE).contains(&capacity) {
         return Vec::with_capacity(capacity);
@@ -132,7 +132,7 @@ pub fn buffer(capacity: usize) -> Vec<u8> {
     kept.unwrap_or_else(|| Vec::with_capacity(RESERVE))
 }
 
-/// Takes back the memory of a body that nobody needs any more.
+/// Takes back the memory of a body that is no longer needed.
 pub fn recycle(body: Bytes) {
     if body.len() < MIN_KEPT || body.len() > RESERVE {
         return;

@@ -12,7 +12,7 @@ pub struct Budget {
     used: AtomicUsize,
 }
 
-/// What one request has taken of a [`Budget`]. Gives it back when dropped.
+/// The bytes that one request has taken from a [`Budget`]. They are returned on drop.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -25,14 +25,14 @@ impl Budget {
         Self { limit, used: AtomicUsize::new(0) }
     }
 
-    /// A share of nothing yet.
+    /// An empty share.
     pub fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
 impl Share {
-    /// Takes `bytes` more. Takes nothing and gives `false` when the budget does not have them.
+    /// Takes `bytes` more. Takes nothing and returns `false` when the budget does not have them.
     pub fn take(&mut self, bytes: usize) -> bool {
         let limit = self.budget.limit;
         let grow = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);

@@ -1,4 +1,4 @@
-//! Step 3, **classify**: what the request asks of an LLM API.
+//! Step 3, **classify**: which operation of an LLM API the request is for.
 //!
 //! | | |
 //! | --- | --- |
@@ -7,8 +7,8 @@
 //! | may change | nothing |
 //! | ends the request | with 400, 404, 405, 408, 413, 415 |
 //!
-//! The path after the matched prefix names the endpoint, or else the body's shape does. Of the JSON only the top level
-//! is looked at, and values are borrowed from the body.
+//! The path after the matched prefix names the endpoint, or else the body's shape does. Only the top level of the JSON
+//! is parsed, and values are borrowed from the body.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,21 +22,21 @@ use crate::{
     stream::TopLevel,
 };
 
-/// A request that is understood.
+/// A classified request.
 pub struct ClassifiedRequest {
-    /// What is asked.
+    /// The operation.
     pub api: ApiRequest,
-    /// The body, until the last target was given its own: from then on it need not be held beside that one.
+    /// The body. It is given up when the last target has its own, so that they are not both held.
     pub body: Option<RequestBody>,
     /// The headers that policies of the route have set or added.
     pub added: HeaderMap,
 }
 
 impl ClassifiedRequest {
-    /// Replaces the body, as a policy has changed it.
+    /// Replaces the body with that of a policy.
     ///
     /// # Errors
-    /// When the new body is no JSON object.
+    /// When the new body is not a JSON object.
     pub async fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
         let length = bytes.len();
         let scan = || RequestBody::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some));
@@ -60,7 +60,7 @@ self_cell!(
 );
 
 impl RequestBody {
-    /// The body as it came.
+    /// The body as it was received.
     pub fn bytes(&self) -> &Bytes {
         self.borrow_owner()
     }
@@ -70,16 +70,16 @@ impl RequestBody {
         self.borrow_dependent().as_ref()
     }
 
-    /// Gives the memory back.
+    /// Returns the memory for reuse.
     pub fn recycle(self) {
         body::recycle(self.into_owner());
     }
 }
 
-/// Reads the body and finds out what is asked.
+/// Reads the body and determines the operation.
 ///
 /// # Errors
-/// When the body can't be read, or the request is none that the backend could be asked.
+/// When the body can't be read, or the request is for no operation of the backend.
 pub async fn classify(
     context: &RouteContext<'_>,
     ai: &AiUse,
@@ -125,11 +125,11 @@ fn scan<'b>(head: &RequestHead<'_>, body: &'b Bytes) -> Result<Option<TopLevel<'
     TopLevel::scan(body).map(Some).map_err(|error| unreadable(head.headers, error.to_string()))
 }
 
-/// The error for a body that is no JSON object.
+/// The error for a body that is not a JSON object.
 fn unreadable(headers: &HeaderMap, why: String) -> ProxyError {
     match headers.get(header::CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
-            let message = "the request body is compressed, which is not understood: send it as it is";
+            let message = "the request body is compressed, which is not supported: send it as it is";
             ProxyError::new(ErrorKind::BodyEncoded, message)
         }
         _ => ProxyError::new(ErrorKind::BadBody, why),

@@ -1,4 +1,4 @@
-//! Step 6, **encode**: a request as one target gets it: its path, its body with the few bytes that must change, its
+//! Step 6, **encode**: builds the request for one target: its path, its body with the few bytes that must change, its
 //! headers.
 //!
 //! | | |
@@ -31,35 +31,35 @@ use crate::{
     upstream::{self, Fetcher, Token},
 };
 
-/// What goes to the target.
+/// A request as it is sent to the target.
 pub struct Encoded {
     pub path: PathAndQuery,
     pub body: Bytes,
-    /// Keeps files that are in the body counted as held until it was sent.
+    /// Keeps files that are in the body counted until it was sent.
     #[expect(dead_code, reason = "held, not read")]
     pub held: Option<Held>,
-    /// How the reply goes back.
+    /// How the reply is returned.
     pub plan: ReplyPlan,
 }
 
 impl Encoded {
-    /// How the reply goes back; the memory of the body is given back.
+    /// Extracts the plan for the reply; the memory of the body is returned for reuse.
     pub fn into_plan(self) -> ReplyPlan {
         body::recycle(self.body);
         self.plan
     }
 }
 
-/// How a reply goes back to the client.
+/// How a reply is returned to the client.
 #[derive(Default)]
 pub struct ReplyPlan {
-    /// The gateway has requested a usage chunk that the client did not request.
+    /// Whether the gateway has requested a usage chunk that the client did not request.
     pub hide_usage: bool,
-    /// The target wraps its events in frames of another kind.
+    /// Whether the target wraps its events in frames of another kind.
     pub unwrap: bool,
-    /// How errors go back where the provider has another form for them than for replies (Claude on Bedrock).
+    /// The translation of errors, if the provider has another form for them than for replies (Claude on Bedrock).
     pub errors: Option<Box<Translation>>,
-    /// The target speaks another dialect.
+    /// The translation of replies, if the target uses another dialect.
     pub translation: Option<Box<Translation>>,
     /// The gateway's own key for the target, which the reply must not repeat.
     pub mask: Option<KeyMask>,
@@ -72,11 +72,11 @@ pub struct ClientRequest<'a, 'b> {
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
     pub top: Option<&'a TopLevel<'b>>,
-    /// Files that the client named by URL are in the body.
+    /// Whether files that the client named by URL are in the body.
     pub inlined: bool,
 }
 
-/// What of a client's request decides the headers of a target's.
+/// The parts of a client's request that decide the headers of a target's.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub headers: ClientHeaders<'a>,
@@ -87,11 +87,11 @@ impl ClientRequest<'_, '_> {
     /// Path and body for `target`.
     ///
     /// # Errors
-    /// When the target can't take this without translation, or has no such endpoint, or no model is named.
+    /// When the target can't accept this without translation, or has no such endpoint, or no model is named.
     pub fn encode(&self, target: &Target) -> Result<Encoded, Refusal> {
         let provider = &*target.provider;
         let model = resolve_model(provider, self.api_request);
-        // Needed even when overridden: it refuses requests that the provider can't take.
+        // Needed even when overridden: it refuses requests that the provider can't accept.
         let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
@@ -108,7 +108,7 @@ impl ClientRequest<'_, '_> {
         if provider.model_in_body() {
             match model {
                 Some(model) if self.api_request.model.as_deref() != Some(model) => splice.set_str("model", model),
-                // Written twice, the last one counts for us; the provider may read the first.
+                // If the field is there twice, the last one counts here, but the provider may read the first.
                 Some(model)
                     if provider.model() == Some(model)
                         && top.members().iter().filter(|m| m.is("model")).count() > 1 =>
@@ -130,7 +130,7 @@ impl ClientRequest<'_, '_> {
         if self.inlined {
             own.push("messages");
         }
-        // Removed, not refused: to a server that distinguishes case they mean nothing, and the request goes on.
+        // It is removed, not refused: servers that distinguish case ignore it, and the request is valid for them.
         for variant in top.members().iter().map(Member::name).filter(|name| is_variant(name, &own)) {
             splice.remove(variant);
         }
@@ -150,7 +150,7 @@ impl ClientRequest<'_, '_> {
         })
     }
 
-    /// How the provider's errors go back, where it speaks the client's dialect but has another form of errors.
+    /// The translation of the provider's errors, if it uses the client's dialect but has another form of errors.
     fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
         let from = target.provider.info().dialect;
         let to = self.api_request.endpoint.dialect()?;
@@ -161,10 +161,10 @@ impl ClientRequest<'_, '_> {
         Some(Box::new(Translation::of_errors(from, to, head)))
     }
 
-    /// Path and body for a target that speaks another dialect. `files` are those that were fetched for this request.
+    /// Path and body for a target of another dialect. `files` are those that were fetched for this request.
     ///
     /// # Errors
-    /// When there is no such translation, or the target can't take this.
+    /// When there is no such translation, or the target can't accept this.
     pub async fn translate(
         &self,
         files: &mut Files,
@@ -201,8 +201,8 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
     }
 
-    /// Path and body for a target that speaks the client's dialect and fetches nothing: files that the client names by
-    /// URL are written into the body, which stays as it is otherwise.
+    /// Path and body for a target that uses the client's dialect and fetches nothing: files that the client names by
+    /// URL are written into the body, which is otherwise unchanged.
     async fn inline(
         &self,
         dialect: DialectId,
@@ -238,8 +238,8 @@ impl ClientRequest<'_, '_> {
 }
 
 impl Caller<'_> {
-    /// Headers for `target`, with its credential; `token` is what [`Credential::token`] gave for it. What has to be
-    /// signed is not yet: see [`sign`].
+    /// Headers for `target`, with its credential; `token` is the result of [`Credential::token`]. Requests that need a
+    /// signature are not signed yet: see [`sign`].
     ///
     /// # Errors
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.
@@ -250,7 +250,7 @@ impl Caller<'_> {
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         out.insert(header::HOST, target.pool.host().clone());
-        // Replies are read on their way; without a word any coding would be right.
+        // Replies are read as they are relayed; without this header any coding would be allowed.
         out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         match &target.credential {
             Credential::Fixed(name, value) => {
@@ -268,8 +268,8 @@ impl Caller<'_> {
                 out.insert(name.clone(), value);
             }
             Credential::Fetched { header: name, prefix, .. } => {
-                // Fails closed: without its token a request must not leave.
-                let Some(Token::Bearer(token)) = token else { return Err(unusable("it is no bearer token")) };
+                // Fails closed: without its token a request must not be sent.
+                let Some(Token::Bearer(token)) = token else { return Err(unusable("it is not a bearer token")) };
                 let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret()))
                     .map_err(|_| unusable("it can't be a header"))?;
                 value.set_sensitive(true);
@@ -285,8 +285,8 @@ impl Caller<'_> {
     }
 }
 
-/// Whether `name` is one of `own` in another case. Servers that ignore case (Go, .NET and Java do) take the last of
-/// both, so it would outvote the gateway's. The letters beside ASCII are those that such servers fold into it.
+/// Whether `name` is one of `own` in another case. Servers that ignore case (Go, .NET and Java do) use the last of
+/// both, so it would override the gateway's. Such servers also fold a few non-ASCII letters into ASCII.
 fn is_variant(name: &str, own: &[&str]) -> bool {
     let folded = |c: char| match c {
         '\u{17f}' => 's',
@@ -301,7 +301,7 @@ fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
     provider.translation(DialectId::Messages, model).is_none_or(|(_, quirks)| quirks.fetches.any())
 }
 
-/// Signs a request whose path, headers and body are as they will be sent, if `target` wants that.
+/// Signs a request whose path, headers and body are final, if `target` requires a signature.
 ///
 /// # Errors
 /// When there are no keys to sign with, or a header can't be signed.
@@ -326,7 +326,7 @@ fn unusable(why: &str) -> ProxyError {
     ProxyError::with_cause(ErrorKind::CredentialUnavailable, message, format!("the credential can't be used: {why}"))
 }
 
-/// The error for a target that can't take a request.
+/// The error for a target that can't accept a request.
 pub fn refused(refusal: Refusal, api_request: &ApiRequest, provider: &str) -> ProxyError {
     match refusal {
         Refusal::Translation if matches!(api_request.endpoint, Endpoint::ResponseResource(_)) => ProxyError::new(
@@ -335,7 +335,7 @@ pub fn refused(refusal: Refusal, api_request: &ApiRequest, provider: &str) -> Pr
         ),
         Refusal::Translation => ProxyError::with_cause(
             ErrorKind::NotImplemented,
-            "this route's provider has no such endpoint, and none that stands for it",
+            "this route's provider has no such endpoint, and none that replaces it",
             format!(
                 "{provider} has nothing for {} of the {} API",
                 api_request.endpoint.operation(),

@@ -1,4 +1,4 @@
-//! Every error the gateway makes, in one table: status, dialect class, code, metric word.
+//! Every error that the gateway makes, in one table: status, dialect class, code and metric label.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     upstream::{CredentialError, SendError, SendErrorKind, balance::AttemptOutcome},
 };
 
-/// What went wrong.
+/// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request's head makes no sense: no host, dot segments in the path.
+    /// The request's head is invalid: no host, dot segments in the path.
     BadRequest,
-    /// The body is no JSON object, or a field has the wrong type.
+    /// The body is not a JSON object, or a field has the wrong type.
     BadBody,
     /// The client stopped sending its body, or broke its framing.
     BodyIncomplete,
@@ -40,9 +40,9 @@ pub enum ErrorKind {
     NoCredential,
     /// The rule or its backend can't be served as configured.
     Misconfigured,
-    /// Something of the request can't be carried to the provider's dialect, and the Backend is strict.
+    /// The request has a field that the provider's dialect does not support, and the Backend is strict.
     NotCarried,
-    /// The request would need translation, which is not built.
+    /// The request would need a translation that is not implemented.
     NotImplemented,
     /// The gateway's credential for the backend can't be fetched at the moment.
     CredentialUnavailable,
@@ -52,15 +52,15 @@ pub enum ErrorKind {
     Unreachable,
     /// The backend's TLS was refused.
     UpstreamTls,
-    /// The backend closed the connection before its reply, or in it.
+    /// The backend closed the connection before or within its reply.
     UpstreamClosed,
-    /// What the backend sent is not HTTP.
+    /// The backend's reply is not HTTP.
     UpstreamProtocol,
-    /// The backend says inside its stream that the answer has failed.
+    /// The backend reports inside its stream that the answer has failed.
     UpstreamError,
     /// The backend took too long.
     UpstreamTimeout,
-    /// A policy refuses the request; its own status and class are in the error.
+    /// A policy refuses the request; the policy's status and class are in the error.
     Refused,
     /// The gateway's own code panicked.
     Panic,
@@ -80,11 +80,11 @@ pub enum ErrorKind {
     Shutdown,
 }
 
-/// One line of the table.
+/// One row of the table.
 struct Row {
     status: u16,
     class: ErrorClass,
-    /// For programs: OpenAI's `error.code`, the `error` label of metrics, and `error` in the access log.
+    /// The code for programs: OpenAI's `error.code`, the `error` label of metrics, and `error` in the access log.
     word: &'static str,
 }
 
@@ -128,7 +128,7 @@ impl ErrorKind {
         Row { status, class, word }
     }
 
-    /// The word for programs.
+    /// The code for programs.
     pub const fn word(self) -> &'static str {
         self.row().word
     }
@@ -138,7 +138,7 @@ impl ErrorKind {
         self.row().status
     }
 
-    /// How an attempt ended that has this error.
+    /// The outcome of an attempt with this error.
     pub const fn attempt_outcome(self) -> AttemptOutcome {
         match self {
             Self::Unreachable | Self::UpstreamTls | Self::UpstreamClosed => AttemptOutcome::Unreachable,
@@ -152,16 +152,16 @@ impl ErrorKind {
     }
 }
 
-/// One error: what the client may see, and what the log says.
+/// One error: the message that the client may see, and the cause for the log.
 #[derive(Debug)]
 pub struct ProxyError {
-    /// What went wrong.
+    /// The kind.
     pub kind: ErrorKind,
-    /// For the client. Never an internal name, address or secret.
+    /// The message for the client. It never contains an internal name, address or secret.
     pub message: String,
-    /// For the log.
+    /// The cause, for the log.
     pub cause: String,
-    /// The `Allow` header the reply needs.
+    /// The value of the `Allow` header, if the reply needs one.
     pub allow: Option<&'static str>,
     /// Whether the request's body was not read to its end: the connection can't be used again.
     pub close: bool,
@@ -172,7 +172,7 @@ pub struct ProxyError {
 }
 
 impl ProxyError {
-    /// An error that says the same to the client and to the log.
+    /// An error with the same text for the client and the log.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self::with_cause(kind, message.clone(), message)
@@ -191,7 +191,7 @@ impl ProxyError {
         }
     }
 
-    /// The same, after which the connection is closed.
+    /// The same error, after which the connection is closed.
     #[must_use]
     pub const fn closing(mut self) -> Self {
         self.close = true;
@@ -229,14 +229,14 @@ impl ProxyError {
         Self::with_cause(kind, message, cause)
     }
 
-    /// The error as dialects write it.
+    /// The error in the form for dialects.
     pub fn failure(&self) -> Failure<'_> {
         let row = self.kind.row();
         let (status, class) = self.refused.unwrap_or((row.status, row.class));
         Failure::of_gateway(status, class, row.word, &*self.message)
     }
 
-    /// The reply in the client's dialect. `trace_id` lets the client's report find the log line.
+    /// The reply in the client's dialect. `trace_id` helps to find the log line for a client's report.
     pub fn reply(self, dialect: DialectId, trace_id: &str) -> Response<Bytes> {
         let (dialect, failure, mut body) = (dialect.dialect(), self.failure(), Vec::new());
         dialect.write_error(&failure, Some(trace_id), &mut body);
@@ -246,7 +246,7 @@ impl ProxyError {
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::from_str(trace_id) {
-            // Where the dialect's clients look for it.
+            // The header in which the dialect's clients expect it.
             headers.insert(dialect.request_id_header(), id.clone());
             headers.insert("x-request-id", id);
         }

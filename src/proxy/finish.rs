@@ -1,13 +1,13 @@
-//! Step 10, **finish**: every reply passes here, whoever made it: a backend, the gateway, an error, a redirect.
+//! Step 10, **finish**: every reply passes here: of a backend, of the gateway, an error or a redirect.
 //!
 //! | | |
 //! | --- | --- |
-//! | has happened | the reply's head is complete in the client's dialect; of its body nothing was sent |
-//! | may read | the rule and the backend that were chosen, where the request came so far |
+//! | has happened | the reply's head is complete in the client's dialect; its body was not sent yet |
+//! | may read | the rule and the backend that were chosen, if the request came so far |
 //! | may change | headers of the reply, by the reply policies of rule and backend |
 //! | ends the request | never |
 //!
-//! The record goes along with the reply's body: it is written when the body was handed over, or dropped.
+//! The record is attached to the reply's body: it is written when the body was handed over, or dropped.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -24,18 +24,18 @@ use crate::dialect::DialectId;
 /// The id by which operators find a request in the log, on every reply.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 
-/// What of a request decides how its reply leaves.
+/// The parts of a request that decide how its reply is sent.
 #[derive(Clone, Copy)]
 pub struct ReplyTo {
-    /// The reply has no body, whatever its head says.
+    /// Whether the reply has no body, regardless of its head.
     head: bool,
-    /// The connection ends with this reply.
+    /// Whether the connection ends with this reply.
     last: bool,
 }
 
 impl ReplyTo {
-    /// Reads what `parts` decide. While the process stops, HTTP/1 connections end with the reply that says so, so that
-    /// no client sends its next request into one that is being closed.
+    /// Takes these from `parts`. While the process stops, HTTP/1 connections end with their next reply, whose header
+    /// announces it, so that no client sends its next request into a connection that is being closed.
     pub fn new(parts: &Parts, shared: &Arc<Shared>) -> Self {
         let last = parts.version < Version::HTTP_2 && shared.leaving.load(Ordering::Relaxed);
         Self { head: parts.method == Method::HEAD, last }
@@ -44,13 +44,13 @@ impl ReplyTo {
 
 /// A reply on its way to the client.
 pub enum Reply {
-    /// The whole reply is here: the gateway made or translated it.
+    /// A complete reply that the gateway made or translated.
     Local(Response<Bytes>),
-    /// The head is here; the body follows from a backend.
+    /// The head of a reply; the body follows from a backend.
     Relayed(http::response::Parts, Box<RelayPlan>),
 }
 
-/// An error, and the dialect in which the client reads it.
+/// An error, and the client's dialect.
 pub struct Failure {
     pub error: ProxyError,
     pub dialect: DialectId,
@@ -63,7 +63,7 @@ impl ProxyError {
     }
 }
 
-/// The reply as it leaves.
+/// The reply in its final form.
 pub fn finish(
     outcome: Result<Reply, Failure>,
     to: ReplyTo,

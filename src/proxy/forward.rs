@@ -1,7 +1,7 @@
 //! The shorter path to a plain HTTP server: a Service or a `static` Backend. Bodies pass through unread.
 //!
-//! It stands for the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint
-//! is chosen in turn.
+//! It replaces the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint is
+//! chosen in turn.
 
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// Endpoints of one request to which a connection is tried: a Service may have hundreds, and a client waits.
+/// The most endpoints of one request to which a connection is tried: a Service may have hundreds, while a client waits.
 const MAX_ENDPOINTS: usize = 4;
-/// The dialect of errors: clients of plain servers speak none.
+/// The dialect of errors: clients of plain servers use none.
 const DIALECT: DialectId = DialectId::Chat;
 
 /// Serves one request from a plain server.
@@ -84,8 +84,8 @@ async fn try_forward(
     Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: None, form, attempt })))
 }
 
-/// Whether the server may read another path than the one that the rule matched: servers decode these before they split
-/// the path, or cut it there.
+/// Whether the server may read another path than the one that the rule matched: servers decode these characters before
+/// they split the path, or cut it there.
 fn has_hidden_separators(path: &str) -> bool {
     let encoded = |at: usize| {
         let code = path.get(at + 1..at + 3).unwrap_or_default();
@@ -94,9 +94,9 @@ fn has_hidden_separators(path: &str) -> bool {
     path.contains([';', '\\']) || path.match_indices('%').any(|(at, _)| encoded(at))
 }
 
-/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body
-/// goes once more on a fresh connection when the server can't have processed it. A body that passes through can't be
-/// sent twice: over HTTP/1 it gets a fresh connection to begin with.
+/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body is
+/// sent once more on a fresh connection when the server can't have processed it. A body that passes through can't be
+/// sent twice: over HTTP/1 it gets a fresh connection from the start.
 async fn send(
     backend: &HttpBackend,
     request: Request<UpstreamBody>,
@@ -148,7 +148,7 @@ async fn send(
     Err(failure)
 }
 
-/// The path that the server is asked for, and its `Host`, as the rule rewrites them.
+/// The path of the request to the server, and its `Host`, as the rule rewrites them.
 fn rewritten(rule: &Rule, matched: usize, parts: &Parts, headers: &mut HeaderMap) -> Result<PathAndQuery, ProxyError> {
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let Some(rewrite) = &rule.rewrite else { return Ok(path) };

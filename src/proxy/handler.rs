@@ -34,7 +34,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(handle).with_state(shared)
 }
 
-/// Answers one request. It never fails: errors are replies, and so is a panic.
+/// Handles one request. It never fails: errors and panics become replies.
 async fn handle(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(Arrival { peer, progress }): ConnectInfo<Arrival>,
@@ -44,11 +44,11 @@ async fn handle(
     let to = ReplyTo::new(&parts, &shared);
     let mut record = RequestRecord::begin(Arc::clone(&shared), peer.address, &parts);
     let mut body = Some(body);
-    // Boxed here, because what axum makes of a handler's future moves it several times.
+    // Boxed here, because axum's wrapping of a handler's future moves it several times.
     let serving = Box::pin(serve(&shared, &peer, &mut parts, &mut body, &mut record));
     let served = AssertUnwindSafe(serving).catch_unwind().await;
     let outcome = served.unwrap_or_else(|_| {
-        // The hook has logged it with its place; see `telemetry::panics`.
+        // The panic hook has logged it with its location; see `telemetry::panics`.
         let error = ProxyError::new(ErrorKind::Panic, "the gateway failed to serve this request");
         Err(error.to(dialect_of(&parts)))
     });
@@ -67,7 +67,7 @@ async fn serve(
     record: &mut RequestRecord,
 ) -> Result<Reply, Failure> {
     if parts.headers.len() > MAX_HEADERS {
-        // hyper counts them in HTTP/1.1 alone.
+        // hyper counts them in HTTP/1.1 only.
         let message = format!("the request has more than {MAX_HEADERS} headers");
         return Err(ProxyError::new(ErrorKind::TooManyHeaders, message).to(dialect_of(parts)));
     }
@@ -98,7 +98,7 @@ async fn serve_ai(
     body: &mut Option<Body>,
     record: &mut RequestRecord,
 ) -> Result<Reply, Failure> {
-    // Held until a target has answered, which is as long as a body is.
+    // Held until a target has replied, which is as long as a body is held.
     let mut memory = context.settings.body_budget.share();
     let mut request = classify::classify(context, ai, parts, body, &mut memory, record).await?;
     context.start_clock();
@@ -113,7 +113,8 @@ async fn serve_ai(
     }
 }
 
-/// The dialect to answer in before a backend is known: what the path names, else OpenAI's, which most clients read.
+/// The dialect of errors before a backend is known: the one that the path names, else OpenAI's, which most clients can
+/// read.
 fn dialect_of(parts: &Parts) -> DialectId {
     let named = Endpoint::from_path(parts.uri.path()).and_then(|e| e.owner());
     named.or_else(|| DialectId::of_headers(&parts.headers)).unwrap_or(DialectId::Chat)

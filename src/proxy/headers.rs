@@ -1,4 +1,4 @@
-//! Which headers travel.
+//! Which headers are forwarded.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -15,23 +15,23 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names
         .filter(|n| !n.is_empty() && !n.eq_ignore_ascii_case("close") && !n.eq_ignore_ascii_case("keep-alive"))
         .filter_map(|n| HeaderName::try_from(n).ok())
-        // A client must not make us lose what the message can't do without.
+        // A client must not be able to remove headers that the message requires.
         .filter(|n| !matches!(*n, header::HOST | header::CONTENT_TYPE | header::AUTHORIZATION | header::COOKIE))
         .collect()
 }
 
-/// What becomes the headers of a provider's request.
+/// The headers from which those of a provider's request are made.
 #[derive(Clone, Copy)]
 pub struct ClientHeaders<'a> {
     /// The client's headers, as policies have changed them.
     pub all: &'a HeaderMap,
-    /// Those that policies of the route have set or added. The operator wrote them, so no list holds them back.
+    /// Those that policies of the route have set or added. The operator wrote them, so no list blocks them.
     pub added: &'a HeaderMap,
 }
 
 impl ClientHeaders<'_> {
-    /// The headers as a provider gets them. `translated` leaves those behind that mean the client's dialect. Room is
-    /// left for host, credential, version and type.
+    /// The headers for a provider. With `translated`, headers that belong to the client's dialect are left out.
+    /// Capacity is reserved for host, credential, version and type.
     pub fn to_provider(self, forwarded: &Forwarded, translated: bool) -> HeaderMap {
         let Self { all, added } = self;
         let named = if all.contains_key(header::CONNECTION) { named_by_connection(all) } else { Vec::new() };
@@ -53,7 +53,7 @@ impl ClientHeaders<'_> {
     }
 }
 
-/// A client's headers as a plain server gets them: everything that is not of the connection, and where it came from.
+/// A client's headers for a plain server: all that do not concern the connection, and the request's origin.
 pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static str) -> HeaderMap {
     let named = named_by_connection(client);
     let mut out = HeaderMap::with_capacity(client.len() + 4);
@@ -72,7 +72,7 @@ pub fn to_server(client: &HeaderMap, peer: std::net::IpAddr, scheme: &'static st
     out
 }
 
-/// Headers of a provider's that mean its own site or the gateway's account there: cookies, credentials, the account,
+/// Headers of a provider that concern its own site or the gateway's account there: cookies, credentials, the account,
 /// and promises about the host, which is not the gateway's.
 const NOT_FOR_CLIENTS: [&str; 18] = [
     "alt-svc",
@@ -95,7 +95,7 @@ const NOT_FOR_CLIENTS: [&str; 18] = [
     "x-goog-user-project",
 ];
 
-/// A provider's headers as the client gets them. One that holds the target's key is dropped, whatever its name.
+/// Prepares a provider's headers for the client. One that holds the target's key is dropped, whatever its name.
 pub fn from_provider(headers: &mut HeaderMap, mask: Option<&KeyMask>) {
     // One pass: to look for each name costs more than all else that is done with a reply's head.
     remove_where(headers, |name, value| {
@@ -103,7 +103,7 @@ pub fn from_provider(headers: &mut HeaderMap, mask: Option<&KeyMask>) {
     });
 }
 
-/// A server's headers as the client gets them.
+/// Prepares a server's headers for the client.
 pub fn from_server(headers: &mut HeaderMap) {
     remove_where(headers, |_, _| false);
 }
@@ -118,10 +118,10 @@ fn remove_where(headers: &mut HeaderMap, drop: impl Fn(&HeaderName, &HeaderValue
     }
 }
 
-/// The client's own key, from wherever its SDK puts it.
+/// The client's own key, from any place in which SDKs send it.
 pub fn client_credential(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim).filter(|v| !v.is_empty());
-    // An AWS client signs for the gateway's address: that is no key that anybody else could use.
+    // An AWS client signs for the gateway's address: no other server would accept that signature.
     let signed = |v: &&str| v.starts_with("AWS4-HMAC-SHA256 ");
     let bearer = text("authorization").filter(|v| !signed(v)).map(without_scheme).filter(|v| !v.is_empty());
     bearer
@@ -130,7 +130,7 @@ pub fn client_credential(headers: &HeaderMap, query: Option<&str>) -> Option<Str
         .or_else(|| query.and_then(crate::provider::credential_in_query).filter(|k| !k.is_empty()))
 }
 
-/// The token of an `Authorization` header; SDKs that are given an empty key send the scheme alone.
+/// The token of an `Authorization` header; SDKs with an empty key send the scheme alone.
 fn without_scheme(value: &str) -> &str {
     match value.split_at_checked("bearer".len()) {
         Some((scheme, token))

@@ -1,4 +1,4 @@
-//! Masks the target's own key in what comes back: providers repeat keys in errors ("Incorrect API key provided: ...").
+//! Masks the target's own key in replies: providers repeat keys in errors ("Incorrect API key provided: ...").
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -11,7 +11,8 @@ use secrecy::ExposeSecret;
 
 /// The replacement of a key.
 const MASK: &[u8] = b"***";
-/// Shorter keys are not masked: they are words such as `none`, for servers that ask for no key, and would spoil texts.
+/// Shorter keys are not masked: they are words such as `none`, for servers that require no key, and masking would
+/// corrupt texts.
 const SHORTEST: usize = 8;
 
 /// The key that a request was sent with. Cheap to clone; has no `Debug`.
@@ -26,7 +27,7 @@ pub enum KeyMask {
 type Keys<'a> = SmallVec<[&'a [u8]; 3]>;
 
 impl KeyMask {
-    /// The gateway's own key for a target; `None` where the client's is sent.
+    /// The gateway's own key for a target; `None` if the client's key is sent.
     pub fn of(credential: &Credential, token: Option<&Arc<Token>>) -> Option<Self> {
         match (credential, token) {
             (Credential::Fixed(_, value), _) => Some(Self::Header(value.clone())),
@@ -39,7 +40,7 @@ impl KeyMask {
         let mut keys = Keys::new();
         match self {
             Self::Header(value) => {
-                // Without the scheme, unless what follows it is no key.
+                // The scheme is removed, unless the rest is not a key.
                 let bytes = value.as_bytes();
                 let behind = bytes.iter().position(|b| *b == b' ').and_then(|at| bytes.get(at + 1..));
                 keys.push(behind.filter(|key| key.len() >= SHORTEST).unwrap_or(bytes));
@@ -75,7 +76,7 @@ impl KeyMask {
     }
 }
 
-/// A body that comes in pieces. It holds back what may be the beginning of a key, and no more.
+/// Masks a body that comes in pieces. It holds back only text that may be the beginning of a key.
 pub struct MaskedBody {
     mask: KeyMask,
     held: Vec<u8>,
@@ -87,7 +88,7 @@ impl MaskedBody {
         Self { mask, held: Vec::new() }
     }
 
-    /// The next piece, as far as it can be released.
+    /// Takes the next piece, and returns the bytes that can be released.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         let keys = self.mask.keys();
         let text: Cow<'_, [u8]> =
@@ -111,17 +112,17 @@ impl MaskedBody {
         out
     }
 
-    /// The end of the body: the beginning of a key is as good as a key when it is long.
+    /// Ends the body. A long beginning of a key is masked, too, since it is nearly as useful as the key.
     pub fn finish(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
         if held.len() >= SHORTEST { MASK.to_vec() } else { held }
     }
 }
 
-/// What is at one place of a text.
+/// The result of a search at one position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
-    /// A key that takes so many bytes.
+    /// A key of this many bytes.
     Whole(usize),
     /// The text ends within what may be a key.
     Beginning,
@@ -129,7 +130,7 @@ enum Found {
     No,
 }
 
-/// What is at `at` of `text`: a whole key before the beginning of another.
+/// Searches at `at` of `text`: a whole key is preferred to the beginning of another.
 fn find(text: &[u8], at: usize, keys: &[&[u8]]) -> Found {
     keys.iter().fold(Found::No, |best, key| match (best, match_key(text, at, key)) {
         (Found::Whole(length), _) | (_, Found::Whole(length)) => Found::Whole(length),

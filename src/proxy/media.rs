@@ -9,25 +9,25 @@ use crate::upstream::{Allowance, Fetched, Fetcher};
 
 /// Most files that are fetched for one request: the most images that a provider takes.
 const MAX_FETCHES: usize = 20;
-/// Largest request with all its files in it, in bytes. Providers take less.
+/// Largest request with all its files in it, in bytes. Providers accept less.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// A file to be fetched.
 pub struct Wanted {
-    /// What names it, for the client: a field, or its number among the request's URLs.
+    /// Its name in errors for the client: a field, or its number among the request's URLs.
     pub place: String,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
 }
 
-/// What was fetched for one request, for all its targets.
+/// The files that were fetched for one request, for all its targets.
 #[derive(Default)]
 pub struct Files {
     found: HashMap<String, Fetched>,
     held: Option<Held>,
 }
 
-/// A share of what all requests may hold of fetched files.
+/// A share of the budget for the fetched files of all requests.
 pub type Held = Arc<Allowance>;
 
 impl Files {
@@ -36,13 +36,13 @@ impl Files {
         self.found.get(url)
     }
 
-    /// Keeps the bytes counted as held, for as long as somebody has it.
+    /// A handle that keeps the bytes counted for as long as it exists.
     pub fn held(&self) -> Option<Held> {
         self.held.clone()
     }
 
-    /// Fetches each URL of `wanted` that is not here yet, once, however often it is named. `size` is that of the
-    /// request without the files, and becomes that with them.
+    /// Fetches each URL of `wanted` that was not fetched before, once, however often it is named. `size` is that of the
+    /// request without the files on entry, and with them on return.
     ///
     /// # Errors
     /// When one can't be fetched, or they are too many or too large.
@@ -74,7 +74,7 @@ impl Files {
     }
 }
 
-/// The error for a file that can't be had.
+/// The error for a file that can't be fetched or used.
 pub fn bad(place: &str, why: &str) -> ProxyError {
     let message = format!("{place}: the file at this URL can't be had: {why}");
     ProxyError::new(ErrorKind::BadBody, message)

@@ -1,5 +1,5 @@
-//! The request path. Each step is a module, and its page says what it may read, what it may change, and what has
-//! happened before it.
+//! The request path. Each step is a module, whose documentation states what it may read, what it may change, and what
+//! has happened before it.
 //!
 //! ```text
 //! accept ─> route ─> classify ─> request policies ─> select ─┬─> encode ─> send ─┐
@@ -12,16 +12,16 @@
 //! | --- | --- | --- |
 //! | 1 accept | `accept` | takes connections on the ports of the snapshot, and serves HTTP on them |
 //! | 2 route | `route` | loads the snapshot, once, and finds the rule |
-//! | 3 classify | `classify` | reads the body and finds out what is asked of an LLM API |
+//! | 3 classify | `classify` | reads the body and determines the operation of an LLM API |
 //! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
-//! | 5 select | `select` | the one loop of attempts: which target answers |
-//! | 6 encode | `encode`, `translate`, `operation` | what one target is sent |
+//! | 5 select | `select` | the loop of attempts: which target replies |
+//! | 6 encode | `encode`, `translate`, `operation` | builds the request for one target |
 //! | 7 send | `send` | one attempt at one target |
-//! | 8 reply filters, 9 relay | `relay` | the reply on its way back, frame by frame |
-//! | 10 finish | `finish` | every reply passes here, whoever made it |
-//! | 11 record | `record` | what one request was: metrics and log are made of it, in its drop |
+//! | 8 reply filters, 9 relay | `relay` | returns the reply to the client, frame by frame |
+//! | 10 finish | `finish` | every reply passes here, of a backend or of the gateway |
+//! | 11 record | `record` | records one request for metrics and log, which are written in its drop |
 //!
-//! `handler` runs them in this order. Plain servers have a shorter path: `forward` stands for steps 3 and 5 to 7.
+//! `handler` runs them in this order. Plain servers have a shorter path: `forward` replaces steps 3 and 5 to 7.
 
 mod accept;
 mod body;
@@ -68,7 +68,7 @@ use crate::{
     upstream::Fetcher,
 };
 
-/// What every request shares.
+/// The state that all requests share.
 pub struct Shared {
     /// The current snapshot.
     pub snapshots: Arc<Snapshots>,
@@ -78,10 +78,10 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Bounds.
     pub settings: Settings,
-    /// Set when the process stops: HTTP/1 connections end with the reply that tells them, so that no client sends its
-    /// next request into one that is being closed.
+    /// Set when the process stops: HTTP/1 connections end with their next reply, whose header announces it, so that no
+    /// client sends its next request into a connection that is being closed.
     pub leaving: AtomicBool,
-    /// Cancelled when the time to drain is over: what is still open is cut.
+    /// Cancelled when the time to drain is over: replies that are still open are cut off.
     pub cut: CancellationToken,
 }
 
@@ -94,9 +94,9 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
-    /// How long a backend may take to the head of its reply, unless a route says otherwise.
+    /// How long a backend may take until the head of its reply, unless a route sets another limit.
     pub backend_timeout: Duration,
-    /// How long a reply may be silent once it has begun, unless a policy says otherwise.
+    /// Longest pause within a reply, unless a policy sets another limit.
     pub idle_timeout: Duration,
     /// How long a client may leave a reply unread.
     pub write_timeout: Duration,
@@ -124,7 +124,7 @@ impl Default for Settings {
     }
 }
 
-/// Where a request was routed to, and the bounds that hold there.
+/// The routing decision of a request, and the bounds that result from it.
 pub struct RouteContext<'a> {
     /// Bounds of the data plane.
     settings: &'a Settings,
@@ -134,9 +134,9 @@ pub struct RouteContext<'a> {
     matched: usize,
     /// The backend that was chosen.
     weighted: &'a WeightedBackend,
-    /// How long one attempt may take to the head of its reply.
+    /// How long one attempt may take until the head of its reply.
     attempt_timeout: Duration,
-    /// How long a reply may be silent once it has begun.
+    /// Longest pause within a reply.
     idle_timeout: Duration,
     /// When the reply must have ended, over all attempts.
     deadline: Option<Instant>,
@@ -156,7 +156,7 @@ impl<'a> RouteContext<'a> {
         }
     }
 
-    /// The rule's bound on the whole request begins now.
+    /// Starts the rule's timeout for the whole request.
     fn start_clock(&mut self) {
         self.deadline = self.rule.timeouts.request.map(|limit| Instant::now() + limit);
     }

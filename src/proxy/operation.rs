@@ -1,5 +1,5 @@
 //! Embeddings, token counts and lists of models for targets of another dialect: the requests to the target, and the one
-//! reply that is made of its replies.
+//! reply that is combined from its replies.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -28,10 +28,10 @@ use crate::{
     upstream,
 };
 
-/// Names what of the reply is estimated.
+/// The header with the names of the values of the reply that are estimated.
 const ESTIMATED: HeaderName = HeaderName::from_static("x-tollgate-estimated");
 
-/// Requests of one operation that are under way at a time.
+/// Most requests of one operation that are under way at a time.
 const AT_ONCE: usize = 4;
 /// Largest replies of one operation together: 2048 embeddings of 3072 numbers take some fifty megabytes.
 const MAX_REPLIES: usize = 64 * 1024 * 1024;
@@ -41,17 +41,17 @@ pub struct Plan {
     operation: OperationPlan,
     encoded: Vec<Encoded>,
     method: Method,
-    /// The header with the number of tokens of the prompt, where the target's dialect has one.
+    /// The header with the number of tokens of the prompt, if the target's dialect has one.
     token_count: Option<&'static str>,
 }
 
-/// A reply that is complete.
+/// A reply that the gateway has completed itself.
 pub struct LocalReply {
     reply: OperationReply,
     dropped: Unsupported,
 }
 
-/// The requests to `target`, if this is an operation that the target does not take as the client wrote it. `path` is
+/// The requests to `target`, if this is an operation that the target does not accept as the client wrote it. `path` is
 /// the client's.
 pub fn plan(
     request: &ClientRequest<'_, '_>,
@@ -75,7 +75,7 @@ pub fn plan(
             if provider.speaks(api_request, model) {
                 return None;
             }
-            // The client's dialect makes no difference: the provider does not speak it.
+            // The client's dialect makes no difference: the provider does not support it.
             let Some((dialect, quirks)) = provider.translation(DialectId::Chat, model) else {
                 return Some(Err(refused(Refusal::Translation, api_request, name)));
             };
@@ -151,8 +151,8 @@ fn named(rule: &Rule) -> Vec<Model> {
     models
 }
 
-/// Where the models come from when `target` serves a client of `dialect`. `None` when the target's own reply goes to
-/// the client.
+/// The source of the models when `target` serves a client of `dialect`. `None` when the target's own reply is returned
+/// to the client.
 fn source(target: &Target, rule: &Rule, backend: &AiBackend, dialect: DialectId) -> Option<Result<Source, ProxyError>> {
     let is_open = |target: &Target| target.provider.model().is_none();
     let info = target.provider.info();
@@ -174,7 +174,7 @@ fn source(target: &Target, rule: &Rule, backend: &AiBackend, dialect: DialectId)
 }
 
 impl Plan {
-    /// Whether the reply is known without the target.
+    /// Whether the reply needs no request to the target.
     pub fn needs_no_request(&self) -> bool {
         self.encoded.is_empty()
     }
@@ -187,11 +187,11 @@ impl Plan {
         local(self.operation, &[])
     }
 
-    /// Sends the requests to the target, and makes one reply of its replies. The client gets the first reply that is
-    /// an error.
+    /// Sends the requests to the target, and combines its replies into one. If one of them is an error, the client gets
+    /// the first such reply.
     ///
     /// # Errors
-    /// When the target can't be reached, or a reply does not hold what was requested.
+    /// When the target can't be reached, or a reply does not contain the requested data.
     pub async fn run(self, sender: &Sender<'_>, limits: &ReadLimits) -> Result<Outcome, ProxyError> {
         let Self { operation, encoded, method, token_count } = self;
         let method = &method;
@@ -258,7 +258,7 @@ fn local(mut operation: OperationPlan, replies: &[UpstreamReply]) -> Result<Loca
 
 /// The result of an operation.
 pub enum Outcome {
-    /// The provider's error, which goes back as the plan states.
+    /// The provider's error, which is returned according to the plan.
     Reply(Box<Response<upstream::ReplyBody>>, ReplyPlan),
     /// The one reply.
     Local(LocalReply),

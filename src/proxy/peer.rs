@@ -1,19 +1,19 @@
-//! Who sent a request, and where it arrived.
+//! The client of a request, and the port where it arrived.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::watch::Progress;
 
-/// What a request brings along from its connection.
+/// The information about its connection that a request carries.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// Who sent it, and where.
+    /// The client and the port.
     pub peer: Peer,
-    /// How far it has come, for the watch of the connection.
+    /// The request's progress, for the watch of the connection.
     pub progress: Arc<Progress>,
 }
 
-/// Who sent a request, and where it arrived.
+/// The client of a request, and the port where it arrived.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
@@ -22,7 +22,7 @@ pub struct Peer {
     pub port: u16,
     /// Whether the connection is secured.
     pub secure: bool,
-    /// The server's name that the client gave for the certificate (SNI).
+    /// The server name from the client's TLS handshake (SNI).
     pub server_name: Option<Arc<str>>,
 }
 

@@ -3,12 +3,12 @@
 //! | | |
 //! | --- | --- |
 //! | has happened | the request is classified; no target is chosen |
-//! | may read | head, body, and what was classified |
+//! | may read | head, body, and the result of classification |
 //! | may change | headers, and the body |
 //! | ends the request | with the error of the policy that refuses it |
 //!
-//! Compile builds the lists: first the policies of the rule run, then those of the backend that was chosen. A list that
-//! is empty costs nothing.
+//! Compile builds the lists: first the policies of the rule run, then those of the backend that was chosen. An empty
+//! list costs nothing.
 
 use http::HeaderMap;
 

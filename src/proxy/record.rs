@@ -1,7 +1,7 @@
-//! Step 11, **record**: what one request was. The access log and the metrics are made of it.
+//! Step 11, **record**: the record of one request, from which the access log and the metrics are made.
 //!
-//! Everything happens in the drop, so that cancelled and failed requests count too. Earlier steps note here what they
-//! find out; nothing reads it but [`finish`](super::finish) and the drop.
+//! Everything happens in the drop, so that cancelled and failed requests count too. Earlier steps store their results
+//! here; only [`finish`](super::finish) and the drop read them.
 
 use std::{
     net::SocketAddr,
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// Bytes of JSON that make a token, about: for providers that count nothing.
+/// Approximate bytes of JSON per token, for providers that count nothing.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// The account of one request.
+/// The record of one request.
 pub struct RequestRecord {
     shared: Arc<Shared>,
     start: Instant,
@@ -38,7 +38,7 @@ pub struct RequestRecord {
     generation: u64,
     in_flight: Option<InFlight>,
     rule: Option<Arc<Rule>>,
-    /// Which backend of the rule, and which group and target of it.
+    /// Index of the rule's backend, and of its group and target.
     chosen: Option<usize>,
     target: Option<(usize, usize)>,
     ask: Option<ApiRequest>,
@@ -46,13 +46,13 @@ pub struct RequestRecord {
     reply: Reply,
     request_bytes: u64,
     attempts: u32,
-    /// What could not be carried, to the target and back.
+    /// Unsupported fields, of the request and of the reply.
     dropped: Unsupported,
-    /// What the target's error says.
+    /// The summary of the target's error.
     refusal: Option<Box<ErrorSummary>>,
 }
 
-/// What became of it.
+/// The result of the request.
 #[derive(Default)]
 struct Reply {
     status: u16,
@@ -60,12 +60,12 @@ struct Reply {
     bytes: u64,
     first: Option<Duration>,
     totals: Totals,
-    /// The reply has been handed over to its end, or the gateway answered itself.
+    /// The reply has been handed over to its end, or the gateway itself replied.
     complete: bool,
 }
 
 impl RequestRecord {
-    /// Begins the account of a request.
+    /// Begins the record of a request.
     pub fn begin(shared: Arc<Shared>, client: SocketAddr, parts: &Parts) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the time of the request, read as it begins")]
         let start = Instant::now();
@@ -101,7 +101,7 @@ impl RequestRecord {
         self.ids.request.as_str()
     }
 
-    /// The request reads this generation.
+    /// The request uses this generation of the snapshot.
     pub fn reads(&mut self, generation: u64) {
         self.generation = generation;
     }
@@ -117,13 +117,13 @@ impl RequestRecord {
         self.in_flight = self.backend().map(|b| b.metrics.begin());
     }
 
-    /// What the request asks for, and the body's length.
+    /// The operation of the request, and the body's length.
     pub fn classified(&mut self, ask: &ApiRequest, body: usize) {
         self.ask = Some(ask.clone());
         self.request_bytes = body as u64;
     }
 
-    /// An attempt goes to this target, with this model.
+    /// An attempt at this target begins, with this model.
     pub fn attempt(&mut self, group: usize, index: usize, model: Option<&str>) {
         self.attempts += 1;
         self.target = Some((group, index));
@@ -137,7 +137,7 @@ impl RequestRecord {
         self.attempts += times;
     }
 
-    /// An attempt goes to a plain server.
+    /// An attempt at a plain server begins.
     pub fn attempt_plain(&mut self) {
         self.attempts += 1;
     }
@@ -147,7 +147,7 @@ impl RequestRecord {
         self.reply.status = status;
     }
 
-    /// The gateway answers with an error of its own, or ends a stream with one.
+    /// The gateway replies with an error of its own, or ends a stream with one.
     pub fn failed(&mut self, kind: ErrorKind, cause: &str) {
         if self.reply.status == 0 {
             self.reply.status = kind.status();
@@ -178,7 +178,7 @@ impl RequestRecord {
         }
     }
 
-    /// `bytes` of the reply pass by; `first` is the time of the first.
+    /// `bytes` of the reply were relayed; the time of the first ones is kept.
     pub fn passed(&mut self, bytes: usize) {
         self.reply.bytes += bytes as u64;
         if self.reply.first.is_none() && bytes > 0 {
@@ -186,18 +186,18 @@ impl RequestRecord {
         }
     }
 
-    /// What the provider said of tokens and model.
+    /// The provider's token counts and model.
     pub fn counted(&mut self, totals: Totals) {
         self.dropped.extend(&totals.lost);
         self.reply.totals = totals;
     }
 
-    /// What could not be carried to the target.
+    /// The unsupported fields of the request.
     pub fn dropped(&mut self, dropped: &Unsupported) {
         self.dropped = dropped.clone();
     }
 
-    /// The target has answered with an error that the client gets.
+    /// The target has replied with an error that the client gets.
     pub fn refused(&mut self, summary: ErrorSummary) {
         self.refusal = Some(Box::new(summary));
     }
@@ -207,11 +207,11 @@ impl RequestRecord {
         self.reply.complete = true;
     }
 
-    /// Fills in what the provider did not count: prompt and completion tokens, as estimated from their length. What it
-    /// counted itself is left alone.
+    /// Estimates the counts that the provider did not send: prompt and completion tokens, from their length. The
+    /// provider's own counts are not changed.
     fn estimate(&mut self) -> [Option<u64>; 2] {
         if self.ask.as_ref().is_none_or(|ask| ask.endpoint.dialect().is_none()) {
-            // What is no conversation was estimated where its answer was made, if at all.
+            // Other operations were estimated where their reply was made, if at all.
             let Totals { usage, estimated, .. } = &self.reply.totals;
             return [usage.prompt.filter(|_| *estimated), None];
         }
@@ -220,7 +220,7 @@ impl RequestRecord {
         let completion = if *estimated {
             usage.completion
         } else {
-            // Of a reply in one piece the text was not looked for.
+            // The text of a buffered reply was not measured, so its whole length is used.
             let length = text.unwrap_or(self.reply.bytes).div_ceil(BYTES_PER_TOKEN);
             usage.completion.is_none().then_some(length)
         };
@@ -230,7 +230,7 @@ impl RequestRecord {
         [prompt, completion]
     }
 
-    /// The reply policies of the rule and the backend that were chosen, as far as the request came.
+    /// The reply policies of the rule and the backend, as far as they have been chosen.
     pub fn reply_policies(&self) -> impl Iterator<Item = &dyn ReplyPolicy> {
         let rule = self.rule.iter().flat_map(|rule| &rule.policies.reply);
         let backend = self.backend().into_iter().flat_map(|backend| &backend.policies.reply);
@@ -269,7 +269,7 @@ impl Drop for RequestRecord {
             }
         }
         let duration = self.start.elapsed();
-        // A refused call used no tokens, and its model may be made up.
+        // A refused request used no tokens, and its model may not exist.
         let answered_well = (200..300).contains(&self.reply.status);
         let estimate = if answered_well { self.estimate() } else { [None; 2] };
         let error = self.reply.error.map_or("", ErrorKind::word);

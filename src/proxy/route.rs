@@ -2,12 +2,12 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | has happened | the connection is accepted and the head is parsed; nothing of the body was read |
+//! | has happened | the connection is accepted and the head is parsed; the body was not read |
 //! | may read | the head, and the one snapshot that is loaded here |
 //! | may change | the `Host` header, when the request's target names a host |
 //! | ends the request | with 400 (head), 404 (no rule), 405 (CONNECT), 421 (another host), 501 (transfer coding) |
 //!
-//! The snapshot is loaded once, here. Everything later reads the rule that was found in it.
+//! The snapshot is loaded once, here. All later steps read the rule that was found in it.
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
@@ -36,7 +36,7 @@ pub fn route(
     if path.len() > MAX_PATH {
         return Err(bad("the path is too long"));
     }
-    // A server behind us might resolve them and leave the prefix that was matched.
+    // A server behind the gateway might resolve them and leave the prefix that was matched.
     if has_dot_segments(path) {
         return Err(bad("the path has '.' or '..' segments"));
     }
@@ -75,7 +75,7 @@ pub fn unavailable(reason: &UnavailableReason) -> ProxyError {
     ProxyError::with_cause(kind, message, &reason.why)
 }
 
-/// The reply that redirects. `matched` is the length of the path's part that the rule matched.
+/// The reply that redirects. `matched` is the length of the part of the path that the rule matched.
 pub fn redirect(to: &Redirect, peer: &Peer, parts: &Parts, matched: usize) -> Response<Bytes> {
     let host = host(parts).unwrap_or_default();
     // Brackets are stripped for matching; a URL needs them.
@@ -93,12 +93,12 @@ pub fn redirect(to: &Redirect, peer: &Peer, parts: &Parts, matched: usize) -> Re
 }
 
 /// Refuses tunnels, and requests with several hosts. A host in the request's target replaces the header (RFC 9112,
-/// 3.2.2), so that a server behind us gets what routing has read.
+/// 3.2.2), so that a server behind the gateway sees the host that routing has used.
 fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     if parts.method == http::Method::CONNECT {
         let mut error = ProxyError::new(ErrorKind::MethodNotAllowed, "CONNECT is not served");
         error.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        // What follows is meant for the tunnel.
+        // Further bytes on the connection are meant for the tunnel.
         return Err(error.closing());
     }
     let codings = parts.headers.get_all(header::TRANSFER_ENCODING);
@@ -116,7 +116,8 @@ fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// The request's host, lower case, without port. `None` when HTTP's rules are broken: none, several, or no host.
+/// The request's host, in lower case, without port. `None` when HTTP's rules are violated: no host, several, or an
+/// invalid one.
 fn host(parts: &Parts) -> Option<Cow<'_, str>> {
     let authority = if let Some(authority) = parts.uri.authority() {
         authority.as_str()
@@ -133,8 +134,8 @@ fn host(parts: &Parts) -> Option<Cow<'_, str>> {
     Some(if name.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { name.into() })
 }
 
-/// The name of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`. What else a URL may have, such as a user, is no host: a server
-/// behind us might read it in another way.
+/// The name in `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`. A name with other parts of a URL, such as a user, is refused: a
+/// server behind the gateway might read it in another way.
 fn host_name(authority: &str) -> Option<&str> {
     let (name, port) = match authority.strip_prefix('[') {
         Some(v6) => {

@@ -1,4 +1,4 @@
-//! Step 5, **select**: which target answers. The one loop of attempts, with **encode** and **send** inside.
+//! Step 5, **select**: which target replies. It is the loop of attempts, with **encode** and **send** inside.
 //!
 //! | | |
 //! | --- | --- |
@@ -7,10 +7,10 @@
 //! | may change | nothing of the client's request; the body is given up before the last attempt |
 //! | ends the request | with the most useful error when no target answers |
 //!
-//! Targets are tried in the order of their groups, and inside a group in turn. A target that could not be asked,
-//! answered 408, 429 or 5xx, or refused the gateway's own key, gives way to the next, as long as nothing was sent to the
-//! client. When none answers, the client gets the reply that tells it most. Every attempt holds a
-//! [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
+//! Targets are tried in the order of their groups, and within a group in turn. If a target could not be sent the
+//! request, replied with 408, 429 or 5xx, or refused the gateway's own key, the next one is tried, as long as nothing
+//! was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
+//! attempt holds a [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
 
 use http::{Response, StatusCode, request::Parts};
 use tokio::time::Instant;
@@ -36,19 +36,19 @@ use crate::{
     },
 };
 
-/// Attempts of one request, over all targets: a Backend may list hundreds, and a client waits.
+/// Most attempts of one request, over all targets: a Backend may list hundreds, while a client waits.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// What the attempts came to.
+/// The result of the attempts.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, which a box would make dearer")]
 pub enum Answer {
     /// A target's reply.
     Upstream(UpstreamReply),
-    /// A reply that the gateway makes, of what targets replied or of what it knows.
+    /// A reply that the gateway makes, from the targets' replies or by itself.
     Local(operation::LocalReply),
 }
 
-/// A target's reply, and how it goes back.
+/// A target's reply, and how it is returned.
 pub struct UpstreamReply {
     pub reply: Response<upstream::ReplyBody>,
     pub plan: ReplyPlan,
@@ -56,18 +56,18 @@ pub struct UpstreamReply {
     pub attempt: balance::Attempt,
 }
 
-/// What is sent to a target.
+/// The prepared requests for a target.
 enum Prepared {
     /// One request.
     One(Encoded),
-    /// As many requests as the answer takes.
+    /// As many requests as the operation takes.
     Operation(operation::Plan),
 }
 
-/// Tries targets in their order until one answers with something that is not worth another try.
+/// Tries targets in their order until one gives a reply after which another target would not do better.
 ///
 /// # Errors
-/// When no target gives an answer.
+/// When no target gives a reply.
 pub async fn select(
     context: &RouteContext<'_>,
     ai: &AiUse,
@@ -78,7 +78,7 @@ pub async fn select(
     let headers = ClientHeaders { all: &parts.headers, added: &request.added };
     let caller = Caller { headers, query: parts.uri.query() };
     let mut failure: Option<ProxyError> = None;
-    // An answer that another target might better, until one does.
+    // A reply that is returned unless another target gives a better one.
     let mut kept: Option<UpstreamReply> = None;
     let mut files = Files::default();
     let mut tried = 0;
@@ -97,7 +97,8 @@ pub async fn select(
         record.attempt(group, index, resolve_model(&*target.provider, &request.api));
         let last = order.peek().is_none() || tried == MAX_ATTEMPTS;
         if last && let Some(body) = request.body.take() {
-            // No other target will be asked: while this one works, the client's body need not be held beside its own.
+            // No other target will be tried: while this one works, the client's body need not be held in addition to
+            // its own.
             body.recycle();
         }
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
@@ -111,7 +112,7 @@ pub async fn select(
                 kept = Some(more_useful(kept, reply));
             }
             Ok(answer) => return Ok(answer),
-            // The client's own key is missing: no other target would have it either.
+            // The client's own key is missing, for any target.
             Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
                 if !last {
@@ -129,7 +130,7 @@ pub async fn select(
     })
 }
 
-/// One attempt: asks `target`, under a guard that reports how it ended.
+/// One attempt: sends to `target`, under a guard that reports how it ended.
 async fn attempt(
     context: &RouteContext<'_>,
     parts: &Parts,
@@ -172,7 +173,7 @@ async fn attempt(
     }
 }
 
-/// What `target` is sent.
+/// Prepares the requests for `target`.
 async fn prepare(
     context: &RouteContext<'_>,
     ai: &AiUse,
@@ -206,7 +207,7 @@ async fn prepare(
     encoded.map(Prepared::One)
 }
 
-/// What `work` gives, unless `deadline` passes before.
+/// The result of `work`, unless `deadline` passes before.
 async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, ProxyError> {
     match deadline {
         Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| too_slow()),
@@ -219,13 +220,13 @@ pub fn worth_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429) || status.is_server_error()
 }
 
-/// Whether another target may do better than this reply of `target`: also where it refused the gateway's key, which is
-/// no fault of the client's.
+/// Whether another target may do better than this reply of `target`: also if it refused the gateway's key, which is not
+/// the client's fault.
 fn may_be_bettered(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
     worth_another(reply.status()) || (target.credential.is_own() && refuses_key(reply, target))
 }
 
-/// Whether a provider refuses the key, by its status or by what its error says: Gemini has 400 for it.
+/// Whether a provider refuses the key, by its status or by its error: Gemini sends 400 for it.
 fn refuses_key(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
     match reply.status() {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
@@ -237,7 +238,7 @@ fn refuses_key(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
     }
 }
 
-/// The one of two replies that tells the client more; the later one where both tell as much.
+/// The more useful of two replies for the client; the later one if both are equal.
 fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamReply {
     match kept {
         Some(kept) if usefulness(&kept.reply) > usefulness(&reply.reply) => kept,
@@ -245,12 +246,12 @@ fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamRep
     }
 }
 
-/// What a client learns from an error: when to come back, or what it did wrong.
+/// How useful an error is for the client: it may state when to retry, or what is wrong with the request.
 fn usefulness(reply: &Response<upstream::ReplyBody>) -> u8 {
     let says_when = ["retry-after", "retry-after-ms"].iter().any(|name| reply.headers().contains_key(*name));
     match reply.status().as_u16() {
         429 | 503 if says_when => 3,
-        // About the gateway's key, of which the client knows nothing.
+        // About the gateway's key, which the client can't change.
         401 | 403 | 408 => 1,
         400..=499 => 2,
         _ => 1,

@@ -3,9 +3,9 @@
 //! | | |
 //! | --- | --- |
 //! | has happened | the request is encoded for this target; nothing was sent to the client |
-//! | may read | what the target is sent, and its credential, which is put in here and nowhere else |
+//! | may read | the encoded request, and the target's credential, which is added here and nowhere else |
 //! | may change | nothing of the client's request |
-//! | ends the request | never: what went wrong is the attempt's outcome, and selection judges it |
+//! | ends the request | never: an error is the attempt's outcome, and selection judges it |
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -37,8 +37,8 @@ pub struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// Asks `target` on behalf of `caller`. Each request may take `limit` to the head of its reply, and none goes on
-    /// after `deadline`.
+    /// A sender of requests to `target` for `caller`. Each request may take `limit` until the head of its reply, and
+    /// none continues after `deadline`.
     pub const fn new(caller: Caller<'a>, target: &'a Target, limit: Duration, deadline: Option<Instant>) -> Self {
         Self { caller, target, limit, deadline, resent: AtomicU32::new(0) }
     }
@@ -66,7 +66,7 @@ impl<'a> Sender<'a> {
         Ok((reply, plan))
     }
 
-    /// Sends; once more, on a fresh connection, when the server can not have processed it.
+    /// Sends the request; once more, on a fresh connection, when the server can't have processed it.
     async fn send_unbounded(
         &self,
         method: &Method,

@@ -1,4 +1,4 @@
-//! Ids by which a request is found: the trace it is part of, and its own.
+//! Ids that identify a request: that of its trace, and its own.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 
-/// 32 lower-case hexadecimal digits, as the W3C's Trace Context has them.
+/// 32 lower-case hexadecimal digits, as the W3C's Trace Context defines them.
 #[derive(Clone, Copy)]
 pub struct TraceId([u8; 32]);
 
@@ -22,21 +22,21 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The client's own id of the request.
 const CLIENT_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id of a client's that is logged.
+/// The longest client's id that is logged.
 const MAX_CLIENT_ID: usize = 128;
 
 /// The ids of one request.
 pub struct RequestIds {
     /// The client's trace, from `traceparent`, or else the request's own id.
     pub trace: TraceId,
-    /// The request's own id, which no client chooses.
+    /// The request's own id, which the client can't choose.
     pub request: TraceId,
     /// The client's `x-request-id`.
     pub client: Option<String>,
 }
 
 impl RequestIds {
-    /// The ids that the request's headers have, and a new one.
+    /// The ids from the request's headers, and a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let request = TraceId::new();
         let trace = headers.get(TRACEPARENT).and_then(|value| TraceId::parse(value.as_bytes())).unwrap_or(request);
@@ -54,7 +54,7 @@ impl TraceId {
         valid.then_some(Self(id))
     }
 
-    /// Unique and unguessable enough to find a log line by: a keyed hash of a counter.
+    /// Unique and unpredictable enough to find a log line by: a keyed hash of a counter.
     fn new() -> Self {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (a, b) = &*SEED;

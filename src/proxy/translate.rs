@@ -1,4 +1,4 @@
-//! A request in another dialect than the target's, and its reply on the way back.
+//! Translates a request into the target's dialect, and the reply into the client's.
 
 use std::{
     sync::{
@@ -35,27 +35,28 @@ use crate::{
     upstream::{self, Fetcher},
 };
 
-/// Names what the target's dialect could not carry.
+/// The header with the names of the fields that the target's dialect does not support.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped");
 
 /// Largest buffered reply that is translated: images in replies reach tens of megabytes.
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
-/// Largest error that is read. More is no error message.
+/// Largest error that is read. Real errors are smaller.
 const MAX_ERROR: usize = 1024 * 1024;
 /// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a
 /// few hundred bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
 const MAX_VALUES: usize = 250_000;
-/// Replies from here on are counted before they are read. Smaller ones can't hold too many values.
+/// Replies of at least this size are checked for the number of their values before they are read. Smaller ones can't
+/// hold too many.
 const COUNTED: usize = 512 * 1024;
 
-/// A client's request, read for a target that needs it translated.
+/// A client's request, parsed for a target that needs it translated.
 pub struct ParsedRequest<'a> {
     dialect: DialectId,
     request: Request<'a>,
     names: Arc<Names>,
-    /// The schema of the answer in an object's, for those that take no other.
+    /// The schema of the answer in an envelope, for targets that only accept the schema of an object.
     wrapped: Option<Json<'static>>,
-    /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
+    /// Bytes of the client's body: the target's has about the same size, so it need not be reallocated as it grows.
     size: usize,
 }
 
@@ -70,7 +71,7 @@ impl<'a> ParsedRequest<'a> {
             return Err(ProxyError::new(ErrorKind::BodyTooLarge, message));
         }
         let mut request = dialect.dialect().read_request(top).map_err(|invalid| refused(dialect, invalid))?;
-        // In some dialects the URL has it.
+        // In some dialects the URL decides that.
         request.stream = api_request.stream != StreamMode::No;
         let names = Arc::new(Names::fit(&mut request));
         let wrapped = match &request.format {
@@ -118,11 +119,11 @@ impl<'a> ParsedRequest<'a> {
         Ok(())
     }
 
-    /// The body for a target, with the Backend's `extra` fields, and the unsupported fields. With `strict`,
-    /// nothing may be left out.
+    /// The body for a target, with the Backend's `extra` fields, and the unsupported fields. With `strict`, every
+    /// unsupported field is an error.
     ///
     /// # Errors
-    /// When the target can't take this.
+    /// When the target can't accept this.
     pub fn write(
         &self,
         (to, quirks): (DialectId, &'static Quirks),
@@ -161,7 +162,7 @@ impl<'a> ParsedRequest<'a> {
         Ok((out.into(), dropped))
     }
 
-    /// How a reply of `from`, framed as `mode` says, goes back to the client.
+    /// How a reply of `from`, with the framing `mode`, is returned to the client.
     pub fn back(&self, from: DialectId, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
         let unwrap = self.wrapped.is_some() && from.dialect().wants_object_schemas();
@@ -169,8 +170,8 @@ impl<'a> ParsedRequest<'a> {
     }
 }
 
-/// The error for what can't be read or written. Writers name the conversation's `messages`, which clients may know by
-/// another name.
+/// The error for a request that can't be read or written. Writers name the conversation's `messages`, for which the
+/// client's dialect may have another name.
 fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
     if invalid.field == "messages" {
         invalid.field = dialect.dialect().messages_field().into();
@@ -178,7 +179,7 @@ fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
     ProxyError::new(ErrorKind::BadBody, invalid.to_string())
 }
 
-/// The URL of media that `server` can't be given.
+/// The URL of media if it is one that the server does not fetch.
 fn remote(media: &Media<'_>, quirks: &Quirks) -> Option<String> {
     let Source::Url { url, .. } = &media.source else { return None };
     let url = url.decode();
@@ -188,7 +189,7 @@ fn remote(media: &Media<'_>, quirks: &Quirks) -> Option<String> {
     (fetched && !quirks.fetches.takes(&url)).then(|| url.trim().to_owned())
 }
 
-/// Facts for a reply whose provider leaves them out.
+/// The head for replies in which the provider leaves fields out.
 pub fn head(api_request: &ApiRequest, model: &str, include_usage: bool) -> ReplyHead {
     static REPLIES: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "the time of the reply, made here")]
@@ -205,13 +206,13 @@ pub fn head(api_request: &ApiRequest, model: &str, include_usage: bool) -> Reply
     }
 }
 
-/// How a target's reply goes back to the client.
+/// How a target's reply is returned to the client.
 pub struct Translation {
     from: DialectId,
     to: DialectId,
     mode: StreamMode,
     names: Arc<Names>,
-    /// The answer comes in an object.
+    /// Whether the answer comes in an envelope.
     unwrap: bool,
     /// Fields that the target's dialect does not support.
     pub dropped: Unsupported,
@@ -220,30 +221,30 @@ pub struct Translation {
 
 /// How a reply is to be read.
 pub struct ReadLimits {
-    /// How long the provider may be silent.
+    /// Longest pause of the provider.
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<tokio::time::Instant>,
-    /// For the client's reports.
+    /// For error messages to the client.
     pub request_id: String,
 }
 
 /// A reply, translated or about to be.
 pub enum Translated {
-    /// Whole.
+    /// A whole reply.
     Whole(Response<Bytes>, Totals),
-    /// To be relayed.
+    /// A reply to be relayed.
     Stream(Response<upstream::ReplyBody>, Observer, StreamMode),
 }
 
 impl Translation {
-    /// A translation of errors only: as a provider of `from` writes them, for a client of `to`.
+    /// A translation of errors only: from those of a provider of `from` to those for a client of `to`.
     pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
         let (names, dropped) = (Arc::default(), Unsupported::default());
         Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
     }
 
-    /// Translates a target's reply: at once, or as it comes.
+    /// Translates a target's reply: at once, or as it arrives.
     ///
     /// # Errors
     /// When it breaks off, or can't be read.
@@ -259,7 +260,7 @@ impl Translation {
         let streams = said.starts_with(b"text/event-stream") || said.starts_with(b"application/vnd.amazon.eventstream");
         let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
         if encoded {
-            let message = "the upstream compressed its reply, which was not asked for";
+            let message = "the upstream compressed its reply, which was not requested";
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
         let error_headers = if parts.status.is_success() { HeaderMap::new() } else { parts.headers.clone() };
@@ -284,7 +285,7 @@ impl Translation {
             let bytes = self.source().with_error_type(&error_headers, &bytes).map_or(bytes, Bytes::from);
             let mut failure = self.source().read_error(parts.status.as_u16(), &bytes);
             if parts.status.is_redirection() {
-                // It leads to the provider's place, in the provider's dialect.
+                // The redirect leads to another place of the provider, in the provider's dialect.
                 failure.message = format!("the upstream redirects, with status {}", parts.status.as_u16()).into();
                 (failure.status, failure.class, failure.code) = (502, ErrorClass::BadGateway, None);
             }
@@ -311,7 +312,7 @@ impl Translation {
         let mut answer = match self.source().read_reply(bytes) {
             Ok(answer) => answer,
             Err(failure) => {
-                // A reply that is merely new is one without what is new in it.
+                // A reply with new kinds of fields is read without these fields.
                 repaired = self.source().repair_reply(bytes);
                 match repaired.as_ref().map(|(text, names)| (self.source().read_reply(text.as_bytes()), names)) {
                     Some((Ok(mut answer), names)) => {
@@ -396,7 +397,7 @@ impl Translation {
         Translated::Whole(Response::from_parts(parts, out), Totals::default())
     }
 
-    /// The provider's headers as the client's dialect has them.
+    /// Converts the provider's headers to those of the client's dialect.
     fn settle_headers(&self, headers: &mut HeaderMap, mask: Option<&KeyMask>) {
         headers::from_provider(headers, mask);
         headers.remove(header::CONTENT_LENGTH);

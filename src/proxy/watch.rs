@@ -1,10 +1,10 @@
 //! Watches the requests of one connection from outside: for clients that stop reading, and for connections without
 //! requests.
 //!
-//! A reply is polled when its client takes more. A client that stops reading is therefore never seen by the reply
-//! itself, and neither its idle timeout nor its deadline would pass: over HTTP/1.1 the socket is full, over HTTP/2 the
-//! stream's window is empty. So each connection has a [`Watch`], and ends when a reply has waited for its client for
-//! too long.
+//! A reply is polled only when its client takes more. So the reply itself can't detect a client that stops reading, and
+//! neither its idle timeout nor its deadline would fire: over HTTP/1.1 the socket is full, over HTTP/2 the stream's
+//! window is empty. Therefore each connection has a [`Watch`], and ends when a reply has waited for its client for too
+//! long.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How often a connection with requests looks at them within their patience.
+/// How often, per patience, a connection with requests is checked.
 const LOOKS: u32 = 4;
 
 /// The requests under way on one connection.
@@ -26,7 +26,7 @@ pub struct Watch {
     begun: Notify,
 }
 
-/// Why a connection should end.
+/// The reason why a connection should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// A client has stopped reading a reply.
@@ -35,16 +35,16 @@ pub enum Ending {
     Idle,
 }
 
-/// Why a reply that waits for its client is over.
+/// The reason why a reply that waits for its client is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stall {
     /// The client has stopped reading.
     Client,
-    /// The reply's own deadline or idle timeout has passed, and the client does not read on.
+    /// The reply's own deadline or idle timeout has passed, and the client does not continue to read.
     Timeout,
 }
 
-/// How far one request has come. It lives until its reply has ended.
+/// The progress of one request. It lives until its reply has ended.
 #[derive(Debug, Default)]
 pub struct Progress {
     reply: Mutex<Option<ReplyState>>,
@@ -53,9 +53,9 @@ pub struct Progress {
 
 #[derive(Clone, Copy, Debug)]
 struct ReplyState {
-    /// Since when the reply waits for its client; `None` while the client waits.
+    /// Since when the reply waits for its client; `None` while the client waits for the reply.
     handed_over: Option<Instant>,
-    /// How long the reply may pause.
+    /// Longest pause of the reply.
     idle: Duration,
     /// When the reply must have ended.
     deadline: Option<Instant>,
@@ -66,7 +66,7 @@ impl Watch {
     pub fn begin(&self) -> Arc<Progress> {
         let progress = Arc::default();
         let mut requests = lock(&self.requests);
-        // Those that have ended make room, so that a connection with many requests does not grow.
+        // Requests that have ended are removed, so that a connection with many requests does not grow.
         if requests.len() == requests.capacity() {
             requests.retain(|request| request.strong_count() > 0);
         }
@@ -112,11 +112,11 @@ impl Watch {
     }
 }
 
-/// What a look at the requests of a connection shows.
+/// The result of a check of a connection's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Stalled,
-    /// With the time to the next look.
+    /// There are requests; the time to the next check.
     Busy(Duration),
     Idle,
 }
@@ -142,7 +142,7 @@ impl Progress {
         self.set(Some(Instant::now()));
     }
 
-    /// The client has come back, and waits for the backend.
+    /// The client takes more, and waits for the backend.
     pub fn client_waits(&self) {
         self.set(None);
     }
@@ -153,7 +153,7 @@ impl Progress {
         }
     }
 
-    /// Why the connection ended because of this reply, if it did.
+    /// The reason why the connection ended because of this reply, if it did.
     pub fn stall(&self) -> Option<Stall> {
         self.stall.get().copied()
     }
@@ -169,7 +169,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_mins(1);
 
-    /// What a look at `watch` shows after so much of the patience.
+    /// The result of a check of `watch` after this part of the patience.
     fn after(watch: &Watch, part: f64) -> Look {
         watch.look(Instant::now() + PATIENCE.mul_f64(part), PATIENCE)
     }

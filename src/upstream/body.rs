@@ -57,11 +57,11 @@ impl Body for UpstreamBody {
     }
 }
 
-/// A reply's body. At its end the connection goes back to the pool; dropped before, the connection is closed (HTTP/1)
-/// or the stream reset (HTTP/2), so that the provider stops working.
+/// A reply's body. At its end the connection is returned to the pool. If it is dropped before, the connection is closed
+/// (HTTP/1) or the stream reset (HTTP/2), so that the provider stops generating.
 pub struct ReplyBody {
     inner: Inner,
-    /// What was read along with the head: data, or the trailers of a body without any.
+    /// The part that was read together with the head: data, or the trailers of a body without any.
     first: Option<Result<Bytes, Box<HeaderMap>>>,
 }
 
@@ -85,7 +85,7 @@ impl ReplyBody {
         Self { inner: Inner::Http2(body, in_flight), first: None }
     }
 
-    /// Reads what has come along with the head; if there is nothing, waits for so long.
+    /// Reads the part that has arrived with the head; if there is none, waits for this long.
     ///
     /// # Errors
     /// When the body is broken or cut off there already.
@@ -105,7 +105,7 @@ impl ReplyBody {
         Ok(())
     }
 
-    /// What came along with the head, as long as nothing was read.
+    /// The part that arrived with the head, as long as nothing was read.
     pub fn begun(&self) -> &[u8] {
         self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(&[], |data| data)
     }

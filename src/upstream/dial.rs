@@ -38,7 +38,7 @@ impl Default for DialerOptions {
 /// A new connection.
 pub(super) struct Dialed {
     pub stream: Stream,
-    /// Whether it speaks HTTP/2.
+    /// Whether it uses HTTP/2.
     pub http2: bool,
     /// How long a round trip takes, at most: a handshake is one, and may include more.
     pub round_trip: Duration,
@@ -63,7 +63,8 @@ impl TlsConfigs {
     }
 }
 
-/// A resolver for the connector, which tries several addresses side by side: what was resolved, and checked, before.
+/// A resolver for the connector, which tries several addresses side by side: it returns the addresses that were
+/// resolved and checked before.
 #[derive(Clone)]
 struct Resolved(Vec<SocketAddr>);
 
@@ -87,7 +88,7 @@ impl Dialer {
         Self { options, tls: Arc::default() }
     }
 
-    /// The first call reads the system's roots, which are files, on a blocking thread.
+    /// The configuration. The first call reads the system's roots, which are files, on a blocking thread.
     async fn tls_config(&self, verify: bool) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
         if let Some(made) = self.tls.get(verify).get() {
             return Ok(made.clone()?);
@@ -105,7 +106,7 @@ impl Dialer {
         }
     }
 
-    /// Whether the simulator answers for LLM providers.
+    /// Whether the simulator replaces LLM providers.
     pub(super) const fn simulates_providers(&self) -> bool {
         self.options.simulator.is_some()
     }
@@ -122,7 +123,7 @@ impl Dialer {
         }
     }
 
-    /// The addresses of `origin` that may be connected to. Names and addresses in all their spellings come this way.
+    /// The addresses of `origin` that may be connected to. Names and addresses in every spelling are checked here.
     async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
         let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
         let found = found.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
@@ -145,7 +146,7 @@ impl Dialer {
             Some(address) => (vec![address], address.port()),
             None => (self.resolve(origin).await?, origin.port),
         };
-        // The addresses are known already; the name in the URI only has to be one.
+        // The addresses are known already; the URI only needs some valid name.
         let uri = Uri::try_from(format!("http://resolved:{port}/"));
         let uri = uri.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
         let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));

@@ -48,11 +48,11 @@ pub enum SendErrorKind {
 }
 
 impl SendError {
-    /// Whether the server can't have processed the request, so that sending it once more does nothing twice:
+    /// Whether the server can't have processed the request, so that sending it once more has no double effect:
     ///
     /// * nothing of the request was written;
-    /// * a kept HTTP/1.1 connection ended without any byte of a reply, and so soon after the request was written that
-    ///   the server had closed it before the request arrived;
+    /// * a keep-alive HTTP/1.1 connection ended without any byte of a reply, and so soon after the request was written
+    ///   that the server had closed it before the request arrived;
     /// * an HTTP/2 server refused the stream, or went away without having seen it.
     pub const fn is_unprocessed(&self) -> bool {
         self.unprocessed
@@ -100,7 +100,7 @@ impl SendError {
     }
 }
 
-/// Whether an HTTP/2 server says that it did not process the request (RFC 9113, section 8.7). h2 reports a server's
+/// Whether an HTTP/2 server reports that it did not process the request (RFC 9113, section 8.7). h2 reports a server's
 /// GOAWAY only for streams above the last one that the server has seen.
 fn is_refused(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());

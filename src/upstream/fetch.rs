@@ -31,9 +31,9 @@ use super::tls;
 pub const MAX_MEDIA_BYTES: usize = 20 * 1024 * 1024;
 /// Largest sum of the files of one request: the largest body that any provider takes.
 pub const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
-/// Most that is held at a time, over all requests.
+/// Most bytes that are held at a time, over all requests.
 const MAX_HELD: usize = 256 * 1024 * 1024;
-/// The step in which that is counted.
+/// The unit in which these bytes are counted.
 const UNIT: usize = 1024 * 1024;
 /// How long one file may take, redirects included. A model's reply takes longer than a working image server.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ pub struct Fetched {
 /// Fetches media.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    /// Connect to private and local addresses too.
+    /// Whether to connect to private and local addresses too.
     allow_private: bool,
     /// The budget of all requests together, in [`UNIT`]s.
     room: Arc<Semaphore>,
@@ -89,8 +89,8 @@ impl Fetcher {
     /// The file at `url`.
     ///
     /// # Errors
-    /// Why there is none, for the client: the URL or the address is not allowed, the server can't be reached or
-    /// refuses, or the file is too large.
+    /// The reason why there is none, for the client: the URL or the address is not allowed, the server can't be reached
+    /// or refuses, or the file is too large.
     pub async fn get(&self, url: &str, allowance: &Allowance) -> Result<Fetched, String> {
         let fetch = self.follow(url, allowance);
         tokio::time::timeout(TIMEOUT, fetch).await.unwrap_or_else(|_| Err("it took too long to fetch".into()))
@@ -167,7 +167,7 @@ impl Fetcher {
             }
             bytes.extend_from_slice(data);
             while room < bytes.len() {
-                // Waits for others to end; the time for the whole fetch bounds that.
+                // Waits for other fetches to end; the timeout of the whole fetch bounds this.
                 let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| "no file is fetched any more")?;
                 allowance.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
                 room += UNIT;
@@ -176,8 +176,8 @@ impl Fetcher {
         Ok(Fetched { mime: media_type(&bytes, declared)?, base64: BASE64_STANDARD.encode(bytes) })
     }
 
-    /// An address of `host` that may be connected to. One that may not spoils them all: a name that mixes both is no
-    /// honest image server's.
+    /// An address of `host` that may be connected to. One forbidden address makes the name invalid: an image server has
+    /// no reason to have both kinds.
     async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, String> {
         let found = tokio::net::lookup_host((host, port)).await.map_err(|_| NOT_PUBLIC)?;
         let found: Vec<SocketAddr> = found.collect();
@@ -282,7 +282,8 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
 
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     let [first, second, ..] = v6.segments();
-    // Only 2000::/3 is handed out; of it, 2001:db8::/32 is for documentation, and Teredo and 6to4 hide IPv4 addresses.
+    // Only 2000::/3 is allocated; of it, 2001:db8::/32 is for documentation, and Teredo and 6to4 contain IPv4
+    // addresses.
     (0x2000..0x4000).contains(&first) && !(first == 0x2001 && (second == 0x0db8 || second == 0)) && first != 0x2002
 }
 

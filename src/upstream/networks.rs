@@ -1,8 +1,8 @@
 //! Which addresses connections of Backends may go to.
 //!
-//! Who may write a Backend in a cluster may not therefore use what only the pod can reach: loopback, the node's
+//! Permission to write a Backend in a cluster must not give access to what only the pod can reach: loopback, the node's
 //! metadata service with its keys, Tollgate's own ports. Addresses are checked after DNS and before the connection, in
-//! every form in which an IPv6 address holds an IPv4 one. There are no redirects to check: none is followed.
+//! every form in which an IPv6 address contains an IPv4 one. Redirects need no check, because they are not followed.
 
 use std::{
     fmt,
@@ -53,8 +53,8 @@ impl FromStr for Network {
     }
 }
 
-/// What only the machine, or the cloud on its behalf, may be asked: loopback, "this host", link-local, and the
-/// addresses at which clouds answer their machines (AWS, Google Cloud, Azure, Alibaba, Oracle).
+/// Addresses that only the machine, or the cloud on its behalf, may use: loopback, "this host", link-local, and the
+/// addresses at which clouds serve their machines (AWS, Google Cloud, Azure, Alibaba, Oracle).
 const LOCAL: [Network; 12] = [
     Network::v4(0, 0, 0, 0, 8),
     Network::v4(127, 0, 0, 0, 8),
@@ -70,8 +70,8 @@ const LOCAL: [Network; 12] = [
     Network::v6(0xfec0, 0, 0, 0, 10),
 ];
 
-/// `address` and the IPv4 addresses that a network may make of it: IPv4-mapped and IPv4-compatible addresses, those of
-/// SIIT, NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4 and ISATAP.
+/// `address` and the IPv4 addresses that a network may translate it to: IPv4-mapped and IPv4-compatible addresses,
+/// those of SIIT, NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4 and ISATAP.
 fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
     let mut all = SmallVec::from_slice(&[address]);
     let IpAddr::V6(v6) = address else { return all };
@@ -84,7 +84,7 @@ fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
             add([12, 13, 14, 15]);
         }
-        // RFC 6052 puts the address where the prefix of the operator's choice ends.
+        // RFC 6052 puts the address after the prefix, whose length the operator chooses.
         [0x64, 0xff9b, 1, ..] => {
             add([12, 13, 14, 15]);
             add([6, 7, 9, 10]);
@@ -98,8 +98,8 @@ fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
     all
 }
 
-/// Whether `address` is one of this machine's. The kernel chooses it as the source of what goes to it; a UDP socket
-/// that connects sends nothing.
+/// Whether `address` is one of this machine's. The kernel chooses such an address as the source of packets to itself;
+/// connecting a UDP socket sends nothing.
 fn is_own(address: IpAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = || {
@@ -115,9 +115,9 @@ fn is_own(address: IpAddr) -> bool {
 pub struct Reach {
     /// Whether local addresses are refused: for Backends that come from a cluster.
     pub no_local: bool,
-    /// Local addresses that are allowed all the same.
+    /// Local addresses that are allowed nevertheless.
     pub allowed: Vec<Network>,
-    /// Tollgate's own admin port, which no Backend reaches, wherever it comes from.
+    /// Tollgate's own admin port, which no Backend may reach, whatever its source.
     pub admin: Option<SocketAddr>,
 }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn own_addresses_are_recognised() {
-        // The address from which this machine would ask a public one, where it has a network at all.
+        // The address from which this machine would connect to a public one, if it has a network at all.
         let source = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
             socket.connect("192.0.2.1:9")?;
             socket.local_addr()

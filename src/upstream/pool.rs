@@ -27,10 +27,10 @@ const MAX_IDLE: usize = 512;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// How long to wait for the body of an error.
 const ERROR_BODY: Duration = Duration::from_millis(250);
-/// How long no connection is used twice after a server has sent an unsolicited reply.
+/// How long every connection is used only once after a server has sent an unsolicited reply.
 const DISTRUST: Duration = Duration::from_mins(1);
-/// How long a connection rests before it is used again. What a server sends behind a complete reply, or its close, has
-/// arrived by then, and is found when the connection is taken.
+/// How long a connection rests before it is used again. Bytes that a server sends after a complete reply, or its close,
+/// have arrived by then, and are found when the connection is taken.
 const REST: Duration = Duration::from_millis(5);
 /// Requests under way on one HTTP/2 connection before another is opened: the least that servers commonly allow.
 const HTTP2_STREAMS: usize = 100;
@@ -57,16 +57,16 @@ pub struct Pool {
     /// When the server last sent an unsolicited reply.
     distrusted: Mutex<Option<Instant>>,
     http2: Mutex<Vec<Multiplexed>>,
-    /// Whether the last connection that was made speaks HTTP/2; unset before the first.
+    /// Whether the last connection that was made uses HTTP/2; unset before the first.
     speaks_http2: Mutex<Option<bool>>,
-    /// Held while a connection is made that others may share, so that many requests at once make one.
+    /// Held while a connection is made that others may share, so that many simultaneous requests make only one.
     opening: tokio::sync::Mutex<()>,
 }
 
 struct Multiplexed {
     sender: http2::SendRequest<UpstreamBody>,
     in_flight: InFlight,
-    /// Since when no request is under way, as the sweep saw it.
+    /// Since when no request is under way, as the last sweep found it.
     idle_since: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl Multiplexed {
         Arc::strong_count(&self.in_flight) - 1
     }
 
-    /// The connection for one request more.
+    /// Reserves the connection for one more request.
     fn lend(&self, pool: &Arc<Pool>) -> Connection {
         let (sender, in_flight) = (self.sender.clone(), Arc::clone(&self.in_flight));
         Connection(Inner::Http2 { sender, in_flight }, Arc::clone(pool))
@@ -102,7 +102,7 @@ impl Pools {
         Self { dialer: Arc::new(dialer), tasks: TaskTracker::new(), by_origin: Mutex::default() }
     }
 
-    /// The pool of `origin`: the one that is there, or a new one.
+    /// The pool of `origin`: the existing one, or a new one.
     ///
     /// # Errors
     /// When the host is not valid in a `Host` header.
@@ -130,7 +130,7 @@ impl Pools {
         Ok(pool)
     }
 
-    /// Whether the simulator answers for LLM providers.
+    /// Whether the simulator replaces LLM providers.
     pub fn simulates_providers(&self) -> bool {
         self.dialer.simulates_providers()
     }
@@ -141,13 +141,13 @@ impl Pools {
         for pool in pools {
             lock(&pool.idle)
                 .retain_mut(|c| c.idle_state() == IdleState::Open && now.duration_since(c.since) < IDLE_TIMEOUT);
-            // A connection ends when its last sender is gone.
+            // A connection ends when its last sender is dropped.
             lock(&pool.http2).retain_mut(|c| !c.sender.is_closed() && !c.is_expired(now));
         }
     }
 }
 
-/// `host`, with the port where it is not the scheme's own.
+/// `host`, with the port if it is not the scheme's default.
 fn authority(origin: &Origin) -> String {
     let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
     let default = if matches!(origin.transport, Transport::Tls { .. }) { 443 } else { 80 };
@@ -155,12 +155,12 @@ fn authority(origin: &Origin) -> String {
 }
 
 impl Pool {
-    /// Where this pool's connections go.
+    /// The origin of this pool's connections.
     pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Where this pool's connections go, as `scheme://host:port`.
+    /// The origin of this pool's connections, as `scheme://host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -183,7 +183,7 @@ impl Pool {
         self.connection(fresh).await?.send(request).await
     }
 
-    /// A connection for one request: one that is there, else a new one. `fresh` requires a new one.
+    /// A connection for one request: an existing one, else a new one. `fresh` requires a new one.
     ///
     /// # Errors
     /// When none can be made. Nothing was sent then.
@@ -197,14 +197,14 @@ impl Pool {
                 opening = self.opening.try_lock().ok();
             }
             if opening.is_none() && *lock(&self.speaks_http2) != Some(false) {
-                // Another request makes a connection that this one may share. When that fails, each dials by itself.
+                // Another request is making a connection that this one may share. If that fails, each dials by itself.
                 drop(self.opening.lock().await);
                 if let Some(shared) = self.take_http2() {
                     return Ok(shared);
                 }
             }
         }
-        // Boxed: it is rare, and its state is larger than that of all else a request does.
+        // Boxed: it is rare, and its state is larger than the rest of a request's.
         let made = Box::pin(self.open()).await;
         drop(opening);
         made
@@ -221,7 +221,7 @@ impl Pool {
         Ok(Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self)))
     }
 
-    /// The connection used last of those that have rested, which is the least likely to have been closed.
+    /// The most recently used connection of those that have rested, which is the least likely to have been closed.
     fn take_idle(self: &Arc<Self>) -> Option<Connection> {
         let mut idle = lock(&self.idle);
         if idle.is_empty() {
@@ -238,8 +238,8 @@ impl Pool {
                 }
                 IdleState::Closed => {}
                 IdleState::Unrequested => {
-                    // What comes next on the others may be of the same kind.
-                    tracing::warn!(upstream = %self.origin, "the server sent a reply that was not asked for");
+                    // The other connections may have received unsolicited bytes, too.
+                    tracing::warn!(upstream = %self.origin, "the server sent an unsolicited reply");
                     *lock(&self.distrusted) = Some(now);
                     idle.clear();
                     return None;
@@ -290,7 +290,7 @@ pub struct Connection(Inner, Arc<Pool>);
 enum Inner {
     Http1 {
         connection: Http1,
-        /// It has served requests before.
+        /// Whether it has served requests before.
         reused: bool,
     },
     Http2 {
@@ -300,11 +300,11 @@ enum Inner {
 }
 
 impl Connection {
-    /// Sends `request`, and waits for the reply's head and for what of the body comes along with it: a reply whose
-    /// framing is broken from the start is no reply.
+    /// Sends `request`, and waits for the reply's head and for the part of the body that arrives with it: a reply whose
+    /// framing is broken from the start counts as none.
     ///
     /// # Errors
-    /// When the connection ends before the reply, or what comes is no reply.
+    /// When the connection ends before the reply, or the bytes that arrive are not a reply.
     pub async fn send(self, request: Request<UpstreamBody>) -> Result<Response<ReplyBody>, SendError> {
         let Self(inner, pool) = self;
         let mut reply = match inner {
@@ -317,7 +317,7 @@ impl Connection {
                 reply.map(|body| ReplyBody::http2(body, in_flight))
             }
         };
-        // What an error says comes right behind its head, and is worth a moment: it decides what happens next.
+        // The body of an error arrives right after its head, and is worth a short wait: it decides what happens next.
         let wait = if reply.status().is_success() { Duration::ZERO } else { ERROR_BODY };
         reply.body_mut().begin(wait).await.map_err(|error| SendError::new(SendErrorKind::Protocol, error))?;
         Ok(reply)
@@ -325,7 +325,7 @@ impl Connection {
 }
 
 impl Pool {
-    /// The request as HTTP/2 has it: with the authority in the URI, and without a Host header.
+    /// The request in the form of HTTP/2: with the authority in the URI, and without a Host header.
     fn in_http2(&self, mut request: Request<UpstreamBody>) -> Result<Request<UpstreamBody>, SendError> {
         let host = request.headers_mut().remove(header::HOST).unwrap_or_else(|| self.host.clone());
         let scheme = if matches!(self.origin.transport, Transport::Tls { .. }) { "https" } else { "http" };

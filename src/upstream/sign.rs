@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery
 /// The name of Bedrock's runtime in signatures.
 const SERVICE: &str = "bedrock";
 
-/// Headers of a signature. A client's own are for its own key and its own host.
+/// Headers of a signature. Those of a client are for its own key and its own host.
 const OF_SIGNATURES: [HeaderName; 5] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-amz-date"),
@@ -26,17 +26,17 @@ const OF_SIGNATURES: [HeaderName; 5] = [
 pub struct AwsKeys(Credentials);
 
 impl AwsKeys {
-    /// A key. `session` goes with keys that expire.
+    /// A key. `session` belongs to keys that expire.
     pub fn new(id: impl Into<String>, secret: impl Into<String>, session: Option<String>) -> Self {
         Self(Credentials::new(id, secret, session, None, "tollgate"))
     }
 
-    /// The id of the key, which is no secret.
+    /// The id of the key, which is not a secret.
     pub fn id(&self) -> &str {
         self.0.access_key_id()
     }
 
-    /// What of the keys is secret.
+    /// The secret parts of the keys.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         [Some(self.0.secret_access_key()), self.0.session_token()].into_iter().flatten()
     }
@@ -62,10 +62,10 @@ pub struct Unsigned<'a> {
 
 /// Signs `request` with `keys` as of `now`: sets the headers of the signature. `headers` must hold `Host` as it is
 /// sent, and everything else but the signature. The signature covers host, type and all `x-amz-` headers; others may
-/// change on the way.
+/// change in transit.
 ///
 /// # Errors
-/// When a header that must be signed is no text, or the session token can't be a header.
+/// When a header that must be signed is not text, or the session token can't be a header.
 pub fn sign(request: Unsigned<'_>, headers: &mut HeaderMap, keys: &AwsKeys, now: SystemTime) -> Result<(), String> {
     for name in OF_SIGNATURES {
         headers.remove(name);
@@ -76,7 +76,7 @@ pub fn sign(request: Unsigned<'_>, headers: &mut HeaderMap, keys: &AwsKeys, now:
         .region(request.region)
         .name(SERVICE)
         .time(now)
-        // The path is encoded once more for the signature, as every service but S3 wants it.
+        // The path is encoded once more for the signature, as every service but S3 requires.
         .settings(SigningSettings::default())
         .build()
         .map_err(|e| e.to_string())?
@@ -139,7 +139,7 @@ mod tests {
         let authorization = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260102/us-east-1/bedrock/aws4_request, \
                              SignedHeaders=content-type;host;x-amz-date, \
                              Signature=87e114dcbbaf782b0b033c88905b9bf9956d44b2a0f41c3174eac2780fb31277";
-        // A client's user agent may change on the way, its signature is another's.
+        // A client's user agent may change in transit, and its signature is for another key.
         let from_client =
             [("authorization", "AWS4-HMAC-SHA256 x"), ("x-amz-date", "19990101T000000Z"), ("user-agent", "u")];
         for extra in [&[][..], &from_client] {

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Dialer, DialerOptions, Origin, Pools, SendErrorKind, Transport, UpstreamBody};
 
-/// A server with an untrusted certificate. Gives its port and the number of connections it has accepted.
+/// A server with an untrusted certificate. Returns its port and the number of connections it has accepted.
 async fn tls_server(alpn: &[&[u8]]) -> (u16, Arc<AtomicUsize>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -104,7 +104,7 @@ async fn the_server_chooses_the_version_and_connections_are_kept_alive() {
     {
         let (port, accepted) = tls_server(alpn).await;
         let (pools, origin) = (pools(), origin(port, false));
-        // Pools live as long as something holds them: here, what a snapshot would.
+        // Pools live as long as they are held: here by the test, as by a snapshot.
         let _held = pools.get(&origin).unwrap();
         for body in ["a", "b", "c"] {
             assert_eq!(post(&pools, &origin, body).await, Ok(format!("{version:?} {body}")));
@@ -141,7 +141,7 @@ async fn requests_at_once_share_the_first_connection_over_http2() {
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
 }
 
-/// An HTTP/2 server that answers the first request with this frame, about stream 1, and closes.
+/// An HTTP/2 server that replies to the first request with this frame, about stream 1, and closes.
 async fn http2_server(frame: &'static [u8]) -> u16 {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const HEADERS: u8 = 1;

@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// `host` as the name a certificate must have.
+/// `host` as the name that a certificate must have.
 ///
 /// # Errors
 /// When it is neither a DNS name nor an address.

@@ -153,7 +153,7 @@ fn an_invalid_tool_call_is_an_error_and_not_an_empty_reply() {
     let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]});
     let reply = gateway.post("/x/v1/messages", body.to_string());
     assert_eq!(reply.status, 502, "{}", reply.text());
-    assert_shape(&reply.json(), DialectId::Anthropic, 502, "no JSON object");
+    assert_shape(&reply.json(), DialectId::Anthropic, 502, "not a JSON object");
 }
 
 #[test]

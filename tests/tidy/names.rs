@@ -1,7 +1,5 @@
 //! Names and comments use the terms of the field.
 
-use std::path::Path;
-
 use syn::{ItemEnum, ItemStruct, ItemTrait, ItemType, ItemUnion, visit::Visit};
 
 use crate::{assert_none, files, parse};
@@ -58,17 +56,6 @@ const PRIVATE_PHRASES: [&str; 16] = [
     "what was said",
     "whoever",
     "whose turn",
-];
-
-/// Folders and files whose comments still have some of these. Only removals are allowed.
-const STILL_PRIVATE: [&str; 7] = [
-    "src/policy",
-    "src/provider",
-    "src/proxy",
-    "src/upstream/balance",
-    "src/upstream/credentials",
-    "src/upstream/error.rs",
-    "src/upstream/http1",
 ];
 
 /// Collects types that are declared under a private word.
@@ -147,8 +134,7 @@ fn private_words_are_found() {
 
 #[test]
 fn comments_are_in_plain_words() {
-    let is_still_private = |path: &str| STILL_PRIVATE.iter().any(|part| Path::new(path).starts_with(part));
-    let all = files("src", "rs").into_iter().chain(files("crates", "rs")).filter(|file| !is_still_private(&file.path));
+    let all = ["src", "crates"].iter().flat_map(|folder| files(folder, "rs"));
     assert_none(&all.flat_map(|file| private_phrases(&file.path, &file.text)).collect::<Vec<_>>());
 }
 

@@ -8,11 +8,11 @@ use super::{PolicyFuture, PolicyRequest, ReplyPolicy, RequestPolicy};
 /// Edits of a set of headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderModifier {
-    /// Replaced or added.
+    /// Headers to replace or add.
     pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Added beside what is there.
+    /// Headers to add beside existing ones.
     pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removed.
+    /// Headers to remove.
     pub remove: Vec<HeaderName>,
 }
 

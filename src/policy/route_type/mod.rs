@@ -1,9 +1,9 @@
-//! `spec.ai.routeType`: whether a route's requests stream where neither path nor body says so.
+//! `spec.ai.routeType`: whether a route's requests stream where neither path nor body decides.
 
 use super::{PolicyField, RulePolicies};
 use crate::api::traffic_policy::{RouteType, TrafficPolicySpec};
 
-/// The field. Gemini and Bedrock name the streaming operation in the URL, so a route without it needs to be told.
+/// The field. Gemini and Bedrock name the streaming operation in the URL, so a route without it needs this setting.
 pub struct RouteTypeField;
 
 impl PolicyField for RouteTypeField {

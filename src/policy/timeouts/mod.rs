@@ -1,18 +1,18 @@
-//! Bounds in time: `spec.timeouts` of TrafficPolicies. An HTTPRoute rule's own `timeouts` win over it.
+//! Timeouts: `spec.timeouts` of TrafficPolicies. An HTTPRoute rule's own `timeouts` take precedence.
 
 use std::time::Duration;
 
 use super::{PolicyField, RulePolicies};
 use crate::api::{duration::GoDuration, traffic_policy::TrafficPolicySpec};
 
-/// Bounds in time; `None` is no bound of its own.
+/// Timeouts; `None` means that the policy sets none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the request to the end of the reply, over all attempts.
     pub request: Option<Duration>,
     /// From sending to the head of the reply, per attempt.
     pub backend: Option<Duration>,
-    /// Silence within a stream.
+    /// Longest pause within a stream.
     pub stream_idle: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! `anthropic` in a Backend: its fields, their checks, and what is built from them.
+//! `anthropic` in a Backend: its fields, their checks, and the settings that are built from them.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

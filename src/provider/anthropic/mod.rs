@@ -26,7 +26,8 @@ pub const DEF: ProviderDef = ProviderDef {
 };
 
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-/// The version sent for clients that send none: every field we know exists in it, and it still takes `temperature`.
+/// The version that is sent for clients that send none: it has every field that Tollgate supports, and still accepts
+/// `temperature`.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// `anthropic` in a Backend.

@@ -1,4 +1,4 @@
-//! What Anthropic's own server takes.
+//! The quirks of Anthropic's own server.
 
 use tollgate_dialects::dialect::{
     DialectId,

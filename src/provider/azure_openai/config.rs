@@ -1,4 +1,4 @@
-//! `azureopenai` in a Backend: its fields, their checks, and what is built from them.
+//! `azureopenai` in a Backend: its fields, their checks, and the settings that are built from them.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub endpoint: Option<String>,
-    /// Name of the deployment, which stands for the model.
+    /// Name of the deployment, which determines the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1))]
     pub deployment_name: Option<String>,
@@ -51,7 +51,7 @@ impl ProviderConfig for Config {
     }
 }
 
-/// The host of an Azure endpoint, whose scheme and last slash the documentation promises to ignore.
+/// The host of an Azure endpoint. The documentation guarantees that its scheme and last slash are ignored.
 fn endpoint_host(text: &str, path: &str, problems: &mut Problems) -> Option<String> {
     let bare = text.trim();
     let bare = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://")).unwrap_or(bare);

@@ -51,7 +51,7 @@ impl AzureOpenAi {
         self.versioned(&format!("/openai/deployments/{deployment}{path}"))
     }
 
-    /// The client's own query is for another API version, if it has one: it does not travel on.
+    /// The client's own query is not forwarded: it may be for another API version.
     fn versioned(&self, path: &str) -> Result<PathAndQuery, Refusal> {
         path_and_query(query::join(path, None, &[("api-version", &self.api_version)]))
     }
@@ -74,7 +74,7 @@ impl Provider for AzureOpenAi {
         Some(&self.deployment)
     }
 
-    /// The deployment in the path decides. The model in the body stays as the client wrote it.
+    /// The deployment in the path decides. The model in the body is left as the client wrote it.
     fn model_in_body(&self) -> bool {
         false
     }
@@ -100,7 +100,7 @@ impl Provider for AzureOpenAi {
         Some((DialectId::Chat, AZURE))
     }
 
-    /// Below the deployment, unless the path is Azure's own.
+    /// The path is below the deployment, unless it is already one of Azure's own.
     fn other(&self, path: &str) -> String {
         if path.starts_with("/openai/") {
             return path.to_owned();

@@ -35,9 +35,9 @@ pub const DEF: ProviderDef = ProviderDef {
     },
 };
 
-/// The body's version of Messages that every Claude on Bedrock takes.
+/// The version of Messages in the body that every Claude on Bedrock accepts.
 const ANTHROPIC_VERSION: &str = r#""bedrock-2023-05-31""#;
-/// Where `InvokeModel` reads the guardrail; Converse reads it in the body.
+/// The headers from which `InvokeModel` reads the guardrail; Converse reads it from the body.
 const GUARDRAIL_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailidentifier");
 const GUARDRAIL_VERSION: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailversion");
 /// All but RFC 3986's unreserved characters: a model's id is one segment, and is signed as it is sent.
@@ -51,7 +51,7 @@ pub struct Bedrock {
     guardrail: Option<GuardrailFields>,
 }
 
-/// A guardrail in the forms in which requests hold it.
+/// A guardrail in the forms that requests contain.
 #[derive(Debug)]
 struct GuardrailFields {
     /// The value of Converse's `guardrailConfig`, JSON.
@@ -84,13 +84,14 @@ impl Bedrock {
         Ok(self)
     }
 
-    /// Whether Messages go to `model` as they are. The ARN of an application inference profile does not name its model.
+    /// Whether Messages are sent to `model` as they are. The ARN of an application inference profile does not name its
+    /// model.
     fn is_claude(&self, model: Option<&str>) -> bool {
         [model, self.model.as_deref()].into_iter().flatten().any(|m| m.to_ascii_lowercase().contains("claude"))
     }
 }
 
-/// A conversation in Bedrock's own dialect.
+/// Whether this is a conversation in Bedrock's own dialect.
 const fn converses(request: &ApiRequest) -> bool {
     matches!(request.endpoint, Endpoint::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _))
 }
@@ -104,7 +105,7 @@ impl Provider for Bedrock {
         format!("bedrock-runtime.{}.amazonaws.com", self.region)
     }
 
-    /// For Bedrock's API keys; else requests are signed.
+    /// The slot is for Bedrock's API keys; with other credentials requests are signed.
     fn credential_slot(&self) -> CredentialSlot {
         CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
     }
@@ -117,7 +118,7 @@ impl Provider for Bedrock {
         false
     }
 
-    /// Bedrock has no queries: the client's does not travel.
+    /// Bedrock has no queries: the client's is not forwarded.
     fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let verb = match &request.endpoint {
             Endpoint::Bedrock(verb, _) => *verb,
@@ -161,8 +162,8 @@ impl Provider for Bedrock {
         }
     }
 
-    /// What Anthropic's API has in headers is in the body here. The Backend's guardrail is the operator's rule, so it
-    /// replaces what a client wrote.
+    /// Settings that Anthropic's API has in headers are in the body here. The Backend's guardrail is the operator's
+    /// rule, so it replaces the client's.
     fn complete_headers(&self, headers: &mut HeaderMap) {
         headers.remove(claude::VERSION_HEADER);
         headers.remove(claude::BETA_HEADER);

@@ -1,4 +1,4 @@
-//! What Bedrock takes.
+//! The quirks of Bedrock.
 
 use tollgate_dialects::dialect::{
     DialectId,

@@ -25,7 +25,7 @@ pub const DEF: ProviderDef = ProviderDef {
     },
 };
 
-/// What Google's documentation uses, and the only version that knows every model.
+/// The version that Google's documentation uses, and the only one with every model.
 const DEFAULT_VERSION: &str = "v1beta";
 
 /// `gemini` in a Backend.
@@ -33,7 +33,7 @@ const DEFAULT_VERSION: &str = "v1beta";
 pub struct Gemini {
     model: Option<String>,
     api_version: String,
-    /// The guide's two URLs, made once.
+    /// The usual URLs of the configured model, built once.
     generate: Option<PathAndQuery>,
     stream: Option<PathAndQuery>,
 }
@@ -62,7 +62,7 @@ impl Gemini {
     }
 }
 
-/// `path` with the client's query, and `alt=sse` where the reply is to be a stream of events.
+/// `path` with the client's query, and `alt=sse` if the reply is to be streamed as server-sent events.
 pub(super) fn with_alt(path: &str, stream: StreamMode, client: Option<&str>) -> String {
     let added: &[(&str, &str)] = if stream == StreamMode::Sse { &[("alt", "sse")] } else { &[] };
     query::join(path, client, added)
@@ -77,7 +77,7 @@ impl Provider for Gemini {
         "generativelanguage.googleapis.com".into()
     }
 
-    /// The header rather than `?key=`: URLs end up in logs.
+    /// Uses the header rather than `?key=`, since URLs are written to logs.
     fn credential_slot(&self) -> CredentialSlot {
         CredentialSlot { header: HeaderName::from_static("x-goog-api-key"), prefix: String::new() }
     }

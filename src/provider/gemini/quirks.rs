@@ -1,4 +1,4 @@
-//! What AI Studio takes.
+//! The quirks of AI Studio.
 
 use tollgate_dialects::dialect::{
     DialectId,

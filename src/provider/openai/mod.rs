@@ -1,4 +1,4 @@
-//! OpenAI, and everything that speaks its API under another host.
+//! OpenAI, and all other servers with its API.
 
 mod config;
 pub(super) mod quirks;
@@ -35,7 +35,7 @@ const BASE: &str = "/v1";
 #[derive(Debug)]
 pub struct OpenAi {
     model: Option<String>,
-    /// What the server takes differently, known by its host.
+    /// The server's quirks, which its host determines.
     preset: &'static Preset,
 }
 
@@ -46,7 +46,7 @@ impl OpenAi {
     }
 }
 
-/// Servers that speak OpenAI's API.
+/// Servers with OpenAI's API.
 #[derive(Debug)]
 struct Preset {
     /// The domain; servers in it have the same quirks (`eu.api.openai.com`).
@@ -64,10 +64,10 @@ const PRESETS: [&Preset; 5] = [
     &Preset { domain: "mistral.ai", responses: false, quirks: quirks::MISTRAL },
     &Preset { domain: "deepseek.com", responses: false, quirks: quirks::DEEPSEEK },
 ];
-/// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, and requests go there.
+/// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, so requests for it are sent.
 const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, quirks: &Quirks::PLAIN };
 
-/// The server at this host, which is spelled as users spell it.
+/// The server at this host. Users may write the host in any case.
 fn preset(host: &str) -> &'static Preset {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let is = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -115,7 +115,7 @@ impl Provider for OpenAi {
         if path.starts_with("/v1/") { path.to_owned() } else { format!("{BASE}{path}") }
     }
 
-    /// Mistral answers 422 to `stream_options`, which agents always send.
+    /// Mistral replies with 422 to `stream_options`, which agents always send.
     fn body_edits(&self, _request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let refused = !self.preset.quirks.chat.stream_options && top.contains("stream_options");
         if refused { vec![("stream_options", None)] } else { Vec::new() }

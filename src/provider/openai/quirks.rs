@@ -1,4 +1,4 @@
-//! What the servers take differently that `openai` reaches.
+//! The quirks of the servers that `openai` reaches.
 
 use tollgate_dialects::dialect::{
     DialectId,
@@ -10,14 +10,14 @@ use tollgate_dialects::dialect::{
     quirks::{CallIds, ChatMedia, ChatQuirks, Fetches, Quirks, ReasoningContent, ReasoningParam, ResponsesQuirks},
 };
 
-/// OpenAI's parameters of Chat Completions. Reasoning models take no stop texts, the others up to four.
+/// OpenAI's parameters of Chat Completions. Reasoning models accept no stop texts, the others up to four.
 const PARAMS: &[Param] = &[
     param("", Field::TopK, Absent),
     param("stop", Field::Stop, SamplingTexts(4)),
     param("max_completion_tokens", Field::MaxTokens, Count(0, u64::MAX)),
     param("service_tier", Field::ServiceTier, Word(TIERS)),
 ];
-/// Classes of service, and Anthropic's word for one of them.
+/// Classes of service, and Anthropic's name for one of them.
 const TIERS: &[(&str, &str)] = &[
     ("auto", "auto"),
     ("default", "default"),

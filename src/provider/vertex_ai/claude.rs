@@ -11,10 +11,10 @@ use crate::{
     stream::TopLevel,
 };
 
-/// The same key and labels as Gemini models on Vertex AI have; only the dialect differs.
+/// The same key and labels as for Gemini models on Vertex AI; only the dialect differs.
 const INFO: Info = Info { dialect: DialectId::Messages, ..super::INFO };
 
-/// The body's version of Messages that every Claude on Vertex AI takes.
+/// The version of Messages in the body that every Claude on Vertex AI accepts.
 const ANTHROPIC_VERSION: &str = r#""vertex-2023-10-16""#;
 
 /// `vertexai` in a Backend, with the publisher `ANTHROPIC`.
@@ -54,7 +54,7 @@ impl Provider for VertexClaude {
         false
     }
 
-    /// The client's query does not travel: Google refuses parameters it does not know, such as `beta=true`.
+    /// The client's query is not forwarded: Google refuses unknown parameters, such as `beta=true`.
     fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let models = self.place.models();
         path_and_query(match &request.endpoint {
@@ -76,7 +76,7 @@ impl Provider for VertexClaude {
     fn body_edits(&self, request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let model = match &request.endpoint {
             Endpoint::Messages => None,
-            // The one endpoint that names the model in the body.
+            // This is the only endpoint that names the model in the body.
             Endpoint::CountMessageTokens => Some(Cow::Owned(serde_json::json!(self.model).to_string().into_bytes())),
             _ => return Vec::new(),
         };
@@ -85,12 +85,12 @@ impl Provider for VertexClaude {
         edits
     }
 
-    /// Google's own, of the service in front of the model.
+    /// Google's own service in front of the model may send errors.
     fn has_foreign_errors(&self) -> bool {
         true
     }
 
-    /// The version is in the body. `anthropic-beta` travels.
+    /// The version is in the body. `anthropic-beta` is forwarded.
     fn complete_headers(&self, headers: &mut HeaderMap) {
         headers.remove(claude::VERSION_HEADER);
     }

@@ -1,4 +1,4 @@
-//! `vertexai` in a Backend: its fields, their checks, and what is built from them.
+//! `vertexai` in a Backend: its fields, their checks, and the settings that are built from them.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -109,7 +109,7 @@ pub struct VertexAiSettings {
     pub project: String,
     /// Google Cloud region.
     pub location: String,
-    /// The method called on the model, whatever the client asks for.
+    /// The method that is called on the model, whatever the client requests.
     pub model_path: Option<String>,
     /// Who publishes the model; `None` is Google.
     pub publisher: Option<Publisher>,

@@ -1,4 +1,4 @@
-//! What Vertex AI takes differently from AI Studio and from Anthropic.
+//! The differences of Vertex AI from AI Studio and from Anthropic.
 
 use tollgate_dialects::dialect::{
     DialectId,

@@ -1,5 +1,5 @@
-//! The body of a reply on its way from the backend to the client: frames are forwarded as they come, and looked at on
-//! the way.
+//! The body of a reply that is relayed from the backend to the client: frames are forwarded as they arrive, and
+//! observed.
 
 use std::{
     io,
@@ -39,36 +39,36 @@ const MAX_ERROR_BODY: usize = 256 * 1024;
 
 /// How a reply is relayed.
 pub struct RelayForm {
-    /// The client's dialect, for an error in mid-stream.
+    /// The client's dialect, for an error inside a stream.
     pub dialect: DialectId,
-    /// How the reply streams; an error can only be said inside a stream.
+    /// How the reply streams; an error event can only be written inside a stream.
     pub mode: StreamMode,
     /// Takes the events out of the frames that the provider wraps them in.
     pub unwrap: Option<InvokeFilter>,
     /// Masks the target's key, in errors.
     pub mask: Option<MaskedBody>,
-    /// Masks the target's key in error events of a stream that has begun well.
+    /// Masks the target's key in error events of a stream that has begun without an error.
     pub event_mask: Option<KeyMask>,
     /// The beginning of an error's body, for the log.
     pub error_body: Option<Vec<u8>>,
-    /// Filters the text of a stream that stays in its dialect; absent where no policy looks at it.
+    /// Filters the text of a stream that stays in its dialect; absent if no policy filters it.
     pub filter: Option<Box<TextFilteredStream>>,
-    /// How long the backend may be silent.
+    /// Longest pause of the backend.
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
 }
 
-/// Who looks at a reply on its way past.
+/// Observes a reply while it is relayed.
 pub enum Observer {
-    /// Forwards what it sees.
+    /// Forwards the frames as they are.
     Watch(ReplyObserver),
-    /// Forwards it in another dialect.
+    /// Forwards them in another dialect.
     Translate(Box<Translator>),
 }
 
 impl Observer {
-    /// Looks at `data`; gives what to forward.
+    /// Observes `data`; returns the frames to forward.
     fn frame(&mut self, data: Bytes) -> Result<smallvec::SmallVec<[Bytes; 2]>, String> {
         match self {
             Self::Watch(observer) => Ok(observer.frame(data)),
@@ -76,7 +76,7 @@ impl Observer {
         }
     }
 
-    /// The reply ended: gives what was held back.
+    /// The reply ended: returns the frames that were held back.
     fn finish(&mut self) -> smallvec::SmallVec<[Bytes; 2]> {
         match self {
             Self::Watch(observer) => observer.finish(),
@@ -92,21 +92,21 @@ impl Observer {
     }
 }
 
-/// What a relay is made of.
+/// The parts of a relay.
 pub struct RelayPlan {
     /// The backend's reply.
     pub body: upstream::ReplyBody,
     /// Absent for plain servers.
     pub observer: Option<Observer>,
     pub form: RelayForm,
-    /// Reports how the attempt ended: only the relay knows whether the reply came to its end.
+    /// Reports how the attempt ended: only the relay can determine whether the reply was complete.
     pub attempt: Attempt,
 }
 
-/// A reply on its way.
+/// A reply that is being relayed.
 pub struct Relay {
     body: Option<upstream::ReplyBody>,
-    /// Frames of which a part was dropped or held back, in the order to send.
+    /// Frames that were changed or held back, in the order in which they are to be sent.
     pending: std::collections::VecDeque<Bytes>,
     observer: Option<Observer>,
     record: RequestRecord,
@@ -120,14 +120,15 @@ pub struct Relay {
     progress: Arc<Progress>,
 }
 
-/// Watches for silence without a timer per frame: set once, and set again only when it fires after frames have passed.
+/// Detects silence without a timer per frame: the timer is set once, and set again only when it fires after frames have
+/// passed.
 struct Silence {
     timer: Pin<Box<Sleep>>,
     frames: u64,
 }
 
 impl Relay {
-    /// Relays as `plan` says, and keeps `record` until the end.
+    /// Relays `plan`, and keeps `record` until the end.
     pub fn new(plan: RelayPlan, record: RequestRecord, progress: Arc<Progress>) -> Self {
         let RelayPlan { body, observer, form, attempt } = plan;
         progress.reply_begins(form.idle, form.deadline);
@@ -152,7 +153,7 @@ impl Relay {
         relay
     }
 
-    /// Our own code has panicked in [`poll_frame`](Self::poll_frame): nothing more comes.
+    /// The gateway's code has panicked in [`poll_frame`](Self::poll_frame): nothing more is sent.
     pub fn panicked(&mut self) {
         self.body = None;
         self.record.failed(ErrorKind::Panic, "a panic while the reply was relayed");
@@ -205,7 +206,7 @@ impl Relay {
                             return Poll::Ready(Some(Ok(Frame::data(out))));
                         }
                     }
-                    // Trailers of plain servers travel; they are small and bounded by hyper.
+                    // Trailers of plain servers are forwarded; they are small and bounded by hyper.
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
                 Poll::Ready(Some(Err(error))) => {
@@ -220,7 +221,7 @@ impl Relay {
         }
     }
 
-    /// Lets the observer look at `data`; gives what to forward at once.
+    /// Passes `data` to the observer; returns the bytes to forward at once.
     fn pass(&mut self, mut data: Bytes) -> Result<Option<Bytes>, io::Error> {
         self.frames += 1;
         if let Some(pace) = &mut self.pace {
@@ -247,7 +248,7 @@ impl Relay {
             self.record.passed(data.len());
             return Ok(Some(data));
         };
-        // What a filter drops was still received in time; what a translator makes counts when it is made.
+        // Events that a filter drops were still received in time; those of a translator count when they are written.
         if let Observer::Watch(_) = observer {
             self.record.passed(data.len());
         }
@@ -275,7 +276,7 @@ impl Relay {
         Ok(first)
     }
 
-    /// Sends what the observer lets through to the filter, and what that releases to the client.
+    /// Passes the observer's output to the filter, and the filter's output to the client.
     fn filter(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), Failure<'static>> {
         let Some(filter) = &mut self.form.filter else {
             self.pending.extend(frames.into_iter().filter(|b| !b.is_empty()));
@@ -283,12 +284,12 @@ impl Relay {
         };
         let mut out = Vec::new();
         let filtered = frames.into_iter().try_for_each(|frame| filter.push(&frame, &mut out));
-        // What was released before an error is not held back by it.
+        // The text that was released before an error is still sent.
         self.release(out);
         filtered
     }
 
-    /// Nothing more comes from the backend: sends what observer and filter have held back.
+    /// The backend's reply has ended: sends the frames that observer and filter have held back.
     fn flush(&mut self) -> Result<(), Failure<'static>> {
         let held = self.observer.as_mut().map(Observer::finish).unwrap_or_default();
         self.filter(held)?;
@@ -305,13 +306,13 @@ impl Relay {
         }
     }
 
-    /// The backend's reply is over: a stream that did not come to its own end is ended with an error.
+    /// The backend's reply has ended: a stream that is not complete is ended with an error.
     fn end(&mut self) {
         self.body = None;
         if let Some(mut unwrap) = self.form.unwrap.take() {
             let mut out = Vec::new();
             unwrap.finish(&mut out);
-            // Nothing but an error can be left.
+            // Only an error can be left.
             if let Ok(Some(out)) = self.pass(out.into()) {
                 self.pending.push_back(out);
             }
@@ -339,19 +340,19 @@ impl Relay {
         self.record.complete();
     }
 
-    /// How the stream would end here; nothing for replies that don't stream.
+    /// The ending of the stream, if it is closed here; `None` for replies that don't stream.
     fn ending(&self) -> Option<StreamEnding> {
         let observer = self.observer.as_ref().filter(|_| self.form.mode != StreamMode::No)?;
         Some(observer.ending(self.form.mode))
     }
 
-    /// The stream has an event that says that the answer has failed, which the client gets as it is.
+    /// Records that the stream has an event that reports a failed answer. The client gets that event as it is.
     fn failed_inside(&mut self) {
         self.attempt.ended(AttemptOutcome::Refused);
-        self.record.failed(ErrorKind::UpstreamError, "an event of the stream says that the answer has failed");
+        self.record.failed(ErrorKind::UpstreamError, "an event of the stream reports that the answer has failed");
     }
 
-    /// The backend's reply broke: said inside a stream, and by closing the connection otherwise.
+    /// The backend's reply broke: writes an error event inside a stream, and closes the connection otherwise.
     fn cut(&mut self, error: ProxyError) -> Result<(), io::Error> {
         self.body = None;
         self.attempt.ended(match error.kind {
@@ -373,7 +374,7 @@ impl Relay {
         Ok(())
     }
 
-    /// The client has gone, or its connection was closed, before the backend ended the reply.
+    /// The client has disconnected, or its connection was closed, before the backend ended the reply.
     fn left(&mut self) {
         match (self.progress.stall(), self.ending()) {
             (Some(Stall::Client), _) => self.record.failed(ErrorKind::ClientStalled, "the client has stopped reading"),
@@ -381,7 +382,7 @@ impl Relay {
                 self.attempt.ended(AttemptOutcome::TimedOut);
                 self.record.failed(ErrorKind::UpstreamTimeout, "the time is over, and the client does not read");
             }
-            // Many clients close when they have the last event, and don't wait for the end of the body.
+            // Many clients disconnect after the last event, and don't wait for the end of the body.
             (None, Some(StreamEnding::Complete)) => {
                 self.attempt.ended(AttemptOutcome::Answered);
                 self.record.complete();
@@ -391,7 +392,7 @@ impl Relay {
         }
     }
 
-    /// Ends the stream with an error event. What is before it may be half an event, so a blank line comes first.
+    /// Ends the stream with an error event. The bytes before it may be half an event, so a blank line comes first.
     fn say(&mut self, error: &ProxyError) {
         let failure = error.failure();
         if let Some(Observer::Translate(translator)) = &mut self.observer {
@@ -435,7 +436,7 @@ impl Relay {
         self.body.is_none() && self.pending.is_empty()
     }
 
-    /// The length, where it is known and nothing can be dropped or added.
+    /// The length, if it is known and nothing can be dropped or added.
     pub fn size_hint(&self) -> SizeHint {
         match &self.body {
             Some(body) if self.form.mode == StreamMode::No && self.form.mask.is_none() && self.pending.is_empty() => {

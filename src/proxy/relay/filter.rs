@@ -23,7 +23,7 @@ use crate::{
     upstream::balance::AttemptOutcome,
 };
 
-/// The filters for a reply with this status: first those of the rule, then those of the backend. Errors hold no text of
+/// The filters for a reply with this status: first those of the rule, then those of the backend. Errors have no text of
 /// a model.
 pub fn chain(context: &RouteContext<'_>, status: StatusCode) -> FilterChain {
     let policies = context.rule.policies.reply.iter().chain(&context.weighted.policies.reply);
@@ -37,7 +37,7 @@ pub fn chain(context: &RouteContext<'_>, status: StatusCode) -> FilterChain {
 /// Puts `chain` between a reply that stays in its dialect and the client.
 ///
 /// # Errors
-/// When a filter refuses the reply, or its text can't be read: what can't be filtered is not passed on.
+/// When a filter refuses the reply, or its text can't be read: a reply that can't be filtered is not passed on.
 pub async fn apply(
     context: &RouteContext<'_>,
     api: &ApiRequest,
@@ -49,7 +49,7 @@ pub async fn apply(
         return Err(unreadable("the reply is of no dialect whose text is known"));
     };
     if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(unreadable("the upstream compressed its reply, which was not asked for"));
+        return Err(unreadable("the upstream compressed its reply, which was not requested"));
     }
     if plan.form.mode != StreamMode::No {
         plan.form.filter = Some(Box::new(TextFilteredStream::new(dialect, plan.form.mode, chain)));
@@ -77,10 +77,10 @@ pub async fn apply(
     Ok(Reply::Local(whole(parts, filtered)))
 }
 
-/// The dialect of the endpoint's replies; `None` for endpoints whose replies hold no text of a model in a known place.
+/// The dialect of the endpoint's replies; `None` for endpoints whose replies have no text of a model in a known place.
 const fn dialect_of(endpoint: &Endpoint) -> Option<DialectId> {
     match endpoint {
-        // One table holds the places of both.
+        // One table has the places of both.
         Endpoint::Completions | Endpoint::Embeddings | Endpoint::Moderations => Some(DialectId::Chat),
         endpoint => endpoint.dialect(),
     }
@@ -97,7 +97,7 @@ fn unreadable(cause: &str) -> ProxyError {
 }
 
 impl From<Failure<'_>> for ProxyError {
-    /// What a filter has against a text.
+    /// The error for a text that a filter refuses.
     fn from(failure: Failure<'_>) -> Self {
         let mut error = Self::new(ErrorKind::Refused, failure.message);
         error.refused = Some((failure.status, failure.class));

@@ -1,17 +1,17 @@
-//! Steps 8 and 9, **reply filters** and **relay**: the reply goes back to the client.
+//! Steps 8 and 9, **reply filters** and **relay**: the reply is returned to the client.
 //!
 //! | | |
 //! | --- | --- |
-//! | has happened | a target has answered; its head is here, its body follows |
+//! | has happened | a target has replied; its head is here, its body follows |
 //! | may read | the reply, frame by frame; a buffered reply of another dialect is read whole |
 //! | may change | the reply's own bytes only where it is translated, filtered, or framed for its provider |
 //! | ends the request | with an error event inside a stream, or by closing the connection |
 //!
-//! Filters are at `decode > filters > encode`: on decoded text, whether the reply is spliced or translated. Without
-//! any, a reply's bytes are neither touched nor copied.
+//! Filters are at `decode > filters > encode`: on decoded text, whether the reply is spliced or translated. Without any
+//! filter, a reply's bytes are neither changed nor copied.
 //!
-//! A reply in the client's dialect goes as it comes. An observer looks at it on the way for usage, model and the
-//! stream's end. A reply of another dialect is decoded and encoded, event by event in streams.
+//! A reply in the client's dialect is forwarded as it arrives. An observer reads usage, model and the stream's end from
+//! it. A reply of another dialect is decoded and encoded, event by event in streams.
 
 mod body;
 mod filter;
@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Prepares a target's reply for the client who asked `api`.
+/// Prepares a target's reply for the client that requested `api`.
 ///
 /// # Errors
 /// When the reply has to be read whole, and breaks off or can't be read.
@@ -97,7 +97,7 @@ fn spliced(
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
     let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
     headers::from_provider(&mut parts.headers, key_mask.as_ref());
-    // The frames of an AWS event stream have checksums, so they stay as they are.
+    // The frames of an AWS event stream have checksums, so they are not changed.
     let event_mask = key_mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));
     let mask = key_mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
     if unwrap.is_some() {
@@ -107,7 +107,7 @@ fn spliced(
         // An error may have to be added at the end, and a masked key changes the length.
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    // What can't be read can't be added to either.
+    // A compressed stream can't be read, so no event can be added.
     let mode = if encoded { StreamMode::No } else { mode };
     let form = RelayForm {
         dialect: api.dialect,
@@ -123,7 +123,7 @@ fn spliced(
     Reply::Relayed(parts, Box::new(RelayPlan { body, observer: Some(Observer::Watch(observer)), form, attempt }))
 }
 
-/// The reply of a target that speaks another dialect than the client.
+/// The reply of a target that uses another dialect than the client.
 async fn translated(
     context: &RouteContext<'_>,
     api: &ApiRequest,
@@ -134,7 +134,7 @@ async fn translated(
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     record.dropped(&translation.dropped);
-    // The frames of an AWS event stream have checksums, so they stay as they are.
+    // The frames of an AWS event stream have checksums, so they are not changed.
     let content_type = reply.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let has_checksums = content_type.starts_with(b"application/vnd.amazon.eventstream");
     if !reply.status().is_success() {

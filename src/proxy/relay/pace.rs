@@ -8,24 +8,26 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-/// The shortest time between two reads of a stream that bursts. What arrives in it leaves with one write, and writes
-/// are what a stream costs. A stream whose events come more slowly, as models speak, is never held back.
+/// The shortest time between two reads of a stream that bursts. Data that arrives within it is sent with one write, and
+/// writes are the main cost of a stream. A stream whose events arrive more slowly, as models generate them, is never
+/// delayed.
 const READ_COALESCE: Duration = Duration::from_millis(1);
 
-/// Reads a stream that bursts once in [`READ_COALESCE`]: all that is there, then nothing until the time has passed.
+/// Reads a stream that bursts once in [`READ_COALESCE`]: all data that is there, then nothing until the time has
+/// passed.
 #[derive(Default)]
 pub struct Pace {
-    /// When the first of what is being read came.
+    /// When the first data of the current read arrived.
     began: Option<Instant>,
-    /// The same of what was read before, until the next read may be.
+    /// The same time of the previous read, until the next read may begin.
     last: Option<Instant>,
-    /// When to read on. Kept to be set again.
+    /// When to continue reading. Kept to be set again.
     timer: Option<Pin<Box<Sleep>>>,
     held: bool,
 }
 
 impl Pace {
-    /// Whether the stream may be read. Asked when the task was woken, so mostly because something has come.
+    /// Whether the stream may be read. It is polled when the task was woken, so mostly because data has arrived.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.held || self.until(Instant::now).is_some() {
             let Some(at) = self.last.map(|last| last + READ_COALESCE) else { return Poll::Ready(()) };
@@ -40,18 +42,18 @@ impl Pace {
         Poll::Ready(())
     }
 
-    /// When to read on, if that is not now.
+    /// When to continue reading, if that is not now.
     fn until(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
         let at = self.last? + READ_COALESCE;
         (now() < at).then_some(at)
     }
 
-    /// A read brought something.
+    /// A read returned data.
     pub fn received(&mut self, now: impl FnOnce() -> Instant) {
         self.began.get_or_insert_with(now);
     }
 
-    /// Everything that had come was read.
+    /// All available data was read.
     pub fn drained(&mut self) {
         self.last = self.began.take();
     }

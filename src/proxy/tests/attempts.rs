@@ -4,7 +4,7 @@ use futures_util::stream;
 
 use super::*;
 
-/// A stream of chat chunks whose body is made of `parts`, and then does what `end` does.
+/// A stream with the chat chunks `parts`, which then ends as `end` states.
 fn events(
     parts: Vec<&'static str>,
     end: impl Future<Output = Option<std::io::Error>> + Send + 'static,
@@ -57,7 +57,7 @@ async fn the_attempt_that_failed_and_the_last_one_are_both_reported() {
 async fn a_stream_that_breaks_is_reported_from_inside_the_relay() {
     for (parts, expected) in [
         (vec![CHUNK, LAST], "answered"),
-        // It ends as if it were complete, in the middle.
+        // It ends without an error, but in the middle.
         (vec![CHUNK], "broken"),
     ] {
         let shown = parts.clone();
@@ -72,7 +72,7 @@ async fn a_stream_that_breaks_is_reported_from_inside_the_relay() {
 #[tokio::test]
 async fn a_connection_that_breaks_in_a_stream_is_reported() {
     let broken = || async {
-        // The head is on its way by then.
+        // By then the head has been sent.
         tokio::time::sleep(Duration::from_millis(50)).await;
         Some(std::io::Error::other("gone"))
     };
@@ -113,7 +113,7 @@ async fn a_target_that_is_too_slow_is_reported_as_slow_also_when_the_rules_time_
 
 #[tokio::test]
 async fn requests_of_other_operations_are_attempts_too() {
-    // Gemini's way to ask for embeddings takes a request of OpenAI's.
+    // A Gemini request for embeddings is sent in OpenAI's form.
     let embeddings = upstream(|request: Request<Bytes>| {
         assert_eq!(request.uri().path(), "/v1/embeddings");
         let body = r#"{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[0.5]}],

@@ -1,4 +1,4 @@
-//! A filter that rewrites a word in every client's API at every provider's: buffered and streaming, spliced and
+//! A filter that rewrites a word, for every client's API and every provider's: buffered and streaming, spliced and
 //! translated.
 
 use std::fmt::Write as _;
@@ -15,16 +15,16 @@ use crate::{
     stream::{AwsDecoder, aws},
 };
 
-/// What the model answers, in pieces that cut the word in two places.
+/// The model's answer, in pieces that cut the word in two places.
 const PIECES: [&str; 5] = ["The se", "cret is ", "a s", "ecr", "et."];
 const WORD: &str = "secret";
 const MASK: &str = "***";
 const MASKED: &str = "The *** is a ***.";
 
-/// Replaces the word, wherever the text is cut.
+/// Replaces the word, at whatever position the text is cut.
 struct Masking;
 
-/// The end of the text that may be the beginning of the word.
+/// Holds the end of the text that may be the beginning of the word.
 #[derive(Default)]
 struct MaskedBlock(String);
 
@@ -149,7 +149,7 @@ fn converse_events() -> Vec<Named> {
     out
 }
 
-/// The frames of a stream, each as it comes from the network.
+/// The frames of a stream, each as it arrives from the network.
 fn frames(path: &str, json_array: bool) -> (&'static str, Vec<Vec<u8>>) {
     if path.ends_with("converse-stream") {
         let frame = |(name, value): Named| {
@@ -210,7 +210,7 @@ fn buffered(path: &str) -> Value {
     }
 }
 
-/// A provider of any API: it answers as the path and the request want it.
+/// A provider of any API: it replies as the path and the request require.
 async fn provider() -> SocketAddr {
     upstream(|request: Request<Bytes>| {
         let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().unwrap().into_owned();
@@ -253,7 +253,7 @@ const CLIENTS: [(&str, &str, &str, &str); 6] = [
 ];
 const GEMINI_REQUEST: &str = r#"{"contents":[{"role":"user","parts":[{"text":"x"}]}]}"#;
 
-/// The providers, each with the API that it is asked in.
+/// The providers, each with the API of its requests.
 const PROVIDERS: [(&str, &str); 4] = [
     ("openai", OPENAI),
     ("anthropic", "anthropic: {authToken: {kind: Inline, inline: key}}"),
@@ -282,7 +282,7 @@ fn data_of(headers: &HeaderMap, body: &[u8]) -> Vec<Value> {
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-/// The text that the client puts together.
+/// The text that the client assembles.
 fn text_of(client: &str, events: &[Value]) -> String {
     let pieces = events.iter().map(|event| match client {
         "chat" => [&event["choices"][0]["delta"]["content"], &event["choices"][0]["message"]["content"]],
@@ -295,7 +295,7 @@ fn text_of(client: &str, events: &[Value]) -> String {
     pieces.flatten().filter_map(Value::as_str).collect()
 }
 
-/// Every client at every provider. Returns what was sent, by what it is.
+/// Every client at every provider. Returns the replies with their description.
 async fn grid(edit: fn(&mut Rule)) -> Vec<(String, HeaderMap, Bytes, &'static str)> {
     let mut out = Vec::new();
     for (provider_name, entry) in PROVIDERS {

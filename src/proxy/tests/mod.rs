@@ -1,4 +1,4 @@
-//! The request path inside the process: policies of tests, and upstreams that behave as a test says.
+//! The request path inside the process: policies of tests, and upstreams that a test controls.
 
 mod attempts;
 mod filters;
@@ -48,7 +48,7 @@ struct Plane {
     rule: Arc<Rule>,
 }
 
-/// The provider entry of an upstream that speaks `OpenAI`'s API.
+/// The provider entry of an upstream with `OpenAI`'s API.
 const OPENAI: &str = "openai: {authToken: {kind: Inline, inline: key}}";
 
 /// Manifests of a Gateway with one route to a Backend with this `provider` at each address.
@@ -72,12 +72,12 @@ fn manifests(provider: &str, upstreams: &[SocketAddr]) -> String {
 }
 
 impl Plane {
-    /// A plane whose rule is changed by `edit`, in front of these upstreams, which speak `OpenAI`'s API.
+    /// A plane whose rule is changed by `edit`, in front of these upstreams, which have `OpenAI`'s API.
     fn new(upstreams: &[SocketAddr], edit: impl FnOnce(&mut Rule)) -> Self {
         Self::with(OPENAI, upstreams, edit)
     }
 
-    /// The same, with this provider.
+    /// The same plane, with this provider.
     fn with(provider: &str, upstreams: &[SocketAddr], edit: impl FnOnce(&mut Rule)) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
@@ -145,7 +145,7 @@ fn split(rule: &Rule) -> &Split {
     split
 }
 
-/// The rule of a snapshot, taken out so that a test may change it.
+/// The rule of a snapshot, unshared so that a test may change it.
 fn changeable(snapshot: &Snapshot) -> Rule {
     let headers = http::HeaderMap::new();
     let view = RequestView { host: "h", path: "/", query: None, method: &Method::POST, headers: &headers };
@@ -177,7 +177,7 @@ fn with_rule(rule: &Arc<Rule>) -> Snapshot {
     snapshot
 }
 
-/// A server that answers every request with what `reply` makes of it.
+/// A server that replies to every request with the result of `reply`.
 async fn upstream<R: IntoResponse>(reply: impl Fn(Request<Bytes>) -> R + Clone + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,5 @@
-//! What policies may do: change the request, refuse it, change every reply. And what a mistake in one does.
+//! The effects of policies: they change the request, refuse it, or change every reply. Also the effect of a policy's
+//! error.
 
 use futures_util::future::{self, FutureExt};
 use http::{HeaderMap, HeaderValue};

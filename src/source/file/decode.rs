@@ -202,7 +202,7 @@ impl Context<'_> {
         };
         if !row.versions.contains(&version) {
             let known = row.versions.iter().map(|v| join_version(group, v)).collect::<Vec<_>>().join(", ");
-            let error = format!("ignored: {kind} of {api_version} is not understood; write {known}");
+            let error = format!("ignored: {kind} of {api_version} is not supported; write {known}");
             return rejected(Some(row.kind), any_key(&map), error, Broken::No);
         }
         let key = match key(&map, row) {
@@ -265,7 +265,7 @@ fn unknown_kind(api_version: &str, kind: &str) -> String {
         .map(|row| format!("{} ({})", row.kind, join_version(row.group, row.versions.first().unwrap_or(&"v1"))))
         .collect::<Vec<_>>()
         .join(", ");
-    format!("ignored: unknown kind {} of {}; understood are {known}", kind.escape_debug(), api_version.escape_debug())
+    format!("ignored: unknown kind {} of {}; supported are {known}", kind.escape_debug(), api_version.escape_debug())
 }
 
 fn metadata<'a>(map: &'a Map<String, Value>, field: &str) -> Option<&'a str> {

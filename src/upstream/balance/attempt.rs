@@ -1,4 +1,4 @@
-//! One attempt at a target, and what is known of the target from all of them.
+//! One attempt at a target, and the state of the target that results from all of them.
 
 use std::sync::{
     Arc,
@@ -8,17 +8,17 @@ use std::sync::{
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// The target answered, and its reply was handed over to its end.
+    /// The target replied, and its reply was handed over to its end.
     Answered,
-    /// The target answered with a status after which another target may do better: 408, 429 or 5xx.
+    /// The target replied with a status after which another target may do better: 408, 429 or 5xx.
     Refused,
     /// No connection could be made, or it ended before the reply began.
     Unreachable,
-    /// The target took too long: to the head of its reply, or within it.
+    /// The target took too long: until the head of its reply, or within it.
     TimedOut,
     /// The reply began and broke off, or could not be read.
     Broken,
-    /// The gateway could not ask: it had no credential, or the request could not be built.
+    /// The gateway could not send the request: it had no credential, or the request could not be built.
     NotSent,
     /// The attempt was dropped before it had an outcome: the client went away, or the process ended.
     Abandoned,
@@ -50,7 +50,7 @@ impl AttemptOutcome {
     }
 }
 
-/// What is known of one target, over all snapshots.
+/// The state of one target, over all snapshots.
 #[derive(Debug, Default)]
 pub struct TargetState {
     in_flight: AtomicU32,
@@ -63,13 +63,13 @@ impl TargetState {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// How many attempts have ended so, since the process began.
+    /// How many attempts have had this outcome since the process began.
     pub fn ended(&self, outcome: AttemptOutcome) -> u64 {
         self.ended.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
 
-/// An attempt that is under way. Whoever holds it knows best how the attempt goes; it reports its outcome when it is
+/// An attempt that is under way. The code that holds it records the outcome in it, which is reported when it is
 /// dropped, so none is lost, wherever the request ends: in the attempt loop, or in the relay of a stream.
 #[must_use]
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Attempt {
         Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned }
     }
 
-    /// Says how the attempt ended. The first word counts: what follows a failure is its consequence.
+    /// Records how the attempt ended. The first outcome counts: anything after a failure is its consequence.
     pub const fn ended(&mut self, outcome: AttemptOutcome) {
         if matches!(self.outcome, AttemptOutcome::Abandoned) {
             self.outcome = outcome;

@@ -1,8 +1,8 @@
-//! Which target a request goes to next, and what became of every attempt.
+//! The choice of the next target of a request, and the outcomes of all attempts.
 //!
-//! All state of selection is here: whose turn it is, and per target what is under way and how attempts ended. It
-//! outlives snapshots. Compile takes handles from the [`Balance`] by name, so that a change of some other object
-//! neither starts round robin and weights anew nor forgets how a target has done.
+//! All state of selection is here: the turn of each round robin, and per target the attempts under way and how attempts
+//! ended. It outlives snapshots. Compile takes handles from the [`Balance`] by name, so that a change of another object
+//! neither restarts round robin and weights nor resets a target's outcomes.
 
 mod attempt;
 mod turns;
@@ -25,7 +25,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// Whose turn it is among the parts of `name`: a Backend, or a rule with several backends.
+    /// The turns among the parts of `name`: a Backend, or a rule with several backends.
     pub fn turns(&self, name: &str) -> Arc<Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(name)
     }
@@ -37,10 +37,10 @@ impl Balance {
     }
 }
 
-/// Handles that were given out. Those that nobody holds any more are removed now and then.
+/// Handles by key. Those that are no longer held are removed from time to time.
 struct Handles<K, V> {
     by_key: HashMap<K, Weak<V>>,
-    /// The size at which to look for handles that are gone.
+    /// The size at which to search for handles that are gone.
     full: usize,
 }
 

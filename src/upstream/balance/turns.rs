@@ -22,7 +22,8 @@ impl Turns {
         usize::try_from(turn).unwrap_or_default().checked_rem(count)
     }
 
-    /// A point in `0..total` for the next turn. Shares are met closely over any run of turns, not only on average.
+    /// A point in `0..total` for the next turn. Over any run of turns the points match the shares closely, not only on
+    /// average.
     pub fn next_point(&self, total: u32) -> u32 {
         let turn = self.next().wrapping_mul(GOLDEN);
         // The high half of the product maps the full range evenly onto 0..total.

@@ -1,4 +1,4 @@
-//! Keys of AWS: from the environment, and from the three services that hand out temporary ones.
+//! Keys of AWS: from the environment, and from the three services that issue temporary ones.
 
 #![expect(clippy::disallowed_methods, reason = "lives of keys are given as times of day")]
 
@@ -19,30 +19,29 @@ use super::{
 };
 use crate::upstream::AwsKeys;
 
-/// Where ECS has its agent.
+/// The address of the ECS agent.
 const ECS_AGENT: &str = "http://169.254.170.2";
 /// Addresses that may be used without TLS: the agents of ECS and of EKS pod identity, which never leave the node.
 const AGENTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
-/// Where instances have their metadata.
+/// The address of the metadata service of instances.
 const INSTANCE: &str = "http://169.254.169.254";
-/// The same with IPv6.
+/// The same address with IPv6.
 const INSTANCE_V6: &str = "http://[fd00:ec2::254]";
-/// Life of a session with the metadata service, in seconds: the most it gives.
+/// Life of a session with the metadata service, in seconds: the maximum.
 const SESSION_SECONDS: &str = "21600";
 
-/// The environment's settings of the pod's identity in AWS.
+/// The pod's identity in AWS, as the environment configures it.
 pub enum Found {
     /// An API key of Bedrock, which is a bearer token.
     Bearer(SecretString),
     /// Keys.
     Keys(AwsKeys),
-    /// A service that hands out keys.
+    /// A service that issues keys.
     Fetched(Source),
 }
 
-/// The pod's identity in AWS, in the order of the SDKs: an API key of Bedrock, keys in the environment, web
-/// identity, the agent of a container, the instance. `region` is for the token service where the environment names
-/// none.
+/// The pod's identity in AWS, in the order of the SDKs: an API key of Bedrock, keys in the environment, web identity,
+/// the agent of a container, the instance. `region` is for the token service if the environment names none.
 ///
 /// # Errors
 /// When the environment is incomplete, or no source is left. The text holds no value.
@@ -73,7 +72,7 @@ pub fn chain(environment: &dyn Fn(&str) -> Option<String>, region: &str) -> Resu
     Ok(Found::Fetched(Source::AwsInstance { endpoint: endpoint.trim_end_matches('/').to_owned() }))
 }
 
-/// A role, and the token that proves who may have it.
+/// A role, and the token that proves the right to assume it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct WebIdentity {
     token_file: PathBuf,
@@ -91,7 +90,7 @@ fn web_identity(
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")).unwrap_or_else(|| region.to_owned());
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let endpoint = get("AWS_ENDPOINT_URL_STS").unwrap_or_else(|| format!("https://sts.{region}.{suffix}"));
-    // The token is as good as a key.
+    // The token is as valuable as a key.
     if !is_safe(&endpoint) {
         return Err("AWS_ENDPOINT_URL_STS (or AWS_REGION) leads to no URL with https".into());
     }
@@ -111,7 +110,7 @@ impl WebIdentity {
         ];
         let answer = http.post(&self.endpoint, &form).await?;
         let text = String::from_utf8_lossy(&answer.body);
-        // The service knows JSON too, but only XML is documented. Both have the same names.
+        // The service supports JSON too, but only XML is documented. Both have the same names.
         let get = |name: &str| element(&text, name).or_else(|| field(&answer, name));
         if answer.status != StatusCode::OK {
             return Err(answer.refused(get("Code").as_deref(), get("Message").as_deref()));
@@ -150,7 +149,7 @@ fn field(answer: &Answer, name: &str) -> Option<String> {
     }
 }
 
-/// The agent of a container, and what it wants to be shown.
+/// The agent of a container, and the authorization that it requires.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Container {
     url: String,
@@ -252,7 +251,7 @@ impl AnswerKeys {
     }
 }
 
-/// The time from `now` to `at`, which is as RFC 3339 has it or in seconds since 1970; zero when it has passed.
+/// The time from `now` to `at`, which is in the form of RFC 3339 or in seconds since 1970; zero when it has passed.
 fn life(at: &str, now: SystemTime) -> Option<Duration> {
     let at: SystemTime = match at.parse::<f64>() {
         Ok(seconds) => SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?,

@@ -9,7 +9,7 @@ use super::{
     variable,
 };
 
-/// What tokens are for.
+/// The scope of tokens.
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 /// Entra ID of the public cloud.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -46,7 +46,7 @@ pub fn workload(environment: &dyn Fn(&str) -> Option<String>) -> Result<Source, 
 /// An application with its secret. The environment may name another authority.
 ///
 /// # Errors
-/// When the tenant is no tenant, or the authority no URL. The text holds no value.
+/// When the tenant or the authority's URL is invalid. The text holds no value.
 pub fn with_secret(
     environment: &dyn Fn(&str) -> Option<String>,
     tenant: &str,

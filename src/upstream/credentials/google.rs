@@ -17,13 +17,13 @@ use super::{
     variable,
 };
 
-/// What tokens are for. Roles of the account narrow it down.
+/// The scope of tokens. Roles of the account restrict it.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// The endpoint that exchanges keys for tokens, unless the key names another.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// The metadata server. Its name, `metadata.google.internal`, would need DNS.
 const METADATA: &str = "169.254.169.254";
-/// Life of an assertion, in seconds: the most that Google takes.
+/// Life of an assertion, in seconds: the most that Google accepts.
 const ASSERTION_SECONDS: u64 = 3600;
 
 /// The pod's identity in Google Cloud, in the order of Application Default Credentials: the file that the environment
@@ -63,10 +63,10 @@ struct Written {
 }
 
 impl Key {
-    /// The key that `json` is.
+    /// Parses the key `json`.
     ///
     /// # Errors
-    /// When it is none, or of a kind that is not known. The text holds no value.
+    /// When it is not a key, or of an unknown kind. The text holds no value.
     pub fn parse(json: &str) -> Result<Self, String> {
         // The error of the parser could repeat a value.
         let written: Written = serde_json::from_str(json).map_err(|e| {
@@ -133,7 +133,7 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// What proves that we hold the account's key.
+/// A signed proof that the gateway holds the account's key.
 fn assertion(email: &str, id: Option<&str>, key: &Hidden, audience: &str, now: u64) -> Result<String, FetchError> {
     let header = Header { kid: id.map(str::to_owned), ..Header::new(Algorithm::RS256) };
     let claims = Claims { iss: email, scope: SCOPE, aud: audience, iat: now, exp: now + ASSERTION_SECONDS };
@@ -161,7 +161,7 @@ pub(super) async fn from_metadata(host: &str, user_file: Option<&Path>, http: &H
     access_token(&answer)
 }
 
-/// The answer of an OAuth token endpoint, Google's or Entra ID's.
+/// The reply of an OAuth token endpoint, Google's or Entra ID's.
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<String>,

@@ -1,4 +1,4 @@
-//! One credential: what it is at the moment, and the task that keeps it fresh.
+//! One credential: its current value, and the task that keeps it fresh.
 
 #![expect(clippy::disallowed_methods, reason = "a metric has the time of day at which a credential ends")]
 
@@ -19,28 +19,28 @@ use crate::telemetry::Metrics;
 
 /// Bound on one fetch, all its requests together. Token endpoints answer in tenths of a second.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bound on a request's wait for a fetch under way: a little more than the fetch itself has.
+/// Bound on a request's wait for a fetch under way: a little more than the timeout of the fetch.
 const WAIT: Duration = Duration::from_secs(6);
 /// Credentials are renewed this long before they expire, or a fifth of their life where that is less: time for several
 /// attempts. Metadata servers renew theirs about five minutes ahead too.
 const MAX_LEAD: Duration = Duration::from_mins(5);
-/// Least time between two fetches that succeed, whatever the life of what they bring.
+/// Least time between two fetches that succeed, whatever the life of the credentials.
 const MIN_REST: Duration = Duration::from_secs(1);
 /// Pause after the first failed fetch; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// Longest pause between two attempts: an outage is noticed to be over within this time.
+/// Longest pause between two attempts: the end of an outage is noticed within this time.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// What the time is. Tests have one of their own.
+/// The time. Tests have a clock of their own.
 pub(super) trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Instant;
 
-    /// Done at `at`.
+    /// Completes at `at`.
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 }
 
-/// The time as it is.
+/// The real time.
 pub(super) struct RealClock;
 
 impl Clock for RealClock {
@@ -53,17 +53,17 @@ impl Clock for RealClock {
     }
 }
 
-/// What all handles share.
+/// The state that all handles share.
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
-    /// Counts up whenever the problem of a handle is another one.
+    /// Incremented whenever the problem of a handle changes.
     pub changes: Arc<watch::Sender<u64>>,
 }
 
 impl Surroundings {
-    /// What `work` gives, or `None` when it takes longer than `limit`.
+    /// The result of `work`, or `None` when it takes longer than `limit`.
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -73,18 +73,18 @@ impl Surroundings {
     }
 }
 
-/// Asks for a credential.
+/// Fetches a credential.
 pub(super) trait Fetch: Send + Sync {
-    /// Asks once. Called by one task at a time.
+    /// Fetches once. Called by one task at a time.
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, FetchError>>;
 }
 
-/// There is no valid credential. The text is for the log and for conditions, never for clients.
+/// The error when there is no valid credential. The text is for the log and for conditions, never for clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CredentialError(String);
 
-/// A credential that is fetched, shared by all who use it. When the last of them has let go it is no longer renewed.
+/// A fetched credential, which its users share. When the last of them has dropped it, it is no longer renewed.
 pub struct Handle {
     shared: Arc<Shared>,
     _gone: DropGuard,
@@ -92,7 +92,7 @@ pub struct Handle {
 
 struct Shared {
     label: &'static str,
-    /// Tells credentials of one source apart in metrics.
+    /// Distinguishes credentials of one source in metrics.
     number: u64,
     valid: ArcSwapOption<Valid>,
     state: watch::Sender<State>,
@@ -106,11 +106,11 @@ struct Valid {
 
 struct State {
     fetching: bool,
-    /// Why there is no valid credential, once that is known.
+    /// The reason why there is no valid credential, once that is known.
     problem: Option<String>,
 }
 
-/// What is to be run so that a handle stays fresh.
+/// The task that keeps a handle fresh.
 pub(super) struct Upkeep {
     shared: Arc<Shared>,
     fetch: Box<dyn Fetch>,
@@ -126,8 +126,8 @@ impl Handle {
         (Self { shared, _gone: gone.drop_guard() }, upkeep)
     }
 
-    /// The credential: at once while it is valid. Else waits for a first fetch under way; after a fetch has failed it
-    /// does not wait again.
+    /// The credential: at once while it is valid. Otherwise waits for a first fetch under way; after a fetch has failed
+    /// it does not wait again.
     ///
     /// # Errors
     /// When there is none, with the cause of the last failure.
@@ -144,8 +144,8 @@ impl Handle {
         })
     }
 
-    /// Why there is no valid credential, as far as it is known: `None` before the first fetch has ended, and while
-    /// what was fetched is still valid.
+    /// The reason why there is no valid credential, as far as it is known: `None` before the first fetch has ended, and
+    /// while the fetched credential is still valid.
     pub fn problem(&self) -> Option<String> {
         self.shared.state.borrow().problem.clone()
     }
@@ -180,7 +180,7 @@ impl Shared {
         }
     }
 
-    /// Keeps what was fetched. Gives the time until it is to be renewed, if it ever is.
+    /// Stores a fetched credential. Returns the time until it is to be renewed, if it ever is.
     fn keep(&self, fetched: Fetched) -> Option<Duration> {
         let Fetched { token, life } = fetched;
         let until = life.and_then(|life| self.around.clock.now().checked_add(life));
@@ -230,7 +230,7 @@ impl Upkeep {
         }
     }
 
-    /// Tells of a failure, and waits until the next attempt is due.
+    /// Reports a failure, and waits until the next attempt is due.
     async fn bear(&self, error: FetchError, failures: u32) {
         let shared = &self.shared;
         let clock = &shared.around.clock;
@@ -248,7 +248,7 @@ impl Upkeep {
             "can't fetch a credential"
         );
         match until {
-            // What we have is good for longer than the pause.
+            // The current credential is valid for longer than the pause.
             Some(until) if until > again => shared.ends(None),
             Some(until) => {
                 shared.ends(None);
@@ -266,8 +266,8 @@ fn rest(life: Duration) -> Duration {
     life.saturating_sub(MAX_LEAD.min(life / 5)).max(MIN_REST)
 }
 
-/// The pause after this many failures in a row: doubling, bounded, and up to a quarter shorter by chance, so that
-/// replicas spread.
+/// The pause after this many failures in a row: doubling, bounded, and up to a quarter shorter at random, so that
+/// replicas do not retry at the same time.
 fn backoff(failures: u32, random: u64) -> Duration {
     let whole = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_BACKOFF);
     let part = u32::try_from(random % 256).unwrap_or(0);

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::{FetchError, Pools};
 use crate::upstream::{Origin, SendError, Transport, UpstreamBody};
 
-/// Most bytes of an answer, and of a file with a token. Real ones have less than 16 KiB.
+/// Most bytes of a reply, and of a file with a token. Real ones have less than 16 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// The characters that are not escaped in forms and paths.
@@ -21,16 +21,16 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// A header of a request.
 pub(super) type Field<'a> = (&'static str, &'a str);
 
-/// Asks token endpoints, over the pools' connections. Never the simulator.
+/// Sends requests to token endpoints, over the pools' connections. Never to the simulator.
 pub(super) struct Http {
     pools: Arc<Pools>,
-    /// The pools of Backends, which do not reach what only the pod may.
+    /// The pools of Backends, which do not reach addresses that only the pod may reach.
     restricted: Arc<Pools>,
 }
 
-/// What came back.
+/// A reply.
 pub(super) struct Answer {
-    /// Who answered, for messages.
+    /// The host that replied, for messages.
     pub host: String,
     pub status: StatusCode,
     pub body: Bytes,
@@ -41,12 +41,12 @@ impl Http {
         Self { restricted: Arc::clone(&pools), pools }
     }
 
-    /// The same, except that the pod's own identity is asked for over `pools`.
+    /// The same, except that the pod's own identity is fetched over `pools`.
     pub fn with_pod_pools(&self, pools: Arc<Pools>) -> Self {
         Self { pools, restricted: Arc::clone(&self.restricted) }
     }
 
-    /// For endpoints that a Secret names: they reach no more than Backends do.
+    /// For endpoints that a Secret names: these may reach only the addresses that Backends may reach.
     pub fn restricted(&self) -> Self {
         Self::new(Arc::clone(&self.restricted))
     }
@@ -99,7 +99,7 @@ impl Http {
 }
 
 impl Answer {
-    /// The answer as JSON. It is never logged, because it may be a secret.
+    /// The reply as JSON. It is never logged, because it may be a secret.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, FetchError> {
         serde_json::from_slice(&self.body).map_err(|e| {
             FetchError::new(format!(
@@ -112,7 +112,7 @@ impl Answer {
         })
     }
 
-    /// The error of an answer that is no success; `code` is the endpoint's error code, if it has one.
+    /// The error for a reply without success; `code` is the endpoint's error code, if it has one.
     pub fn refused(&self, code: Option<&str>, detail: Option<&str>) -> FetchError {
         let code = code.map(printable).filter(|c| !c.is_empty()).map(|c| format!(": {c}")).unwrap_or_default();
         FetchError::with_detail(
@@ -132,7 +132,7 @@ pub(super) fn escape(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// Where `url` leads, and its path with its query.
+/// The origin of `url`, and its path with its query.
 fn origin(url: &str) -> Result<(Origin, Uri), String> {
     let wrong = || "the address of the token endpoint is no URL with http or https".to_owned();
     let url: Uri = url.parse().map_err(|_| wrong())?;
@@ -157,7 +157,7 @@ pub(super) fn is_safe(url: &str) -> bool {
     })
 }
 
-/// The text of a file: read anew for each fetch, since tokens in files are rotated.
+/// The text of a file. It is read for each fetch, since tokens in files are rotated.
 pub(super) async fn read(path: &Path) -> Result<String, FetchError> {
     let failed = |e: std::io::Error| FetchError::new(format!("can't read {}: {e}", path.display()));
     let file = tokio::fs::File::open(path).await.map_err(failed)?;

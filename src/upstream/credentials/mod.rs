@@ -1,4 +1,4 @@
-//! Credentials that clouds hand out for a while: fetched ahead of their expiry, once for everybody who needs them.
+//! Temporary credentials that clouds issue: fetched ahead of their expiry, once for all their users.
 //!
 //! ```text
 //! compile ── Source ──> Credentials ── Handle ──> snapshot ──> request: Handle::current
@@ -6,8 +6,8 @@
 //!                            └─ run ──> upkeep, one task a handle: fetch, sleep, fetch anew
 //! ```
 //!
-//! A handle lives as long as a snapshot holds it, and its upkeep as long as the handle. Compile only asks for handles:
-//! all IO is in the tasks of [`Credentials::run`].
+//! A handle lives as long as a snapshot holds it, and its upkeep as long as the handle. Compile only takes handles: all
+//! IO is in the tasks of [`Credentials::run`].
 
 pub mod aws;
 pub mod azure;
@@ -51,13 +51,13 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// A credential as it is used. Zeroed on drop; has no `Debug`.
 pub enum Token {
-    /// Goes into a header.
+    /// A token for a header.
     Bearer(SecretString),
-    /// Signs requests.
+    /// Keys that sign requests.
     Aws(AwsKeys),
 }
 
-/// What a fetch has brought.
+/// The result of a fetch.
 struct Fetched {
     token: Token,
     /// How long it is valid from now on; `None` is for ever.
@@ -70,7 +70,7 @@ struct Fetched {
 struct FetchError {
     /// For conditions: the same text for the same cause, so that a status is not written anew with each attempt.
     message: String,
-    /// More of it, for the log.
+    /// Further details, for the log.
     detail: String,
 }
 
@@ -91,19 +91,19 @@ pub struct Credentials {
     environment: Environment,
     simulated: bool,
     handles: Mutex<HashMap<Source, Weak<Handle>>>,
-    /// Handles whose upkeep has not begun; as many as compile has asked for since [`Credentials::run`] last looked.
+    /// Handles whose upkeep has not begun: those that compile has taken since [`Credentials::run`] last checked.
     waiting: Mutex<Vec<Upkeep>>,
     wake: Notify,
     numbers: AtomicU64,
 }
 
-/// A panic while holding one of these locks leaves a collection, which is good as it is.
+/// A panic while holding one of these locks leaves a collection in a valid state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Credentials {
-    /// No credentials yet. `environment` has the variables of the pod's own identity.
+    /// An empty set of credentials. `environment` has the variables of the pod's own identity.
     pub fn new(pools: Arc<Pools>, metrics: Arc<Metrics>, environment: Environment) -> Self {
         Self {
             http: Arc::new(Http::new(pools)),
@@ -117,7 +117,7 @@ impl Credentials {
         }
     }
 
-    /// The same with `pools` for the pod's own identity. Clouds hand it out at addresses that no Backend may reach.
+    /// The same with `pools` for the pod's own identity. Clouds issue it at addresses that no Backend may reach.
     #[must_use]
     pub fn with_pod_pools(mut self, pools: Arc<Pools>) -> Self {
         self.http = Arc::new(self.http.with_pod_pools(pools));
@@ -141,7 +141,7 @@ impl Credentials {
         &*self.environment
     }
 
-    /// The credential of `source`: the one that is there, or a new one, which is fetched at once.
+    /// The credential of `source`: the existing one, or a new one, which is fetched at once.
     pub fn get(&self, source: &Source) -> Arc<Handle> {
         let mut handles = lock(&self.handles);
         if let Some(handle) = handles.get(source).and_then(Weak::upgrade) {
@@ -162,7 +162,7 @@ impl Credentials {
         Arc::new(handle)
     }
 
-    /// Changes whenever [`Handle::problem`] of a handle does: what compile has reported is then out of date.
+    /// Changes whenever [`Handle::problem`] of a handle does: the report of compile is then out of date.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.around.changes.subscribe()
     }
@@ -171,7 +171,7 @@ impl Credentials {
     /// credential fail.
     ///
     /// # Errors
-    /// When the upkeep of a credential panicked: it would be refreshed no more.
+    /// When the upkeep of a credential panicked: it would not be renewed any more.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut tasks = JoinSet::new();
         loop {
@@ -181,7 +181,7 @@ impl Credentials {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.wake.notified() => {}
-                // An upkeep ends well when no target uses its credential any more.
+                // An upkeep ends without an error when no target uses its credential any more.
                 Some(ended) = tasks.join_next() => ended?,
             }
         }

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{FetchError, Fetched, Token, aws, azure, google, handle::Fetch, http::Http};
 use crate::upstream::AwsKeys;
 
-/// Stands in for what would be fetched while providers are simulated.
+/// The placeholder for a fetched credential while providers are simulated.
 const SIMULATED: &str = "simulated-key";
 
 /// A secret that distinguishes sources. Zeroed on drop; has no `Debug`.
@@ -66,7 +66,7 @@ pub enum Source {
     GoogleMetadata {
         /// Its host, with a port if it is not 80.
         host: String,
-        /// The file of `gcloud auth application-default login`, which goes first where it exists.
+        /// The file of `gcloud auth application-default login`, which takes precedence if it exists.
         user_file: Option<PathBuf>,
     },
     /// An application of Entra ID with its secret or with a token from a file.
@@ -90,7 +90,7 @@ impl Source {
         }
     }
 
-    /// Asks for the credential once.
+    /// Fetches the credential once.
     pub(super) async fn fetch(&self, http: &Http) -> Result<Fetched, FetchError> {
         match self {
             Self::AwsWebIdentity(identity) => identity.fetch(http).await,

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 const MAX_LINE: usize = 1024;
 /// Longest trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
-/// Chunks from this size on are handed on as they are; smaller ones are joined, since each frame costs more than
+/// Chunks from this size on are passed on as they are; smaller ones are joined, since each frame costs more than
 /// copying.
 const JOIN_BELOW: usize = 4096;
 
@@ -14,7 +14,7 @@ const JOIN_BELOW: usize = 4096;
 #[derive(Debug, Default)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Bytes of trailers seen.
+    /// Bytes of trailers so far.
     trailers: usize,
 }
 
@@ -43,7 +43,7 @@ impl ChunkedDecoder {
     /// when more bytes are needed or the body is done.
     ///
     /// # Errors
-    /// When a size, a line end or a bound is broken.
+    /// When a size, a line end or a bound is invalid.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ChunkedError> {
         let mut joined = BytesMut::new();
         loop {
@@ -129,7 +129,7 @@ fn size(line: &[u8]) -> Result<u64, ChunkedError> {
 mod tests {
     use super::*;
 
-    /// Decodes `wire` fed in pieces of `step` bytes: the body, and whether it was complete.
+    /// Decodes `wire` in pieces of `step` bytes: returns the body, and whether it was complete.
     fn decode(wire: &[u8], step: usize) -> Result<(Vec<u8>, bool), ChunkedError> {
         let (mut decoder, mut buffer, mut out) = (ChunkedDecoder::default(), BytesMut::new(), Vec::new());
         for piece in wire.chunks(step) {

@@ -32,13 +32,13 @@ const MAX_READ: usize = 64 * 1024;
 /// The most of a chunked request body that is held before it is written, so that a slow server slows its client down.
 const MAX_PENDING: usize = 64 * 1024;
 
-/// The bytes below HTTP.
+/// The transport below HTTP.
 pub enum Stream {
     Clear(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The longest time after a request was written in which the end of a kept connection may have crossed it.
+/// The longest time after a request was written in which the end of a keep-alive connection may have crossed it.
 const MAX_CROSSING: Duration = Duration::from_millis(50);
 
 /// A connection between two requests.
@@ -54,21 +54,21 @@ pub struct Http1 {
 /// What a server has done with an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleState {
-    /// Nothing: it can be used.
+    /// It has done nothing: the connection can be used.
     Open,
     /// It has closed it.
     Closed,
-    /// It has sent a reply that was not asked for, and that would be taken for the reply to the next request.
+    /// It has sent an unsolicited reply, which would be taken for the reply to the next request.
     Unrequested,
 }
 
-/// What a request's own connection knows of the exchange.
+/// The connection's state of one exchange.
 struct Exchange {
     sender: Sender,
     method: Method,
-    /// The connection has served requests before.
+    /// Whether the connection has served requests before.
     reused: bool,
-    /// A byte of a reply has come.
+    /// Whether a byte of a reply has arrived.
     answered: bool,
 }
 
@@ -122,24 +122,24 @@ impl Http1 {
         Self { stream, buffer: BytesMut::new(), round_trip, since: now }
     }
 
-    /// What the server has done with it since it became idle.
+    /// Returns what the server has done with the connection since it became idle.
     pub fn idle_state(&mut self) -> IdleState {
         let mut status_line = [0; 12];
         let mut buf = ReadBuf::new(&mut status_line);
         let mut cx = Context::from_waker(Waker::noop());
         match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf) {
             Poll::Pending => IdleState::Open,
-            // Some servers say that they close an idle connection.
+            // Some servers announce with a 408 that they close an idle connection.
             Poll::Ready(Ok(())) if buf.filled().is_empty() || buf.filled().ends_with(b" 408") => IdleState::Closed,
             Poll::Ready(Ok(())) => IdleState::Unrequested,
             Poll::Ready(Err(_)) => IdleState::Closed,
         }
     }
 
-    /// Sends `request` and reads the head of the reply. `reused` says that the connection has served requests before.
+    /// Sends `request` and reads the head of the reply. `reused`: whether the connection has served requests before.
     ///
     /// # Errors
-    /// When the connection ends or breaks before the reply, or what comes is no reply to this request.
+    /// When the connection ends or breaks before the reply, or the bytes that arrive are not a reply to this request.
     pub async fn exchange(
         mut self,
         request: Request<UpstreamBody>,
@@ -156,7 +156,7 @@ impl Http1 {
         Ok(head.response.map(|()| Http1Body { connection: Some(self), framing, keep_alive, full: false, sender }))
     }
 
-    /// Writes as long as there is something to write, and reads all the while: a server may answer early.
+    /// Writes as long as there is data to write, and reads at the same time: a server may reply early.
     fn poll_exchange(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<head::Head, SendError>> {
         let sender = &mut exchange.sender;
         if !sender.done
@@ -179,15 +179,15 @@ impl Http1 {
             }
             let early = !exchange.sender.done;
             if early && exchange.reused {
-                // It may as well be the reply to another request.
+                // It could be the reply to another request.
                 return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, EarlyReply)));
             }
             loop {
                 match head::read(&mut self.buffer, &exchange.method) {
                     Err(error) => return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, error))),
-                    // "Go on", and hints: the reply itself comes later.
+                    // `100 Continue`, and hints: the real reply comes later.
                     Ok(Some(head)) if head.response.status().is_informational() => {}
-                    // A whole request can be refused before it has been read, but not answered.
+                    // A whole request can be refused before it has been read, but not replied to with success.
                     Ok(Some(head)) if early && exchange.sender.is_whole() && !is_refusal(head.response.status()) => {
                         return Poll::Ready(Err(SendError::new(SendErrorKind::Protocol, EarlyReply)));
                     }
@@ -217,7 +217,7 @@ impl Http1 {
 }
 
 /// Whether a connection can be used again after this request, as far as the request decides. Servers disagree on
-/// whether a reply to HEAD has a body, and on whether they read the body of a method that has none. Some mechanisms
+/// whether a reply to HEAD has a body, and on whether they read the body of a method without one. Some mechanisms
 /// authenticate a connection instead of a request.
 fn may_keep_after(request: &Request<UpstreamBody>) -> bool {
     let has_body = !request.body().is_end_stream();
@@ -230,27 +230,27 @@ fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// The reply to a request began before the request was written.
+/// The error when a reply began before its request was written.
 #[derive(Debug, thiserror::Error)]
 #[error("a reply began before the request was written")]
 struct EarlyReply;
 
-/// Why a request could not be sent to its end.
+/// The reason why a request could not be sent to its end.
 enum Unsent {
     Io(io::Error),
     /// The client's body broke off.
     Body(axum::Error),
 }
 
-/// A request on its way out.
+/// A request that is being sent.
 struct Sender {
     head: BytesMut,
     data: Bytes,
     body: UpstreamBody,
     chunked: bool,
-    /// The body has given everything.
+    /// Whether the whole body has been taken.
     drained: bool,
-    /// Everything is written.
+    /// Whether everything is written.
     done: bool,
     /// When a part of it was last written.
     written: Option<Instant>,
@@ -275,7 +275,7 @@ impl Sender {
 
     fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Unsent>> {
         loop {
-            // The next piece of the body goes out together with what waits before it.
+            // The next piece of the body is written together with the data before it.
             while self.data.is_empty() && !self.drained && self.head.len() < MAX_PENDING {
                 match Pin::new(&mut self.body).poll_frame(cx) {
                     Poll::Pending => break,
@@ -314,7 +314,7 @@ impl Sender {
         }
     }
 
-    /// Whether the request's body was there from the start, and not on its way from the client.
+    /// Whether the request's body was complete from the start, and is not still being received from the client.
     const fn is_whole(&self) -> bool {
         matches!(self.body, UpstreamBody::Full(_))
     }
@@ -325,7 +325,7 @@ impl Sender {
             return;
         }
         if self.chunked {
-            // The size comes before the data and a line end after it; both fit before the next piece.
+            // The size comes before the data, and a line end after it.
             self.head.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
             self.head.extend_from_slice(&data);
             self.head.extend_from_slice(b"\r\n");
@@ -340,9 +340,9 @@ pub struct Http1Body {
     connection: Option<Http1>,
     framing: Framing,
     keep_alive: bool,
-    /// The last read filled the buffer: more is waiting, so the next may be larger.
+    /// Whether the last read filled the buffer: more data is waiting, so the next read may be larger.
     full: bool,
-    /// The rest of the request, where the server answered early: it may still wait for the rest.
+    /// The rest of the request, if the server replied early: it may still wait for the rest.
     sender: Option<Box<Sender>>,
 }
 
@@ -362,7 +362,7 @@ impl Http1Body {
         if let Some(sender) = &mut self.sender
             && let Poll::Ready(sent) = sender.poll(cx, &mut connection.stream)
         {
-            // The reply goes on even if the server takes no more of the request.
+            // The reply continues even if the server accepts no more of the request.
             self.keep_alive &= sent.is_ok();
             self.sender = None;
         }
@@ -387,12 +387,12 @@ impl Http1Body {
         }
     }
 
-    /// Whether everything has been handed on.
+    /// Whether all data has been passed on.
     pub fn is_done(&self) -> bool {
         is_done(&self.framing)
     }
 
-    /// The length, where it is known.
+    /// The length, if it is known.
     pub fn size_hint(&self) -> SizeHint {
         match &self.framing {
             Framing::Length(length) => SizeHint::with_exact(*length),
@@ -432,7 +432,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a request on a connection with this round trip, at the other end of which `serve` runs.
+    /// The result of a request on a connection with this round trip; `serve` runs at its other end.
     async fn exchange<F: Future<Output = ()> + Send + 'static>(
         round_trip: Duration,
         reused: bool,
@@ -477,7 +477,7 @@ mod tests {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         });
         let stream = Stream::Clear(TcpStream::connect(address).await.unwrap());
-        // More than the socket takes while the server reads nothing but what fits.
+        // More than the socket accepts while the server reads only what fits into its buffers.
         let body = Bytes::from(vec![b'x'; 64 * 1024 * 1024]);
         let request = Request::post("/").body(UpstreamBody::Full(Some(body))).unwrap();
         let error = Http1::new(stream, Duration::ZERO, Instant::now()).exchange(request, false).await.map(|_| ());

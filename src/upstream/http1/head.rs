@@ -13,11 +13,11 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
-    /// There is none.
+    /// No body.
     Nothing,
     /// With its length.
     Length(u64),
-    /// In chunks.
+    /// In chunks, without a known length.
     Chunked,
 }
 
@@ -50,7 +50,7 @@ pub fn write<B>(request: &Request<B>, sending: Sending, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
-/// A reply's head, and what follows it.
+/// A reply's head, and the framing of its body.
 #[derive(Debug)]
 pub struct Head {
     /// Status and headers.
@@ -61,7 +61,7 @@ pub struct Head {
     pub keep_alive: bool,
 }
 
-/// What is wrong with a reply's head.
+/// The problem with a reply's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Not HTTP/1.
@@ -81,7 +81,7 @@ pub enum HeadError {
 /// Takes the whole head of a reply to `method` from `buffer`; `None` when more bytes are needed.
 ///
 /// # Errors
-/// When it is no head of HTTP/1, or too long, or two lengths contradict each other.
+/// When it is not a head of HTTP/1, or too long, or two lengths contradict each other.
 pub fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, HeadError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -135,7 +135,7 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Framing, Head
         if !chunked || codings.next().is_some() {
             return Err(HeadError::Framing);
         }
-        // A reply with both can be used for smuggling; the chunks decide.
+        // A reply with both headers can be used for request smuggling; the chunks decide.
         headers.remove(header::CONTENT_LENGTH);
         return Ok(Framing::Chunked(super::chunked::ChunkedDecoder::default()));
     }
@@ -153,8 +153,8 @@ fn never_has_body(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Whether the headers of a request or a reply are of a mechanism that authenticates the connection (RFC 4559): what
-/// comes next on it would be in that user's name.
+/// Whether the headers of a request or a reply belong to a mechanism that authenticates the connection (RFC 4559):
+/// later requests on it would be in that user's name.
 pub fn authenticates_connection(headers: &HeaderMap) -> bool {
     let is_credential = |name: &HeaderName| {
         use header::{AUTHORIZATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};

@@ -13,7 +13,7 @@ pub use connection::{Http1, Http1Body, IdleState, Stream};
 /// How a reply's body ends.
 #[derive(Debug)]
 pub enum Framing {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// With the last chunk.
     Chunked(chunked::ChunkedDecoder),

@@ -1,8 +1,8 @@
-//! Which source the environment means.
+//! Which source the environment selects.
 
 use super::*;
 
-/// What the chain of AWS finds, with its own fields where they matter.
+/// The source that the chain of AWS finds, with its own fields where they matter.
 fn found(variables: &[(&str, &str)]) -> String {
     match aws::chain(&environment(variables), "eu-west-1") {
         Ok(aws::Found::Bearer(token)) => describe(&Token::Bearer(token)),
@@ -15,7 +15,7 @@ fn found(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn aws_sources_have_the_order_of_the_sdks() {
-    // Each line is better than those below it.
+    // Each line takes precedence over those below it.
     let lines: [(&[(&str, &str)], &str); 6] = [
         (&[("AWS_BEARER_TOKEN_BEDROCK", "b")], "bearer b"),
         (&[("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t")], "aws i s t"),

@@ -24,7 +24,7 @@ impl Clock for Played {
     }
 }
 
-/// A source whose answers a test chooses.
+/// A source whose results a test chooses.
 #[derive(Default)]
 struct Play {
     asked: AtomicUsize,
@@ -34,7 +34,7 @@ struct Play {
     hangs: AtomicBool,
     /// Seconds; 0 is a token that has expired.
     life: AtomicU32,
-    /// Seconds until the answer.
+    /// Seconds until the result.
     takes: AtomicU32,
 }
 
@@ -62,7 +62,7 @@ impl Fetch for Playing {
     }
 }
 
-/// A credential of the play, kept fresh.
+/// A credential of the source, kept fresh.
 struct Stage {
     credentials: Arc<Credentials>,
     clock: Arc<Played>,
@@ -78,7 +78,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Tokens live and fetches take that many seconds.
+    /// Tokens live and fetches take this many seconds.
     async fn new(life: u32, takes: u32) -> Self {
         let play = Arc::new(Play { life: life.into(), takes: takes.into(), ..Play::default() });
         let clock = Arc::new(Played { begun: Instant::now(), passed: watch::channel(Duration::ZERO).0 });
@@ -93,7 +93,7 @@ impl Stage {
         Self { credentials, clock, play, handle, stop }
     }
 
-    /// Lets time pass, and every task do what it has to.
+    /// Advances the time, and lets every task run.
     async fn pass(&self, seconds: u64) {
         for _ in 0..seconds * 4 {
             self.clock.passed.send_modify(|passed| *passed += Duration::from_millis(250));
@@ -101,7 +101,7 @@ impl Stage {
         }
     }
 
-    /// What a request gets without waiting.
+    /// The result that a request gets without waiting.
     fn now(&self) -> Result<String, String> {
         let current = self.handle.current().now_or_never().unwrap_or_else(|| panic!("it has to wait"));
         current.map(|token| describe(&token)).map_err(|e| e.to_string())
@@ -148,7 +148,8 @@ async fn a_token_is_renewed_before_its_expiry_without_delaying_requests() {
     assert_eq!(stage.now().unwrap(), "bearer t1");
     stage.pass(79).await;
     assert_eq!((stage.asked(), stage.now().unwrap()), (1, "bearer t1".to_owned()));
-    // A fifth of its life before the end. The fetch takes a while, in which the old one serves at once.
+    // A fifth of its life before the end. The fetch takes a while, during which the old credential is used without a
+    // wait.
     stage.pass(2).await;
     assert_eq!((stage.asked(), stage.now().unwrap()), (2, "bearer t1".to_owned()));
     stage.pass(3).await;

@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The value of a field of the form, as it was before it was escaped.
+    /// The value of a field of the form, unescaped.
     fn form(&self, name: &str) -> Option<String> {
         let pair = self.body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
         Some(percent_encoding::percent_decode_str(pair).decode_utf8().unwrap().into_owned())

@@ -16,7 +16,7 @@ static RSA: LazyLock<(String, String)> = LazyLock::new(|| {
 
 const TOKEN: &str = r#"{"access_token":"fetched","expires_in":3599,"token_type":"Bearer"}"#;
 
-/// What a fetch brings, with its life in seconds: `TOKEN for 3599`.
+/// The result of a fetch, with its life in seconds: `TOKEN for 3599`.
 async fn fetch(source: &Source) -> Result<String, String> {
     let fetched = source.fetch(&http()).await.map_err(|e| format!("{} | {}", e.message, e.detail))?;
     let life = fetched.life.map_or("ever".to_owned(), |life| life.as_secs().to_string());

@@ -78,7 +78,7 @@ impl<'a> WireChoice<'a> {
 /// # Errors
 /// The error that the body holds, or `BadGateway` when it is not a reply.
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
-    let broken = || Failure::bad_gateway("the provider's reply is not understood");
+    let broken = || Failure::bad_gateway("the provider's reply can't be read");
     let text = std::str::from_utf8(body).map_err(|_| broken())?;
     let wire: WireReply<'_> = serde_json::from_str(text).map_err(|_| broken())?;
     if wire.is_error() {

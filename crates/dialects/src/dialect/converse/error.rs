@@ -74,7 +74,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure<'_> {
 pub(super) fn in_reply(body: &[u8]) -> Failure<'_> {
     let (message, kind) = found(body.trim_ascii(), MAX_NESTING);
     let (class, status) = kind.as_deref().and_then(known).unwrap_or((ErrorClass::BadGateway, 502));
-    failure(status, class, message.or(kind).or(Some(Cow::Borrowed("the provider's reply can't be understood"))))
+    failure(status, class, message.or(kind).or(Some(Cow::Borrowed("the provider's reply can't be read"))))
 }
 
 fn failure(status: u16, class: ErrorClass, message: Option<Cow<'_, str>>) -> Failure<'_> {

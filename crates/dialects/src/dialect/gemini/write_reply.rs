@@ -62,7 +62,7 @@ pub(super) fn write_finish(reason: &str, malformed: Option<&str>, candidate: &mu
     match malformed {
         Some(tool) if reason == "STOP" => {
             candidate.field("finishReason", "MALFORMED_FUNCTION_CALL");
-            candidate.field("finishMessage", &format!("the arguments of the call of {tool} are no JSON object"));
+            candidate.field("finishMessage", &format!("the arguments of the call of {tool} are not a JSON object"));
         }
         _ => candidate.field("finishReason", reason),
     }

@@ -126,6 +126,6 @@ pub(super) fn failure_of(reply: &Reply<'_>) -> Option<Failure<'static>> {
 /// The model failed before it sent any content.
 pub(super) fn failed() -> Failure<'static> {
     Failure::bad_gateway(
-        "the model's answer failed: it said nothing, or called a tool with arguments that are no JSON object",
+        "the model's answer failed: it has no content, or calls a tool with arguments that are not a JSON object",
     )
 }
