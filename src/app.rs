@@ -150,8 +150,8 @@ impl DebugSource for Debug {
 /// Serves until a signal.
 ///
 /// Order of starting: log, simulator, admin port (so that health checks are answered), listeners, cluster writer,
-/// source. Order of stopping: readiness goes off; in a pause the pod leaves all endpoints while new connections are
-/// still accepted; the Lease is released; listeners drain; then everything else stops.
+/// source. Order of stopping: readiness is set to false; during a pause, while new connections are still accepted, the
+/// pod is removed from all endpoints; the Lease is released; listeners drain; then everything else stops.
 async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let _log = telemetry::log::init(args.log_format.into(), &args.log, &metrics)?;
@@ -173,7 +173,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         admin: Some(args.admin_listen),
     };
     let pools = Arc::new(Pools::new(Dialer::new(DialerOptions { connect_timeout, simulator: simulated, reach })));
-    // Clouds hand out the pod's identity at link-local addresses.
+    // Clouds issue the pod's identity at link-local addresses.
     let pod_pools = Dialer::new(DialerOptions { connect_timeout, ..DialerOptions::default() });
     let pod_pools = Arc::new(Pools::new(pod_pools));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -263,7 +263,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// The end of a task that goes on until it is stopped or fails.
+/// The end of a task that runs until it is stopped or fails.
 fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended> {
     result.map(|()| Ended::Stopped).map_err(Into::into)
 }
@@ -323,7 +323,7 @@ impl Source {
         }
     }
 
-    /// Who may use the pod's identity, and where it may go.
+    /// Which Backends may use the pod's identity, and for which hosts.
     fn identity(&self, args: &RunArgs) -> PodIdentity {
         let namespaces = match self {
             _ if args.pod_identity_namespaces.iter().any(|name| name == "*") => None,

@@ -14,7 +14,7 @@ pub struct GoDuration {
     value: Duration,
 }
 
-/// Why a text is no duration.
+/// The reason why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not numbers with units.

@@ -1,11 +1,12 @@
-//! What the system lets this process have: file descriptors and memory.
+//! Limits that the system sets for this process: file descriptors and memory.
 
 use std::{fs, path::Path};
 
-/// Descriptors that are not for connections of clients and to upstreams: the admin port, watches, files, epoll.
+/// Descriptors that are not available for connections of clients and to upstreams: the admin port, watches, files,
+/// epoll.
 const KEPT_BACK: u64 = 128;
 
-/// Raises the soft limit of file descriptors to the hard one, and gives how many connections of clients fit below it:
+/// Raises the soft limit of file descriptors to the hard one, and returns how many connections of clients fit below it:
 /// each may need one to an upstream. At most `wanted`.
 pub(super) fn max_connections(wanted: usize) -> usize {
     let limit = match rlimit::increase_nofile_limit(u64::MAX) {
@@ -42,7 +43,7 @@ fn memory_limit(root: &Path) -> Option<u64> {
     let limit = ["sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .iter()
         .find_map(|path| read(path)?.trim().parse::<u64>().ok());
-    // Version 1 has an enormous number where there is no limit.
+    // Version 1 reports an enormous number if there is no limit.
     [limit, total].into_iter().flatten().min()
 }
 

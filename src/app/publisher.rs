@@ -51,7 +51,8 @@ impl Publisher {
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());
             if let Some(last) = self.latest.load_full().filter(|last| !anew && same(&last.objects, &objects)) {
-                // Only statuses have changed, perhaps by our own writes. The cluster writer needs the new versions.
+                // Only statuses have changed, perhaps by Tollgate's own writes. The cluster writer needs the new
+                // versions.
                 self.send(Published { objects, ..Published::clone(&last) });
                 continue;
             }
@@ -95,12 +96,12 @@ impl Publisher {
     }
 }
 
-/// Whether compile would see no difference. Revision 0 marks a source without revisions.
+/// Whether compile would find no difference. Revision 0 marks a source without revisions.
 const fn same(last: &Objects, new: &Objects) -> bool {
     new.revision != 0 && new.revision == last.revision
 }
 
-/// How many objects of each kind are in which state.
+/// The number of objects of each kind in each state.
 fn states(reports: &Reports, rejected: &[Rejected]) -> BTreeMap<Kind, ObjectStates> {
     let mut states: BTreeMap<Kind, ObjectStates> = BTreeMap::new();
     for report in &reports.objects {
@@ -138,7 +139,7 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         }
         // A report may differ only in a count.
         let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
-        // The first state of a Gateway is no problem.
+        // The first state of a Gateway is not a problem.
         let begins = |problem: &&compile::Condition| problem.reason == Reason::Pending;
         for problem in object.problems().filter(|problem| !known(problem) && !begins(problem)) {
             tracing::warn!(

@@ -1,8 +1,8 @@
-//! The provider simulator, where this build has one (feature `simulator`).
+//! The provider simulator, if this build has one (feature `simulator`).
 
 use tokio::net::TcpListener;
 
-/// Fails where this build has no simulator.
+/// Fails if this build has no simulator.
 ///
 /// # Errors
 /// When the feature `simulator` is off.
@@ -15,7 +15,7 @@ pub(super) fn ensure() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Answers like the providers do until `shutdown` completes.
+/// Replies like the providers until `shutdown` completes.
 ///
 /// # Errors
 /// When this build has no simulator, or its listener fails for good.
@@ -27,7 +27,7 @@ pub(super) async fn serve(
     Ok(tollgate_simulator::serve(listener, tollgate_simulator::Options::default(), shutdown).await?)
 }
 
-/// Answers nothing: this build has no simulator.
+/// Fails: this build has no simulator.
 ///
 /// # Errors
 /// Always.

@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 pub(super) enum Ended {
     /// It ended after a request to stop. Without such a request this is a failure, because no task may end unnoticed.
     Stopped,
-    /// The task that sends its input has ended. That other task has the cause, so this one is no failure.
+    /// The task that sends its input has ended. The other task has the cause, so this end is not a failure.
     InputClosed,
 }
 
@@ -34,8 +34,8 @@ impl Tasks {
 
     /// Waits for the first failure: an error, a panic, or an end without a request to stop.
     ///
-    /// Tasks end together, in any order: when a source fails its channel closes, and the tasks behind it end well.
-    /// Those are skipped until the one with the cause has ended.
+    /// Tasks end together, in any order: when a source fails its channel closes, and the tasks that read from it end
+    /// without an error. Those are skipped until the one with the cause has ended.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
         while let Some((name, ended)) = self.next().await {
             match ended {
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// A task that ends well when `sender` is dropped.
+    /// A task that ends without an error when `sender` is dropped.
     async fn follower(mut input: watch::Receiver<u8>) -> anyhow::Result<Ended> {
         while input.changed().await.is_ok() {}
         Ok(Ended::InputClosed)
@@ -159,7 +159,7 @@ mod tests {
         });
         tasks.ended("listeners").await;
         assert_eq!(*input.borrow_and_update(), 1, "the task has done its work");
-        // Neither of these waits for the task that goes on.
+        // Neither of these waits for the task that continues.
         tasks.ended("listeners").await;
         tasks.ended("never started").await;
     }

@@ -28,8 +28,8 @@ pub enum Compiled {
 }
 
 impl Compiled {
-    /// Which provider entries have no credential at the moment, because it can't be fetched. They are still tried: the
-    /// next attempt to fetch it may succeed at any time.
+    /// The provider entries that have no credential at the moment, because it can't be fetched. They are still tried:
+    /// the next attempt to fetch it may succeed at any time.
     fn credential_problem(&self) -> Option<String> {
         let Self::Ai(backend) = self else { return None };
         let targets = backend.groups.iter().flatten();
@@ -39,7 +39,7 @@ impl Compiled {
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
-    /// Which provider entries get a key without TLS over networks of others.
+    /// The provider entries whose key is sent without TLS over networks of others.
     fn keys_in_clear(&self) -> Option<String> {
         let Self::Ai(backend) = self else { return None };
         let targets = backend.groups.iter().flatten().filter(|target| {
@@ -71,7 +71,7 @@ fn is_internal(host: &str) -> bool {
     }
 }
 
-/// Why a Backend can't be served.
+/// The reason why a Backend can't be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub reason: Reason,
@@ -83,11 +83,11 @@ pub struct Backends {
     by_key: BTreeMap<ObjectKey, Outcome>,
 }
 
-/// What became of one Backend.
+/// The result for one Backend.
 struct Outcome {
     generation: Option<i64>,
     compiled: Result<Compiled, Problem>,
-    /// Which provider entries are left out of a Backend that is served, and why.
+    /// The provider entries that are left out of a Backend that is served, and the reason.
     left_out: Option<Problem>,
 }
 
@@ -127,7 +127,7 @@ pub fn compile_all(objects: &Objects, env: &Env) -> Backends {
     Backends { by_key: objects.backends.iter().map(|(key, backend)| (key.clone(), outcome(key, backend))).collect() }
 }
 
-/// The Backend, and which of its provider entries are left out.
+/// The Backend, and the provider entries that are left out.
 fn compile(
     key: &ObjectKey,
     backend: &Backend,
@@ -190,8 +190,8 @@ fn compile(
     }
 }
 
-/// Why entries are left out of a Backend: others serve its requests, since one missing Secret must not take all of them
-/// down. The first reason is the condition's.
+/// The reason why entries are left out of a Backend. The other entries serve its requests, since one missing Secret
+/// must not disable all of them. The first reason is the condition's.
 fn left_out(problems: &[(String, Problem)], usable: usize) -> Option<Problem> {
     let (_, first) = problems.first()?;
     let mut messages: Vec<String> = problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
@@ -260,7 +260,7 @@ fn credential_slot(own: CredentialSlot, written: Option<AuthHeader>) -> Result<C
     Ok(CredentialSlot { header, prefix: prefix.unwrap_or(own.prefix) })
 }
 
-/// The endpoint that an entry of `routes` means.
+/// The endpoint for an entry of `routes`.
 const fn endpoint(kind: RouteKind) -> Endpoint {
     match kind {
         RouteKind::Completions => Endpoint::ChatCompletions,

@@ -1,5 +1,5 @@
-//! `BackendTLSPolicy`: which backends must only be reached by TLS that is verified. They are not built, so what they
-//! protect is closed.
+//! `BackendTLSPolicy`: which backends must only be reached by verified TLS. These policies are not implemented, so no
+//! request is sent to the backends that they protect.
 
 use super::{Condition, ObjectReport, Objects, Scope};
 use crate::api::{
@@ -7,8 +7,8 @@ use crate::api::{
     condition::{ConditionType, Reason},
 };
 
-/// Why nothing is sent to the object of this group and kind at `key`, if a policy protects it. `section` is the name of
-/// the Service's port, or nothing.
+/// The reason why nothing is sent to the object of this group and kind at `key`, if a policy protects it. `section` is
+/// the name of the Service's port, or nothing.
 pub fn protects(objects: &Objects, (group, kind): (&str, &str), key: &ObjectKey, section: &str) -> Option<String> {
     let (policy, _) = objects.backend_tls_policies.iter().find(|(policy_key, policy)| {
         policy_key.namespace == key.namespace
@@ -24,8 +24,8 @@ pub fn protects(objects: &Objects, (group, kind): (&str, &str), key: &ObjectKey,
     ))
 }
 
-/// What to say about the policies. In a cluster they may be for another controller's routes, and the status of each of
-/// ours that they close says so.
+/// The reports about the policies. In a cluster they may be for another controller's routes; there the status of each
+/// closed route of Tollgate reports the policy.
 pub fn reports(objects: &Objects, scope: Scope) -> impl Iterator<Item = ObjectReport> {
     objects.backend_tls_policies.iter().filter(move |_| scope == Scope::Files).map(|(key, policy)| {
         let message = "BackendTLSPolicy is not supported yet; nothing is sent to its targets";

@@ -1,4 +1,5 @@
-//! From the credential of a Backend to the form that requests use: a header that is ready, or a source that is fetched.
+//! Converts the credential of a Backend to the form that requests use: a complete header, or a source from which it is
+//! fetched.
 
 use http::{HeaderValue, header};
 use secrecy::ExposeSecret;
@@ -19,7 +20,7 @@ pub const SECRET_KEY: &str = "Authorization";
 /// The key in a Secret that may hold the key of a Google service account instead, named as the file usually is.
 const GOOGLE_KEY: &str = "credentials.json";
 
-/// Why there is no usable credential. Never holds any part of the Secret.
+/// The reason why there is no usable credential. Never holds any part of the Secret.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CredentialProblem {
     pub reason: Reason,
@@ -155,7 +156,7 @@ fn source_in(secret: &SecretData, cloud: Option<Cloud>, env: &Env) -> Result<Opt
     }
 }
 
-/// A token of `source`, where the provider wants tokens: Azure has another place for them than for its keys.
+/// A token of `source`, in the header that the provider expects for tokens: Azure uses another one than for its keys.
 fn fetched(source: &Source, slot: CredentialSlot, env: &Env) -> Credential {
     let slot = if slot.header == "api-key" && slot.prefix.is_empty() {
         CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }

@@ -1,4 +1,4 @@
-//! Gateways to Services and EndpointSlices: how traffic finds the ports of the pods.
+//! Converts Gateways to Services and EndpointSlices, by which traffic reaches the ports of the pods.
 //!
 //! In Tollgate's own namespace a Gateway's Service selects the pods. A Service can't select pods of another namespace:
 //! there it has no selector, and its EndpointSlices mirror those that Kubernetes maintains for Tollgate's own Service:
@@ -30,24 +30,24 @@ use crate::api::{Kind, ObjectKey, condition::Reason, gateway::Gateway, gateway_p
 
 /// Label of objects that a program creates and maintains.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value on our Services.
+/// The label's value on Tollgate's Services.
 const TOLLGATE: &str = "tollgate";
-/// The Gateway a Service belongs to, as GEP-1762 has it.
+/// The Gateway a Service belongs to, as GEP-1762 defines it.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Label with the controller of an EndpointSlice.
 const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-/// Its value on our EndpointSlices: the controller's name as a label may spell it.
+/// The label's value on Tollgate's EndpointSlices: the controller's name in the form that a label allows.
 const SLICE_MANAGER: &str = "gateway.tollgate.dev";
 /// The Service that an EndpointSlice belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Annotation with a digest of the fields that were applied last: it shows when a field of ours must be removed.
+/// Annotation with a digest of the fields that were applied last: it shows when a field of Tollgate's must be removed.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
 const MAX_ENDPOINTS: usize = 1_000;
 /// Address families, as EndpointSlices spell them, and as names end.
 const FAMILIES: [(&str, &str); 2] = [("IPv4", "ipv4"), ("IPv6", "ipv6")];
 
-/// A Gateway of ours, and how it should be exposed. They are in order of age.
+/// A Gateway that Tollgate serves, and how it should be exposed. They are in order of age.
 pub struct Desired<'a> {
     pub key: &'a ObjectKey,
     pub gateway: &'a Gateway,
@@ -62,7 +62,7 @@ pub struct Desired<'a> {
 pub struct Exposed {
     /// Ports of the pod that are bound, by listener port.
     pub targets: BTreeMap<u16, u16>,
-    /// Where clients reach it.
+    /// The addresses for clients.
     pub addresses: Vec<GatewayAddress>,
     /// The part that is still missing.
     pub lacking: Option<Flaw>,
@@ -100,24 +100,24 @@ fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
     })
 }
 
-/// Target ports of our Services whose Gateways are not exposed now.
+/// Target ports of Tollgate's Services whose Gateways are not exposed now.
 fn targets_of_others(objects: &Objects, wanted: &[Desired<'_>]) -> BTreeSet<u16> {
     let theirs: BTreeSet<&ObjectKey> = wanted.iter().map(|desired| desired.key).collect();
     let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !theirs.contains(key));
     others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
 }
 
-/// Whether a Gateway has a Service that we made for it.
+/// Whether a Gateway has a Service that Tollgate made for it.
 pub fn has_service(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> bool {
     objects.services.get(key).is_some_and(|service| is_of(&service.metadata, gateway))
 }
 
-/// Whether an object was made by us for this very Gateway.
+/// Whether Tollgate made an object for this very Gateway.
 fn is_of(metadata: &ObjectMeta, gateway: &Gateway) -> bool {
     owner(metadata).is_some_and(|owner| Some(&owner.uid) == gateway.metadata.uid.as_ref())
 }
 
-/// The Gateway that an object of ours was made for.
+/// The Gateway for which Tollgate made an object.
 fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     let labels = metadata.labels.as_ref()?;
     let made_by_us = labels.get(MANAGED_BY).is_some_and(|by| by == TOLLGATE)
@@ -128,7 +128,7 @@ fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     })
 }
 
-/// Why the Gateway can't have its Service.
+/// The reason why the Gateway can't have its Service.
 fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
     let key = desired.key;
     let begins = key.name.starts_with(|c: char| c.is_ascii_lowercase());
@@ -239,7 +239,7 @@ impl Writer<'_> {
         None
     }
 
-    /// Where clients reach the Service, if it is ours.
+    /// The addresses at which clients reach the Service, if it is Tollgate's.
     fn addresses(&self, desired: &Desired<'_>) -> Vec<GatewayAddress> {
         let service = self.objects.services.get(desired.key).filter(|s| is_of(&s.metadata, desired.gateway));
         let Some(service) = service else { return Vec::new() };
@@ -272,7 +272,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes EndpointSlices, where the Service can't select the pods. Returns the obstacle, if there is one.
+    /// Writes EndpointSlices, if the Service can't select the pods. Returns the obstacle, if there is one.
     fn write_slices(&mut self, desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> Option<Flaw> {
         if desired.key.namespace == self.install.namespace {
             return None;
@@ -325,7 +325,7 @@ impl Writer<'_> {
         if endpoints.is_empty() {
             return None;
         }
-        // Hints speak of the zones of another Service's traffic.
+        // Hints concern the zones of another Service's traffic.
         for endpoint in &mut endpoints {
             endpoint.hints = None;
         }
@@ -350,8 +350,8 @@ impl Writer<'_> {
         })
     }
 
-    /// Deletes objects of Gateways that are not exposed by us any more. Kubernetes deletes those of deleted Gateways. A
-    /// Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
+    /// Deletes objects of Gateways that Tollgate does not expose any more. Kubernetes deletes those of deleted
+    /// Gateways. A Gateway whose class was deleted keeps them: otherwise replacing a class would change every address.
     fn remove_leftovers(&mut self, wanted: &[Desired<'_>]) {
         let exposed = |gateway: &Gateway| wanted.iter().find(|w| w.gateway.metadata.uid == gateway.metadata.uid);
         for (key, service) in &self.objects.services {
@@ -373,14 +373,14 @@ impl Writer<'_> {
         }
     }
 
-    /// The Gateway that an object of ours was made for, if it still is there.
+    /// The Gateway for which Tollgate made an object, if it still exists.
     fn owning_gateway(&self, key: &ObjectKey, metadata: &ObjectMeta) -> Option<&Gateway> {
         let owner = owner(metadata)?;
         let gateway = self.objects.gateways.get(&ObjectKey::new(&key.namespace, &owner.name))?;
         (gateway.metadata.uid.as_ref() == Some(&owner.uid)).then_some(&**gateway)
     }
 
-    /// Whether a Gateway's class is there and names another controller.
+    /// Whether a Gateway's class exists and names another controller.
     fn is_anothers(&self, gateway: &Gateway) -> bool {
         let classes: &Map<_> = &self.objects.gateway_classes;
         let class = classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
@@ -399,7 +399,7 @@ fn owner_reference(desired: &Desired<'_>) -> OwnerReference {
         name: desired.key.name.clone(),
         uid: desired.gateway.metadata.uid.clone().unwrap_or_default(),
         controller: Some(true),
-        // It would need a permission on the Gateway's finalizers.
+        // `true` would require a permission on the Gateway's finalizers.
         block_owner_deletion: None,
     }
 }
@@ -419,7 +419,7 @@ fn port_names(desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u
     names
 }
 
-/// The Gateway's Service with every field that is ours, and no other.
+/// The Gateway's Service with every field that Tollgate owns, and no other.
 fn service(
     desired: &Desired<'_>,
     settings: &Settings,
@@ -476,7 +476,7 @@ fn digest(text: &str) -> String {
     format!("{hash:016x}")
 }
 
-/// Whether `present` has everything of `wanted`; a selector must be just that.
+/// Whether `present` has all fields of `wanted`; a selector must be equal.
 fn covers(present: &Value, wanted: &Value) -> bool {
     match (present, wanted) {
         (Value::Object(present), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {

@@ -5,7 +5,7 @@
 /// The table: variant, the name in the Gateway API's `pkg/features`, and whether it is served.
 macro_rules! features {
     ($($variant:ident = $name:literal, $served:literal;)+) => {
-        /// A feature of the Gateway API, by the name that its conformance tests have for it.
+        /// A feature of the Gateway API, by its name in the conformance tests.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Feature {
             $(#[doc = concat!("`", $name, "`")] $variant,)+
@@ -73,7 +73,7 @@ impl Feature {
         Self::ALL.iter().filter(|feature| feature.served()).map(|feature| feature.name()).collect()
     }
 
-    /// Whether a manifest may use it; if not, a message is added to `problems`. `field` is how manifests spell it.
+    /// Whether a manifest may use it; if not, a message is added to `problems`. `field` is the name in manifests.
     pub fn allowed(self, field: &str, problems: &mut Vec<String>) -> bool {
         if !self.served() {
             problems.push(format!("{field} is not supported yet"));

@@ -19,14 +19,14 @@ pub struct Filters {
     pub redirect: Option<Redirect>,
     /// TrafficPolicies named by `ExtensionRef`.
     pub policies: Vec<String>,
-    /// Messages about filters that can't be served: the rule answers 500.
+    /// Messages about filters that can't be served: the rule replies with 500.
     pub problems: Vec<String>,
     /// Two of them can't be used together.
     pub incompatible: bool,
 }
 
 impl Filters {
-    /// The policies that these filters are.
+    /// The policies that these filters define.
     pub fn policies(&mut self) -> Policies {
         let mut policies = Policies::default();
         let [request, response] = [&mut self.request_headers, &mut self.response_headers].map(std::mem::take);
@@ -40,7 +40,7 @@ impl Filters {
     }
 }
 
-/// The group of our policies.
+/// The group of Tollgate's policies.
 pub const KGATEWAY: &str = "gateway.kgateway.dev";
 
 /// Reads `set`, `add` and `remove` of either header modifier.
@@ -76,7 +76,7 @@ macro_rules! path_rewrite {
     };
 }
 
-/// In a cluster the API server refuses it.
+/// The message for a missing field, which the API server refuses in a cluster.
 fn lacking(field: &str) -> String {
     format!("a filter lacks the field of its type, {field}")
 }
@@ -94,7 +94,7 @@ fn host_value(host: Option<&str>, problems: &mut Vec<String>) -> Option<HeaderVa
     HeaderValue::try_from(host).map_err(|_| problems.push(format!("'{host}' is not a host name"))).ok()
 }
 
-/// Filters of a rule. `listener_port` is the port that clients see, for redirects.
+/// Filters of a rule. `listener_port` is the port that clients use, for redirects.
 pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
     let mut out = Filters::default();
     for filter in filters {

@@ -1,4 +1,4 @@
-//! Gateways to ports and reports.
+//! Compiles Gateways to ports and reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -23,7 +23,7 @@ use crate::{
     snapshot::{Listener, PathTable, Port, TlsTable},
 };
 
-/// The Gateways we serve, by key.
+/// The Gateways that Tollgate serves, by key.
 pub struct Gateways {
     pub by_key: BTreeMap<ObjectKey, GatewayState>,
     /// Reports of classes and parameters.
@@ -37,16 +37,16 @@ pub struct GatewayState {
     generation: Option<i64>,
     pub name: Arc<str>,
     pub listeners: Vec<ListenerState>,
-    /// Why it is refused as a whole.
+    /// The reason why it is refused as a whole.
     refused: Option<Flaw>,
-    /// What it is served without, in words.
+    /// The parts that are ignored, as text.
     ignored: String,
     /// Its address, or the part that is still missing. Both are empty without a cluster.
     addresses: Vec<GatewayAddress>,
     lacking: Option<Flaw>,
 }
 
-/// A Gateway of ours with its settings and listeners.
+/// A Gateway that Tollgate serves, with its settings and listeners.
 struct Candidate<'a> {
     key: &'a ObjectKey,
     gateway: &'a Gateway,
@@ -54,7 +54,8 @@ struct Candidate<'a> {
     listeners: Vec<ListenerState>,
 }
 
-/// Compiles every Gateway that is ours. Where two want the same, the older wins, then the first by name.
+/// Compiles every Gateway that Tollgate serves. If two need the same port, the older has precedence, then the first by
+/// name.
 pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateways {
     let mut ours: Vec<(&ObjectKey, &Arc<Gateway>)> =
         objects.gateways.iter().filter(|(key, gateway)| is_ours(objects, env.scope, key, gateway)).collect();
@@ -137,7 +138,7 @@ fn listeners(key: &ObjectKey, gateway: &Gateway, objects: &Objects, grants: &Gra
             let message = "spec.tls.frontend (client certificates) is not supported yet; nothing is served without it";
             listener.accepted.get_or_insert((Reason::UnsupportedValue, message.to_owned()));
         }
-        // Asked to show backends who it is: nothing is sent to them without.
+        // It requires that Tollgate shows backends a client certificate: without it nothing is sent to them.
         if own_certificate && !Feature::GatewayBackendClientCertificate.served() {
             let message = "spec.tls.backend (a client certificate for backends) is not supported yet; nothing is served \
                            without it";
@@ -164,7 +165,7 @@ fn wanted<'a>(candidates: &'a [Candidate<'a>]) -> Vec<Desired<'a>> {
     candidates.iter().map(desired).collect()
 }
 
-/// Without Services every listener binds its own port, which only one Gateway can have.
+/// Assigns ports without Services: every listener binds its own port, which only one Gateway can have.
 fn own_ports<'a>(candidates: &[Candidate<'a>], holders: &mut HashMap<u16, &'a ObjectKey>) -> Vec<Exposed> {
     let exposed = candidates.iter().map(|candidate| {
         let free = candidate.listeners.iter().filter(|l| l.accepted.is_none() && l.conflict.is_none()).map(|l| l.port);
@@ -179,12 +180,12 @@ fn is_ours(objects: &Objects, scope: Scope, key: &ObjectKey, gateway: &Gateway) 
     let class = objects.gateway_classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
     match class {
         Some(class) => class.spec.controller_name == CONTROLLER_NAME,
-        // A class that is deleted takes nothing away from those it has served: it may be about to be replaced.
+        // Deleting a class takes nothing away from the Gateways that it has served: it may be about to be replaced.
         None => scope == Scope::Files || expose::has_service(objects, key, gateway),
     }
 }
 
-/// Reports of our classes, and of the parameters that they and our Gateways refer to.
+/// Reports of Tollgate's classes, and of the parameters that they and the Gateways refer to.
 fn other_reports(objects: &Objects, gateways: &[(&ObjectKey, &Arc<Gateway>)]) -> Vec<ObjectReport> {
     let ours = || objects.gateway_classes.iter().filter(|(_, class)| class.spec.controller_name == CONTROLLER_NAME);
     let mut reports: Vec<ObjectReport> = ours().map(|(key, class)| class_report(objects, key, class)).collect();

@@ -1,26 +1,27 @@
-//! Who may use the identity of Tollgate's pod in a cloud, and where its tokens may go.
+//! Which Backends may use the identity of Tollgate's pod in a cloud, and for which hosts.
 //!
-//! The pod's identity is the operator's. A Backend of a tenant that sends its token to a server of the tenant's gives it
-//! away, so tokens go to the provider's own hosts, over TLS, for the namespaces that the operator names.
+//! The pod's identity belongs to the operator. If a tenant's Backend could send its token to the tenant's server, the
+//! tenant would get the token. Therefore tokens are sent only to the provider's own hosts, over TLS, and for the
+//! namespaces that the operator names.
 
 use crate::{
     provider::{Cloud, ProviderDef},
     upstream::Transport,
 };
 
-/// Who may use the pod's identity, and where it may go.
+/// Which Backends may use the pod's identity, and for which hosts.
 #[derive(Clone, Debug, Default)]
 pub struct PodIdentity {
     /// The namespaces whose Backends may use it; `None` means all.
     pub namespaces: Option<Vec<String>>,
-    /// Hosts beside the providers' own to which it may go.
+    /// Hosts in addition to the providers' own to which it may be sent.
     pub hosts: Vec<String>,
 }
 
-/// Where a Backend would send the identity.
+/// The destination to which a Backend would send the identity.
 pub struct Target<'a> {
     pub def: &'a ProviderDef,
-    /// Without brackets.
+    /// The host, without brackets.
     pub host: &'a str,
     pub transport: Transport,
 }
@@ -29,7 +30,7 @@ impl PodIdentity {
     /// Whether a Backend of `namespace` may send the pod's identity to `target`.
     ///
     /// # Errors
-    /// Why it may not, and what allows it.
+    /// The reason why it may not, and how to allow it.
     pub fn check(&self, namespace: &str, target: &Target<'_>) -> Result<(), String> {
         if self.namespaces.as_ref().is_some_and(|names| !names.iter().any(|name| name == namespace)) {
             return Err(format!(
@@ -58,8 +59,8 @@ impl PodIdentity {
     }
 }
 
-/// Whether the provider itself answers at `host`, which is in lower case. Where customers can have hosts below a domain
-/// of their cloud, as load balancers and API gateways have, the domain alone is not enough.
+/// Whether the provider itself serves `host`, which is in lower case. Where customers can have hosts below a domain of
+/// their cloud, as load balancers and API gateways have, the domain alone is not sufficient.
 fn is_own_host(def: &ProviderDef, host: &str) -> bool {
     let below = |domains: &[&str]| domains.iter().any(|domain| host.ends_with(domain));
     match def.cloud {
@@ -77,7 +78,7 @@ fn is_own_host(def: &ProviderDef, host: &str) -> bool {
             ".openai.azure.cn",
             ".cognitiveservices.azure.cn",
         ]),
-        // What is left is Bedrock, whose keys are AWS's.
+        // The remaining provider is Bedrock, whose keys are AWS's.
         None => {
             let region = ["bedrock-runtime.", "bedrock-runtime-fips."].iter().find_map(|name| host.strip_prefix(name));
             let region = region.and_then(|rest| {

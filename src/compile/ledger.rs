@@ -1,17 +1,17 @@
 //! Which port of the pod belongs to each listener port of each Gateway.
 //!
-//! Gateways may share a port without hostnames and must stay apart, so each of their ports has a target port of its own
-//! in the pod. The Gateway's Service is the ledger that records it. A recorded port is bound. A new port is first
-//! written to the Service by the leader, and is bound once the watch has delivered it. So all replicas bind the same
-//! ports, whichever of them leads.
+//! Gateways may share a port without hostnames and must be kept separate, so each of their ports has a target port of
+//! its own in the pod. The Gateway's Service is the ledger that records it. A recorded port is bound. A new port is
+//! first written to the Service by the leader, and is bound once the watch has delivered it. So all replicas bind the
+//! same ports, whichever of them leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The first port that is given where a listener's own number can't be.
+/// The first port that is assigned if a listener's own number can't be used.
 const FIRST: u16 = 10_000;
-/// The last one: from 32768 on, Linux takes ports for outgoing connections.
+/// The last one: from 32768 on, Linux uses ports for outgoing connections.
 const LAST: u16 = 32_767;
-/// Ports below need privileges, which the pod has not.
+/// Ports below need privileges, which the pod does not have.
 const UNPRIVILEGED: u16 = 1_024;
 
 /// The ports that one Gateway needs, and those that it has. Claims are in order of age.
@@ -21,19 +21,19 @@ pub struct Claim {
     pub ports: BTreeSet<u16>,
     /// Target port by listener port, as its Service records them.
     pub recorded: BTreeMap<u16, u16>,
-    /// What becomes of ports that are not recorded.
+    /// The treatment of ports that are not recorded.
     pub missing: Missing,
 }
 
-/// What becomes of ports that are not recorded.
+/// The treatment of ports that are not recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
     /// They get a target port.
     #[default]
     Allocate,
-    /// There is no Service to record anything: they are bound as they are.
+    /// There is no Service to record them: their own numbers are bound.
     Own,
-    /// They get none: something is wrong with the Gateway.
+    /// They get none: the Gateway has a problem.
     Wait,
 }
 
@@ -46,8 +46,8 @@ pub struct Share {
     pub wanted: BTreeMap<u16, u16>,
 }
 
-/// The share of each claim. `admin` is Tollgate's own port; `led_to` are ports that other Services of ours lead to,
-/// those of Gateways that are no longer ours: their clients must not reach another Gateway.
+/// The share of each claim. `admin` is Tollgate's own port; `led_to` are the target ports of Services whose Gateways
+/// Tollgate no longer serves: their clients must not reach another Gateway.
 pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share> {
     let mut shares = vec![Share::default(); claims.len()];
     let mut taken = BTreeSet::from([admin]);
@@ -55,7 +55,7 @@ pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share
         share.bound.insert(port, target);
         share.wanted.insert(port, target);
     };
-    // Recorded ports stay; of two records of one target the older Gateway's counts.
+    // Recorded ports are kept; if two Services record one target, the older Gateway's counts.
     for (claim, share) in claims.iter().zip(&mut shares) {
         for (port, target) in claim.recorded.iter().filter(|(port, _)| claim.ports.contains(port)) {
             if *target >= UNPRIVILEGED && taken.insert(*target) {
@@ -64,7 +64,7 @@ pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share
         }
     }
     taken.extend(led_to);
-    // Before anything new is given: these ports may be in use, which no Service records.
+    // Before any new port is assigned: these ports may be in use, which no Service records.
     for (claim, share) in claims.iter().zip(&mut shares).filter(|(claim, _)| claim.missing == Missing::Own) {
         for port in &claim.ports {
             if !share.bound.contains_key(port) && taken.insert(*port) {
@@ -72,7 +72,7 @@ pub fn assign(claims: &[Claim], admin: u16, led_to: &BTreeSet<u16>) -> Vec<Share
             }
         }
     }
-    // A port that is recorded but no longer wanted is in some Service until that is written.
+    // A port that is recorded but no longer needed is still in some Service until that is written.
     taken.extend(claims.iter().flat_map(|claim| claim.recorded.values()));
     let mut free = FIRST..=LAST;
     for (claim, share) in claims.iter().zip(&mut shares).filter(|(claim, _)| claim.missing == Missing::Allocate) {

@@ -27,7 +27,7 @@ pub type Flaw = (Reason, String);
 /// One listener while routes are attached to it.
 pub struct ListenerState {
     pub name: String,
-    /// The port that clients see.
+    /// The port that clients use.
     pub port: u16,
     /// The port of the pod that is bound for it, once it is assigned.
     pub target: Option<u16>,
@@ -35,7 +35,7 @@ pub struct ListenerState {
     pub secure: bool,
     namespaces: Namespaces,
     kinds: Vec<Kind>,
-    /// Why the listener is not accepted.
+    /// The reason why the listener is not accepted.
     pub accepted: Option<Flaw>,
     /// The listener of another Gateway that has the same port.
     pub conflict: Option<Flaw>,
@@ -77,7 +77,7 @@ impl ListenerState {
             None => HostPattern::Any,
             Some(text) => HostPattern::valid(text).unwrap_or_else(|why| {
                 accepted.get_or_insert((Reason::UnsupportedValue, why));
-                // Nothing is served by it; a name that no request has keeps it out of others' way.
+                // Nothing is served by it; a name that no request has keeps it from conflicting with others.
                 HostPattern::Exact(text.to_owned())
             }),
         };
@@ -117,7 +117,7 @@ impl ListenerState {
         self.is_valid() && self.target.is_some()
     }
 
-    /// Why HTTPRoutes of `namespace` may not attach, and which change would allow it.
+    /// The reason why HTTPRoutes of `namespace` may not attach, and which change would allow it.
     pub fn refusal(&self, namespace: &str) -> Option<String> {
         let name = &self.name;
         if !self.kinds.contains(&Kind::HttpRoute) {
@@ -140,8 +140,8 @@ impl ListenerState {
         })
     }
 
-    /// A route is attached: false when it already was, because another of its parentRefs means this listener too. A
-    /// route is attached to all its listeners before the next one is.
+    /// Attaches a route. Returns `false` when it already was attached, because another of its parentRefs selects this
+    /// listener too. A route is attached to all its listeners before the next one is.
     pub fn attach(&mut self, route: &Arc<str>) -> bool {
         let fresh = self.last.as_ref() != Some(route);
         if fresh {
@@ -150,12 +150,12 @@ impl ListenerState {
         fresh
     }
 
-    /// The route that was attached counts.
+    /// Counts the route that was attached.
     pub fn count(&mut self) {
         self.attached += 1;
     }
 
-    /// Its conditions. `refused` is why its Gateway as a whole is not set up.
+    /// Its conditions. `refused` is the reason why its Gateway as a whole is not set up.
     pub fn report(&self, refused: Option<&str>) -> ListenerReport {
         let flaw = |kind, flaw: Option<&Flaw>, good: Reason| match flaw {
             None => Condition::new(kind, true, good, ""),
@@ -258,7 +258,7 @@ fn conflict(all: &[ListenerState], index: usize, listener: &ListenerState) -> Op
     })
 }
 
-/// The kinds a listener takes of those it names, and whether it names one that we don't have.
+/// The kinds a listener allows of those it names, and whether it names one that Tollgate does not support.
 fn route_kinds(written: &GatewayListeners) -> (Vec<Kind>, Option<Flaw>) {
     let Some(kinds) = written.allowed_routes.as_ref().and_then(|a| a.kinds.as_deref()).filter(|k| !k.is_empty()) else {
         return (vec![Kind::HttpRoute], None);
@@ -320,7 +320,7 @@ fn selects(
         })
 }
 
-/// The certificate that is served, which is the first, and what is wrong with one of the others.
+/// The certificate that is served, which is the first, and the problem of one of the others.
 fn certificates(
     gateway: &ObjectKey,
     written: &GatewayListeners,

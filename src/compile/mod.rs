@@ -1,7 +1,7 @@
 //! Objects to snapshot and reports: pure, total, without IO.
 //!
-//! One kind a file. Nothing here fails: an object that can't be served becomes a report, and rules that depend on it
-//! answer with an error of their own, so that one bad object never hurts its neighbours.
+//! One kind per file. Nothing here fails: an object that can't be served becomes a report, and rules that depend on it
+//! reply with an error of their own, so that one bad object never affects others.
 
 mod backend;
 mod backend_tls;
@@ -41,7 +41,7 @@ use crate::{
     upstream::{Credentials, Origin, Pools, balance::Balance},
 };
 
-/// The name in `GatewayClass.spec.controllerName` that makes a class ours.
+/// The value of `GatewayClass.spec.controllerName` that selects Tollgate.
 pub const CONTROLLER_NAME: &str = "tollgate.dev/gateway";
 
 /// State that compiled parts refer to and that outlives every snapshot.
@@ -57,7 +57,7 @@ pub struct Env {
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
-    /// Who may use the pod's identity, and where it may go.
+    /// Which Backends may use the pod's identity, and for which hosts.
     pub identity: PodIdentity,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
     pub install: Option<Arc<Install>>,
@@ -75,7 +75,7 @@ impl Env {
     }
 }
 
-/// The installation in the cluster, which Gateways' Services have to lead to.
+/// The installation in the cluster, to which the Services of Gateways must lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Install {
     /// The namespace of Tollgate's pods.
@@ -88,14 +88,14 @@ pub struct Install {
     pub admin_port: u16,
 }
 
-/// A change of the cluster that is still needed, of an object that is ours.
+/// A change of the cluster that is still needed, of an object that Tollgate owns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// Service or EndpointSlice.
     pub kind: Kind,
     /// Which one.
     pub key: ObjectKey,
-    /// Every field that is ours, for server-side apply; `None` deletes the object.
+    /// Every field that Tollgate owns, for server-side apply; `None` deletes the object.
     pub body: Option<Value>,
 }
 
@@ -104,7 +104,7 @@ pub struct Change {
 pub enum Scope {
     /// Files: every Gateway, unless its GatewayClass names another controller.
     Files,
-    /// A cluster: Gateways whose GatewayClass names us.
+    /// A cluster: Gateways whose GatewayClass names this controller.
     Cluster,
 }
 

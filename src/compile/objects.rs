@@ -47,16 +47,16 @@ pub struct Objects {
     pub services: Map<Service>,
     /// EndpointSlices.
     pub endpoint_slices: Map<EndpointSlice>,
-    /// Documents that could not become objects.
+    /// Documents that could not be decoded to objects.
     pub rejected: Vec<Rejected>,
     /// Parts of objects that could not be read, of those that have any.
     pub unread: BTreeMap<(Kind, ObjectKey), Arc<[Unread]>>,
-    /// Counts up with every change that can affect the snapshot; changes of status alone do not count. Sources begin
+    /// Incremented with every change that can affect the snapshot; changes of status alone do not count. Sources begin
     /// at 1.
     pub revision: u64,
 }
 
-/// A document that could not become an object: it hurts only itself.
+/// A document that could not be decoded to an object: other documents are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejected {
     /// Its location, as `FILE:LINE` or the API server's path.
@@ -78,26 +78,26 @@ impl Objects {
         self.unread.get(&(kind, key.clone())).map_or(&[], |unread| unread)
     }
 
-    /// Why the document of this kind and key could not become an object, if there is one.
+    /// The rejected document of this kind and key, if there is one.
     pub fn rejection(&self, kind: Kind, key: &ObjectKey) -> Option<&Rejected> {
         self.rejected.iter().find(|r| r.kind == Some(kind) && r.key.as_ref() == Some(key))
     }
 }
 
-/// A part of an object that could not be read: a field or a value that this version does not know. The object is
-/// there without it, so what depends on the part must not be served as if it had never been written.
+/// A part of an object that could not be read: a field or a value that this version does not support. The object is
+/// used without it, so rules that depend on the part must not be served as if it had never been written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
     /// Where it is in the object.
     pub path: Vec<Step>,
-    /// What is wrong with it. Never shows the value.
+    /// The problem with it. Never shows the value.
     pub message: String,
     /// The field itself is unknown; otherwise its value is.
     pub is_field: bool,
 }
 
 impl Unread {
-    /// The part of the path behind the field `name` of `spec`; `None` when it is elsewhere.
+    /// The part of the path after the field `name` of `spec`; `None` when it is elsewhere.
     pub fn below(&self, name: &str) -> Option<&[Step]> {
         match self.path.as_slice() {
             [spec, field, rest @ ..] if spec.is("spec") && field.is(name) => Some(rest),
@@ -105,7 +105,7 @@ impl Unread {
         }
     }
 
-    /// Whether it is a part of the status, of which nothing is compiled.
+    /// Whether it is a part of the status, which is not compiled.
     pub fn is_status(&self) -> bool {
         self.path.first().is_some_and(|step| step.is("status"))
     }
@@ -119,7 +119,7 @@ impl Unread {
     }
 }
 
-/// `PATH: what is wrong with it`.
+/// `PATH: the problem with it`.
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", field::display(&self.path), self.message)

@@ -84,7 +84,7 @@ fn lookup<'a>(
     })
 }
 
-/// The first problem of the fields that are acted on.
+/// The first problem of the fields that are implemented.
 fn problem(spec: &GatewayParametersSpec) -> Option<String> {
     if spec.kube.is_some() == spec.self_managed.is_some() {
         return Some("exactly one of spec.kube and spec.selfManaged must be set".into());
@@ -144,7 +144,7 @@ pub fn is_dns_label(text: &str) -> bool {
         && text.bytes().all(|c| inner(c) || c == b'-')
 }
 
-/// The Gateway's own parameters win over its class's, field by field.
+/// Merges parameters: the Gateway's own take precedence over its class's, field by field.
 fn merge(class: Option<&GatewayParametersSpec>, own: Option<&GatewayParametersSpec>) -> Settings {
     let nearest = own.or(class);
     let mut settings =
@@ -164,7 +164,7 @@ fn merge(class: Option<&GatewayParametersSpec>, own: Option<&GatewayParametersSp
     settings
 }
 
-/// Reports of the parameters that `classes` and `gateways` refer to: others may be another controller's.
+/// Reports of the parameters that `classes` and `gateways` refer to: others may belong to another controller.
 pub fn reports<'a>(
     objects: &Objects,
     classes: impl Iterator<Item = &'a GatewayClass>,
@@ -197,7 +197,7 @@ pub fn reports<'a>(
     keys.into_iter().filter_map(report).collect()
 }
 
-/// The fields that are set and not acted on, as text; empty without any.
+/// The fields that are set and not implemented, as text; empty without any.
 fn idle_fields(spec: &GatewayParametersSpec) -> String {
     let Some(kube) = &spec.kube else { return String::new() };
     let more = [

@@ -70,7 +70,7 @@ impl<'a> Policies<'a> {
     }
 
     /// Merges the policies of `subject`: per top-level field the most specific policy that has it, the older among
-    /// equals. An `ExtensionRef` to a policy that is not there is an error, for the rule.
+    /// equals. An `ExtensionRef` to a policy that does not exist is an error, for the rule.
     pub fn merged(&mut self, subject: &Subject<'_>) -> Result<Merged, String> {
         if self.by_target.is_empty() && subject.named.is_empty() {
             return Ok(Merged::default());
@@ -115,7 +115,7 @@ impl<'a> Policies<'a> {
                         *decided = Some((level, key));
                         self.effective.insert(key);
                     }
-                    // More specific ones are meant to win; of equals only the older one does.
+                    // More specific ones take precedence by design; of equals only the older one applies.
                     Some((of, winner)) if *of == level && *winner != key => {
                         self.overridden.insert(key, *winner);
                     }
@@ -129,7 +129,7 @@ impl<'a> Policies<'a> {
                     missing.join(", ")
                 ));
             }
-            // What is not known may protect.
+            // An unknown field may be a protection.
             for part in self.objects.unread(Kind::TrafficPolicy, key).iter().filter(|part| !part.is_status()) {
                 merged.blocked.push(format!("TrafficPolicy {key}: {part}; nothing is served without it"));
             }
@@ -180,7 +180,7 @@ fn targets<'a>(objects: &'a Objects, key: &'a ObjectKey, policy: &'a TrafficPoli
 }
 
 /// Whether a policy that reaches its targets applies there. `winner` is an older policy of the same target that sets
-/// the same field, and whether another field of this policy applies all the same.
+/// the same field, and whether another field of this policy applies nevertheless.
 fn attached(winner: Option<(&ObjectKey, bool)>) -> Condition {
     match winner {
         None => Condition::new(ConditionType::Attached, true, Reason::Attached, "Attached to all targets"),
@@ -249,7 +249,7 @@ fn report(
         conditions: conditions.clone(),
     });
     let parents: Vec<_> = parents.collect();
-    // Without a parent there is no place for per-parent conditions.
+    // Without a parent there are no per-parent conditions.
     let own = if parents.is_empty() { conditions } else { Vec::new() };
     ObjectReport {
         conditions: own,

@@ -16,7 +16,8 @@ pub struct Reports {
     pub unattached: Vec<Unattached>,
 }
 
-/// A parent of a route that does not exist, or is of a kind that Tollgate does not serve. It gets no status from us.
+/// A parent of a route that does not exist, or is of a kind that Tollgate does not serve. Tollgate writes no status for
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unattached {
     /// The route's kind.
@@ -24,7 +25,7 @@ pub struct Unattached {
     /// The route's key.
     #[serde(flatten)]
     pub key: ObjectKey,
-    /// Which parent, and what it may have been meant to be.
+    /// The parent, and what the author may have meant.
     pub message: String,
 }
 
@@ -56,7 +57,7 @@ pub struct ObjectReport {
     /// Per listener: Gateways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerReport>,
-    /// Where clients reach it: Gateways.
+    /// The addresses for clients: Gateways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
     /// Names of the Gateway API's features that are served, in order: GatewayClasses.
@@ -84,7 +85,7 @@ pub enum AddressType {
 }
 
 impl AddressType {
-    /// The word of the API.
+    /// The API's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -102,9 +103,9 @@ pub struct Condition {
     pub kind: ConditionType,
     /// `True` or `False`.
     pub status: bool,
-    /// Why, as one word of the API.
+    /// The reason, as one word that the API defines.
     pub reason: Reason,
-    /// Why, for people. Never holds any part of a Secret.
+    /// The message for people. Never holds any part of a Secret.
     pub message: String,
 }
 
@@ -174,7 +175,7 @@ impl ObjectReport {
 impl Condition {
     /// Whether this condition reports a problem.
     pub const fn is_problem(&self) -> bool {
-        // A wildcard always overlaps with the names below it: that is reported, and needs no change.
+        // A wildcard always overlaps with the names below it: that is reported, and requires no change.
         if matches!(self.kind, ConditionType::OverlappingTLSConfig) {
             return false;
         }

@@ -21,7 +21,7 @@ use crate::{
     snapshot::{HostPattern, Precedence},
 };
 
-/// Gateways that are named in the place of one that is missing.
+/// Most Gateways that are suggested for one that is missing.
 const MAX_HINTS: usize = 3;
 
 /// Attaches every route and returns a report for each, and the parents that are not served.
@@ -57,7 +57,7 @@ fn missing_parent(objects: &Objects, key: &ObjectKey, parent: &ParentRef) -> Opt
         return None;
     }
     let alike = |other: &&ObjectKey| other.name == wanted.name || other.namespace == wanted.namespace;
-    // Of the same name first: a forgotten namespace is the commonest mistake.
+    // Gateways of the same name first: a forgotten namespace is the most common mistake.
     let mut others: Vec<&ObjectKey> = objects.gateways.keys().filter(alike).collect();
     others.sort_by_key(|other| (other.name != wanted.name, *other));
     let others: Vec<String> = others.into_iter().take(MAX_HINTS).map(ToString::to_string).collect();
@@ -65,7 +65,7 @@ fn missing_parent(objects: &Objects, key: &ObjectKey, parent: &ParentRef) -> Opt
     Some(format!("there is no Gateway {wanted}{hint}"))
 }
 
-/// The report of one route; `None` when no parent of it is ours.
+/// The report of one route; `None` when none of its parents is Tollgate's.
 fn compile(
     context: &Context<'_>,
     key: &ObjectKey,
@@ -80,7 +80,7 @@ fn compile(
     for (index, parent) in parents.filter(|(_, p)| is_gateway(p)) {
         let gateway_key = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
         let conditions = match gateways.by_key.get_mut(&gateway_key) {
-            // Without the part it might attach to more than was meant.
+            // Without the part it might attach to more listeners than intended.
             Some(_) if let Some(why) = unread::parent_problem(unread, index) => {
                 vec![Condition::new(ConditionType::Accepted, false, Reason::UnsupportedValue, why)]
             }
@@ -201,7 +201,7 @@ fn attach(
         return refused(Reason::NoMatchingListenerHostname, message);
     }
     let conditions = conditions(bad_hostnames, flaws, unread::of_route(subject.unread));
-    // Of routes that are not accepted the Gateway API wants none counted.
+    // The Gateway API requires that routes that are not accepted are not counted.
     if conditions.iter().any(|c| c.kind == ConditionType::Accepted && c.status) {
         for (index, _) in attached.into_iter().filter(|(_, fresh)| *fresh) {
             if let Some(listener) = listeners.get_mut(index) {
@@ -212,7 +212,7 @@ fn attach(
     conditions
 }
 
-/// The route's references that don't resolve, where it is attached to nothing.
+/// The route's references that don't resolve, for a route that is not attached to any listener.
 fn references(context: &Context<'_>, subject: &RouteOf<'_>) -> Vec<(Reason, String)> {
     let mut unresolved = Vec::new();
     for (index, written) in subject.route.spec.rules.iter().flatten().enumerate() {
@@ -237,7 +237,7 @@ fn resolved_refs(mut unresolved: Vec<(Reason, String)>) -> Condition {
     }
 }
 
-/// The route's host names, and what is wrong with those that are none: they are left out.
+/// The route's host names, and the problems of invalid ones, which are left out.
 fn hostnames(subject: &RouteOf<'_>) -> (Vec<HostPattern>, Vec<String>) {
     let names = subject.route.spec.hostnames.as_deref().unwrap_or_default();
     let mut bad = unread::of_hostnames(subject.unread);
@@ -254,8 +254,8 @@ fn hostnames(subject: &RouteOf<'_>) -> (Vec<HostPattern>, Vec<String>) {
     (good, bad)
 }
 
-/// The conditions of an attached route: from its invalid host names, the problems of each of its rules, and what the
-/// whole is served without.
+/// The conditions of an attached route: from its invalid host names, the problems of each of its rules, and the parts
+/// that are ignored.
 fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>, mut ignored: Vec<String>) -> Vec<Condition> {
     let total = rules.len();
     let incompatible = rules.iter().any(|flaws| flaws.incompatible);
@@ -278,7 +278,7 @@ fn conditions(bad_hostnames: Vec<String>, rules: Vec<Flaws>, mut ignored: Vec<St
         conditions.push(Condition::new(ConditionType::Accepted, true, Reason::Accepted, ""));
         bad.append(&mut ignored);
         if !bad.is_empty() {
-            // The Gateway API wants these first words.
+            // The Gateway API requires the message to begin like this.
             let message = format!("Dropped Rule(s), in whole or in part: {}", bad.join("; "));
             conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
         }

@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What rules are compiled with: all objects, and the backends they may refer to.
+/// The data that rules are compiled with: all objects, and the backends they may refer to.
 pub struct Context<'a> {
     pub objects: &'a Objects,
     pub env: &'a Env,
@@ -46,7 +46,7 @@ pub struct Flaws {
     pub incompatible: bool,
     /// References that don't resolve: `ResolvedRefs=False`. The first reason is the condition's.
     pub unresolved: Vec<(Reason, String)>,
-    /// What the rule is served without, or why it has nothing to serve.
+    /// The parts of the rule that are ignored, or the reason why it serves nothing.
     pub ignored: Vec<String>,
 }
 
@@ -155,7 +155,8 @@ pub struct Place<'a> {
     pub index: usize,
 }
 
-/// One rule, with `filters` read and `policy` merged. A rule with anything that can't be served answers 500.
+/// Compiles one rule, with its `filters` and the merged `policy`. A rule with anything that can't be served replies
+/// with 500.
 pub fn compile(
     context: &Context<'_>,
     place: &Place<'_>,
@@ -165,7 +166,7 @@ pub fn compile(
     flaws: &mut Flaws,
 ) -> Rule {
     let Merged { rule: merged, blocked } = policy;
-    // Filters of the route go first: they are written nearer to the rule.
+    // Filters of the route are first: they are more specific to the rule.
     let policies = filters.policies().then(merged.policies);
     let mut problems = filters.problems;
     let timeouts = timeouts(written, merged.timeouts, &mut problems);
@@ -247,7 +248,7 @@ fn weighted(context: &Context<'_>, place: &Place<'_>, reference: &BackendRef, fl
         resolve(context, place, reference, &key).unwrap_or_else(|(reason, message)| {
             let why = message.clone();
             flaws.unresolved.push((reason, message));
-            // Not a mistake of the manifest: it requests a feature that is not implemented.
+            // The manifest is valid, but requests a feature that is not implemented.
             let status = if reason == Reason::Unsupported { 501 } else { 500 };
             Backend::Unavailable(UnavailableReason { status, why })
         })

@@ -11,17 +11,17 @@ use crate::{
     upstream::{Origin, Transport},
 };
 
-/// Ready endpoints used of one Service. Beyond them, more would only cost memory.
+/// Most ready endpoints of one Service that are used. More would only cost memory.
 const MAX_ENDPOINTS: usize = 1024;
 
-/// Why a Service can't be a backend.
+/// The reason why a Service can't be a backend.
 pub struct ServiceProblem {
     pub reason: Reason,
     pub message: String,
 }
 
-/// The backend that a reference to a Service's `port` means. A Service without ready endpoints is a valid reference
-/// that answers 503 for now.
+/// The backend for a reference to a Service's `port`. A Service without ready endpoints is a valid reference, which
+/// replies with 503 until there are some.
 pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>) -> Result<Backend, ServiceProblem> {
     let service = objects.services.get(key).ok_or_else(|| {
         let mut message = format!("Service \"{}\" not found in namespace \"{}\"", key.name, key.namespace);
@@ -87,7 +87,7 @@ fn transport(app_protocol: Option<&str>) -> Option<Transport> {
     match app_protocol.unwrap_or_default() {
         "kubernetes.io/h2c" => Feature::BackendH2c.served().then_some(Transport::Http2),
         "kubernetes.io/ws" | "ws" => Feature::BackendWebSocket.served().then_some(Transport::Http1),
-        // TLS to Services is not built, and in clear it would be an error of the server's.
+        // TLS to Services is not implemented, and a request in clear would cause an error of the server.
         "kubernetes.io/wss" | "wss" | "https" | "tls" => None,
         _ => Some(Transport::Http1),
     }

@@ -1,7 +1,7 @@
-//! One form for every way to write a Backend, and everything that is wrong with it at once.
+//! Converts every way to write a Backend to one form, and reports all of its problems at once.
 //!
 //! Mistakes that the schema and its CEL rules refuse in a cluster are refused here again, with the same messages:
-//! manifests from files meet no API server, and a cluster may have kgateway's own definitions installed.
+//! manifests from files do not pass through an API server, and a cluster may have kgateway's own definitions installed.
 
 mod entry;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The most priority groups, and the most entries in one, as the schema has it.
+/// The most priority groups, and the most entries in one, as the schema defines them.
 const MAX_GROUPS: usize = 32;
 
 /// A Backend in one form.
@@ -32,7 +32,7 @@ pub enum BackendShape {
     Static {
         /// Host and port of each; at least one. Hosts are spelled as in [`ProviderEntry::host`].
         hosts: Vec<(String, u16)>,
-        /// The protocol they speak, where it is not HTTP/1.1.
+        /// The hosts' protocol, if it is not HTTP/1.1.
         app_protocol: Option<AppProtocol>,
     },
 }
@@ -69,7 +69,7 @@ pub struct ProviderEntry {
     pub tls: bool,
     /// Accept any certificate from `host`.
     pub insecure_skip_verify: bool,
-    /// What it gets of a client's headers and query.
+    /// The parts of a client's headers and query that are forwarded to it.
     pub forwarded: Forwarded,
     /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
     /// URI.
@@ -85,14 +85,14 @@ pub struct ProviderEntry {
 pub struct AuthHeader {
     /// Name of the header; a valid one.
     pub name: Option<String>,
-    /// The text in front of the credential, space included; valid in a header. May be empty.
+    /// The text before the credential, space included; valid in a header. May be empty.
     pub prefix: Option<String>,
 }
 
 /// The Backend in one form.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of its fields; never empty.
+/// All of its problems, in the order of its fields; never empty.
 pub fn shape(spec: &BackendSpec) -> Result<BackendShape, Vec<ShapeProblem>> {
     let mut problems = Problems::default();
     check_type(spec, &mut problems);
@@ -107,7 +107,7 @@ pub fn shape(spec: &BackendSpec) -> Result<BackendShape, Vec<ShapeProblem>> {
     }
 }
 
-/// The type and the field of its name belong together, and Tollgate must serve it.
+/// Checks that the type matches the field that is set, and that Tollgate serves it.
 fn check_type(spec: &BackendSpec, problems: &mut Problems) {
     let fields = [
         (BackendType::Ai, "ai", "with llm, multipool or priorityGroups", spec.ai.is_some()),
@@ -212,7 +212,7 @@ fn named(groups: Vec<Vec<(String, &LlmProvider)>>, problems: &mut Problems) -> V
             {
                 problems.push(format!("{path}.name"), "another entry has this name: write one of its own");
             }
-            // Written names have no `_`, so that these are never taken.
+            // Written names have no `_`, so these names are never in use.
             let generated = |key: &str| format!("{key}_{count}");
             entries.extend(entry::entry(provider, &path, generated, problems));
             count += 1;

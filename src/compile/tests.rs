@@ -62,7 +62,7 @@ impl World {
             fs::write(dir.path().join(format!("{number:04}.yaml")), document).unwrap();
         }
         let objects = file::load(&[dir.path().to_owned()], &|_| None, LoadOptions::default()).unwrap();
-        // Its own turns: those of another test's Backend of the same name would go on here.
+        // Separate turns: otherwise those of another test's Backend of the same name would continue here.
         Self::of(objects, &Env { balance: Arc::default(), ..ENV.clone() })
     }
 
@@ -123,7 +123,7 @@ impl World {
         listeners.find(|l| l.name == listener).unwrap().attached_routes
     }
 
-    /// Where a GET of `url` lands: backends with their weights, or `STATUS why`, or why no rule was found.
+    /// The result of a GET of `url`: backends with their weights, or `STATUS why`, or why no rule was found.
     fn at(&self, url: &str) -> String {
         self.request(&Method::GET, url, &[])
     }
@@ -132,7 +132,7 @@ impl World {
         self.rule(method, url, headers).map_or_else(|nowhere| nowhere, |rule| landed(&rule))
     }
 
-    /// The rule that a request lands at, or why there is none.
+    /// The rule for a request, or why there is none.
     fn rule(&self, method: &Method, url: &str, headers: &[(&'static str, &str)]) -> Result<Arc<Rule>, String> {
         let uri: Uri = url.parse().unwrap();
         let headers: HeaderMap = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// The rule that a GET of `url` lands at.
+    /// The rule for a GET of `url`.
     #[track_caller]
     fn rule_at(&self, url: &str) -> Arc<Rule> {
         self.rule(&Method::GET, url, &[]).unwrap()
@@ -183,7 +183,7 @@ fn landed(rule: &Rule) -> String {
     }
 }
 
-// Manifests in YAML's flow style: a line each. Keys are `NAME` or `NAMESPACE/NAME`.
+// Manifests in YAML's flow style, one per line. Keys are `NAME` or `NAMESPACE/NAME`.
 
 fn metadata(key: &str) -> String {
     key.split_once('/').map_or_else(|| format!("{{name: {key}}}"), |(ns, n)| format!("{{name: {n}, namespace: {ns}}}"))

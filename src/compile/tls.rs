@@ -1,4 +1,4 @@
-//! From a Secret to a certificate that can be served.
+//! Reads the certificate of a TLS Secret.
 
 use std::sync::Arc;
 

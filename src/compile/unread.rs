@@ -1,4 +1,4 @@
-//! What the parts of an object that could not be read mean for the rest of it.
+//! The consequences of parts of an object that could not be read, for the rest of it.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,24 @@ use super::{
 };
 use crate::api::condition::Reason;
 
-/// Fields of rules that only shape traffic and that no release of Tollgate acts on yet. A rule is served without them;
-/// any other unknown field may protect.
+/// Fields of rules that only shape traffic and that no release of Tollgate implements yet. A rule is served without
+/// them; any other unknown field may be a protection.
 const SHAPING: [&str; 2] = ["retry", "sessionPersistence"];
 
-/// What of one rule could not be read.
+/// The parts of one rule that could not be read.
 #[derive(Default)]
 pub struct UnreadRule {
-    /// Matches with an unknown part, by index: without the part they would match more than was meant.
+    /// Matches with an unknown part, by index: without the part they would match more requests than intended.
     pub matches: BTreeSet<usize>,
-    /// Why those matches are left out.
+    /// The reasons why those matches are left out.
     pub dropped: Vec<String>,
-    /// Why the rule can't be served.
+    /// The reasons why the rule can't be served.
     pub problems: Vec<String>,
-    /// What it is served without.
+    /// The parts that are ignored.
     pub ignored: Vec<String>,
 }
 
-/// What of the rule `index` of a route could not be read.
+/// The parts of the rule `index` of a route that could not be read.
 pub fn of_rule(unread: &[Unread], index: usize) -> UnreadRule {
     let mut out = UnreadRule::default();
     for part in unread {
@@ -44,8 +44,8 @@ pub fn of_rule(unread: &[Unread], index: usize) -> UnreadRule {
     out
 }
 
-/// Why the route can't be accepted as a whole: a host name could not be read, without which it might be served for more
-/// hosts than was meant, or a whole list.
+/// The reasons why the route can't be accepted as a whole: a host name or a whole list could not be read, so that the
+/// route might be served for more hosts than intended.
 pub fn of_hostnames(unread: &[Unread]) -> Vec<String> {
     let is_list =
         |part: &Unread| ["parentRefs", "rules"].iter().any(|list| part.below(list).is_some_and(<[_]>::is_empty));
@@ -66,8 +66,7 @@ pub fn of_route(unread: &[Unread]) -> Vec<String> {
     unread.iter().filter(elsewhere).filter(|part| !part.is_status()).map(ToString::to_string).collect()
 }
 
-/// Closes the listeners of a Gateway for which something could not be read. What is below `spec.tls` protects all of
-/// them.
+/// Closes the listeners of a Gateway for which a part could not be read. Fields below `spec.tls` protect all of them.
 pub fn close_listeners(unread: &[Unread], listeners: &mut [ListenerState]) {
     for (index, listener) in listeners.iter_mut().enumerate() {
         let part = unread.iter().find(|part| part.inside("listeners", index).is_some() || part.below("tls").is_some());
@@ -77,7 +76,7 @@ pub fn close_listeners(unread: &[Unread], listeners: &mut [ListenerState]) {
     }
 }
 
-/// Why a Gateway can't be set up at all: a value that says how it is exposed could not be read.
+/// The reason why a Gateway can't be set up at all: a value that decides how it is exposed could not be read.
 pub fn of_gateway(unread: &[Unread]) -> Option<Flaw> {
     let exposes = |part: &&Unread| {
         let settings = ["addresses", "infrastructure"].iter().any(|field| part.below(field).is_some());
@@ -86,7 +85,7 @@ pub fn of_gateway(unread: &[Unread]) -> Option<Flaw> {
     unread.iter().find(exposes).map(|part| (Reason::Invalid, part.to_string()))
 }
 
-/// Fields of a Gateway that are not known and that close nothing.
+/// Unknown fields of a Gateway that close nothing.
 pub fn ignored_by_gateway(unread: &[Unread]) -> String {
     let closes = |part: &Unread| ["listeners", "tls"].iter().any(|field| part.below(field).is_some());
     let ignored: Vec<String> =

@@ -39,7 +39,7 @@ pub struct AuthToken {
     pub inline: Option<InlineToken>,
     /// The Secret, for `kind: SecretRef`. Its key `Authorization` holds the credential, with or without a leading
     /// `Bearer `. For `vertexai` it may hold the JSON key of a service account; for `azureopenai` the keys `tenantId`,
-    /// `clientId` and `clientSecret` may stand instead.
+    /// `clientId` and `clientSecret` may be used instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
 }

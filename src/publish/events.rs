@@ -1,4 +1,4 @@
-//! Events, which `kubectl describe` shows below an object when one of its conditions goes bad or heals.
+//! Events, which `kubectl describe` shows below an object when one of its conditions becomes bad or recovers.
 //!
 //! They are made by comparing with the status that is in the object, so a new leader repeats none.
 
@@ -14,12 +14,12 @@ use crate::{
     compile::{CONTROLLER_NAME, Condition},
 };
 
-/// The longest note that the API takes, in bytes.
+/// The longest note that the API accepts, in bytes.
 const MAX_NOTE: usize = 1024;
-/// The longest name that the API takes, less the suffix behind an object's name.
+/// The longest name that the API accepts, less the suffix after an object's name.
 const MAX_NAME: usize = 253 - 17;
 
-/// A condition that goes bad, is bad for another reason or with another message, or heals.
+/// A condition that becomes bad, is bad for another reason or with another message, or recovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Transition {
     pub warning: bool,
@@ -31,8 +31,8 @@ pub(super) struct Transition {
     pub note: String,
 }
 
-/// The changes from `present` to `wanted`. `scope` says whose conditions they are when they are not the
-/// object's own, such as `listener http`.
+/// The changes from `present` to `wanted`. `scope` names the owner of the conditions if it is not the object itself,
+/// such as `listener http`.
 pub(super) fn find_transitions<'a>(
     scope: &'a str,
     present: &'a [Written],
@@ -77,7 +77,7 @@ fn is_problem(old: &Written, new: &Condition) -> bool {
     Condition::new(new.kind, status, new.reason, "").is_problem()
 }
 
-/// Whether a reason is a normal beginning and no mistake.
+/// Whether a reason is a normal beginning and not a mistake.
 const fn is_passing(reason: Reason) -> bool {
     matches!(reason, Reason::Pending | Reason::Waiting | Reason::AddressNotAssigned)
 }

@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct ElectionTiming {
     /// How long a record is valid after it was last seen to change.
     pub lease_duration: Duration,
-    /// How long a leader goes on without having renewed. It is shorter than `lease_duration`, so that the leader has
+    /// How long a leader continues without having renewed. It is shorter than `lease_duration`, so that the leader has
     /// stopped before another begins.
     pub renew_deadline: Duration,
     /// Pause between two reads, or two renewals.
@@ -41,7 +41,7 @@ pub(super) struct ElectionTiming {
 }
 
 /// The times that Tollgate uses. They are somewhat shorter than those of Kubernetes' own components: with two seconds
-/// to see a renewal and two to read again, another replica leads at most 15 seconds after a leader has vanished.
+/// to notice a renewal and two to read again, another replica leads at most 15 seconds after a leader has vanished.
 pub(super) const ELECTION_TIMING: ElectionTiming = ElectionTiming {
     lease_duration: Duration::from_secs(11),
     renew_deadline: Duration::from_secs(8),
@@ -132,7 +132,7 @@ impl LeaderElector {
         };
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            // The API takes whole seconds, at least one. Tests use shorter durations.
+            // The API accepts whole seconds, at least one. Tests use shorter durations.
             lease_duration_seconds: Some(
                 i32::try_from(self.timing.lease_duration.as_secs()).unwrap_or(i32::MAX).max(1),
             ),

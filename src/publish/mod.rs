@@ -10,8 +10,8 @@
 //! **Only differences are written.** Each write names the version of the object that it was made from, so that it never
 //! undoes a change that it has not seen. Entries of other controllers are never sent.
 //!
-//! **The objects are the only state.** The writes follow from the objects alone, so a new leader goes on where the last
-//! one stopped.
+//! **The objects are the only state.** The writes follow from the objects alone, so a new leader continues where the
+//! last one stopped.
 
 mod events;
 mod leader;
@@ -46,7 +46,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Writes at a time: more would only wait at the API server, which has others to serve.
+/// Writes at a time: more would only wait at the API server, which has other clients to serve.
 const MAX_WRITES: usize = 8;
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -140,7 +140,7 @@ impl StatusWriter {
                 // Both senders live as long as the process.
                 Ok(()) = leading.changed() => {
                     if !*leading.borrow_and_update() {
-                        // Writes under way are cancelled, because they may meet those of the new leader.
+                        // Writes under way are cancelled, because they may collide with those of the new leader.
                         self.writes = JoinSet::new();
                         self.queue = Queue::default();
                     }

@@ -44,7 +44,7 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
         let update = reports.find(Kind::TrafficPolicy, key).and_then(|r| status::policy(r, policy, now));
         jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, policy.as_ref(), u)));
     }
-    // The entries of other controllers in a status that is not understood can't be kept in their places.
+    // If a status can't be decoded in full, the entries of other controllers can't be kept in their places.
     jobs.retain(|job| !objects.unread(job.target.kind, &job.target.key).iter().any(Unread::is_status));
     jobs.extend(objects.rejected.iter().filter_map(undecodable));
     jobs.extend(services.iter().map(|change| change_job(change, objects)));
@@ -67,8 +67,8 @@ fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, u
     }
 }
 
-/// The write for an object that can't be decoded. Only kinds whose status has conditions of the object itself have a
-/// place for the reason. Of the kinds of the Gateway API what can be decoded is there, with a status.
+/// The write for an object that can't be decoded. Only kinds whose status has conditions of the object itself can show
+/// the reason. Objects of the Gateway API's kinds are used as far as they can be decoded, and have a status.
 fn undecodable(rejected: &Rejected) -> Option<WriteJob> {
     let kind =
         rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy | Kind::GatewayParameters))?;

@@ -21,7 +21,7 @@ use crate::{
 pub enum Credential {
     /// With the gateway's own key: a ready header, marked sensitive so that it is never printed.
     Fixed(HeaderName, HeaderValue),
-    /// With the client's key, put where the provider wants it.
+    /// With the client's key, in the header that the provider expects.
     Passthrough {
         /// The header.
         header: HeaderName,
@@ -77,7 +77,7 @@ impl Credential {
         }
     }
 
-    /// Whether it is the gateway's: clients have no part in it.
+    /// Whether it is the gateway's own credential, which clients do not supply.
     pub const fn is_own(&self) -> bool {
         !matches!(self, Self::Passthrough { .. })
     }
@@ -87,7 +87,7 @@ impl Credential {
         matches!(self, Self::Aws { .. })
     }
 
-    /// Why a fetched credential is missing at the moment.
+    /// The reason why a fetched credential is missing at the moment.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Fixed(..) | Self::Passthrough { .. } | Self::Aws { keys: SigningKeys::Fixed(_), .. } => None,
@@ -108,9 +108,9 @@ pub struct Target {
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
     pub credential: Credential,
-    /// What it gets of a client's headers and query.
+    /// The parts of a client's headers and query that are forwarded to it.
     pub forwarded: Forwarded,
-    /// What is known of it from earlier attempts.
+    /// Its state from earlier attempts.
     pub state: Arc<TargetState>,
 }
 
@@ -131,7 +131,7 @@ pub struct AiBackend {
 }
 
 impl AiBackend {
-    /// The order in which targets are tried: group by group, each begun at the next target in turn. Gives group,
+    /// The order in which targets are tried: group by group, each begun at the next target in turn. Returns group,
     /// index and target.
     pub fn order(&self) -> impl Iterator<Item = (usize, usize, &Target)> {
         let single = self.groups.iter().all(|group| group.len() < 2);
@@ -156,7 +156,7 @@ pub struct AiUse {
 pub struct Endpoint {
     /// Connections.
     pub pool: Arc<Pool>,
-    /// What is known of it from earlier attempts.
+    /// Its state from earlier attempts.
     pub state: Arc<TargetState>,
 }
 
@@ -164,7 +164,7 @@ pub struct Endpoint {
 pub struct HttpBackend {
     /// `namespace/name`: a metric label.
     pub name: Arc<str>,
-    /// Where it is reached; not empty.
+    /// Its endpoints; not empty.
     pub endpoints: Vec<Endpoint>,
     /// The next endpoint.
     pub turns: Arc<Turns>,
@@ -194,7 +194,7 @@ pub struct WeightedBackend {
     pub name: Arc<str>,
     /// Its share, out of the sum of all.
     pub weight: u32,
-    /// Where to.
+    /// The destination.
     pub backend: Backend,
     /// Policies of requests that reach it by this reference.
     pub policies: Policies,

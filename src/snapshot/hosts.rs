@@ -1,4 +1,4 @@
-//! Host names to values, the most specific first.
+//! An index of values by host name, the most specific first.
 
 use std::collections::HashMap;
 

@@ -27,7 +27,7 @@ pub type Snapshots = ArcSwap<Snapshot>;
 /// The whole configuration of one moment.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Counts up with each compile; 0 is the empty snapshot before the first.
+    /// Incremented with each compile; 0 is the empty snapshot before the first.
     pub generation: u64,
     /// The listeners, by the port that is bound.
     pub ports: BTreeMap<u16, Port>,
@@ -91,8 +91,8 @@ impl Snapshot {
 
     /// The rule for `request` on `port`.
     ///
-    /// Among rules, the host name that matches most specifically goes first, then the path, then method, headers and
-    /// query parameters, then the older route: the Gateway API's precedence.
+    /// Among rules, the host name that matches most specifically has precedence, then the path, then method, headers
+    /// and query parameters, then the older route: the Gateway API's precedence.
     pub fn route<'a>(&'a self, port: u16, request: &RequestView<'a>) -> Routed<'a> {
         let Some(listener) = self.ports.get(&port).and_then(|p| p.listeners.matching(request.host).next()) else {
             return Routed::NoListener;

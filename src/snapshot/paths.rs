@@ -13,7 +13,7 @@ use super::{Matched, Rule};
 pub struct RequestView<'a> {
     /// Host name, lower case, without port.
     pub host: &'a str,
-    /// The path as it came, percent-encoding included.
+    /// The path as it was received, percent-encoding included.
     pub path: &'a str,
     /// The raw query, without `?`.
     pub query: Option<&'a str>,
@@ -43,7 +43,7 @@ impl ValuePattern {
     /// A pattern that must match the whole value.
     ///
     /// # Errors
-    /// When it is no regular expression of Rust's `regex` crate (RE2-like), or too large.
+    /// When it is not a regular expression of Rust's `regex` crate (RE2-like), or too large.
     pub fn whole(pattern: &str) -> Result<Regex, regex::Error> {
         regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build()
     }
@@ -54,7 +54,7 @@ impl ValuePattern {
 pub enum PathPattern {
     /// Equal.
     Exact(String),
-    /// Path elements begin so.
+    /// The path elements begin with these.
     Prefix(String),
     /// The whole path matches.
     Regex(Regex),

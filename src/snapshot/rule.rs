@@ -30,23 +30,23 @@ pub struct Rule {
     pub action: Action,
     /// Policies of its requests.
     pub policies: Policies,
-    /// Edits of the request's URL, for plain Services. A provider's own path wins over it.
+    /// Edits of the request's URL, for plain Services. A provider's own path takes precedence.
     pub rewrite: Option<Rewrite>,
-    /// Bounds in time.
+    /// Timeouts.
     pub timeouts: Timeouts,
     /// `routeType: CHAT_STREAMING`.
     pub streams: bool,
-    /// Counters for requests that are answered before a backend is chosen.
+    /// Counters for requests that get a reply before a backend is chosen.
     pub metrics: Option<Arc<RouteMetrics>>,
 }
 
 /// The action on a request.
 pub enum Action {
-    /// Sent on to one of several backends.
+    /// The request is sent to one of several backends.
     Forward(Split),
-    /// Answered with a redirect.
+    /// The reply is a redirect.
     Redirect(Redirect),
-    /// Answered with an error: the rule, or all its backends, can't be served.
+    /// The reply is an error: the rule, or all its backends, can't be served.
     Unavailable(UnavailableReason),
 }
 
@@ -56,7 +56,7 @@ impl Default for Action {
     }
 }
 
-/// Why a rule or backend can't be served.
+/// The reason why a rule or backend can't be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnavailableReason {
     /// HTTP status: 500 for bad references, 501 for features that are not implemented, 503 for objects that are
@@ -114,7 +114,7 @@ pub struct Redirect {
     pub host: Option<String>,
     /// The port. If absent: the scheme's own when a scheme is given, else the listener's.
     pub port: Option<u16>,
-    /// The listener's port as clients see it.
+    /// The listener's port that clients use.
     pub listener_port: u16,
     /// The path; the request's own if absent.
     pub path: Option<PathRewrite>,

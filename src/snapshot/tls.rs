@@ -15,7 +15,7 @@ use super::HostIndex;
 /// name, if there is one.
 #[derive(Default)]
 pub struct TlsTable {
-    /// One certificate a listener.
+    /// One certificate per listener.
     pub certificates: HostIndex<Option<Arc<CertifiedKey>>>,
 }
 
@@ -36,7 +36,7 @@ impl TlsTable {
 
 impl ResolvesServerCert for TlsTable {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls gives the name in lower case.
+        // rustls returns the name in lower case.
         let name = hello.server_name().unwrap_or_default();
         self.certificates.matching(name).find_map(Clone::clone)
     }

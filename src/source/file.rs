@@ -4,8 +4,8 @@
 //! walk (which files, fingerprint) -> split (documents) -> parse (values, lines) -> decode (objects) -> assemble
 //! ```
 //!
-//! **One bad document hurts only itself.** It becomes a [`Rejected`](crate::compile::Rejected) entry that names file,
-//! line and field. On a reload, what it described before keeps its last good version:
+//! **One bad document affects only itself.** It becomes a [`Rejected`](crate::compile::Rejected) entry that names file,
+//! line and field. On a reload, the objects that it described before keep their last good version:
 //!
 //! * When kind and name of the broken document can be read and were served before, that object stays as it was.
 //! * When they can't be read (a half-written file), every object last read from that file stays, unless it is
@@ -39,7 +39,7 @@ use crate::compile::Objects;
 /// Largest manifest file, in bytes. A ConfigMap holds 1 MiB at most; lists written by `kubectl get -o yaml` hold more.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Most documents of one load, list items included: twenty times the largest cluster we test with.
+/// Most documents of one load, list items included: twenty times the largest cluster in Tollgate's tests.
 pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// Looks up an environment variable.
@@ -53,7 +53,7 @@ pub struct LoadOptions {
     pub placeholder_for_unset: Option<String>,
 }
 
-/// Why no objects could be read at all.
+/// The reason why no objects could be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A directory could not be listed, or a file named as such could not be found.

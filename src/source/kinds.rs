@@ -39,7 +39,7 @@ pub(super) struct KindRow {
 /// Decodes a document to its object.
 pub(super) type Decode = fn(&Value) -> Result<Object, FieldError>;
 
-/// A value that is not as its field wants it.
+/// A value that its field does not allow.
 #[derive(Clone, Debug)]
 pub(super) struct FieldError {
     pub path: Vec<Step>,
@@ -61,7 +61,7 @@ macro_rules! kinds {
         }
 
         impl Object {
-            /// Puts the object where it belongs.
+            /// Inserts the object into the map of its kind.
             pub(super) fn insert(&self, key: ObjectKey, objects: &mut Objects) {
                 match self {
                     $(Self::$kind(object) => { objects.$map.insert(key, Arc::clone(object)); })*

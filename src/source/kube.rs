@@ -76,7 +76,7 @@ pub enum SourceError {
     /// The configuration can't be used.
     #[error("connect to the cluster")]
     Client(#[from] ::kube::Error),
-    /// A watch task ended, which only a bug can cause. To go on would look like a cluster without changes.
+    /// A watch task ended, which only a bug can cause. Continuing would look like a cluster without changes.
     #[error("watch the cluster: a task ended")]
     Ended(#[source] Option<JoinError>),
 }
@@ -161,10 +161,10 @@ struct Source {
     changes: Option<(Instant, Instant)>,
     /// The greatest of those changes.
     change: Change,
-    /// Counts changes that matter, of all that was published.
+    /// Incremented with each published change that affects the snapshot.
     revision: u64,
     published: bool,
-    /// That `get` of Secrets is forbidden was logged.
+    /// Whether the log has reported that `get` of Secrets is forbidden.
     told_of_get: bool,
 }
 

@@ -1,5 +1,4 @@
-//! The fields that each kind has, from the schemas of its definition. Decoding alone ignores fields that it does not
-//! know.
+//! The fields that each kind has, from the schemas of its definition. Decoding alone ignores unknown fields.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -25,7 +24,7 @@ use crate::{
 const MAX_UNKNOWN: usize = 16;
 /// The longest name of an unknown field that is shown, in bytes.
 const MAX_NAME: usize = 64;
-/// How deep a field is looked for that may be at the wrong level.
+/// How deep the search for a field at the wrong level goes.
 const MAX_DEPTH: usize = 8;
 
 static SHAPES: LazyLock<BTreeMap<Kind, Shape>> = LazyLock::new(|| {
@@ -81,7 +80,7 @@ impl From<JSONSchemaProps> for Shape {
 }
 
 /// The fields of an object that its kind does not have, in order of their paths. None for kinds of Kubernetes itself.
-/// `metadata` and `status` are not looked at: every kind has the same, and other controllers write them.
+/// `metadata` and `status` are not examined: every kind has the same, and other controllers write them.
 pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
     let mut found = Vec::new();
     let (Some(root), Some(object)) = (SHAPES.get(&kind), value.as_object()) else { return found };
@@ -98,14 +97,14 @@ pub(super) fn unknown_fields(kind: Kind, value: &Value) -> Vec<Unread> {
 /// The search in one object.
 struct Search<'a> {
     root: &'a Shape,
-    /// Objects that keep unknown fields are looked at too. What a policy has there may protect, and the API server
-    /// keeps it so that it is seen here.
+    /// Whether objects that keep unknown fields are examined too. Such a field of a policy may be a protection, and the
+    /// API server keeps it so that it can be reported here.
     strict: bool,
     found: &'a mut Vec<Unread>,
 }
 
 impl Search<'_> {
-    /// Looks at the field `name` of an object with `shape`, which is at `path`.
+    /// Examines the field `name` of an object with `schema`, which is at `path`.
     fn field(&mut self, shape: &Shape, name: &str, value: &Value, path: &mut Vec<Step>) {
         if self.found.len() >= MAX_UNKNOWN {
             return;
@@ -156,8 +155,8 @@ fn clipped(name: &str) -> String {
     name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default().escape_debug().to_string()
 }
 
-/// What `name` was probably meant to be: a field of the same object that is spelled nearly so, or one of just this
-/// name elsewhere.
+/// The field that `name` was probably meant to be: a field of the same object with a similar spelling, or one of
+/// exactly this name elsewhere.
 fn nearest(root: &Shape, shape: &Shape, name: &str) -> Option<String> {
     if name.len() > MAX_NAME {
         return None;

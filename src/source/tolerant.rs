@@ -1,7 +1,7 @@
 //! Decoding of objects that an API server accepted and that may be of a newer version of their definition.
 //!
-//! **A field or value that is not known never hides an object.** What can't be decoded is left out and reported with
-//! its path; `compile` closes what depends on it. Decoding leaves unknown fields out anyway; they are reported too.
+//! **An unknown field or value never hides an object.** Parts that can't be decoded are left out and reported with
+//! their path; `compile` closes what depends on them. Decoding leaves unknown fields out anyway; they are reported too.
 
 use serde_json::{Value, json};
 
@@ -17,17 +17,17 @@ use crate::{
 /// Parts that are left out of one object. An object with more is rejected as a whole.
 const MAX_UNREAD: usize = 64;
 
-/// Whether objects of this kind can be there in part. A ReferenceGrant with a part less might permit more, and of a
-/// Backend or parameters all parts are needed.
+/// Whether objects of this kind can be used in part. A ReferenceGrant without a part might permit more, and a Backend
+/// or parameters need all parts.
 const fn in_parts(kind: Kind) -> bool {
     matches!(kind, Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::BackendTlsPolicy | Kind::TrafficPolicy)
 }
 
-/// Decodes `value` with the parts that are known; `None` where a kind is not decoded as a whole.
+/// Decodes `value` with the parts that are known; `None` for a kind that is not decoded as a whole.
 ///
 /// # Errors
 ///
-/// When what is left is no object of its kind.
+/// When the rest is not an object of its kind.
 pub(super) fn decode(row: &KindRow, value: &Value) -> Option<Result<(Object, Vec<Unread>), FieldError>> {
     let decode = row.decode?;
     if !in_parts(row.kind) {
@@ -60,11 +60,11 @@ pub(super) fn decode(row: &KindRow, value: &Value) -> Option<Result<(Object, Vec
     Some(Err(first))
 }
 
-/// `value` without the least part around `error` that makes the error go away, and what it decodes to then. Elements
-/// of lists keep their places, so that paths stay true.
+/// Removes from `value` the smallest part around `error` that avoids the error, and decodes the rest. Elements of lists
+/// keep their indexes, so that paths stay valid.
 fn left_out(row: &KindRow, value: &Value, error: &FieldError) -> Option<(Value, Result<Object, FieldError>)> {
     let decode = row.decode?;
-    // Of a status no part is written anew when a part of it is not understood.
+    // A status that can't be decoded in full is not written, so it is left out as a whole.
     let status = error.path.first().is_some_and(|step| step.is("status"));
     let shortest = if status { 1 } else { 2 };
     let longest = if status { 1 } else { error.path.len() };
@@ -93,9 +93,9 @@ fn left_out(row: &KindRow, value: &Value, error: &FieldError) -> Option<(Value, 
 
 /// A way to leave a part out.
 enum Change {
-    /// Nothing is in its place. Whether it was an element of a list.
+    /// Remove the part. The flag: whether it was an element of a list.
     Remove(bool),
-    /// This is in its place.
+    /// Replace the part by this value.
     Replace(Value),
 }
 
@@ -117,7 +117,7 @@ impl Change {
     }
 }
 
-/// How the part `last` of what is at `path` may be left out, the best way first.
+/// The ways in which the part `last` of the value at `path` may be left out, the best one first.
 fn changes(value: &Value, path: &[Step], last: &Step) -> Vec<Change> {
     let index = match last {
         Step::Index(index) => index,
@@ -127,7 +127,7 @@ fn changes(value: &Value, path: &[Step], last: &Step) -> Vec<Change> {
     };
     let element = at_ref(value, path).and_then(|list| list.get(index));
     let name = element.and_then(|element| element.get("name")).and_then(Value::as_str).unwrap_or_default();
-    // What listeners and references need at least; with port 0 nothing can be meant.
+    // The fields that listeners and references must have; with port 0 it matches nothing.
     let placeholder = json!({"name": name, "port": 0, "protocol": ""});
     vec![Change::Replace(json!({})), Change::Replace(placeholder), Change::Remove(true)]
 }

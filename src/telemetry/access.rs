@@ -20,7 +20,7 @@ pub struct AccessLog<'a> {
     pub method: &'a str,
     /// The path, without its query.
     pub path: &'a str,
-    /// The status that was sent, or would have been: 499 when the client went away before.
+    /// The status that was sent, or would have been: 499 when the client disconnected before.
     pub status: u16,
     /// The reason of the error.
     pub error: Option<&'static str>,
@@ -42,11 +42,11 @@ pub struct AccessLog<'a> {
     pub rule: Option<&'a str>,
     /// The Backend, as `namespace/name`.
     pub backend: Option<&'a str>,
-    /// Which provider entry of the Backend answered.
+    /// The provider entry of the Backend that replied.
     pub target: Option<&'a str>,
-    /// Where that is.
+    /// The entry's address.
     pub upstream_address: Option<&'a str>,
-    /// Which provider that is.
+    /// The entry's provider.
     pub provider: Option<&'a str>,
     /// The requested model.
     pub request_model: Option<&'a str>,
@@ -70,7 +70,7 @@ pub struct AccessLog<'a> {
     pub request_bytes: u64,
     /// Bytes of the reply's body that were sent.
     pub response_bytes: u64,
-    /// How often a provider was tried.
+    /// How many attempts at providers there were.
     pub upstream_attempts: u32,
     /// The client.
     pub client_addr: Option<SocketAddr>,

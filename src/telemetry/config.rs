@@ -65,7 +65,7 @@ impl ConfigMetrics {
     /// Records that snapshot `generation` was published at `now` and took `compile` to make.
     ///
     /// `objects` are the numbers of objects by kind; a kind that is not named keeps its number. `rejected` is the kind
-    /// of each document that could not become an object.
+    /// of each document that could not be decoded to an object.
     pub fn published(
         &self,
         generation: u64,

@@ -55,7 +55,7 @@ impl CredentialMetrics {
 
     /// Credential `number` of `source` expires at `at`; with `None` it was removed, or never expires.
     pub fn expires(&self, source: &'static str, number: u64, at: Option<SystemTime>) {
-        // A panic while holding the lock leaves a map, which is good as it is.
+        // A panic while holding the lock leaves a map in a valid state.
         let mut expiries = self.expiries.lock().unwrap_or_else(PoisonError::into_inner);
         match at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
             Some(since) => expiries.insert((source, number), since.as_secs_f64()),

@@ -26,17 +26,17 @@ const KUBE: &str = "kube_runtime::watcher=off,kube_client::client=error,kube_cli
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line: `ts`, `level`, `target`, `msg`, then the event's fields.
+    /// One JSON object per line: `ts`, `level`, `target`, `msg`, then the event's fields.
     #[default]
     Json,
     /// For people.
     Text,
 }
 
-/// Why there is no log.
+/// The reason why the log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
+    /// The filter is invalid.
     #[error("parse log filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// The log was started before.

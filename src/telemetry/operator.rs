@@ -31,7 +31,7 @@ pub enum WriteOutcome {
     Written,
     /// The object has changed or was deleted meanwhile; it is read again first.
     Conflict,
-    /// It was refused or not answered; it is tried again.
+    /// It was refused or got no reply; it is tried again.
     Failed,
 }
 
@@ -45,7 +45,7 @@ impl WriteOutcome {
     }
 }
 
-/// How many objects of one kind are in which state.
+/// The number of objects of one kind in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectStates {
     /// Nothing is wrong.
@@ -123,7 +123,7 @@ impl OperatorMetrics {
         self.writes.with_label_values(&[kind, outcome.as_str()]).inc();
     }
 
-    /// Records how the objects are. A kind that is not named has no objects any more.
+    /// Records the states of the objects. A kind that is not named has no objects any more.
     pub fn objects(&self, kinds: impl IntoIterator<Item = (Kind, ObjectStates)>) {
         self.objects.reset();
         for (kind, states) in kinds {

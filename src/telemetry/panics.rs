@@ -1,4 +1,4 @@
-//! Panics: a mistake of this program ends one request, never the process. Each is counted and logged with its place.
+//! Panics: a bug ends one request, never the process. Each is counted and logged with its location.
 
 use std::panic::{self, PanicHookInfo};
 

@@ -2,7 +2,7 @@
 
 use prometheus::{Registry, core::Collector};
 
-/// Registers a metric and hands it back: they are cheap to clone and share their values.
+/// Registers a metric and returns it: metrics are cheap to clone and share their values.
 pub(super) fn register<T: Collector + Clone + 'static>(
     registry: &Registry,
     metric: Result<T, prometheus::Error>,

@@ -16,7 +16,7 @@ use prometheus::{
 
 use super::register::register;
 
-/// Bounds of the duration's buckets, in seconds: from an error that the gateway makes to a long stream.
+/// Bounds of the duration's buckets, in seconds: from an error of the gateway itself to a long stream.
 const DURATION_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
 
@@ -27,7 +27,7 @@ pub struct RequestMetrics {
     duration: HistogramVec,
     connections: IntGaugeVec,
     connections_rejected: IntCounterVec,
-    /// Handles that were given out. A new snapshot gets the old ones, so each is resolved once.
+    /// Handles by labels. A new snapshot gets the existing ones, so each is resolved once.
     routes: Mutex<HashMap<[String; 3], Arc<RouteMetrics>>>,
 }
 
@@ -128,7 +128,7 @@ type Outcome = (u16, &'static str);
 
 impl RouteMetrics {
     /// Records a request that has ended with `status` (outside of 100 to 599 it counts as 0) and `error`, the error's
-    /// word or empty.
+    /// code or empty.
     pub fn record(&self, status: u16, error: &'static str, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
         if status == 200 && error.is_empty() {

@@ -2,7 +2,7 @@
 //! conventions).
 //!
 //! Model names come from clients and from providers, so they are bounded: a [`ModelCache`] holds at most
-//! [`MAX_MODELS_PER_ROUTE`] pairs, and lives as long as the process, so that a new snapshot is no way around that.
+//! [`MAX_MODELS_PER_ROUTE`] pairs, and lives as long as the process, so that a new snapshot does not lift the bound.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use prometheus::{
 use super::register::register;
 
 /// Most pairs of requested and answering model that get series of their own, for one route and provider. Real routes
-/// have a few; more is a client that makes names up.
+/// have a few; with more the client invents names.
 pub const MAX_MODELS_PER_ROUTE: usize = 100;
 
 /// Longest model name in a label, in bytes. Names in use have under 70.
@@ -41,7 +41,7 @@ const LABELS: [&str; 6] =
 /// Tokens and the times of LLM calls.
 pub struct TokenMetrics {
     series: Arc<Series>,
-    /// Caches that were given out: the bound holds across snapshots.
+    /// Caches by labels: the bound holds across snapshots.
     caches: Mutex<HashMap<[String; 4], Arc<ModelCache>>>,
 }
 
@@ -118,8 +118,8 @@ impl TokenMetrics {
         model.estimated.inc_by(tokens);
     }
 
-    /// Records a call that has ended. Tokens are `None` where the provider did not report them; the times of tokens are
-    /// `None` where there was no stream.
+    /// Records a call that has ended. Tokens are `None` if the provider did not report them; the times of tokens are
+    /// `None` if there was no stream.
     pub fn record(
         model: &ModelMetrics,
         prompt: Option<u64>,

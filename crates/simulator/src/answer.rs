@@ -37,7 +37,7 @@ pub(super) struct Prompt {
     pub(super) tools: Vec<Tool>,
     /// Whether the model may call a function, or must.
     pub(super) choice: ToolChoice,
-    /// Schema of the reply, when the request wants JSON.
+    /// Schema of the reply, when the request is for JSON.
     pub(super) schema: Option<Value>,
     /// Most tokens the reply may have.
     pub(super) limit: Option<u64>,

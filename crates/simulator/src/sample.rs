@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 const DEPTH: usize = 12;
 
 /// A value that fits a schema, always the same: every property present, strings named after their property, the first
-/// of an `enum`, the smallest number. Understands JSON Schema and Gemini's spelling of it (`STRING` for `string`).
+/// of an `enum`, the smallest number. Supports JSON Schema and Gemini's spelling of it (`STRING` for `string`).
 pub(super) fn value(schema: &Value) -> Value {
     of(schema, schema, "value", DEPTH)
 }

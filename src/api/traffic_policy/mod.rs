@@ -48,7 +48,7 @@ use super::schema::{FreeForm, conditions};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-// Pruned by the API server, protection of a later version would be gone without a word.
+// If the API server pruned it, a protection of a later version would be lost silently.
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[x_kube(
     validation = ("!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) < duration(self.timeouts.request)", "retry.perTryTimeout must be shorter than timeouts.request"),

@@ -23,11 +23,11 @@ const NOT_FOR_CREDENTIALS: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// The message for names that no list lets pass.
+/// The message for names that no list can forward.
 const NOT_FORWARDED: &str = "this is where credentials or the message's framing are, which no list lets pass: remove it, \
                              and write `authToken: {kind: Passthrough}` to send the client's own credential";
 
-/// The entry at `path`; `None` when it could not be read. `generated` makes a name for a provider's key.
+/// Reads the entry at `path`; `None` when it could not be read. `generated` makes a name for a provider's key.
 pub(super) fn entry(
     written: &LlmProvider,
     path: &str,
@@ -179,7 +179,7 @@ fn auth_header(written: &LlmProvider, path: &str, problems: &mut Problems) -> Op
     (name.is_some() || over.prefix.is_some()).then(|| AuthHeader { name, prefix: over.prefix.clone() })
 }
 
-/// One entry of `routes`: a path, for `passthrough` with a method in front of it where that is not POST.
+/// Reads one entry of `routes`: a path, for `passthrough` preceded by a method if that is not POST.
 fn listed(
     key: &str,
     kind: RouteKind,
@@ -203,7 +203,7 @@ fn listed(
     Some((method.filter(|_| kind == RouteKind::Passthrough), suffix.to_owned(), kind))
 }
 
-/// What the entry adds to the headers and query parameters that a provider gets of a client.
+/// The names that the entry adds to the headers and query parameters that are forwarded to a provider.
 fn forwarded(written: &LlmProvider, path: &str, problems: &mut Problems) -> Forwarded {
     let (headers, query) = (written.forward_headers.as_deref(), written.forward_query_params.as_deref());
     let mut names = Vec::new();

@@ -212,7 +212,7 @@ fn static_backends_are_plain_servers() {
 fn nothing_visible_holds_a_secret() {
     let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let pem = made.signing_key.serialize_pem();
-    // The marks of a secret: any part of it would do as much harm as the whole.
+    // Traces of a secret: any part of it would do as much harm as the whole.
     let marks = ["hush", "aHVzaA", pem.lines().nth(1).unwrap()];
     let tls = |key: &str, crt: &str| {
         secret(key, &format!("tls.crt: {}, tls.key: {}", serde_json::json!(crt), serde_json::json!(pem)))

@@ -1,4 +1,4 @@
-//! Credentials that are fetched or that sign: which source a Backend and its Secret mean, and how mistakes are
+//! Credentials that are fetched or that sign: which source a Backend and its Secret select, and how mistakes are
 //! reported.
 
 use super::*;
@@ -16,7 +16,7 @@ const SECRET: &str = "authToken: {kind: SecretRef, secretRef: {name: s}}";
 const AZURE_POD: &[(&str, &str)] =
     &[("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_FEDERATED_TOKEN_FILE", "/t")];
 
-/// How the credential goes, in one line.
+/// How the credential is sent, in one line.
 fn describe(credential: &Credential) -> String {
     match credential {
         Credential::Fixed(header, value) => format!("{header}: {}", value.to_str().unwrap()),

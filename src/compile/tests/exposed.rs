@@ -57,7 +57,7 @@ impl World {
         Self::of(Self::new(&all).objects, &env())
     }
 
-    /// The changes, as `KIND NAMESPACE/NAME`, with `-` in front of deletions.
+    /// The changes, as `KIND NAMESPACE/NAME`, with `-` before deletions.
     fn changes(&self) -> Vec<String> {
         let one = |c: &Change| format!("{}{} {}", if c.body.is_some() { "" } else { "-" }, c.kind, c.key);
         self.compiled.services.iter().map(one).collect()
@@ -99,7 +99,7 @@ impl World {
         Self::of(self.objects, &env())
     }
 
-    /// The world after everything was carried out, of which nothing may be left to do.
+    /// The world after all changes were carried out. No further change may be needed.
     #[track_caller]
     pub(super) fn settled(self) -> Self {
         let world = self.carried_out().carried_out();
@@ -138,7 +138,7 @@ impl World {
         self.compiled.snapshot.ports.keys().copied().collect()
     }
 
-    /// The Gateway that answers at a port of the pod.
+    /// The Gateway that is served at a port of the pod.
     fn gateway_at(&self, port: u16) -> &str {
         &self.compiled.snapshot.ports[&port].listeners.iter().next().unwrap().1.gateway
     }
@@ -202,7 +202,7 @@ fn ports_that_come_and_go_leave_the_others_where_they_are() {
     assert_eq!(world.ports(), [10_001], "recorded ports are bound, and no others");
     let world = world.settled();
     assert_eq!(world.ports(), [10_001, 10_002], "10000 was in use until this moment");
-    // A gateway without any good listener keeps its Service: its address must not change for a slip of the pen.
+    // A Gateway without any valid listener keeps its Service: its address must not change because of a mistake.
     let world = world.replaced(&[aged("system/gw", 0, "listeners: [{name: bad, protocol: UDP, port: 81}]")]);
     assert_eq!((world.changes().len(), world.ports().len()), (0, 0));
 }
@@ -213,7 +213,7 @@ fn gateways_share_a_port_and_stay_apart() {
     let world = World::exposed(&documents).settled();
     assert_eq!(world.ports(), [8080, 10_000]);
     assert_eq!((world.gateway_at(8080), world.gateway_at(10_000)), ("other/old", "system/young"));
-    // An older one that comes later takes nothing away.
+    // A Gateway that is older but created later takes no port away.
     let world = world.replaced(&[aged("other/oldest", 0, &listeners(&[8080]))]).settled();
     assert_eq!((world.gateway_at(8080), world.gateway_at(10_001)), ("other/old", "other/oldest"));
     // Two Services that record one port, as after a restore from two backups: the older Gateway keeps it.
@@ -234,7 +234,7 @@ fn a_port_that_a_service_still_leads_to_is_not_assigned_again() {
                  spec: {controllerName: example.com/other}}\n";
     let moved = aged("apps/gw", 0, &listeners(&[80])).replace("ClassName: c", "ClassName: other");
     let world = World::exposed(&[aged("apps/gw", 0, &listeners(&[80]))]).settled();
-    // Its Service is to go, and is still there: clients of it must not end at the new Gateway.
+    // Its Service will be deleted, but still exists: its clients must not reach the new Gateway.
     let world = world.replaced(&[other.to_owned(), moved, aged("apps/new", 1, &listeners(&[80]))]);
     let target = &world.body(Kind::Service, "apps/new")["spec"]["ports"][0]["targetPort"];
     assert_eq!((target, world.ports()), (&json!(10_001), vec![]));
@@ -268,7 +268,7 @@ fn in_other_namespaces_endpoint_slices_follow_the_pods() {
     let world = world.settled();
     assert!(!world.conditions(Kind::Gateway, "apps/gw").contains("port-forward"), "which would find no pod");
 
-    // A pod is going, another comes, and there is IPv6.
+    // One pod is terminating, another is added, and there is IPv6.
     let going = POD.replace("ready: true", "ready: false").replace("terminating: false", "terminating: true");
     let world = world.replaced(&[
         own_slice("IPv4", &format!("{{addresses: [10.0.0.2]}}, {going}")),

@@ -103,7 +103,7 @@ fn of_two_gateways_with_one_port_the_older_or_first_by_name_is_served() {
         let (second, first) = (format!("default/{second}"), format!("already used by Gateway default/{first}"));
         world.reports(Kind::Gateway, &second, &["listener http Accepted=False/PortUnavailable", "port 8080", &first]);
         world.reports(Kind::Gateway, &second, &["listener http Programmed=False"]);
-        // Its other listener is served all the same.
+        // Its other listener is still served.
         world.reports(Kind::Gateway, &second, &["listener own Programmed=True"]);
         world.reports(Kind::Gateway, &second, &["Accepted=True/ListenersNotValid", "not served: http"]);
         assert_eq!(world.compiled.snapshot.ports.keys().copied().collect::<Vec<_>>(), [8080, 8081, 8082]);
@@ -342,7 +342,7 @@ fn routes_choose_listeners_by_name_and_port() {
             Some((reason, text)) => {
                 world.reports(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}"), text]);
                 if parent.starts_with("name: gw,") && !parent.contains("other") {
-                    // The Gateway API has it of every parent.
+                    // The Gateway API requires this for every parent.
                     world.reports(Kind::HttpRoute, "default/r", &["ResolvedRefs=True"]);
                 }
             }

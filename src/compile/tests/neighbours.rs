@@ -1,4 +1,4 @@
-//! One bad object never hurts its neighbours: the guide's route is served beside each of them.
+//! One bad object never affects others: the guide's route is served beside each of them.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn guide_works(world: &World, beside: &str) {
     world.is_fine(Kind::Gateway, "kgateway-system/ai-gateway");
 }
 
-/// Objects that are wrong, each in one way; all of the guide's namespace where that could hurt most.
+/// Objects that are wrong, each in one way; all are in the guide's namespace, where they could do most harm.
 fn bad_objects() -> Vec<String> {
     let parent = "parentRefs: [{name: ai-gateway, namespace: kgateway-system}]";
     let of_guide = |key: &str, rule: &str| {
@@ -115,7 +115,7 @@ fn the_guide_works_beside_each_bad_object() {
     for bad in bad_objects() {
         let world = World::with_rejected(&[guide.clone(), vec![bad.clone()]].concat());
         guide_works(&world, &bad);
-        // And somebody hears of it, unless it harms nothing by itself.
+        // The problem is reported, unless it is harmless by itself.
         let problems = world.compiled.reports.objects.iter().any(|r| r.problems().next().is_some());
         let harmless = ["Service", "EndpointSlice", "ReferenceGrant", "Secret"]
             .iter()

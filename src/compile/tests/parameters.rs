@@ -56,7 +56,7 @@ fn a_cluster_ip_is_the_address() {
         world.is_fine(Kind::Gateway, "system/gw");
         assert_eq!(world.addresses("system/gw"), ["IPAddress 10.96.0.9"], "{kind}");
     }
-    // It can't be changed; deleting the Service is the user's to do.
+    // It can't be changed; the user must delete the Service.
     let world = world("kube: {service: {type: ClusterIP}}").settled();
     let mut objects = world.objects;
     let new = self::world("kube: {service: {type: ClusterIP, clusterIP: 10.96.0.8}}").objects;
@@ -102,7 +102,7 @@ fn labels_and_annotations_add_up_and_go_again() {
     assert_eq!((&annotations["c"], &annotations["from"]), (&json!("own"), &json!("infra")));
     assert_eq!(body["spec"]["type"], "NodePort", "the class's, where the Gateway's own have none");
     assert_eq!(body["spec"]["ports"][1]["nodePort"], 30001);
-    // A label that is taken away makes a change too, though all that is left is there.
+    // Removing a label requires a change too, although all remaining ones are there.
     let mut objects = world.settled().objects;
     objects.gateways = with_class("a: infra").objects.gateways;
     let world = World::of(objects, &exposed::env());
@@ -155,7 +155,7 @@ fn unusable_parameters_report_the_fix() {
         world.reports(Kind::Gateway, "system/gw", &["Accepted=False/InvalidParameters", message]);
         world.reports(Kind::Gateway, "system/gw", &["Programmed=False/Invalid", message]);
         assert_eq!((world.compiled.services.len(), world.ports().len()), (0, 0), "{message}");
-        // One that was served still is.
+        // A Gateway that was served is still served.
         let mut objects = World::exposed(&[gateway("")]).settled().objects;
         objects.gateways = world.objects.gateways;
         objects.gateway_parameters = world.objects.gateway_parameters;

@@ -1,4 +1,4 @@
-//! TrafficPolicies: where each applies, which wins, and how fields that are not acted on are reported.
+//! TrafficPolicies: where each applies, which takes precedence, and how fields that are not implemented are reported.
 
 use std::time::Duration;
 

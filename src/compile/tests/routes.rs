@@ -83,7 +83,7 @@ fn weights_share_the_traffic() {
         (weighted(&[("good", ", weight: 0"), ("other", ", weight: 0")]), "500 every backendRef has weight 0"),
         (weighted(&[]), "500 the rule has no backendRefs"),
         (rules("filters: []"), "500 the rule has no backendRefs"),
-        // The share of a missing backend answers 500: it must not go to the others unnoticed.
+        // The share of a missing backend gets a 500: it must not be given to the others silently.
         (
             weighted(&[("good", ""), ("none", ", weight: 2")]),
             "default/good*1 500 Backend \"none\" not found in namespace \"default\"*2",
@@ -279,7 +279,7 @@ fn unsupported_rules_answer_500_and_leave_the_others_alone() {
         let landed = world.at("http://h/x");
         assert!(landed.starts_with("500 ") && landed.contains(message), "{fields}: {landed}");
         assert_eq!(world.at("http://h/good"), "default/good", "{fields}");
-        // Alone, it is all of the route.
+        // As the only rule, it is the whole route.
         let alone = self::world(&format!("rules: [{{{fields}}}]"), &[]);
         alone.reports(Kind::HttpRoute, "default/r", &[&format!("Accepted=False/{reason}: rule 0: "), message]);
         assert!(!alone.conditions(Kind::HttpRoute, "default/r").contains("PartiallyInvalid"));
@@ -343,7 +343,7 @@ fn listed(headers: &HeaderMap) -> String {
     lines.join(" ")
 }
 
-/// The part of [`headers`] that the request policies let through.
+/// The part of [`headers`] that the request policies forward.
 fn sent_with(policies: &Policies) -> String {
     let (mut headers, mut added) = (headers(), HeaderMap::new());
     for policy in &policies.request {

@@ -13,7 +13,7 @@ fn slice(key: &str, service: &str, rest: &str) -> String {
     )
 }
 
-/// Where a route to port 80 of the Service `s` lands.
+/// The endpoints for a route to port 80 of the Service `s`.
 fn world(documents: &[String]) -> World {
     let mut all = vec![open_gateway("gw"), simple_route("r", "/", "{name: s, port: 80}")];
     all.extend_from_slice(documents);
@@ -51,7 +51,7 @@ fn services_lead_to_their_ready_endpoints() {
             none,
         ),
         (ports, vec![slice("s-1", "s", &format!("{endpoints}, ports: [{{name: other, port: 1}}]"))], none),
-        // A port without a name is met by a port without a name.
+        // A port without a name matches a port without a name.
         (
             "ports: [{port: 80}]",
             vec![slice("s-1", "s", &format!("{endpoints}, ports: [{{port: 9000}}]"))],
@@ -68,7 +68,7 @@ fn services_lead_to_their_ready_endpoints() {
             vec![slice("s-1", "s", &format!("endpoints: [{terminating}, {{addresses: [10.0.0.1]}}], {web}"))],
             "http://10.0.0.1:8000",
         ),
-        // A slice of another Service is no slice of this one.
+        // A slice of another Service is ignored.
         (ports, vec![slice("s-1", "t", &format!("{endpoints}, {web}"))], "http://s.default.svc:80"),
     ] {
         let world = world(&[vec![service(spec)], slices].concat());
@@ -164,13 +164,13 @@ fn what_must_be_reached_by_tls_is_not_reached_in_clear() {
             world.is_fine(Kind::HttpRoute, "default/r");
         }
     }
-    // A policy that can't be read in full protects all the same.
+    // A policy that can't be read in full still protects.
     let broken = tls(to_service).replace("hostname: h", "hostname: h, pinnedKeys: []");
     let all = [open_gateway("gw"), simple_route("r", "/", "{name: s, port: 80}"), service(ports), broken];
     let world = World::with_rejected(&all);
     assert!(world.objects.rejected[0].error.contains("pinnedKeys: unknown field"), "{:?}", world.objects.rejected);
     assert!(world.at("http://h/").starts_with("500 BackendTLSPolicy"));
-    // And a Backend.
+    // And a policy for a Backend.
     let target = "{group: gateway.kgateway.dev, kind: Backend, name: b}";
     let world = World::new(&[open_gateway("gw"), simple_route("r", "/", &to("b")), good_backend("b"), tls(target)]);
     assert!(world.at("http://h/").starts_with("500 BackendTLSPolicy"));

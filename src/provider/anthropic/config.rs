@@ -22,7 +22,7 @@ pub struct Config {
     /// Version of the API, sent as `anthropic-version` when the client sends none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// The model that answers, whatever the client asks for. Without it, the client's choice.
+    /// The model that answers, whatever the client requests. Without it, the client's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }

@@ -19,7 +19,7 @@ pub struct Config {
     #[schemars(required)]
     #[x_kube(validation = check::no_workload())]
     pub auth_token: Option<AuthToken>,
-    /// The model that answers, whatever the client asks for. Without it, the client's choice.
+    /// The model that answers, whatever the client requests. Without it, the client's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }

@@ -30,7 +30,7 @@ fn lease(holder: &str, renewed: &str) -> Lease {
 
 const T0: &str = "2026-01-01T00:00:00Z";
 
-/// A elector, what it sees and when (in seconds), and the step it takes then.
+/// An elector, the Leases that it sees and when (in seconds), and the step that it takes then.
 fn check(case: &str, seen: &[(u64, Option<Lease>)], at: u64, step: Step) {
     let start = Instant::now();
     let mut elector = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
@@ -62,7 +62,7 @@ fn clocks_that_differ_do_no_harm() {
         check("holds", &[(0, other())], 14, Step::Wait);
         check("expired", &[(0, other())], 15, Step::Take);
     }
-    // It even goes backwards.
+    // The clock even runs backwards.
     let (first, second) = (Some(lease("other", "2026-01-01T00:01:00Z")), Some(lease("other", T0)));
     check("set back", &[(0, first), (14, second)], 28, Step::Wait);
 }
@@ -83,7 +83,7 @@ fn a_leader_that_does_not_renew_stops_before_the_lease_is_free() {
     assert!(stops < ELECTION_TIMING.lease_duration.as_secs(), "the leader stops before another may begin");
     assert_eq!(other.step(at(14)), Step::Wait, "for the record's duration");
     assert_eq!(other.step(at(15)), Step::Take);
-    // The Lease is still its own, so it may go on when it can write again.
+    // The Lease is still its own, so it may continue when it can write again.
     assert_eq!(leader.step(at(14)), Step::Renew);
     leader.record_written(lease("me", "2026-01-01T00:00:14Z"), at(14));
     assert!(leader.is_leader(at(14 + stops - 1)));

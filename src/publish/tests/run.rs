@@ -225,7 +225,7 @@ async fn a_conflict_is_tried_again_with_the_new_object() {
     let mut world = World::new();
     world.backend("a", bad(Reason::Invalid));
     let old = world.watched();
-    // Someone changes it before we write; the watch is late.
+    // Another client changes it before Tollgate writes; the watch is late.
     world.api.put(&backend_path("a"), world.api.get(&backend_path("a")).unwrap());
     let running = world.start("pod-1");
     world.publish_this(old.clone());
@@ -360,7 +360,7 @@ async fn owned_objects_are_applied_and_deleted() {
     until("the slice", || world.api.get("/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices/s")).await;
     let deleted = until("deleted", || world.api.sent(&["DELETE", "/services/old 200"]).pop()).await;
     assert_eq!(deleted["preconditions"]["uid"], "u1");
-    // Somebody changes the Service: the same change is needed, of another version.
+    // Another client changes the Service: the same change is needed, of another version.
     world.api.put("/api/v1/namespaces/ns/services/new", body.clone());
     world.publish_this(Published { services: Arc::new(changes()), ..world.watched() });
     until("applied again", || (world.api.sent(&applied).len() == 2).then_some(())).await;

@@ -1,4 +1,4 @@
-//! Many files to one set of objects, with the last good version of documents that broke.
+//! Combines many files into one set of objects, with the last good version of broken documents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ pub(super) struct Loader {
     files: BTreeMap<PathBuf, Cached>,
     served: BTreeMap<Id, Served>,
     rejected: Vec<Rejected>,
-    /// Counts loads that changed something, the first among them.
+    /// Counts loads that changed something, including the first.
     revision: u64,
 }
 
@@ -37,17 +37,17 @@ pub(super) struct Loader {
 struct Cached {
     digest: u64,
     outcomes: Vec<Outcome>,
-    /// It depends on nothing but its text.
+    /// Whether it depends only on the text.
     reusable: bool,
 }
 
-/// An object that is served, and the file it is of.
+/// An object that is served, and its file.
 struct Served {
     file: Arc<Path>,
     decoded: Decoded,
 }
 
-/// A rejected document that may hide something that was served.
+/// A rejected document that may contain an object that was served.
 struct Hidden {
     file: Arc<Path>,
     /// The object, or everything of the file.
@@ -66,7 +66,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// When a directory can't be listed; everything stays as it was then.
+    /// When a directory can't be listed; then nothing is changed.
     pub(super) fn load(&mut self, env: &dyn Fn(&str) -> Option<String>) -> Result<bool, SourceError> {
         let paths = walk::files(&self.paths)?;
         let mut files = BTreeMap::new();
@@ -112,7 +112,7 @@ impl Loader {
                 objects.unread.insert(id, Arc::clone(&served.decoded.unread));
             }
         }
-        // In a cluster a namespace is there before anything is in it.
+        // In a cluster a namespace exists before it has any objects.
         let names: BTreeSet<_> = self.served.keys().map(|(_, key)| &key.namespace).filter(|n| !n.is_empty()).collect();
         for name in names {
             objects.namespaces.entry(ObjectKey::cluster(name)).or_insert_with(|| Arc::new(implied_namespace(name)));
@@ -176,7 +176,7 @@ impl Next {
                 Outcome::Partial(rejected, decoded) => {
                     let id = (decoded.kind, decoded.key.clone());
                     if last.get(&id).is_some_and(|served| served.decoded.unread.is_empty()) {
-                        // Its last good version protects as it was meant to.
+                        // Its last good version protects as intended.
                         self.reject(rejected.clone(), Some((file, Some(id))));
                     } else {
                         self.object(file, decoded);

@@ -29,7 +29,7 @@ use crate::{
 pub(super) enum Outcome {
     /// An object.
     Object(Decoded),
-    /// An object that is there without some of its parts, which are errors.
+    /// An object that is used without some of its parts, which are errors.
     Partial(Rejected, Decoded),
     /// Not an object.
     Rejected(Rejected, Broken),
@@ -49,18 +49,18 @@ pub(super) struct Decoded {
     pub fingerprint: u64,
 }
 
-/// Whether something that was served may be hidden in a rejected document.
+/// Whether a rejected document may contain an object that was served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// No: it is whole, and not for us.
+    /// No: it is complete, and not for Tollgate.
     No,
-    /// This object, for sure.
+    /// Certainly this object.
     Object(Kind, ObjectKey),
-    /// Something; this object, if a reading of bare lines is right.
+    /// Possibly; this object, if the reading of its lines is right.
     Something(Option<(Kind, ObjectKey)>),
 }
 
-/// Everything decoding needs beside the text.
+/// The data that decoding needs in addition to the text.
 pub(super) struct Context<'a> {
     /// The file's name, for locations.
     pub file: &'a str,
@@ -232,7 +232,7 @@ impl Context<'_> {
         let line = self.location(place.line + parse::line_of(place.text, &path) - 1);
         let error = if path.is_empty() { error.message } else { format!("{}: {}", display(&path), error.message) };
         let rejected = Rejected { location: line, kind: Some(row.kind), key: Some(key.clone()), error };
-        // Without a policy its targets would be open.
+        // Without a policy its targets would be unprotected.
         if matches!(row.kind, Kind::TrafficPolicy | Kind::BackendTlsPolicy)
             && let Some(Ok((object, unread))) = tolerant::decode(row, &value)
         {

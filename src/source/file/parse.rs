@@ -1,4 +1,4 @@
-//! Text to values, and paths inside a value back to lines of the text.
+//! Parses text to values, and finds the line of a path inside a value.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use serde_saphyr::{Error, MessageFormatter, Options, Spanned, UserMessageFormatt
 
 use crate::api::field::Step;
 
-/// Text that is no value.
+/// The error for text that can't be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
     /// The line inside the text, from 1.
@@ -35,7 +35,7 @@ fn options() -> Options {
             max_nodes: 4_000_000,
             max_depth: 64,
         },
-        // Aliases repeat values; this much is a mistake or an attack.
+        // Aliases repeat values; more than this is a mistake or an attack.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         // A snippet would show the document's text, which may be a Secret.
         with_snippet: false,
@@ -44,8 +44,8 @@ fn options() -> Options {
     options
 }
 
-/// Parses one YAML document. Scalars are typed as YAML says, never by what a field would like to have, which is how the
-/// API server sees them.
+/// Parses one YAML document. Scalars have the type that YAML defines, whatever type the field requires, as at the API
+/// server.
 pub(super) fn yaml(text: &str) -> Result<Value, SyntaxError> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet();
@@ -103,7 +103,7 @@ fn line_number(line: u64) -> usize {
 pub(super) fn line_of(text: &str, path: &[Step]) -> usize {
     let line = Cell::new(1);
     let seek = Seek { path, line: &line, by_key: false };
-    // The walk ends when it has arrived, which the parser sees as an error.
+    // The walk ends at the value, which the parser reports as an error.
     let _ = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |de| seek.deserialize(de));
     line.get()
 }

@@ -21,7 +21,7 @@ pub(super) fn decode(
 ) -> Result<SecretData, FieldError> {
     let mut secret = SecretData::default();
     for (key, value) in entries(document, "data")? {
-        // As the API server does: line breaks are no part of base64.
+        // Like the API server: line breaks are not part of base64.
         match STANDARD.decode(value.replace(['\r', '\n'], "")) {
             Ok(bytes) => secret.insert(key, bytes),
             Err(_) => secret.insert_problem(key, "not valid base64; plain text belongs in stringData"),

@@ -1,4 +1,4 @@
-//! Splits a YAML stream into its documents, so that one that does not parse leaves its neighbours alone.
+//! Splits a YAML stream into its documents, so that one that does not parse does not affect the others.
 
 /// One document of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ mod tests {
         check("a: 1\n---\nb: 2\n", &[(1, "a: 1\n"), (2, "---\nb: 2\n")]);
         check("---\na: 1\n---\nb: 2\n", &[(1, "---\na: 1\n"), (3, "---\nb: 2\n")]);
         check("a: 1\r\n---\r\nb: 2\r\n", &[(1, "a: 1\r\n"), (2, "---\r\nb: 2\r\n")]);
-        // Indented inside a block scalar, or longer than a marker: no separator.
+        // Indented inside a block scalar, or longer than a marker: not a separator.
         check("a: |\n  x\n  ---\n  y\n----\n", &[(1, "a: |\n  x\n  ---\n  y\n----\n")]);
         // Content and comments on the marker's own line.
         check("--- {a: 1}\n--- # c\nb: 2\n", &[(1, "--- {a: 1}\n"), (2, "--- # c\nb: 2\n")]);

@@ -15,7 +15,7 @@ use crate::{
 mod live;
 mod reload;
 
-/// Far more than anything here takes; only a failing test waits this long.
+/// Far longer than any step takes; only a failing test waits this long.
 const LONG: Duration = Duration::from_secs(30);
 
 fn gateway(name: &str, class: &str) -> String {

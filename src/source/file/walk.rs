@@ -11,7 +11,7 @@ use std::{
 
 use super::{MAX_FILE_BYTES, SourceError};
 
-/// Deepest directory below a root. Symlinks that lead in circles are seen before; this bounds the rest.
+/// Deepest directory below a root. Cycles of symlinks are detected before; this bounds the rest.
 const MAX_DEPTH: usize = 32;
 
 /// Up to this many bytes in all, the fingerprint covers the contents and not only sizes and times: file systems with
@@ -86,7 +86,7 @@ fn is_manifest(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// Why it could not be read or is no text, with the line where that shows, from 1.
+/// The reason why it could not be read or is not text, with the line of the problem, from 1.
 pub(super) fn read(path: &Path) -> Result<String, (usize, String)> {
     let cannot = |e: io::Error| (1, format!("can't be read: {e}"));
     let meta = fs::metadata(path).map_err(cannot)?;
@@ -107,7 +107,7 @@ pub(super) fn read(path: &Path) -> Result<String, (usize, String)> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// A hash of everything that a change of the manifests would touch. Also differs when a directory can't be listed.
+/// A hash that changes with every change of the manifests. It also differs when a directory can't be listed.
 pub(super) fn fingerprint(roots: &[PathBuf]) -> u64 {
     let mut hash = DefaultHasher::new();
     match files(roots) {

@@ -167,7 +167,7 @@ async fn arm(paths: &[PathBuf], changed: &Arc<Notify>) -> Result<Option<Recommen
     Ok(armed.inspect_err(|error| tracing::debug!(%error, "no file events; polling each second")).ok())
 }
 
-/// Whether an event is about reading, which our own reads cause too.
+/// Whether an event is about reading, which Tollgate's own reads cause too.
 fn is_read(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

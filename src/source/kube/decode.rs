@@ -1,4 +1,4 @@
-//! Objects as the API server sends them to typed objects.
+//! Decodes the API server's objects to typed objects.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(super) struct Entry {
     /// The API server's version of the object: equal versions are equal objects.
     pub version: String,
-    /// The decoded object. An object that does not decode hurts only itself.
+    /// The decoded object. An object that does not decode affects only itself.
     pub object: Result<Object, Rejected>,
     /// Its parts that could not be read.
     pub unread: Arc<[Unread]>,
@@ -92,8 +92,8 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
         location: location(row, key),
         kind: Some(row.kind),
         key: Some(key.clone()),
-        // The API server checked the object against the CRD that is installed, so there is no half-written state to
-        // wait out: an older version would be served as if it were this one.
+        // The API server checked the object against the CRD that is installed, so it is not half-written. An older
+        // version would be served as if it were this one.
         error: format!(
             "{error}; the object is not served (the API server accepted it: is its CustomResourceDefinition the one of \
              this version?)"
@@ -120,7 +120,7 @@ fn digest(kind: Kind, value: &Value) -> u64 {
                     }
                 }
             }
-            // Where a Gateway's address comes from.
+            // The source of a Gateway's address.
             "status" if kind == Kind::Service => value.get("loadBalancer").hash(&mut hasher),
             "status" => {}
             _ => (name, value).hash(&mut hasher),
@@ -154,7 +154,7 @@ fn secrets(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<ObjectKey> {
     found
 }
 
-/// Calls `see` with every field below `value`. Recursion ends where the API server's own limit of depth does.
+/// Calls `see` with every field below `value`. Recursion ends at the API server's own limit of depth.
 fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(map) => {

@@ -7,7 +7,7 @@ use kube_runtime::watcher;
 
 use crate::{api::Kind, source::kinds::KindRow};
 
-/// Why a kind can't be watched.
+/// The reason why a kind can't be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// A watch ended early or has expired. It is started again, which is not logged.
@@ -41,7 +41,7 @@ impl Trouble {
         }
     }
 
-    /// The trouble behind `error`.
+    /// The trouble that `error` shows.
     pub(super) fn of(error: &watcher::Error) -> Self {
         let (verb, cause) = match error {
             watcher::Error::InitialListFailed(cause) => (Verb::List, cause),
@@ -62,7 +62,7 @@ impl Trouble {
     }
 }
 
-/// The troubles that last at the moment.
+/// The troubles that are not over.
 #[derive(Default)]
 pub(super) struct Health {
     troubles: BTreeMap<Kind, Trouble>,

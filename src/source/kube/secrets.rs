@@ -58,9 +58,9 @@ struct Wanted {
     known: SecretState,
     /// The `get` under way.
     fetching: Option<u64>,
-    /// That `get` waits before it begins.
+    /// Whether that `get` waits before it begins.
     delayed: bool,
-    /// The Secret changed after that `get` began.
+    /// Whether the Secret changed after that `get` began.
     again: bool,
     failures: u32,
 }
@@ -160,7 +160,7 @@ impl Secrets {
         std::mem::take(&mut self.fetches)
     }
 
-    /// A `get` is done. Returns whether something that objects can see has changed.
+    /// Handles the end of a `get`. Returns whether the objects have changed.
     pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> bool {
         // It has no reference any more, or was released and retained again since.
         let Some(wanted) = self.wanted.get_mut(key).filter(|w| w.fetching == Some(ticket)) else { return false };
@@ -218,7 +218,7 @@ impl SecretState {
             (Self::Absent, Self::Absent) => true,
             (Self::Unreadable(old), Self::Unreadable(new)) => old == new,
             (Self::Present(_, old), Self::Present(_, new)) if old == new => {
-                // Unchanged values stay the same memory.
+                // Unchanged values share their memory.
                 *new = Arc::clone(old);
                 true
             }

@@ -1,4 +1,4 @@
-//! Events of watches to objects, without IO.
+//! Converts events of watches to objects, without IO.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -95,7 +95,7 @@ impl Store {
                     pairs.map(|(old, new)| Change::between(old, new)).max().unwrap_or(Change::None)
                 };
                 let old = std::mem::replace(&mut watched.entries, new);
-                // New references first, so that a Secret that both versions refer to is not forgotten in between.
+                // New references first, so that a Secret that both versions refer to is not removed in between.
                 watched.entries.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.retain(key));
                 old.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
                 change
@@ -127,8 +127,8 @@ impl Store {
         Change::matters(matches!(event, Event::InitDone) && self.set_synced(Kind::Secret))
     }
 
-    /// Objects of this kind can't be listed, for a reason which means that there are none for us: their definition is
-    /// not installed, or (Secrets alone) we may not. Objects read before stay. Returns the effect.
+    /// Objects of this kind can't be listed, for a reason which means that Tollgate has none: their definition is not
+    /// installed, or (Secrets alone) access is forbidden. Objects read before are kept. Returns the effect.
     pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
         if kind == Kind::Secret {
             self.secrets.refetch_all();
@@ -147,7 +147,7 @@ impl Store {
 
     /// A `get` of a Secret is done. Returns the effect.
     pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> Change {
-        // The last of them may be all that was waited for.
+        // The last of them may have been the only one missing.
         let complete = self.secrets.complete();
         Change::matters(self.secrets.fetched(key, ticket, fetched) || complete != self.secrets.complete())
     }
@@ -157,7 +157,7 @@ impl Store {
         self.kinds.values().all(|watched| watched.synced)
     }
 
-    /// Whether every Secret that is referred to was looked at.
+    /// Whether every Secret that is referred to was read once.
     pub(super) fn complete(&self) -> bool {
         self.secrets.complete()
     }

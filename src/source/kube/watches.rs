@@ -1,4 +1,4 @@
-//! The watches, one task a kind, and `get`s of Secrets.
+//! The watches, one task per kind, and `get`s of Secrets.
 
 use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 

@@ -94,14 +94,14 @@ fn second(seconds: u64) -> [u8; 20] {
     text.as_bytes().try_into().unwrap_or(*b"0000-00-00T00:00:00.")
 }
 
-/// Writes fields as members of an object that has one already.
+/// Writes fields of an object that has one already.
 struct Fields<'a, W: Write> {
     out: &'a mut W,
     result: fmt::Result,
 }
 
 impl<W: Write> Fields<'_, W> {
-    /// Writes the member's name, then its value by `value`, until something fails.
+    /// Writes the field's name, then its value by `value`, until something fails.
     fn member(&mut self, field: &Field, value: impl FnOnce(&mut W) -> fmt::Result) {
         if self.result.is_ok() {
             self.result = self.name(field.name()).and_then(|()| value(self.out));

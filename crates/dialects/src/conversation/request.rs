@@ -126,7 +126,7 @@ pub enum SignatureOrigin {
     OpenAi,
 }
 
-/// An opaque signature that travels with a model's reasoning or call.
+/// An opaque signature that is carried with a model's reasoning or call.
 ///
 /// In the dialect of its origin it has no tag. In a foreign one it is [tagged](Self::tagged), so that it comes back to
 /// its origin and never reaches another vendor.

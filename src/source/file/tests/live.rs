@@ -64,7 +64,7 @@ async fn a_directory_may_vanish_and_come_back() {
     let path = dir.path().join("m");
     let mut live = Live::start(&path).await;
     fs::rename(&path, dir.path().join("old")).unwrap();
-    // The watch on the old directory is of no use now.
+    // The watch on the old directory has no effect any more.
     fs::rename(dir.path().join("n"), &path).unwrap();
     live.until(&["default/a=two"]).await;
     write(&dir, "m/a.yaml", &gateway("a", "three"));

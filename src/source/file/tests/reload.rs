@@ -33,7 +33,7 @@ fn equal_objects_are_unchanged_and_share_memory() {
     let before = r.loader.objects();
     assert_eq!(before.revision, 1);
     assert!(!r.load().0);
-    // A comment is no change, and one object's change leaves the other alone.
+    // A comment does not change an object, and one object's change does not affect the other.
     write(&r.dir, "a.yaml", &format!("# c\n{}", two()));
     assert!(!r.load().0);
     write(&r.dir, "a.yaml", &format!("{}---\n{}", gateway("a", "one"), gateway("b", "two")));
@@ -52,7 +52,7 @@ fn equal_objects_are_unchanged_and_share_memory() {
 #[test]
 fn a_named_document_that_breaks_keeps_its_last_version() {
     for broken in [
-        // Wrong type; and no YAML, with a name in its lines.
+        // A wrong type; and invalid YAML, with a name in its lines.
         gateway("b", "two").replace("80", "x"),
         gateway("b", "two").replace("port: 80", "port: ["),
     ] {

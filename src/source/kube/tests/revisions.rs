@@ -1,4 +1,4 @@
-//! Which changes are compiled, and which are only passed on.
+//! Which changes are compiled, and which are only published.
 
 use super::*;
 

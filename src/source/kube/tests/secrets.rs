@@ -9,7 +9,7 @@ async fn only_secrets_that_are_referred_to_are_read() {
     harness.secret(Event::Apply(secret_seen("foreign", 1)));
     assert_eq!(harness.source.store.take_fetches(), []);
 
-    // Referred to after it came.
+    // The reference comes after the Secret.
     harness.event(Kind::Backend, Event::Apply(backend("b", 2, "mine")));
     let get = harness.get();
     assert_eq!((&get.key, get.delay), (&key("mine"), Duration::ZERO));
@@ -73,7 +73,7 @@ async fn a_get_that_was_overtaken_is_done_again() {
     assert_eq!(harness.source.store.take_fetches(), [], "one at a time");
     harness.got(&get, found(1, "old"));
     let second = harness.get();
-    // Its reference goes and comes back meanwhile: the answer to the old question is not heard.
+    // Its reference is removed and added again meanwhile: the result of the old `get` is ignored.
     harness.event(Kind::Backend, Event::Delete(backend("b", 3, "s")));
     harness.event(Kind::Backend, Event::Apply(backend("b", 4, "s")));
     let third = harness.get();
@@ -94,7 +94,7 @@ async fn a_failed_get_keeps_what_is_known_and_is_tried_again() {
     for n in 0..9 {
         let get = harness.get();
         delays.push(get.delay.as_millis());
-        // An API server that has just started forbids what it will allow.
+        // An API server that has just started forbids requests that it will allow later.
         harness.got(&get, if n % 2 == 0 { Fetched::Failed } else { Fetched::Refused }("no".to_owned()));
     }
     assert_eq!(delays, [0, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
@@ -130,7 +130,7 @@ async fn a_secret_that_cannot_be_read_does_not_hold_up_the_rest() {
         assert_eq!(objects.backends.len(), 1);
         let problem = objects.secrets[&key("s")].get("Authorization");
         assert_eq!(problem, Some(Err("can't be read: secrets \"s\" is forbidden")), "other than one that is not there");
-        // It heals.
+        // The Secret becomes readable again.
         let get = harness.get();
         harness.got(&get, found(1, "one"));
         let objects = harness.published().unwrap();

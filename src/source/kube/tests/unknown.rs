@@ -1,4 +1,4 @@
-//! Fields and values that this version does not know: what is read of their objects, and what is served of them.
+//! Fields and values that this version does not support: what is read of their objects, and what is served of them.
 
 use http::{HeaderMap, Method};
 
@@ -9,7 +9,7 @@ use crate::{
     upstream::{Credentials, Dialer, DialerOptions, Pools},
 };
 
-/// What these objects of namespace `ns` come to, beside a class and a Gateway `gw` of ours.
+/// The result of compiling these objects of namespace `ns`, beside a class and a Gateway `gw` of Tollgate.
 struct World {
     objects: Objects,
     compiled: Compiled,
@@ -45,7 +45,7 @@ impl World {
         Self { objects, compiled }
     }
 
-    /// What a GET of `path` at host `h` comes to.
+    /// The result of a GET of `path` at host `h`.
     fn at(&self, path: &str) -> String {
         let (headers, method) = (HeaderMap::new(), Method::GET);
         let view = RequestView { host: "h", path, query: None, method: &method, headers: &headers };
@@ -103,7 +103,7 @@ fn route(rules: Vec<Value>) -> Value {
     route
 }
 
-/// A rule with `more` answers 500 for a reason that has `why`; its neighbour is served.
+/// A rule with `more` replies with 500 for a reason that contains `why`; its neighbour is served.
 #[track_caller]
 fn closes_its_rule(more: Value, why: &str) {
     let rules = vec![rule("/fine", json!({})), rule("/new", more.clone())];
@@ -166,7 +166,7 @@ async fn a_match_that_is_not_known_matches_nothing() {
         assert_eq!((world.at("/new").as_str(), world.at("/known").as_str()), ("no rule", "redirect"), "{unknown}");
         assert_eq!(world.at("/fine"), "redirect");
         world.says(Kind::HttpRoute, "r", &["PartiallyInvalid=true/UnsupportedValue", "matches[0]", why]);
-        // No match that is known is not every request.
+        // Having no known match does not mean matching every request.
         let only = rule("/", json!({"matches": [unknown.clone()]}));
         let world = World::new(&[(Kind::HttpRoute, "r", route(vec![only]))]);
         assert_eq!((world.at("/new").as_str(), world.at("/").as_str()), ("no rule", "no rule"), "{unknown}");
@@ -217,7 +217,7 @@ async fn a_listener_that_is_not_understood_is_closed_and_its_neighbours_are_serv
         world.says(Kind::Gateway, "it", &["Accepted=false/UnsupportedValue", "spec.listeners[0]", why]);
         world.says(Kind::Gateway, "it", &["Accepted=true/ListenersNotValid", "not served: new"]);
     }
-    // What is below spec.tls protects all of them; of the others the status has a word.
+    // Fields below spec.tls protect all of them; the others are only reported in the status.
     for (field, open) in [("tls", false), ("defaultScope", true)] {
         let mut spec = json!({"gatewayClassName": "c", "listeners": [more("one", 81, json!({}))]});
         spec[field] = json!({"new": "thing"});
