@@ -118,7 +118,7 @@ async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announ
 /// which costs more than all other work on a body. Translated bodies share them with the clients': a request holds one,
 /// then the other, and both only while it is translated.
 static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-/// Most buffers that are kept, which take [`RESERVE`] times as many bytes.
+/// Most buffers that are kept. Each takes one to two times [`RESERVE`] bytes.
 const MAX_BUFFERS: usize = 32;
 /// Smaller bodies are cheap to allocate.
 const MIN_KEPT: usize = 32 * 1024;

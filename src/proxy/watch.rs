@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How often, per patience, a connection with requests is checked.
+/// How many times a connection with requests is checked within the shortest of their limits.
 const LOOKS: u32 = 4;
 
 /// The requests under way on one connection.

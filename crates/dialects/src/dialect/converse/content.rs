@@ -202,8 +202,8 @@ fn result<'a>(
     }))
 }
 
-/// Gemini signs calls, for which Converse has no field: [`write_lent_signature`] puts the signature before the call, as
-/// reasoning without text.
+/// Takes back the signature of a call. Gemini signs calls, for which Converse has no field: replies have the signature
+/// before the call, as reasoning without text.
 fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     let last = parts.pop()?;
     match last.content {
