@@ -189,7 +189,7 @@ impl ClientRequest<'_, '_> {
         let mut parsed = heavy::run(self.body.len(), read).await?;
         parsed.inline(quirks, files, fetcher).await?;
         let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
-        // With it goes `parsed`: to drop it takes as long as to write it.
+        // This also drops `parsed`, which takes as long as writing it.
         let size = parsed.size();
         let write = move || -> Result<_, ProxyError> {
             let extra = provider.extra_body_fields(&native);

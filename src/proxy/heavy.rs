@@ -1,8 +1,8 @@
 //! Work on large bodies, which must not hold up other requests.
 //!
-//! A worker thread that reads 32 MiB of JSON serves nobody else for half a second. So work on bodies from [`LARGE`] on
-//! gives the worker's other tasks to another thread first. And as many requests do such work at a time as there are
-//! processors: more would only take time from the workers.
+//! A worker thread that reads 32 MiB of JSON serves no other request for half a second. So before work on bodies of at
+//! least [`LARGE`] bytes, the worker's other tasks are moved to another thread. At most as many requests as there are
+//! processors do such work at a time: more would only take time from the workers.
 
 use std::{sync::LazyLock, thread::available_parallelism};
 
@@ -12,14 +12,14 @@ use tokio::{
     task::block_in_place,
 };
 
-/// Smaller bodies take a few milliseconds at most, and to change threads costs more than it saves.
+/// Smaller bodies take a few milliseconds at most, and changing threads would cost more than it saves.
 const LARGE: usize = 256 * 1024;
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
-/// Does `work` on `bytes` of a body, and gives its result.
+/// Does `work` on `bytes` of a body, and returns its result.
 pub async fn run<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    // A runtime of one thread, as in tests, has no other to give its tasks to.
+    // A runtime of one thread, as in tests, has no other thread for its tasks.
     if bytes < LARGE || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
         return work();
     }
@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// The work waits for another task of the same, only worker.
+    /// Whether another task of the only worker runs while the work waits for it.
     fn other_tasks_go_on(bytes: usize) -> bool {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async move {

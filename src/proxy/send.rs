@@ -48,7 +48,7 @@ impl<'a> Sender<'a> {
         self.resent.load(Ordering::Relaxed)
     }
 
-    /// Sends one request. With the reply comes how it goes back to the client.
+    /// Sends one request. Returns the reply, and the plan for returning it to the client.
     ///
     /// # Errors
     /// When the target gives no reply in time.

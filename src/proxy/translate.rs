@@ -294,7 +294,7 @@ impl Translation {
         heavy::run(bytes.len(), || self.whole(parts, &bytes, mask, reading, &chain)).await
     }
 
-    /// A whole reply that is no error.
+    /// Translates a whole reply that is not an error.
     fn whole(
         self,
         mut parts: Parts,

@@ -138,7 +138,7 @@ async fn translated(
     let content_type = reply.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let has_checksums = content_type.starts_with(b"application/vnd.amazon.eventstream");
     if !reply.status().is_success() {
-        // In the provider's own words. A reply that is not translated is read when it is relayed.
+        // Summarises the provider's own error. Errors that are not translated are read when they are relayed.
         let begun = Bytes::copy_from_slice(reply.body().begun());
         record.refused(ErrorSummary::read(&mask.as_ref().map_or(begun.clone(), |mask| mask.mask(begun))));
     }
