@@ -43,7 +43,7 @@ static SHAPES: LazyLock<BTreeMap<Kind, Shape>> = LazyLock::new(|| {
     .collect()
 });
 
-/// What a schema says about fields. The schemas themselves take five megabytes.
+/// The fields that a schema has. The schemas themselves take five megabytes.
 #[derive(Default)]
 struct Shape {
     fields: BTreeMap<Box<str>, Shape>,
@@ -104,7 +104,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Examines the field `name` of an object with `schema`, which is at `path`.
+    /// Examines the field `name` of an object with `shape`, which is at `path`.
     fn field(&mut self, shape: &Shape, name: &str, value: &Value, path: &mut Vec<Step>) {
         if self.found.len() >= MAX_UNKNOWN {
             return;
