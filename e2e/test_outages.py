@@ -136,6 +136,24 @@ def test_the_leader_dies_without_warning(kube, two, ns):
     assert now["leaseTransitions"] == lease.get("leaseTransitions", 0) + 1
 
 
+def test_a_leader_whose_pod_is_gone_is_replaced_at_once(kube, two, ns):
+    """It is frozen and deleted by force, so that it can't give the Lease back. Kubernetes no longer lists the pod."""
+    leader = two.leader()
+    found = processes.of_pod(leader["metadata"]["uid"])
+    if not found or os.geteuid() != 0:
+        pytest.skip("the pods' processes can't be stopped from here")
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    kube.kubectl("delete", "pod", leader["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+    gone = time.monotonic()
+    wait_for("another leader", lambda: two.lease() not in ("", leader["metadata"]["name"]), 30)
+    took = time.monotonic() - gone
+    print(f"another leader {took:.1f} s after the pod was deleted")
+    duration = kube.get("Lease", NAMESPACE, "tollgate")["spec"]["leaseDurationSeconds"]
+    assert took < duration / 2, took
+    two.settled()
+
+
 def test_a_leader_that_is_asked_to_go_hands_over_at_once(kube, two, ns):
     leader = two.leader()
     kube.remove("Pod", NAMESPACE, leader["metadata"]["name"])

@@ -23,7 +23,7 @@ use super::{
     features::Feature,
     ledger::{self, Claim, Missing, Share},
     listener::Flaw,
-    objects::Map,
+    objects::{Map, SERVICE_NAME},
     parameters::{Settings, is_dns_label},
 };
 use crate::api::{Kind, ObjectKey, condition::Reason, gateway::Gateway, gateway_parameters::ServiceType};
@@ -38,8 +38,6 @@ const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// The label's value on Tollgate's EndpointSlices: the controller's name in the form that a label allows.
 const SLICE_MANAGER: &str = "gateway.tollgate.dev";
-/// The Service that an EndpointSlice belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotation with a digest of the fields that were applied last: it shows when a field of Tollgate's must be removed.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
@@ -72,8 +70,10 @@ pub struct Exposed {
 pub fn expose(objects: &Objects, install: &Install, wanted: &[Desired<'_>]) -> (Vec<Exposed>, Vec<Change>) {
     let claims: Vec<Claim> = wanted.iter().map(|desired| claim(objects, desired)).collect();
     let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, wanted));
+    // The EndpointSlices of Tollgate's own Service.
+    let own = objects.slices_of(&install.namespace, &install.service).collect();
     let mut writer =
-        Writer { objects, install, own: own_slices(objects, install), in_use: BTreeSet::new(), changes: Vec::new() };
+        Writer { objects, install, own, in_use: BTreeSet::new(), changes: Vec::new() };
     let exposed = wanted.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
     writer.remove_leftovers(wanted);
     (exposed, writer.changes)
@@ -160,15 +160,6 @@ fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
          under another name"
     );
     Some((Reason::AddressNotAssigned, message))
-}
-
-/// The EndpointSlices of Tollgate's own Service.
-fn own_slices<'a>(objects: &'a Objects, install: &Install) -> Vec<&'a EndpointSlice> {
-    let of_service = |slice: &&EndpointSlice| {
-        slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME)).is_some_and(|name| *name == install.service)
-    };
-    let in_namespace = objects.endpoint_slices.iter().filter(|(key, _)| key.namespace == install.namespace);
-    in_namespace.map(|(_, slice)| &**slice).filter(of_service).collect()
 }
 
 /// Compares the wanted objects with those of the cluster, and collects the changes.

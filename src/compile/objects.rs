@@ -17,6 +17,9 @@ use crate::api::{
     traffic_policy::TrafficPolicy,
 };
 
+/// The label with the Service that an EndpointSlice belongs to.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
 /// Objects of one kind by key.
 pub type Map<T> = BTreeMap<ObjectKey, Arc<T>>;
 
@@ -76,6 +79,20 @@ impl Objects {
             return &[];
         }
         self.unread.get(&(kind, key.clone())).map_or(&[], |unread| unread)
+    }
+
+    /// The EndpointSlices of a Service.
+    pub fn slices_of<'a>(&'a self, namespace: &'a str, service: &'a str) -> impl Iterator<Item = &'a EndpointSlice> {
+        let in_namespace = self.endpoint_slices.iter().filter(move |(key, _)| key.namespace == namespace);
+        in_namespace.map(|(_, slice)| &**slice).filter(move |slice| {
+            slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)).is_some_and(|of| of == service)
+        })
+    }
+
+    /// The names of a Service's pods, ready or not.
+    pub fn pods_of<'a>(&'a self, namespace: &'a str, service: &'a str) -> impl Iterator<Item = &'a str> {
+        let endpoints = self.slices_of(namespace, service).flat_map(|slice| &slice.endpoints);
+        endpoints.filter_map(|endpoint| endpoint.target_ref.as_ref()?.name.as_deref())
     }
 
     /// The rejected document of this kind and key, if there is one.

@@ -97,12 +97,7 @@ fn transport(app_protocol: Option<&str>) -> Option<Transport> {
 /// that still serve while they terminate.
 fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(String, u16)> {
     let (mut found, mut terminating) = (Vec::new(), Vec::new());
-    for (slice_key, slice) in &objects.endpoint_slices {
-        let labels = slice.metadata.labels.as_ref();
-        let of_service = labels.and_then(|l| l.get("kubernetes.io/service-name")).is_some_and(|n| *n == key.name);
-        if slice_key.namespace != key.namespace || !of_service {
-            continue;
-        }
+    for slice in objects.slices_of(&key.namespace, &key.name) {
         let named =
             |p: &&k8s_openapi::api::discovery::v1::EndpointPort| p.name.as_deref().unwrap_or_default() == port_name;
         let port = slice.ports.iter().flatten().find(named).and_then(|p| u16::try_from(p.port?).ok());
@@ -125,12 +120,7 @@ fn ready_endpoints(objects: &Objects, key: &ObjectKey, port_name: &str) -> Vec<(
 
 /// Files rarely hold EndpointSlices: then requests go to the Service's own name or address.
 fn without_slices(objects: &Objects, key: &ObjectKey, service: &Service, port: i32) -> Vec<(String, u16)> {
-    let has_slices = objects.endpoint_slices.iter().any(|(slice_key, slice)| {
-        let labels = slice.metadata.labels.as_ref();
-        slice_key.namespace == key.namespace
-            && labels.and_then(|l| l.get("kubernetes.io/service-name")).is_some_and(|n| *n == key.name)
-    });
-    if has_slices {
+    if objects.slices_of(&key.namespace, &key.name).next().is_some() {
         return Vec::new();
     }
     let spec = service.spec.as_ref();

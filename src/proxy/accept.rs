@@ -234,12 +234,12 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server) {
     // one.
     let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
     let Some(config) = tls else {
-        return http(stream, Peer { address, port, secure: false, server_name: None }, server).await;
+        return http(stream, Peer::new(address, port), server).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             let server_name = stream.get_ref().1.server_name().map(Arc::from);
-            http(stream, Peer { address, port, secure: true, server_name }, server).await;
+            http(stream, Peer { secure: true, server_name, ..Peer::new(address, port) }, server).await;
         }
         Ok(Err(error)) => {
             shared.metrics.requests.connections_rejected("tls").inc();

@@ -42,7 +42,7 @@ async fn handle(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let to = ReplyTo::new(&parts, &shared);
-    let mut record = RequestRecord::begin(Arc::clone(&shared), peer.address, &parts);
+    let mut record = RequestRecord::begin(Arc::clone(&shared), Arc::clone(&peer.address_text), &parts);
     let mut body = Some(body);
     // Boxed here, because axum's wrapping of a handler's future moves it several times.
     let serving = Box::pin(serve(&shared, &peer, &mut parts, &mut body, &mut record));

@@ -61,7 +61,12 @@ impl KeyMask {
         let Some(last) = keys.iter().map(|key| key.len()).min().and_then(|key| text.len().checked_sub(key)) else {
             return false;
         };
-        (0..=last).any(|at| matches!(find(text, at, &keys), Found::Whole(_)))
+        let beginnings = text.get(..=last).unwrap_or_default();
+        keys.iter().filter_map(|key| key.first()).any(|first| {
+            // Any character of a key may be escaped, its first too.
+            memchr::memchr2_iter(*first, b'\\', beginnings)
+                .any(|at| matches!(find(text, at, &keys), Found::Whole(_)))
+        })
     }
 
     /// `body` without the key. A body that has none is not copied.

@@ -18,6 +18,8 @@ pub struct Arrival {
 pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
+    /// The same as text, which every line of the access log has.
+    pub address_text: Arc<str>,
     /// The bound port.
     pub port: u16,
     /// Whether the connection is secured.
@@ -27,6 +29,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The client that has connected from `address` to `port`.
+    pub fn new(address: SocketAddr, port: u16) -> Self {
+        let address_text = SocketAddr::new(address.ip().to_canonical(), address.port()).to_string().into();
+        Self { address, address_text, port, secure: false, server_name: None }
+    }
+
     /// The scheme of the request's URL.
     pub const fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }

@@ -4,7 +4,6 @@
 //! here; only [`finish`](super::finish) and the drop read them.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +31,7 @@ pub struct RequestRecord {
     shared: Arc<Shared>,
     start: Instant,
     ids: RequestIds,
-    client: SocketAddr,
+    client: Arc<str>,
     method: Method,
     path: String,
     generation: u64,
@@ -66,14 +65,14 @@ struct Reply {
 
 impl RequestRecord {
     /// Begins the record of a request.
-    pub fn begin(shared: Arc<Shared>, client: SocketAddr, parts: &Parts) -> Self {
+    pub fn begin(shared: Arc<Shared>, client: Arc<str>, parts: &Parts) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the time of the request, read as it begins")]
         let start = Instant::now();
         Self {
             shared,
             start,
             ids: RequestIds::of(&parts.headers),
-            client: SocketAddr::new(client.ip().to_canonical(), client.port()),
+            client,
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             generation: 0,
@@ -331,7 +330,7 @@ impl Drop for RequestRecord {
             request_bytes: self.request_bytes,
             response_bytes: self.reply.bytes,
             upstream_attempts: self.attempts,
-            client_addr: Some(self.client),
+            client_addr: Some(&self.client),
             generation: self.generation,
         }
         .emit();

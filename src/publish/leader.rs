@@ -6,7 +6,7 @@
 //! of two candidates wins. A leader that could not renew for [`ElectionTiming::renew_deadline`] stops writing. The
 //! renew deadline is shorter than the lease duration, so that the old leader has stopped before a new one begins.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ::kube::{Api, Client, Error, api::PostParams};
 use k8s_openapi::{
@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::Published;
 use crate::{
     api::ObjectKey,
     source::kube::error_summary,
@@ -54,7 +55,7 @@ pub(super) const ELECTION_TIMING: ElectionTiming = ElectionTiming {
 pub(super) enum Step {
     /// The Lease does not exist.
     Create,
-    /// The Lease is free, or its holder has let it expire.
+    /// The Lease is free, its holder has let it expire, or its holder's pod is gone.
     Take,
     /// This replica holds the Lease.
     Renew,
@@ -70,11 +71,35 @@ pub(super) struct LeaderElector {
     seen: Option<(Lease, Instant)>,
     /// When the last renewal that succeeded was begun; `None` while another leads.
     renewed: Option<Instant>,
+    /// The pods of this installation, as Kubernetes lists them, and as it listed them before.
+    pods: Pods,
+}
+
+/// The pods that Kubernetes has listed for Tollgate's own Service.
+#[derive(Default)]
+struct Pods {
+    now: BTreeSet<String>,
+    /// Those that were listed once. A leader that has just started may lead before it is listed.
+    ever: BTreeSet<String>,
 }
 
 impl LeaderElector {
-    pub(super) const fn new(identity: String, timing: ElectionTiming) -> Self {
-        Self { identity, timing, seen: None, renewed: None }
+    pub(super) fn new(identity: String, timing: ElectionTiming) -> Self {
+        Self { identity, timing, seen: None, renewed: None, pods: Pods::default() }
+    }
+
+    /// Takes in the pods that Kubernetes lists now, whether they are ready or not.
+    pub(super) fn observe_pods<'a>(&mut self, pods: impl Iterator<Item = &'a str>) {
+        self.pods.now = pods.map(str::to_owned).collect();
+        self.pods.ever.extend(self.pods.now.iter().cloned());
+    }
+
+    /// Whether the pod that holds the Lease was deleted. If the pod lives on, on a node that is cut off, its next
+    /// renewal fails, because the Lease has another version.
+    pub(super) fn holder_is_gone(&self) -> bool {
+        let holder = self.seen.as_ref().map_or("", |(lease, _)| holder(lease));
+        // Without any pod the list itself is missing: this replica is a pod too.
+        !self.pods.now.is_empty() && self.pods.ever.contains(holder) && !self.pods.now.contains(holder)
     }
 
     /// Takes in the Lease as the API server returned it; `None` when there is none.
@@ -114,7 +139,7 @@ impl LeaderElector {
         let free = holder(lease).is_empty();
         let duration = spec.and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
         let expires = *since + duration.map_or(self.timing.lease_duration, Duration::from_secs);
-        if free || now >= expires { Step::Take } else { Step::Wait }
+        if free || now >= expires || self.holder_is_gone() { Step::Take } else { Step::Wait }
     }
 
     /// The Lease to write for `step`, with the version that was seen.
@@ -171,6 +196,8 @@ pub(super) struct Election {
     key: ObjectKey,
     elector: LeaderElector,
     metrics: Arc<Metrics>,
+    /// The objects, for the pods among them.
+    published: watch::Receiver<Option<Arc<Published>>>,
     /// Whether the Lease has to be read before it is written.
     stale: bool,
     /// The error that was logged last.
@@ -184,9 +211,34 @@ impl Election {
         identity: String,
         timing: ElectionTiming,
         metrics: Arc<Metrics>,
+        published: watch::Receiver<Option<Arc<Published>>>,
     ) -> Self {
         let api = Api::namespaced(client, &key.namespace);
-        Self { api, key, elector: LeaderElector::new(identity, timing), metrics, stale: true, logged_error: None }
+        let elector = LeaderElector::new(identity, timing);
+        Self { api, key, elector, metrics, published, stale: true, logged_error: None }
+    }
+
+    /// Reads which pods there are. The Lease and the Service that selects the pods have one name.
+    fn observe_pods(&mut self) {
+        if let Some(published) = &*self.published.borrow_and_update() {
+            self.elector.observe_pods(published.objects.pods_of(&self.key.namespace, &self.key.name));
+        }
+    }
+
+    /// Waits until `next`, or until the holder of the Lease is gone.
+    async fn pause(&mut self, next: Instant) {
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => return,
+                // The sender lives as long as the process.
+                Ok(()) = self.published.changed() => {
+                    self.observe_pods();
+                    if self.elector.holder_is_gone() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Tries to lead until `stop`, and sends to `leads` whether this replica does; then releases the Lease.
@@ -219,7 +271,7 @@ impl Election {
             let next = self.elector.leads_until(Instant::now()).map_or(next, |until| next.min(until));
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep_until(next) => {}
+                () = self.pause(next) => {}
             }
             self.report_leadership(leads);
         }

@@ -97,7 +97,7 @@ async fn run_with(
 ) -> Result<(), JoinError> {
     let (leads, leading) = watch::channel(false);
     let writer = Writer::new(client.clone(), replica.pod.clone(), Arc::clone(&metrics));
-    let election = Election::new(client, replica.lease, replica.pod, timing, metrics);
+    let election = Election::new(client, replica.lease, replica.pod, timing, metrics, published.clone());
     // The Lease is released only after the last write has ended.
     let written = CancellationToken::new();
     let status_writer = async {

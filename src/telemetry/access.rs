@@ -1,7 +1,5 @@
 //! The access log: one event a request.
 
-use std::net::SocketAddr;
-
 /// The target of the access log's events, for filters.
 pub const TARGET: &str = "tollgate::access";
 
@@ -73,7 +71,7 @@ pub struct AccessLog<'a> {
     /// How many attempts at providers there were.
     pub upstream_attempts: u32,
     /// The client.
-    pub client_addr: Option<SocketAddr>,
+    pub client_addr: Option<&'a str>,
     /// The snapshot that served it.
     pub generation: u64,
 }
@@ -116,7 +114,7 @@ impl AccessLog<'_> {
             request_bytes = self.request_bytes,
             response_bytes = self.response_bytes,
             upstream_attempts = self.upstream_attempts,
-            client_addr = self.client_addr.map(tracing::field::display),
+            client_addr = self.client_addr,
             generation = self.generation,
             "request"
         );

@@ -116,7 +116,7 @@ impl Plane {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(path).unwrap();
         request.headers_mut().insert("host", "h".parse().unwrap());
-        let peer = Peer { address: "127.0.0.1:9".parse().unwrap(), port: PORT, secure: false, server_name: None };
+        let peer = Peer::new("127.0.0.1:9".parse().unwrap(), PORT);
         request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: Arc::default() }));
         self.router.clone().call(request).await.unwrap()
     }

@@ -54,6 +54,22 @@ fn a_candidate_takes_a_free_lease() {
 }
 
 #[test]
+fn a_candidate_takes_the_lease_of_a_pod_that_is_gone() {
+    let start = Instant::now();
+    let step = |lists: &[&[&str]]| {
+        let mut elector = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
+        elector.observe(Some(lease("other", T0)), start);
+        lists.iter().for_each(|pods| elector.observe_pods(pods.iter().copied()));
+        elector.step(start)
+    };
+    assert_eq!(step(&[&["me", "other"], &["me"]]), Step::Take);
+    assert_eq!(step(&[&["me", "other"]]), Step::Wait);
+    assert_eq!(step(&[&["me"]]), Step::Wait, "it leads, and is not listed yet");
+    assert_eq!(step(&[&["me", "other"], &[]]), Step::Wait, "the list is gone, not the pod");
+    assert_eq!(step(&[]), Step::Wait, "there is no list");
+}
+
+#[test]
 fn clocks_that_differ_do_no_harm() {
     // The holder's clock is a year behind, or ahead: its renewals count all the same, and so does their absence.
     for renewed in ["2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"] {

@@ -107,7 +107,8 @@ pub fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Head
     *response.status_mut() = status;
     *response.version_mut() = if http11 { Version::HTTP_11 } else { Version::HTTP_10 };
     let map = response.headers_mut();
-    map.reserve(spans.len());
+    // With room for what is added on the way to the client.
+    map.reserve(spans.len() + 4);
     for (name, start, length) in spans {
         let value = if length == 0 { Bytes::new() } else { head.slice(start..start + length) };
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| httparse::Error::HeaderValue)?;
