@@ -114,9 +114,9 @@ impl ReplyBody {
     fn release(&mut self) {
         if let Inner::Http1(body, pool) = &mut self.inner
             && body.is_done()
-            && let Some(connection) = body.take_connection()
+            && let Some((connection, reuse)) = body.take_connection()
         {
-            pool.keep(connection);
+            pool.take_back(connection, reuse);
         }
     }
 }

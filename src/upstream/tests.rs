@@ -141,6 +141,47 @@ async fn requests_at_once_share_the_first_connection_over_http2() {
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
 }
 
+/// A server that replies to everything. From `surplus` requests on it sends a byte more.
+async fn plain_server(surplus: usize) -> (Origin, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (accepted, replies) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let replies = Arc::clone(&replies);
+            tokio::spawn(async move {
+                // Requests are small, and nobody pipelines.
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                    let reply: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok!";
+                    let more = usize::from(replies.fetch_add(1, Ordering::Relaxed) >= surplus);
+                    stream.write_all(&reply[..reply.len() - 1 + more]).await.unwrap();
+                }
+            });
+        }
+    });
+    (Origin { host: "127.0.0.1".into(), port, transport: Transport::Http1, provider: false }, accepted)
+}
+
+#[tokio::test]
+async fn connections_of_a_server_that_was_right_ten_thousand_times_do_not_rest() {
+    let (origin, accepted) = plain_server(10_100).await;
+    let (pools, count) = (pools(), || accepted.load(Ordering::Relaxed));
+    let _held = pools.get(&origin).unwrap();
+    let send = async |requests: usize| {
+        let before = count();
+        for _ in 0..requests {
+            assert_eq!(post(&pools, &origin, "a").await.as_deref(), Ok("ok"));
+        }
+        count() - before
+    };
+    assert!(send(10_000).await > 1, "a connection rests, so the next request needs another");
+    assert_eq!(send(100).await, 0);
+    assert!(send(100).await > 1, "a byte too many: they rest again, or end");
+}
+
 /// An HTTP/2 server that replies to the first request with this frame, about stream 1, and closes.
 async fn http2_server(frame: &'static [u8]) -> u16 {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];

@@ -335,6 +335,17 @@ impl Sender {
     }
 }
 
+/// Whether a connection can be used again after a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It can.
+    Clean,
+    /// One of both sides ends it.
+    Ends,
+    /// The server has sent more than the reply.
+    Surplus,
+}
+
 /// The body of a reply, which holds its connection.
 pub struct Http1Body {
     connection: Option<Http1>,
@@ -347,13 +358,16 @@ pub struct Http1Body {
 }
 
 impl Http1Body {
-    /// The connection, if the body has been read to its end and the connection can be used again.
-    pub fn take_connection(&mut self) -> Option<Http1> {
+    /// The connection, if the body has been read to its end, and whether it can be used again.
+    pub fn take_connection(&mut self) -> Option<(Http1, Reuse)> {
         let mut connection = self.connection.take_if(|_| is_done(&self.framing))?;
         // An idle connection holds no buffer. A request that is not fully written would block the next.
-        let clean = self.keep_alive && self.sender.is_none() && connection.buffer.is_empty();
-        connection.buffer = BytesMut::new();
-        clean.then_some(connection)
+        let reuse = match std::mem::take(&mut connection.buffer) {
+            surplus if !surplus.is_empty() => Reuse::Surplus,
+            _ if self.keep_alive && self.sender.is_none() => Reuse::Clean,
+            _ => Reuse::Ends,
+        };
+        Some((connection, reuse))
     }
 
     /// The next frame: all data of one read.

@@ -8,7 +8,7 @@ mod chunked;
 mod connection;
 mod head;
 
-pub use connection::{Http1, Http1Body, IdleState, Stream};
+pub use connection::{Http1, Http1Body, IdleState, Reuse, Stream};
 
 /// How a reply's body ends.
 #[derive(Debug)]
