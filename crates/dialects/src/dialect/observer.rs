@@ -85,21 +85,8 @@ struct Seen {
 #[derive(Default)]
 struct Kept {
     data: Vec<u8>,
-    /// The verdict on an event that is too large to keep.
-    judged: Option<Verdict>,
-}
-
-/// What an event implies for the end of its stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The stream may end after it.
-    Closes,
-    /// The answer has failed.
-    Fails,
-    /// More events must follow.
-    Goes,
-    /// The form of the event is unknown.
-    Unknown,
+    /// For an event too large to keep.
+    judged: Option<Progress>,
 }
 
 /// The form of a reply, as far as the observer needs it.
@@ -242,13 +229,14 @@ impl Seen {
         }
         if let Some(kept) = self.tail.get_mut(self.events % TAIL_EVENTS) {
             kept.data.clear();
-            kept.judged = (data.len() > MAX_KEPT).then(|| verdict(self.dialect, data));
-            // Half an object at the very end: the stream was cut.
+            kept.judged = None;
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
-                kept.judged = Some(Verdict::Goes);
-            }
-            if kept.judged.is_none() {
+                // Half an object at the very end: whatever it was, there was more of it.
+                kept.judged = Some(Progress::default());
+            } else if data.len() > MAX_KEPT || event.name == Some(b"error") {
+                kept.judged = self.dialect.read_progress(event.name, data);
+            } else {
                 kept.data.extend_from_slice(data);
             }
         }
@@ -278,26 +266,34 @@ impl Seen {
         }
         if self.totals.model.is_none() {
             let tail = std::mem::take(&mut self.tail);
-            let named = tail.iter().find_map(|kept| self.dialect.read_progress(None, &kept.data)?.model);
-            (self.totals.model, self.tail) = (named, tail);
+            self.totals.model = tail.iter().find_map(|kept| kept.progress(self.dialect)?.model);
+            self.tail = tail;
         }
         self.totals.text = Some(self.text.bytes());
         self.totals.clone()
     }
 
     fn ending(&self) -> StreamEnding {
-        let verdict = |kept: &Kept| kept.judged.unwrap_or_else(|| verdict(self.dialect, &kept.data));
-        // No provider sends an empty stream.
+        // Not even a beginning: no provider answers so.
         if !self.begun {
             return StreamEnding::Cut;
         }
-        let verdicts = self.tail.each_ref().map(verdict);
-        let last = self.events.checked_sub(1).and_then(|n| verdicts.get(n % TAIL_EVENTS));
-        if verdicts.contains(&Verdict::Fails) {
+        let tail = self.tail.each_ref().map(|kept| kept.progress(self.dialect));
+        let last = self.events.checked_sub(1).and_then(|n| tail.get(n % TAIL_EVENTS)?.as_ref());
+        let mut choices: SmallVec<[(i64, bool); TAIL_EVENTS]> = SmallVec::new();
+        for (choice, ended) in tail.iter().flatten().flat_map(|progress| &progress.choices) {
+            match choices.iter_mut().find(|(known, _)| known == choice) {
+                Some((_, known)) => *known |= ended,
+                None => choices.push((*choice, *ended)),
+            }
+        }
+        if tail.iter().flatten().any(|progress| progress.failed) {
             StreamEnding::Failed
-        } else if verdicts.contains(&Verdict::Closes) {
+        } else if tail.iter().flatten().any(|progress| progress.ends)
+            || (!choices.is_empty() && choices.iter().all(|(_, ended)| *ended))
+        {
             StreamEnding::Complete
-        } else if last.is_none_or(|last| *last == Verdict::Unknown) {
+        } else if last.is_none() {
             StreamEnding::Unknown
         } else {
             StreamEnding::Cut
@@ -305,16 +301,10 @@ impl Seen {
     }
 }
 
-/// What this event implies for the end of its stream.
-fn verdict(dialect: &dyn Dialect, data: &[u8]) -> Verdict {
-    if data.starts_with(b"[DONE]") {
-        return Verdict::Closes;
-    }
-    match dialect.read_progress(None, data) {
-        Some(progress) if progress.failed => Verdict::Fails,
-        Some(progress) if progress.ends => Verdict::Closes,
-        Some(_) => Verdict::Goes,
-        None => Verdict::Unknown,
+impl Kept {
+    /// What the event says about the stream; `None` if it is of no form that the dialect knows.
+    fn progress(&self, dialect: &dyn Dialect) -> Option<Progress> {
+        self.judged.clone().or_else(|| dialect.read_progress(None, &self.data))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Token counts of one exchange, and the progress that a stream's events state.
 
+use smallvec::SmallVec;
+
 use crate::conversation::TokenUsage;
 
 /// Token counts as the provider states them. `None` where it states nothing.
@@ -48,9 +50,12 @@ impl StreamEnding {
 /// The progress of a stream, as one of its events states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether the stream may end after this event.
+    /// Whether the stream may end after this event, whatever came before it.
     pub ends: bool,
-    /// Whether it reports that the answer has failed.
+    /// In dialects whose streams end when all of their choices have: the choices that the event is about, by their
+    /// numbers, and whether each of them has ended.
+    pub choices: SmallVec<[(i64, bool); 1]>,
+    /// Whether it says that the answer has failed.
     pub failed: bool,
     /// The usage that it states.
     pub usage: Option<TokenUsage>,

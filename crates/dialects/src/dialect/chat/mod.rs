@@ -129,8 +129,8 @@ impl Dialect for Chat {
         usage::read(std::str::from_utf8(raw).ok()?)
     }
 
-    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
-        usage::read_progress(data)
+    fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(name, data)
     }
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {

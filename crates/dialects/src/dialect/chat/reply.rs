@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error,
+    error, usage,
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::conversation::{Call, Choice, Content, Failure, Finish, Part, Reply, Text, Unsupported};
@@ -50,15 +50,14 @@ pub(super) struct WireChoice<'a> {
 impl WireReply<'_> {
     /// Whether this is an error in spite of its status.
     pub fn is_error(&self) -> bool {
-        self.error.is_some() || self.object.as_ref().is_some_and(|object| object.is("error"))
+        usage::is_error(self.error.is_some(), self.object.as_ref())
     }
 }
 
 impl<'a> WireChoice<'a> {
     /// Why the answer ended, if it did.
     pub fn finish(&self) -> Option<Finish> {
-        let reason = self.finish_reason.as_ref().filter(|reason| !reason.is_empty())?;
-        Some(match &*reason.decode() {
+        Some(match &*usage::end_reason(self.finish_reason.as_ref())?.decode() {
             "length" | "model_length" => Finish::Length,
             "tool_calls" | "function_call" => Finish::ToolCalls,
             "content_filter" => Finish::Filtered,
@@ -93,7 +92,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         lost,
         model: wire.model.filter(|model| !model.is_empty()),
         created: wire.created.and_then(|raw| raw.get().split('.').next()?.parse().ok()),
-        usage: wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default(),
+        usage: wire.usage.and_then(|raw| usage::read(raw.get())).unwrap_or_default(),
         service_tier: wire.service_tier,
         id,
     })

@@ -5,6 +5,7 @@ use std::mem;
 use super::{
     error,
     reply::{WireChoice, WireReply, apart, chunk, made_up_id},
+    usage,
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::{
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     id: Option<String>,
     choices: Vec<Answer>,
     usage: TokenUsage,
+    /// The latest chunk was the usage behind the answers.
+    counted: bool,
 }
 
 /// One of the answers.
@@ -60,13 +63,13 @@ impl ReadShapes for Reader {
     }
 
     fn read(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) -> bool {
-        if data.trim_ascii_start().starts_with(b"[DONE]") {
+        if usage::is_done(data) {
             self.end(sink);
             return true;
         }
         let Ok(text) = std::str::from_utf8(data) else { return true };
         let wire = serde_json::from_str::<WireReply<'_>>(text);
-        if name == Some(b"error") || wire.as_ref().is_ok_and(WireReply::is_error) {
+        if name == Some(usage::ERROR_EVENT) || wire.as_ref().is_ok_and(WireReply::is_error) {
             self.progress.fail(error::read(200, data), sink);
             return true;
         }
@@ -80,8 +83,8 @@ impl ReadShapes for Reader {
     }
 
     fn cut(&mut self, sink: Sink<'_>) {
-        // Some servers end a stream without a mark; a finished answer is complete.
-        if !self.choices.is_empty() && self.choices.iter().all(|answer| answer.finished) {
+        // Some servers end without a mark; a finished answer is whole.
+        if self.counted || (!self.choices.is_empty() && self.choices.iter().all(|answer| answer.finished)) {
             self.end(sink);
         }
     }
@@ -89,8 +92,9 @@ impl ReadShapes for Reader {
 
 impl Reader {
     fn chunk(&mut self, wire: WireReply<'_>, sink: Sink<'_>) {
-        let choices = wire.choices.unwrap_or_default();
-        let usage = wire.usage.and_then(|raw| super::usage::read(raw.get())).unwrap_or_default();
+        let usage = wire.usage.and_then(|raw| usage::read(raw.get()));
+        self.counted = usage::is_usage_only(wire.choices.as_deref(), usage.as_ref());
+        let (choices, usage) = (wire.choices.unwrap_or_default(), usage.unwrap_or_default());
         let id = wire.id.filter(|id| !id.is_empty());
         if !self.progress.started {
             // Azure begins with a chunk that has only its content filters.

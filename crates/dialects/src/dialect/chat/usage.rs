@@ -1,11 +1,11 @@
 //! Token counts and the end of a stream. The counts of Responses are read here too: servers of either dialect use the
 //! names of the other.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::TokenUsage,
+    conversation::{Text, TokenUsage},
     dialect::{Progress, fields},
 };
 
@@ -64,30 +64,66 @@ pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
-    model: Option<std::borrow::Cow<'a, str>>,
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    object: Option<Text<'a>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
-    choices: Option<Vec<Choice>>,
-    error: Option<serde::de::IgnoredAny>,
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
-    finish_reason: Option<serde::de::IgnoredAny>,
+struct Choice<'a> {
+    index: Option<i64>,
+    #[serde(borrow)]
+    finish_reason: Option<Text<'a>>,
 }
 
-/// Reads a chunk. A stream ends with a finish reason, with the usage after it, or with an error.
-pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
-    let Chunk { model, usage, choices, error } = serde_json::from_slice(data).ok()?;
-    if choices.is_none() && error.is_none() && usage.is_none() {
+/// Whether the data of an event is the mark behind the last chunk.
+pub(super) fn is_done(data: &[u8]) -> bool {
+    data.trim_ascii_start().starts_with(b"[DONE]")
+}
+
+/// The name of an event that is an error, whatever its data is.
+pub(super) const ERROR_EVENT: &[u8] = b"error";
+
+/// Whether a reply or a chunk is an error: nested in `error`, or flat as Mistral writes it.
+pub(super) fn is_error(has_error: bool, object: Option<&Text<'_>>) -> bool {
+    has_error || object.is_some_and(|object| object.is("error"))
+}
+
+/// Why a choice has ended, if it has. Some servers send an empty reason in every chunk.
+pub(super) fn end_reason<'r, 'a>(reason: Option<&'r Text<'a>>) -> Option<&'r Text<'a>> {
+    reason.filter(|reason| !reason.is_empty())
+}
+
+/// Whether a chunk without choices has the usage, which comes when all choices have ended.
+pub(super) fn is_usage_only<C>(choices: Option<&[C]>, usage: Option<&TokenUsage>) -> bool {
+    choices.is_some_and(<[C]>::is_empty) && usage.is_some()
+}
+
+/// Reads an event. A stream ends when all choices have a finish reason, with the usage or the mark behind them, or with
+/// an error.
+pub(super) fn read_progress(name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+    if is_done(data) {
+        return Some(Progress { ends: true, ..Progress::default() });
+    }
+    let chunk = serde_json::from_slice::<Chunk<'_>>(data).ok();
+    if name == Some(ERROR_EVENT) || chunk.as_ref().is_some_and(|c| is_error(c.error.is_some(), c.object.as_ref())) {
+        return Some(Progress { ends: true, failed: true, ..Progress::default() });
+    }
+    let Chunk { model, usage, choices, .. } = chunk?;
+    if choices.is_none() && usage.is_none() {
         return None;
     }
     let usage = usage.and_then(|raw| read(raw.get()));
-    let finished = choices.as_ref().is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
-    let usage_only = choices.as_ref().is_some_and(Vec::is_empty) && usage.is_some();
-    let failed = error.is_some();
-    let ends = finished || usage_only || failed;
-    Some(Progress { ends, failed, usage, usage_only, model: model.map(std::borrow::Cow::into_owned) })
+    let usage_only = is_usage_only(choices.as_deref(), usage.as_ref());
+    let ended = |choice: Choice<'_>| (choice.index.unwrap_or(0), end_reason(choice.finish_reason.as_ref()).is_some());
+    let choices = choices.into_iter().flatten().map(ended).collect();
+    let model = model.map(|model| model.decode().into_owned());
+    Some(Progress { ends: usage_only, choices, failed: false, usage, usage_only, model })
 }
 
 #[cfg(test)]
@@ -107,11 +143,16 @@ mod tests {
 
     #[test]
     fn chunks_tell_their_end() {
-        let terminal = |data: &str| read_progress(data.as_bytes()).unwrap().ends;
-        assert!(!terminal(r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#));
-        assert!(!terminal(r#"{"choices":[],"prompt_filter_results":[]}"#));
-        assert!(terminal(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#));
-        assert!(terminal(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#));
-        assert!(terminal(r#"{"error":{"message":"boom"}}"#));
+        let progress = |data: &str| read_progress(None, data.as_bytes()).unwrap();
+        let choices = |data: &str| progress(data).choices.to_vec();
+        assert_eq!(choices(r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#), [(0, false)]);
+        assert_eq!(choices(r#"{"choices":[{"delta":{"content":"a"},"finish_reason":""}]}"#), [(0, false)]);
+        assert_eq!(choices(r#"{"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}"#), [(1, true)]);
+        assert!(!progress(r#"{"choices":[],"prompt_filter_results":[]}"#).ends);
+        assert!(progress(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#).ends);
+        assert!(progress(r#"{"error":{"message":"boom"}}"#).failed);
+        assert!(progress(r#"{"object":"error","message":"boom"}"#).failed);
+        assert!(progress(" [DONE]").ends);
+        assert!(read_progress(Some(b"error"), b"boom").unwrap().failed);
     }
 }

@@ -47,7 +47,7 @@ pub(super) const END: &[u8] = b"messageStop";
 pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
     let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
     let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());
-    Progress { ends: name == END, failed: false, usage, usage_only: false, model: None }
+    Progress { ends: name == END, usage, ..Progress::default() }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     citations::{self, CitationMetadata, GroundingMetadata},
     content, error, names, signature,
-    usage::UsageMetadata,
+    usage::{Feedback, UsageMetadata},
     wire,
 };
 use crate::conversation::{
@@ -21,8 +21,7 @@ use crate::conversation::{
 pub(super) struct Wire<'a> {
     #[serde(borrow)]
     pub(super) candidates: Option<Vec<Candidate<'a>>>,
-    #[serde(borrow)]
-    pub(super) prompt_feedback: Option<Feedback<'a>>,
+    pub(super) prompt_feedback: Option<Feedback>,
     pub(super) usage_metadata: Option<UsageMetadata>,
     #[serde(borrow)]
     pub(super) model_version: Option<Text<'a>>,
@@ -48,13 +47,6 @@ pub(super) struct Candidate<'a> {
     pub(super) grounding_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) logprobs_result: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Feedback<'a> {
-    #[serde(borrow)]
-    pub(super) block_reason: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +84,7 @@ impl<'a> Wire<'a> {
 
     /// Whether the prompt was blocked.
     pub(super) fn is_blocked(&self) -> bool {
-        self.prompt_feedback.as_ref().is_some_and(|feedback| feedback.block_reason.is_some())
+        self.prompt_feedback.as_ref().is_some_and(Feedback::is_blocked)
     }
 }
 

@@ -3,7 +3,9 @@
 use super::{
     content, error, names,
     reply::{Candidate, Wire, arguments},
-    signature, wire,
+    signature,
+    usage::candidate_index,
+    wire,
 };
 use crate::{
     conversation::{BlockKind, BlockStart, Event, Finish, Signature, Text, TokenUsage},
@@ -69,7 +71,7 @@ impl ReadShapes for Reader {
         self.blocked |= chunk.is_blocked();
         self.start(chunk.response_id, chunk.model_version, sink);
         for (position, candidate) in chunk.candidates.into_iter().flatten().enumerate() {
-            let index = candidate.index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX));
+            let index = candidate_index(candidate.index, position);
             self.candidate(index, candidate, sink);
         }
         if let Some(usage) = chunk.usage_metadata.map(|usage| usage.read())

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::wire::Int;
+use super::{error, wire::Int};
 use crate::{conversation::TokenUsage, dialect::Progress};
 
 #[derive(Deserialize)]
@@ -52,34 +52,56 @@ struct Chunk<'a> {
     usage_metadata: Option<&'a serde_json::value::RawValue>,
     candidates: Option<Vec<Candidate>>,
     prompt_feedback: Option<Feedback>,
-    error: Option<serde::de::IgnoredAny>,
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Candidate {
-    finish_reason: Option<serde::de::IgnoredAny>,
+    index: Option<u32>,
+    finish_reason: Option<IgnoredAny>,
 }
 
+/// What is said about the prompt.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Feedback {
-    block_reason: Option<serde::de::IgnoredAny>,
+pub(super) struct Feedback {
+    block_reason: Option<IgnoredAny>,
 }
 
-/// Reads a partial response. A stream ends with a finish reason, a blocked prompt, or an error.
+impl Feedback {
+    /// Whether the prompt was refused.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.block_reason.is_some()
+    }
+}
+
+/// The number of a candidate, which is its position where it has none.
+pub(super) fn candidate_index(index: Option<u32>, position: usize) -> u32 {
+    index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX))
+}
+
+/// Reads a partial response. A stream ends when all candidates have a finish reason, with a blocked prompt, or with an
+/// error.
 pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
-    let Chunk { model_version, usage_metadata, candidates, prompt_feedback, error } =
-        serde_json::from_slice(data).ok()?;
-    if candidates.is_none() && prompt_feedback.is_none() && usage_metadata.is_none() && error.is_none() {
+    let chunk = serde_json::from_slice::<Chunk<'_>>(data).ok().filter(|chunk| chunk.error.is_none());
+    let Some(Chunk { model_version, usage_metadata, candidates, prompt_feedback, .. }) = chunk else {
+        return error::find(data).map(|_| Progress { ends: true, failed: true, ..Progress::default() });
+    };
+    if candidates.is_none() && prompt_feedback.is_none() && usage_metadata.is_none() {
         return None;
     }
-    let finished = candidates.is_some_and(|c| c.iter().any(|c| c.finish_reason.is_some()));
-    let blocked = prompt_feedback.is_some_and(|f| f.block_reason.is_some());
-    let usage = usage_metadata.and_then(|raw| read(raw.get().as_bytes()));
-    let failed = error.is_some();
-    let ends = finished || blocked || failed;
-    Some(Progress { ends, failed, usage, usage_only: false, model: model_version.map(Cow::into_owned) })
+    let ended = |(position, candidate): (usize, Candidate)| {
+        (candidate_index(candidate.index, position).into(), candidate.finish_reason.is_some())
+    };
+    Some(Progress {
+        ends: prompt_feedback.is_some_and(|feedback| feedback.is_blocked()),
+        choices: candidates.into_iter().flatten().enumerate().map(ended).collect(),
+        failed: false,
+        usage: usage_metadata.and_then(|raw| read(raw.get().as_bytes())),
+        usage_only: false,
+        model: model_version.map(Cow::into_owned),
+    })
 }
 
 #[cfg(test)]
@@ -97,10 +119,12 @@ mod tests {
 
     #[test]
     fn chunks_tell_their_end() {
-        let terminal = |data: &str| read_progress(data.as_bytes()).unwrap().ends;
-        assert!(!terminal(r#"{"candidates":[{"content":{}}],"usageMetadata":{}}"#));
-        assert!(terminal(r#"{"candidates":[{"finishReason":"STOP"}]}"#));
-        assert!(terminal(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#));
-        assert!(terminal(r#"{"error":{"code":500}}"#));
+        let progress = |data: &str| read_progress(data.as_bytes()).unwrap();
+        let choices = |data: &str| progress(data).choices.to_vec();
+        assert_eq!(choices(r#"{"candidates":[{"content":{}}],"usageMetadata":{}}"#), [(0, false)]);
+        assert_eq!(choices(r#"{"candidates":[{"index":1,"finishReason":"STOP"},{}]}"#), [(1, true), (1, false)]);
+        assert!(progress(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#).ends);
+        assert!(progress(r#"{"error":{"code":500}}"#).failed);
+        assert!(progress(r#"[{"error":{"code":500}}]"#).failed);
     }
 }

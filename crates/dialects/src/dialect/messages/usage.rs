@@ -80,7 +80,7 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let first = first.map(|first| TokenUsage { output: None, ..first.into() });
     let usage = usage.map(TokenUsage::from).or(first);
     let failed = kind == "error";
-    Some(Progress { ends: failed || &*kind == END, failed, usage, usage_only: false, model })
+    Some(Progress { ends: failed || &*kind == END, failed, usage, model, ..Progress::default() })
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::dialect::{ReplyHead, Translator};
 
 fn observer(dialect: DialectId, content_type: &str, hide_usage: bool) -> ReplyObserver {
     ReplyObserver::new(ReplyForm { dialect, content_type: content_type.as_bytes(), encoded: false, hide_usage })
@@ -136,4 +139,69 @@ fn null_usage_is_no_usage() {
     assert!(has_usage(br#"{"usage":null,"response":{"usage":{}}}"#));
     assert!(has_usage(br#"{"usageMetadata":{}}"#));
     assert!(!has_usage(br#"{"content":"a"}"#));
+}
+
+/// How a stream of events would end, as it is relayed and as it is translated.
+fn endings(dialect: DialectId, events: &[&str]) -> (StreamEnding, StreamEnding) {
+    let text: String = events.iter().map(|data| format!("data: {data}\n\n")).collect();
+    let mut observer = observer(dialect, "text/event-stream", false);
+    feed(&mut observer, &text, text.len());
+    let head = ReplyHead {
+        id: String::new(),
+        model: String::new(),
+        created: 0,
+        include_usage: false,
+        mode: StreamMode::Sse,
+        estimated_input: 0,
+    };
+    let mut translator = Translator::new(dialect, StreamMode::Sse, DialectId::Messages, head, Arc::default());
+    translator.frame(text.as_bytes()).unwrap();
+    translator.finish();
+    (observer.ending(StreamMode::Sse), translator.ending())
+}
+
+#[test]
+fn relayed_and_translated_streams_end_alike() {
+    use StreamEnding::{Complete, Cut, Failed};
+    let check = |dialect, expected, events: &[&str]| {
+        assert_eq!(endings(dialect, events), (expected, expected), "{dialect:?} {events:?}");
+    };
+    let chat = |expected, events: &[&str]| check(DialectId::Chat, expected, events);
+    let more = r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#;
+    let stop = r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let other = r#"{"id":"c","choices":[{"index":1,"delta":{"content":"a"}}]}"#;
+    let usage = r#"{"id":"c","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    chat(Complete, &[more, stop, usage, "[DONE]"]);
+    chat(Complete, &[more, stop]);
+    // Azure's notes about a choice that has ended.
+    chat(Complete, &[more, stop, r#"{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}"#]);
+    chat(Complete, &[more, "[DONE]"]);
+    // OpenAI's usage comes behind all choices, so that a server without finish reasons has answered whole.
+    chat(Complete, &[more, usage]);
+    chat(Cut, &[more, more]);
+    // With several choices, the end of one is not that of the stream.
+    chat(Cut, &[more, other, stop]);
+    chat(Cut, &[more, stop, other]);
+    // An empty reason is none.
+    chat(Cut, &[r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}"#]);
+    chat(Failed, &[more, r#"{"error":{"message":"boom"}}"#]);
+    chat(Failed, &[more, r#"{"object":"error","message":"boom","type":"x","code":"1"}"#]);
+
+    let gemini = |expected, events: &[&str]| check(DialectId::Gemini, expected, events);
+    let more = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{"promptTokenCount":1}}"#;
+    let stop = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#;
+    let other = r#"{"candidates":[{"index":1,"content":{"parts":[{"text":"a"}]}}]}"#;
+    gemini(Complete, &[more, stop]);
+    gemini(Complete, &[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#]);
+    gemini(Cut, &[more, more]);
+    gemini(Cut, &[more, stop, other]);
+    gemini(Failed, &[more, r#"{"error":{"code":500,"message":"boom"}}"#]);
+    gemini(Failed, &[more, r#"[{"error":{"code":500,"message":"boom"}}]"#]);
+}
+
+#[test]
+fn an_error_by_its_name_alone_is_one() {
+    let mut observer = observer(DialectId::Chat, "text/event-stream", false);
+    feed(&mut observer, "data: {\"choices\":[{}]}\n\nevent: error\ndata: boom\n\n", 7);
+    assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed);
 }

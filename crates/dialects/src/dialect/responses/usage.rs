@@ -40,7 +40,7 @@ pub(super) fn read_progress(data: &[u8]) -> Option<Progress> {
     let ends = kind.as_deref().is_some_and(is_last) || failed;
     let (model, usage) = response.map_or((None, None), |response| (response.model, response.usage));
     let usage = usage.and_then(|raw| read(raw.get()));
-    Some(Progress { ends, failed, usage, usage_only: false, model: model.map(Cow::into_owned) })
+    Some(Progress { ends, failed, usage, model: model.map(Cow::into_owned), ..Progress::default() })
 }
 
 #[cfg(test)]
