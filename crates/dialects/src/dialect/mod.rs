@@ -55,7 +55,7 @@ pub use endpoint::Endpoint;
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
-pub use models::{ModelFacts, SamplingFacts, Thinking, Vendor};
+pub use models::{ModelFacts, SamplingFacts, Thinking};
 pub use observer::ReplyObserver;
 pub use operation::Operations;
 pub use quirks::{Destination, Quirks};

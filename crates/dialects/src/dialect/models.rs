@@ -3,10 +3,11 @@
 //! Requests in the provider's own dialect do not use the table: what a client writes for its own provider is the
 //! client's choice. A model without a row gets the row of its series, and an unknown series gets [`ModelFacts::PLAIN`].
 
+use super::converse::ConverseFacts;
 use crate::conversation::{Effort, Reasoning};
 
-/// The settings that a model accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a model takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a model")]
 pub struct ModelFacts {
     /// The sampling settings it accepts.
@@ -27,19 +28,10 @@ pub struct ModelFacts {
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
-    /// The vendor of the model.
-    pub vendor: Vendor,
-}
-
-/// The vendor of a model, for servers of many vendors' models (Bedrock), which take settings in the vendor's own form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vendor {
-    /// Claude.
-    Anthropic,
-    /// Nova.
-    Amazon,
-    /// Any other.
-    Other,
+    /// Whether it signs its calls and wants the signatures back: Gemini since it thinks.
+    pub signs_calls: bool,
+    /// What it takes in Converse.
+    pub converse: &'static ConverseFacts,
 }
 
 /// The sampling settings that a model accepts.
@@ -92,7 +84,8 @@ impl ModelFacts {
         prefill: true,
         json_schema: true,
         minimal: false,
-        vendor: Vendor::Other,
+        signs_calls: false,
+        converse: &ConverseFacts::PLAIN,
     };
 
     /// The facts of the model of this name, however a provider spells it (`us.anthropic.claude-...-v1:0`,
@@ -174,11 +167,13 @@ const CLAUDE: ModelFacts = ModelFacts {
     max_tokens: 8192,
     most_tokens: 64_000,
     structured: false,
-    vendor: Vendor::Anthropic,
+    converse: &ConverseFacts::CLAUDE,
     ..ModelFacts::PLAIN
 };
-const NOVA: ModelFacts = ModelFacts { structured: false, vendor: Vendor::Amazon, ..ModelFacts::PLAIN };
+const NOVA: ModelFacts = ModelFacts { structured: false, converse: &ConverseFacts::NOVA, ..ModelFacts::PLAIN };
+const NOVA_2: ModelFacts = ModelFacts { thinking: Thinking::Nova, ..NOVA };
 const GEMINI: ModelFacts = ModelFacts { max_tokens: 8192, prefill: false, ..ModelFacts::PLAIN };
+const THINKING_GEMINI: ModelFacts = ModelFacts { signs_calls: true, ..GEMINI };
 const REASONING: ModelFacts = ModelFacts {
     sampling: SamplingFacts::None,
     thinking: Thinking::Effort,
@@ -206,22 +201,22 @@ const ROWS: &[Row] = &[
         None,
         ModelFacts { sampling: SamplingFacts::All, thinking: Thinking::Never, max_tokens: 4096, ..CLAUDE },
     ),
-    row(&["gemini", "flash"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, minimal: true, ..GEMINI }),
-    row(&["gemini"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, ..GEMINI }),
+    row(&["gemini", "flash"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, minimal: true, ..THINKING_GEMINI }),
+    row(&["gemini"], Some((3, 0)), ModelFacts { thinking: Thinking::Level, ..THINKING_GEMINI }),
     row(
         &["gemini-2.5", "flash-lite"],
         None,
-        ModelFacts { thinking: Thinking::Budget { min: 512, max: 24_576, off: true }, ..GEMINI },
+        ModelFacts { thinking: Thinking::Budget { min: 512, max: 24_576, off: true }, ..THINKING_GEMINI },
     ),
     row(
         &["gemini-2.5", "flash"],
         None,
-        ModelFacts { thinking: Thinking::Budget { min: 1, max: 24_576, off: true }, ..GEMINI },
+        ModelFacts { thinking: Thinking::Budget { min: 1, max: 24_576, off: true }, ..THINKING_GEMINI },
     ),
     row(
         &["gemini-2.5", "pro"],
         None,
-        ModelFacts { thinking: Thinking::Budget { min: 128, max: 32_768, off: false }, ..GEMINI },
+        ModelFacts { thinking: Thinking::Budget { min: 128, max: 32_768, off: false }, ..THINKING_GEMINI },
     ),
     row(&["gemini"], Some((2, 5)), GEMINI),
     row(&["gemini"], None, ModelFacts { json_schema: false, ..GEMINI }),
@@ -240,7 +235,10 @@ const ROWS: &[Row] = &[
     row(&["o4-"], None, REASONING),
     row(&["deepseek"], None, ModelFacts { thinking: Thinking::Effort, structured: false, ..ModelFacts::PLAIN }),
     // The first Nova does not think.
-    row(&["nova"], Some((2, 0)), ModelFacts { thinking: Thinking::Nova, ..NOVA }),
+    row(&["nova", "omni"], Some((2, 0)), ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA_2 }),
+    row(&["nova", "sonic"], Some((2, 0)), ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA_2 }),
+    row(&["nova"], Some((2, 0)), NOVA_2),
+    row(&["nova", "sonic"], None, ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA }),
     row(&["nova"], None, NOVA),
     row(&["magistral"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
 ];

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{SamplingFacts, fields::parse};
 use crate::{
-    conversation::{Invalid, Request, Text, Unsupported, safe_id},
+    conversation::{Invalid, Json, Request, Text, Unsupported, safe_id},
     stream::{Member, json::ObjectWriter},
 };
 
@@ -63,7 +63,7 @@ enum Value<'r, 'a> {
     Switch(bool),
     Text(&'r Text<'a>),
     Texts(&'r [Text<'a>]),
-    Json(&'r str),
+    Object(&'r Json<'a>),
 }
 
 /// A mutable reference to a field.
@@ -74,6 +74,7 @@ enum Slot<'r, 'a> {
     Switch(&'r mut Option<bool>),
     Text(&'r mut Option<Text<'a>>),
     Texts(&'r mut Vec<Text<'a>>),
+    Object(&'r mut Option<Json<'a>>),
 }
 
 impl Field {
@@ -97,15 +98,15 @@ impl Field {
             Self::MaxTokens => request.max_tokens.map(Value::Count),
             Self::User => request.user.as_ref().map(Value::Text),
             Self::ServiceTier => request.service_tier.as_ref().map(Value::Text),
-            Self::Metadata => request.metadata.as_ref().map(|metadata| Value::Json(metadata.get())),
+            Self::Metadata => request.metadata.as_ref().map(Value::Object),
             Self::ParallelToolCalls => request.parallel_tool_calls.map(Value::Switch),
         }
     }
 
-    /// Where the value is stored; `None` for fields that no table reads.
-    fn slot<'r, 'a>(self, request: &'r mut Request<'a>) -> Option<Slot<'r, 'a>> {
+    /// Where the value goes.
+    fn slot<'r, 'a>(self, request: &'r mut Request<'a>) -> Slot<'r, 'a> {
         let sampling = &mut request.sampling;
-        Some(match self {
+        match self {
             Self::Temperature => Slot::Float(&mut sampling.temperature),
             Self::TopP => Slot::Float(&mut sampling.top_p),
             Self::TopK => Slot::Float(&mut sampling.top_k),
@@ -119,9 +120,9 @@ impl Field {
             Self::MaxTokens => Slot::Count(&mut request.max_tokens),
             Self::User => Slot::Text(&mut request.user),
             Self::ServiceTier => Slot::Text(&mut request.service_tier),
-            Self::Metadata => return None,
+            Self::Metadata => Slot::Object(&mut request.metadata),
             Self::ParallelToolCalls => Slot::Switch(&mut request.parallel_tool_calls),
-        })
+        }
     }
 
     /// Whether models with fixed sampling refuse it.
@@ -138,7 +139,7 @@ impl Field {
             (Self::Logprobs, Value::Switch(on)) => *on,
             (Self::ParallelToolCalls, Value::Switch(on)) => !on,
             (_, Value::Texts(texts)) => texts.iter().any(|text| !text.is_empty()),
-            (_, Value::Json(json)) => *json != "null",
+            (_, Value::Object(object)) => !object.is_null(),
             _ => true,
         }
     }
@@ -173,15 +174,16 @@ pub enum Form {
     Text,
     /// A text of printable ASCII up to this length. Any other text is replaced by one that is as unique.
     Id(usize),
-    /// One of some words, as pairs of the client's and the server's. The server's word is empty where an absent field
-    /// means the same.
+    /// A text, so many bytes at most, that names no person: no mail address and no telephone number.
+    Opaque(usize),
+    /// One of some words: the client's, and the server's, which is empty where saying nothing means the same.
     Word(&'static [(&'static str, &'static str)]),
     /// Up to this many texts; the flag is set if texts of white space are refused.
     Texts(usize, bool),
     /// Up to this many texts. Models whose sampling settings are fixed accept none.
     SamplingTexts(usize),
-    /// JSON as it is.
-    Json,
+    /// An object, as it is.
+    Object,
     /// The dialect's own code writes it.
     Own,
 }
@@ -189,7 +191,8 @@ pub enum Form {
 /// One row of a dialect's table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Param {
-    /// The key; empty if the parameter is not a field of its own.
+    /// The key, or those of an object and of a field in it (`outer.inner`); empty where it is no field of its own.
+    /// Fields in objects are only written by the table.
     pub key: &'static str,
     /// The conversation's field.
     pub field: Field,
@@ -229,17 +232,24 @@ pub(super) fn read<'a, N: Numbers>(
     at: impl FnOnce() -> String,
     request: &mut Request<'a>,
 ) -> Result<bool, Invalid> {
-    let param = table.iter().find(|param| param.key == key && !key.is_empty());
-    let Some(slot) = param.and_then(|param| param.field.slot(request)) else { return Ok(false) };
+    let param = table.iter().find(|param| param.key == key && !key.is_empty() && !key.contains('.'));
+    let Some(param) = param else { return Ok(false) };
     // The scan has checked the body's encoding.
     let json = std::str::from_utf8(member.value).unwrap_or("null");
-    match slot {
+    match param.field.slot(request) {
         Slot::Float(slot) => *slot = Some(parse::<N::Float>(json, at)?.into()),
         Slot::Count(slot) => *slot = Some(parse::<N::Count>(json, at)?.into()),
         Slot::Integer(slot) => *slot = Some(parse::<N::Integer>(json, at)?.into()),
         Slot::Switch(slot) => *slot = Some(parse(json, at)?),
         Slot::Text(slot) => *slot = Some(parse(json, at)?),
         Slot::Texts(slot) => *slot = parse(json, at)?,
+        Slot::Object(slot) => {
+            let object: Json<'a> = parse(json, String::new)?;
+            if !object.is_object() {
+                return Err(Invalid::new(at(), "must be an object"));
+            }
+            *slot = Some(object).filter(|object| !object.is_empty_object());
+        }
     }
     Ok(true)
 }
@@ -265,7 +275,20 @@ impl Writer<'_, '_> {
         self.write(&ACCOUNT, object, dropped);
     }
 
+    /// Writes the fields that the table has, which are reported elsewhere where it has none.
+    pub fn rows(&self, object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+        self.write_rows(&SAMPLING, object, dropped);
+    }
+
     fn write(&self, fields: &[(Field, &'static str)], object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+        self.write_rows(fields, object, dropped);
+        for (field, name) in fields.iter().filter(|(field, _)| self.table.iter().all(|param| param.field != *field)) {
+            let value = field.value(self.request);
+            dropped.add_if(value.is_some_and(|value| field.means_something(&value)), name);
+        }
+    }
+
+    fn write_rows(&self, fields: &[(Field, &'static str)], object: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
         let name = |field| fields.iter().find(|(known, _)| *known == field).map(|(_, name)| *name);
         for param in self.table {
             let (Some(name), Some(value)) = (name(param.field), param.field.value(self.request)) else { continue };
@@ -273,10 +296,6 @@ impl Writer<'_, '_> {
             let lost =
                 if self.refuses(param) { param.field.means_something(&value) } else { !param.write(&value, object) };
             dropped.add_if(lost, name);
-        }
-        for (field, name) in fields.iter().filter(|(field, _)| self.table.iter().all(|param| param.field != *field)) {
-            let value = field.value(self.request);
-            dropped.add_if(value.is_some_and(|value| field.means_something(&value)), name);
         }
     }
 
@@ -299,18 +318,11 @@ impl Param {
                 Form::Number(least, most) | Form::Compact(least, most) | Form::Rounded(least, most),
                 Value::Float(value),
             ) => self.write_number(*value, (least, most), object),
-            (Form::Several, Value::Count(n)) => {
-                object.maybe(self.key, Some(n).filter(|n| **n > 1));
-                true
-            }
-            (Form::Capped(most), Value::Count(n)) => {
-                object.field(self.key, n.min(&most));
-                true
-            }
+            (Form::Several, Value::Count(n)) => *n <= 1 || self.write_whole(n, object),
+            (Form::Capped(most), Value::Count(n)) => self.write_whole(n.min(&most), object),
             (Form::Count(least, most), Value::Count(n)) => {
                 let fitting = (*n).clamp(least, most);
-                object.field(self.key, &fitting);
-                fitting == *n
+                self.write_whole(fitting, object) && fitting == *n
             }
             (Form::Integer, Value::Integer(n)) => self.write_whole(*n, object),
             (Form::Unsigned, Value::Integer(n)) => self.write_whole(n.unsigned_abs(), object),
@@ -324,49 +336,60 @@ impl Param {
                 let id = safe_id(&text.decode(), longest, |b| b.is_ascii_graphic() || b == b' ').into_owned();
                 self.write_whole(id, object)
             }
-            (Form::Word(words), Value::Text(text)) => {
-                let word = word(words, text);
-                object.maybe(self.key, word.filter(|word| !word.is_empty()));
-                word.is_some()
-            }
+            (Form::Opaque(longest), Value::Text(text)) => is_opaque(text, longest) && self.write_whole(text, object),
+            (Form::Word(words), Value::Text(text)) => match word(words, text) {
+                Some("") => true,
+                Some(word) => self.write_whole(word, object),
+                None => false,
+            },
             (Form::Texts(most, blank), Value::Texts(texts)) => self.write_texts(texts, most, blank, object),
             (Form::SamplingTexts(most), Value::Texts(texts)) => self.write_texts(texts, most, false, object),
-            (Form::Json, Value::Json(json)) => {
-                object.raw(self.key, json);
-                true
-            }
-            // The dialect's own code reports what is lost.
+            (Form::Object, Value::Object(json)) => self.write_whole(json, object),
+            // Its own code reports what is lost.
             _ => true,
         }
     }
 
     fn write_whole(self, value: impl serde::Serialize, object: &mut ObjectWriter<'_>) -> bool {
-        object.field(self.key, &value);
+        if let Some((outer, inner)) = self.key.split_once('.') {
+            let mut nested = object.object(outer);
+            nested.field(inner, &value);
+            nested.end();
+        } else {
+            object.field(self.key, &value);
+        }
         true
     }
 
     fn write_texts(self, texts: &[Text<'_>], most: usize, blank: bool, object: &mut ObjectWriter<'_>) -> bool {
         let fit = |text: &&Text<'_>| if blank { !text.is_blank() } else { !text.is_empty() };
         let fitting: Vec<_> = texts.iter().filter(fit).take(most).collect();
-        object.maybe(self.key, Some(&fitting).filter(|fitting| !fitting.is_empty()));
-        fitting.len() == texts.iter().filter(|text| !text.is_empty()).count()
+        (fitting.is_empty() || self.write_whole(&fitting, object))
+            && fitting.len() == texts.iter().filter(|text| !text.is_empty()).count()
     }
 
     #[expect(clippy::float_cmp, reason = "whether it was changed")]
     fn write_number(self, value: f64, (least, most): (f64, f64), object: &mut ObjectWriter<'_>) -> bool {
         let fitting = value.clamp(least, most);
         let fitting = if matches!(self.form, Form::Rounded(..)) { fitting.round() } else { fitting };
-        if matches!(self.form, Form::Number(..)) || fitting.fract() != 0.0 {
-            object.field(self.key, &fitting);
+        let written = if matches!(self.form, Form::Number(..)) || fitting.fract() != 0.0 {
+            self.write_whole(fitting, object)
         } else {
             #[expect(clippy::cast_possible_truncation, reason = "the ranges are small")]
-            object.field(self.key, &(fitting as i64));
-        }
-        fitting == value
+            self.write_whole(fitting as i64, object)
+        };
+        written && fitting == value
     }
 }
 
 /// The server's word for the client's.
 pub(super) fn word(words: &[(&str, &'static str)], text: &Text<'_>) -> Option<&'static str> {
     words.iter().find(|(client, _)| text.is(client)).map(|(_, server)| *server)
+}
+
+/// Whether it names no person.
+fn is_opaque(text: &Text<'_>, longest: usize) -> bool {
+    let text = text.decode();
+    let telephone = text.len() >= 7 && text.bytes().all(|b| b.is_ascii_digit() || b" ()+-".contains(&b));
+    !text.trim().is_empty() && text.len() <= longest && !text.contains('@') && !telephone
 }

@@ -2,7 +2,7 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Capped, Compact, Count, Integer, Own, Several, Switch, Text, Texts, Word},
+    Form::{Absent, Capped, Compact, Count, Integer, Own, Several, Switch, Text, Texts, Word},
     Param, param,
 };
 
@@ -22,5 +22,7 @@ pub(super) const PARAMS: &[Param] = &[
     param("user", Field::User, Text),
     // Every server's default.
     param("service_tier", Field::ServiceTier, Word(&[("auto", "")])),
+    // OpenAI takes them only for requests that it stores.
+    param("metadata", Field::Metadata, Absent),
     param("parallel_tool_calls", Field::ParallelToolCalls, Own),
 ];

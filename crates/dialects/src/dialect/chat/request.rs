@@ -182,13 +182,6 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         }
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
-        "metadata" => {
-            let metadata: Json<'_> = value(member)?;
-            if !metadata.is_object() {
-                return Err(Invalid::new(name, "must be an object"));
-            }
-            request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
-        }
         // Every model answers in text.
         "modalities" if value::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
         _ => return Ok(false),

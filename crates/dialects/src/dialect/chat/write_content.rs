@@ -9,7 +9,7 @@ use crate::{
         ToolResult, Unsupported, safe_id,
     },
     dialect::{
-        Destination, Thinking, Vendor,
+        Destination,
         quirks::{CallIds, ChatMedia, ReasoningContent},
     },
     stream::json::{ArrayWriter, ObjectWriter},
@@ -285,10 +285,8 @@ fn fit_id(id: &str, form: CallIds) -> std::borrow::Cow<'_, str> {
 
 /// The signature of a call, for servers that read it: Google's own server of this dialect requires those of Gemini.
 fn signature<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Signature<'a>> {
-    let gemini = to.quirks.chat.google_signatures
-        && to.facts.vendor != Vendor::Anthropic
-        && matches!(to.facts.thinking, Thinking::Level | Thinking::Budget { .. });
-    call.signature.as_ref().filter(|signature| gemini && signature.maker == SignatureOrigin::Google)
+    let read = to.quirks.chat.google_signatures && to.facts.signs_calls;
+    call.signature.as_ref().filter(|signature| read && signature.maker == SignatureOrigin::Google)
 }
 
 fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {

@@ -38,7 +38,6 @@ pub(super) fn write(
     params.sampling(&mut top, writer.dropped);
     writer.format(request.format.as_ref(), &mut top);
     writer.reasoning(request, &mut top);
-    // OpenAI accepts metadata only for requests that it stores.
     params.account(&mut top, writer.dropped);
     if request.stream {
         top.field("stream", &true);

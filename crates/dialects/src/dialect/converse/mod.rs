@@ -4,6 +4,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod formats;
+mod models;
 mod operations;
 mod params;
 mod reply;
@@ -30,6 +31,8 @@ use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
+
+pub use models::ConverseFacts;
 
 /// The origin of signatures that have no tag in this dialect: on Bedrock, Claude signs.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;

@@ -2,7 +2,7 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Number, Own, Texts},
+    Form::{Absent, Number, Own, Rounded, Texts, Word},
     Param, param,
 };
 
@@ -12,23 +12,26 @@ pub(super) const PARAMS: &[Param] = &[
     param("maxTokens", Field::MaxTokens, Own),
     param("temperature", Field::Temperature, Number(0.0, 1.0)),
     param("topP", Field::TopP, Number(0.0, 1.0)),
-    // In `additionalModelRequestFields`.
-    param("", Field::TopK, Own),
+    // Where a model takes it, it is in `additionalModelRequestFields`.
+    param("", Field::TopK, Absent),
     param("stopSequences", Field::Stop, Texts(usize::MAX, false)),
     // In `requestMetadata`.
     param("", Field::User, Own),
     param("", Field::Metadata, Own),
-    // In `serviceTier`.
-    param("", Field::ServiceTier, Own),
+    param("serviceTier.type", Field::ServiceTier, Word(TIERS)),
     // In Claude's `tool_choice`.
     param("", Field::ParallelToolCalls, Own),
 ];
 
 /// Claude refuses stop texts of white space.
-pub(super) const CLAUDE: &[Param] = &[param("stopSequences", Field::Stop, Texts(usize::MAX, true))];
+pub(super) const CLAUDE_PARAMS: &[Param] =
+    &[param("stopSequences", Field::Stop, Texts(usize::MAX, true)), param("", Field::TopK, Own)];
+pub(super) const CLAUDE_ADDITIONAL: &[Param] = &[param("top_k", Field::TopK, Rounded(0.0, 500.0))];
+pub(super) const NOVA_PARAMS: &[Param] = &[param("", Field::TopK, Own)];
+pub(super) const NOVA_ADDITIONAL: &[Param] = &[param("inferenceConfig.topK", Field::TopK, Rounded(0.0, 128.0))];
 
-/// Classes of service. The default is not written.
-pub(super) const TIERS: &[(&str, &str)] = &[
+/// Classes of service. The default needs no word.
+const TIERS: &[(&str, &str)] = &[
     ("auto", ""),
     ("standard", ""),
     ("standard_only", ""),

@@ -3,7 +3,7 @@
 use crate::{
     conversation::{Content, Effort, Request, Role, SignatureOrigin, Turn, Unsupported},
     dialect::{
-        Destination, SamplingFacts, Thinking, Vendor,
+        Destination, SamplingFacts, Thinking,
         models::{claude_budget, claude_effort, claude_limit},
     },
     stream::json::ObjectWriter,
@@ -30,7 +30,6 @@ pub(super) struct Settings {
     pub max_tokens: Option<u64>,
     /// The sampling settings that the model accepts while it thinks like this.
     pub sampling: SamplingFacts,
-    pub top_k: Option<u64>,
 }
 
 /// Adapts the settings of `request` to those that the model accepts. `forced`: the model must call a tool.
@@ -51,20 +50,7 @@ pub(super) fn settings(
     }
     let fixed = matches!(think, Think::Budget(_) | Think::Adaptive { .. } | Think::Nova(Effort::High));
     let sampling = if fixed { SamplingFacts::None } else { to.facts.sampling };
-    let top_k = top_k(request, to);
-    dropped.add_if(request.sampling.top_k.is_some() && top_k.is_none(), "top_k");
-    Settings { think, max_tokens, sampling, top_k: top_k.filter(|_| sampling != SamplingFacts::None) }
-}
-
-/// The field for it is known only for the models of two vendors.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a range that fits")]
-fn top_k(request: &Request<'_>, to: &Destination<'_>) -> Option<u64> {
-    let most = match to.facts.vendor {
-        Vendor::Anthropic => 500.0,
-        Vendor::Amazon => 128.0,
-        Vendor::Other => return None,
-    };
-    request.sampling.top_k.map(|k| k.round().clamp(0.0, most) as u64)
+    Settings { think, max_tokens, sampling }
 }
 
 fn think(
@@ -119,64 +105,35 @@ fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
     calls && !thought
 }
 
-/// Writes `additionalModelRequestFields` unless it would be empty. `one_call` forbids Claude to call several tools at
-/// once; `effort_elsewhere`: the effort is in `outputConfig`.
-pub(super) fn write_additional(
-    body: &mut ObjectWriter<'_>,
-    settings: &Settings,
-    vendor: Vendor,
-    one_call: bool,
-    effort_elsewhere: bool,
-) {
-    if settings.top_k.is_none() && settings.think == Think::Off && !one_call {
-        return;
-    }
-    let mut fields = body.object("additionalModelRequestFields");
-    if vendor == Vendor::Amazon {
-        if let Some(top_k) = settings.top_k {
-            let mut config = fields.object("inferenceConfig");
-            config.field("topK", &top_k);
-            config.end();
-        }
-    } else {
-        fields.maybe("top_k", settings.top_k.as_ref());
-    }
-    write_think(&mut fields, settings.think, effort_elsewhere);
-    if one_call {
-        let mut choice = fields.object("tool_choice");
-        choice.field("type", "auto");
-        choice.field("disable_parallel_tool_use", &true);
-        choice.end();
-    }
-    fields.end();
-}
-
-fn write_think(fields: &mut ObjectWriter<'_>, think: Think, effort_elsewhere: bool) {
-    match think {
-        Think::Off => {}
-        Think::Budget(tokens) => {
-            let mut thinking = fields.object("thinking");
-            thinking.field("type", "enabled");
-            thinking.field("budget_tokens", &tokens);
-            thinking.end();
-        }
-        Think::Adaptive { effort, visible } => {
-            let mut thinking = fields.object("thinking");
-            thinking.field("type", "adaptive");
-            thinking.maybe("display", visible.then_some("summarized"));
-            thinking.end();
-            if let Some(effort) = effort.filter(|_| !effort_elsewhere) {
-                let mut config = fields.object("output_config");
-                config.field("effort", effort);
+impl Think {
+    /// Writes the settings. `effort_elsewhere`: the effort is in `outputConfig`.
+    pub(super) fn write(self, effort_elsewhere: bool, fields: &mut ObjectWriter<'_>) {
+        match self {
+            Self::Off => {}
+            Self::Budget(tokens) => {
+                let mut thinking = fields.object("thinking");
+                thinking.field("type", "enabled");
+                thinking.field("budget_tokens", &tokens);
+                thinking.end();
+            }
+            Self::Adaptive { effort, visible } => {
+                let mut thinking = fields.object("thinking");
+                thinking.field("type", "adaptive");
+                thinking.maybe("display", visible.then_some("summarized"));
+                thinking.end();
+                if let Some(effort) = effort.filter(|_| !effort_elsewhere) {
+                    let mut config = fields.object("output_config");
+                    config.field("effort", effort);
+                    config.end();
+                }
+            }
+            Self::Nova(effort) => {
+                let mut config = fields.object("reasoningConfig");
+                config.field("type", "enabled");
+                config.field("maxReasoningEffort", effort.as_str());
                 config.end();
             }
+            Self::Effort(effort) => fields.field("reasoning_effort", effort.as_str()),
         }
-        Think::Nova(effort) => {
-            let mut config = fields.object("reasoningConfig");
-            config.field("type", "enabled");
-            config.field("maxReasoningEffort", effort.as_str());
-            config.end();
-        }
-        Think::Effort(effort) => fields.field("reasoning_effort", effort.as_str()),
     }
 }

@@ -4,13 +4,13 @@ use std::{borrow::Cow, collections::HashSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{content, formats};
+use super::{ConverseFacts, content, formats};
 use crate::{
     conversation::{
         Cache, Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
         Unsupported, safe_id,
     },
-    dialect::{Destination, Vendor},
+    dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -25,9 +25,7 @@ const MAX_DOCUMENT_NAME: usize = 180;
 
 /// Writes content blocks for one model.
 pub(super) struct Blocks<'w> {
-    vendor: Vendor,
-    /// Whether the model accepts audio.
-    hears: bool,
+    facts: &'static ConverseFacts,
     dropped: &'w mut Unsupported,
     /// Names of documents, which must differ.
     documents: HashSet<String>,
@@ -46,7 +44,7 @@ pub(super) fn write_cache(list: &mut ArrayWriter<'_>, cache: &Cache<'_>) {
 
 impl<'w> Blocks<'w> {
     pub(super) fn new(to: &Destination<'_>, dropped: &'w mut Unsupported) -> Self {
-        Self { vendor: to.facts.vendor, hears: hears(to), dropped, documents: HashSet::new() }
+        Self { facts: to.facts.converse, dropped, documents: HashSet::new() }
     }
 
     /// Writes `messages`.
@@ -143,8 +141,7 @@ impl<'w> Blocks<'w> {
     fn cache(&mut self, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
         match cache {
             None => {}
-            // Models of other vendors refuse the mark.
-            Some(cache) if self.vendor != Vendor::Other => write_cache(list, cache),
+            Some(cache) if self.facts.cached_prompts => write_cache(list, cache),
             Some(_) => self.dropped.add("cache_control"),
         }
     }
@@ -153,7 +150,7 @@ impl<'w> Blocks<'w> {
     /// nothing.
     fn thinking(&mut self, text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) -> bool {
         let Some(own) = signature.filter(|s| self.reads(s)) else {
-            self.dropped.add_if(self.vendor == Vendor::Anthropic || signature.is_some(), "thinking");
+            self.dropped.add_if(self.facts.reasoning || signature.is_some(), "thinking");
             return false;
         };
         let mut block = list.object();
@@ -175,7 +172,7 @@ impl<'w> Blocks<'w> {
     }
 
     fn reads(&self, signature: &Signature<'_>) -> bool {
-        signature.maker == SignatureOrigin::Anthropic && self.vendor == Vendor::Anthropic
+        signature.maker == SignatureOrigin::Anthropic && self.facts.reasoning
     }
 
     fn result(&mut self, result: &ToolResult<'_>, list: &mut ArrayWriter<'_>) {
@@ -199,8 +196,7 @@ impl<'w> Blocks<'w> {
         }
         inner.end();
         if result.failed {
-            // Models of other vendors refuse the field.
-            if self.vendor == Vendor::Other { self.dropped.add("is_error") } else { object.field("status", "error") }
+            if self.facts.failed_results { object.field("status", "error") } else { self.dropped.add("is_error") }
         }
         object.end();
         block.end();
@@ -211,8 +207,8 @@ impl<'w> Blocks<'w> {
         let kind = media.kind;
         let member = kind.as_str();
         let refused = match kind {
-            MediaKind::Audio => !self.hears,
-            MediaKind::Video => self.vendor == Vendor::Anthropic,
+            MediaKind::Audio => !self.facts.audio,
+            MediaKind::Video => !self.facts.video,
             MediaKind::Image | MediaKind::Document => false,
         };
         if refused {
@@ -279,16 +275,7 @@ impl<'w> Blocks<'w> {
     }
 }
 
-/// Whether a model accepts audio: Claude and Nova don't, except for the Nova models that are made for it.
-fn hears(to: &Destination<'_>) -> bool {
-    match to.facts.vendor {
-        Vendor::Anthropic => false,
-        Vendor::Amazon => ["omni", "sonic"].iter().any(|made| to.model.contains(made)),
-        Vendor::Other => true,
-    }
-}
-
-/// A mark inside a result, where Converse does not allow it: it is written after the result.
+/// A mark inside a result, where Converse has no place for it: it moves behind the result.
 fn inner_cache<'r, 'a>(result: &'r ToolResult<'a>) -> Option<&'r Cache<'a>> {
     result.parts.iter().rev().find_map(|part| part.cache.as_ref())
 }

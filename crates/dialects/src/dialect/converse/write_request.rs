@@ -1,17 +1,14 @@
 //! Writing requests.
 
 use super::{
-    params::{CLAUDE, PARAMS, TIERS},
+    params::PARAMS,
     thinking::{self, Think},
     write_content::Blocks,
     write_tools::{Form as AnswerForm, Plan},
 };
 use crate::{
     conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::{
-        Destination, Vendor,
-        params::{self, Writer as ParamWriter},
-    },
+    dialect::{Destination, params::Writer as ParamWriter},
     stream::{
         TopLevel,
         json::{ObjectWriter, write_value},
@@ -34,8 +31,8 @@ pub(super) fn write(
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);
     let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
-    let quirks = if to.facts.vendor == Vendor::Anthropic { CLAUDE } else { &[] };
-    let params = ParamWriter { table: PARAMS, quirks, request, sampling: settings.sampling };
+    let facts = to.facts.converse;
+    let params = ParamWriter { table: PARAMS, quirks: facts.params, request, sampling: settings.sampling };
     let mut inference = Vec::new();
     let mut config = ObjectWriter::begin(&mut inference);
     config.maybe("maxTokens", settings.max_tokens.as_ref());
@@ -52,14 +49,27 @@ pub(super) fn write(
     plan.write(&mut body, to, dropped);
     // Claude's effort and format share one field in its own API: both must be written in the same field here.
     let beside_format = plan.form == AnswerForm::Native;
-    thinking::write_additional(&mut body, &settings, to.facts.vendor, plan.one_call, beside_format);
+    let mut additional = Vec::new();
+    let mut fields = ObjectWriter::begin(&mut additional);
+    ParamWriter { table: facts.additional, quirks: &[], ..params }.rows(&mut fields, dropped);
+    settings.think.write(beside_format, &mut fields);
+    if plan.one_call {
+        let mut choice = fields.object("tool_choice");
+        choice.field("type", "auto");
+        choice.field("disable_parallel_tool_use", &true);
+        choice.end();
+    }
+    fields.end();
+    if additional != b"{}" {
+        body.key("additionalModelRequestFields").extend_from_slice(&additional);
+    }
     let effort = match settings.think {
         Think::Adaptive { effort, .. } => effort,
         _ => None,
     };
     plan.write_output(&mut body, effort, to, dropped);
     metadata(request, &mut body, dropped);
-    tier(request.service_tier.as_ref(), &mut body, dropped);
+    params.account(&mut body, dropped);
     body.end();
     Ok(())
 }
@@ -103,17 +113,4 @@ fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Un
 fn fits_metadata(text: &str) -> bool {
     text.len() <= MAX_METADATA_TEXT
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b":_@$#=/+,-.".contains(&b))
-}
-
-fn tier(tier: Option<&Text<'_>>, body: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
-    let Some(tier) = tier else { return };
-    match params::word(TIERS, tier) {
-        None => dropped.add("service_tier"),
-        Some("") => {}
-        Some(word) => {
-            let mut object = body.object("serviceTier");
-            object.field("type", word);
-            object.end();
-        }
-    }
 }

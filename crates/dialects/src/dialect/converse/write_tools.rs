@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use super::{ANSWER_TOOL, schema, write_content::write_cache};
 use crate::{
     conversation::{Content, Format, Request, Text, Tool, ToolChoice, Turn, Unsupported},
-    dialect::{Destination, Vendor},
+    dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
 
@@ -85,7 +85,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         dropped.add_if(required && given && form == Form::Tool, "tool_choice");
         let has_tools = given || !called.is_empty();
         let alone = request.parallel_tool_calls == Some(false) && has_tools;
-        let one_call = alone && choice == Choice::Auto && to.facts.vendor == Vendor::Anthropic;
+        let one_call = alone && choice == Choice::Auto && to.facts.converse.single_calls;
         dropped.add_if(alone && !one_call, "parallel_tool_calls");
         let stubs = if given { Vec::new() } else { called };
         Self { request, form, choice, allowed, stubs, given, one_call }
@@ -154,7 +154,7 @@ impl<'r, 'a> Plan<'r, 'a> {
             return;
         }
         let mut text = Vec::with_capacity(schema.get().len());
-        if to.facts.vendor == Vendor::Anthropic {
+        if to.facts.converse.closed_schemas {
             dropped.add_if(schema::closed(schema.get(), &mut text), "schema keywords");
         } else {
             text.extend_from_slice(schema.get().as_bytes());
@@ -206,7 +206,7 @@ fn write_named(config: &mut ObjectWriter<'_>, name: &Text<'_>) {
 }
 
 fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>, dropped: &mut Unsupported) {
-    let claude = to.facts.vendor == Vendor::Anthropic;
+    let claude = to.facts.converse.closed_schemas;
     write_spec(list, |spec| {
         tool.name.write(spec.key("name"));
         if let Some(description) = tool.description.as_ref().filter(|d| !d.is_blank()) {
@@ -231,7 +231,6 @@ fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>,
         dropped.add_if(tool.strict == Some(true) && !strict, "strict");
     });
     if let Some(cache) = &tool.cache {
-        // Nova caches prompts, not tools.
-        if claude { write_cache(list, cache) } else { dropped.add("cache_control") }
+        if to.facts.converse.cached_tools { write_cache(list, cache) } else { dropped.add("cache_control") }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Number, Own, Rounded, Texts, Word},
+    Form::{Number, Opaque, Own, Rounded, Texts, Word},
     Param, param,
 };
 
@@ -14,8 +14,8 @@ pub(super) const PARAMS: &[Param] = &[
     param("stop_sequences", Field::Stop, Texts(usize::MAX, true)),
     // It depends on the budget of reasoning.
     param("max_tokens", Field::MaxTokens, Own),
-    // In `metadata`.
-    param("", Field::User, Own),
+    // The API refuses what names a person.
+    param("metadata.user_id", Field::User, Opaque(256)),
     param("service_tier", Field::ServiceTier, Word(TIERS)),
     // In `tool_choice`.
     param("", Field::ParallelToolCalls, Own),

@@ -7,7 +7,7 @@ use super::{
     write_tools::{Tools, write_format},
 };
 use crate::{
-    conversation::{Format, Invalid, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
+    conversation::{Format, Invalid, Request, TurnRules, Unsupported, ends_in_prefill, turns},
     dialect::{Destination, SamplingFacts, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
@@ -15,8 +15,6 @@ use crate::{
 /// The instruction to answer in JSON, since the API has no mode for it.
 const JSON_ONLY: &str =
     "Answer with a single valid JSON object and nothing else: no words around it and no code fence.";
-/// Longest `metadata.user_id`, in bytes.
-const MAX_USER: usize = 256;
 
 /// Writes a request.
 pub(super) fn write(
@@ -59,29 +57,10 @@ pub(super) fn write(
     let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };
     let params = ParamWriter { table: PARAMS, quirks: to.quirks.messages.params, request, sampling };
     params.sampling(&mut top, dropped);
-    user(request, dropped, &mut top);
     params.account(&mut top, dropped);
     if request.stream {
         top.field("stream", &true);
     }
     top.end();
     Ok(())
-}
-
-/// Writes the end user's id.
-fn user(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
-    let Some(user) = &request.user else { return };
-    if !is_opaque(user) {
-        return dropped.add("user");
-    }
-    let mut metadata = top.object("metadata");
-    metadata.field("user_id", user);
-    metadata.end();
-}
-
-/// Whether the API accepts this as a user's id: it refuses mail addresses, telephone numbers and long texts.
-fn is_opaque(user: &Text<'_>) -> bool {
-    let user = user.decode();
-    let telephone = user.len() >= 7 && user.bytes().all(|b| b.is_ascii_digit() || b" ()+-".contains(&b));
-    !user.trim().is_empty() && user.len() <= MAX_USER && !user.contains('@') && !telephone
 }

@@ -2,7 +2,7 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Count, Id, Json, Number, Own, Word},
+    Form::{Count, Id, Number, Object, Own, Word},
     Param, param,
 };
 
@@ -35,6 +35,6 @@ pub(super) const PARAMS: &[Param] = &[
     param("max_output_tokens", Field::MaxTokens, Count(MIN_OUTPUT, u64::MAX)),
     param("safety_identifier", Field::User, Id(MAX_USER)),
     param("service_tier", Field::ServiceTier, Word(TIERS)),
-    param("metadata", Field::Metadata, Json),
+    param("metadata", Field::Metadata, Object),
     param("parallel_tool_calls", Field::ParallelToolCalls, Own),
 ];

@@ -68,13 +68,6 @@ impl<'a> Reader<'a> {
             "reasoning" => self.reasoning(member)?,
             "include" => self.include(member)?,
             "stream" => request.stream = read_value(member)?,
-            "metadata" => {
-                if member.kind != ValueKind::Object {
-                    return Err(Invalid::new("metadata", "must be an object"));
-                }
-                let metadata: Json<'a> = read_value(member)?;
-                request.metadata = Some(metadata).filter(|metadata| !metadata.is_empty_object());
-            }
             "user" => {
                 let user = read_value(member)?;
                 request.user.get_or_insert(user);
