@@ -80,10 +80,9 @@ fn results_stand_behind_their_calls_in_order() {
 }
 
 #[derive(serde::Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Wire<'a> {
-    #[serde(borrow)]
     a: Text<'a>,
-    #[serde(borrow)]
     b: Text<'a>,
 }
 

@@ -274,13 +274,12 @@ mod tests {
     use crate::conversation::Text;
 
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Wire<'a> {
-        #[serde(borrow)]
         name: Option<Text<'a>>,
-        #[serde(borrow)]
         raw: Option<&'a RawValue>,
         looked_at: Option<IgnoredAny>,
-        #[serde(borrow, default)]
+        #[serde(default)]
         list: Vec<Wire<'a>>,
     }
 

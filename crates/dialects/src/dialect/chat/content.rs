@@ -14,28 +14,24 @@ use crate::{
 };
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireUrl<'a> {
-    #[serde(borrow)]
     url: Text<'a>,
-    #[serde(borrow)]
     detail: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireAudio<'a> {
-    #[serde(borrow)]
     data: Text<'a>,
-    #[serde(borrow)]
     format: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireFile<'a> {
-    #[serde(borrow)]
     file_data: Option<Text<'a>>,
-    #[serde(borrow)]
     file_id: Option<Text<'a>>,
-    #[serde(borrow)]
     filename: Option<Text<'a>>,
 }
 

@@ -15,29 +15,23 @@ const TOO_LONG: &str = "context_length_exceeded";
 
 /// An error object, nested or not.
 #[derive(Default, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireError<'a> {
-    #[serde(borrow)]
     error: Option<&'a RawValue>,
-    #[serde(borrow)]
     message: Option<&'a RawValue>,
-    #[serde(borrow)]
     detail: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<&'a RawValue>,
-    #[serde(borrow)]
     code: Option<&'a RawValue>,
-    #[serde(borrow)]
     status: Option<&'a RawValue>,
-    #[serde(borrow)]
     param: Option<&'a RawValue>,
 }
 
 /// One complaint of a list in `FastAPI`'s form.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireDetail<'a> {
-    #[serde(borrow)]
     loc: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
     msg: Option<&'a RawValue>,
 }
 

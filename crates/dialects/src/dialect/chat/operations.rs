@@ -90,10 +90,9 @@ impl Operations for Chat {
 
     fn read_embeddings_reply<'a>(&self, body: &'a [u8]) -> Option<EmbeddingsReply<'a>> {
         #[derive(Deserialize)]
+        #[serde(bound(deserialize = "'de: 'a"))]
         struct Wire<'a> {
-            #[serde(borrow)]
             data: Vec<Datum<'a>>,
-            #[serde(borrow)]
             model: Option<Text<'a>>,
             usage: Option<WireUsage>,
         }

@@ -13,37 +13,26 @@ use crate::conversation::{Call, Choice, Content, Failure, Finish, Part, Reply, T
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireReply<'a> {
-    #[serde(borrow)]
     pub id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub model: Option<Text<'a>>,
-    #[serde(borrow)]
     pub object: Option<Text<'a>>,
-    #[serde(borrow)]
     created: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub choices: Option<Vec<WireChoice<'a>>>,
-    #[serde(borrow)]
     pub usage: Option<&'a RawValue>,
-    #[serde(borrow)]
     service_tier: Option<Text<'a>>,
-    #[serde(borrow)]
     pub error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireChoice<'a> {
     pub index: Option<i64>,
-    #[serde(borrow)]
     pub message: Option<WireMessage<'a>>,
-    #[serde(borrow)]
     pub delta: Option<WireMessage<'a>>,
-    #[serde(borrow)]
     pub finish_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     pub stop_reason: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub logprobs: Option<&'a RawValue>,
 }
 

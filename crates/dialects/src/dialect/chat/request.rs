@@ -19,35 +19,30 @@ use crate::{
 
 /// A tool, or a function of the older form.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireTool<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     function: Option<WireDefinition<'a>>,
-    #[serde(borrow)]
     cache_control: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireDefinition<'a> {
-    #[serde(borrow)]
     name: Option<Text<'a>>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
-    #[serde(borrow)]
     parameters: Option<Json<'a>>,
     strict: Option<bool>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireChoice<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     function: Option<Named<'a>>,
-    #[serde(borrow)]
     allowed_tools: Option<Allowed<'a>>,
-    #[serde(borrow)]
     name: Option<Text<'a>>,
 }
 
@@ -58,28 +53,25 @@ struct Named<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Allowed<'a> {
-    #[serde(borrow)]
     mode: Option<Text<'a>>,
-    #[serde(borrow)]
     tools: Option<Vec<WireChoice<'a>>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireFormat<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     json_schema: Option<WireSchema<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireSchema<'a> {
-    #[serde(borrow)]
     name: Option<Text<'a>>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
-    #[serde(borrow)]
     schema: Option<Json<'a>>,
     strict: Option<bool>,
 }

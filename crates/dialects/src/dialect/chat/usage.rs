@@ -62,14 +62,11 @@ pub(in crate::dialect) fn read(raw: &str) -> Option<TokenUsage> {
 
 /// The fields of a chunk that concern usage and end.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Chunk<'a> {
-    #[serde(borrow)]
     model: Option<Text<'a>>,
-    #[serde(borrow)]
     object: Option<Text<'a>>,
-    #[serde(borrow)]
     usage: Option<&'a RawValue>,
-    #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
     error: Option<IgnoredAny>,
 }

@@ -35,84 +35,58 @@ pub(super) const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 
 /// A message of any role, or the delta of one.
 #[derive(Default, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireMessage<'a> {
-    #[serde(borrow)]
     pub role: Option<Text<'a>>,
-    #[serde(borrow)]
     pub content: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub refusal: Option<Text<'a>>,
-    #[serde(borrow)]
     pub reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub thinking_blocks: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub annotations: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub tool_calls: Option<Vec<WireCall<'a>>>,
-    #[serde(borrow)]
     pub function_call: Option<WireFunction<'a>>,
-    #[serde(borrow)]
     pub tool_call_id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub audio: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub cache_control: Option<&'a RawValue>,
 }
 
 /// A call, or the delta of one.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireCall<'a> {
     pub index: Option<i64>,
-    #[serde(borrow)]
     pub id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub function: Option<WireFunction<'a>>,
-    #[serde(borrow)]
     pub custom: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub extra_content: Option<&'a RawValue>,
 }
 
 /// A called function.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireFunction<'a> {
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub arguments: Option<&'a RawValue>,
 }
 
 /// A part of a message's content.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WirePart<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
-    #[serde(borrow)]
     pub text: Option<Text<'a>>,
-    #[serde(borrow)]
     pub refusal: Option<Text<'a>>,
-    #[serde(borrow)]
     pub thinking: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub signature: Option<Text<'a>>,
-    #[serde(borrow)]
     pub data: Option<Text<'a>>,
-    #[serde(borrow)]
     pub image_url: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub video_url: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub input_audio: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub file: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub cache_control: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub prompt_cache_breakpoint: Option<&'a RawValue>,
 }
 
@@ -186,10 +160,9 @@ impl<'a> WireMessage<'a> {
             url_citation: Option<UrlCitation<'a>>,
         }
         #[derive(Deserialize)]
+        #[serde(bound(deserialize = "'de: 'a"))]
         struct UrlCitation<'a> {
-            #[serde(borrow)]
             url: Option<Text<'a>>,
-            #[serde(borrow)]
             title: Option<Text<'a>>,
             start_index: Option<u64>,
             end_index: Option<u64>,
@@ -254,19 +227,17 @@ pub(super) fn cache(raw: &RawValue) -> Cache<'_> {
 /// `logprobs` of a choice; those of a refusal follow those of the content.
 pub(super) fn logprobs<'a>(raw: &'a RawValue) -> Vec<TokenLogprob<'a>> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Logprobs<'a> {
-        #[serde(borrow)]
         content: Option<Vec<Token<'a>>>,
-        #[serde(borrow)]
         refusal: Option<Vec<Token<'a>>>,
     }
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Token<'a> {
-        #[serde(borrow)]
         #[expect(clippy::struct_field_names, reason = "as the wire has it")]
         token: Text<'a>,
         logprob: f64,
-        #[serde(borrow)]
         top_logprobs: Option<Vec<Token<'a>>>,
     }
     let Ok(Some(wire)) = serde_json::from_str::<Option<Logprobs<'_>>>(raw.get()) else { return Vec::new() };

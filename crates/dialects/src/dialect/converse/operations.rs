@@ -54,13 +54,11 @@ impl Operations for Converse {
 
     fn read_embeddings_reply<'a>(&self, body: &'a [u8]) -> Option<EmbeddingsReply<'a>> {
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
         struct Wire<'a> {
             /// Titan's.
-            #[serde(borrow)]
             embedding: Option<&'a RawValue>,
             /// Cohere's.
-            #[serde(borrow)]
             embeddings: Option<&'a RawValue>,
             input_text_token_count: Option<u64>,
         }

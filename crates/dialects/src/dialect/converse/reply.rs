@@ -10,19 +10,13 @@ use super::{
 use crate::conversation::{Call, Choice, Content, Failure, Finish, Part, Reply, Text, Unsupported};
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct WireReply<'a> {
-    #[serde(borrow)]
     output: Option<Output<'a>>,
-    #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     usage: Option<&'a RawValue>,
-    #[serde(borrow)]
     additional_model_response_fields: Option<&'a RawValue>,
-    #[serde(borrow)]
     service_tier: Option<&'a RawValue>,
-    #[serde(borrow)]
     trace: Option<&'a RawValue>,
 }
 

@@ -106,31 +106,24 @@ fn inference<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inval
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct ToolConfig<'a> {
-    #[serde(borrow)]
     tools: Option<Vec<ToolEntry<'a>>>,
-    #[serde(borrow)]
     tool_choice: Option<Choice<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct ToolEntry<'a> {
-    #[serde(borrow)]
     tool_spec: Option<ToolSpec<'a>>,
-    #[serde(borrow)]
     cache_point: Option<super::wire::CachePoint<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct ToolSpec<'a> {
-    #[serde(borrow)]
     name: Text<'a>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
-    #[serde(borrow)]
     input_schema: Option<InputSchema<'a>>,
     strict: Option<bool>,
 }
@@ -142,12 +135,10 @@ struct InputSchema<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Choice<'a> {
-    #[serde(borrow)]
     auto: Option<Json<'a>>,
-    #[serde(borrow)]
     any: Option<Json<'a>>,
-    #[serde(borrow)]
     tool: Option<Named<'a>>,
 }
 
@@ -190,11 +181,9 @@ fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Inva
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Output<'a> {
-    #[serde(borrow)]
     text_format: Option<TextFormat<'a>>,
-    #[serde(borrow)]
     effort: Option<Text<'a>>,
 }
 
@@ -213,12 +202,10 @@ struct Structure<'a> {
 
 /// The schema is a string that holds JSON.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct JsonSchema<'a> {
-    #[serde(borrow)]
     schema: Text<'a>,
-    #[serde(borrow)]
     name: Option<Text<'a>>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
 }
 
@@ -253,31 +240,28 @@ fn effort(word: &Text<'_>, field: &'static str, request: &mut Request<'_>) {
 
 /// Claude's `thinking`, also Nova's `reasoningConfig`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Thinking<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(rename = "budget_tokens")]
     budget_tokens: Option<u64>,
-    #[serde(borrow)]
     display: Option<Text<'a>>,
-    #[serde(borrow)]
     max_reasoning_effort: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct OutputConfig<'a> {
-    #[serde(borrow)]
     effort: Option<Text<'a>>,
-    #[serde(borrow)]
     format: Option<ClaudeFormat<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct ClaudeFormat<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     schema: Option<Json<'a>>,
 }
 

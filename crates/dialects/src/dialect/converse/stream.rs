@@ -54,15 +54,11 @@ struct BlockDelta<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Delta<'a> {
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     tool_use: Option<Input<'a>>,
-    #[serde(borrow)]
     reasoning_content: Option<Reasoning<'a>>,
-    #[serde(borrow)]
     citation: Option<wire::Citation<'a>>,
 }
 
@@ -73,13 +69,10 @@ struct Input<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Reasoning<'a> {
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     signature: Option<Text<'a>>,
-    #[serde(borrow)]
     redacted_content: Option<Text<'a>>,
 }
 
@@ -90,11 +83,9 @@ struct BlockStop {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct MessageStop<'a> {
-    #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     additional_model_response_fields: Option<&'a RawValue>,
 }
 

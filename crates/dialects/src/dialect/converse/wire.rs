@@ -38,10 +38,9 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Message<'a> {
-    #[serde(borrow)]
     pub role: Option<Text<'a>>,
-    #[serde(borrow)]
     pub content: Option<Vec<Block<'a>>>,
 }
 
@@ -135,12 +134,10 @@ impl<'de: 'a, 'a> Visitor<'de> for BlockVisitor<'a> {
 
 /// An image, a document, a video or an audio file.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct File<'a> {
-    #[serde(borrow)]
     pub format: Option<Text<'a>>,
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub source: Option<Source<'a>>,
     pub context: Option<IgnoredAny>,
     pub citations: Option<CitationsConfig>,
@@ -153,15 +150,11 @@ pub(super) struct CitationsConfig {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Source<'a> {
-    #[serde(borrow)]
     pub bytes: Option<Text<'a>>,
-    #[serde(borrow)]
     pub s3_location: Option<S3Location<'a>>,
-    #[serde(borrow)]
     pub text: Option<Text<'a>>,
-    #[serde(borrow)]
     pub content: Option<Vec<OnlyText<'a>>>,
 }
 
@@ -180,38 +173,31 @@ pub(super) struct OnlyText<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[expect(clippy::struct_field_names, reason = "as the wire has them")]
 pub(super) struct ToolUse<'a> {
-    #[serde(borrow)]
     pub tool_use_id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub input: Option<&'a serde_json::value::RawValue>,
     /// `server_tool_use`: Bedrock called the tool itself.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct ToolResult<'a> {
-    #[serde(borrow)]
     pub tool_use_id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub content: Option<Vec<Block<'a>>>,
-    #[serde(borrow)]
     pub status: Option<Text<'a>>,
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Guard<'a> {
-    #[serde(borrow)]
     pub text: Option<OnlyText<'a>>,
-    #[serde(borrow)]
     pub image: Option<File<'a>>,
 }
 
@@ -222,40 +208,32 @@ pub(super) struct CachePoint<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Reasoning<'a> {
-    #[serde(borrow)]
     pub reasoning_text: Option<ReasoningText<'a>>,
-    #[serde(borrow)]
     pub redacted_content: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct ReasoningText<'a> {
-    #[serde(borrow)]
     pub text: Option<Text<'a>>,
-    #[serde(borrow)]
     pub signature: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Citations<'a> {
-    #[serde(borrow)]
     pub content: Option<Vec<OnlyText<'a>>>,
-    #[serde(borrow)]
     pub citations: Option<Vec<Citation<'a>>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Citation<'a> {
-    #[serde(borrow)]
     pub title: Option<Text<'a>>,
-    #[serde(borrow)]
     pub source: Option<Text<'a>>,
-    #[serde(borrow)]
     pub source_content: Option<Vec<OnlyText<'a>>>,
-    #[serde(borrow)]
     pub location: Option<Location<'a>>,
 }
 
@@ -272,13 +250,11 @@ pub(super) struct Web<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct SearchResult<'a> {
-    #[serde(borrow)]
     pub source: Option<Text<'a>>,
     pub citations: Option<CitationsConfig>,
-    #[serde(borrow)]
     pub title: Option<Text<'a>>,
-    #[serde(borrow)]
     pub content: Option<Vec<OnlyText<'a>>>,
 }
 

@@ -18,13 +18,11 @@ pub(super) struct CitationMetadata<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Span<'a> {
     start_index: Option<Int>,
     end_index: Option<Int>,
-    #[serde(borrow)]
     uri: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
 }
 
@@ -38,21 +36,17 @@ pub(super) struct GroundingMetadata<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Chunk<'a> {
-    #[serde(borrow)]
     web: Option<Found<'a>>,
-    #[serde(borrow)]
     retrieved_context: Option<Found<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Found<'a> {
-    #[serde(borrow)]
     uri: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
-    #[serde(borrow)]
     text: Option<Text<'a>>,
 }
 

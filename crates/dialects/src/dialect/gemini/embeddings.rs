@@ -18,28 +18,25 @@ const BATCH: usize = 100;
 
 /// The settings of a request, which are in it or in its `embedContentConfig`.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Config<'a> {
-    #[serde(borrow, alias = "task_type")]
+    #[serde(alias = "task_type")]
     task_type: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
     #[serde(alias = "output_dimensionality")]
     output_dimensionality: Option<u64>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct EmbedRequest<'a> {
-    #[serde(borrow)]
     content: Option<Contents<'a>>,
-    #[serde(borrow, alias = "task_type")]
+    #[serde(alias = "task_type")]
     task_type: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
     #[serde(alias = "output_dimensionality")]
     output_dimensionality: Option<u64>,
-    #[serde(borrow, alias = "embed_content_config")]
+    #[serde(alias = "embed_content_config")]
     embed_content_config: Option<Config<'a>>,
 }
 
@@ -116,12 +113,11 @@ pub(super) fn read_batch<'a>(top: &TopLevel<'a>) -> Result<EmbeddingsRequest<'a>
 /// Reads `predict`.
 pub(super) fn read_predict<'a>(top: &TopLevel<'a>) -> Result<EmbeddingsRequest<'a>, Invalid> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Instance<'a> {
-        #[serde(borrow)]
         content: Option<Text<'a>>,
-        #[serde(borrow, alias = "taskType")]
+        #[serde(alias = "taskType")]
         task_type: Option<Text<'a>>,
-        #[serde(borrow)]
         title: Option<Text<'a>>,
     }
     #[derive(Default, Deserialize)]
@@ -241,13 +237,10 @@ fn write_with_config(input: &Input<'_>, dimensions: Option<u64>, request: &mut O
 /// Reads a reply in any form: the fields of the forms have different names.
 pub(super) fn read_reply(body: &[u8]) -> Option<EmbeddingsReply<'_>> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
     struct Wire<'a> {
-        #[serde(borrow)]
         embeddings: Option<Vec<Values<'a>>>,
-        #[serde(borrow)]
         embedding: Option<Values<'a>>,
-        #[serde(borrow)]
         predictions: Option<Vec<Prediction<'a>>>,
         usage_metadata: Option<WireUsage>,
     }

@@ -17,44 +17,32 @@ use crate::conversation::{
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Wire<'a> {
-    #[serde(borrow)]
     pub(super) candidates: Option<Vec<Candidate<'a>>>,
     pub(super) prompt_feedback: Option<Feedback>,
     pub(super) usage_metadata: Option<UsageMetadata>,
-    #[serde(borrow)]
     pub(super) model_version: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) response_id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Candidate<'a> {
     pub(super) index: Option<u32>,
-    #[serde(borrow)]
     pub(super) content: Option<wire::Content<'a>>,
-    #[serde(borrow)]
     pub(super) finish_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) finish_message: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) citation_metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) grounding_metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) logprobs_result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct LogprobsResult<'a> {
-    #[serde(borrow)]
     chosen_candidates: Option<Vec<Token<'a>>>,
-    #[serde(borrow)]
     top_candidates: Option<Vec<Top<'a>>>,
 }
 

@@ -14,21 +14,16 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Declaration<'a> {
-    #[serde(borrow)]
     name: Option<Text<'a>>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
-    #[serde(borrow)]
     parameters: Option<&'a RawValue>,
-    #[serde(borrow, alias = "parameters_json_schema")]
+    #[serde(alias = "parameters_json_schema")]
     parameters_json_schema: Option<&'a RawValue>,
-    #[serde(borrow)]
     behavior: Option<Text<'a>>,
-    #[serde(borrow)]
     response: Option<&'a RawValue>,
-    #[serde(borrow, alias = "response_json_schema")]
+    #[serde(alias = "response_json_schema")]
     response_json_schema: Option<&'a RawValue>,
 }
 
@@ -84,11 +79,10 @@ impl<'a> Declaration<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct CallingConfig<'a> {
-    #[serde(borrow)]
     mode: Option<Text<'a>>,
-    #[serde(borrow, alias = "allowed_function_names")]
+    #[serde(alias = "allowed_function_names")]
     allowed_function_names: Option<Vec<Text<'a>>>,
     #[serde(alias = "stream_function_call_arguments")]
     stream_function_call_arguments: Option<bool>,

@@ -194,29 +194,27 @@ impl<'de> Deserialize<'de> for Number {
 
 /// One message.
 #[derive(Deserialize, Default)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Content<'a> {
-    #[serde(borrow)]
     pub(super) role: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) parts: Option<Many<Part<'a>>>,
 }
 
 /// A part: one of the data fields, with modifiers.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Part<'a> {
-    #[serde(borrow)]
     pub(super) text: Option<Text<'a>>,
     pub(super) thought: Option<bool>,
-    #[serde(borrow, alias = "thought_signature")]
+    #[serde(alias = "thought_signature")]
     pub(super) thought_signature: Option<Text<'a>>,
-    #[serde(borrow, alias = "inline_data")]
+    #[serde(alias = "inline_data")]
     pub(super) inline_data: Option<Blob<'a>>,
-    #[serde(borrow, alias = "file_data")]
+    #[serde(alias = "file_data")]
     pub(super) file_data: Option<FileData<'a>>,
-    #[serde(borrow, alias = "function_call")]
+    #[serde(alias = "function_call")]
     pub(super) function_call: Option<FunctionCall<'a>>,
-    #[serde(borrow, alias = "function_response")]
+    #[serde(alias = "function_response")]
     pub(super) function_response: Option<FunctionResponse<'a>>,
     #[serde(alias = "executable_code")]
     pub(super) executable_code: Option<IgnoredAny>,
@@ -247,48 +245,42 @@ impl Part<'_> {
 
 /// Inline data.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Blob<'a> {
-    #[serde(borrow, alias = "mime_type")]
+    #[serde(alias = "mime_type")]
     pub(super) mime_type: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) data: Option<Text<'a>>,
-    #[serde(borrow, alias = "display_name")]
+    #[serde(alias = "display_name")]
     pub(super) display_name: Option<Text<'a>>,
 }
 
 /// Data at a URI.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct FileData<'a> {
-    #[serde(borrow, alias = "mime_type")]
+    #[serde(alias = "mime_type")]
     pub(super) mime_type: Option<Text<'a>>,
-    #[serde(borrow, alias = "file_uri")]
+    #[serde(alias = "file_uri")]
     pub(super) file_uri: Option<Text<'a>>,
-    #[serde(borrow, alias = "display_name")]
+    #[serde(alias = "display_name")]
     pub(super) display_name: Option<Text<'a>>,
 }
 
 /// A call of a tool.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct FunctionCall<'a> {
-    #[serde(borrow)]
     pub(super) id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) args: Option<&'a RawValue>,
 }
 
 /// The result of a tool call.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct FunctionResponse<'a> {
-    #[serde(borrow)]
     pub(super) id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub(super) response: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) parts: Option<Many<Part<'a>>>,
 }

@@ -129,18 +129,14 @@ fn call<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Call<'a>, Inv
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireSource<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     media_type: Option<Text<'a>>,
-    #[serde(borrow)]
     data: Option<Text<'a>>,
-    #[serde(borrow)]
     url: Option<Text<'a>>,
-    #[serde(borrow)]
     file_id: Option<Text<'a>>,
-    #[serde(borrow)]
     content: Option<&'a RawValue>,
 }
 

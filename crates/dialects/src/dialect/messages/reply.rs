@@ -15,16 +15,12 @@ use crate::conversation::{
 };
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireReply<'a> {
-    #[serde(borrow)]
     id: Option<Text<'a>>,
-    #[serde(borrow)]
     model: Option<Text<'a>>,
-    #[serde(borrow)]
     content: Option<Vec<Block<'a>>>,
-    #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     stop_sequence: Option<Text<'a>>,
     usage: Option<ReplyUsage<'a>>,
 }

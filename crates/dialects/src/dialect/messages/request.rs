@@ -103,10 +103,9 @@ fn read_member<'a>(
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireMessage<'a> {
-    #[serde(borrow)]
     role: Option<Text<'a>>,
-    #[serde(borrow)]
     content: Option<&'a RawValue>,
 }
 
@@ -133,22 +132,17 @@ fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Me
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireTool<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     name: Option<Text<'a>>,
-    #[serde(borrow)]
     description: Option<Text<'a>>,
-    #[serde(borrow)]
     input_schema: Option<Json<'a>>,
     strict: Option<bool>,
-    #[serde(borrow)]
     cache_control: Option<CacheControl<'a>>,
-    #[serde(borrow)]
     input_examples: Option<&'a RawValue>,
     defer_loading: Option<bool>,
-    #[serde(borrow)]
     allowed_callers: Option<Vec<Text<'a>>>,
 }
 
@@ -184,10 +178,10 @@ fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, 
 
 fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Invalid> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Wire<'a> {
-        #[serde(borrow, rename = "type")]
+        #[serde(rename = "type")]
         kind: Option<Text<'a>>,
-        #[serde(borrow)]
         name: Option<Text<'a>>,
         disable_parallel_tool_use: Option<bool>,
     }
@@ -208,11 +202,11 @@ fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Inval
 
 fn thinking(json: &str, dropped: &mut Unsupported) -> Result<Option<Reasoning>, Invalid> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Wire<'a> {
-        #[serde(borrow, rename = "type")]
+        #[serde(rename = "type")]
         kind: Option<Text<'a>>,
         budget_tokens: Option<u64>,
-        #[serde(borrow)]
         display: Option<Text<'a>>,
     }
     let wire: Wire<'_> = parse_all(json, dropped)?;
@@ -231,10 +225,10 @@ fn thinking(json: &str, dropped: &mut Unsupported) -> Result<Option<Reasoning>, 
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireFormat<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     schema: Option<Json<'a>>,
 }
 
@@ -254,10 +248,9 @@ fn format<'a>(wire: Option<WireFormat<'a>>, dropped: &mut Unsupported) -> Result
 
 fn output_config<'a>(json: &'a str, request: &mut Request<'a>, pending: &mut Pending<'a>) -> Result<(), Invalid> {
     #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
     struct Wire<'a> {
-        #[serde(borrow)]
         effort: Option<Text<'a>>,
-        #[serde(borrow)]
         format: Option<WireFormat<'a>>,
     }
     let wire: Wire<'a> = parse_all(json, &mut request.dropped)?;

@@ -19,47 +19,37 @@ use crate::{
 };
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireEvent<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(default)]
     index: u64,
-    #[serde(borrow)]
     message: Option<WireMessage<'a>>,
-    #[serde(borrow)]
     content_block: Option<Block<'a>>,
-    #[serde(borrow)]
     delta: Option<WireDelta<'a>>,
     usage: Option<WireUsage>,
-    #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireMessage<'a> {
-    #[serde(borrow)]
     id: Option<Text<'a>>,
-    #[serde(borrow)]
     model: Option<Text<'a>>,
     usage: Option<WireUsage>,
 }
 
 /// Any delta: of a block, or of the message.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireDelta<'a> {
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     partial_json: Option<Text<'a>>,
-    #[serde(borrow)]
     thinking: Option<Text<'a>>,
-    #[serde(borrow)]
     signature: Option<Text<'a>>,
-    #[serde(borrow)]
     citation: Option<WireCitation<'a>>,
-    #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
-    #[serde(borrow)]
     stop_sequence: Option<Text<'a>>,
 }
 

@@ -17,40 +17,27 @@ const PASSED: &[&str] = &["type", "index", "caller", "parsed_output", "partial_j
 
 /// Any content block: a flat union, since tagged enums of serde can't borrow raw values.
 #[derive(Deserialize, Default)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Block<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
-    #[serde(borrow)]
     pub text: Option<Text<'a>>,
     /// An array in `text`, `{"enabled"}` in `document`.
-    #[serde(borrow)]
     pub citations: Option<&'a RawValue>,
     /// An object in `image` and `document`, a string in `search_result`.
-    #[serde(borrow)]
     pub source: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub title: Option<Text<'a>>,
-    #[serde(borrow)]
     pub context: Option<Text<'a>>,
-    #[serde(borrow)]
     pub thinking: Option<Text<'a>>,
-    #[serde(borrow)]
     pub signature: Option<Text<'a>>,
-    #[serde(borrow)]
     pub data: Option<Text<'a>>,
-    #[serde(borrow)]
     pub id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
-    #[serde(borrow)]
     pub input: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub tool_use_id: Option<Text<'a>>,
     /// A string or blocks.
-    #[serde(borrow)]
     pub content: Option<&'a RawValue>,
     pub is_error: Option<bool>,
-    #[serde(borrow)]
     pub cache_control: Option<CacheControl<'a>>,
 }
 
@@ -69,16 +56,12 @@ impl<'a> From<CacheControl<'a>> for Cache<'a> {
 
 /// A citation, whatever its source.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireCitation<'a> {
-    #[serde(borrow)]
     cited_text: Option<Text<'a>>,
-    #[serde(borrow)]
     url: Option<Text<'a>>,
-    #[serde(borrow)]
     source: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
-    #[serde(borrow)]
     document_title: Option<Text<'a>>,
 }
 

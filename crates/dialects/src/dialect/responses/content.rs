@@ -226,36 +226,26 @@ impl<'a> History<'a, '_> {
 
 /// A part of a message or of a tool's result.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WirePart<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     refusal: Option<Text<'a>>,
-    #[serde(borrow)]
     image_url: Option<Text<'a>>,
-    #[serde(borrow)]
     detail: Option<Text<'a>>,
-    #[serde(borrow)]
     file_id: Option<Text<'a>>,
-    #[serde(borrow)]
     file_data: Option<Text<'a>>,
-    #[serde(borrow)]
     file_url: Option<Text<'a>>,
-    #[serde(borrow)]
     filename: Option<Text<'a>>,
-    #[serde(borrow)]
     input_audio: Option<WireAudio<'a>>,
-    #[serde(borrow)]
     prompt_cache_breakpoint: Option<WireBreakpoint<'a>>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireAudio<'a> {
-    #[serde(borrow)]
     data: Option<Text<'a>>,
-    #[serde(borrow)]
     format: Option<Text<'a>>,
 }
 

@@ -22,22 +22,16 @@ pub(super) const VITAL: &[&str] = &["output", "content", "text", "name", "argume
 
 /// A `response` object.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct WireResponse<'a> {
-    #[serde(borrow)]
     pub id: Option<Text<'a>>,
-    #[serde(borrow)]
     pub model: Option<Text<'a>>,
     created_at: Option<f64>,
-    #[serde(borrow)]
     status: Option<Text<'a>>,
-    #[serde(borrow)]
     pub error: Option<&'a RawValue>,
-    #[serde(borrow)]
     incomplete_details: Option<WireIncomplete<'a>>,
-    #[serde(borrow)]
     pub output: Option<Vec<&'a RawValue>>,
     usage: Option<WireUsage>,
-    #[serde(borrow)]
     service_tier: Option<Text<'a>>,
 }
 
@@ -49,35 +43,32 @@ struct WireIncomplete<'a> {
 
 /// A part of a message item.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WirePart<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     refusal: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(default)]
     annotations: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
     logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireAnnotation<'a> {
-    #[serde(borrow)]
     url: Option<Text<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
     start_index: Option<u64>,
     end_index: Option<u64>,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct WireLogprob<'a> {
-    #[serde(borrow)]
     token: Option<Text<'a>>,
     logprob: Option<f64>,
-    #[serde(borrow, default)]
+    #[serde(default)]
     top_logprobs: Option<Vec<WireLogprob<'a>>>,
 }
 

@@ -44,29 +44,21 @@ struct Slot {
 
 /// The fields of an event that are read for any type.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Wire<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<Text<'a>>,
     output_index: Option<u64>,
     content_index: Option<u64>,
     summary_index: Option<u64>,
-    #[serde(borrow)]
     delta: Option<Text<'a>>,
-    #[serde(borrow)]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
     refusal: Option<Text<'a>>,
-    #[serde(borrow)]
     arguments: Option<Text<'a>>,
-    #[serde(borrow)]
     item: Option<Item<'a>>,
-    #[serde(borrow)]
     annotation: Option<&'a RawValue>,
-    #[serde(borrow)]
     logprobs: Option<&'a RawValue>,
-    #[serde(borrow)]
     response: Option<&'a RawValue>,
-    #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 

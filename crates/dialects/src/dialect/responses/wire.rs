@@ -39,26 +39,18 @@ pub(super) const PASSED: &[&str] = &[
 /// An item of `input` or `output`. Only the kind is read at first, because items of hosted tools use the names of the
 /// other fields for other types.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct Item<'a> {
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
-    #[serde(borrow)]
     pub id: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub role: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub content: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub call_id: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub name: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub arguments: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub output: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub summary: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub encrypted_content: Option<&'a RawValue>,
 }
 
