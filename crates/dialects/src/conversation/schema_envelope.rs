@@ -32,8 +32,7 @@ pub fn close(schema: &Json<'_>) -> Option<Json<'static>> {
     let (definitions, own): (Vec<_>, Vec<_>) =
         top.members().iter().partition(|member| DEFINITIONS.contains(&member.key));
     let mut out = Vec::with_capacity(text.len() + 128);
-    let mut outer = ObjectWriter::begin(&mut out);
-    outer.field("type", "object");
+    let mut outer = ObjectWriter::begin(&mut out).with("type", "object");
     let mut properties = outer.object("properties");
     let mut inner = properties.object(FIELD);
     for member in own {

@@ -71,14 +71,12 @@ impl<'a> Tree<'a> {
                 for (key, value) in fields {
                     value.write(object.any_key(key));
                 }
-                object.end();
             }
             Self::Array(elements) => {
                 let mut array = ArrayWriter::begin(out);
                 for element in elements {
                     element.write(array.element());
                 }
-                array.end();
             }
             Self::Leaf(raw) => out.extend_from_slice(raw.as_bytes()),
         }

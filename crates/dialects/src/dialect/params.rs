@@ -354,7 +354,6 @@ impl Param {
         if let Some((outer, inner)) = self.key.split_once('.') {
             let mut nested = object.object(outer);
             nested.field(inner, &value);
-            nested.end();
         } else {
             object.field(self.key, &value);
         }

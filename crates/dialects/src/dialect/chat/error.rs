@@ -163,12 +163,11 @@ fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// Appends `{"error": ...}`; the status that belongs to it.
 pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut top = ObjectWriter::begin(out);
-    let mut error = top.object("error");
-    error.field("message", &failure.message);
-    error.field("type", error_type(failure.class));
-    error.field("param", &failure.param);
-    error.field("code", &code(failure));
-    error.end();
+    top.object("error")
+        .with("message", &failure.message)
+        .with("type", error_type(failure.class))
+        .with("param", &failure.param)
+        .with("code", &code(failure));
     top.end();
     match (failure.class, failure.status) {
         // OpenAI's clients distinguish these.

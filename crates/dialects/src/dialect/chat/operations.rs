@@ -76,8 +76,7 @@ impl Operations for Chat {
     ) -> Result<Vec<UpstreamRequest>, OperationError> {
         request.drop_hints(true);
         let mut body = Vec::new();
-        let mut top = ObjectWriter::begin(&mut body);
-        top.field("model", model);
+        let mut top = ObjectWriter::begin(&mut body).with("model", model);
         let mut input = top.array("input");
         for one in &request.inputs {
             input.push(&one.text);
@@ -124,18 +123,12 @@ impl Operations for Chat {
         out.field("object", "list");
         let mut data = out.array("data");
         for (index, vector) in reply.vectors.iter().enumerate() {
-            let mut datum = data.object();
-            datum.field("object", "embedding");
-            datum.field("index", &index);
+            let mut datum = data.object().with("object", "embedding").with("index", &index);
             vector.write(reply.base64, datum.key("embedding"))?;
-            datum.end();
         }
         data.end();
         out.field("model", &reply.model);
-        let mut usage = out.object("usage");
-        usage.field("prompt_tokens", &reply.tokens);
-        usage.field("total_tokens", &reply.tokens);
-        usage.end();
+        out.object("usage").with("prompt_tokens", &reply.tokens).with("total_tokens", &reply.tokens);
         Ok(())
     }
 

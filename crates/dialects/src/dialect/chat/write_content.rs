@@ -45,10 +45,7 @@ impl<'o> Messages<'o> {
 
     /// Writes an instruction.
     pub fn system(&mut self, text: &str) {
-        let mut message = self.list.object();
-        message.field("role", "system");
-        message.field("content", text);
-        message.end();
+        self.list.object().with("role", "system").with("content", text);
     }
 
     /// Writes all messages and ends the list.
@@ -106,8 +103,7 @@ impl<'o> Messages<'o> {
         for piece in self.pieces(&result.parts, true) {
             if matches!(piece, Piece::Text(_)) { texts.push(piece) } else { media.push(piece) }
         }
-        let mut message = self.list.object();
-        message.field("role", "tool");
+        let mut message = self.list.object().with("role", "tool");
         message.field("tool_call_id", &*fit_id(&result.id.decode(), self.to.quirks.chat.call_ids));
         if texts.is_empty() {
             message.field("content", if media.is_empty() { "" } else { FOLLOWS });
@@ -134,13 +130,9 @@ impl<'o> Messages<'o> {
 
     fn message(&mut self, role: &'static str, pieces: &Pieces<'_>) {
         if std::mem::take(&mut self.after_tool) && !self.to.quirks.chat.user_after_tool {
-            let mut between = self.list.object();
-            between.field("role", "assistant");
-            between.field("content", ACKNOWLEDGED);
-            between.end();
+            self.list.object().with("role", "assistant").with("content", ACKNOWLEDGED);
         }
-        let mut message = self.list.object();
-        message.field("role", role);
+        let mut message = self.list.object().with("role", role);
         let plain = pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
         if plain && (pieces.len() < 2 || !self.to.quirks.chat.text_lists) {
             join(message.key("content"), pieces, "\\n\\n");
@@ -155,11 +147,8 @@ impl<'o> Messages<'o> {
                     }
                     Piece::Media(media) => write_media(media, self.to.quirks.chat.media, &mut part),
                 }
-                part.end();
             }
-            list.end();
         }
-        message.end();
     }
 
     /// The pieces that a message's content can contain. The others are reported.
@@ -223,8 +212,7 @@ impl<'o> Messages<'o> {
             return;
         }
         self.after_tool = false;
-        let mut message = self.list.object();
-        message.field("role", "assistant");
+        let mut message = self.list.object().with("role", "assistant");
         if texts.is_empty() && self.to.quirks.chat.refusals {
             message.raw("content", "null");
         } else {
@@ -237,14 +225,12 @@ impl<'o> Messages<'o> {
         if calls().next().is_some() {
             let mut list = message.array("tool_calls");
             calls().for_each(|call| write_call(call, self.to, list.object()));
-            list.end();
         } else if continued && self.to.quirks.chat.prefix {
             message.field("prefix", &true);
         } else if continued {
             // Other servers take it for a finished turn.
             self.dropped.add("prefill");
         }
-        message.end();
     }
 
     /// The reasoning that the server requires. Other reasoning is reported if it is signed: without a signature no
@@ -292,18 +278,10 @@ fn signature<'c, 'a>(call: &'c Call<'a>, to: &Destination<'_>) -> Option<&'c Sig
 fn write_call(call: &Call<'_>, to: &Destination<'_>, mut entry: ObjectWriter<'_>) {
     entry.field("id", &*fit_id(&call.id.decode(), to.quirks.chat.call_ids));
     entry.field("type", "function");
-    let mut function = entry.object("function");
-    call.name.write(function.key("name"));
-    function.field("arguments", &*call.arguments);
-    function.end();
+    entry.object("function").with("name", &call.name).with("arguments", &*call.arguments);
     if let Some(signature) = signature(call, to) {
-        let mut extra = entry.object("extra_content");
-        let mut google = extra.object("google");
-        signature.value.write(google.key("thought_signature"));
-        google.end();
-        extra.end();
+        entry.object("extra_content").object("google").with("thought_signature", &signature.value);
     }
-    entry.end();
 }
 
 fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) {
@@ -315,7 +293,6 @@ fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) 
             let detail = media.detail.as_ref().map(Text::decode);
             let known = detail.filter(|detail| matches!(&**detail, "low" | "high" | "auto" | "original"));
             image.maybe("detail", known.as_deref());
-            image.end();
         }
         (MediaKind::Audio, Source::Data { mime, data }) => {
             part.field("type", "input_audio");
@@ -323,10 +300,7 @@ fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) 
                 data.write(part.key("input_audio"));
                 return;
             }
-            let mut audio = part.object("input_audio");
-            data.write(audio.key("data"));
-            audio.maybe("format", audio_format(mime));
-            audio.end();
+            part.object("input_audio").with("data", &data).with_maybe("format", audio_format(mime));
         }
         (_, source) if form == ChatMedia::Urls => {
             part.field("type", "document_url");
@@ -345,7 +319,6 @@ fn write_media(media: &Media<'_>, form: ChatMedia, part: &mut ObjectWriter<'_>) 
                 }
                 write_url(source, file.key("file_data"));
             }
-            file.end();
         }
     }
 }

@@ -15,20 +15,17 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     names(&mut top, reply.id.as_ref(), reply.model.as_ref(), "chat.completion", head, reply.created);
     let mut choices = top.array("choices");
     for (index, choice) in reply.choices.iter().enumerate() {
-        let mut object = choices.object();
-        object.field("index", &index);
+        let mut object = choices.object().with("index", &index);
         message(choice, object.object("message"));
         match choice.logprobs.as_slice() {
             [] => object.raw("logprobs", "null"),
             tokens => logprobs(tokens, object.object("logprobs")),
         }
         ending(&mut object, choice.finish, choice.stop_sequence.as_ref());
-        object.end();
     }
     choices.end();
     usage(&reply.usage, top.object("usage"));
     top.maybe("service_tier", reply.service_tier.as_ref());
-    top.end();
 }
 
 /// Writes the fields that a reply and every chunk begin with.
@@ -93,7 +90,6 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
                 _ => {}
             }
         }
-        list.end();
     }
     annotations(choice, &mut message);
     let calls = contents().filter_map(|c| if let Content::Call(call) = c { Some(call) } else { None });
@@ -103,16 +99,10 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
             let mut entry = list.object();
             call.id.write(entry.key("id"));
             entry.field("type", "function");
-            let mut function = entry.object("function");
-            call.name.write(function.key("name"));
-            function.field("arguments", &*call.arguments);
-            function.end();
+            entry.object("function").with("name", &call.name).with("arguments", &*call.arguments);
             call_signature(call.signature.as_ref(), &mut entry);
-            entry.end();
         }
-        list.end();
     }
-    message.end();
 }
 
 /// Writes a field with all `texts` joined; `null` if there are none.
@@ -146,24 +136,19 @@ fn annotations(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
         }
         before += length;
     }
-    list.end();
 }
 
 /// Writes a citation of a text of `length` characters that follows `before` others. The dialect only has citations of
 /// URLs.
 pub(super) fn citation(cited: &Citation<'_>, before: u64, length: u64, list: &mut ArrayWriter<'_>, index: Option<u32>) {
     let Some(url) = &cited.url else { return };
-    let mut entry = list.object();
-    entry.maybe("index", index.as_ref());
-    entry.field("type", "url_citation");
+    let mut entry = list.object().with_maybe("index", index.as_ref()).with("type", "url_citation");
     let mut inner = entry.object("url_citation");
     url.write(inner.key("url"));
     cited.title.as_ref().unwrap_or(url).write(inner.key("title"));
     let start = cited.start.unwrap_or(0);
     inner.field("start_index", &before.saturating_add(start));
     inner.field("end_index", &before.saturating_add(cited.end.unwrap_or(length).max(start)));
-    inner.end();
-    entry.end();
 }
 
 /// An element of `thinking_blocks`.
@@ -173,14 +158,12 @@ pub(super) fn thinking(text: &Text<'_>, signature: Option<&Signature<'_>>, mut e
     if let Some(signature) = signature {
         signature.tagged(HOME).write(entry.key("signature"));
     }
-    entry.end();
 }
 
 /// An element of `thinking_blocks` that only its model can read.
 pub(super) fn redacted(data: &Signature<'_>, mut entry: ObjectWriter<'_>) {
     entry.field("type", "redacted_thinking");
     data.tagged(HOME).write(entry.key("data"));
-    entry.end();
 }
 
 /// The signature of a model's call, in Google's field.
@@ -189,8 +172,6 @@ pub(super) fn call_signature(signature: Option<&Signature<'_>>, call: &mut Objec
     let mut extra = call.object("extra_content");
     let mut google = extra.object("google");
     signature.tagged(SignatureOrigin::Google).write(google.key("thought_signature"));
-    google.end();
-    extra.end();
 }
 
 /// `logprobs` of a choice.
@@ -208,10 +189,7 @@ pub(super) fn logprobs(tokens: &[TokenLogprob<'_>], mut object: ObjectWriter<'_>
         for (text, logprob) in &one.top {
             let mut entry = top.object();
             token(text, *logprob, &mut entry);
-            entry.end();
         }
-        top.end();
-        entry.end();
     }
     list.end();
     object.raw("refusal", "null");
@@ -224,15 +202,12 @@ pub(super) fn usage(usage: &TokenUsage, mut object: ObjectWriter<'_>) {
     object.field("completion_tokens", &usage.output.unwrap_or(0));
     object.field("total_tokens", &usage.total());
     if usage.cached.is_some() || usage.cache_write.is_some() {
-        let mut details = object.object("prompt_tokens_details");
-        details.field("cached_tokens", &usage.cached.unwrap_or(0));
-        details.maybe("cache_write_tokens", usage.cache_write.as_ref());
-        details.end();
+        object
+            .object("prompt_tokens_details")
+            .with("cached_tokens", &usage.cached.unwrap_or(0))
+            .with_maybe("cache_write_tokens", usage.cache_write.as_ref());
     }
     if let Some(reasoning) = usage.reasoning {
-        let mut details = object.object("completion_tokens_details");
-        details.field("reasoning_tokens", &reasoning);
-        details.end();
+        object.object("completion_tokens_details").with("reasoning_tokens", &reasoning);
     }
-    object.end();
 }

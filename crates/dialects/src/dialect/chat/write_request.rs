@@ -25,8 +25,7 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let mut writer = Writer { to, dropped };
-    let mut top = ObjectWriter::begin(out);
-    top.field("model", to.model);
+    let mut top = ObjectWriter::begin(out).with("model", to.model);
     let mut messages = Messages::begin(top.array("messages"), to, writer.dropped);
     if let Some(instruction) = format_instruction(request, to.quirks.chat.json_schema) {
         messages.system(&instruction);
@@ -42,9 +41,7 @@ pub(super) fn write(
     if request.stream {
         top.field("stream", &true);
         if to.quirks.chat.stream_options {
-            let mut options = top.object("stream_options");
-            options.field("include_usage", &true);
-            options.end();
+            top.object("stream_options").with("include_usage", &true);
         }
     }
     top.end();
@@ -89,10 +86,8 @@ impl Writer<'_> {
         if request.tools.iter().any(|tool| sent(&tool)) {
             let mut list = top.array("tools");
             for tool in request.tools.iter().filter(sent) {
-                let mut entry = list.object();
-                entry.field("type", "function");
+                let mut entry = list.object().with("type", "function");
                 self.tool(tool, entry.object("function"));
-                entry.end();
             }
             list.end();
             if let Some(choice) = &request.tool_choice {
@@ -136,7 +131,6 @@ impl Writer<'_> {
                 inner.maybe("description", description.as_ref());
                 inner.field("schema", schema);
                 inner.maybe("strict", strict.as_ref());
-                inner.end();
             }
             Format::Schema { .. } => {
                 // The schema is in a message instead.
@@ -145,7 +139,6 @@ impl Writer<'_> {
             }
             Format::Json => written.field("type", "json_object"),
         }
-        written.end();
     }
 
     fn reasoning(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
@@ -157,9 +150,7 @@ impl Writer<'_> {
         let Some(effort) = reasoning.effort_or_budget() else { return };
         match (self.to.quirks.chat.reasoning, effort) {
             (ReasoningParam::EffortOrDisabled, Effort::None) => {
-                let mut thinking = top.object("thinking");
-                thinking.field("type", "disabled");
-                thinking.end();
+                top.object("thinking").with("type", "disabled");
             }
             (ReasoningParam::NoneOrHigh, Effort::None) => top.field("reasoning_effort", "none"),
             (ReasoningParam::NoneOrHigh, _) => top.field("reasoning_effort", "high"),
@@ -176,26 +167,19 @@ impl Writer<'_> {
 fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>) {
     let named = |name: &Text<'_>, mut object: ObjectWriter<'_>| {
         object.field("type", "function");
-        let mut function = object.object("function");
-        name.write(function.key("name"));
-        function.end();
+        object.object("function").with("name", &name);
         object.end();
     };
     match choice {
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Named(name) => named(name, top.object("tool_choice")),
         ToolChoice::Allowed { names, required } if lists => {
-            let mut object = top.object("tool_choice");
-            object.field("type", "allowed_tools");
-            let mut allowed = object.object("allowed_tools");
-            allowed.field("mode", if *required { "required" } else { "auto" });
+            let mut object = top.object("tool_choice").with("type", "allowed_tools");
+            let mut allowed = object.object("allowed_tools").with("mode", if *required { "required" } else { "auto" });
             let mut tools = allowed.array("tools");
             for name in names {
                 named(name, tools.object());
             }
-            tools.end();
-            allowed.end();
-            object.end();
         }
         ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => top.field("tool_choice", "auto"),
         ToolChoice::Allowed { .. } | ToolChoice::Required => top.field("tool_choice", "required"),

@@ -53,7 +53,10 @@ impl WriteBlocks for Chunks {
         self.prefix.extend_from_slice(b"data: ");
         let mut top = ObjectWriter::begin(&mut self.prefix);
         write_reply::names(&mut top, id, model, "chat.completion.chunk", &self.head, None);
-        top.key("choices");
+        top.end();
+        // The choices are different in every chunk.
+        self.prefix.pop();
+        self.prefix.extend_from_slice(b",\"choices\":");
     }
 
     fn choice(&mut self, number: u32, out: &mut Vec<u8>) {
@@ -71,9 +74,7 @@ impl WriteBlocks for Chunks {
             BlockStart::Redacted(data) => {
                 let index = next(&mut choice.state.thoughts);
                 self.element(choice.number, "thinking_blocks", out, |list| {
-                    let mut entry = list.object();
-                    entry.field("index", &index);
-                    write_reply::redacted(data, entry);
+                    write_reply::redacted(data, list.object().with("index", &index));
                 });
                 return None;
             }
@@ -82,10 +83,7 @@ impl WriteBlocks for Chunks {
                 self.call(choice.number, index, out, |entry| {
                     id.write(entry.key("id"));
                     entry.field("type", "function");
-                    let mut function = entry.object("function");
-                    name.write(function.key("name"));
-                    function.field("arguments", "");
-                    function.end();
+                    entry.object("function").with("name", &name).with("arguments", "");
                     write_reply::call_signature(signature.as_ref(), entry);
                 });
                 Block::Call(index)
@@ -103,9 +101,7 @@ impl WriteBlocks for Chunks {
             }
             Block::Call(index) => {
                 return self.call(choice.number, *index, out, |entry| {
-                    let mut function = entry.object("function");
-                    text.write(function.key("arguments"));
-                    function.end();
+                    entry.object("function").with("arguments", &text);
                 });
             }
         };
@@ -124,9 +120,7 @@ impl WriteBlocks for Chunks {
                 let text = Text::from(std::mem::take(so_far));
                 let index = next(&mut choice.state.thoughts);
                 self.element(choice.number, "thinking_blocks", out, |list| {
-                    let mut entry = list.object();
-                    entry.field("index", &index);
-                    write_reply::thinking(&text, Some(signature), entry);
+                    write_reply::thinking(&text, Some(signature), list.object().with("index", &index));
                 });
             }
             Block::Call(index) => {
@@ -186,8 +180,7 @@ impl Chunks {
     fn chunk(&self, choice: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
         out.extend_from_slice(&self.prefix);
         out.push(b'[');
-        let mut object = ObjectWriter::begin(out);
-        object.field("index", &choice);
+        let mut object = ObjectWriter::begin(out).with("index", &choice);
         write(&mut object);
         object.end();
         out.extend_from_slice(b"]}\n\n");
@@ -208,17 +201,14 @@ impl Chunks {
         self.delta_of(choice, out, |delta| {
             let mut list = delta.array(key);
             write(&mut list);
-            list.end();
         });
     }
 
     /// A chunk with a part of the call that has this number.
     fn call(&self, choice: u32, index: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.element(choice, "tool_calls", out, |list| {
-            let mut entry = list.object();
-            entry.field("index", &index);
+            let mut entry = list.object().with("index", &index);
             write(&mut entry);
-            entry.end();
         });
     }
 }

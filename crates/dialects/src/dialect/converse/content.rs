@@ -247,33 +247,21 @@ pub(super) fn write_thinking(block: &mut ObjectWriter<'_>, text: &Text<'_>, sign
     if let Some(signature) = signature {
         signature.write(thoughts.key("signature"));
     }
-    thoughts.end();
-    reasoning.end();
 }
 
 /// Writes the one field of a block: redacted reasoning.
 pub(super) fn write_redacted(block: &mut ObjectWriter<'_>, blob: &Text<'_>) {
-    let mut reasoning = block.object("reasoningContent");
-    blob.write(reasoning.key("redactedContent"));
-    reasoning.end();
+    block.object("reasoningContent").with("redactedContent", &blob);
 }
 
 /// Writes the fields of a citation.
 pub(super) fn write_citation(object: &mut ObjectWriter<'_>, citation: &Citation<'_>) {
     object.maybe("title", citation.title.as_ref());
     if let Some(quote) = &citation.quote {
-        let mut list = object.array("sourceContent");
-        let mut source = list.object();
-        quote.write(source.key("text"));
-        source.end();
-        list.end();
+        object.array("sourceContent").object().with("text", &quote);
     }
     if let Some(url) = &citation.url {
-        let mut location = object.object("location");
-        let mut web = location.object("web");
-        url.write(web.key("url"));
-        web.end();
-        location.end();
+        object.object("location").object("web").with("url", &url);
     }
 }
 
@@ -283,9 +271,7 @@ pub(super) fn write_file(block: &mut ObjectWriter<'_>, kind: MediaKind, mime: &s
     let Some(format) = formats::format(kind, mime) else { return false };
     let mut file = block.object(kind.as_str());
     file.field("format", format);
-    let mut source = file.object("source");
-    data.write(source.key("bytes"));
-    source.end();
+    file.object("source").with("bytes", &data);
     file.end();
     true
 }
@@ -297,5 +283,4 @@ pub(super) fn write_call(block: &mut ObjectWriter<'_>, id: &Text<'_>, name: &Tex
     name.write(call.key("name"));
     // Servers that stream arguments leave them empty if there are none.
     call.raw("input", &object_text(input).unwrap_or(Cow::Borrowed("{}")));
-    call.end();
 }

@@ -160,7 +160,6 @@ pub(super) fn write_frame(failure: &Failure<'_>, out: &mut Vec<u8>) {
             body.field("originalStatusCode", &failure.status);
             body.field("originalMessage", &failure.message);
         }
-        body.end();
     });
 }
 

@@ -158,13 +158,10 @@ fn titan(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
     let is_image = model.contains("titan-embed-image");
     let write = |input: &Input<'_>| {
         let mut body = Vec::new();
-        let mut top = ObjectWriter::begin(&mut body);
-        top.field("inputText", &input.text);
+        let mut top = ObjectWriter::begin(&mut body).with("inputText", &input.text);
         match request.dimensions {
             Some(length) if is_image => {
-                let mut config = top.object("embeddingConfig");
-                config.field("outputEmbeddingLength", &length);
-                config.end();
+                top.object("embeddingConfig").with("outputEmbeddingLength", &length);
             }
             length => top.maybe("dimensions", length.as_ref()),
         }

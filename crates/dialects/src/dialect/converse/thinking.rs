@@ -111,27 +111,19 @@ impl Think {
         match self {
             Self::Off => {}
             Self::Budget(tokens) => {
-                let mut thinking = fields.object("thinking");
-                thinking.field("type", "enabled");
-                thinking.field("budget_tokens", &tokens);
-                thinking.end();
+                fields.object("thinking").with("type", "enabled").with("budget_tokens", &tokens);
             }
             Self::Adaptive { effort, visible } => {
-                let mut thinking = fields.object("thinking");
-                thinking.field("type", "adaptive");
-                thinking.maybe("display", visible.then_some("summarized"));
-                thinking.end();
+                fields
+                    .object("thinking")
+                    .with("type", "adaptive")
+                    .with_maybe("display", visible.then_some("summarized"));
                 if let Some(effort) = effort.filter(|_| !effort_elsewhere) {
-                    let mut config = fields.object("output_config");
-                    config.field("effort", effort);
-                    config.end();
+                    fields.object("output_config").with("effort", effort);
                 }
             }
             Self::Nova(effort) => {
-                let mut config = fields.object("reasoningConfig");
-                config.field("type", "enabled");
-                config.field("maxReasoningEffort", effort.as_str());
-                config.end();
+                fields.object("reasoningConfig").with("type", "enabled").with("maxReasoningEffort", effort.as_str());
             }
             Self::Effort(effort) => fields.field("reasoning_effort", effort.as_str()),
         }

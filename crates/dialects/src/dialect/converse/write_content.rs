@@ -55,10 +55,7 @@ impl<'w> Blocks<'w> {
             message.field("role", if turn.role == Role::Assistant { "assistant" } else { "user" });
             let mut list = message.array("content");
             self.turn(turn, &mut list);
-            list.end();
-            message.end();
         }
-        messages.end();
     }
 
     /// Writes `system` unless it would be empty; `extra` is an instruction from the gateway.
@@ -80,7 +77,6 @@ impl<'w> Blocks<'w> {
         if let Some(extra) = extra {
             write_text(&mut list, &extra.into());
         }
-        list.end();
     }
 
     fn turn(&mut self, turn: &Turn<'_, '_>, list: &mut ArrayWriter<'_>) {
@@ -164,7 +160,6 @@ impl<'w> Blocks<'w> {
         if self.reads(signature) {
             let mut block = list.object();
             content::write_redacted(&mut block, &signature.value);
-            block.end();
         } else {
             self.dropped.add("thinking");
         }
@@ -198,8 +193,6 @@ impl<'w> Blocks<'w> {
         if result.failed {
             if self.facts.failed_results { object.field("status", "error") } else { self.dropped.add("is_error") }
         }
-        object.end();
-        block.end();
     }
 
     /// Writes media; returns whether they could be written. Media that could not are reported.
@@ -248,7 +241,6 @@ impl<'w> Blocks<'w> {
         } else {
             let mut location = source.object(place);
             value.write(location.key("uri"));
-            location.end();
         }
         source.end();
         file.end();
@@ -290,7 +282,5 @@ fn fitting<'i>(decoded: &'i str, id: &'i Text<'_>) -> Text<'i> {
 }
 
 fn write_text(list: &mut ArrayWriter<'_>, text: &Text<'_>) {
-    let mut block = list.object();
-    text.write(block.key("text"));
-    block.end();
+    list.object().with("text", &text);
 }

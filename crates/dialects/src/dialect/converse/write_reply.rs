@@ -15,8 +15,7 @@ pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
 
     let mut body = ObjectWriter::begin(out);
     let mut output = body.object("output");
-    let mut message = output.object("message");
-    message.field("role", "assistant");
+    let mut message = output.object("message").with("role", "assistant");
     let mut list = message.array("content");
     for part in parts {
         write_part(&part.content, &mut list);
@@ -32,31 +31,25 @@ pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
     body.raw("metrics", r#"{"latencyMs":0}"#);
     let tier = reply.service_tier.as_ref().map(Text::decode);
     if let Some(tier) = tier.filter(|tier| ["default", "priority", "flex", "reserved"].contains(&&**tier)) {
-        let mut object = body.object("serviceTier");
-        object.field("type", &*tier);
-        object.end();
+        body.object("serviceTier").with("type", &*tier);
     }
-    body.end();
 }
 
 /// Writes the stop text that ended the answer, in the field where clients of Claude expect it.
 pub(super) fn write_stop_text(body: &mut ObjectWriter<'_>, text: Option<&Text<'_>>) {
     if let Some(text) = text {
-        let mut fields = body.object("additionalModelResponseFields");
-        text.write(fields.key("stop_sequence"));
-        fields.end();
+        body.object("additionalModelResponseFields").with("stop_sequence", &text);
     }
 }
 
 /// Writes `usage`, whose first three fields are required.
 pub(super) fn write_usage(body: &mut ObjectWriter<'_>, usage: &TokenUsage) {
-    let mut object = body.object("usage");
-    object.field("inputTokens", &usage.fresh_input());
-    object.field("outputTokens", &usage.output.unwrap_or(0));
-    object.field("totalTokens", &usage.total());
-    object.maybe("cacheReadInputTokens", usage.cached.as_ref());
-    object.maybe("cacheWriteInputTokens", usage.cache_write.as_ref());
-    object.end();
+    body.object("usage")
+        .with("inputTokens", &usage.fresh_input())
+        .with("outputTokens", &usage.output.unwrap_or(0))
+        .with("totalTokens", &usage.total())
+        .with_maybe("cacheReadInputTokens", usage.cached.as_ref())
+        .with_maybe("cacheWriteInputTokens", usage.cache_write.as_ref());
 }
 
 fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
@@ -64,26 +57,16 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
         Content::Text { text, citations, .. } if !citations.is_empty() => {
             let mut block = list.object();
             let mut cited = block.object("citationsContent");
-            let mut texts = cited.array("content");
-            let mut only = texts.object();
-            text.write(only.key("text"));
-            only.end();
-            texts.end();
+            cited.array("content").object().with("text", &text);
             let mut sources = cited.array("citations");
             for citation in citations {
                 let mut source = sources.object();
                 content::write_citation(&mut source, citation);
-                source.end();
             }
-            sources.end();
-            cited.end();
-            block.end();
         }
         Content::Text { text, .. } | Content::Refusal(text) if text.is_empty() => {}
         Content::Text { text, .. } | Content::Refusal(text) => {
-            let mut block = list.object();
-            text.write(block.key("text"));
-            block.end();
+            list.object().with("text", &text);
         }
         Content::Media(media) => {
             if let Source::Data { mime, data } = &media.source {
@@ -100,7 +83,6 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
         Content::Redacted(signature) => {
             let mut block = list.object();
             content::write_redacted(&mut block, &content::redacted_blob(signature));
-            block.end();
         }
         Content::Call(call) => {
             // Arguments that are not an object are left out: with any other input the client would run the tool with
@@ -112,7 +94,6 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
             }
             let mut block = list.object();
             content::write_call(&mut block, &call.id, &call.name, input);
-            block.end();
         }
         Content::Result(_) => {}
     }
@@ -121,5 +102,4 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
 fn write_thinking(text: &Text<'_>, signature: Option<&Signature<'_>>, list: &mut ArrayWriter<'_>) {
     let mut block = list.object();
     content::write_thinking(&mut block, text, signature.map(|s| s.tagged(HOME)).as_ref());
-    block.end();
 }

@@ -34,8 +34,7 @@ pub(super) fn write(
     let facts = to.facts.converse;
     let params = ParamWriter { table: PARAMS, quirks: facts.params, request, sampling: settings.sampling };
     let mut inference = Vec::new();
-    let mut config = ObjectWriter::begin(&mut inference);
-    config.maybe("maxTokens", settings.max_tokens.as_ref());
+    let mut config = ObjectWriter::begin(&mut inference).with_maybe("maxTokens", settings.max_tokens.as_ref());
     params.sampling(&mut config, dropped);
     config.end();
 
@@ -54,10 +53,7 @@ pub(super) fn write(
     ParamWriter { table: facts.additional, quirks: &[], ..params }.rows(&mut fields, dropped);
     settings.think.write(beside_format, &mut fields);
     if plan.one_call {
-        let mut choice = fields.object("tool_choice");
-        choice.field("type", "auto");
-        choice.field("disable_parallel_tool_use", &true);
-        choice.end();
+        fields.object("tool_choice").with("type", "auto").with("disable_parallel_tool_use", &true);
     }
     fields.end();
     if additional != b"{}" {
@@ -106,7 +102,6 @@ fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Un
     for (key, value) in &entries {
         write_value(object.key(key), value);
     }
-    object.end();
 }
 
 /// Whether a text has only the characters that Bedrock accepts in metadata.

@@ -46,21 +46,12 @@ impl WriteBlocks for Frames {
             BlockStart::Redacted(signature) => {
                 let blob = content::redacted_blob(signature);
                 write_delta(out, index, |delta| {
-                    let mut reasoning = delta.object("reasoningContent");
-                    blob.write(reasoning.key("redactedContent"));
-                    reasoning.end();
+                    delta.object("reasoningContent").with("redactedContent", &blob);
                 });
             }
             BlockStart::Call { id, name, .. } => aws::write_event(out, "contentBlockStart", |out| {
-                let mut event = ObjectWriter::begin(out);
-                event.field("contentBlockIndex", &index);
-                let mut start = event.object("start");
-                let mut call = start.object("toolUse");
-                id.write(call.key("toolUseId"));
-                name.write(call.key("name"));
-                call.end();
-                start.end();
-                event.end();
+                let mut event = ObjectWriter::begin(out).with("contentBlockIndex", &index);
+                event.object("start").object("toolUse").with("toolUseId", &id).with("name", &name);
             }),
         }
         let kind = start.kind();
@@ -72,14 +63,10 @@ impl WriteBlocks for Frames {
         write_delta(out, block.index, |delta| match block.kind {
             BlockKind::Text | BlockKind::Refusal => text.write(delta.key("text")),
             BlockKind::Thinking => {
-                let mut reasoning = delta.object("reasoningContent");
-                text.write(reasoning.key("text"));
-                reasoning.end();
+                delta.object("reasoningContent").with("text", &text);
             }
             BlockKind::Call | BlockKind::Redacted => {
-                let mut call = delta.object("toolUse");
-                text.write(call.key("input"));
-                call.end();
+                delta.object("toolUse").with("input", &text);
             }
         });
     }
@@ -97,7 +84,6 @@ impl WriteBlocks for Frames {
         write_delta(out, block.index, |delta| {
             let mut object = delta.object("citation");
             content::write_citation(&mut object, citation);
-            object.end();
         });
     }
 
@@ -117,7 +103,6 @@ impl WriteBlocks for Frames {
             let mut event = ObjectWriter::begin(out);
             event.field("stopReason", formats::stop_reason(reason, stop_text.is_some()));
             write_reply::write_stop_text(&mut event, stop_text.filter(|_| reason == Finish::Stop));
-            event.end();
         });
     }
 
@@ -126,7 +111,6 @@ impl WriteBlocks for Frames {
             let mut event = ObjectWriter::begin(out);
             write_reply::write_usage(&mut event, usage);
             event.raw("metrics", r#"{"latencyMs":0}"#);
-            event.end();
         });
     }
 
@@ -145,27 +129,20 @@ impl Frames {
 
 fn write_signature(out: &mut Vec<u8>, index: u64, signature: &Signature<'_>) {
     write_delta(out, index, |delta| {
-        let mut reasoning = delta.object("reasoningContent");
-        signature.tagged(HOME).write(reasoning.key("signature"));
-        reasoning.end();
+        delta.object("reasoningContent").with("signature", &signature.tagged(HOME));
     });
 }
 
 fn write_delta(out: &mut Vec<u8>, index: u64, write: impl FnOnce(&mut ObjectWriter<'_>)) {
     aws::write_event(out, "contentBlockDelta", |out| {
-        let mut event = ObjectWriter::begin(out);
-        event.field("contentBlockIndex", &index);
+        let mut event = ObjectWriter::begin(out).with("contentBlockIndex", &index);
         let mut delta = event.object("delta");
         write(&mut delta);
-        delta.end();
-        event.end();
     });
 }
 
 fn write_stop(out: &mut Vec<u8>, index: u64) {
     aws::write_event(out, "contentBlockStop", |out| {
-        let mut event = ObjectWriter::begin(out);
-        event.field("contentBlockIndex", &index);
-        event.end();
+        ObjectWriter::begin(out).with("contentBlockIndex", &index);
     });
 }

@@ -124,7 +124,6 @@ impl<'r, 'a> Plan<'r, 'a> {
             Choice::Named(name) => write_named(&mut config, name),
             Choice::Answer => write_named(&mut config, &ANSWER_TOOL.into()),
         }
-        config.end();
     }
 
     fn write_answer_tool(&self, list: &mut ArrayWriter<'_>, dropped: &mut Unsupported) {
@@ -137,7 +136,6 @@ impl<'r, 'a> Plan<'r, 'a> {
             }
             let mut input = spec.object("inputSchema");
             schema::object(Some(schema), false, dropped, input.key("json"));
-            input.end();
         });
     }
 
@@ -160,8 +158,7 @@ impl<'r, 'a> Plan<'r, 'a> {
             text.extend_from_slice(schema.get().as_bytes());
         }
         let mut output = body.object("outputConfig");
-        let mut format = output.object("textFormat");
-        format.field("type", "json_schema");
+        let mut format = output.object("textFormat").with("type", "json_schema");
         let mut structure = format.object("structure");
         let mut schema = structure.object("jsonSchema");
         schema.field("schema", &String::from_utf8_lossy(&text));
@@ -171,7 +168,6 @@ impl<'r, 'a> Plan<'r, 'a> {
         structure.end();
         format.end();
         output.maybe("effort", effort);
-        output.end();
     }
 }
 
@@ -193,16 +189,10 @@ fn write_spec(list: &mut ArrayWriter<'_>, write: impl FnOnce(&mut ObjectWriter<'
     let mut tool = list.object();
     let mut spec = tool.object("toolSpec");
     write(&mut spec);
-    spec.end();
-    tool.end();
 }
 
 fn write_named(config: &mut ObjectWriter<'_>, name: &Text<'_>) {
-    let mut choice = config.object("toolChoice");
-    let mut tool = choice.object("tool");
-    name.write(tool.key("name"));
-    tool.end();
-    choice.end();
+    config.object("toolChoice").object("tool").with("name", &name);
 }
 
 fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>, dropped: &mut Unsupported) {

@@ -131,22 +131,14 @@ pub(super) fn write(cited: &[Cited<'_, '_>], candidate: &mut ObjectWriter<'_>) {
         if citation.url.is_none() {
             found.maybe("text", citation.quote.as_ref());
         }
-        found.end();
-        chunk.end();
     }
     chunks.end();
     let mut supports = grounding.array("groundingSupports");
     for (index, Cited { bytes, .. }) in cited.iter().enumerate() {
         if let Some((start, end)) = bytes {
             let mut support = supports.object();
-            let mut segment = support.object("segment");
-            segment.field("startIndex", start);
-            segment.field("endIndex", end);
-            segment.end();
+            support.object("segment").with("startIndex", start).with("endIndex", end);
             support.field("groundingChunkIndices", &[index]);
-            support.end();
         }
     }
-    supports.end();
-    grounding.end();
 }

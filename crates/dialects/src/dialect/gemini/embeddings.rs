@@ -187,36 +187,26 @@ fn write_batch(inputs: &[Input<'_>], top: &mut ObjectWriter<'_>, write: impl Fn(
     for input in inputs {
         let mut request = requests.object();
         write(input, &mut request);
-        request.end();
     }
-    requests.end();
 }
 
 fn write_predict(inputs: &[Input<'_>], dimensions: Option<u64>, top: &mut ObjectWriter<'_>) {
     let mut instances = top.array("instances");
     for input in inputs {
-        let mut instance = instances.object();
-        instance.field("content", &input.text);
-        instance.maybe("task_type", input.task.as_ref());
-        instance.maybe("title", input.title.as_ref());
-        instance.end();
+        instances
+            .object()
+            .with("content", &input.text)
+            .with_maybe("task_type", input.task.as_ref())
+            .with_maybe("title", input.title.as_ref());
     }
     instances.end();
     if let Some(dimensions) = dimensions {
-        let mut parameters = top.object("parameters");
-        parameters.field("outputDimensionality", &dimensions);
-        parameters.end();
+        top.object("parameters").with("outputDimensionality", &dimensions);
     }
 }
 
 fn write_content(text: &Text<'_>, request: &mut ObjectWriter<'_>) {
-    let mut content = request.object("content");
-    let mut parts = content.array("parts");
-    let mut part = parts.object();
-    part.field("text", text);
-    part.end();
-    parts.end();
-    content.end();
+    request.object("content").array("parts").object().with("text", text);
 }
 
 fn write_settings(input: &Input<'_>, dimensions: Option<u64>, config: &mut ObjectWriter<'_>) {
@@ -230,7 +220,6 @@ fn write_with_config(input: &Input<'_>, dimensions: Option<u64>, request: &mut O
     if input.task.is_some() || input.title.is_some() || dimensions.is_some() {
         let mut config = request.object("embedContentConfig");
         write_settings(input, dimensions, &mut config);
-        config.end();
     }
 }
 
@@ -292,7 +281,6 @@ pub(super) fn write_reply(
             for vector in reply.vectors.iter().take(1) {
                 let mut embedding = out.object("embedding");
                 vector.write(false, embedding.key("values"))?;
-                embedding.end();
             }
         }
         Endpoint::Gemini(GeminiVerb::BatchEmbed, _) => {
@@ -300,9 +288,7 @@ pub(super) fn write_reply(
             for vector in &reply.vectors {
                 let mut embedding = embeddings.object();
                 vector.write(false, embedding.key("values"))?;
-                embedding.end();
             }
-            embeddings.end();
         }
         _ => {
             let mut predictions = out.array("predictions");
@@ -310,13 +296,8 @@ pub(super) fn write_reply(
                 let mut prediction = predictions.object();
                 let mut embeddings = prediction.object("embeddings");
                 vector.write(false, embeddings.key("values"))?;
-                let mut statistics = embeddings.object("statistics");
-                statistics.field("token_count", &reply.tokens_of(index));
-                statistics.end();
-                embeddings.end();
-                prediction.end();
+                embeddings.object("statistics").with("token_count", &reply.tokens_of(index));
             }
-            predictions.end();
         }
     }
     Ok(())

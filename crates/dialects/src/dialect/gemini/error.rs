@@ -113,17 +113,10 @@ pub(super) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
         ErrorClass::Timeout => 504,
     };
     let mut top = ObjectWriter::begin(out);
-    let mut error = top.object("error");
-    error.field("code", &status);
-    error.field("message", &failure.message);
+    let mut error = top.object("error").with("code", &status).with("message", &failure.message);
     error.field("status", status_word(failure.class));
     if let Some(seconds) = failure.retry_after {
-        let mut details = error.array("details");
-        let mut retry = details.object();
-        retry.field("@type", RETRY_INFO);
-        retry.field("retryDelay", &format!("{seconds}s"));
-        retry.end();
-        details.end();
+        error.array("details").object().with("@type", RETRY_INFO).with("retryDelay", &format!("{seconds}s"));
     }
     error.end();
     top.end();

@@ -89,11 +89,9 @@ impl Operations for Gemini {
         out: &mut ObjectWriter<'_>,
     ) -> Option<Endpoint> {
         if to.quirks.gemini.nested_count {
-            let mut whole = out.object("generateContentRequest");
-            whole.field("model", &format!("models/{}", to.model));
+            let mut whole = out.object("generateContentRequest").with("model", &format!("models/{}", to.model));
             let names: Vec<&str> = written.members().iter().map(|member| member.key).collect();
             operation::copy(written, &names, &mut whole);
-            whole.end();
         } else {
             operation::copy(written, &COUNTED, out);
         }

@@ -39,8 +39,6 @@ pub(super) fn write_system(system: &[&Part<'_>], top: &mut ObjectWriter<'_>, dro
     if parts.is_empty() {
         write_text(&Text::from(EMPTY), &mut parts);
     }
-    parts.end();
-    instruction.end();
 }
 
 /// Writes `contents`.
@@ -54,8 +52,7 @@ pub(super) fn write(
     // Results must name their tool, which is in the turn before.
     let mut names = HashMap::new();
     for turn in turns {
-        let mut content = contents.object();
-        content.field("role", if turn.role == Role::Assistant { "model" } else { "user" });
+        let mut content = contents.object().with("role", if turn.role == Role::Assistant { "model" } else { "user" });
         let mut parts = content.array("parts");
         let mut writer = TurnWriter { to, dropped, names: &names, calls: 0 };
         for part in &turn.parts {
@@ -68,7 +65,6 @@ pub(super) fn write(
         content.end();
         names = turn.parts.iter().filter_map(|part| call_name(part)).collect();
     }
-    contents.end();
 }
 
 fn call_name<'p>(part: &'p Part<'_>) -> Option<(Cow<'p, str>, Text<'p>)> {
@@ -77,9 +73,7 @@ fn call_name<'p>(part: &'p Part<'_>) -> Option<(Cow<'p, str>, Text<'p>)> {
 }
 
 fn write_text(text: &Text<'_>, parts: &mut ArrayWriter<'_>) {
-    let mut part = parts.object();
-    text.write(part.key("text"));
-    part.end();
+    parts.object().with("text", &text);
 }
 
 /// The signature, if Google's models can read it.
@@ -99,21 +93,14 @@ impl TurnWriter<'_, '_> {
         self.dropped.add_if(part.cache.is_some(), "cache_control");
         match &part.content {
             Content::Text { text, signature, .. } => {
-                let mut part = parts.object();
-                text.write(part.key("text"));
-                part.maybe("thoughtSignature", own(signature.as_ref()));
-                part.end();
+                parts.object().with("text", &text).with_maybe("thoughtSignature", own(signature.as_ref()));
             }
             Content::Refusal(text) => write_text(text, parts),
             Content::Media(media) => self.media(media, parts),
             Content::Thinking { text, signature } => {
                 // Google requires its signatures, not the reasoning: unsigned reasoning can be left out.
                 if let Some(signature) = own(signature.as_ref()) {
-                    let mut part = parts.object();
-                    text.write(part.key("text"));
-                    part.field("thought", &true);
-                    part.field("thoughtSignature", signature);
-                    part.end();
+                    parts.object().with("text", &text).with("thought", &true).with("thoughtSignature", signature);
                 } else {
                     self.dropped.add_if(signature.is_some(), "thinking");
                 }
@@ -139,7 +126,6 @@ impl TurnWriter<'_, '_> {
             None if first && self.to.facts.thinking == Thinking::Level => part.field("thoughtSignature", NO_SIGNATURE),
             None => {}
         }
-        part.end();
     }
 
     /// Writes the id of a call, if the server supports ids.
@@ -174,7 +160,6 @@ impl TurnWriter<'_, '_> {
         if inside && media().next().is_some() {
             let mut inner = written.array("parts");
             media().for_each(|media| self.media(media, &mut inner));
-            inner.end();
         }
         written.end();
         part.end();
@@ -191,14 +176,11 @@ impl TurnWriter<'_, '_> {
             Source::Text(text) => write_text(text, parts),
             Source::Data { mime, data } => {
                 let mut part = parts.object();
-                let mut blob = part.object("inlineData");
-                blob.field("mimeType", mime);
+                let mut blob = part.object("inlineData").with("mimeType", mime);
                 let named = self.to.quirks.gemini.media_names;
                 blob.maybe("displayName", media.name.as_ref().filter(|_| named));
                 self.dropped.add_if(media.name.is_some() && !named, "filename");
                 data.write(blob.key("data"));
-                blob.end();
-                part.end();
             }
             Source::Url { url, mime } if self.fetches(&url.decode()) => {
                 let mime = mime.as_deref().unwrap_or_else(|| guess_mime(media.kind, &url.decode()));
@@ -221,12 +203,7 @@ impl TurnWriter<'_, '_> {
 }
 
 fn write_file(uri: &Text<'_>, mime: Option<&str>, parts: &mut ArrayWriter<'_>) {
-    let mut part = parts.object();
-    let mut file = part.object("fileData");
-    file.maybe("mimeType", mime);
-    file.field("fileUri", uri);
-    file.end();
-    part.end();
+    parts.object().object("fileData").with_maybe("mimeType", mime).with("fileUri", uri);
 }
 
 /// Writes the result of a tool as an object: unchanged if it is one.
@@ -257,7 +234,6 @@ fn write_response(result: &ToolResult<'_>, out: &mut Vec<u8>) {
     }
     let mut response = ObjectWriter::begin(out);
     text.write(response.key(if result.failed { "error" } else { "output" }));
-    response.end();
 }
 
 /// A media type, which Google requires: from the URL's ending, or else the most common one.

@@ -32,7 +32,6 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         Some(id) => top.field("responseId", id),
         None => top.field("responseId", &head.id),
     }
-    top.end();
 }
 
 fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'_>) {
@@ -53,7 +52,6 @@ fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'
     if !choice.logprobs.is_empty() {
         write_logprobs(&choice.logprobs, &mut candidate);
     }
-    candidate.end();
 }
 
 /// Writes why an answer ended. A call whose arguments are not a JSON object can't be written: Gemini has a finish
@@ -83,12 +81,7 @@ fn write_part<'p>(part: &'p Part<'_>, parts: &mut ArrayWriter<'_>, malformed: &m
             }
         }
         Content::Media(Media { source: Source::Data { mime, data }, .. }) => {
-            let mut part = parts.object();
-            let mut blob = part.object("inlineData");
-            blob.field("mimeType", mime);
-            data.write(blob.key("data"));
-            blob.end();
-            part.end();
+            parts.object().object("inlineData").with("mimeType", mime).with("data", &data);
         }
         Content::Media(_) | Content::Result(_) => {}
     }
@@ -101,7 +94,6 @@ pub(super) fn write_text(text: &Text<'_>, thought: bool, proof: Option<&Signatur
         part.field("thought", &true);
     }
     part.maybe("thoughtSignature", proof.map(|proof| signature::write(proof, false)).as_ref());
-    part.end();
 }
 
 /// Writes reasoning that only its model can read.
@@ -109,7 +101,6 @@ pub(super) fn write_redacted(proof: &Signature<'_>, mut part: ObjectWriter<'_>) 
     part.field("text", "");
     part.field("thought", &true);
     part.field("thoughtSignature", &signature::write(proof, true));
-    part.end();
 }
 
 /// Writes a call. Returns `false`, and writes nothing, if its arguments are not an object.
@@ -130,11 +121,7 @@ pub(super) fn write_call(
         arguments
     };
     let mut part = parts.object();
-    let mut call = part.object("functionCall");
-    call.field("id", id);
-    call.field("name", name);
-    call.raw("args", &arguments);
-    call.end();
+    part.object("functionCall").with("id", id).with("name", name).with_raw("args", &arguments);
     part.maybe("thoughtSignature", proof.map(|proof| signature::write(proof, false)).as_ref());
     part.end();
     true
@@ -181,11 +168,7 @@ pub(super) fn write_logprobs(tokens: &[TokenLogprob<'_>], candidate: &mut Object
         for (token, logprob) in &token.top {
             write_token(token, *logprob, candidates.object());
         }
-        candidates.end();
-        top.end();
     }
-    tops.end();
-    result.end();
 }
 
 /// Writes `usageMetadata`, if anything is known.
@@ -193,11 +176,10 @@ pub(super) fn write_usage(usage: TokenUsage, top: &mut ObjectWriter<'_>) {
     if usage.is_empty() {
         return;
     }
-    let mut metadata = top.object("usageMetadata");
-    metadata.field("promptTokenCount", &usage.input.unwrap_or(0));
-    metadata.maybe("cachedContentTokenCount", usage.cached.filter(|cached| *cached > 0).as_ref());
-    metadata.field("candidatesTokenCount", &usage.visible_output());
-    metadata.maybe("thoughtsTokenCount", usage.reasoning.filter(|thoughts| *thoughts > 0).as_ref());
-    metadata.field("totalTokenCount", &usage.total());
-    metadata.end();
+    top.object("usageMetadata")
+        .with("promptTokenCount", &usage.input.unwrap_or(0))
+        .with_maybe("cachedContentTokenCount", usage.cached.filter(|cached| *cached > 0).as_ref())
+        .with("candidatesTokenCount", &usage.visible_output())
+        .with_maybe("thoughtsTokenCount", usage.reasoning.filter(|thoughts| *thoughts > 0).as_ref())
+        .with("totalTokenCount", &usage.total());
 }

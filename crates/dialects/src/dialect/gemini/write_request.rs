@@ -70,22 +70,20 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
         Thinking::Budget { min, max, off } => {
             let (budget, exact) = budget(reasoning, min, max, off);
             dropped.add_if(!exact, "reasoning");
-            let mut thinking = config.object("thinkingConfig");
-            thinking.field("includeThoughts", &visible);
+            let mut thinking = config.object("thinkingConfig").with("includeThoughts", &visible);
             match budget {
                 Some(tokens) => thinking.field("thinkingBudget", &tokens),
                 None => thinking.field("thinkingBudget", &-1),
             }
-            thinking.end();
         }
         Thinking::Level => {
             let effort = reasoning.effort_or_budget();
             // Thinking can't be turned off for these models.
             dropped.add_if(reasoning.is_off(), "reasoning");
-            let mut thinking = config.object("thinkingConfig");
-            thinking.field("includeThoughts", &visible);
-            thinking.maybe("thinkingLevel", effort.map(|effort| level(effort, facts)));
-            thinking.end();
+            config
+                .object("thinkingConfig")
+                .with("includeThoughts", &visible)
+                .with_maybe("thinkingLevel", effort.map(|effort| level(effort, facts)));
         }
         Thinking::Never | Thinking::Effort | Thinking::Adaptive { .. } | Thinking::Nova => {
             dropped.add_if(!reasoning.is_off(), "reasoning");

@@ -125,9 +125,7 @@ impl WriteBlocks for Chunks {
         self.begin(out);
         let mut top = ObjectWriter::begin(out);
         let mut candidates = top.array("candidates");
-        let mut candidate = candidates.object();
-        candidate.raw("content", NO_CONTENT);
-        candidate.field("index", &choice);
+        let mut candidate = candidates.object().with_raw("content", NO_CONTENT).with("index", &choice);
         write_logprobs(tokens, &mut candidate);
         candidate.end();
         candidates.end();
@@ -138,11 +136,12 @@ impl WriteBlocks for Chunks {
     /// Writes a call when it is complete.
     fn close(&mut self, choice: &mut Choice<Summary>, block: Block, out: &mut Vec<u8>) {
         let Block::Call { id, name, signature, arguments } = block else { return };
-        let mut part = Vec::new();
-        let mut parts = ArrayWriter::begin(&mut part);
-        if arguments.len() <= MAX_ARGUMENTS && write_call(&id, &name, &arguments, signature.as_ref(), &mut parts) {
-            let part = part.get(1..).unwrap_or_default();
-            self.chunk(choice.number, out, |parts| parts.element().extend_from_slice(part));
+        let mut written = false;
+        let part = ArrayWriter::elements(|parts| {
+            written = arguments.len() <= MAX_ARGUMENTS && write_call(&id, &name, &arguments, signature.as_ref(), parts);
+        });
+        if written {
+            self.chunk(choice.number, out, |parts| parts.element().extend_from_slice(&part));
         } else {
             choice.state.malformed = Some(name.decode().into_owned());
         }
@@ -227,5 +226,4 @@ fn write_summary(choice: &Choice<Summary>, mut candidate: ObjectWriter<'_>) {
     let bytes = |citation: &Citation<'_>| if *wide { None } else { Some((citation.start?, citation.end?)) };
     let cited: Vec<_> = citations.iter().map(|citation| Cited { citation, bytes: bytes(citation) }).collect();
     citations::write(&cited, &mut candidate);
-    candidate.end();
 }

@@ -47,8 +47,7 @@ fn write_tool(
 ) -> Result<(), Invalid> {
     dropped.add_if(tool.strict == Some(true), "strict");
     dropped.add_if(tool.cache.is_some(), "cache_control");
-    let mut function = into.object();
-    function.field("name", &tool.name);
+    let mut function = into.object().with("name", &tool.name);
     function.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
     if let Some(schema) = tool.schema.as_ref().filter(|schema| !is_empty(schema)) {
         if to.facts.json_schema {
@@ -85,11 +84,8 @@ fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
         ToolChoice::Allowed { names, required: false } => ("VALIDATED", names),
     };
     let mut config = top.object("toolConfig");
-    let mut calling = config.object("functionCallingConfig");
-    calling.field("mode", mode);
+    let mut calling = config.object("functionCallingConfig").with("mode", mode);
     if !names.is_empty() {
         calling.field("allowedFunctionNames", names);
     }
-    calling.end();
-    config.end();
 }

@@ -118,19 +118,15 @@ const fn status_of(class: ErrorClass) -> u16 {
 /// Appends an error in the form of a body and of a stream's last event, and returns its status.
 pub(super) fn write(failure: &Failure<'_>, request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
     let too_long = failure.code.as_deref() == Some(TOO_LONG_CODE);
-    let mut top = ObjectWriter::begin(out);
-    top.field("type", "error");
-    let mut error = top.object("error");
-    error.field("type", error_type(failure.class));
+    let mut top = ObjectWriter::begin(out).with("type", "error");
+    let mut error = top.object("error").with("type", error_type(failure.class));
     if too_long && !failure.message.to_ascii_lowercase().contains(TOO_LONG) {
         error.field("message", &format!("{TOO_LONG}: {}", failure.message));
     } else {
         error.field("message", &failure.message);
     }
     if let Some(code) = failure.code.as_ref().filter(|_| !failure.by_gateway) {
-        let mut details = error.object("details");
-        details.field("error_code", code);
-        details.end();
+        error.object("details").with("error_code", code);
     }
     error.end();
     top.maybe("request_id", request_id.filter(|id| !id.is_empty()));

@@ -112,8 +112,7 @@ fn write_source(mime: &str, data: &str, out: &mut Vec<u8>) -> bool {
     if text.is_none() && !IMAGES.contains(&kind) && kind != "application/pdf" {
         return false;
     }
-    let mut source = ObjectWriter::begin(out);
-    source.field("type", if text.is_some() { "text" } else { "base64" });
+    let mut source = ObjectWriter::begin(out).with("type", if text.is_some() { "text" } else { "base64" });
     source.field("media_type", if text.is_some() { "text/plain" } else { kind });
     source.field("data", text.as_deref().unwrap_or(data));
     source.end();

@@ -68,8 +68,7 @@ impl Thought {
             Self::Budget(_) => "enabled",
             Self::Adaptive(_) => "adaptive",
         };
-        let mut object = top.object("thinking");
-        object.field("type", kind);
+        let mut object = top.object("thinking").with("type", kind);
         if let Self::Budget(budget) = self {
             object.field("budget_tokens", &budget);
         }
@@ -79,7 +78,6 @@ impl Thought {
             (Self::Adaptive(_), Some(true)) => object.field("display", "summarized"),
             _ => {}
         }
-        object.end();
     }
 }
 

@@ -96,7 +96,6 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
         object.field("start_char_index", &0);
         object.field("end_char_index", &0);
     }
-    object.end();
 }
 
 /// Writes `usage`. Clients add the counts up without checking whether they are there, so a whole message has an
@@ -110,11 +109,8 @@ pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object:
     }
     object.field("output_tokens", &usage.output.unwrap_or(0));
     if let Some(reasoning) = usage.reasoning {
-        let mut details = object.object("output_tokens_details");
-        details.field("thinking_tokens", &reasoning);
-        details.end();
+        object.object("output_tokens_details").with("thinking_tokens", &reasoning);
     }
-    object.end();
 }
 
 /// The meaning of a `stop_reason`; unknown ones count as a normal end.

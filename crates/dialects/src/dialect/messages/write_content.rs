@@ -52,10 +52,10 @@ impl<'d> Encoder<'d> {
             return self.dropped.add("cache_control");
         }
         self.marks += 1;
-        let mut control = object.object("cache_control");
-        control.field("type", "ephemeral");
-        control.maybe("ttl", cache.ttl.as_ref().filter(|ttl| ttl.is("5m") || ttl.is("1h")));
-        control.end();
+        object
+            .object("cache_control")
+            .with("type", "ephemeral")
+            .with_maybe("ttl", cache.ttl.as_ref().filter(|ttl| ttl.is("5m") || ttl.is("1h")));
     }
 
     /// Writes `system`: the client's instructions, and after them the gateway's.
@@ -77,7 +77,6 @@ impl<'d> Encoder<'d> {
         if let Some(ours) = ours {
             self.text(&Text::from(ours), None, &mut list);
         }
-        list.end();
     }
 
     /// Writes `messages`.
@@ -142,17 +141,10 @@ impl<'d> Encoder<'d> {
             Content::Media(media) if role == Role::Assistant => self.dropped.add(media.kind.as_str()),
             Content::Media(media) => self.media(media, cache, list),
             Content::Thinking { text, signature: Some(signature) } if signature.maker == HOME => {
-                let mut object = list.object();
-                object.field("type", "thinking");
-                object.field("thinking", text);
-                object.field("signature", &signature.value);
-                object.end();
+                list.object().with("type", "thinking").with("thinking", text).with("signature", &signature.value);
             }
             Content::Redacted(signature) if signature.maker == HOME => {
-                let mut object = list.object();
-                object.field("type", "redacted_thinking");
-                object.field("data", &signature.value);
-                object.end();
+                list.object().with("type", "redacted_thinking").with("data", &signature.value);
             }
             Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
             Content::Call(call) => self.call(call, cache, list)?,
@@ -166,11 +158,8 @@ impl<'d> Encoder<'d> {
         if text.is_blank() {
             return;
         }
-        let mut object = list.object();
-        object.field("type", "text");
-        object.field("text", text);
+        let mut object = list.object().with("type", "text").with("text", text);
         self.mark(cache, &mut object);
-        object.end();
     }
 
     fn call(&mut self, call: &Call<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) -> Result<(), Invalid> {
@@ -178,9 +167,7 @@ impl<'d> Encoder<'d> {
             let message = format!("the arguments of the call '{}' are not a JSON object", call.id.decode());
             return Err(Invalid::new("messages", message));
         };
-        let mut object = list.object();
-        object.field("type", "tool_use");
-        object.field("id", &id(&call.id.decode()));
+        let mut object = list.object().with("type", "tool_use").with("id", &id(&call.id.decode()));
         object.field("name", &call.name);
         object.raw("input", &arguments);
         self.mark(cache, &mut object);
@@ -189,9 +176,7 @@ impl<'d> Encoder<'d> {
     }
 
     fn result(&mut self, result: &ToolResult<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
-        let mut object = list.object();
-        object.field("type", "tool_result");
-        object.field("tool_use_id", &id(&result.id.decode()));
+        let mut object = list.object().with("type", "tool_result").with("tool_use_id", &id(&result.id.decode()));
         if let [Part { content: Content::Text { text, .. }, cache: None }] = result.parts.as_slice() {
             object.maybe("content", Some(text).filter(|text| !text.is_blank()));
         } else {
@@ -214,7 +199,6 @@ impl<'d> Encoder<'d> {
             object.field("is_error", &true);
         }
         self.mark(cache, &mut object);
-        object.end();
     }
 
     fn media(&mut self, media: &Media<'_>, cache: Option<&Cache<'_>>, list: &mut ArrayWriter<'_>) {
@@ -225,8 +209,7 @@ impl<'d> Encoder<'d> {
             Place::Pdf(_) | Place::PlainText(_) => false,
             Place::Url(_) | Place::File(_) => media.kind == MediaKind::Image,
         };
-        let mut object = list.object();
-        object.field("type", if is_image { "image" } else { "document" });
+        let mut object = list.object().with("type", if is_image { "image" } else { "document" });
         let mut source = object.object("source");
         match place {
             Place::Image { mime, data } => base64(mime, data, &mut source),
@@ -250,7 +233,6 @@ impl<'d> Encoder<'d> {
             object.maybe("title", media.name.as_ref().filter(|name| !name.is_blank()));
         }
         self.mark(cache, &mut object);
-        object.end();
     }
 
     /// The location at which this server can read the media; reports media that it can't.

@@ -23,7 +23,6 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     let finish = choice.map_or(Finish::Stop, Choice::strict_finish);
     write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
     write_usage(&reply.usage, Some(head.estimated_input), top.object("usage"));
-    top.end();
 }
 
 /// Writes the metadata of a message, in replies and at the beginning of streams.
@@ -55,11 +54,10 @@ fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
         }
         Content::Refusal(text) => write_text(text, &[], list),
         Content::Thinking { text, signature } => {
-            let mut object = list.object();
-            object.field("type", "thinking");
-            object.field("thinking", text);
-            object.field("signature", &signature.as_ref().map_or(Text::from(""), |signature| signature.tagged(HOME)));
-            object.end();
+            list.object()
+                .with("type", "thinking")
+                .with("thinking", text)
+                .with("signature", &signature.as_ref().map_or(Text::from(""), |signature| signature.tagged(HOME)));
         }
         Content::Redacted(signature) => write_redacted(signature, list.object()),
         Content::Call(call) => {
@@ -80,24 +78,19 @@ fn write_text(text: &Text<'_>, citations: &[Citation<'_>], list: &mut ArrayWrite
     if text.is_empty() {
         return;
     }
-    let mut object = list.object();
-    object.field("type", "text");
-    object.field("text", text);
+    let mut object = list.object().with("type", "text").with("text", text);
     if !citations.is_empty() {
         let mut list = object.array("citations");
         for citation in citations {
             write_citation(citation, list.object());
         }
-        list.end();
     }
-    object.end();
 }
 
 /// Writes a signature that has no block of its own, or reasoning that can't be read.
 pub(super) fn write_redacted(signature: &Signature<'_>, mut object: ObjectWriter<'_>) {
     object.field("type", "redacted_thinking");
     object.field("data", &signature.tagged(HOME));
-    object.end();
 }
 
 fn write_call(call: &Call<'_>, input: &str, mut object: ObjectWriter<'_>) {
@@ -105,5 +98,4 @@ fn write_call(call: &Call<'_>, input: &str, mut object: ObjectWriter<'_>) {
     object.field("id", &call.id);
     object.field("name", &call.name);
     object.raw("input", input);
-    object.end();
 }

@@ -48,10 +48,8 @@ pub(super) fn write(
     thought.write(request.reasoning.and_then(|reasoning| reasoning.visible), &mut top);
     let effort = thought.effort(to);
     if effort.is_some() || structured.is_some() {
-        let mut config = top.object("output_config");
-        config.maybe("effort", effort);
+        let mut config = top.object("output_config").with_maybe("effort", effort);
         write_format(structured, dropped, &mut config)?;
-        config.end();
     }
     // Thinking has a fixed temperature.
     let sampling = if thought.is_on() { SamplingFacts::None } else { to.facts.sampling };

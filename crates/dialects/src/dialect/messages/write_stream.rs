@@ -68,12 +68,9 @@ impl WriteBlocks for MessageEvents {
                     self.redacted(signature, out);
                 }
                 let start = |out: &mut Vec<u8>| {
-                    let mut object = ObjectWriter::begin(out);
-                    object.field("type", "tool_use");
-                    object.field("id", id);
+                    let mut object = ObjectWriter::begin(out).with("type", "tool_use").with("id", id);
                     object.field("name", name);
                     object.raw("input", "{}");
-                    object.end();
                 };
                 self.write_start(start, out);
             }
@@ -146,8 +143,7 @@ impl MessageEvents {
         out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
         write_value(out, &self.index);
         out.extend_from_slice(b",\"delta\":");
-        let mut delta = ObjectWriter::begin(out);
-        delta.field("type", name);
+        let mut delta = ObjectWriter::begin(out).with("type", name);
         write(&mut delta);
         delta.end();
         out.extend_from_slice(b"}\n\n");

@@ -104,18 +104,12 @@ impl<'r, 'a> Tools<'r, 'a> {
             write_tool(tool, to, encoder, &mut list)?;
         }
         for name in &self.gone {
-            let mut object = list.object();
-            object.field("name", name);
-            object.field("description", GONE);
+            let mut object = list.object().with("name", name).with("description", GONE);
             schema::write_tool(None, encoder.dropped, object.key("input_schema"));
-            object.end();
         }
         if let Some(schema) = self.json {
-            let mut object = list.object();
-            object.field("name", JSON_TOOL);
-            object.field("description", JSON_TOOL_USE);
+            let mut object = list.object().with("name", JSON_TOOL).with("description", JSON_TOOL_USE);
             schema::write_tool(Some(schema), encoder.dropped, object.key("input_schema"));
-            object.end();
         }
         list.end();
         self.write_choice(top);
@@ -143,7 +137,6 @@ impl<'r, 'a> Tools<'r, 'a> {
         if self.single && self.choice != Choice::None {
             object.field("disable_parallel_tool_use", &true);
         }
-        object.end();
     }
 }
 
@@ -171,9 +164,8 @@ fn write_tool(
         .as_ref()
         .filter(|schema| tool.strict == Some(true) && to.facts.structured && schema::has_plain_root(schema));
     encoder.dropped.add_if(tool.strict == Some(true) && constrained.is_none(), "strict");
-    let mut object = list.object();
-    object.field("name", &tool.name);
-    // The API refuses an empty description.
+    let mut object = list.object().with("name", &tool.name);
+    // An empty description is refused.
     object.maybe("description", tool.description.as_ref().filter(|text| !text.is_blank()));
     if let Some(schema) = constrained {
         schema::write_constrained(schema.get(), encoder.dropped, object.key("input_schema"))
@@ -194,8 +186,7 @@ pub(super) fn write_format(
     config: &mut ObjectWriter<'_>,
 ) -> Result<(), Invalid> {
     let Some(Format::Schema { schema, .. }) = format else { return Ok(()) };
-    let mut object = config.object("format");
-    object.field("type", "json_schema");
+    let mut object = config.object("format").with("type", "json_schema");
     schema::write_constrained(schema.get(), dropped, object.key("schema"))?;
     object.end();
     Ok(())

@@ -143,7 +143,7 @@ fn null_usage_is_no_usage() {
 
 /// How a stream of events would end, as it is relayed and as it is translated.
 fn endings(dialect: DialectId, events: &[&str]) -> (StreamEnding, StreamEnding) {
-    let text: String = events.iter().map(|data| format!("data: {data}\n\n")).collect();
+    let text = format!("data: {}\n\n", events.join("\n\ndata: "));
     let mut observer = observer(dialect, "text/event-stream", false);
     feed(&mut observer, &text, text.len());
     let head = ReplyHead {

@@ -116,7 +116,6 @@ impl ModelList {
         for model in models {
             let mut object = list.object();
             (self.model)(model, &mut object);
-            object.end();
         }
         list.end();
         (self.tail)(models, top);

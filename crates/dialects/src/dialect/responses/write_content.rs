@@ -69,10 +69,7 @@ impl Items<'_, '_> {
         };
         if let [Part { content: Content::Text { text, .. }, .. }] = parts {
             if !text.is_empty() {
-                let mut item = self.list.object();
-                item.field("role", word);
-                item.field("content", text);
-                item.end();
+                self.list.object().with("role", word).with("content", text);
             }
             return;
         }
@@ -83,46 +80,40 @@ impl Items<'_, '_> {
         if kept.is_empty() {
             return;
         }
-        let mut item = self.list.object();
-        item.field("role", word);
+        let mut item = self.list.object().with("role", word);
         let mut content = item.array("content");
         for part in kept {
             write_part(&part.content, &mut content);
         }
-        content.end();
-        item.end();
     }
 
     /// Writes a refusal, which has no short form. Its item's id is left out, since OpenAI looks up every id.
     fn refusal(&mut self, text: &Text<'_>) {
-        let mut item = self.list.object();
-        item.field("type", "message");
-        item.field("role", "assistant");
-        item.field("status", "completed");
-        let mut content = item.array("content");
-        let mut part = content.object();
-        part.field("type", "refusal");
-        part.field("refusal", text);
-        part.end();
-        content.end();
-        item.end();
+        self.list
+            .object()
+            .with("type", "message")
+            .with("role", "assistant")
+            .with("status", "completed")
+            .array("content")
+            .object()
+            .with("type", "refusal")
+            .with("refusal", text);
     }
 
     fn call(&mut self, call: &Call<'_>) {
-        let mut item = self.list.object();
-        item.field("type", "function_call");
-        item.field("call_id", &*call_id(&call.id.decode()));
-        item.field("name", &call.name);
-        item.field("arguments", &*call.arguments);
-        item.end();
+        self.list
+            .object()
+            .with("type", "function_call")
+            .with("call_id", &*call_id(&call.id.decode()))
+            .with("name", &call.name)
+            .with("arguments", &*call.arguments);
     }
 
     fn result(&mut self, result: &ToolResult<'_>) {
         self.dropped.add_if(result.failed, "is_error");
         self.dropped.add_if(result.parts.iter().any(|part| part.cache.is_some()), "cache_control");
         let kept: Vec<_> = result.parts.iter().filter(|part| self.takes(Role::User, &part.content)).collect();
-        let mut item = self.list.object();
-        item.field("type", "function_call_output");
+        let mut item = self.list.object().with("type", "function_call_output");
         item.field("call_id", &*call_id(&result.id.decode()));
         match kept.as_slice() {
             [] => item.field("output", ""),
@@ -132,10 +123,8 @@ impl Items<'_, '_> {
                 for part in parts {
                     write_part(&part.content, &mut output);
                 }
-                output.end();
             }
         }
-        item.end();
     }
 
     /// Writes reasoning, only for the model's own vendor, which can't use it without the signature. Reasoning of other
@@ -146,18 +135,13 @@ impl Items<'_, '_> {
             return;
         };
         // Without an id: OpenAI checks it against the one in the encrypted content.
-        let mut item = self.list.object();
-        item.field("type", "reasoning");
+        let mut item = self.list.object().with("type", "reasoning");
         let mut summary = item.array("summary");
         if !text.is_empty() {
-            let mut part = summary.object();
-            part.field("type", "summary_text");
-            part.field("text", text);
-            part.end();
+            summary.object().with("type", "summary_text").with("text", text);
         }
         summary.end();
         item.field("encrypted_content", &own.value);
-        item.end();
     }
 
     /// Whether the part can be written; reports it if it can't.
@@ -222,7 +206,6 @@ fn write_part(content: &Content<'_>, parts: &mut ArrayWriter<'_>) {
         Content::Media(media) => document(media, &mut part),
         _ => {}
     }
-    part.end();
 }
 
 fn image(media: &Media<'_>, part: &mut ObjectWriter<'_>) {

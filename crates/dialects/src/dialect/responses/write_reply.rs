@@ -30,8 +30,7 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
         let Some(choice) = choice else { return };
         let mut logprobs = Vec::new();
         write_logprobs(&mut ArrayWriter::begin(&mut logprobs), &choice.logprobs);
-        logprobs.push(b']');
-        // They belong to the whole text, which may have several parts.
+        // They are those of the text, and there are texts of several parts.
         let mut logprobs = Some(logprobs);
         let mut number = 0;
         for part in &choice.parts {
@@ -129,8 +128,7 @@ pub(super) enum Made<'p> {
 
 /// Appends an item: whole, or empty, as it is announced.
 pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: bool) {
-    let mut item = ObjectWriter::begin(out);
-    item.field("id", id);
+    let mut item = ObjectWriter::begin(out).with("id", id);
     let status = if done { "completed" } else { "in_progress" };
     match made {
         Made::Text { .. } | Made::Refusal { .. } => {
@@ -141,7 +139,6 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             if done {
                 write_part(content.element(), made, true);
             }
-            content.end();
         }
         Made::Thinking { text, proof } => {
             item.field("type", "reasoning");
@@ -161,7 +158,6 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             if done { arguments(out) } else { out.extend_from_slice(b"\"\"") }
         }
     }
-    item.end();
 }
 
 /// Appends the part of a message: whole, or as it is announced.
@@ -182,15 +178,12 @@ pub(super) fn write_part(out: &mut Vec<u8>, made: &Made<'_>, done: bool) {
         Made::Thinking { .. } | Made::Call { .. } => ("text", None),
     };
     write_text(part.key(key), text.filter(|_| done));
-    part.end();
 }
 
 /// Appends a paragraph of reasoning.
 pub(super) fn write_summary(out: &mut Vec<u8>, text: Option<Put<'_>>) {
-    let mut part = ObjectWriter::begin(out);
-    part.field("type", "summary_text");
+    let mut part = ObjectWriter::begin(out).with("type", "summary_text");
     write_text(part.key("text"), text);
-    part.end();
 }
 
 fn write_text(out: &mut Vec<u8>, text: Option<Put<'_>>) {
@@ -203,16 +196,13 @@ fn write_text(out: &mut Vec<u8>, text: Option<Put<'_>>) {
 /// Appends an annotation. A source without a URL gets none.
 pub(super) fn write_annotation(list: &mut ArrayWriter<'_>, citation: &Citation<'_>) {
     let Some(url) = &citation.url else { return };
-    let mut object = list.object();
-    object.field("type", "url_citation");
-    object.field("start_index", &citation.start.unwrap_or(0));
+    let mut object = list.object().with("type", "url_citation").with("start_index", &citation.start.unwrap_or(0));
     object.field("end_index", &citation.end.unwrap_or(0));
     object.field("url", url);
     match &citation.title {
         Some(title) => object.field("title", title),
         None => object.field("title", ""),
     }
-    object.end();
 }
 
 /// Appends tokens with their log-probabilities.
@@ -229,10 +219,7 @@ pub(super) fn write_logprobs(list: &mut ArrayWriter<'_>, tokens: &[TokenLogprob<
         for (text, logprob) in &one.top {
             let mut object = top.object();
             token(&mut object, text, *logprob);
-            object.end();
         }
-        top.end();
-        object.end();
     }
 }
 
@@ -283,24 +270,17 @@ pub(super) struct Envelope<'e> {
 impl Envelope<'_> {
     /// Appends the object, with the output that `output` writes.
     pub(super) fn write(&self, out: &mut Vec<u8>, output: impl FnOnce(&mut ArrayWriter<'_>)) {
-        let mut top = ObjectWriter::begin(out);
-        top.field("id", &format_args!("resp_{}", self.id));
-        top.field("object", "response");
+        let mut top = ObjectWriter::begin(out).with("id", &format_args!("resp_{}", self.id)).with("object", "response");
         top.field("created_at", &self.created);
         top.field("status", self.ending.map_or("in_progress", Ending::status));
         top.raw("background", "false");
         if let Some(Ending::Failed(code, message)) = self.ending {
-            let mut error = top.object("error");
-            error.field("code", code);
-            error.field("message", message);
-            error.end();
+            top.object("error").with("code", code).with("message", message);
         } else {
             top.raw("error", "null");
         }
         if let Some(Ending::Incomplete(reason)) = self.ending {
-            let mut details = top.object("incomplete_details");
-            details.field("reason", reason);
-            details.end();
+            top.object("incomplete_details").with("reason", reason);
         } else {
             top.raw("incomplete_details", "null");
         }
@@ -323,21 +303,16 @@ impl Envelope<'_> {
             Some(usage) => write_usage(&mut top, usage),
             None => top.raw("usage", "null"),
         }
-        top.end();
     }
 }
 
 fn write_usage(top: &mut ObjectWriter<'_>, usage: &TokenUsage) {
-    let mut object = top.object("usage");
-    object.field("input_tokens", &usage.input.unwrap_or(0));
-    let mut details = object.object("input_tokens_details");
-    details.field("cached_tokens", &usage.cached.unwrap_or(0));
-    details.field("cache_write_tokens", &usage.cache_write.unwrap_or(0));
-    details.end();
+    let mut object = top.object("usage").with("input_tokens", &usage.input.unwrap_or(0));
+    object
+        .object("input_tokens_details")
+        .with("cached_tokens", &usage.cached.unwrap_or(0))
+        .with("cache_write_tokens", &usage.cache_write.unwrap_or(0));
     object.field("output_tokens", &usage.output.unwrap_or(0));
-    let mut details = object.object("output_tokens_details");
-    details.field("reasoning_tokens", &usage.reasoning.unwrap_or(0));
-    details.end();
+    object.object("output_tokens_details").with("reasoning_tokens", &usage.reasoning.unwrap_or(0));
     object.field("total_tokens", &usage.total());
-    object.end();
 }

@@ -20,8 +20,7 @@ pub(super) fn write(
     dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
-    let mut top = ObjectWriter::begin(out);
-    top.field("model", to.model);
+    let mut top = ObjectWriter::begin(out).with("model", to.model);
     let (instructions, messages) = instructions(&request.messages);
     top.maybe("instructions", instructions);
     let mut input = top.array("input");
@@ -98,7 +97,6 @@ fn write_tool(tool: &Tool<'_>, mut object: ObjectWriter<'_>) {
     }
     // Responses treats every tool as strict by default, which no other API does.
     object.field("strict", &tool.strict.unwrap_or(false));
-    object.end();
 }
 
 fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
@@ -107,24 +105,15 @@ fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Required => top.field("tool_choice", "required"),
         ToolChoice::Named(name) => {
-            let mut object = top.object("tool_choice");
-            object.field("type", "function");
-            object.field("name", name);
-            object.end();
+            top.object("tool_choice").with("type", "function").with("name", name);
         }
         ToolChoice::Allowed { names, required } => {
-            let mut object = top.object("tool_choice");
-            object.field("type", "allowed_tools");
+            let mut object = top.object("tool_choice").with("type", "allowed_tools");
             object.field("mode", if *required { "required" } else { "auto" });
             let mut tools = object.array("tools");
             for name in names {
-                let mut tool = tools.object();
-                tool.field("type", "function");
-                tool.field("name", name);
-                tool.end();
+                tools.object().with("type", "function").with("name", name);
             }
-            tools.end();
-            object.end();
         }
     }
 }
@@ -144,8 +133,6 @@ fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
             object.maybe("strict", strict.as_ref());
         }
     }
-    object.end();
-    text.end();
 }
 
 /// Writes the settings of reasoning, and returns whether the model reasons.
@@ -166,10 +153,7 @@ fn reasoning(
     dropped.add_if(effort != wanted, "reasoning");
     let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
     if effort.is_some() || summary.is_some() {
-        let mut object = top.object("reasoning");
-        object.maybe("effort", effort.map(Effort::as_str));
-        object.maybe("summary", summary);
-        object.end();
+        top.object("reasoning").with_maybe("effort", effort.map(Effort::as_str)).with_maybe("summary", summary);
     }
     !asked.is_off()
 }
@@ -194,6 +178,5 @@ fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut 
         if logprobs {
             include.push("message.output_text.logprobs");
         }
-        include.end();
     }
 }

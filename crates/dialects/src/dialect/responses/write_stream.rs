@@ -63,9 +63,7 @@ impl Wire {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\ndata: ");
-        let mut event = ObjectWriter::begin(out);
-        event.field("type", name);
-        event.field("sequence_number", &self.sequence);
+        let mut event = ObjectWriter::begin(out).with("type", name).with("sequence_number", &self.sequence);
         self.sequence += 1;
         fill(&mut event);
         event.end();
@@ -170,23 +168,18 @@ impl WriteBlocks for ResponseEvents {
         if !matches!(item.kind, Kind::Text) || citation.url.is_none() {
             return;
         }
-        // The brackets are removed, since only the elements are kept.
-        let mut list = Vec::new();
-        write_annotation(&mut ArrayWriter::begin(&mut list), citation);
-        let annotation = list.get(1..).unwrap_or_default();
+        let annotation = ArrayWriter::elements(|list| write_annotation(list, citation));
         self.wire.send(out, "response.output_text.annotation.added", |event| {
             item.place(event, "content_index");
             event.field("annotation_index", &item.cited);
-            event.key("annotation").extend_from_slice(annotation);
+            event.key("annotation").extend_from_slice(&annotation);
         });
-        join(&mut item.annotations, annotation);
+        join(&mut item.annotations, &annotation);
         item.cited += 1;
     }
 
     fn logprobs(&mut self, _: u32, tokens: &[TokenLogprob<'_>], _: &mut Vec<u8>) {
-        let mut list = Vec::new();
-        write_logprobs(&mut ArrayWriter::begin(&mut list), tokens);
-        join(&mut self.logprobs, list.get(1..).unwrap_or_default());
+        join(&mut self.logprobs, &ArrayWriter::elements(|list| write_logprobs(list, tokens)));
     }
 
     fn close(&mut self, _: &mut Choice<()>, at: usize, out: &mut Vec<u8>) {

@@ -56,7 +56,6 @@ impl Root {
         if self.properties && !top.contains("properties") {
             object.raw("properties", "{}");
         }
-        object.end();
     }
 }
 

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-/// An object that is being written; [`end`](Self::end) closes it.
+/// An object that is being written. It is closed when it is dropped: at the end of a statement or of a scope, or by
+/// [`end`](Self::end).
 pub struct ObjectWriter<'o> {
     out: &'o mut Vec<u8>,
     begun: bool,
 }
 
-/// An array that is being written; [`end`](Self::end) closes it.
+/// An array that is being written. It is closed when it is dropped, as an [`ObjectWriter`] is.
 pub struct ArrayWriter<'o> {
     out: &'o mut Vec<u8>,
     begun: bool,
@@ -30,6 +31,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     write_value(out, text);
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "a writer that is not used any more has written its object")]
 impl<'o> ObjectWriter<'o> {
     /// Begins an object.
     pub fn begin(out: &'o mut Vec<u8>) -> Self {
@@ -75,7 +77,25 @@ impl<'o> ObjectWriter<'o> {
         self.key(key).extend_from_slice(json.as_bytes());
     }
 
-    /// Begins a field that is an object.
+    /// The object with a further member.
+    pub fn with(mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Self {
+        self.field(key, value);
+        self
+    }
+
+    /// The object with a further member unless that is absent.
+    pub fn with_maybe(mut self, key: &str, value: Option<&(impl Serialize + ?Sized)>) -> Self {
+        self.maybe(key, value);
+        self
+    }
+
+    /// The object with a further member whose value is JSON already.
+    pub fn with_raw(mut self, key: &str, json: &str) -> Self {
+        self.raw(key, json);
+        self
+    }
+
+    /// Begins a member that is an object.
     pub fn object(&mut self, key: &str) -> ObjectWriter<'_> {
         ObjectWriter::begin(self.key(key))
     }
@@ -85,8 +105,12 @@ impl<'o> ObjectWriter<'o> {
         ArrayWriter::begin(self.key(key))
     }
 
-    /// Ends the object.
-    pub fn end(self) {
+    /// Ends the object before its scope does.
+    pub fn end(self) {}
+}
+
+impl Drop for ObjectWriter<'_> {
+    fn drop(&mut self) {
         self.out.push(b'}');
     }
 }
@@ -96,6 +120,14 @@ impl<'o> ArrayWriter<'o> {
     pub fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'[');
         Self { out, begun: false }
+    }
+
+    /// The elements that `write` writes, without the array's brackets.
+    pub fn elements(write: impl FnOnce(&mut ArrayWriter<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut ArrayWriter { out: &mut out, begun: false });
+        out.pop();
+        out
     }
 
     /// Begins an element; the caller then writes exactly one value.
@@ -122,10 +154,7 @@ impl<'o> ArrayWriter<'o> {
     /// The error of `write`; the text is then useless.
     pub fn object_if<E>(&mut self, write: impl FnOnce(&mut ObjectWriter<'_>) -> Result<bool, E>) -> Result<(), E> {
         let (length, begun) = (self.out.len(), self.begun);
-        let mut object = self.object();
-        if write(&mut object)? {
-            object.end();
-        } else {
+        if !write(&mut self.object())? {
             self.out.truncate(length);
             self.begun = begun;
         }
@@ -137,8 +166,12 @@ impl<'o> ArrayWriter<'o> {
         !self.begun
     }
 
-    /// Ends the array.
-    pub fn end(self) {
+    /// Ends the array before its scope does.
+    pub fn end(self) {}
+}
+
+impl Drop for ArrayWriter<'_> {
+    fn drop(&mut self) {
         self.out.push(b']');
     }
 }
@@ -166,11 +199,11 @@ mod tests {
             written.unwrap();
         }
         list.end();
-        top.object("e").end();
+        top.object("e").with("f", &1).with_maybe("absent", None::<&str>).with_raw("g", "[]");
         top.end();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"a":"x\"\n","b":0.7,"c":[1, 2],"d":[1,{},{"keep":true}],"e":{}}"#
+            r#"{"a":"x\"\n","b":0.7,"c":[1, 2],"d":[1,{},{"keep":true}],"e":{"f":1,"g":[]}}"#
         );
     }
 }
