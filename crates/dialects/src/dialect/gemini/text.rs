@@ -8,8 +8,8 @@ use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, Te
 pub static SLOTS: TextSlots = TextSlots {
     dialect: DialectId::Gemini,
     request: LazyLock::new(|| Table::new(REQUEST)),
-    reply: LazyLock::new(|| Table::new(REPLY)),
-    event: LazyLock::new(|| Table::new(EVENT)),
+    reply: LazyLock::new(|| Table::of(&[("", REPLY), (CANDIDATE, WHOLE)])),
+    event: LazyLock::new(|| Table::of(&[("", EVENT), (CANDIDATE, WHOLE)])),
 };
 
 /// Text in requests. Contents and parts may each be an object instead of a list of one.
@@ -37,24 +37,29 @@ const REQUEST: &[Row] = &[
     whole("contents[].parts[].executable_code.code", TextKind::Arguments).signed_by("thought_signature"),
 ];
 
+const CANDIDATE: &str = "candidates[].";
 const CHOICE: Number = Number::Element(0, "index");
+
+/// What is complete in itself in each candidate, in replies and in events.
+const WHOLE: &[Row] = &[
+    whole("content.parts[].functionCall.args.**", TextKind::Arguments).choice(CHOICE),
+    whole("content.parts[].executableCode.code", TextKind::Arguments).choice(CHOICE),
+    whole("content.parts[].codeExecutionResult.output", TextKind::ToolResult).choice(CHOICE),
+    whole("finishMessage", TextKind::Answer).choice(CHOICE),
+    whole("groundingMetadata.groundingSupports[].segment.text", TextKind::Citation).choice(CHOICE),
+    whole("groundingMetadata.groundingChunks[].web.title", TextKind::Citation).choice(CHOICE),
+    whole("groundingMetadata.groundingChunks[].retrievedContext.title", TextKind::Citation).choice(CHOICE),
+    whole("groundingMetadata.groundingChunks[].retrievedContext.text", TextKind::Citation).choice(CHOICE),
+    whole("groundingMetadata.searchEntryPoint.renderedContent", TextKind::Citation).choice(CHOICE),
+    whole("groundingMetadata.webSearchQueries[]", TextKind::Citation).choice(CHOICE),
+    whole("citationMetadata.citationSources[].title", TextKind::Citation).choice(CHOICE),
+    whole("citationMetadata.citations[].title", TextKind::Citation).choice(CHOICE),
+    erase("logprobsResult", "{}"),
+];
 
 const REPLY: &[Row] = &[
     delta("candidates[].content.parts[].text", TextKind::Reasoning).when("thought", "true").choice(CHOICE),
     delta("candidates[].content.parts[].text", TextKind::Answer).choice(CHOICE),
-    whole("candidates[].content.parts[].functionCall.args.**", TextKind::Arguments).choice(CHOICE),
-    whole("candidates[].content.parts[].executableCode.code", TextKind::Arguments).choice(CHOICE),
-    whole("candidates[].content.parts[].codeExecutionResult.output", TextKind::ToolResult).choice(CHOICE),
-    whole("candidates[].finishMessage", TextKind::Answer).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingSupports[].segment.text", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].web.title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.text", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.searchEntryPoint.renderedContent", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.webSearchQueries[]", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].citationMetadata.citationSources[].title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].citationMetadata.citations[].title", TextKind::Citation).choice(CHOICE),
-    erase("candidates[].logprobsResult", "{}"),
 ];
 
 /// A chunk with one part.
@@ -79,20 +84,7 @@ const EVENT: &[Row] = &[
         .choice(CHOICE)
         .shape(None, THOUGHT),
     delta("candidates[].content.parts[].text", TextKind::Answer).choice(CHOICE).shape(None, TEXT),
-    whole("candidates[].content.parts[].functionCall.args.**", TextKind::Arguments).choice(CHOICE),
     whole("candidates[].content.parts[].functionCall.partialArgs[].stringValue", TextKind::Arguments).choice(CHOICE),
-    whole("candidates[].content.parts[].executableCode.code", TextKind::Arguments).choice(CHOICE),
-    whole("candidates[].content.parts[].codeExecutionResult.output", TextKind::ToolResult).choice(CHOICE),
-    whole("candidates[].finishMessage", TextKind::Answer).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingSupports[].segment.text", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].web.title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.groundingChunks[].retrievedContext.text", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.searchEntryPoint.renderedContent", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].groundingMetadata.webSearchQueries[]", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].citationMetadata.citationSources[].title", TextKind::Citation).choice(CHOICE),
-    whole("candidates[].citationMetadata.citations[].title", TextKind::Citation).choice(CHOICE),
-    erase("candidates[].logprobsResult", "{}"),
     end("candidates[].finishReason", SlotRole::EndChoice).choice(CHOICE),
     end("error", SlotRole::EndAll),
 ];

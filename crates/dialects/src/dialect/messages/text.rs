@@ -7,10 +7,20 @@ use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, Te
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {
     dialect: DialectId::Messages,
-    request: LazyLock::new(|| Table::new(REQUEST)),
-    reply: LazyLock::new(|| Table::new(REPLY)),
-    event: LazyLock::new(|| Table::new(EVENT)),
+    request: LazyLock::new(|| Table::of(&[("", REQUEST), ("messages[].content[].", RESULTS)])),
+    reply: LazyLock::new(|| Table::of(&[("", REPLY), ("content[].", RESULTS)])),
+    event: LazyLock::new(|| Table::of(&[("", EVENT), ("content_block.", RESULTS)])),
 };
+
+/// Results of tools in a block: a string or blocks, the output of code that the provider ran, or a page that it fetched.
+const RESULTS: &[Row] = &[
+    whole("content", TextKind::ToolResult),
+    whole("content[].text", TextKind::ToolResult),
+    whole("content[].title", TextKind::ToolResult),
+    whole("content.stdout", TextKind::ToolResult),
+    whole("content.stderr", TextKind::ToolResult),
+    whole("content.content.source.data", TextKind::ToolResult).when("type", "text"),
+];
 
 const REQUEST: &[Row] = &[
     whole("system", TextKind::System),
@@ -26,19 +36,12 @@ const REQUEST: &[Row] = &[
     whole("messages[].content[].source.data", TextKind::User).when("type", "text"),
     whole("messages[].content[].source.content", TextKind::User),
     whole("messages[].content[].source.content[].text", TextKind::User),
-    // Results of tools: a string or blocks, which may be documents and search results again.
-    whole("messages[].content[].content", TextKind::ToolResult),
-    whole("messages[].content[].content[].text", TextKind::ToolResult),
-    whole("messages[].content[].content[].title", TextKind::ToolResult),
+    // Results of tools may be documents and search results again.
     whole("messages[].content[].content[].context", TextKind::ToolResult),
     whole("messages[].content[].content[].source.data", TextKind::ToolResult).when("type", "text"),
     whole("messages[].content[].content[].source.content", TextKind::ToolResult),
     whole("messages[].content[].content[].source.content[].text", TextKind::ToolResult),
     whole("messages[].content[].content[].content[].text", TextKind::ToolResult),
-    // Results of code that the provider ran, and of pages that it fetched.
-    whole("messages[].content[].content.stdout", TextKind::ToolResult),
-    whole("messages[].content[].content.stderr", TextKind::ToolResult),
-    whole("messages[].content[].content.content.source.data", TextKind::ToolResult).when("type", "text"),
 ];
 
 const BLOCK: Number = Number::Element(0, "");
@@ -50,12 +53,6 @@ const REPLY: &[Row] = &[
     whole("content[].citations[].cited_text", TextKind::Citation),
     whole("content[].citations[].document_title", TextKind::Citation),
     whole("content[].citations[].title", TextKind::Citation),
-    whole("content[].content", TextKind::ToolResult),
-    whole("content[].content[].text", TextKind::ToolResult),
-    whole("content[].content[].title", TextKind::ToolResult),
-    whole("content[].content.stdout", TextKind::ToolResult),
-    whole("content[].content.stderr", TextKind::ToolResult),
-    whole("content[].content.content.source.data", TextKind::ToolResult).when("type", "text"),
 ];
 
 const INDEX: Number = Number::Top("index");
@@ -80,12 +77,6 @@ const EVENT: &[Row] = &[
     whole("delta.citation.document_title", TextKind::Citation),
     whole("delta.citation.title", TextKind::Citation),
     whole("content_block.citations[].cited_text", TextKind::Citation),
-    whole("content_block.content", TextKind::ToolResult),
-    whole("content_block.content[].text", TextKind::ToolResult),
-    whole("content_block.content[].title", TextKind::ToolResult),
-    whole("content_block.content.stdout", TextKind::ToolResult),
-    whole("content_block.content.stderr", TextKind::ToolResult),
-    whole("content_block.content.content.source.data", TextKind::ToolResult).when("type", "text"),
     end("type", SlotRole::EndBlock).when("type", "content_block_stop").block(INDEX),
     end("type", SlotRole::EndAll).when("type", "message_delta"),
     end("type", SlotRole::EndAll).when("type", "message_stop"),

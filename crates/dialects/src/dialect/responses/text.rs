@@ -9,10 +9,20 @@ use crate::dialect::text::{
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {
     dialect: DialectId::Responses,
-    request: LazyLock::new(|| Table::new(REQUEST)),
-    reply: LazyLock::new(|| Table::new(REPLY)),
-    event: LazyLock::new(|| Table::new(EVENT)),
+    request: LazyLock::new(|| Table::of(&[("", REQUEST), ("input[].", RESULTS)])),
+    reply: LazyLock::new(|| Table::of(&[("", REPLY), ("output[].", RESULTS)])),
+    event: LazyLock::new(|| Table::of(&[("", EVENT), ("item.", RESULTS), ("response.output[].", RESULTS)])),
 };
+
+/// Results of tools in an item, some of which the provider ran.
+const RESULTS: &[Row] = &[
+    whole("output", TextKind::ToolResult),
+    whole("output[].text", TextKind::ToolResult),
+    whole("output[].stdout", TextKind::ToolResult),
+    whole("output[].stderr", TextKind::ToolResult),
+    whole("outputs[].logs", TextKind::ToolResult),
+    whole("results[].text", TextKind::ToolResult),
+];
 
 const REQUEST: &[Row] = &[
     whole("instructions", TextKind::System),
@@ -23,12 +33,6 @@ const REQUEST: &[Row] = &[
     whole("input[].content[].text", TextKind::User).by_role(),
     whole("input[].content[].refusal", TextKind::Refusal),
     whole("input[].summary[].text", TextKind::Summary).signed_by("encrypted_content"),
-    whole("input[].output", TextKind::ToolResult),
-    whole("input[].output[].text", TextKind::ToolResult),
-    whole("input[].output[].stdout", TextKind::ToolResult),
-    whole("input[].output[].stderr", TextKind::ToolResult),
-    whole("input[].outputs[].logs", TextKind::ToolResult),
-    whole("input[].results[].text", TextKind::ToolResult),
     whole("input[].arguments", TextKind::Arguments).json(),
     whole("input[].input", TextKind::Arguments),
     whole("input[].code", TextKind::Arguments),
@@ -46,12 +50,6 @@ const REPLY: &[Row] = &[
     delta("output[].arguments", TextKind::Arguments).json().block(ITEM),
     delta("output[].input", TextKind::Arguments).block(ITEM),
     delta("output[].code", TextKind::Arguments).block(ITEM),
-    whole("output[].output", TextKind::ToolResult),
-    whole("output[].output[].text", TextKind::ToolResult),
-    whole("output[].output[].stdout", TextKind::ToolResult),
-    whole("output[].output[].stderr", TextKind::ToolResult),
-    whole("output[].outputs[].logs", TextKind::ToolResult),
-    whole("output[].results[].text", TextKind::ToolResult),
     whole("output[].content[].annotations[].title", TextKind::Citation),
     whole("output_text", TextKind::Answer),
     erase("output[].content[].logprobs", "[]"),
@@ -159,20 +157,7 @@ const EVENT: &[Row] = &[
     repeat("response.output[].input", TextKind::Arguments).block(ITEM),
     repeat("response.output[].code", TextKind::Arguments).block(ITEM),
     whole("response.output_text", TextKind::Answer),
-    // Results of tools that the provider ran.
-    whole("item.output", TextKind::ToolResult),
-    whole("item.output[].text", TextKind::ToolResult),
-    whole("item.output[].stdout", TextKind::ToolResult),
-    whole("item.output[].stderr", TextKind::ToolResult),
-    whole("item.outputs[].logs", TextKind::ToolResult),
-    whole("item.results[].text", TextKind::ToolResult),
-    whole("response.output[].output", TextKind::ToolResult),
-    whole("response.output[].output[].text", TextKind::ToolResult),
-    whole("response.output[].output[].stdout", TextKind::ToolResult),
-    whole("response.output[].output[].stderr", TextKind::ToolResult),
-    whole("response.output[].outputs[].logs", TextKind::ToolResult),
-    whole("response.output[].results[].text", TextKind::ToolResult),
-    // Fields that repeat text in other forms.
+    // What repeats text in other forms.
     whole("annotation.title", TextKind::Citation),
     whole("part.annotations[].title", TextKind::Citation),
     whole("item.content[].annotations[].title", TextKind::Citation),

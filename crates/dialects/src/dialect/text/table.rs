@@ -5,7 +5,10 @@ use super::TextKind;
 /// One place of a wire format with text, or a place that determines a property of such text.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The path: field names joined with `.`, `[]` for each element of an array, and `.**` at the end for every string
+    /// The object that the path begins at, in tables where several objects have the same rows: its own path, with a
+    /// `.` at its end.
+    pub within: &'static str,
+    /// The place: field names joined with `.`, `[]` for each element of an array, and `.**` at the end for every string
     /// and number inside.
     pub path: &'static str,
     /// A further condition of the place.
@@ -87,6 +90,7 @@ pub enum Number {
 }
 
 const ROW: Row = Row {
+    within: "",
     path: "",
     when: When::Always,
     kind: TextKind::Answer,
@@ -175,7 +179,7 @@ impl Row {
 /// The rows of one table, as a tree of paths.
 #[derive(Debug)]
 pub struct Table {
-    pub(super) rows: &'static [Row],
+    pub(super) rows: Vec<Row>,
     pub(super) nodes: Vec<Node>,
     /// Fields beside their place that rows need.
     pub(super) facts: Vec<&'static str>,
@@ -199,11 +203,18 @@ pub(super) const ROOT: usize = 0;
 
 impl Table {
     /// The tree of `rows`.
-    pub fn new(rows: &'static [Row]) -> Self {
+    pub fn new(rows: &[Row]) -> Self {
+        Self::of(&[("", rows)])
+    }
+
+    /// The tree of several groups of rows, each with the object that its paths begin at (see [`Row::within`]).
+    pub fn of(groups: &[(&'static str, &[Row])]) -> Self {
+        let inside = |(within, rows): &(&'static str, &[Row])| rows.iter().map(|row| Row { within, ..*row }).collect();
+        let rows: Vec<Row> = groups.iter().flat_map::<Vec<Row>, _>(inside).collect();
         let repeats = rows.iter().any(|row| row.role == SlotRole::Repeat);
-        let mut table = Self { rows, nodes: vec![Node::default()], facts: Vec::new(), repeats };
+        let mut table = Self { rows: Vec::new(), nodes: vec![Node::default()], facts: Vec::new(), repeats };
         for (index, row) in rows.iter().enumerate() {
-            table.insert(index, row.path);
+            table.insert(index, row);
             if row.by_role {
                 table.fact("role");
             }
@@ -219,18 +230,18 @@ impl Table {
                 }
             }
         }
-        table
+        Self { rows, ..table }
     }
 
     /// The rows.
-    pub const fn rows(&self) -> &'static [Row] {
-        self.rows
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
-    fn insert(&mut self, row: usize, path: &'static str) {
-        let (path, leaves) = path.strip_suffix(".**").map_or((path, false), |path| (path, true));
+    fn insert(&mut self, index: usize, row: &Row) {
+        let (path, leaves) = row.path.strip_suffix(".**").map_or((row.path, false), |path| (path, true));
         let mut node = ROOT;
-        for segment in path.split('.') {
+        for segment in row.within.split_terminator('.').chain(path.split('.')) {
             let name = segment.trim_end_matches("[]");
             node = self.field(node, name);
             for _ in 0..(segment.len() - name.len()) / 2 {
@@ -238,7 +249,7 @@ impl Table {
             }
         }
         if let Some(node) = self.nodes.get_mut(node) {
-            if leaves { node.leaves.push(row) } else { node.rows.push(row) }
+            if leaves { node.leaves.push(index) } else { node.rows.push(index) }
         }
     }
 

@@ -39,18 +39,19 @@ fn text_is_read_and_written_at_every_row() {
                 if !is_text || matches!(row.when, When::Event(_)) {
                     continue;
                 }
+                let path = format!("{}{}", row.within, row.path);
                 let text = if row.json { r#"{"a":"a secret\n"}"# } else { "a secret\n" };
-                let source = Bytes::from(body(row.path, row.when, &text.into()).to_string());
+                let source = Bytes::from(body(&path, row.when, &text.into()).to_string());
                 let top = TopLevel::scan(&source).unwrap();
                 let texts = read_texts(dialect, kind, &top).unwrap();
-                assert_eq!(texts.len(), 1, "{dialect:?} {kind:?} {}: {texts:?}", row.path);
-                assert_eq!((texts[0].text.as_ref(), texts[0].block.kind), (text, row.kind), "{dialect:?} {}", row.path);
-                let expected = body(row.path, row.when, &text.replace("secret", "******").into());
+                assert_eq!(texts.len(), 1, "{dialect:?} {kind:?} {path}: {texts:?}");
+                assert_eq!((texts[0].text.as_ref(), texts[0].block.kind), (text, row.kind), "{dialect:?} {path}");
+                let expected = body(&path, row.when, &text.replace("secret", "******").into());
                 let written = write_texts(&source, &[(&texts[0], &text.replace("secret", "******"))]);
-                assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), expected, "{dialect:?} {}", row.path);
+                assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), expected, "{dialect:?} {path}");
                 if kind != BodyKind::Event {
                     let out = filter_body(dialect, kind, &source, &word("secret", "******")).unwrap();
-                    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected, "{dialect:?} {}", row.path);
+                    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected, "{dialect:?} {path}");
                 }
             }
         }
@@ -174,6 +175,9 @@ fn paths_are_written_once() {
     for dialect in DialectId::ALL {
         let request = TextSlots::of(dialect).table(BodyKind::Request);
         let mut seen = BTreeSet::new();
-        assert!(request.rows().iter().all(|row| seen.insert((row.path, format!("{:?}", row.when)))), "{dialect:?}");
+        assert!(
+            request.rows().iter().all(|row| seen.insert((row.within, row.path, format!("{:?}", row.when)))),
+            "{dialect:?}"
+        );
     }
 }

@@ -37,8 +37,9 @@ fn no_row_hides_another() {
         for kind in [BodyKind::Request, BodyKind::Reply, BodyKind::Event] {
             let rows = TextSlots::of(dialect).table(kind).rows();
             for (index, row) in rows.iter().enumerate() {
-                let same =
-                    rows[..index].iter().find(|other| other.path == row.path && matches!(other.when, When::Always));
+                let same = rows[..index].iter().find(|other| {
+                    (other.within, other.path) == (row.within, row.path) && matches!(other.when, When::Always)
+                });
                 assert!(same.is_none(), "{dialect:?} {kind:?}: {} stands behind a row without a condition", row.path);
             }
         }
