@@ -6,7 +6,7 @@ use super::{
     StreamMode,
     fields::{self, Repair},
 };
-use crate::conversation::{Event, Failure, Unsupported};
+use crate::conversation::{Event, Failure, Text, Unsupported};
 
 /// Reads one stream, event by event.
 pub trait ReadEvents: Send {
@@ -81,4 +81,16 @@ pub struct ReplyHead {
     pub mode: StreamMode,
     /// Approximate tokens of the prompt, for dialects that must state a number before the provider has counted.
     pub estimated_input: u64,
+}
+
+impl ReplyHead {
+    /// The provider's id of the reply, or ours behind `prefix`.
+    pub(super) fn id_or<'t>(&self, id: Option<&'t Text<'_>>, prefix: &str) -> Text<'t> {
+        id.map_or_else(|| format!("{prefix}{}", self.id).into(), Text::reborrow)
+    }
+
+    /// The provider's name of the model, or that of the request.
+    pub(super) fn model_or<'t>(&'t self, model: Option<&'t Text<'_>>) -> Text<'t> {
+        model.map_or_else(|| self.model.as_str().into(), Text::reborrow)
+    }
 }

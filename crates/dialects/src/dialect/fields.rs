@@ -18,9 +18,17 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, field: impl FnOnce() 
     serde_json::from_str(json).or_else(|_| locate(json, field()))
 }
 
-/// Reads `json` as [`parse`] does. Fields below it that `T` does not have are reported in `dropped`, except those of
-/// `passed`, whose loss changes nothing: tags, and fields of replies that clients send back. Fields with a [default
-/// value](is_default) are not reported either.
+/// Reads the value of a member of the body as [`parse`] does.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_member<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
+    parse(member.as_json(), || member.name().into_owned())
+}
+
+/// Reads `json` as [`parse`] does. Members below it that `T` has no place for are named in `dropped`, but for `passed`,
+/// which lose nothing: tags, and what clients send back of replies. Members that [say nothing](is_default) are no loss
+/// either.
 ///
 /// # Errors
 /// As [`parse`].
@@ -77,7 +85,7 @@ pub(super) fn is_default(json: &str) -> bool {
 
 /// Reports a field that no decoder reads, unless it has a [default value](is_default).
 pub(super) fn record_unread(member: &Member<'_>, dropped: &mut Unsupported) {
-    if !std::str::from_utf8(member.value).is_ok_and(is_default) {
+    if !is_default(member.as_json()) {
         dropped.add(member.name().into_owned());
     }
 }
@@ -237,7 +245,16 @@ pub(super) fn repair(json: &str, vital: &[&str], wrong: &dyn Fn(&str) -> Option<
     None
 }
 
-/// The place of the first field that does not fit `T`; `None` if all fit.
+/// Repairs a buffered reply, as [`repair`] does. `None` if that does not make it readable.
+pub(super) fn repair_reply(
+    body: &[u8],
+    vital: &[&str],
+    wrong: &dyn Fn(&str) -> Option<Place>,
+) -> Option<(String, Unsupported)> {
+    repair(std::str::from_utf8(body).ok()?, vital, wrong)?.mended()
+}
+
+/// Where `json` is no `T`, if it is none.
 pub(super) fn find_type_error<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Place> {
     let mut source = serde_json::Deserializer::from_str(json);
     let error = serde_path_to_error::deserialize::<_, T>(&mut source).err()?;

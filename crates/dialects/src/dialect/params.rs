@@ -234,8 +234,7 @@ pub(super) fn read<'a, N: Numbers>(
 ) -> Result<bool, Invalid> {
     let param = table.iter().find(|param| param.key == key && !key.is_empty() && !key.contains('.'));
     let Some(param) = param else { return Ok(false) };
-    // The scan has checked the body's encoding.
-    let json = std::str::from_utf8(member.value).unwrap_or("null");
+    let json = member.as_json();
     match param.field.slot(request) {
         Slot::Float(slot) => *slot = Some(parse::<N::Float>(json, at)?.into()),
         Slot::Count(slot) => *slot = Some(parse::<N::Count>(json, at)?.into()),

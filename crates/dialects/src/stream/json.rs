@@ -90,6 +90,11 @@ impl<'a> Member<'a> {
         if self.key_escaped { unescape(self.key) == name } else { self.key == name }
     }
 
+    /// The value as it is written, for parsers: the scan has found it to be UTF-8.
+    pub fn as_json(&self) -> &'a str {
+        std::str::from_utf8(self.value).unwrap_or("null")
+    }
+
     /// The text of a string value, `None` for other kinds. Lone surrogates become U+FFFD.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
         let inner = self.value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

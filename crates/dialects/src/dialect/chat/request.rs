@@ -11,7 +11,7 @@ use super::{
 use crate::{
     conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
     dialect::{
-        fields::{parse, parse_all, parse_noting, record_unread},
+        fields::{parse_all, parse_member, parse_noting, record_unread},
         params::{self, Plain},
     },
     stream::{TopLevel, json::Member},
@@ -108,7 +108,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         }
         // A single text may be without brackets.
         if name == "stop" && member.value.starts_with(b"\"") {
-            request.sampling.stop = vec![value(member)?];
+            request.sampling.stop = vec![parse_member(member)?];
             continue;
         }
         let at = || name.clone().into_owned();
@@ -118,10 +118,10 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         match &*name {
             "messages" => {
                 later.messages = true;
-                request.messages = content::read(json(member), &mut request.dropped)?;
+                request.messages = content::read(member.as_json(), &mut request.dropped)?;
             }
-            "max_completion_tokens" => later.max_completion_tokens = Some(value(member)?),
-            "safety_identifier" => later.safety_identifier = Some(value(member)?),
+            "max_completion_tokens" => later.max_completion_tokens = Some(parse_member(member)?),
+            "safety_identifier" => later.safety_identifier = Some(parse_member(member)?),
             "functions" => later.functions = functions(member, &mut request.dropped)?,
             "function_call" => later.function_call = tool_choice(&mut request, &name, member)?,
             _ => record_unread(member, &mut request.dropped),
@@ -141,18 +141,9 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     Ok(request)
 }
 
-/// A field's value as text; the scan has verified that it is UTF-8.
-fn json<'a>(member: &Member<'a>) -> &'a str {
-    std::str::from_utf8(member.value).unwrap_or("null")
-}
-
-fn value<'a, T: Deserialize<'a>>(member: &Member<'a>) -> Result<T, Invalid> {
-    parse(json(member), || member.name().into_owned())
-}
-
-/// A field's value. Unknown fields inside it are reported.
+/// A member's value, of which nothing is passed over without a name.
 fn whole<'a, T: Deserialize<'a>>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
-    parse_all(json(member), || member.name().into_owned(), PASSED, dropped)
+    parse_all(member.as_json(), || member.name().into_owned(), PASSED, dropped)
 }
 
 /// Reads one of the settings that are more than a plain value; returns whether it was one.
@@ -164,18 +155,18 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
             // Read when the reply is written.
             whole::<StreamOptions>(member, &mut request.dropped)?;
         }
-        "stream" => request.stream = value(member)?,
+        "stream" => request.stream = parse_member(member)?,
         "tools" => request.tools = tools(request, member)?,
         "tool_choice" => request.tool_choice = tool_choice(request, name, member)?,
         "response_format" => request.format = format(member, &mut request.dropped)?,
         "reasoning_effort" => {
-            let word: Text<'_> = value(member)?;
+            let word: Text<'_> = parse_member(member)?;
             request.reasoning.get_or_insert_default().effort = Some(effort(&word, name)?);
         }
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
         // Every model answers in text.
-        "modalities" if value::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
+        "modalities" if parse_member::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -230,7 +221,8 @@ fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invali
 }
 
 fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<'a>>, Invalid> {
-    let (wire, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(json(member), || member.name().into_owned(), PASSED)?;
+    let (wire, mut unknown) =
+        parse_noting::<Vec<WireTool<'a>>>(member.as_json(), || member.name().into_owned(), PASSED)?;
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
         match (tool.kind, tool.function) {
@@ -279,7 +271,7 @@ fn tool_choice<'a>(
     member: &Member<'a>,
 ) -> Result<Option<ToolChoice<'a>>, Invalid> {
     if member.value.starts_with(b"\"") {
-        let word: Text<'a> = value(member)?;
+        let word: Text<'a> = parse_member(member)?;
         return match word.decode().as_ref() {
             "auto" => Ok(Some(ToolChoice::Auto)),
             "none" => Ok(Some(ToolChoice::None)),

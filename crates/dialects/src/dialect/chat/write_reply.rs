@@ -37,16 +37,10 @@ pub(super) fn names(
     head: &ReplyHead,
     created: Option<u64>,
 ) {
-    match id {
-        Some(id) => id.write(top.key("id")),
-        None => top.field("id", &format_args!("chatcmpl-{}", head.id)),
-    }
+    top.field("id", &head.id_or(id, "chatcmpl-"));
     top.field("object", object);
     top.field("created", &created.unwrap_or(head.created));
-    match model {
-        Some(model) => model.write(top.key("model")),
-        None => top.field("model", &head.model),
-    }
+    top.field("model", &head.model_or(model));
 }
 
 /// Writes why an answer ended. The stop text that ended it is in vLLM's field.

@@ -31,7 +31,7 @@ const PASSED: &[&str] = &[
 
 /// The value of `member`, which is in the object at `path` (empty for the body itself).
 pub(super) fn value<'a, T: Deserialize<'a>>(path: &str, member: &Member<'a>) -> Result<T, Invalid> {
-    fields::parse(text(member), || field(path, member))
+    fields::parse(member.as_json(), || field(path, member))
 }
 
 /// The value of `member` as with [`value`]. Unknown fields inside it are reported.
@@ -40,12 +40,7 @@ pub(super) fn whole<'a, T: Deserialize<'a>>(
     member: &Member<'a>,
     dropped: &mut Unsupported,
 ) -> Result<T, Invalid> {
-    fields::parse_all(text(member), || field(path, member), PASSED, dropped)
-}
-
-/// A field's value as text; the scan has verified that it is UTF-8.
-fn text<'a>(member: &Member<'a>) -> &'a str {
-    std::str::from_utf8(member.value).unwrap_or_default()
+    fields::parse_all(member.as_json(), || field(path, member), PASSED, dropped)
 }
 
 fn field(path: &str, member: &Member<'_>) -> String {

@@ -24,14 +24,8 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     }
     candidates.end();
     write_usage(reply.usage, &mut top);
-    match &reply.model {
-        Some(model) => top.field("modelVersion", model),
-        None => top.field("modelVersion", &head.model),
-    }
-    match &reply.id {
-        Some(id) => top.field("responseId", id),
-        None => top.field("responseId", &head.id),
-    }
+    top.field("modelVersion", &head.model_or(reply.model.as_ref()));
+    top.field("responseId", &head.id_or(reply.id.as_ref(), ""));
 }
 
 fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'_>) {

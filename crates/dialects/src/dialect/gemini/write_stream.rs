@@ -14,7 +14,7 @@ use crate::{
         ReplyHead, StreamMode,
         sequence::{Answer, Choice, Sequencer, WriteBlocks},
     },
-    stream::json::{ArrayWriter, ObjectWriter, write_value},
+    stream::json::{ArrayWriter, ObjectWriter},
 };
 
 /// Longest arguments of a call that are collected, in bytes; longer ones are treated as incomplete.
@@ -64,15 +64,9 @@ impl WriteBlocks for Chunks {
 
     fn start(&mut self, id: Option<&Text<'_>>, model: Option<&Text<'_>>, _: &TokenUsage, _: &mut Vec<u8>) {
         self.tail.extend_from_slice(b"\"modelVersion\":");
-        match model {
-            Some(model) => model.write(&mut self.tail),
-            None => write_value(&mut self.tail, &self.head.model),
-        }
+        self.head.model_or(model).write(&mut self.tail);
         self.tail.extend_from_slice(b",\"responseId\":");
-        match id {
-            Some(id) => id.write(&mut self.tail),
-            None => write_value(&mut self.tail, &self.head.id),
-        }
+        self.head.id_or(id, "").write(&mut self.tail);
     }
 
     fn open(&mut self, choice: &mut Choice<Summary>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<Block> {

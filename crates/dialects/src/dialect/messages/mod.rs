@@ -118,10 +118,7 @@ impl Dialect for Messages {
     }
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
-        fields::repair(std::str::from_utf8(body).ok()?, fields::ANSWER, &|json| {
-            fields::find_type_error::<reply::WireReply<'_>>(json)
-        })?
-        .mended()
+        fields::repair_reply(body, fields::ANSWER, &|json| fields::find_type_error::<reply::WireReply<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

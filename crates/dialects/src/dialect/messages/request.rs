@@ -71,8 +71,7 @@ fn read_member<'a>(
     request: &mut Request<'a>,
     pending: &mut Pending<'a>,
 ) -> Result<(), Invalid> {
-    // The scan has checked the body's encoding.
-    let json = std::str::from_utf8(member.value).map_err(|_| Invalid::new("", "is not UTF-8"))?;
+    let json = member.as_json();
     if params::read::<Plain>(PARAMS, name, member, String::new, request)? {
         return Ok(());
     }

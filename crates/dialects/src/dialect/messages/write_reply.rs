@@ -32,16 +32,10 @@ pub(super) fn write_head(
     head: &ReplyHead,
     top: &mut ObjectWriter<'_>,
 ) {
-    match id.filter(|id| !id.is_empty()) {
-        Some(id) => top.field("id", id),
-        None => top.field("id", &format_args!("msg_{}", head.id)),
-    }
+    top.field("id", &head.id_or(id.filter(|id| !id.is_empty()), "msg_"));
     top.field("type", "message");
     top.field("role", "assistant");
-    match model.filter(|model| !model.is_empty()) {
-        Some(model) => top.field("model", model),
-        None => top.field("model", &head.model),
-    }
+    top.field("model", &head.model_or(model.filter(|model| !model.is_empty())));
 }
 
 fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {

@@ -89,10 +89,7 @@ impl Dialect for Responses {
     }
 
     fn repair_reply(&self, body: &[u8]) -> Option<(String, Unsupported)> {
-        fields::repair(std::str::from_utf8(body).ok()?, reply::VITAL, &|json| {
-            fields::find_type_error::<reply::WireResponse<'_>>(json)
-        })?
-        .mended()
+        fields::repair_reply(body, reply::VITAL, &|json| fields::find_type_error::<reply::WireResponse<'_>>(json))
     }
 
     fn write_reply(&self, reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {

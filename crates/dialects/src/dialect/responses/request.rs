@@ -13,7 +13,7 @@ use crate::{
         Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
     },
     dialect::{
-        fields::{parse, parse_all, parse_noting, record_unread},
+        fields::{parse, parse_all, parse_member, parse_noting, record_unread},
         params::{self, Plain},
     },
     stream::{Member, TopLevel, ValueKind},
@@ -29,7 +29,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     }
     let Reader { mut request, instructions, input } = reader;
     let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
-    let history = content::read(value(input)?, input.kind, &mut request.dropped)?;
+    let history = content::read(input.as_json(), input.kind, &mut request.dropped)?;
     request.messages.reserve(history.len() + 1);
     if let Some(text) = instructions {
         request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });
@@ -61,15 +61,15 @@ impl<'a> Reader<'a> {
             // The model is read elsewhere, and obfuscation is not needed.
             "model" | "stream_options" => {}
             "input" => self.input = Some(member),
-            "instructions" => self.instructions = Some(read_value(member)?),
+            "instructions" => self.instructions = Some(parse_member(member)?),
             "tools" => self.tools(member)?,
             "tool_choice" => self.tool_choice(member)?,
             "text" => self.text(member)?,
             "reasoning" => self.reasoning(member)?,
             "include" => self.include(member)?,
-            "stream" => request.stream = read_value(member)?,
+            "stream" => request.stream = parse_member(member)?,
             "user" => {
-                let user = read_value(member)?;
+                let user = parse_member(member)?;
                 request.user.get_or_insert(user);
             }
             // Values that are the default of other APIs too are not reported.
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
 
     fn tools(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
         let field = || member.name().into_owned();
-        let (tools, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(value(member)?, field, PASSED)?;
+        let (tools, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(member.as_json(), field, PASSED)?;
         self.request.tools.clear();
         for (at, tool) in tools.into_iter().enumerate() {
             let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
     }
 
     fn include(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let names: Vec<Text<'a>> = read_value(member)?;
+        let names: Vec<Text<'a>> = parse_member(member)?;
         for name in names {
             match &*name.decode() {
                 // Signatures are always carried.
@@ -195,18 +195,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A field's value as text.
-fn value<'a>(member: &'a Member<'a>) -> Result<&'a str, Invalid> {
-    std::str::from_utf8(member.value).map_err(|_| Invalid::new(member.name(), "is not UTF-8"))
-}
-
-fn read_value<'a, T: Deserialize<'a>>(member: &'a Member<'a>) -> Result<T, Invalid> {
-    parse(value(member)?, || member.name().into_owned())
-}
-
-/// A field's value. Unknown fields inside it are reported.
+/// A member's value, of which nothing is passed over without a name.
 fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
-    parse_all(value(member)?, || member.name().into_owned(), PASSED, dropped)
+    parse_all(member.as_json(), || member.name().into_owned(), PASSED, dropped)
 }
 
 /// A tool. Hosted ones have fields of the same names and other types.

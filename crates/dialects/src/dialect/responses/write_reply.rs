@@ -15,12 +15,12 @@ const FAILED: &str = "the model could not complete its answer";
 /// Appends a reply. This dialect has one answer: the first.
 pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     let core = core_id(reply.id.as_ref(), head);
-    let model = reply.model.as_ref().map_or(head.model.as_str().into(), Text::decode);
+    let model = head.model_or(reply.model.as_ref());
     let choice = reply.choices.first();
     let finish = choice.map(|choice| choice.finish).unwrap_or_default();
     let envelope = Envelope {
         id: &core,
-        model: &model,
+        model: &model.decode(),
         created: reply.created.unwrap_or(head.created),
         ending: Some(Ending::of(finish)),
         usage: Some(&reply.usage),
