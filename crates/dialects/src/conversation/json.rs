@@ -108,6 +108,17 @@ pub fn object_text(text: &str) -> Option<Cow<'_, str>> {
     is_object.then(|| without_lone_surrogates(text))
 }
 
+/// The arguments of a call as the [text of an object](object_text), where nothing and `null` mean that there are none.
+pub fn call_arguments(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if matches!(text.trim(), "" | "null") {
+        return Some(Cow::Borrowed("{}"));
+    }
+    match text {
+        Cow::Borrowed(text) => object_text(text),
+        Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
+    }
+}
+
 /// Whether a JSON text is nested deeper than [`MAX_DEPTH`].
 fn is_deep(json: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);

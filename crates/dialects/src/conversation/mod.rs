@@ -32,7 +32,7 @@ pub mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockKind, BlockStart, Event};
-pub use json::{Json, object_text};
+pub use json::{Json, call_arguments, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
@@ -42,7 +42,7 @@ pub use request::{
 pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;
 pub use tree::Tree;
-pub use turns::{Turn, TurnRules, ends_in_prefill, turns};
+pub use turns::{Turn, TurnRules, called_tools, ends_in_prefill, turns};
 pub use usage::TokenUsage;
 
 use std::borrow::Cow;

@@ -87,7 +87,16 @@ impl Finish {
         }
     }
 
-    /// The reason for dialects that report a refusal in text as one: OpenAI reports `stop` for it.
+    /// The reason of an answer that may itself have come as a call (`answered`), so that such a call is none.
+    #[must_use]
+    pub const fn with_answer_tool(self, answered: bool, calls: bool) -> Self {
+        match self {
+            Self::ToolCalls if answered && !calls => Self::Stop,
+            other => other.with_calls(calls),
+        }
+    }
+
+    /// The reason where a refusal in words is one: OpenAI says `stop` of it.
     #[must_use]
     pub const fn with_refusal(self, refused: bool) -> Self {
         match self {

@@ -226,6 +226,43 @@ pub enum Source<'a> {
     Text(Text<'a>),
 }
 
+impl<'a> Source<'a> {
+    /// The media in a data URL.
+    ///
+    /// # Errors
+    /// The URL itself, if it is no data URL in base64.
+    pub fn of_data_url(url: Text<'a>) -> Result<Self, Cow<'a, str>> {
+        /// The media type, and where the data begin.
+        fn split(url: &str) -> Option<(String, usize)> {
+            let (head, _) = url.strip_prefix("data:")?.split_once(',')?;
+            let mime = head.strip_suffix(";base64")?.split(';').next().unwrap_or_default();
+            let mime = if mime.is_empty() { "text/plain" } else { mime };
+            Some((mime.to_owned(), "data:".len() + head.len() + 1))
+        }
+        let url = url.into_decoded();
+        let Some((mime, at)) = split(&url) else { return Err(url) };
+        let data = match url {
+            Cow::Borrowed(url) => Text::from(url.get(at..).unwrap_or_default()),
+            Cow::Owned(mut url) => {
+                url.drain(..at);
+                Text::from(url)
+            }
+        };
+        Ok(Self::Data { mime: Cow::Owned(mime), data })
+    }
+
+    /// The kind of a file, by its media type.
+    pub fn kind(&self) -> MediaKind {
+        let Self::Data { mime, .. } = self else { return MediaKind::Document };
+        match mime.split('/').next() {
+            Some("image") => MediaKind::Image,
+            Some("audio") => MediaKind::Audio,
+            Some("video") => MediaKind::Video,
+            _ => MediaKind::Document,
+        }
+    }
+}
+
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call<'a> {

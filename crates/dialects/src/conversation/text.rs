@@ -94,6 +94,19 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Several texts as one, with `between` in between. A single one travels as it is.
+    pub fn join(texts: impl IntoIterator<Item = Self>, between: &str) -> Self {
+        let mut texts = texts.into_iter();
+        let Some(first) = texts.next() else { return Self::from("") };
+        let Some(second) = texts.next() else { return first };
+        let mut whole = first.into_decoded().into_owned();
+        for text in std::iter::once(second).chain(texts) {
+            whole.push_str(between);
+            whole.push_str(&text.decode());
+        }
+        whole.into()
+    }
+
     /// Appends the text to a document, in quotes.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {

@@ -82,6 +82,16 @@ pub fn ends_in_prefill(messages: &[Message<'_>]) -> bool {
     has_words
 }
 
+/// Names of the tools that `parts` call, each once.
+pub fn called_tools<'r, 'a: 'r>(parts: impl Iterator<Item = &'r Part<'a>>) -> Vec<Cow<'r, str>> {
+    let mut seen = HashSet::new();
+    let names = parts.filter_map(|part| match &part.content {
+        Content::Call(call) => Some(call.name.decode()),
+        _ => None,
+    });
+    names.filter(|name| seen.insert(name.clone())).collect()
+}
+
 fn placeholder<'r, 'a>() -> Turn<'r, 'a> {
     Turn { role: Role::User, parts: vec![Cow::Owned(Content::text(PLACEHOLDER).into())] }
 }

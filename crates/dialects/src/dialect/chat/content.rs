@@ -251,7 +251,7 @@ fn url<'a>(
         None => parse_all(raw.get(), &field, PASSED, dropped)?,
     };
     let source = if is_data(&wire.url) {
-        data_url(wire.url).ok_or_else(|| Invalid::new(field(), "the data URL must be in base64"))?
+        Source::of_data_url(wire.url).map_err(|_| Invalid::new(field(), "the data URL must be in base64"))?
     } else {
         Source::Url { url: wire.url, mime: None }
     };
@@ -266,47 +266,18 @@ fn audio(wire: WireAudio<'_>) -> Media<'_> {
 
 fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
     let source = match (wire.file_data, wire.file_id) {
-        (Some(data), _) if is_data(&data) => data_url(data)?,
-        // Some clients leave out the head of the data URL.
+        (Some(data), _) if is_data(&data) => Source::of_data_url(data).ok()?,
+        // Some clients leave the head out.
         (Some(data), _) => Source::Data { mime: Cow::Borrowed("application/pdf"), data },
         (None, Some(id)) => Source::File(id),
         (None, None) => return None,
     };
-    let kind = match &source {
-        Source::Data { mime, .. } if mime.starts_with("image/") => MediaKind::Image,
-        Source::Data { mime, .. } if mime.starts_with("audio/") => MediaKind::Audio,
-        Source::Data { mime, .. } if mime.starts_with("video/") => MediaKind::Video,
-        _ => MediaKind::Document,
-    };
-    Some(Media { kind, source, name: wire.filename, detail: None })
+    Some(Media { kind: source.kind(), source, name: wire.filename, detail: None })
 }
 
 fn is_data(url: &Text<'_>) -> bool {
     match url {
         Text::Json(raw) => raw.get().starts_with("\"data:"),
         Text::Plain(text) => text.starts_with("data:"),
-    }
-}
-
-/// `data:MIME;base64,DATA`; `None` for a URL that is not in base64.
-fn data_url(url: Text<'_>) -> Option<Source<'_>> {
-    /// The media type, and the position at which the data begins.
-    fn split(url: &str) -> Option<(&str, usize)> {
-        let rest = url.strip_prefix("data:")?;
-        let (head, _) = rest.split_once(',')?;
-        let kind = head.strip_suffix(";base64")?;
-        let mime = kind.split(';').next().unwrap_or_default();
-        Some((if mime.is_empty() { "text/plain" } else { mime }, "data:".len() + head.len() + 1))
-    }
-    match url.into_decoded() {
-        Cow::Borrowed(url) => {
-            let (mime, at) = split(url)?;
-            Some(Source::Data { mime: Cow::Borrowed(mime), data: url.get(at..)?.into() })
-        }
-        Cow::Owned(mut url) => {
-            let (mime, at) = split(&url).map(|(mime, at)| (mime.to_owned(), at))?;
-            url.drain(..at);
-            Some(Source::Data { mime: Cow::Owned(mime), data: url.into() })
-        }
     }
 }

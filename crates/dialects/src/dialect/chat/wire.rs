@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conversation::{
-    Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, object_text,
+    Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, call_arguments,
 };
 
 /// Fields of a request that are ignored without a report: tags, and metadata of earlier answers.
@@ -101,9 +101,7 @@ impl<'a> WirePart<'a> {
         let Some(raw) = self.thinking else { return Text::from("") };
         Text::of(raw).unwrap_or_else(|| {
             let chunks: Vec<WirePart<'a>> = serde_json::from_str(raw.get()).unwrap_or_default();
-            let mut texts = chunks.into_iter().filter_map(|chunk| chunk.text);
-            let first = texts.next().unwrap_or_else(|| Text::from(""));
-            texts.fold(first, |all, more| Text::from(format!("{}{}", all.decode(), more.decode())))
+            Text::join(chunks.into_iter().filter_map(|chunk| chunk.text), "")
         })
     }
 
@@ -198,15 +196,7 @@ impl<'a> WireCall<'a> {
 /// itself. `None` when they are something else, or nested too deep for common parsers.
 pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
-    let arguments = written(raw);
-    let trimmed = arguments.trim();
-    if trimmed.is_empty() || trimmed == "null" {
-        return Some(Cow::Borrowed("{}"));
-    }
-    match arguments {
-        Cow::Borrowed(text) => object_text(text),
-        Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
-    }
+    call_arguments(written(raw))
 }
 
 /// The arguments of a call as text, even if they are not an object.

@@ -107,16 +107,7 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Unsupported) -> Result<Option<Conte
 
 /// The texts joined; a single text is not copied.
 fn joined(texts: Vec<wire::OnlyText<'_>>) -> Text<'_> {
-    let mut texts = texts.into_iter().filter_map(|t| t.text);
-    match (texts.next(), texts.next()) {
-        (None, _) => "".into(),
-        (Some(only), None) => only,
-        (Some(first), Some(second)) => {
-            let rest = texts.map(|t| t.decode().into_owned());
-            let all = [first.decode().into_owned(), second.decode().into_owned()].into_iter().chain(rest);
-            Text::from(all.collect::<Vec<_>>().join("\n"))
-        }
-    }
+    Text::join(texts.into_iter().filter_map(|text| text.text), "\n")
 }
 
 pub(super) fn citation(wire: wire::Citation<'_>) -> Citation<'_> {

@@ -83,13 +83,5 @@ fn answered(parts: Vec<Part<'_>>, finish: Finish) -> (Vec<Part<'_>>, Finish) {
         }
     });
     let parts = parts.collect();
-    (parts, end_of(finish, answer, calls))
-}
-
-/// Why an answer ended, where one of its calls may have been the answer itself.
-pub(super) fn end_of(finish: Finish, answer: bool, calls: bool) -> Finish {
-    match finish {
-        Finish::ToolCalls if answer && !calls => Finish::Stop,
-        finish => finish.with_calls(calls),
-    }
+    (parts, finish.with_answer_tool(answer, calls))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    ANSWER_TOOL, HOME, content, error, formats, reply, usage,
+    ANSWER_TOOL, HOME, content, error, formats, usage,
     wire::{self, AdditionalReply},
 };
 use crate::{
@@ -244,7 +244,7 @@ impl Reader {
         self.start(sink);
         let reason = stop.stop_reason.as_ref().map(Text::decode);
         let reason = reason.map_or(Finish::Stop, |reason| formats::finish(&reason));
-        let reason = reply::end_of(reason, self.answer, self.calls);
+        let reason = reason.with_answer_tool(self.answer, self.calls);
         let stop_sequence = stop
             .additional_model_response_fields
             .and_then(|fields| serde_json::from_str::<AdditionalReply<'_>>(fields.get()).ok())

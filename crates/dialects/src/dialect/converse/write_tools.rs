@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{ANSWER_TOOL, schema, write_content::write_cache};
 use crate::{
-    conversation::{Content, Format, Request, Text, Tool, ToolChoice, Turn, Unsupported},
+    conversation::{Format, Request, Text, Tool, ToolChoice, Turn, Unsupported, called_tools},
     dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter, write_value},
 };
@@ -60,7 +60,7 @@ impl<'r, 'a> Plan<'r, 'a> {
             Some(Format::Schema { .. }) if to.facts.structured => Form::Native,
             Some(Format::Schema { .. }) => Form::Tool,
         };
-        let called = called(turns);
+        let called = called_tools(turns.iter().flat_map(|turn| &turn.parts).map(|part| &**part));
         let forbidden = request.tool_choice == Some(ToolChoice::None);
         let allowed = match &request.tool_choice {
             Some(ToolChoice::Allowed { names, .. }) => Some(names.iter().map(Text::decode).collect::<HashSet<_>>()),
@@ -173,16 +173,6 @@ impl<'r, 'a> Plan<'r, 'a> {
 
 fn is_allowed(allowed: Option<&HashSet<Cow<'_, str>>>, tool: &Tool<'_>) -> bool {
     allowed.is_none_or(|allowed| allowed.contains(&tool.name.decode()))
-}
-
-/// Names of the tools that were called, each once.
-fn called<'r>(turns: &'r [Turn<'r, '_>]) -> Vec<Cow<'r, str>> {
-    let mut seen = HashSet::new();
-    let calls = turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match &part.content {
-        Content::Call(call) => Some(call.name.decode()),
-        _ => None,
-    });
-    calls.filter(|name| seen.insert(name.clone())).collect()
 }
 
 fn write_spec(list: &mut ArrayWriter<'_>, write: impl FnOnce(&mut ObjectWriter<'_>)) {

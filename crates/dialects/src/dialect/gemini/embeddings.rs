@@ -61,12 +61,11 @@ impl<'a> EmbedRequest<'a> {
             let only = || Invalid::new(format!("{field}content.parts[{number}]"), "only text can be embedded here");
             texts.push(part.text.ok_or_else(only)?);
         }
-        let text = match texts.len() {
-            0 => return Err(Invalid::new(format!("{field}content.parts"), "there is nothing to embed")),
-            1 => texts.remove(0),
-            // The model reads the parts as one text.
-            _ => Text::from(texts.iter().map(Text::decode).collect::<Vec<_>>().join("\n")),
-        };
+        if texts.is_empty() {
+            return Err(Invalid::new(format!("{field}content.parts"), "there is nothing to embed"));
+        }
+        // The model reads the parts as one text.
+        let text = Text::join(texts, "\n");
         let (task, title) = (self.task_type.or(config.task_type), self.title.or(config.title));
         Ok((Input { text, task, title }, self.output_dimensionality.or(config.output_dimensionality)))
     }

@@ -47,10 +47,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
         calls |= matches!(content, Content::Call(_));
         parts.push(content.into());
     }
-    let finish = match finish_of(stop_reason.as_ref()) {
-        Finish::ToolCalls if answered && !calls => Finish::Stop,
-        other => other.with_calls(calls),
-    };
+    let finish = finish_of(stop_reason.as_ref()).with_answer_tool(answered, calls);
     Ok(Reply {
         id,
         model,

@@ -11,7 +11,7 @@ use super::{
     wire::{Block, WireCitation, finish_of},
 };
 use crate::{
-    conversation::{BlockStart, Event, Finish, Signature, Text},
+    conversation::{BlockStart, Event, Signature, Text},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
         fields::{Place, find_type_error},
@@ -192,10 +192,7 @@ impl Reader {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let reason = match finish_of(reason) {
-            Finish::ToolCalls if self.answered && !self.calls => Finish::Stop,
-            other => other.with_calls(self.calls),
-        };
+        let reason = finish_of(reason).with_answer_tool(self.answered, self.calls);
         self.blocks.finish(reason, stop_sequence, sink);
     }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{JSON_TOOL, schema, write_content::Encoder};
 use crate::{
-    conversation::{Content, Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
+    conversation::{Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported, called_tools},
     dialect::Destination,
     stream::json::{ArrayWriter, ObjectWriter},
 };
@@ -65,7 +65,11 @@ impl<'r, 'a> Tools<'r, 'a> {
         if json.is_some() {
             choice = if offered.is_empty() || choice == Choice::None { Choice::Json } else { Choice::Any };
         }
-        let gone = if offered.is_empty() && json.is_none() { called(request) } else { Vec::new() };
+        let gone = if offered.is_empty() && json.is_none() {
+            called_tools(request.messages.iter().flat_map(|message| &message.parts))
+        } else {
+            Vec::new()
+        };
         if offered.is_empty() && json.is_none() {
             choice = Choice::None;
         }
@@ -138,19 +142,6 @@ impl<'r, 'a> Tools<'r, 'a> {
             object.field("disable_parallel_tool_use", &true);
         }
     }
-}
-
-/// Names of the tools that the history calls, each once.
-fn called<'r>(request: &'r Request<'_>) -> Vec<Cow<'r, str>> {
-    let (mut seen, mut names) = (HashSet::new(), Vec::new());
-    for part in request.messages.iter().flat_map(|message| &message.parts) {
-        if let Content::Call(call) = &part.content
-            && seen.insert(call.name.decode())
-        {
-            names.push(call.name.decode());
-        }
-    }
-    names
 }
 
 fn write_tool(

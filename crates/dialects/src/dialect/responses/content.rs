@@ -1,18 +1,16 @@
 //! The items of a client's `input` as messages.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     HOME, REDACTED, SIGNS_CALL,
-    wire::{Item, PASSED, STORED, arguments, joined, text},
+    wire::{Item, PASSED, STORED, joined, text},
 };
 use crate::{
     conversation::{
         Cache, Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult,
-        Unsupported,
+        Unsupported, call_arguments,
     },
     dialect::fields::{parse, parse_noting},
     stream::ValueKind,
@@ -106,7 +104,7 @@ impl<'a> History<'a, '_> {
         let id = text(item.call_id, || field("call_id"))?.ok_or_else(|| required("call_id"))?;
         let name = text(item.name, || field("name"))?.ok_or_else(|| required("name"))?;
         let written = text(item.arguments, || field("arguments"))?.unwrap_or_else(|| "".into());
-        let arguments = arguments(written).ok_or_else(|| {
+        let arguments = call_arguments(written.into_decoded()).ok_or_else(|| {
             Invalid::new(field("arguments"), "must be the text of a JSON object, at most 128 levels deep")
         })?;
         let signature = self.signature.take();
@@ -207,7 +205,7 @@ impl<'a> History<'a, '_> {
                     (None, None, None) => return Err(required("file_data")),
                 };
                 self.dropped.add_if(part.detail.is_some_and(|word| !word.is("auto")), "detail");
-                Content::Media(Media { kind: kind_of(&source), source, name: part.filename, detail: None })
+                Content::Media(Media { kind: source.kind(), source, name: part.filename, detail: None })
             }
             "input_audio" => {
                 let audio = part.input_audio.ok_or_else(|| required("input_audio"))?;
@@ -257,9 +255,8 @@ struct WireBreakpoint<'a> {
 
 /// The source of a URL: the URL itself, or the data that it contains.
 fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, Invalid> {
-    let url = url.into_decoded();
-    match held(url) {
-        Ok((mime, data)) => Ok(Source::Data { mime, data }),
+    match Source::of_data_url(url) {
+        Ok(source) => Ok(source),
         Err(url) if url.contains("://") => Ok(Source::Url { url: url.into(), mime: None }),
         Err(_) => Err(Invalid::new(field(), "must be an https: URL or a data: URL in base64")),
     }
@@ -281,31 +278,4 @@ fn file<'a>(data: Text<'a>, name: Option<&Text<'a>>, field: impl FnOnce() -> Str
         _ => "application/pdf",
     };
     Ok(Source::Data { mime: mime.into(), data: data.into() })
-}
-
-/// The media type and the base64 of a data URL; any other URL is returned as the error.
-fn held(url: Cow<'_, str>) -> Result<(Cow<'_, str>, Text<'_>), Cow<'_, str>> {
-    fn split(url: &str) -> Option<(&str, &str)> {
-        let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-        let mime = head.strip_suffix(";base64")?;
-        Some((mime.split(';').next().unwrap_or_default(), data))
-    }
-    match url {
-        Cow::Borrowed(text) => split(text).map(|(mime, data)| (mime.into(), data.into())).ok_or(Cow::Borrowed(text)),
-        Cow::Owned(text) => match split(&text) {
-            Some((mime, data)) => Ok((mime.to_owned().into(), data.to_owned().into())),
-            None => Err(Cow::Owned(text)),
-        },
-    }
-}
-
-/// The kind of a file, by its media type.
-fn kind_of(source: &Source<'_>) -> MediaKind {
-    let Source::Data { mime, .. } = source else { return MediaKind::Document };
-    match mime.split('/').next() {
-        Some("image") => MediaKind::Image,
-        Some("audio") => MediaKind::Audio,
-        Some("video") => MediaKind::Video,
-        _ => MediaKind::Document,
-    }
 }

@@ -7,12 +7,12 @@ use super::{
     HOME,
     chat::usage::WireUsage,
     error,
-    wire::{Item, Paragraph, arguments, joined, lenient},
+    wire::{Item, Paragraph, joined, lenient},
 };
 use crate::{
     conversation::{
         Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage,
-        Unsupported,
+        Unsupported, call_arguments,
     },
     stream::TopLevel,
 };
@@ -156,8 +156,8 @@ pub(super) fn read_item<'a>(
                 return false;
             };
             let written = lenient(item.arguments).unwrap_or_else(|| "".into());
-            // Arguments that are not an object are kept as they are; the writers handle them.
-            let arguments = arguments(written.clone()).unwrap_or_else(|| written.into_decoded());
+            // What is no object stays as it is; the writers know what to do with it.
+            let arguments = call_arguments(written.clone().into_decoded()).unwrap_or_else(|| written.into_decoded());
             parts.push(Content::Call(Call { id, name, arguments, signature: None }).into());
         }
         "reasoning" => {

@@ -1,12 +1,10 @@
 //! Types on the wire that are read in more than one place.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Invalid, Text, object_text},
+    conversation::{Invalid, Text},
     dialect::fields::parse,
 };
 
@@ -61,17 +59,9 @@ pub(super) struct Paragraph<'a> {
     pub text: Option<Text<'a>>,
 }
 
-/// Paragraphs as one text. A single one is not copied.
+/// Paragraphs as one text.
 pub(super) fn joined(paragraphs: Vec<Paragraph<'_>>) -> Text<'_> {
-    let mut texts = paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty());
-    let Some(first) = texts.next() else { return Text::from("") };
-    let Some(second) = texts.next() else { return first };
-    let mut whole = first.into_decoded().into_owned();
-    for text in std::iter::once(second).chain(texts) {
-        whole.push_str("\n\n");
-        whole.push_str(&text.decode());
-    }
-    whole.into()
+    Text::join(paragraphs.into_iter().filter_map(|p| p.text).filter(|text| !text.is_empty()), "\n\n")
 }
 
 /// The text of a field that must be a string; `None` if it is absent.
@@ -82,16 +72,4 @@ pub(super) fn text(raw: Option<&RawValue>, field: impl FnOnce() -> String) -> Re
 /// The text of a field, or `None` if it is not a string.
 pub(super) fn lenient(raw: Option<&RawValue>) -> Option<Text<'_>> {
     serde_json::from_str(raw?.get()).ok()
-}
-
-/// The arguments of a call as the text of an object; `None` if they are not one. An empty text means no arguments.
-pub(super) fn arguments(text: Text<'_>) -> Option<Cow<'_, str>> {
-    let decoded = text.into_decoded();
-    match decoded.trim() {
-        "" | "null" => Some(Cow::Borrowed("{}")),
-        _ => match decoded {
-            Cow::Borrowed(text) => object_text(text),
-            Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
-        },
-    }
 }
