@@ -238,6 +238,7 @@ const ROWS: &[Row] = &[
     row(&["nova", "omni"], Some((2, 0)), ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA_2 }),
     row(&["nova", "sonic"], Some((2, 0)), ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA_2 }),
     row(&["nova"], Some((2, 0)), NOVA_2),
+    row(&["nova", "omni"], None, ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA }),
     row(&["nova", "sonic"], None, ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA }),
     row(&["nova"], None, NOVA),
     row(&["magistral"], None, ModelFacts { thinking: Thinking::Effort, ..ModelFacts::PLAIN }),
@@ -284,6 +285,20 @@ mod tests {
         check("us.amazon.nova-2-lite-v1:0", SamplingFacts::All, Thinking::Nova);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
+    }
+
+    #[test]
+    fn makers_differ_in_what_they_take_in_converse() {
+        let check = |model: &str, single_calls, prompts, tools, audio| {
+            let facts = ModelFacts::of(model).converse;
+            let found = (facts.single_calls, facts.cached_prompts, facts.cached_tools, facts.audio);
+            assert_eq!(found, (single_calls, prompts, tools, audio), "{model}");
+        };
+        check("us.anthropic.claude-sonnet-4-5-20250929-v1:0", true, true, true, false);
+        check("us.amazon.nova-2-lite-v1:0", false, true, false, false);
+        check("us.amazon.nova-2-omni-v1:0", false, true, false, true);
+        check("amazon.nova-sonic-v1:0", false, true, false, true);
+        check("mistral.voxtral-small-24b-2507", false, false, false, true);
     }
 
     #[test]
