@@ -91,10 +91,8 @@ pub(super) fn write_text(text: &Text<'_>, thought: bool, proof: Option<&Signatur
 }
 
 /// Writes reasoning that only its model can read.
-pub(super) fn write_redacted(proof: &Signature<'_>, mut part: ObjectWriter<'_>) {
-    part.field("text", "");
-    part.field("thought", &true);
-    part.field("thoughtSignature", &signature::write(proof, true));
+pub(super) fn write_redacted(proof: &Signature<'_>, part: ObjectWriter<'_>) {
+    part.with("text", "").with("thought", &true).with("thoughtSignature", &signature::write(proof, true));
 }
 
 /// Writes a call. Returns `false`, and writes nothing, if its arguments are not an object.

@@ -12,7 +12,7 @@ pub static SLOTS: TextSlots = TextSlots {
     event: LazyLock::new(|| Table::of(&[("", EVENT), ("content_block.", RESULTS)])),
 };
 
-/// Results of tools in a block: a string or blocks, the output of code that the provider ran, or a page that it fetched.
+/// Results of tools in a block: a string or blocks, the output of code that the provider ran, or a page it fetched.
 const RESULTS: &[Row] = &[
     whole("content", TextKind::ToolResult),
     whole("content[].text", TextKind::ToolResult),

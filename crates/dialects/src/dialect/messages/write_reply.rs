@@ -82,14 +82,10 @@ fn write_text(text: &Text<'_>, citations: &[Citation<'_>], list: &mut ArrayWrite
 }
 
 /// Writes a signature that has no block of its own, or reasoning that can't be read.
-pub(super) fn write_redacted(signature: &Signature<'_>, mut object: ObjectWriter<'_>) {
-    object.field("type", "redacted_thinking");
-    object.field("data", &signature.tagged(HOME));
+pub(super) fn write_redacted(signature: &Signature<'_>, object: ObjectWriter<'_>) {
+    object.with("type", "redacted_thinking").with("data", &signature.tagged(HOME));
 }
 
-fn write_call(call: &Call<'_>, input: &str, mut object: ObjectWriter<'_>) {
-    object.field("type", "tool_use");
-    object.field("id", &call.id);
-    object.field("name", &call.name);
-    object.raw("input", input);
+fn write_call(call: &Call<'_>, input: &str, object: ObjectWriter<'_>) {
+    object.with("type", "tool_use").with("id", &call.id).with("name", &call.name).with_raw("input", input);
 }
