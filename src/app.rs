@@ -43,7 +43,7 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools, Reach},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Reach},
 };
 
 /// The interval at which idle connections are checked.
@@ -278,7 +278,12 @@ fn settings(args: &RunArgs) -> Settings {
         write_timeout: Duration::from_secs(args.write_timeout.max(1)),
         body_budget: Arc::new(Budget::new(args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget))),
         max_connections: limits::max_connections(args.max_connections),
-        fetcher: Fetcher::new(args.fetch_private_addresses),
+        fetcher: Fetcher::new(FetcherOptions {
+            private: args.fetch_private_addresses,
+            refused: args.refuse_media_networks.clone(),
+            ports: args.media_ports.clone(),
+            admin: Some(args.admin_listen),
+        }),
     }
 }
 

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use super::{
     ErrorKind, ProxyError, body,
     headers::{self, ClientHeaders},
-    media::{self, Files, Held, Wanted},
+    media::{self, Files, Wanted},
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
@@ -33,14 +33,23 @@ use crate::{
 pub struct Encoded {
     pub path: PathAndQuery,
     pub body: Bytes,
-    /// Keeps files that are in the body counted as held until it was sent.
-    #[expect(dead_code, reason = "held, not read")]
-    pub held: Option<Held>,
+    /// Files that were fetched for the request are in the body.
+    pub has_files: bool,
     /// How the reply goes back.
     pub plan: ReplyPlan,
 }
 
 impl Encoded {
+    /// Lets the body go: the target has it.
+    pub fn release(&mut self) {
+        self.body = Bytes::new();
+    }
+
+    /// Whether the body was let go, so that it can't be sent again.
+    pub const fn is_released(&self) -> bool {
+        self.has_files && self.body.is_empty()
+    }
+
     /// How the reply goes back; the memory of the body is given back.
     pub fn into_plan(self) -> ReplyPlan {
         body::recycle(self.body);
@@ -91,7 +100,7 @@ impl ClientRequest<'_, '_> {
         let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
-            return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
+            return Ok(Encoded { path, body: self.body.clone(), has_files: false, plan: ReplyPlan::default() });
         };
         if !self.inlined
             && self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
@@ -141,7 +150,7 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded {
             path,
             body: splice.apply(self.body),
-            held: None,
+            has_files: self.inlined,
             plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), translation: None },
         })
     }
@@ -187,7 +196,7 @@ impl ClientRequest<'_, '_> {
         let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
         let back = parsed.back(to, native.stream, dropped, head);
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
-        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, has_files: parsed.has_files(), plan })
     }
 
     /// Path and body for a target that speaks the client's dialect and fetches nothing: files that the client names by
@@ -218,8 +227,7 @@ impl ClientRequest<'_, '_> {
         let top = TopLevel::scan(&body).map_err(|error| ProxyError::new(ErrorKind::BadBody, error.to_string()))?;
         let request = ClientRequest { body: &body, top: Some(&top), inlined: true, ..*self };
         let encoded = request.encode(target);
-        let encoded = encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))?;
-        Ok(Encoded { held: files.held(), ..encoded })
+        encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))
     }
 }
 

@@ -115,7 +115,7 @@ fn encode(
         let errors = Translation::of_errors(info.dialect, api_request.dialect, head);
         let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
-        Ok(Encoded { path, body: upstream.body.clone(), held: None, plan })
+        Ok(Encoded { path, body: upstream.body.clone(), has_files: false, plan })
     });
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if api_request.endpoint.has_body() { Method::POST } else { Method::GET };
@@ -233,11 +233,11 @@ enum Sent {
 async fn send(
     sender: &Sender<'_>,
     method: &Method,
-    encoded: Encoded,
+    mut encoded: Encoded,
     token_count: Option<&'static str>,
     limits: &ReadLimits,
 ) -> Result<Sent, ProxyError> {
-    let reply = sender.send(method, &encoded).await?;
+    let reply = sender.send(method, &mut encoded).await?;
     if !reply.status().is_success() {
         return Ok(Sent::Error(Box::new((reply, encoded.plan))));
     }

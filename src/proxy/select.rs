@@ -100,7 +100,7 @@ pub async fn select(
             body.recycle();
         }
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
-        let outcome = attempt(context, parts, prepared, target, &sender, record).await;
+        let outcome = attempt(context, parts, prepared, &mut files, target, &sender, record).await;
         record.resent(sender.resent());
         match outcome {
             Ok(Answer::Upstream(reply)) if may_be_bettered(&reply.reply, target) => {
@@ -133,14 +133,20 @@ async fn attempt(
     context: &RouteContext<'_>,
     parts: &Parts,
     prepared: Prepared,
+    files: &mut Files,
     target: &Target,
     sender: &Sender<'_>,
     record: &RequestRecord,
 ) -> Result<Answer, ProxyError> {
     let mut attempt = balance::Attempt::begin(&target.state);
     let answer = match prepared {
-        Prepared::One(encoded) => {
-            let sent = sender.send(&parts.method, &encoded).await;
+        Prepared::One(mut encoded) => {
+            let sent = if encoded.has_files {
+                // Boxed: it is rare.
+                Box::pin(sender.send_files(&parts.method, &mut encoded, files)).await
+            } else {
+                sender.send(&parts.method, &mut encoded).await
+            };
             let plan = encoded.into_plan();
             sent.map(|reply| (reply, plan))
         }

@@ -12,18 +12,23 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response, Uri};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     ErrorKind, ProxyError,
     encode::{Caller, Encoded, sign},
     key_mask::KeyMask,
+    media::Files,
 };
 use crate::{
     snapshot::Target,
-    upstream::{self, Token, UpstreamBody},
+    upstream::{self, SendError, Token, UpstreamBody},
 };
+
+/// How long after a request was written a server may still show that it did not process it.
+const MAY_RESEND: Duration = Duration::from_secs(1);
 
 /// One target, and the bounds of the attempt.
 pub struct Sender<'a> {
@@ -51,25 +56,52 @@ impl<'a> Sender<'a> {
     ///
     /// # Errors
     /// When the target gives no reply in time.
-    pub async fn send(&self, method: &Method, encoded: &Encoded) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+    pub async fn send(
+        &self,
+        method: &Method,
+        encoded: &mut Encoded,
+    ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+        self.in_time(self.send_unbounded(method, encoded, None)).await
+    }
+
+    /// Sends one request with `files` in it. They and the body are let go once the target has them, because a model may
+    /// think for minutes, and there is room for the files of some ten requests only.
+    ///
+    /// # Errors
+    /// When the target gives no reply in time.
+    pub async fn send_files(
+        &self,
+        method: &Method,
+        encoded: &mut Encoded,
+        files: &mut Files,
+    ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+        self.in_time(self.send_unbounded(method, encoded, Some(files))).await
+    }
+
+    async fn in_time<T>(&self, sending: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
         let until = Instant::now() + self.limit;
         let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-        tokio::time::timeout_at(until, self.send_unbounded(method, encoded)).await.unwrap_or_else(|_| Err(too_slow()))
+        tokio::time::timeout_at(until, sending).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// Sends; once more, on a fresh connection, when the server can not have processed it.
     async fn send_unbounded(
         &self,
         method: &Method,
-        encoded: &Encoded,
+        encoded: &mut Encoded,
+        files: Option<&mut Files>,
     ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
-        let build = || self.build(method, encoded, token.as_deref());
-        let reply = match self.target.pool.send(build()?, false).await {
+        let request = self.build(method, encoded, token.as_deref())?;
+        let sent = match files {
+            None => self.target.pool.send(request, false).await,
+            Some(files) => Box::pin(self.send_and_release(request, encoded, files)).await,
+        };
+        let reply = match sent {
             Ok(reply) => Ok(reply),
-            Err(error) if error.is_unprocessed() => {
+            Err(error) if error.is_unprocessed() && !encoded.is_released() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
-                let again = Box::pin(self.target.pool.send(build()?, true));
+                let again = Box::pin(self.target.pool.send(self.build(method, encoded, token.as_deref())?, true));
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
@@ -81,6 +113,31 @@ impl<'a> Sender<'a> {
             }
             reply
         })
+    }
+
+    /// Sends, and lets the body and the files in it go when they are written and no longer needed to send them again.
+    async fn send_and_release(
+        &self,
+        mut request: Request<UpstreamBody>,
+        encoded: &mut Encoded,
+        files: &mut Files,
+    ) -> Result<Response<upstream::ReplyBody>, SendError> {
+        let (dropped, is_written) = oneshot::channel();
+        let watched = Watched { body: encoded.body.clone(), _dropped: dropped };
+        *request.body_mut() = UpstreamBody::Full(Some(Bytes::from_owner(watched)));
+        let sending = self.target.pool.send(request, false);
+        tokio::pin!(sending);
+        let written = async {
+            let _ = is_written.await;
+            tokio::time::sleep(MAY_RESEND).await;
+        };
+        tokio::select! {
+            sent = &mut sending => return sent,
+            () = written => {}
+        }
+        encoded.release();
+        files.release();
+        sending.await
     }
 
     fn build(
@@ -97,6 +154,18 @@ impl<'a> Sender<'a> {
         sign(self.target, method, path, body, token, &mut headers)?;
         *out.headers_mut() = headers;
         Ok(out)
+    }
+}
+
+/// A body that shows when it was written: whoever writes it drops it then.
+struct Watched {
+    body: Bytes,
+    _dropped: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

@@ -57,6 +57,8 @@ pub struct ParsedRequest<'a> {
     wrapped: Option<Json<'static>>,
     /// Bytes of the client's body: about what the target's takes, so that it is not copied as it grows.
     size: usize,
+    /// Media was fetched for it.
+    has_files: bool,
 }
 
 impl<'a> ParsedRequest<'a> {
@@ -77,7 +79,7 @@ impl<'a> ParsedRequest<'a> {
             Some(Format::Schema { schema, .. }) => schema_envelope::close(schema),
             _ => None,
         };
-        Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
+        Ok(Self { dialect, request, names, wrapped, size: top.body().len(), has_files: false })
     }
 
     /// Fetches media at URLs, for servers that don't.
@@ -106,6 +108,7 @@ impl<'a> ParsedRequest<'a> {
             return Ok(());
         }
         files.fetch(&wanted, &mut self.size, fetcher).await?;
+        self.has_files = true;
         for (one, media) in wanted.iter().zip(places) {
             let Some(file) = files.get(&one.url) else { continue };
             media.source = Source::Data { mime: file.mime.clone().into(), data: Text::from(file.base64.clone()) };
@@ -154,6 +157,11 @@ impl<'a> ParsedRequest<'a> {
             return Err(ProxyError::new(ErrorKind::NotCarried, message));
         }
         Ok((out.into(), dropped))
+    }
+
+    /// Whether files that were fetched are in it.
+    pub const fn has_files(&self) -> bool {
+        self.has_files
     }
 
     /// How a reply of `from`, framed as `mode` says, goes back to the client.
