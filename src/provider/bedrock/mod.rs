@@ -16,7 +16,7 @@ use super::{
     path_and_query,
 };
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Quirks, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, ModelFacts, Quirks, StreamMode, Vendor},
     stream::TopLevel,
 };
 
@@ -86,7 +86,10 @@ impl Bedrock {
 
     /// Whether Messages go to `model` as they are. The ARN of an application inference profile does not name its model.
     fn is_claude(&self, model: Option<&str>) -> bool {
-        [model, self.model.as_deref()].into_iter().flatten().any(|m| m.to_ascii_lowercase().contains("claude"))
+        [model, self.model.as_deref()]
+            .into_iter()
+            .flatten()
+            .any(|name| ModelFacts::of(name).vendor == Vendor::Anthropic)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         Cache, Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
         Unsupported, safe_id,
     },
-    dialect::{Destination, Vendor},
+    dialect::{Destination, ModelName, Vendor},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -281,7 +281,7 @@ impl<'w> Blocks<'w> {
 fn hears(to: &Destination<'_>) -> bool {
     match to.facts.vendor {
         Vendor::Anthropic => false,
-        Vendor::Amazon => ["omni", "sonic"].iter().any(|made| to.model.contains(made)),
+        Vendor::Amazon => ["omni", "sonic"].iter().any(|made| ModelName::of(to.model).has(&[made])),
         Vendor::Other => true,
     }
 }
