@@ -47,6 +47,7 @@ pub struct Totals {
 pub struct ReplyObserver {
     dialect: &'static dyn Dialect,
     view: View,
+    known_end: bool,
 }
 
 enum View {
@@ -98,6 +99,8 @@ enum Verdict {
     Fails,
     /// More must come.
     Goes,
+    /// Half of it is missing.
+    Half,
     /// It is of no form we know.
     Unknown,
 }
@@ -113,6 +116,8 @@ pub struct ReplyForm<'a> {
     pub encoded: bool,
     /// Drop the chunk that holds only usage: the gateway requested it, the client did not.
     pub hide_usage: bool,
+    /// Whether the end of streams is the dialect's: see [`Endpoint::has_known_end`](super::Endpoint::has_known_end).
+    pub known_end: bool,
 }
 
 impl ReplyObserver {
@@ -146,7 +151,7 @@ impl ReplyObserver {
         } else {
             View::Blind
         };
-        Self { dialect, view }
+        Self { dialect, view, known_end: form.known_end }
     }
 
     /// Looks at `frame` and gives what to forward now: the frame itself, unless a part of it is to be dropped.
@@ -188,15 +193,19 @@ impl ReplyObserver {
     }
 
     /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; an
-    /// unknown form is taken as it is.
+    /// unknown form is taken as it is, unless it ends inside an event.
     pub fn ending(&self, mode: StreamMode) -> StreamEnding {
-        match &self.view {
-            View::Blind => StreamEnding::Unknown,
-            View::Json(tap) if mode != StreamMode::JsonArray || tap.failed() => StreamEnding::Unknown,
-            View::Json(tap) if tap.complete() => StreamEnding::Complete,
-            View::Json(_) => StreamEnding::Cut,
-            View::Sse(stream) => stream.seen.ending(),
-            View::Aws(stream) => stream.ending(),
+        let (ending, inside_event) = match &self.view {
+            View::Blind => (StreamEnding::Unknown, false),
+            View::Json(tap) if mode != StreamMode::JsonArray || tap.failed() => (StreamEnding::Unknown, false),
+            View::Json(tap) if tap.complete() => (StreamEnding::Complete, false),
+            View::Json(_) => (StreamEnding::Cut, true),
+            View::Sse(stream) => (stream.seen.ending(), stream.seen.is_inside_event()),
+            View::Aws(stream) => (stream.ending(), stream.is_inside_event()),
+        };
+        match ending {
+            StreamEnding::Cut | StreamEnding::Complete if !self.known_end && !inside_event => StreamEnding::Unknown,
+            ending => ending,
         }
     }
 
@@ -246,7 +255,7 @@ impl Seen {
             // Half an object at the very end: whatever it was, there was more of it.
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
-                kept.judged = Some(Verdict::Goes);
+                kept.judged = Some(Verdict::Half);
             }
             if kept.judged.is_none() {
                 kept.data.extend_from_slice(data);
@@ -283,6 +292,12 @@ impl Seen {
         }
         self.totals.text = Some(self.text.bytes());
         self.totals.clone()
+    }
+
+    /// Whether half an event is the last.
+    fn is_inside_event(&self) -> bool {
+        let last = self.events.checked_sub(1).and_then(|n| self.tail.get(n % TAIL_EVENTS));
+        last.is_some_and(|kept| kept.judged == Some(Verdict::Half))
     }
 
     fn ending(&self) -> StreamEnding {
