@@ -35,7 +35,7 @@ use crate::{
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, PodIdentity, Scope},
-    proxy::{BindStates, Budget, Listeners, Settings, Shared},
+    proxy::{BindStates, Budget, Listeners, Serving, Settings, Shared},
     publish::{self, Published, Replica},
     snapshot::{self, Snapshot, Snapshots},
     source::{
@@ -197,7 +197,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         cut: CancellationToken::new(),
     });
     let (publish, changes) = watch::channel(0);
-    let (serving, mut served) = watch::channel(0);
+    let (serving, served) = watch::channel(Serving::default());
     let drain = CancellationToken::new();
     let grace = Duration::from_secs(args.drain_seconds);
     let listeners = Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace);
@@ -232,10 +232,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
     let (readiness, closed) = (Arc::clone(&ready), stop.clone());
     tasks.spawn("readiness", async move {
-        // The first snapshot serves once its ports are bound.
-        if served.wait_for(|generation| *generation > 0).await.is_ok() {
-            readiness.set_ready();
-            tracing::info!("ready");
+        tokio::select! {
+            () = follow(&readiness, served) => {}
+            () = closed.cancelled() => {}
         }
         closed.cancelled().await;
         Ok(Ended::Stopped)
@@ -261,6 +260,26 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Keeps readiness equal to what is served: a snapshot serves once its ports are bound, but one without any bound port
+/// serves no client. The listeners log each port that can't be bound with its reason.
+async fn follow(readiness: &Readiness, mut served: watch::Receiver<Serving>) {
+    let mut was = None;
+    while served.changed().await.is_ok() {
+        let Serving { bound, unbound, .. } = *served.borrow_and_update();
+        let ready = bound > 0 || unbound == 0;
+        if was.replace(ready) == Some(ready) {
+            continue;
+        }
+        if ready {
+            readiness.set_ready();
+            tracing::info!("ready");
+        } else {
+            readiness.set_unbound();
+            tracing::error!(unbound, "not ready: no listener could be bound; trying again");
+        }
+    }
 }
 
 /// The end of a task that goes on until it is stopped or fails.
