@@ -1,5 +1,7 @@
 //! The end of the process: what is under way may finish.
 
+use std::time::{Duration, Instant};
+
 use crate::common::{Client, Gate, PATIENCE, Start, Upstream, manifests::s1, request, wait_until};
 
 const STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
@@ -137,4 +139,18 @@ fn signals_of_other_servers_are_ignored() {
     }
     assert_eq!(gateway.get("/nowhere").status, 404);
     assert!(gateway.exited().is_none());
+}
+
+#[test]
+fn a_log_that_is_not_read_delays_neither_requests_nor_the_end() {
+    let gateway = Start::new().log("trace").unread_log().run();
+    // A pipe holds 64 KiB, and each of these has a line with its path.
+    let path = format!("/{}", "a".repeat(4000));
+    for _ in 0..100 {
+        assert_eq!(gateway.get(&path).status, 404);
+    }
+    let begun = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_for_exit().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
