@@ -191,7 +191,7 @@ fn line(number: usize) -> AccessLog<'static> {
         request_bytes: 1_024,
         response_bytes: 2_048,
         upstream_attempts: 1,
-        client_addr: Some(([10, 0, 0, 1], 43_210).into()),
+        client_addr: Some("10.0.0.1:43210"),
         generation: 3,
         ..AccessLog::default()
     }

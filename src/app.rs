@@ -2,6 +2,7 @@
 
 mod limits;
 mod publisher;
+mod signals;
 mod simulator;
 mod tasks;
 
@@ -19,15 +20,12 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     publisher::{Latest, Publisher},
+    signals::{IgnoredSignals, StopSignals},
     tasks::{Ended, Tasks},
 };
 use crate::{
@@ -35,7 +33,7 @@ use crate::{
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, PodIdentity, Scope},
-    proxy::{BindStates, Budget, Listeners, Settings, Shared},
+    proxy::{BindStates, Budget, Listeners, Serving, Settings, Shared},
     publish::{self, Published, Replica},
     snapshot::{self, Snapshot, Snapshots},
     source::{
@@ -43,11 +41,15 @@ use crate::{
         kube,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Dialer, DialerOptions, Fetcher, Pools, Reach},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Reach},
 };
 
 /// The interval at which idle connections are checked.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How long threads that are blocked may delay the end of the process.
+const THREADS_END: Duration = Duration::from_secs(1);
+/// How long what was cut by a second signal may take to end.
+const CUT: Duration = Duration::from_secs(2);
 /// How long the release of the Lease may delay the drain.
 const LEASE_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The task that serves Gateways' ports. Stopping waits for it.
@@ -63,37 +65,32 @@ const SIMULATED_KEY: &str = "simulated-key";
 /// When the command can't start: a port is in use, or a directory can't be read.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Run(args) => runtime(args.worker_threads)?.block_on(serve(*args)),
-        Command::Simulate(args) => runtime(0)?.block_on(simulate(args)),
+        Command::Run(args) => block_on(args.worker_threads, serve(*args)),
+        Command::Simulate(args) => block_on(0, simulate(args)),
         Command::Crds(args) => crds(&args),
     }
 }
 
-fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+/// Runs `main` on a runtime with so many threads; 0 is one per core.
+fn block_on(workers: usize, main: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if workers > 0 {
         builder.worker_threads(workers);
     }
-    builder.enable_all().build().context("start the runtime")
-}
-
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    let runtime = builder.enable_all().build().context("start the runtime")?;
+    let outcome = runtime.block_on(main);
+    // A lookup of a name may block its thread for longer than anybody waits for the end of this process.
+    runtime.shutdown_timeout(THREADS_END);
+    outcome
 }
 
 async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     simulator::ensure()?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
     println!("simulating providers on http://{}", listener.local_addr()?);
-    let stop = async {
-        let _ = stop_signal().await;
+    let mut signals = StopSignals::listen()?;
+    let stop = async move {
+        signals.next().await;
     };
     simulator::serve(listener, stop).await?;
     Ok(ExitCode::SUCCESS)
@@ -147,7 +144,7 @@ impl DebugSource for Debug {
     }
 }
 
-/// Serves until a signal.
+/// Serves until a signal; a second one cuts the drain.
 ///
 /// Order of starting: log, simulator, admin port (so that health checks are answered), listeners, cluster writer,
 /// source. Order of stopping: readiness is set to false; during a pause, while new connections are still accepted, the
@@ -158,6 +155,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::panics::install(metrics.panics.clone());
     let stop = CancellationToken::new();
     let mut tasks = Tasks::default();
+    let mut signals = StopSignals::listen()?;
+    ignore_signals(&stop, &mut tasks)?;
 
     // The source is first, because a port is of no use without one.
     let source = source(&args).await?;
@@ -197,7 +196,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         cut: CancellationToken::new(),
     });
     let (publish, changes) = watch::channel(0);
-    let (serving, mut served) = watch::channel(0);
+    let (serving, served) = watch::channel(Serving::default());
     let drain = CancellationToken::new();
     let grace = Duration::from_secs(args.drain_seconds);
     let listeners = Listeners::new(Arc::clone(&shared), ports).run(changes, serving, drain.clone(), grace);
@@ -232,35 +231,93 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
     let (readiness, closed) = (Arc::clone(&ready), stop.clone());
     tasks.spawn("readiness", async move {
-        // The first snapshot serves once its ports are bound.
-        if served.wait_for(|generation| *generation > 0).await.is_ok() {
-            readiness.set_ready();
-            tracing::info!("ready");
+        tokio::select! {
+            () = follow(&readiness, served) => {}
+            () = closed.cancelled() => {}
         }
         closed.cancelled().await;
         Ok(Ended::Stopped)
     });
 
     let outcome = tokio::select! {
-        stopped = stop_signal() => stopped,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
         // A task that ends has failed: a source that has ended must not look like one without changes.
         failure = tasks.failure() => Err(failure),
     };
     ready.set_draining();
     shared.leaving.store(true, Ordering::Relaxed);
-    if outcome.is_ok() && args.drain_delay > 0 {
-        tracing::info!(seconds = args.drain_delay, "stopping: not ready any more; new connections are still accepted");
-        tokio::time::sleep(Duration::from_secs(args.drain_delay)).await;
-    }
-    // Another replica may write from here on.
-    unpublish.cancel();
-    let _ = tokio::time::timeout(LEASE_RELEASE_TIMEOUT, tasks.ended(WRITER)).await;
-    tracing::info!("stopping: no new connections; replies under way may finish");
-    drain.cancel();
-    tasks.ended(LISTENERS).await;
+    // A process that has failed does not wait.
+    let delay = if outcome.is_ok() { Duration::from_secs(args.drain_delay) } else { Duration::ZERO };
+    stop_serving(&mut tasks, &mut signals, &shared, delay, &unpublish, &drain).await;
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts to log signals that do nothing.
+fn ignore_signals(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let (ignored, closed) = (IgnoredSignals::listen()?, stop.clone());
+    tasks.spawn("ignored signals", async move {
+        closed.run_until_cancelled(ignored.log()).await;
+        Ok(Ended::Stopped)
+    });
+    Ok(())
+}
+
+/// Stops what serves, and waits until replies under way have ended. A second signal cuts them.
+async fn stop_serving(
+    tasks: &mut Tasks,
+    signals: &mut StopSignals,
+    shared: &Shared,
+    delay: Duration,
+    unpublish: &CancellationToken,
+    drain: &CancellationToken,
+) {
+    let drained = async {
+        if !delay.is_zero() {
+            let seconds = delay.as_secs();
+            tracing::info!(seconds, "stopping: not ready any more; new connections are still accepted");
+            tokio::time::sleep(delay).await;
+        }
+        // Another replica may write from here on.
+        unpublish.cancel();
+        let _ = tokio::time::timeout(LEASE_RELEASE_TIMEOUT, tasks.ended(WRITER)).await;
+        tracing::info!("stopping: no new connections; replies under way may finish");
+        drain.cancel();
+        tasks.ended(LISTENERS).await;
+    };
+    let signal = tokio::select! {
+        () = drained => return,
+        signal = signals.next() => signal,
+    };
+    tracing::warn!(signal, "stopping at once: a second signal cuts the replies under way");
+    unpublish.cancel();
+    shared.cut.cancel();
+    drain.cancel();
+    let _ = tokio::time::timeout(CUT, tasks.ended(LISTENERS)).await;
+}
+
+/// Keeps readiness equal to what is served: a snapshot serves once its ports are bound, but one without any bound port
+/// serves no client. The listeners log each port that can't be bound with its reason.
+async fn follow(readiness: &Readiness, mut served: watch::Receiver<Serving>) {
+    let mut was = None;
+    while served.changed().await.is_ok() {
+        let Serving { bound, unbound, .. } = *served.borrow_and_update();
+        let ready = bound > 0 || unbound == 0;
+        if was.replace(ready) == Some(ready) {
+            continue;
+        }
+        if ready {
+            readiness.set_ready();
+            tracing::info!("ready");
+        } else {
+            readiness.set_unbound();
+            tracing::error!(unbound, "not ready: no listener could be bound; trying again");
+        }
+    }
 }
 
 /// The end of a task that runs until it is stopped or fails.
@@ -278,7 +335,12 @@ fn settings(args: &RunArgs) -> Settings {
         write_timeout: Duration::from_secs(args.write_timeout.max(1)),
         body_budget: Arc::new(Budget::new(args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget))),
         max_connections: limits::max_connections(args.max_connections),
-        fetcher: Fetcher::new(args.fetch_private_addresses),
+        fetcher: Fetcher::new(FetcherOptions {
+            private: args.fetch_private_addresses,
+            refused: args.refuse_media_networks.clone(),
+            ports: args.media_ports.clone(),
+            admin: Some(args.admin_listen),
+        }),
     }
 }
 

@@ -76,6 +76,21 @@ pub struct RunArgs {
     )]
     pub fetch_private_addresses: bool,
 
+    /// Networks that images and documents are never fetched from, beside those that are not public: those of the
+    /// cluster, where its pods and nodes have public addresses.
+    #[arg(long, value_name = "CIDR,...", env = "TOLLGATE_REFUSE_MEDIA_NETWORKS", value_delimiter = ',')]
+    pub refuse_media_networks: Vec<Network>,
+
+    /// Ports that the URLs of images and documents may have.
+    #[arg(
+        long,
+        value_name = "PORT,...",
+        env = "TOLLGATE_MEDIA_PORTS",
+        value_delimiter = ',',
+        default_values_t = [80, 443, 8080, 8443]
+    )]
+    pub media_ports: Vec<u16>,
+
     /// Networks that Backends of a cluster may reach although they are local: loopback, link-local, the addresses at
     /// which clouds answer their machines, and the pod's own. Backends from files may reach all but the admin port.
     #[arg(long, value_name = "CIDR,...", env = "TOLLGATE_ALLOW_UPSTREAM_NETWORKS", value_delimiter = ',')]
@@ -230,6 +245,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::upstream::FetcherOptions;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -244,6 +260,7 @@ mod tests {
         assert_eq!(run.admin_listen, "0.0.0.0:9092".parse().unwrap());
         assert_eq!(run.max_body_bytes, 33_554_432);
         assert!(!run.simulate_providers);
+        assert_eq!((run.refuse_media_networks.len(), run.media_ports), (0, FetcherOptions::default().ports));
         assert_eq!((run.pod_name, run.service.as_str(), run.drain_delay), (None, "tollgate", 0));
         assert_eq!(run.pod_selector, selector("app.kubernetes.io/name=tollgate").unwrap());
     }

@@ -23,6 +23,8 @@ mod http2_upstreams;
 mod keys_back;
 #[path = "hostile/keys_out.rs"]
 mod keys_out;
+#[path = "hostile/media.rs"]
+mod media;
 #[path = "hostile/resending.rs"]
 mod resending;
 #[path = "hostile/slow_clients.rs"]

@@ -8,13 +8,11 @@
 //! | `/debug/snapshot` | the snapshot that is served, without secrets |
 //! | `/debug/objects` | the state of each object, with file and line of rejected documents |
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
+mod serve;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
 };
 
 use axum::{
@@ -25,13 +23,9 @@ use axum::{
     routing::get,
 };
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
+pub use self::serve::serve;
 use crate::telemetry::Metrics;
-
-/// How long a reply may take once the port closes. A client that does not read could delay it longer.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The source of the `/debug` views. Neither view may hold any part of a Secret.
 pub trait DebugSource: Send + Sync {
@@ -47,12 +41,23 @@ pub struct Readiness(AtomicU8);
 
 impl Readiness {
     const READY: u8 = 1;
-    const DRAINING: u8 = 2;
+    const UNBOUND: u8 = 2;
+    const DRAINING: u8 = 3;
 
-    /// The first snapshot serves. Has no effect while draining.
+    /// A snapshot serves. Has no effect while draining.
     pub fn set_ready(&self) {
+        self.set(Self::READY);
+    }
+
+    /// A snapshot has listeners, and none of their ports could be bound. Has no effect while draining.
+    pub fn set_unbound(&self) {
+        self.set(Self::UNBOUND);
+    }
+
+    fn set(&self, state: u8) {
         // A late first snapshot must not end a drain.
-        let _ = self.0.compare_exchange(0, Self::READY, Ordering::Relaxed, Ordering::Relaxed);
+        let next = |now| (now != Self::DRAINING).then_some(state);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
     /// The process is about to end; new requests should go elsewhere.
@@ -68,6 +73,7 @@ impl Readiness {
     pub fn get(&self) -> Result<(), &'static str> {
         match self.0.load(Ordering::Relaxed) {
             Self::READY => Ok(()),
+            Self::UNBOUND => Err("no listener could be bound: unboundPorts in /debug/objects has the reasons"),
             Self::DRAINING => Err("draining"),
             _ => Err("starting"),
         }
@@ -95,24 +101,6 @@ pub fn router(state: AdminState) -> Router {
         .route("/debug/snapshot", get(async |State(state): State<AdminState>| json(&state.debug.snapshot_json())))
         .route("/debug/objects", get(async |State(state): State<AdminState>| json(&state.debug.reports_json())))
         .with_state(state)
-}
-
-/// Serves `router` on `listener` until `cancel`, and then until replies under way have ended, for a second at most.
-///
-/// # Errors
-///
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) -> io::Result<()> {
-    let closing = cancel.clone().cancelled_owned();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(closing).into_future();
-    let deadline = async {
-        cancel.cancelled().await;
-        tokio::time::sleep(CLOSE_WITHIN).await;
-    };
-    tokio::select! {
-        result = serving => result,
-        () = deadline => Ok(()),
-    }
 }
 
 async fn index() -> Response {

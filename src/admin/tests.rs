@@ -1,12 +1,20 @@
 //! The admin port over real connections.
 
+use std::{io, time::Duration};
+
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{
+    serve::{HEADER_TIMEOUT, MAX_CONNECTIONS},
+    *,
+};
 
 struct Debug;
 
@@ -82,8 +90,13 @@ async fn unreadiness_has_a_reason() {
     check(503, "starting").await;
     admin.ready.set_ready();
     check(200, "ready").await;
+    admin.ready.set_unbound();
+    check(503, "no listener could be bound: unboundPorts in /debug/objects has the reasons").await;
+    admin.ready.set_ready();
+    check(200, "ready").await;
     admin.ready.set_draining();
     admin.ready.set_ready();
+    admin.ready.set_unbound();
     check(503, "draining").await;
     assert_eq!(admin.request("GET", "/healthz").await.0, 200);
 }
@@ -98,4 +111,52 @@ async fn the_port_closes_despite_a_silent_client() {
     admin.cancel.cancel();
     admin.task.await.unwrap().unwrap();
     assert!(TcpStream::connect(admin.addr).await.is_err());
+}
+
+/// Waits until the other side has closed `stream`.
+async fn closed(stream: &mut TcpStream) {
+    while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
+}
+
+#[tokio::test]
+async fn probes_are_answered_whatever_idle_connections_there_are() {
+    let admin = Admin::start().await;
+    let connect = async |number: usize| {
+        let mut stream = TcpStream::connect(admin.addr).await.unwrap();
+        // Some have sent nothing, others half a request.
+        if number.is_multiple_of(2) {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: ").await.unwrap();
+        }
+        stream
+    };
+    let mut idle = join_all((0..3 * MAX_CONNECTIONS).map(connect)).await;
+    for _ in 0..5 {
+        let probe = timeout(HEADER_TIMEOUT / 2, admin.request("GET", "/healthz"));
+        assert_eq!(probe.await.unwrap().0, 200);
+    }
+    // The oldest have made room, and no more are open than allowed.
+    let (old, young) = idle.split_at_mut(2 * MAX_CONNECTIONS);
+    timeout(HEADER_TIMEOUT / 2, join_all(old.iter_mut().map(closed))).await.unwrap();
+    let last = young.last_mut().unwrap();
+    assert!(timeout(Duration::from_millis(100), closed(last)).await.is_err(), "there is room for it");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_whole_request_ends() {
+    let admin = Admin::start().await;
+    let mut silent = TcpStream::connect(admin.addr).await.unwrap();
+    let mut slow = TcpStream::connect(admin.addr).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut idle = TcpStream::connect(admin.addr).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let all = async {
+        // A byte now and then does not prolong it.
+        let drip = async {
+            while slow.write_all(b"a").await.is_ok() && slow.try_read(&mut [0; 512]).is_err() {
+                sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::join!(closed(&mut silent), closed(&mut idle), drip);
+    };
+    timeout(HEADER_TIMEOUT + Duration::from_secs(5), all).await.unwrap();
 }

@@ -74,6 +74,8 @@ impl Publisher {
 
     fn publish(&self, objects: Arc<Objects>, compiled: Compiled, generation: u64, took: Duration) {
         let Compiled { snapshot, reports, services } = compiled;
+        // What the last change has removed; what this one removes may be shown once.
+        self.env.metrics.prune();
         self.snapshots.store(Arc::new(snapshot));
         report(&reports, &objects.rejected, self.latest.load_full().as_deref());
         let metrics = &self.env.metrics;

@@ -72,8 +72,7 @@ pub fn expose(objects: &Objects, install: &Install, wanted: &[Desired<'_>]) -> (
     let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, wanted));
     // The EndpointSlices of Tollgate's own Service.
     let own = objects.slices_of(&install.namespace, &install.service).collect();
-    let mut writer =
-        Writer { objects, install, own, in_use: BTreeSet::new(), changes: Vec::new() };
+    let mut writer = Writer { objects, install, own, in_use: BTreeSet::new(), changes: Vec::new() };
     let exposed = wanted.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
     writer.remove_leftovers(wanted);
     (exposed, writer.changes)

@@ -61,6 +61,17 @@ pub const MAX_HEADERS: usize = 100;
 /// Ports that could not be bound, with the errors. Shared with the debug views.
 pub type BindStates = Arc<Mutex<BTreeMap<u16, String>>>;
 
+/// What is served at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// The generation of the snapshot; 0 before the first.
+    pub generation: u64,
+    /// Ports that accept connections.
+    pub bound: usize,
+    /// Ports that could not be bound, and are tried again.
+    pub unbound: usize,
+}
+
 /// Keeps the bound ports equal to those of the snapshot.
 pub struct Listeners {
     shared: Arc<Shared>,
@@ -80,22 +91,22 @@ impl Listeners {
     }
 
     /// Follows the snapshot until `shutdown`, then drains: listeners close, replies under way finish within `grace`.
-    /// `changed` announces each new snapshot; `serving` receives the generation whose ports are bound.
+    /// `changed` announces each new snapshot; `serving` receives what is served.
     pub async fn run(
         mut self,
         mut changed: watch::Receiver<u64>,
-        serving: watch::Sender<u64>,
+        serving: watch::Sender<Serving>,
         shutdown: CancellationToken,
         grace: Duration,
     ) {
         loop {
             let generation = *changed.borrow_and_update();
-            let complete = self.reconcile();
+            let unbound = self.reconcile();
             if generation > 0 {
-                serving.send_replace(generation);
+                serving.send_replace(Serving { generation, bound: self.bound.len(), unbound });
             }
             let retry =
-                async { if complete { std::future::pending().await } else { tokio::time::sleep(REBIND).await } };
+                async { if unbound == 0 { std::future::pending().await } else { tokio::time::sleep(REBIND).await } };
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 more = changed.changed() => if more.is_err() {
@@ -110,8 +121,8 @@ impl Listeners {
         self.drain(grace).await;
     }
 
-    /// Binds new ports and closes those that are gone. Returns `false` when a port could not be bound.
-    fn reconcile(&mut self) -> bool {
+    /// Binds new ports and closes those that are gone. Returns how many ports could not be bound.
+    fn reconcile(&mut self) -> usize {
         let snapshot = self.shared.snapshots.load_full();
         self.bound.retain(|port, token| {
             let stays = snapshot.ports.contains_key(port);
@@ -149,7 +160,7 @@ impl Listeners {
             tracing::error!(port, error, "can't bind listener; trying again");
         }
         *states = failed;
-        states.is_empty()
+        states.len()
     }
 
     async fn drain(self, grace: Duration) {

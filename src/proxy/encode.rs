@@ -20,7 +20,7 @@ use super::{
     headers::{self, ClientHeaders},
     heavy,
     key_mask::KeyMask,
-    media::{self, Files, Held, Wanted},
+    media::{self, Files, Wanted},
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
@@ -35,14 +35,23 @@ use crate::{
 pub struct Encoded {
     pub path: PathAndQuery,
     pub body: Bytes,
-    /// Keeps files that are in the body counted until it was sent.
-    #[expect(dead_code, reason = "held, not read")]
-    pub held: Option<Held>,
+    /// Whether files that were fetched for the request are in the body.
+    pub has_files: bool,
     /// How the reply is returned.
     pub plan: ReplyPlan,
 }
 
 impl Encoded {
+    /// Drops the body, because the target has it.
+    pub fn release(&mut self) {
+        self.body = Bytes::new();
+    }
+
+    /// Whether the body was dropped, so that it can't be sent again.
+    pub const fn is_released(&self) -> bool {
+        self.has_files && self.body.is_empty()
+    }
+
     /// Extracts the plan for the reply; the memory of the body is returned for reuse.
     pub fn into_plan(self) -> ReplyPlan {
         body::recycle(self.body);
@@ -95,7 +104,7 @@ impl ClientRequest<'_, '_> {
         let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
-            return Ok(Encoded { path, body: self.body.clone(), held: None, plan: ReplyPlan::default() });
+            return Ok(Encoded { path, body: self.body.clone(), has_files: false, plan: ReplyPlan::default() });
         };
         if !self.inlined
             && self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
@@ -145,7 +154,7 @@ impl ClientRequest<'_, '_> {
         Ok(Encoded {
             path,
             body: splice.apply(self.body),
-            held: None,
+            has_files: self.inlined,
             plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), ..ReplyPlan::default() },
         })
     }
@@ -190,7 +199,7 @@ impl ClientRequest<'_, '_> {
         parsed.inline(quirks, files, fetcher).await?;
         let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
         // This also drops `parsed`, which takes as long as writing it.
-        let size = parsed.size();
+        let (size, has_files) = (parsed.size(), parsed.has_files());
         let write = move || -> Result<_, ProxyError> {
             let extra = provider.extra_body_fields(&native);
             let (body, dropped) = parsed.write((to, quirks), model, extra, strict)?;
@@ -198,7 +207,7 @@ impl ClientRequest<'_, '_> {
         };
         let (body, back) = heavy::run(size, write).await?;
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
-        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, held: files.held(), plan })
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, has_files, plan })
     }
 
     /// Path and body for a target that uses the client's dialect and fetches nothing: files that the client names by
@@ -232,8 +241,7 @@ impl ClientRequest<'_, '_> {
             let encoded = request.encode(target);
             encoded.map_err(|refusal| refused(refusal, self.api_request, target.provider.info().name))
         };
-        let encoded = heavy::run(size, write).await?;
-        Ok(Encoded { held: files.held(), ..encoded })
+        heavy::run(size, write).await
     }
 }
 

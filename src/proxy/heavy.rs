@@ -18,6 +18,7 @@ const LARGE: usize = 256 * 1024;
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
 /// Does `work` on `bytes` of a body, and returns its result.
+#[expect(clippy::disallowed_methods, reason = "the work borrows the body, and its own task waits for it anyway")]
 pub async fn run<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     // A runtime of one thread, as in tests, has no other thread for its tasks.
     if bytes < LARGE || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {

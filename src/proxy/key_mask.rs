@@ -64,8 +64,7 @@ impl KeyMask {
         let beginnings = text.get(..=last).unwrap_or_default();
         keys.iter().filter_map(|key| key.first()).any(|first| {
             // Any character of a key may be escaped, its first too.
-            memchr::memchr2_iter(*first, b'\\', beginnings)
-                .any(|at| matches!(find(text, at, &keys), Found::Whole(_)))
+            memchr::memchr2_iter(*first, b'\\', beginnings).any(|at| matches!(find(text, at, &keys), Found::Whole(_)))
         })
     }
 

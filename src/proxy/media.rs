@@ -1,16 +1,16 @@
 //! Files that a request names by URL, fetched for providers that don't.
 
-use std::{collections::HashMap, sync::Arc};
-
-use futures_util::future::try_join_all;
+use std::{collections::HashMap, time::Duration};
 
 use super::{ErrorKind, ProxyError};
-use crate::upstream::{Allowance, Fetched, Fetcher};
+use crate::upstream::{Fetched, Fetcher, Held};
 
 /// Most files that are fetched for one request: the most images that a provider takes.
 const MAX_FETCHES: usize = 20;
 /// Largest request with all its files in it, in bytes. Providers accept less.
 const MAX_BODY: usize = 64 * 1024 * 1024;
+/// When a client for whose files there is no room may try again: other fetches have ended by then.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A file to be fetched.
 pub struct Wanted {
@@ -24,11 +24,9 @@ pub struct Wanted {
 #[derive(Default)]
 pub struct Files {
     found: HashMap<String, Fetched>,
-    held: Option<Held>,
+    /// The share of what all requests may hold.
+    held: Held,
 }
-
-/// A share of the budget for the fetched files of all requests.
-pub type Held = Arc<Allowance>;
 
 impl Files {
     /// The file from `url`.
@@ -36,9 +34,9 @@ impl Files {
         self.found.get(url)
     }
 
-    /// A handle that keeps the bytes counted for as long as it exists.
-    pub fn held(&self) -> Option<Held> {
-        self.held.clone()
+    /// Drops the files, because a target has them. Another target, should this one fail, needs them fetched anew.
+    pub fn release(&mut self) {
+        *self = Self::default();
     }
 
     /// Fetches each URL of `wanted` that was not fetched before, once, however often it is named. `size` is that of the
@@ -57,11 +55,15 @@ impl Files {
             }
         }
         if !missing.is_empty() {
-            let allowance: &Allowance = self.held.get_or_insert_with(|| Arc::new(fetcher.allowance()));
-            let running = missing
-                .iter()
-                .map(async |one| fetcher.get(&one.url, allowance).await.map_err(|why| bad(&one.place, &why)));
-            let files = try_join_all(running).await?;
+            let urls: Vec<&str> = missing.iter().map(|one| one.url.as_str()).collect();
+            let files = fetcher.get_all(&urls, &mut self.held).await.map_err(|failed| {
+                let mut error = bad(missing.get(failed.number).map_or("", |one| &one.place), &failed.message);
+                error.cause = format!("{} ({})", error.message, failed.cause);
+                if failed.busy {
+                    (error.kind, error.retry_after) = (ErrorKind::BodiesOverBudget, Some(RETRY_AFTER));
+                }
+                error
+            })?;
             self.found.extend(missing.iter().map(|one| one.url.clone()).zip(files));
         }
         for one in wanted {

@@ -53,7 +53,7 @@ use std::{
     time::Duration,
 };
 
-pub use accept::{BindStates, Listeners};
+pub use accept::{BindStates, Listeners, Serving};
 pub use body::ReplyBody;
 pub use budget::Budget;
 pub use error::{ErrorKind, ProxyError};

@@ -116,7 +116,7 @@ fn encode(
         let errors = Translation::of_errors(info.dialect, api_request.dialect, head);
         let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
-        Ok(Encoded { path, body: upstream.body.clone(), held: None, plan })
+        Ok(Encoded { path, body: upstream.body.clone(), has_files: false, plan })
     });
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if api_request.endpoint.has_body() { Method::POST } else { Method::GET };

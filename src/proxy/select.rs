@@ -102,7 +102,7 @@ pub async fn select(
             body.recycle();
         }
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
-        let outcome = attempt(context, parts, prepared, target, &sender, record).await;
+        let outcome = attempt(context, parts, prepared, &mut files, target, &sender, record).await;
         record.resent(sender.resent());
         match outcome {
             Ok(Answer::Upstream(reply)) if may_be_bettered(&reply.reply, target) => {
@@ -135,12 +135,15 @@ async fn attempt(
     context: &RouteContext<'_>,
     parts: &Parts,
     prepared: Prepared,
+    files: &mut Files,
     target: &Target,
     sender: &Sender<'_>,
     record: &RequestRecord,
 ) -> Result<Answer, ProxyError> {
     let mut attempt = balance::Attempt::begin(&target.state);
     let answer = match prepared {
+        // Boxed: it is rare.
+        Prepared::One(encoded) if encoded.has_files => Box::pin(sender.send_files(&parts.method, encoded, files)).await,
         Prepared::One(encoded) => sender.send(&parts.method, encoded).await,
         Prepared::Operation(plan) => {
             let limits = ReadLimits {

@@ -12,19 +12,24 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response, Uri};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     ErrorKind, ProxyError,
     encode::{Caller, Encoded, ReplyPlan, sign},
     heavy,
     key_mask::KeyMask,
+    media::Files,
 };
 use crate::{
     snapshot::Target,
-    upstream::{self, Token, UpstreamBody},
+    upstream::{self, SendError, Token, UpstreamBody},
 };
+
+/// How long after a request was written a server may still show that it did not process it.
+const MAY_RESEND: Duration = Duration::from_secs(1);
 
 /// One target, and the bounds of the attempt.
 pub struct Sender<'a> {
@@ -55,37 +60,93 @@ impl<'a> Sender<'a> {
     pub async fn send(
         &self,
         method: &Method,
-        encoded: Encoded,
+        mut encoded: Encoded,
     ) -> Result<(Response<upstream::ReplyBody>, ReplyPlan), ProxyError> {
+        let sent = self.in_time(self.send_unbounded(method, &mut encoded, None)).await;
+        with_plan(sent, encoded)
+    }
+
+    /// Sends one request with `files` in it. They and the body are dropped once the target has them, because a model may
+    /// think for minutes, and there is room for the files of some ten requests only.
+    ///
+    /// # Errors
+    /// When the target gives no reply in time.
+    pub async fn send_files(
+        &self,
+        method: &Method,
+        mut encoded: Encoded,
+        files: &mut Files,
+    ) -> Result<(Response<upstream::ReplyBody>, ReplyPlan), ProxyError> {
+        let sent = self.in_time(self.send_unbounded(method, &mut encoded, Some(files))).await;
+        with_plan(sent, encoded)
+    }
+
+    async fn in_time<T>(&self, sending: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
         let until = Instant::now() + self.limit;
         let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-        let sent = tokio::time::timeout_at(until, self.send_unbounded(method, &encoded)).await;
-        let mut plan = encoded.into_plan();
-        let (reply, mask) = sent.unwrap_or_else(|_| Err(too_slow()))?;
-        plan.mask = mask;
-        Ok((reply, plan))
+        tokio::time::timeout_at(until, sending).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// Sends the request; once more, on a fresh connection, when the server can't have processed it.
     async fn send_unbounded(
         &self,
         method: &Method,
-        encoded: &Encoded,
+        encoded: &mut Encoded,
+        files: Option<&mut Files>,
     ) -> Result<(Response<upstream::ReplyBody>, Option<KeyMask>), ProxyError> {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
-        // A signature reads the whole body.
-        let signed = if self.target.credential.signs() { encoded.body.len() } else { 0 };
-        let build = async || heavy::run(signed, || self.build(method, encoded, token.as_deref())).await;
-        let reply = match self.target.pool.send(build().await?, false).await {
+        let request = self.signed(method, encoded, token.as_deref()).await?;
+        let sent = match files {
+            None => self.target.pool.send(request, false).await,
+            Some(files) => Box::pin(self.send_and_release(request, encoded, files)).await,
+        };
+        let reply = match sent {
             Ok(reply) => Ok(reply),
-            Err(error) if error.is_unprocessed() => {
+            Err(error) if error.is_unprocessed() && !encoded.is_released() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
-                let again = Box::pin(self.target.pool.send(build().await?, true));
+                let again = self.signed(method, encoded, token.as_deref()).await?;
+                let again = Box::pin(self.target.pool.send(again, true));
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
         };
         reply.map(|reply| (reply, KeyMask::of(&self.target.credential, token.as_ref())))
+    }
+
+    /// Sends, and lets the body and the files in it go when they are written and no longer needed to send them again.
+    async fn send_and_release(
+        &self,
+        mut request: Request<UpstreamBody>,
+        encoded: &mut Encoded,
+        files: &mut Files,
+    ) -> Result<Response<upstream::ReplyBody>, SendError> {
+        let (dropped, is_written) = oneshot::channel();
+        let watched = Watched { body: encoded.body.clone(), _dropped: dropped };
+        *request.body_mut() = UpstreamBody::Full(Some(Bytes::from_owner(watched)));
+        let sending = self.target.pool.send(request, false);
+        tokio::pin!(sending);
+        let written = async {
+            let _ = is_written.await;
+            tokio::time::sleep(MAY_RESEND).await;
+        };
+        tokio::select! {
+            sent = &mut sending => return sent,
+            () = written => {}
+        }
+        encoded.release();
+        files.release();
+        sending.await
+    }
+
+    /// The request with its credential, off the worker where a signature has to read a large body.
+    async fn signed(
+        &self,
+        method: &Method,
+        encoded: &Encoded,
+        token: Option<&Token>,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        let bytes = if self.target.credential.signs() { encoded.body.len() } else { 0 };
+        heavy::run(bytes, || self.build(method, encoded, token)).await
     }
 
     fn build(
@@ -102,6 +163,29 @@ impl<'a> Sender<'a> {
         sign(self.target, method, path, body, token, &mut headers)?;
         *out.headers_mut() = headers;
         Ok(out)
+    }
+}
+
+/// What was sent, with the plan of the request for the reply.
+fn with_plan(
+    sent: Result<(Response<upstream::ReplyBody>, Option<KeyMask>), ProxyError>,
+    encoded: Encoded,
+) -> Result<(Response<upstream::ReplyBody>, ReplyPlan), ProxyError> {
+    let mut plan = encoded.into_plan();
+    let (reply, mask) = sent?;
+    plan.mask = mask;
+    Ok((reply, plan))
+}
+
+/// A body that shows when it was written: the connection drops it then.
+struct Watched {
+    body: Bytes,
+    _dropped: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

@@ -58,6 +58,8 @@ pub struct ParsedRequest<'a> {
     wrapped: Option<Json<'static>>,
     /// Bytes of the client's body: the target's has about the same size, so it need not be reallocated as it grows.
     size: usize,
+    /// Media was fetched for it.
+    has_files: bool,
 }
 
 impl<'a> ParsedRequest<'a> {
@@ -78,7 +80,7 @@ impl<'a> ParsedRequest<'a> {
             Some(Format::Schema { schema, .. }) => schema_envelope::close(schema),
             _ => None,
         };
-        Ok(Self { dialect, request, names, wrapped, size: top.body().len() })
+        Ok(Self { dialect, request, names, wrapped, size: top.body().len(), has_files: false })
     }
 
     /// Bytes of the client's body, with the files that were fetched for it.
@@ -112,6 +114,7 @@ impl<'a> ParsedRequest<'a> {
             return Ok(());
         }
         files.fetch(&wanted, &mut self.size, fetcher).await?;
+        self.has_files = true;
         for (one, media) in wanted.iter().zip(places) {
             let Some(file) = files.get(&one.url) else { continue };
             media.source = Source::Data { mime: file.mime.clone().into(), data: Text::from(file.base64.clone()) };
@@ -160,6 +163,11 @@ impl<'a> ParsedRequest<'a> {
             return Err(ProxyError::new(ErrorKind::NotCarried, message));
         }
         Ok((out.into(), dropped))
+    }
+
+    /// Whether files that were fetched are in it.
+    pub const fn has_files(&self) -> bool {
+        self.has_files
     }
 
     /// How a reply of `from`, with the framing `mode`, is returned to the client.

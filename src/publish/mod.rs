@@ -95,6 +95,7 @@ async fn run_with(
     cancel: CancellationToken,
     timing: ElectionTiming,
 ) -> Result<(), JoinError> {
+    metrics.operator.begin();
     let (leads, leading) = watch::channel(false);
     let writer = Writer::new(client.clone(), replica.pod.clone(), Arc::clone(&metrics));
     let election = Election::new(client, replica.lease, replica.pod, timing, metrics, published.clone());

@@ -76,7 +76,16 @@ impl Metrics {
     ///
     /// When a metric family can't be written, which is a mistake of this program.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let families = self.registry.gather();
+        // What has ended since the last time is shown once more, with its last values.
+        self.prune();
+        TextEncoder::new().encode_to_string(&families)
+    }
+
+    /// Removes the series of objects that are gone: no snapshot has them, and no request that is under way.
+    pub fn prune(&self) {
+        self.requests.prune();
+        self.tokens.prune();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::register::register;
 use crate::api::Kind;
@@ -58,7 +58,7 @@ pub struct ObjectStates {
 
 /// Metrics of the operator.
 pub struct OperatorMetrics {
-    leader: IntGauge,
+    leader: IntGaugeVec,
     writes: IntCounterVec,
     objects: IntGaugeVec,
     publish_seconds: Histogram,
@@ -71,10 +71,14 @@ impl OperatorMetrics {
     ///
     /// When a name is taken.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
+        Ok(Self {
             leader: register(
                 registry,
-                IntGauge::new("tollgate_leader", "1 on the replica that holds the Lease and writes, else 0."),
+                IntGaugeVec::new(
+                    Opts::new("tollgate_leader", "1 on the replica that holds the Lease and writes, else 0."),
+                    // Without labels: a family that has no sample before this replica takes part in the election.
+                    &[],
+                ),
             )?,
             writes: register(
                 registry,
@@ -104,18 +108,22 @@ impl OperatorMetrics {
                     .buckets(PUBLISH_SECONDS.to_vec()),
                 ),
             )?,
-        };
+        })
+    }
+
+    /// This replica begins to write to a cluster. Without one, neither the leader nor writes have values.
+    pub fn begin(&self) {
+        self.set_leader(false);
         for kind in WRITTEN {
             for outcome in [WriteOutcome::Written, WriteOutcome::Conflict, WriteOutcome::Failed] {
-                metrics.writes.with_label_values(&[kind, outcome.as_str()]);
+                self.writes.with_label_values(&[kind, outcome.as_str()]);
             }
         }
-        Ok(metrics)
     }
 
     /// Records whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
-        self.leader.set(i64::from(leads));
+        self.leader.with_label_values::<&str>(&[]).set(i64::from(leads));
     }
 
     /// Records one write of an object of `kind`.

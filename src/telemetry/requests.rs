@@ -4,7 +4,7 @@
 //! which has its counters resolved.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,7 @@ pub struct RequestMetrics {
     connections_rejected: IntCounterVec,
     /// Handles by labels. A new snapshot gets the existing ones, so each is resolved once.
     routes: Mutex<HashMap<[String; 3], Arc<RouteMetrics>>>,
+    listeners: Mutex<HashMap<String, Arc<IntGauge>>>,
 }
 
 impl RequestMetrics {
@@ -79,6 +80,7 @@ impl RequestMetrics {
                 ),
             )?,
             routes: Mutex::default(),
+            listeners: Mutex::default(),
         })
     }
 
@@ -101,8 +103,41 @@ impl RequestMetrics {
     }
 
     /// The gauge of open connections of `listener`. For when a listener is bound.
-    pub fn connections(&self, listener: &str) -> IntGauge {
-        self.connections.with_label_values(&[listener])
+    pub fn connections(&self, listener: &str) -> Arc<IntGauge> {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(self.connections.with_label_values(&[listener]));
+        Arc::clone(listeners.entry(listener.to_owned()).or_insert_with(make))
+    }
+
+    /// Removes the series of routes and listeners whose handles are no longer held: no snapshot has them, and no
+    /// request or connection of an older one is open. Were they made again, they would begin at 0.
+    pub(super) fn prune(&self) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for (listener, _) in listeners.extract_if(|_, handle| Arc::strong_count(handle) == 1) {
+            let _ = self.connections.remove_label_values(&[&listener]);
+        }
+        drop(listeners);
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = routes.extract_if(|_, handle| Arc::strong_count(handle) == 1).collect();
+        if gone.is_empty() {
+            return;
+        }
+        // Backends of a route share its time, and routes of a gateway its requests in flight.
+        let kept: HashSet<(&str, &str)> = routes.keys().map(|[gateway, route, _]| (&**gateway, &**route)).collect();
+        let gateways: HashSet<&str> = kept.iter().map(|(gateway, _)| *gateway).collect();
+        for ([gateway, route, backend], handle) in &gone {
+            let others = handle.others.load();
+            for (status, error) in others.iter().map(|(outcome, _)| *outcome).chain([(200, "")]) {
+                let status = status.to_string();
+                let _ = self.requests.remove_label_values(&[gateway, route, backend, status.as_str(), error]);
+            }
+            if !kept.contains(&(gateway, route)) {
+                let _ = self.duration.remove_label_values(&[gateway, route]);
+            }
+            if !gateways.contains(&**gateway) {
+                let _ = self.in_flight.remove_label_values(&[gateway]);
+            }
+        }
     }
 
     /// The counter of connections closed for `reason`, a label. It is made when a listener is bound.
@@ -237,6 +272,42 @@ mod tests {
         again.record(200, "", Duration::ZERO);
         assert!(Arc::ptr_eq(&again, &metrics.route("g", "r", "b")));
         assert_eq!(count(&metrics, "200", ""), 2);
+    }
+
+    #[test]
+    fn series_end_with_the_last_who_counts_in_them() {
+        let (registry, metrics) = metrics();
+        let of = |label: &str| {
+            let families = registry.gather();
+            let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+            series.filter(|series| series.get_label().iter().any(|pair| pair.value() == label)).count()
+        };
+        let (one, two) = (metrics.route("g", "r", "one"), metrics.route("g", "r", "two"));
+        let other = metrics.route("h", "r", "one");
+        for route in [&one, &two, &other] {
+            route.record(200, "", Duration::ZERO);
+            route.record(503, "no_endpoints", Duration::ZERO);
+        }
+        // A request of the old snapshot, which holds its handle.
+        let request = (one.begin(), Arc::clone(&one));
+        drop((one, other));
+        metrics.prune();
+        assert_eq!((of("h"), of("one"), of("g")), (0, 2, 6), "only what is not held has gone");
+        request.1.record(499, "client_closed", Duration::ZERO);
+        drop(request);
+        metrics.prune();
+        assert_eq!((of("one"), of("two"), of("r")), (0, 2, 3), "two outcomes, and the route's time");
+        drop(two);
+        metrics.prune();
+        assert_eq!(of("g"), 0);
+        assert_eq!(count(&metrics, "200", ""), 0);
+        let port = metrics.connections("8080");
+        port.inc();
+        metrics.prune();
+        assert_eq!(of("8080"), 1);
+        drop(port);
+        metrics.prune();
+        assert_eq!(of("8080"), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`MAX_MODELS_PER_ROUTE`] pairs, and lives as long as the process, so that a new snapshot does not lift the bound.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -53,6 +53,26 @@ struct Series {
     duration: HistogramVec,
     first_token: HistogramVec,
     per_output_token: HistogramVec,
+}
+
+impl Series {
+    /// Removes what has these [`LABELS`].
+    fn remove(&self, labels: &[&str; 6]) {
+        for histogram in [&self.duration, &self.first_token, &self.per_output_token] {
+            let _ = histogram.remove_label_values(labels);
+        }
+        for token_type in ["input", "output"] {
+            let labels: Vec<_> = std::iter::once(token_type).chain(*labels).collect();
+            let _ = self.usage.remove_label_values(&labels);
+        }
+    }
+
+    /// Removes the counters of a provider and model.
+    fn remove_model(&self, labels: &[&str; 2]) {
+        for counter in [&self.prompt, &self.completion, &self.estimated] {
+            let _ = counter.remove_label_values(labels);
+        }
+    }
 }
 
 impl TokenMetrics {
@@ -111,6 +131,33 @@ impl TokenMetrics {
         Arc::clone(caches.entry(names).or_insert_with_key(|names| {
             Arc::new(ModelCache { series: Arc::clone(&self.series), names: names.clone(), entries: ArcSwap::default() })
         }))
+    }
+
+    /// Removes the series of routes whose caches are no longer held, as [`RequestMetrics`](super::requests) does.
+    pub(super) fn prune(&self) {
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        // Series without `llm` belong to all providers of the route with one name in OpenTelemetry.
+        let held = caches.iter().filter(|(_, cache)| Arc::strong_count(cache) > 1);
+        let held: HashSet<[String; 3]> = held.map(|([_, rest @ ..], _)| rest.clone()).collect();
+        let gone: Vec<_> = caches.extract_if(|[_, rest @ ..], _| !held.contains(rest)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let kept: Vec<_> = caches.iter().map(|([llm, ..], cache)| (llm, cache.entries.load_full())).collect();
+        let kept: HashSet<(&str, &str)> = kept
+            .iter()
+            .flat_map(|(llm, entries)| entries.iter().map(|entry| (llm.as_str(), &*entry.request)))
+            .collect();
+        for ([llm, system, gateway, route], cache) in &gone {
+            for entry in cache.entries.load().iter() {
+                let (request, response) = (printable(&entry.request), printable(&entry.response));
+                let labels = [entry.operation, system, &request, &response, gateway, route];
+                self.series.remove(&labels);
+                if !kept.contains(&(llm.as_str(), &*entry.request)) {
+                    self.series.remove_model(&[llm, &request]);
+                }
+            }
+        }
     }
 
     /// Records tokens, already recorded, that are an estimate because the provider counted none.
@@ -384,5 +431,31 @@ mod tests {
         record(&cache, "a\n\"\u{7f}b c", 1);
         assert_eq!(models(&tokens), ["?".repeat(64), "a?\"?b c".to_owned()]);
         assert_eq!(cache.entries.load().len(), 2);
+    }
+
+    #[test]
+    fn series_end_with_the_last_who_counts_in_them() {
+        let (registry, tokens) = tokens();
+        let of = |label: &str| {
+            let families = registry.gather();
+            let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+            series.filter(|series| series.get_label().iter().any(|pair| pair.value() == label)).count()
+        };
+        let (one, two) = (tokens.models("openai", "openai", "g", "one"), tokens.models("openai", "openai", "g", "two"));
+        record(&one, "a", 1);
+        record(&one, "shared", 1);
+        record(&two, "shared", 1);
+        let request = one.get("chat", "a", "a");
+        drop(one);
+        tokens.prune();
+        assert_eq!((of("one"), of("a")), (0, 0));
+        // What a request counts that ends now is not exposed.
+        TokenMetrics::record(&request, Some(1), None, Duration::ZERO, None, None);
+        assert_eq!(of("a"), 0);
+        assert_eq!((of("two"), of("shared")), (5, 8), "the other route counts on");
+        assert_eq!(tokens.series.prompt.with_label_values(&["openai", "shared"]).get(), 2);
+        drop(two);
+        tokens.prune();
+        assert_eq!((of("openai"), tokens.caches.lock().unwrap().len()), (0, 0));
     }
 }

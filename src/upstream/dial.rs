@@ -15,7 +15,11 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, tls};
+use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, resolve::Resolver, tls};
+
+/// Threads that lookups for new connections may block: a quarter of tokio's, which leaves enough for all else that
+/// blocks.
+const LOOKUPS: usize = 128;
 
 /// Options of new connections.
 #[derive(Clone, Debug)]
@@ -47,6 +51,7 @@ pub(super) struct Dialed {
 /// Makes connections.
 pub struct Dialer {
     options: DialerOptions,
+    resolver: Resolver,
     tls: Arc<TlsConfigs>,
 }
 
@@ -85,7 +90,7 @@ impl Service<Name> for Resolved {
 impl Dialer {
     /// A dialer with these options.
     pub fn new(options: DialerOptions) -> Self {
-        Self { options, tls: Arc::default() }
+        Self { options, resolver: Resolver::new(LOOKUPS), tls: Arc::default() }
     }
 
     /// The configuration. The first call reads the system's roots, which are files, on a blocking thread.
@@ -125,11 +130,11 @@ impl Dialer {
 
     /// The addresses of `origin` that may be connected to. Names and addresses in every spelling are checked here.
     async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
-        let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+        let found = self.resolver.resolve(&origin.host).await;
         let found = found.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
         let mut refused = None;
         let mut allowed = Vec::new();
-        for address in found {
+        for address in found.iter().map(|ip| SocketAddr::new(*ip, origin.port)) {
             match self.options.reach.check(address) {
                 Ok(()) => allowed.push(address),
                 Err(why) => refused = Some(why),

@@ -10,6 +10,7 @@ mod fetch;
 mod http1;
 mod networks;
 mod pool;
+mod resolve;
 mod sign;
 mod tls;
 
@@ -17,7 +18,7 @@ pub use body::{ReplyBody, UpstreamBody};
 pub use credentials::{CredentialError, Credentials, Token};
 pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
-pub use fetch::{Allowance, Fetched, Fetcher, MAX_MEDIA_BYTES, MAX_REQUEST_BYTES};
+pub use fetch::{Fetched, Fetcher, FetcherOptions, Held, NotFetched};
 pub use http1::BodyError;
 pub use networks::{Network, Reach, Refused};
 pub use pool::{Pool, Pools};

@@ -55,7 +55,7 @@ impl FromStr for Network {
 
 /// Addresses that only the machine, or the cloud on its behalf, may use: loopback, "this host", link-local, and the
 /// addresses at which clouds serve their machines (AWS, Google Cloud, Azure, Alibaba, Oracle).
-const LOCAL: [Network; 12] = [
+pub(super) const LOCAL: [Network; 12] = [
     Network::v4(0, 0, 0, 0, 8),
     Network::v4(127, 0, 0, 0, 8),
     Network::v4(169, 254, 0, 0, 16),
@@ -72,7 +72,7 @@ const LOCAL: [Network; 12] = [
 
 /// `address` and the IPv4 addresses that a network may translate it to: IPv4-mapped and IPv4-compatible addresses,
 /// those of SIIT, NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4 and ISATAP.
-fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
+pub(super) fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
     let mut all = SmallVec::from_slice(&[address]);
     let IpAddr::V6(v6) = address else { return all };
     let octets = v6.octets();
@@ -100,7 +100,7 @@ fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {
 
 /// Whether `address` is one of this machine's. The kernel chooses such an address as the source of packets to itself;
 /// connecting a UDP socket sends nothing.
-fn is_own(address: IpAddr) -> bool {
+pub(super) fn is_own(address: IpAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = || {
         let socket = UdpSocket::bind((any, 0))?;

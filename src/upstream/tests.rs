@@ -153,7 +153,7 @@ async fn plain_server(surplus: usize) -> (Origin, Arc<AtomicUsize>) {
             count.fetch_add(1, Ordering::Relaxed);
             let replies = Arc::clone(&replies);
             tokio::spawn(async move {
-                // Requests are small, and nobody pipelines.
+                // Requests are small, and not pipelined.
                 while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
                     let reply: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok!";
                     let more = usize::from(replies.fetch_add(1, Ordering::Relaxed) >= surplus);

@@ -1,6 +1,6 @@
 //! TLS of connections to providers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -30,9 +30,14 @@ pub(super) fn client_config(verify: bool) -> Result<Arc<ClientConfig>, rustls::E
     Ok(Arc::new(config))
 }
 
-/// The roots of the system, or of `SSL_CERT_FILE`. Roots that can't be read are skipped with a warning; without any,
-/// every handshake fails, which is logged with each request.
-fn system_roots() -> RootCertStore {
+/// The roots of the system, or of `SSL_CERT_FILE`, read by the first call: they are files of some 200 KiB. Roots that
+/// can't be read are skipped with a warning; without any, every handshake fails, which is logged with each request.
+fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    Arc::clone(ROOTS.get_or_init(|| Arc::new(read_system_roots())))
+}
+
+fn read_system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "can't read a part of the system's root certificates");
@@ -81,5 +86,15 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_are_read_once() {
+        assert!(Arc::ptr_eq(&system_roots(), &system_roots()));
     }
 }

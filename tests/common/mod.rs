@@ -94,6 +94,7 @@ pub struct Start {
     env: Vec<(String, String)>,
     log: String,
     wait_ready: bool,
+    read_log: bool,
 }
 
 impl Start {
@@ -113,6 +114,7 @@ impl Start {
             env: Vec::new(),
             log: "info,tollgate=debug".into(),
             wait_ready: true,
+            read_log: true,
         }
     }
 
@@ -157,6 +159,12 @@ impl Start {
         self
     }
 
+    /// Leaves what it writes to standard output unread.
+    pub fn unread_log(mut self) -> Self {
+        self.read_log = false;
+        self
+    }
+
     /// Starts it, and waits until `/readyz` says 200.
     pub fn run(self) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
@@ -179,7 +187,9 @@ impl Start {
             .spawn()
             .unwrap();
         let (log, errors) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        collect(child.stdout.take().unwrap(), &log);
+        if self.read_log {
+            collect(child.stdout.take().unwrap(), &log);
+        }
         collect(child.stderr.take().unwrap(), &errors);
         let gateway = Gateway { port: self.port, admin, dir, child: Mutex::new(child), log, errors };
         if self.wait_ready {

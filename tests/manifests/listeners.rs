@@ -105,6 +105,27 @@ fn a_port_in_use_is_reported_and_bound_later() {
 }
 
 #[test]
+fn a_gateway_without_any_port_is_not_ready() {
+    let provider = provider();
+    let holder = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
+    let taken = holder.local_addr().unwrap().port();
+    let gateway = Start::bare()
+        .manifest("a.yaml", &s1("openai", "/openai", provider.port))
+        .manifest("gateway.yaml", &gateway_with(&[http("taken", taken)]))
+        .not_ready()
+        .run();
+    let line = gateway.wait_for_log("why", |l| l["msg"].as_str().is_some_and(|m| m.contains("no listener could be")));
+    assert_eq!(line["level"], "ERROR");
+    let ready = || Client::connect(gateway.admin).send(&request("GET", "/readyz", &[], b"")).reply();
+    let reply = ready();
+    assert!(reply.status == 503 && reply.text().contains("unboundPorts"), "{}", reply.text());
+    assert_eq!(gateway.admin_status("/healthz"), Some(200), "a restart would not help");
+    drop(holder);
+    wait_until("readiness", PATIENCE, || (ready().status == 200).then_some(()));
+    assert_eq!(status(taken), Some(200));
+}
+
+#[test]
 fn only_one_of_two_gateways_on_a_port_is_served() {
     let provider = provider();
     let start = Start::bare();

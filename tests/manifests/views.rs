@@ -82,7 +82,10 @@ fn documented() -> BTreeSet<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     // Those that only a cluster, or a cloud's credential, gives values to.
-    let elsewhere = |name: &str| name.starts_with("tollgate_watch_") || name.starts_with("tollgate_credential_");
+    let elsewhere = |name: &str| {
+        let families = ["tollgate_watch_", "tollgate_credential_", "tollgate_leader", "tollgate_status_writes_"];
+        families.iter().any(|family| name.starts_with(family))
+    };
     let of_files = rows.filter(|(name, _)| !elsewhere(name));
     of_files.map(|(name, _)| name.to_owned()).collect()
 }
@@ -195,4 +198,37 @@ fn a_provider_entry_without_its_secret_is_logged_once() {
         (gateway.log().iter().filter(published).count() >= 2).then_some(())
     });
     assert_eq!(gateway.log().iter().filter(|l| is_problem(l)).count(), 1);
+}
+
+#[test]
+fn series_of_deleted_objects_end() {
+    let provider = Upstream::json(r#"{"model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#);
+    let gateway = Start::new()
+        .manifest("a.yaml", &s1("openai", "/openai", provider.port))
+        .manifest("b.yaml", &route("other", &json!([rule("/other", "openai")])))
+        .run();
+    for path in ["/openai", "/other"] {
+        assert_eq!(gateway.post(path, CHAT).status, 200);
+    }
+    let series = |route: &str| {
+        let text = Client::connect(gateway.admin).send(&request("GET", "/metrics", &[], b"")).reply().text();
+        text.lines().filter(|line| line.contains(&format!("route=\"default/{route}\""))).count()
+    };
+    assert!(series("other") > 0 && series("openai") > 0);
+    gateway.change(|| gateway.remove("b.yaml"));
+    wait_until("the end of its series", PATIENCE, || (series("other") == 0).then_some(()));
+    assert!(series("openai") > 0);
+    assert_eq!(gateway.post("/openai", CHAT).status, 200);
+    // One that is made again begins anew.
+    gateway.change(|| drop(gateway.write("b.yaml", &route("other", &json!([rule("/other", "openai")])))));
+    assert_eq!(gateway.post("/other", CHAT).status, 200);
+    let counted = || gateway.metrics().get("tollgate_requests_total", &[("route", "default/other")]);
+    wait_until("its count", PATIENCE, || (counted() == Some(1.0)).then_some(()));
+}
+
+#[test]
+fn without_a_cluster_there_is_no_leader() {
+    let gateway = Start::new().run();
+    let text = Client::connect(gateway.admin).send(&request("GET", "/metrics", &[], b"")).reply().text();
+    assert!(!text.contains("tollgate_leader") && !text.contains("tollgate_status_writes_total"), "{text}");
 }

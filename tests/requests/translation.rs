@@ -363,13 +363,17 @@ fn media_at_private_addresses_are_refused_and_never_fetched() {
     let mut body = hello();
     let url = format!("http://127.0.0.1:{}/i.png", images.port);
     body["messages"] = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]);
-    let gateway = Start::new().manifest("x.yaml", &manifest).run();
+    let gateway = Start::new().manifest("x.yaml", &manifest).flag("--media-ports", &images.port.to_string()).run();
     let reply = ask(&gateway, &body);
     assert_error(&reply, DialectId::OpenAi, 400, "private");
     assert!(reply.text().contains("media URL 1"), "{}", reply.text());
     assert!(images.received().is_empty() && upstream.received().is_empty());
     drop(gateway);
-    let gateway = Start::new().manifest("x.yaml", &manifest).arg("--fetch-private-addresses").run();
+    let gateway = Start::new()
+        .manifest("x.yaml", &manifest)
+        .arg("--fetch-private-addresses")
+        .flag("--media-ports", &images.port.to_string())
+        .run();
     let reply = ask(&gateway, &body);
     assert_eq!(reply.status, 200, "{}", reply.text());
     let sent = upstream.only().json();
@@ -397,6 +401,7 @@ fn files_that_cloud_claude_does_not_fetch_are_inlined_into_a_spliced_body() {
     let gateway = Start::new()
         .manifest("x.yaml", &s1_with("vertexai", "/x", upstream.port, &fields))
         .arg("--fetch-private-addresses")
+        .flag("--media-ports", &images.port.to_string())
         .run();
     let link = |name: &str| json!({"type": "url", "url": format!("http://127.0.0.1:{}/{name}", images.port)});
     let body = json!({"model": "any", "max_tokens": 9, "future": {"a": 1.50}, "messages": [{"role": "user", "content": [
@@ -450,7 +455,11 @@ fn files_of_one_request_are_bounded_together_and_fetched_once() {
     let images = Upstream::fixed(200, &[("content-type", "image/png")], &image);
     let fields = json!({"model": "gemini-2.5-flash", "apiVersion": "v1beta"});
     let manifest = s1_with("gemini", "/x", upstream.port, &fields);
-    let gateway = Start::new().manifest("x.yaml", &manifest).arg("--fetch-private-addresses").run();
+    let gateway = Start::new()
+        .manifest("x.yaml", &manifest)
+        .arg("--fetch-private-addresses")
+        .flag("--media-ports", &images.port.to_string())
+        .run();
     let with = |names: &[&str]| {
         let image = |name: &&str| {
             let url = format!("http://127.0.0.1:{}/{name}", images.port);

@@ -1,5 +1,7 @@
 //! The end of the process: what is under way may finish.
 
+use std::time::{Duration, Instant};
+
 use crate::common::{Client, Gate, PATIENCE, Start, Upstream, manifests::s1, request, wait_until};
 
 const STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
@@ -100,4 +102,55 @@ fn during_the_drain_delay_requests_are_served_with_connection_close() {
         assert!(client.closed(), "{what}");
     }
     assert_eq!(gateway.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_cuts_the_drain() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let upstream = Upstream::new(|exchange| {
+            exchange.stream("text/event-stream").chunk(EVENT).wait_closed();
+        });
+        let manifest = s1("openai", "/openai", upstream.port);
+        let gateway = Start::new()
+            .manifest("a.yaml", &manifest)
+            .flag("--drain-delay", "600")
+            .flag("--drain-seconds", "600")
+            .run();
+        let mut client = gateway.connect();
+        client.send(&request("POST", "/openai", &[], STREAM.as_bytes())).head();
+        assert_eq!(client.event().as_deref(), Some(EVENT));
+        gateway.signal(first);
+        wait_until("draining", PATIENCE, || (gateway.admin_status("/readyz") == Some(503)).then_some(()));
+        gateway.signal(second);
+        assert_eq!(gateway.wait_for_exit().code(), Some(0), "{first}, {second}");
+        assert!(client.piece().is_err(), "the end must not look clean");
+        assert_eq!(gateway.access("/openai")["error"], "shutdown");
+        gateway.wait_for_log("why", |l| l["msg"].as_str().is_some_and(|m| m.contains("a second signal")));
+    }
+}
+
+#[test]
+fn signals_of_other_servers_are_ignored() {
+    let gateway = Start::new().run();
+    for name in ["HUP", "USR1", "USR2"] {
+        gateway.signal(name);
+        let line = gateway.wait_for_log(name, |l| l["signal"] == format!("SIG{name}"));
+        assert!(line["msg"].as_str().unwrap().contains("ignored"), "{line}");
+    }
+    assert_eq!(gateway.get("/nowhere").status, 404);
+    assert!(gateway.exited().is_none());
+}
+
+#[test]
+fn a_log_that_is_not_read_delays_neither_requests_nor_the_end() {
+    let gateway = Start::new().log("trace").unread_log().run();
+    // A pipe holds 64 KiB, and each of these has a line with its path.
+    let path = format!("/{}", "a".repeat(4000));
+    for _ in 0..100 {
+        assert_eq!(gateway.get(&path).status, 404);
+    }
+    let begun = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_for_exit().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    DialectId, Exchange, Gate, Gateway, PATIENCE, Start, Upstream, assert_shape, manifests::s1, request, wait_until,
+    DialectId, Exchange, Gate, Gateway, KEY, PATIENCE, Start, Upstream, assert_shape, llm,
+    manifests::{s1, s1_of, secret, yaml},
+    request, wait_until,
 };
 
 const SSE: &str = "text/event-stream";
@@ -372,4 +374,86 @@ fn many_streams_run_concurrently() {
         let metrics = gateway.metrics();
         (metrics.sum("ai_completion_tokens_total", &[("llm", "openai")]) == 128.0).then_some(())
     });
+}
+
+/// Streams of endpoints whose end Tollgate does not know, each a whole one.
+fn foreign_streams() -> [(&'static str, &'static str, Vec<u8>); 4] {
+    let image = concat!(
+        "event: image_generation.partial_image\n",
+        "data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA==\",\"partial_image_index\":0}\n\n",
+        "event: image_generation.completed\n",
+        "data: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",",
+        "\"usage\":{\"input_tokens\":3,\"output_tokens\":4,\"total_tokens\":7}}\n\n",
+    );
+    let speech = concat!(
+        "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA==\"}\n\n",
+        "data: {\"type\":\"speech.audio.done\",",
+        "\"usage\":{\"input_tokens\":3,\"output_tokens\":4,\"total_tokens\":7}}\n\n",
+    );
+    let mut frames = Vec::new();
+    for bytes in ["eyJvdXRwdXRUZXh0IjoiYSJ9", "eyJvdXRwdXRUZXh0IjoiYiJ9"] {
+        tollgate::stream::aws::write_event(&mut frames, "chunk", |out| {
+            out.extend_from_slice(format!(r#"{{"bytes":"{bytes}"}}"#).as_bytes());
+        });
+    }
+    [
+        ("/openai/v1/images/generations", SSE, image.into()),
+        ("/openai/v1/audio/speech", SSE, speech.into()),
+        ("/openai/v1/audio/speech?empty", SSE, Vec::new()),
+        (
+            "/bedrock/model/amazon.titan-text-v1/invoke-with-response-stream",
+            "application/vnd.amazon.eventstream",
+            frames,
+        ),
+    ]
+}
+
+/// The first stream, in two parts, and the gateway in front of it.
+fn foreign_gateway(stream: usize, cut: usize) -> (Upstream, Gateway) {
+    let (_, content_type, bytes) = foreign_streams()[stream].clone();
+    let upstream = Upstream::new(move |exchange| {
+        exchange.stream(content_type);
+        let whole = &bytes[..bytes.len() - cut];
+        if !whole.is_empty() {
+            exchange.chunk(whole);
+        }
+        exchange.end();
+    });
+    let mut openai = llm("openai", "key", upstream.port, &json!({}));
+    openai["routes"] = json!({"/v1/images/generations": "passthrough", "/v1/audio/speech": "passthrough"});
+    let bedrock = json!({
+        "provider": {"bedrock": {"region": "eu-west-1", "auth": {"type": "Secret", "secretRef": {"name": "aws"}}}},
+        "hostOverride": {"host": "127.0.0.1", "port": upstream.port},
+    });
+    let keys = yaml(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "aws", "namespace": "default"},
+        "stringData": {"accessKey": "AKID", "secretKey": "secret-key"},
+    }));
+    let routes = [s1_of("openai", "/openai", &openai), s1_of("bedrock", "/bedrock", &bedrock)];
+    let documents = [secret("key", KEY), keys, routes.concat()];
+    let gateway = Start::new().manifest("a.yaml", &documents.concat()).run();
+    (upstream, gateway)
+}
+
+#[test]
+fn streams_whose_end_is_not_known_are_not_judged_by_it() {
+    for (number, (path, _, bytes)) in foreign_streams().into_iter().enumerate() {
+        let (_upstream, gateway) = foreign_gateway(number, 0);
+        let reply = gateway.post(path, r#"{"input":"a","stream":true}"#);
+        assert_eq!((reply.status, reply.body), (200, bytes), "{path}: as it came");
+        let log = gateway.access(path.split('?').next().unwrap());
+        assert_eq!(log["error"], Value::Null, "{path}: {log}");
+        assert_eq!(gateway.metrics().sum("tollgate_requests_total", &[("error", "upstream_closed")]), 0.0, "{path}");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_inside_an_event_was_cut_whatever_it_is() {
+    // The blank line of the event is missing, and its last brace; or the checksum of a frame.
+    for (number, cut) in [(0, 3), (3, 2)] {
+        let (path, ..) = foreign_streams()[number];
+        let (_upstream, gateway) = foreign_gateway(number, cut);
+        assert_eq!(gateway.post(path, r#"{"prompt":"a","stream":true}"#).status, 200);
+        assert_eq!(gateway.access(path)["error"], "upstream_closed", "{path}");
+    }
 }

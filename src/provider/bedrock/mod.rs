@@ -16,7 +16,7 @@ use super::{
     path_and_query,
 };
 use crate::{
-    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, Quirks, StreamMode},
+    dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, ModelName, Quirks, StreamMode},
     stream::TopLevel,
 };
 
@@ -87,7 +87,7 @@ impl Bedrock {
     /// Whether Messages are sent to `model` as they are. The ARN of an application inference profile does not name its
     /// model.
     fn is_claude(&self, model: Option<&str>) -> bool {
-        [model, self.model.as_deref()].into_iter().flatten().any(|m| m.to_ascii_lowercase().contains("claude"))
+        [model, self.model.as_deref()].into_iter().flatten().any(|name| ModelName::of(name).has(&["claude"]))
     }
 }
 

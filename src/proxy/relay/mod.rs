@@ -95,7 +95,9 @@ fn spliced(
     let (mode, content_type): (_, &[u8]) =
         if unwrap.is_some() { (StreamMode::Sse, b"text/event-stream") } else { (mode, content_type) };
     let encoded = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity");
-    let observer = ReplyObserver::new(ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage });
+    let known_end = api.endpoint.has_known_end();
+    let form = ReplyForm { dialect: api.dialect, content_type, encoded, hide_usage, known_end };
+    let observer = ReplyObserver::new(form);
     headers::from_provider(&mut parts.headers, key_mask.as_ref());
     // The frames of an AWS event stream have checksums, so they are not changed.
     let event_mask = key_mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));

@@ -1,6 +1,7 @@
 //! The request path inside the process: policies of tests, and upstreams that a test controls.
 
 mod attempts;
+mod files;
 mod filters;
 mod policies;
 
@@ -79,6 +80,17 @@ impl Plane {
 
     /// The same plane, with this provider.
     fn with(provider: &str, upstreams: &[SocketAddr], edit: impl FnOnce(&mut Rule)) -> Self {
+        let settings = Settings { idle_timeout: Duration::from_millis(300), ..Settings::default() };
+        Self::with_settings(provider, upstreams, settings, edit)
+    }
+
+    /// The same, with these settings.
+    fn with_settings(
+        provider: &str,
+        upstreams: &[SocketAddr],
+        settings: Settings,
+        edit: impl FnOnce(&mut Rule),
+    ) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let pools = Arc::new(Pools::new(Dialer::new(DialerOptions::default())));
         let credentials =
@@ -104,7 +116,7 @@ impl Plane {
             snapshots: Arc::new(arc_swap::ArcSwap::from_pointee(with_rule(&rule))),
             unrouted: metrics.requests.route("", "", ""),
             metrics,
-            settings: Settings { idle_timeout: Duration::from_millis(300), ..Settings::default() },
+            settings,
             leaving: false.into(),
             cut: CancellationToken::new(),
         });

@@ -59,7 +59,9 @@ fn a_candidate_takes_the_lease_of_a_pod_that_is_gone() {
     let step = |lists: &[&[&str]]| {
         let mut elector = LeaderElector::new("me".to_owned(), ELECTION_TIMING);
         elector.observe(Some(lease("other", T0)), start);
-        lists.iter().for_each(|pods| elector.observe_pods(pods.iter().copied()));
+        for pods in lists {
+            elector.observe_pods(pods.iter().copied());
+        }
         elector.step(start)
     };
     assert_eq!(step(&[&["me", "other"], &["me"]]), Step::Take);

@@ -115,7 +115,7 @@ impl<W: Write> Fields<'_, W> {
             name @ ("ts" | "level" | "target" | "msg") => (name, "_\":"),
             name => (name, "\":"),
         };
-        // Names are in the source, where nobody writes quotes into them.
+        // Names are part of the source, and contain no quotes.
         self.out.write_str(",\"")?;
         self.out.write_str(name)?;
         self.out.write_str(tail)

@@ -2,8 +2,10 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,6 +20,9 @@ const WRITE_AT_BYTES: usize = 64 * 1024;
 
 /// The most bytes that may be pending, about 20,000 lines. Further lines are dropped: memory is for requests.
 const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long the end of the process waits for the last lines. A reader that has stopped may never go on.
+const MAX_END: Duration = Duration::from_secs(1);
 
 /// Where lines go. Clones share the buffer.
 #[derive(Clone)]
@@ -36,10 +41,12 @@ struct Pending {
     closed: bool,
 }
 
-/// Ends the log: when dropped, pending lines are written, and later lines are dropped.
+/// Ends the log: when dropped, pending lines are written as far as they are read within [`MAX_END`], and later lines
+/// are dropped.
 pub struct LogGuard {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the writer thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Sink {
@@ -47,8 +54,12 @@ impl Sink {
     pub(super) fn start(out: impl Write + Send + 'static, dropped: IntCounter) -> io::Result<(Self, LogGuard)> {
         let shared = Arc::new(Shared { pending: Mutex::default(), wake: Condvar::new(), dropped });
         let writer = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(out))?;
-        Ok((Self(Arc::clone(&shared)), LogGuard { shared, thread: Some(thread) }))
+        let (running, ended) = sync_channel(1);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            let _running: SyncSender<()> = running;
+            writer.run(out);
+        })?;
+        Ok((Self(Arc::clone(&shared)), LogGuard { shared, ended }))
     }
 
     /// Takes one line, with its end.
@@ -116,10 +127,8 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It can only have panicked in the writer, and then there is no log left.
-            let _ = thread.join();
-        }
+        // A thread that is blocked by its output ends with the process.
+        let _ = self.ended.recv_timeout(MAX_END);
     }
 }
 
@@ -147,8 +156,6 @@ impl Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
     use super::*;
 
     /// Hands over each batch and waits until it is taken.
@@ -203,6 +210,15 @@ mod tests {
         // No reader meanwhile: at most one batch was with the writer while the buffer filled.
         assert!(got <= 2 * MAX_PENDING_BYTES / line.len(), "{got}");
         assert_eq!(got as u64 + dropped.get(), total as u64);
+    }
+
+    #[test]
+    fn an_output_that_is_not_read_delays_the_end_by_a_second_at_most() {
+        let (sink, guard, _unread, _) = start();
+        sink.line(b"a\n");
+        let begun = Instant::now();
+        drop(guard);
+        assert!(begun.elapsed() >= MAX_END && begun.elapsed() < 5 * MAX_END);
     }
 
     #[test]

@@ -311,6 +311,10 @@ impl Sender {
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
             self.data.advance(written - of_head);
+            if self.data.is_empty() {
+                // An empty view would hold the memory of the whole body until the reply.
+                self.data = Bytes::new();
+            }
         }
     }
 

@@ -96,7 +96,7 @@ impl Finish {
         }
     }
 
-    /// The reason where a refusal in words is one: OpenAI says `stop` of it.
+    /// The reason where a refusal in words is one: OpenAI reports `stop` for it.
     #[must_use]
     pub const fn with_refusal(self, refused: bool) -> Self {
         match self {

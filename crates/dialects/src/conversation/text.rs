@@ -94,7 +94,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Several texts as one, with `between` in between. A single one travels as it is.
+    /// Several texts as one, with `between` in between. A single one is not copied.
     pub fn join(texts: impl IntoIterator<Item = Self>, between: &str) -> Self {
         let mut texts = texts.into_iter();
         let Some(first) = texts.next() else { return Self::from("") };

@@ -85,6 +85,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether the end of its streams is known. Others end with events of their own: images and speech of endpoints that
+    /// a Backend lists, and what a model of any vendor writes behind `invoke-with-response-stream`.
+    pub const fn has_known_end(&self) -> bool {
+        self.dialect().is_some() || matches!(self, Self::Completions | Self::ResponseResource(_))
+    }
+
     /// Whether the endpoint generates text: a Backend's `model` overrides the client's for these. Embeddings and
     /// moderations keep the client's model, since a chat model could not serve them.
     pub const fn generates(&self) -> bool {

@@ -36,6 +36,7 @@ mod golden;
 #[cfg(test)]
 mod presets;
 pub mod messages;
+mod model_name;
 pub mod models;
 pub mod observer;
 pub mod operation;
@@ -55,6 +56,7 @@ pub use endpoint::Endpoint;
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
+pub use model_name::ModelName;
 pub use models::{ModelFacts, SamplingFacts, Thinking};
 pub use observer::ReplyObserver;
 pub use operation::Operations;

@@ -3,7 +3,7 @@
 //! Requests in the provider's own dialect do not use the table: what a client writes for its own provider is the
 //! client's choice. A model without a row gets the row of its series, and an unknown series gets [`ModelFacts::PLAIN`].
 
-use super::converse::ConverseFacts;
+use super::{ModelName, converse::ConverseFacts};
 use crate::conversation::{Effort, Reasoning};
 
 /// What a model takes.
@@ -28,7 +28,7 @@ pub struct ModelFacts {
     pub json_schema: bool,
     /// Whether its lowest level of thinking is `MINIMAL`: Gemini Flash from 3 on. Others begin at `LOW`.
     pub minimal: bool,
-    /// Whether it signs its calls and wants the signatures back: Gemini since it thinks.
+    /// Whether it signs its calls and requires the signatures back: Gemini since it reasons.
     pub signs_calls: bool,
     /// What it takes in Converse.
     pub converse: &'static ConverseFacts,
@@ -91,8 +91,8 @@ impl ModelFacts {
     /// The facts of the model of this name, however a provider spells it (`us.anthropic.claude-...-v1:0`,
     /// `claude-...@20250929`).
     pub fn of(model: &str) -> Self {
-        let model = model.to_ascii_lowercase();
-        ROWS.iter().find(|row| row.names(&model)).map_or(Self::PLAIN, |row| row.facts)
+        let name = ModelName::of(model);
+        ROWS.iter().find(|row| row.names(&name)).map_or(Self::PLAIN, |row| row.facts)
     }
 
     /// The effort nearest to `wanted` that the model accepts.
@@ -138,27 +138,11 @@ struct Row {
 }
 
 impl Row {
-    fn names(&self, model: &str) -> bool {
-        let mut rest = model;
-        for part in self.parts {
-            let Some(at) = rest.find(part) else { return false };
-            rest = rest.get(at + part.len()..).unwrap_or_default();
-        }
-        // Claude 3 has its version before its kind, later ones after it: the first number counts.
-        let last = self.parts.first().and_then(|first| model.split_once(first)).map_or(model, |(_, after)| after);
-        self.version.is_none_or(|least| version(last).is_some_and(|own| own >= least))
+    fn names(&self, model: &ModelName) -> bool {
+        // Claude 3 has its version in front of its kind, later ones behind it: the first number counts.
+        let own = || self.parts.first().and_then(|family| model.version_after(family));
+        model.has(self.parts) && self.version.is_none_or(|least| own().is_some_and(|own| own >= least))
     }
-}
-
-/// The first number of one or two digits, with the one after it: `-opus-4-7-20260101` is 4.7, `-4-20250514` is 4.0.
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .map(|word| word.trim_start_matches(|c: char| c.is_ascii_alphabetic()))
-        .map(|word| word.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
-    let major = numbers.by_ref().find(|n| (1..=2).contains(&n.len()))?.parse().ok()?;
-    let minor = numbers.next().filter(|n| (1..=2).contains(&n.len())).and_then(|n| n.parse().ok()).unwrap_or(0);
-    Some((major, minor))
 }
 
 const CLAUDE: ModelFacts = ModelFacts {
@@ -221,18 +205,18 @@ const ROWS: &[Row] = &[
     row(&["gemini"], Some((2, 5)), GEMINI),
     row(&["gemini"], None, ModelFacts { json_schema: false, ..GEMINI }),
     // `gpt-5-chat` does not think.
-    row(&["gpt-", "chat"], None, ModelFacts::PLAIN),
+    row(&["gpt", "chat"], None, ModelFacts::PLAIN),
     row(
         &["gpt-oss"],
         None,
         ModelFacts { thinking: Thinking::Effort, efforts: (Effort::Low, Effort::High), ..ModelFacts::PLAIN },
     ),
-    row(&["gpt-"], Some((5, 2)), ModelFacts { efforts: (Effort::None, Effort::XHigh), ..REASONING }),
-    row(&["gpt-"], Some((5, 1)), ModelFacts { efforts: (Effort::None, Effort::High), ..REASONING }),
-    row(&["gpt-"], Some((5, 0)), ModelFacts { efforts: (Effort::Minimal, Effort::High), ..REASONING }),
+    row(&["gpt"], Some((5, 2)), ModelFacts { efforts: (Effort::None, Effort::XHigh), ..REASONING }),
+    row(&["gpt"], Some((5, 1)), ModelFacts { efforts: (Effort::None, Effort::High), ..REASONING }),
+    row(&["gpt"], Some((5, 0)), ModelFacts { efforts: (Effort::Minimal, Effort::High), ..REASONING }),
     row(&["o1"], None, REASONING),
     row(&["o3"], None, REASONING),
-    row(&["o4-"], None, REASONING),
+    row(&["o4"], None, REASONING),
     row(&["deepseek"], None, ModelFacts { thinking: Thinking::Effort, structured: false, ..ModelFacts::PLAIN }),
     // The first Nova does not think.
     row(&["nova", "omni"], Some((2, 0)), ModelFacts { converse: &ConverseFacts::NOVA_AUDIO, ..NOVA_2 }),
@@ -285,6 +269,24 @@ mod tests {
         check("us.amazon.nova-2-lite-v1:0", SamplingFacts::All, Thinking::Nova);
         check("openai.gpt-oss-120b-1:0", SamplingFacts::All, Thinking::Effort);
         check("my-deployment", SamplingFacts::All, Thinking::Never);
+        check("anthropic/claude-3.7-sonnet", SamplingFacts::One, budget);
+        check("azure/prod-o3-mini", SamplingFacts::None, Thinking::Effort);
+        // What only looks like one of these.
+        check("demo3", SamplingFacts::All, Thinking::Never);
+        check("solo1-chat", SamplingFacts::All, Thinking::Never);
+        check("gpt-4o-1", SamplingFacts::All, Thinking::Never);
+        check("gpt-35-turbo", SamplingFacts::All, Thinking::Never);
+        check("gpt-neox-20b", SamplingFacts::All, Thinking::Never);
+        check("supernova-2", SamplingFacts::All, Thinking::Never);
+        check("deepseek-team/llama-3", SamplingFacts::All, Thinking::Never);
+        assert_eq!(ModelFacts::of("claudette"), ModelFacts::PLAIN);
+        let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/x9o1k2";
+        check(profile, SamplingFacts::All, Thinking::Never);
+        check(
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-opus-4-7-v1",
+            SamplingFacts::None,
+            adaptive,
+        );
     }
 
     #[test]

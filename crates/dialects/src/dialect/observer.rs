@@ -47,6 +47,7 @@ pub struct Totals {
 pub struct ReplyObserver {
     dialect: &'static dyn Dialect,
     view: View,
+    known_end: bool,
 }
 
 enum View {
@@ -87,6 +88,8 @@ struct Kept {
     data: Vec<u8>,
     /// For an event too large to keep.
     judged: Option<Progress>,
+    /// Whether the stream ended inside the event.
+    half: bool,
 }
 
 /// The form of a reply, as far as the observer needs it.
@@ -100,6 +103,8 @@ pub struct ReplyForm<'a> {
     pub encoded: bool,
     /// Whether to drop the chunk that holds only usage, because the gateway requested it and the client did not.
     pub hide_usage: bool,
+    /// Whether the end of streams is the dialect's: see [`Endpoint::has_known_end`](super::Endpoint::has_known_end).
+    pub known_end: bool,
 }
 
 impl ReplyObserver {
@@ -133,7 +138,7 @@ impl ReplyObserver {
         } else {
             View::Blind
         };
-        Self { dialect, view }
+        Self { dialect, view, known_end: form.known_end }
     }
 
     /// Observes `frame` and returns the bytes to forward: the frame itself, unless a part of it is dropped.
@@ -174,16 +179,20 @@ impl ReplyObserver {
         SmallVec::new()
     }
 
-    /// The ending of the reply, if it is closed here. A stream whose last event is of a known dialect and does not
-    /// close it was cut; an unknown form is not judged.
+    /// How the reply would end here. A stream whose last event is of a known dialect and does not close it was cut; an
+    /// unknown form is taken as it is, unless it ends inside an event.
     pub fn ending(&self, mode: StreamMode) -> StreamEnding {
-        match &self.view {
-            View::Blind => StreamEnding::Unknown,
-            View::Json(tap) if mode != StreamMode::JsonArray || tap.failed() => StreamEnding::Unknown,
-            View::Json(tap) if tap.complete() => StreamEnding::Complete,
-            View::Json(_) => StreamEnding::Cut,
-            View::Sse(stream) => stream.seen.ending(),
-            View::Aws(stream) => stream.ending(),
+        let (ending, inside_event) = match &self.view {
+            View::Blind => (StreamEnding::Unknown, false),
+            View::Json(tap) if mode != StreamMode::JsonArray || tap.failed() => (StreamEnding::Unknown, false),
+            View::Json(tap) if tap.complete() => (StreamEnding::Complete, false),
+            View::Json(_) => (StreamEnding::Cut, true),
+            View::Sse(stream) => (stream.seen.ending(), stream.seen.is_inside_event()),
+            View::Aws(stream) => (stream.ending(), stream.is_inside_event()),
+        };
+        match ending {
+            StreamEnding::Cut | StreamEnding::Complete if !self.known_end && !inside_event => StreamEnding::Unknown,
+            ending => ending,
         }
     }
 
@@ -230,10 +239,12 @@ impl Seen {
         if let Some(kept) = self.tail.get_mut(self.events % TAIL_EVENTS) {
             kept.data.clear();
             kept.judged = None;
+            kept.half = false;
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
                 // Half an object at the very end: whatever it was, there was more of it.
                 kept.judged = Some(Progress::default());
+                kept.half = true;
             } else if data.len() > MAX_KEPT || event.name == Some(b"error") {
                 kept.judged = self.dialect.read_progress(event.name, data);
             } else {
@@ -273,6 +284,12 @@ impl Seen {
         self.totals.clone()
     }
 
+    /// Whether half an event is the last.
+    fn is_inside_event(&self) -> bool {
+        let last = self.events.checked_sub(1).and_then(|n| self.tail.get(n % TAIL_EVENTS));
+        last.is_some_and(|kept| kept.half)
+    }
+
     fn ending(&self) -> StreamEnding {
         // Not even a beginning: no provider answers so.
         if !self.begun {
@@ -302,7 +319,7 @@ impl Seen {
 }
 
 impl Kept {
-    /// What the event says about the stream; `None` if it is of no form that the dialect knows.
+    /// The progress of the stream at this event; `None` if the dialect has no event of its form.
     fn progress(&self, dialect: &dyn Dialect) -> Option<Progress> {
         self.judged.clone().or_else(|| dialect.read_progress(None, &self.data))
     }

@@ -55,7 +55,7 @@ pub struct Progress {
     /// In dialects whose streams end when all of their choices have: the choices that the event is about, by their
     /// numbers, and whether each of them has ended.
     pub choices: SmallVec<[(i64, bool); 1]>,
-    /// Whether it says that the answer has failed.
+    /// Whether the answer has failed.
     pub failed: bool,
     /// The usage that it states.
     pub usage: Option<TokenUsage>,

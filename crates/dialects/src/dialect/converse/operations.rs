@@ -8,7 +8,7 @@ use super::Converse;
 use crate::{
     conversation::{Invalid, Text},
     dialect::{
-        BedrockVerb, Destination, DialectId, Endpoint, Quirks,
+        BedrockVerb, Destination, DialectId, Endpoint, ModelName, Quirks,
         chat::operations::MODELS,
         operation::{
             self, CountedRequest, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, OperationPlan, Operations,
@@ -38,11 +38,11 @@ impl Operations for Converse {
         model: &str,
         quirks: &Quirks,
     ) -> Result<Vec<UpstreamRequest>, OperationError> {
-        let lower = model.to_ascii_lowercase();
-        let row = quirks.converse.embeddings.iter().find(|(name, _)| lower.contains(name));
+        let name = ModelName::of(model);
+        let row = quirks.converse.embeddings.iter().find(|(pattern, _)| name.has(&[pattern]));
         let bodies = match row {
-            Some((_, BedrockEmbeddings::Titan)) => titan(request, &lower),
-            Some((_, BedrockEmbeddings::Cohere)) => cohere(request, &lower),
+            Some((_, BedrockEmbeddings::Titan)) => titan(request, &name),
+            Some((_, BedrockEmbeddings::Cohere)) => cohere(request, &name),
             None => {
                 let message = format!("embeddings of '{model}' are not known; those of Titan and Cohere are");
                 return Err(Invalid::new("model", message).into());
@@ -150,12 +150,12 @@ impl Operations for Converse {
 }
 
 /// Titan's bodies, one for each text. Its first generation supports only one length.
-fn titan(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
+fn titan(request: &mut EmbeddingsRequest<'_>, model: &ModelName) -> Vec<Vec<u8>> {
     request.drop_hints(true);
-    if model.contains("titan-embed-text-v1") || model.contains("titan-embed-g1") {
+    if model.has(&["titan-embed-text-v1"]) || model.has(&["titan-embed-g1"]) {
         request.drop_dimensions();
     }
-    let is_image = model.contains("titan-embed-image");
+    let is_image = model.has(&["titan-embed-image"]);
     let write = |input: &Input<'_>| {
         let mut body = Vec::new();
         let mut top = ObjectWriter::begin(&mut body).with("inputText", &input.text);
@@ -172,9 +172,9 @@ fn titan(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
 }
 
 /// Cohere's bodies, which state the purpose of their texts. Its fourth and later generations support several lengths.
-fn cohere(request: &mut EmbeddingsRequest<'_>, model: &str) -> Vec<Vec<u8>> {
+fn cohere(request: &mut EmbeddingsRequest<'_>, model: &ModelName) -> Vec<Vec<u8>> {
     request.drop_hints(false);
-    if model.contains("-v3") {
+    if model.has(&["v3"]) {
         request.drop_dimensions();
     }
     let write = |inputs: &[Input<'_>]| {

@@ -6,7 +6,7 @@ use super::{Gemini, embeddings};
 use crate::{
     conversation::{Failure, Invalid, Text},
     dialect::{
-        Destination, DialectId, Endpoint, GeminiVerb, Quirks,
+        Destination, DialectId, Endpoint, GeminiVerb, ModelName, Quirks,
         operation::{
             self, CountedRequest, Embeddings, EmbeddingsReply, EmbeddingsRequest, OperationError, OperationPlan,
             Operations, UpstreamRequest, models::ModelList,
@@ -25,7 +25,7 @@ const MODELS: &ModelList = &ModelList {
     model: |model, object| {
         object.field("name", &format!("models/{}", model.id));
         object.field("displayName", &model.id);
-        let embeds = model.id.to_ascii_lowercase().contains("embed");
+        let embeds = ModelName::of(&model.id).has_part_beginning("embed");
         let methods: &[&str] =
             if embeds { &["embedContent", "batchEmbedContents"] } else { &["generateContent", "countTokens"] };
         object.field("supportedGenerationMethods", methods);
@@ -55,8 +55,8 @@ impl Operations for Gemini {
         model: &str,
         quirks: &Quirks,
     ) -> Result<Vec<UpstreamRequest>, OperationError> {
-        let lower = model.to_ascii_lowercase();
-        let row = quirks.gemini.embeddings.iter().find(|(name, _)| lower.contains(name));
+        let name = ModelName::of(model);
+        let row = quirks.gemini.embeddings.iter().find(|(pattern, _)| name.has(&[pattern]));
         let missing = || OperationError::Missing("this route's provider has no embeddings".into());
         let (_, form) = row.ok_or_else(missing)?;
         Ok(embeddings::write(request, *form, model))

@@ -62,7 +62,7 @@ struct Candidate {
     finish_reason: Option<IgnoredAny>,
 }
 
-/// What is said about the prompt.
+/// The judgement of the prompt.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Feedback {

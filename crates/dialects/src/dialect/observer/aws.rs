@@ -66,6 +66,11 @@ impl AwsStream {
         }
     }
 
+    /// Whether a frame has begun and not ended.
+    pub(super) fn is_inside_event(&self) -> bool {
+        !self.failed && !self.frames.at_boundary()
+    }
+
     pub(super) fn totals(&self) -> Totals {
         Totals { text: Some(self.text.bytes()), ..self.totals.clone() }
     }

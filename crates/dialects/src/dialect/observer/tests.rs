@@ -4,7 +4,8 @@ use super::*;
 use crate::dialect::{ReplyHead, Translator};
 
 fn observer(dialect: DialectId, content_type: &str, hide_usage: bool) -> ReplyObserver {
-    ReplyObserver::new(ReplyForm { dialect, content_type: content_type.as_bytes(), encoded: false, hide_usage })
+    let content_type = content_type.as_bytes();
+    ReplyObserver::new(ReplyForm { dialect, content_type, encoded: false, hide_usage, known_end: true })
 }
 
 const CHAT: &str = "data: {\"model\":\"gpt-x\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n\
@@ -204,4 +205,30 @@ fn an_error_by_its_name_alone_is_one() {
     let mut observer = observer(DialectId::Chat, "text/event-stream", false);
     feed(&mut observer, "data: {\"choices\":[{}]}\n\nevent: error\ndata: boom\n\n", 7);
     assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed);
+}
+
+#[test]
+fn a_stream_of_an_unknown_end_is_judged_by_its_last_event_only() {
+    let ending = |text: &str| {
+        let form = ReplyForm {
+            dialect: DialectId::Chat,
+            content_type: b"text/event-stream",
+            encoded: false,
+            hide_usage: false,
+            known_end: false,
+        };
+        let mut observer = ReplyObserver::new(form);
+        feed(&mut observer, text, 7);
+        observer.ending(StreamMode::Sse)
+    };
+    let done = "data: {\"type\":\"image_generation.completed\",\"usage\":{\"input_tokens\":3}}";
+    for (text, expected) in [
+        (String::new(), StreamEnding::Unknown),
+        (format!("{done}\n\n"), StreamEnding::Unknown),
+        (done.to_owned(), StreamEnding::Unknown),
+        (done[..40].to_owned(), StreamEnding::Cut),
+        ("data: {\"error\":{\"message\":\"a\"}}\n\n".to_owned(), StreamEnding::Failed),
+    ] {
+        assert_eq!(ending(&text), expected, "{text}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Lists of models.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{OperationError, OperationPlan, OperationReply, ReplyPlan as AnyPlan, UpstreamReply, UpstreamRequest};
 use crate::{
@@ -122,7 +123,8 @@ impl ModelList {
     }
 }
 
-/// The names in a list in the form of OpenAI and Anthropic, or the name of a single model.
+/// The names in a list as OpenAI and Anthropic have it, or the one of a single model. Servers of local models also have
+/// Ollama's list, `models`: it counts where there is no `data`, and its form is nobody's promise.
 pub(super) fn read_ids(body: &[u8], is_list: bool) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Named<'a> {
@@ -130,14 +132,27 @@ pub(super) fn read_ids(body: &[u8], is_list: bool) -> Option<Vec<String>> {
         id: Option<Text<'a>>,
     }
     #[derive(Deserialize)]
+    struct Local<'a> {
+        #[serde(borrow)]
+        name: Option<Text<'a>>,
+        #[serde(borrow)]
+        model: Option<Text<'a>>,
+    }
+    #[derive(Deserialize)]
     struct List<'a> {
         #[serde(borrow)]
         data: Option<Vec<Named<'a>>>,
+        #[serde(borrow)]
+        models: Option<&'a RawValue>,
     }
-    let name = |named: Named<'_>| named.id.map(|id| id.decode().into_owned());
+    let text = |text: Text<'_>| text.decode().into_owned();
     if !is_list {
-        return Some(vec![name(serde_json::from_slice(body).ok()?)?]);
+        return Some(vec![serde_json::from_slice::<Named<'_>>(body).ok()?.id.map(text)?]);
     }
-    let list = serde_json::from_slice::<List<'_>>(body).ok()?.data.unwrap_or_default();
-    Some(list.into_iter().filter_map(name).collect())
+    let List { data, models } = serde_json::from_slice(body).ok()?;
+    let local = || serde_json::from_str::<Vec<Local<'_>>>(models?.get()).ok();
+    Some(match data {
+        Some(data) => data.into_iter().filter_map(|named| named.id.map(text)).collect(),
+        None => local().into_iter().flatten().filter_map(|local| local.name.or(local.model).map(text)).collect(),
+    })
 }

@@ -543,6 +543,17 @@ fn one_model_is_returned_or_unknown() {
 fn lists_of_other_dialects_are_rewritten() {
     for (dialect, query, reply) in [
         (DialectId::Chat, None, json!({"object": "list", "data": [{"id": "x/y"}, {"id": "a"}]})),
+        // llama.cpp's, which has the list twice: in Ollama's form, where numbers may be empty strings, and in OpenAI's.
+        (
+            DialectId::Chat,
+            None,
+            json!({
+                "models": [{"name": "m.gguf", "model": "m.gguf", "size": "", "details": {"families": [""]}}],
+                "object": "list",
+                "data": [{"id": "x/y", "aliases": [], "owned_by": "llamacpp", "meta": {"n_vocab": 32000}}],
+            }),
+        ),
+        (DialectId::Chat, None, json!({"models": [{"name": "x/y", "size": ""}, {"model": "a"}]})),
         (
             DialectId::Messages,
             Some("limit=1000"),
