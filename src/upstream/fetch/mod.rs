@@ -40,6 +40,8 @@ use super::{Network, resolve::Resolver, tls};
 
 /// Largest file that is fetched: the largest that any provider takes inline.
 const MAX_MEDIA_BYTES: usize = 20 * 1024 * 1024;
+/// Files from here on are encoded off the threads that serve.
+const LARGE: usize = 256 * 1024;
 /// Largest sum of the files of one request: the largest body that any provider takes.
 const MAX_REQUEST_BYTES: usize = 32 * 1024 * 1024;
 /// Most that is held at a time, over all requests.
@@ -318,7 +320,18 @@ async fn read(reply: Response<Incoming>, left: &AtomicUsize) -> Result<Fetched, 
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| too_large_together())?;
         bytes.extend_from_slice(data);
     }
-    Ok(Fetched { mime: media_type(&bytes, declared)?, base64: BASE64_STANDARD.encode(bytes) })
+    let mime = media_type(&bytes, declared)?;
+    Ok(Fetched { mime, base64: encode(bytes).await })
+}
+
+/// A file in base64. A large one is encoded on a thread of its own, so that other requests go on meanwhile.
+async fn encode(bytes: Vec<u8>) -> String {
+    if bytes.len() < LARGE {
+        return BASE64_STANDARD.encode(bytes);
+    }
+    let encoding = tokio::task::spawn_blocking(move || BASE64_STANDARD.encode(bytes));
+    // It does not panic, and is not cancelled.
+    encoding.await.unwrap_or_default()
 }
 
 fn too_large() -> Failed {
