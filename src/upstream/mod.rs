@@ -8,6 +8,7 @@ mod dial;
 mod error;
 mod fetch;
 mod http1;
+mod http2;
 mod networks;
 mod pool;
 mod resolve;

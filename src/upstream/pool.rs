@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use super::{
     body::InFlight,
     dial::Dialed,
     http1::{Http1, IdleState, Reuse, Stream},
+    http2::InTask,
 };
 
 /// The most idle HTTP/1 connections per origin. With more, new connections are cheaper than idle ones.
@@ -296,10 +297,11 @@ impl Pool {
     }
 
     async fn open_http2(self: &Arc<Self>, stream: Stream) -> Result<Connection, SendError> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let (executor, tasks) = InTask::new();
+        let mut builder = http2::Builder::new(executor);
         builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).adaptive_window(true);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(SendError::http2)?;
-        self.tasks.spawn(driver);
+        self.tasks.spawn(tasks.run(driver));
         let opened = Multiplexed { sender, in_flight: InFlight::default(), idle_since: None };
         let lent = opened.lend(self);
         lock(&self.http2).push(opened);
