@@ -42,13 +42,15 @@ dist:
 test filter="":
     cargo test {{ locked }} --no-fail-fast {{ filter }}
 
-# Random changes of the golden files on stable Rust, so many seconds for each target.
+# Random changes of golden files and of upstream replies on stable Rust, so many seconds for each target.
 fuzz seconds="10":
     crates/dialects/fuzz/run {{ seconds }}
+    FUZZ_SECONDS={{ seconds }} cargo test {{ locked }} --package tollgate --lib -- --ignored --nocapture fuzz_
 
 # Coverage-guided fuzzing of one target; needs nightly Rust and cargo-fuzz.
 fuzz-coverage target seconds="600":
-    cd crates/dialects && cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+    cd {{ if path_exists("fuzz/fuzz_targets/" + target + ".rs") == "true" { "." } else { "crates/dialects" } }} && \
+        cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
 # The micro-benchmarks, or one of them: compile, upstream_http1, log_writer.
 bench-micro name="*":

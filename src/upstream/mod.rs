@@ -21,6 +21,9 @@ pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
 pub use fetch::{Fetched, Fetcher, FetcherOptions, Held, NotFetched};
 pub use http1::BodyError;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use http1::differential;
 pub use networks::{Network, Reach, Refused};
 pub use pool::{Pool, Pools};
 pub use sign::{AwsKeys, Unsigned, sign};

@@ -1,9 +1,12 @@
 //! Chunked framing (RFC 9112, section 7.1), decoded as bytes arrive.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue};
 
 /// Longest size line, extensions included. Extensions are rare; this leaves room for some.
 const MAX_LINE: usize = 1024;
+/// Most digits of a size: fifteen hold more than any disk, sixteen could overflow.
+pub const MAX_DIGITS: usize = 15;
 /// Longest trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
 /// Chunks from this size on are passed on as they are; smaller ones are joined, since each frame costs more than
@@ -26,6 +29,8 @@ enum State {
     DataEnd,
     Trailers,
     Done,
+    /// The data before the error was returned first.
+    Broken(ChunkedError),
 }
 
 /// The framing is broken.
@@ -46,8 +51,21 @@ impl ChunkedDecoder {
     /// When a size, a line end or a bound is invalid.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ChunkedError> {
         let mut joined = BytesMut::new();
+        match self.advance(buffer, &mut joined) {
+            Ok(None) => Ok((!joined.is_empty()).then(|| joined.freeze())),
+            Err(error) if !joined.is_empty() => {
+                self.state = State::Broken(error);
+                Ok(Some(joined.freeze()))
+            }
+            result => result,
+        }
+    }
+
+    /// Appends the data of small chunks to `joined`, or returns that of a large one when there is none before it.
+    fn advance(&mut self, buffer: &mut BytesMut, joined: &mut BytesMut) -> Result<Option<Bytes>, ChunkedError> {
         loop {
             match self.state {
+                State::Broken(error) => return Err(error),
                 State::Size => match line(buffer, MAX_LINE)? {
                     None => break,
                     Some(line) => {
@@ -83,6 +101,7 @@ impl ChunkedDecoder {
                     None => break,
                     Some(line) if line.is_empty() => self.state = State::Done,
                     Some(line) => {
+                        check_trailer(&line)?;
                         self.trailers += line.len() + 2;
                         if self.trailers > MAX_TRAILERS {
                             return Err(ChunkedError("trailers are too long"));
@@ -92,7 +111,7 @@ impl ChunkedDecoder {
                 State::Done => break,
             }
         }
-        Ok((!joined.is_empty()).then(|| joined.freeze()))
+        Ok(None)
     }
 }
 
@@ -101,22 +120,38 @@ fn line(buffer: &mut BytesMut, max: usize) -> Result<Option<BytesMut>, ChunkedEr
     let Some(end) = memchr::memchr(b'\n', buffer) else {
         return if buffer.len() > max { Err(ChunkedError("a line is too long")) } else { Ok(None) };
     };
+    // The same bound as for a line that arrives in parts.
+    if end > max {
+        return Err(ChunkedError("a line is too long"));
+    }
     let mut line = buffer.split_to(end);
     buffer.advance(1);
-    match line.last() {
-        Some(b'\r') => {
-            line.truncate(end - 1);
+    match memchr::memchr(b'\r', &line) {
+        Some(cr) if cr + 1 == end => {
+            line.truncate(cr);
             Ok(Some(line))
         }
-        _ => Err(ChunkedError("a line ends without CR")),
+        // Some servers and proxies end a line there (RFC 9112, section 2.2).
+        Some(_) => Err(ChunkedError("a line contains CR")),
+        None => Err(ChunkedError("a line ends without CR")),
     }
+}
+
+/// Fails when a line is no header field. Trailers are discarded, but the head of another reply must not be taken for
+/// them, which a server sends that leaves the last line end out.
+fn check_trailer(line: &[u8]) -> Result<(), ChunkedError> {
+    let colon = memchr::memchr(b':', line).ok_or(ChunkedError("a trailer has no name"))?;
+    let (name, value) = (line.get(..colon).unwrap_or_default(), line.get(colon + 1..).unwrap_or_default());
+    let is_field = HeaderName::from_bytes(name).is_ok() && HeaderValue::from_bytes(value).is_ok();
+    if is_field { Ok(()) } else { Err(ChunkedError("a trailer is no header field")) }
 }
 
 /// The size at the start of a line; extensions are ignored.
 fn size(line: &[u8]) -> Result<u64, ChunkedError> {
-    let digits = line.split(|b| matches!(b, b';' | b' ' | b'\t')).next().unwrap_or_default();
-    // Fifteen digits hold more than any disk; sixteen could overflow.
-    if digits.is_empty() || digits.len() > 15 {
+    let size = line.split(|b| *b == b';').next().unwrap_or_default();
+    // White space may precede an extension.
+    let digits = size.trim_ascii_end();
+    if digits.is_empty() || digits.len() > MAX_DIGITS {
         return Err(ChunkedError("a chunk has no valid size"));
     }
     digits.iter().try_fold(0u64, |size, digit| {
@@ -161,6 +196,13 @@ mod tests {
     }
 
     #[test]
+    fn data_before_an_error_is_passed_on_first() {
+        let (mut decoder, mut buffer) = (ChunkedDecoder::default(), BytesMut::from(&b"1\r\na\r\n1\r\nb\r\nx\r\n"[..]));
+        assert_eq!(decoder.decode(&mut buffer).unwrap().unwrap(), "ab");
+        assert!(decoder.decode(&mut buffer).is_err());
+    }
+
+    #[test]
     fn a_cut_body_is_not_done() {
         for wire in [&b"5\r\nhel"[..], b"5\r\nhello\r\n", b"0\r\n", b"5"] {
             assert!(!decode(wire, 1).unwrap().1, "{wire:?}");
@@ -169,11 +211,24 @@ mod tests {
 
     #[test]
     fn broken_framing_is_refused() {
-        for wire in
-            [&b"\r\n"[..], b"x\r\n", b"-1\r\n", b"5\nhello", b"1\r\nab\r\n", b"fffffffffffffffff\r\n", b" 5\r\n"]
-        {
+        for wire in [
+            &b"\r\n"[..],
+            b"x\r\n",
+            b"-1\r\n",
+            b"5\nhello",
+            b"1\r\nab\r\n",
+            b"fffffffffffffffff\r\n",
+            b" 5\r\n",
+            b"1 2\r\n",
+            b"1\t;a\rb\r\n",
+            b"0\r\nx: a\rb\r\n\r\n",
+            b"0\r\nHTTP/1.1 200 OK\r\n",
+            b"0\r\n: x\r\n\r\n",
+        ] {
             assert!(decode(wire, 1).is_err(), "{:?}", String::from_utf8_lossy(wire));
         }
         assert!(decode(&vec![b'1'; MAX_LINE + 2], 64).is_err());
+        let long = format!("1;{}\r\n", "e".repeat(MAX_LINE));
+        assert!(decode(long.as_bytes(), long.len()).is_err());
     }
 }

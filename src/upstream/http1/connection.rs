@@ -41,9 +41,9 @@ pub enum Stream {
 /// The longest time after a request was written in which the end of a keep-alive connection may have crossed it.
 const MAX_CROSSING: Duration = Duration::from_millis(50);
 
-/// A connection between two requests.
-pub struct Http1 {
-    stream: Stream,
+/// A connection between two requests. Tests put bytes in memory in the place of its stream.
+pub struct Http1<S = Stream> {
+    stream: S,
     buffer: BytesMut,
     /// How long a round trip takes, at most.
     round_trip: Duration,
@@ -116,9 +116,9 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl Http1 {
+impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     /// A fresh connection.
-    pub fn new(stream: Stream, round_trip: Duration, now: Instant) -> Self {
+    pub fn new(stream: S, round_trip: Duration, now: Instant) -> Self {
         Self { stream, buffer: BytesMut::new(), round_trip, since: now }
     }
 
@@ -144,7 +144,7 @@ impl Http1 {
         mut self,
         request: Request<UpstreamBody>,
         reused: bool,
-    ) -> Result<Response<Http1Body>, SendError> {
+    ) -> Result<Response<Http1Body<S>>, SendError> {
         let may_keep = may_keep_after(&request);
         let method = request.method().clone();
         let mut exchange = Exchange { sender: Sender::new(request), method, reused, answered: false };
@@ -273,7 +273,7 @@ impl Sender {
         Self { head, data: Bytes::new(), body, chunked, drained: false, done: false, written: None, failed: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Unsent>> {
+    fn poll<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<(), Unsent>> {
         loop {
             // The next piece of the body is written together with the data before it.
             while self.data.is_empty() && !self.drained && self.head.len() < MAX_PENDING {
@@ -351,8 +351,8 @@ pub enum Reuse {
 }
 
 /// The body of a reply, which holds its connection.
-pub struct Http1Body {
-    connection: Option<Http1>,
+pub struct Http1Body<S = Stream> {
+    connection: Option<Http1<S>>,
     framing: Framing,
     keep_alive: bool,
     /// Whether the last read filled the buffer: more data is waiting, so the next read may be larger.
@@ -361,9 +361,9 @@ pub struct Http1Body {
     sender: Option<Box<Sender>>,
 }
 
-impl Http1Body {
+impl<S: AsyncRead + AsyncWrite + Unpin> Http1Body<S> {
     /// The connection, if the body has been read to its end, and whether it can be used again.
-    pub fn take_connection(&mut self) -> Option<(Http1, Reuse)> {
+    pub fn take_connection(&mut self) -> Option<(Http1<S>, Reuse)> {
         let mut connection = self.connection.take_if(|_| is_done(&self.framing))?;
         // An idle connection holds no buffer. A request that is not fully written would block the next.
         let reuse = match std::mem::take(&mut connection.buffer) {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::Framing;
 
 /// Most headers of a reply.
-const MAX_HEADERS: usize = 128;
+pub const MAX_HEADERS: usize = 128;
 /// Longest head of a reply.
 pub const MAX_HEAD: usize = 64 * 1024;
 
@@ -86,6 +86,8 @@ pub fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Head
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     let length = match parsed.parse(buffer)? {
+        // The same bound as for a head that arrives in parts.
+        httparse::Status::Complete(length) if length > MAX_HEAD => return Err(HeadError::TooLong),
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial if buffer.len() > MAX_HEAD => return Err(HeadError::TooLong),
         httparse::Status::Partial => return Ok(None),
@@ -125,7 +127,7 @@ pub fn read(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Head
 
 /// How the body ends (RFC 9112, section 6.3).
 fn framing(response: &mut Response<()>, method: &Method) -> Result<Framing, HeadError> {
-    let status = response.status();
+    let (status, version) = (response.status(), response.version());
     if *method == Method::HEAD || status.is_informational() || never_has_body(status) {
         return Ok(Framing::Length(0));
     }
@@ -133,7 +135,8 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Framing, Head
     if headers.contains_key(header::TRANSFER_ENCODING) {
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         let chunked = codings.next().is_some_and(|v| v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() {
+        // HTTP/1.0 has no chunks: some servers and proxies on the way may not have read them (RFC 9112, section 6.1).
+        if !chunked || codings.next().is_some() || version == Version::HTTP_10 {
             return Err(HeadError::Framing);
         }
         // A reply with both headers can be used for request smuggling; the chunks decide.
@@ -184,7 +187,7 @@ fn keeps_alive(response: &Response<()>, http11: bool) -> bool {
         let values = response.headers().get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
     };
-    if http11 { !says("close") } else { says("keep-alive") }
+    !says("close") && (http11 || says("keep-alive"))
 }
 
 #[cfg(test)]
@@ -213,6 +216,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", head, length(0), true),
             ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
             ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", get, length(1), true),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive, close\r\n\r\n", get, length(1), false),
             ("HTTP/1.1 401 No\r\nwww-authenticate: NTLM\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
             ("HTTP/1.1 200 OK\r\nwww-authenticate: Negotiate oYH\r\ncontent-length: 1\r\n\r\n", get, length(1), false),
             ("HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 1\r\n\r\n", get, length(1), true),
@@ -229,6 +233,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "SSH-2.0-OpenSSH\r\n\r\n",
             "<html>",
@@ -237,6 +242,8 @@ mod tests {
         }
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(MAX_HEAD));
         assert_eq!(parse(&endless, &Method::GET).unwrap_err(), HeadError::TooLong);
+        let whole = format!("{endless}\r\n\r\n");
+        assert_eq!(parse(&whole, &Method::GET).unwrap_err(), HeadError::TooLong);
     }
 
     #[test]

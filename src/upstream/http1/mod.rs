@@ -6,6 +6,8 @@
 
 mod chunked;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod differential;
 mod head;
 
 pub use connection::{Http1, Http1Body, IdleState, Reuse, Stream};
@@ -47,3 +49,6 @@ pub enum BodyError {
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }
+
+#[cfg(test)]
+mod tests;
