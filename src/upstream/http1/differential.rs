@@ -294,8 +294,9 @@ pub fn check(plan: u8, cuts: u64, wire: &[u8]) {
         random ^= random >> 7;
         random ^= random << 17;
         // Mostly a few bytes, now and then more than a buffer.
-        let longest = [8, 64, 1024, 32 * 1024][(random >> 32 & 3) as usize];
-        let (piece, after) = rest.split_at(rest.len().min(1 + (random >> 40) as usize % longest));
+        let longest = 8 << (4 * (random >> 32 & 3));
+        let length = usize::try_from(1 + (random >> 40) % longest).unwrap();
+        let (piece, after) = rest.split_at(rest.len().min(length));
         pieces.push(piece);
         rest = after;
     }
