@@ -8,52 +8,39 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::rt::Executor;
-use tokio::sync::mpsc;
 
-type Spawned = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The executor of one connection.
-#[derive(Clone)]
-pub struct InTask(mpsc::UnboundedSender<Spawned>);
-
-/// What hyper has spawned for the connection.
-pub struct Tasks(mpsc::UnboundedReceiver<Spawned>);
-
-impl InTask {
-    /// An executor, and the tasks that it is given.
-    pub fn new() -> (Self, Tasks) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), Tasks(receiver))
-    }
-}
+/// The executor of one connection. hyper uses it in the handshake and inside the connection's own future, so what is
+/// spawned is found after each poll of that.
+#[derive(Clone, Default)]
+pub struct InTask(Arc<Mutex<Vec<Task>>>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InTask {
     fn execute(&self, task: F) {
-        // The receiver lives as long as the connection.
-        let _ = self.0.send(Box::pin(task));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(task));
     }
 }
 
-impl Tasks {
-    /// Runs `connection` and all that it spawns, until both have ended.
-    pub async fn run<T>(mut self, connection: impl Future<Output = T>) {
+impl InTask {
+    /// Runs `connection` and all that it has spawned, until both have ended.
+    pub async fn run<T>(self, connection: impl Future<Output = T>) {
         let mut connection = pin!(connection);
         let (mut running, mut ended) = (FuturesUnordered::new(), false);
         poll_fn(|cx| {
             loop {
                 ended = ended || connection.as_mut().poll(cx).is_ready();
-                let mut spawned = false;
-                while let Poll::Ready(Some(task)) = self.0.poll_recv(cx) {
-                    running.push(task);
-                    spawned = true;
-                }
+                let spawned = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+                let done = spawned.is_empty();
+                running.extend(spawned);
                 while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
-                if !spawned {
+                if done {
                     break;
                 }
             }

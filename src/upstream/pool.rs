@@ -297,8 +297,8 @@ impl Pool {
     }
 
     async fn open_http2(self: &Arc<Self>, stream: Stream) -> Result<Connection, SendError> {
-        let (executor, tasks) = InTask::new();
-        let mut builder = http2::Builder::new(executor);
+        let tasks = InTask::default();
+        let mut builder = http2::Builder::new(tasks.clone());
         builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).adaptive_window(true);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(SendError::http2)?;
         self.tasks.spawn(tasks.run(driver));
