@@ -33,7 +33,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tollgate::{
-    compile::{Env, PodIdentity, Scope, compile},
+    compile::{Controller, Env, PodIdentity, Scope, compile},
     source::file::{self, LoadOptions},
     telemetry::Metrics,
     upstream::{Credentials, Dialer, DialerOptions, Pools},
@@ -104,6 +104,7 @@ fn measure_compile(routes: usize, backends: usize) {
         balance: Arc::default(),
         credentials: Arc::new(credentials),
         scope: Scope::Files,
+        controller: Controller::default(),
         identity: PodIdentity::default(),
         install: None,
     };

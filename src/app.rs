@@ -213,6 +213,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         balance: Arc::default(),
         credentials: Arc::clone(&credentials),
         scope: source.scope(),
+        controller: args.installation.controller_name.clone(),
         identity: source.identity(&args),
         install,
     };
@@ -392,7 +393,7 @@ impl Source {
             _ if !args.pod_identity_namespaces.is_empty() => Some(args.pod_identity_namespaces.clone()),
             Self::Files(..) => None,
             Self::Cluster(client) => {
-                Some(vec![args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())])
+                Some(vec![args.installation.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())])
             }
         };
         PodIdentity { namespaces, hosts: args.pod_identity_hosts.clone() }
@@ -403,8 +404,8 @@ impl Source {
         let Self::Cluster(client) = self else { return None };
         args.pod_name.as_ref()?;
         Some(Arc::new(Install {
-            namespace: args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
-            service: args.service.clone(),
+            namespace: args.installation.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+            service: args.installation.service.clone(),
             selector: args.pod_selector.clone(),
             admin_port: args.admin_listen.port(),
         }))
@@ -439,7 +440,10 @@ fn write_cluster(
     let writer = match (source, install, &args.pod_name) {
         (Source::Cluster(client), Some(install), Some(pod)) => {
             let lease = ObjectKey::new(&install.namespace, &install.service);
-            Some((client.clone(), Replica { pod: pod.clone(), lease }))
+            Some((
+                client.clone(),
+                Replica { pod: pod.clone(), lease, controller: args.installation.controller_name.clone() },
+            ))
         }
         _ => None,
     };

@@ -7,7 +7,11 @@ use clap::{
     builder::{BoolishValueParser, NonEmptyStringValueParser},
 };
 
-use crate::{telemetry::LogFormat, upstream::Network};
+use crate::{
+    compile::{Controller, DEFAULT_CONTROLLER_NAME},
+    telemetry::LogFormat,
+    upstream::Network,
+};
 
 /// An AI gateway for Kubernetes in one pod.
 #[derive(Debug, Parser)]
@@ -165,13 +169,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", env = "TOLLGATE_POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: Option<String>,
 
-    /// Tollgate's own namespace, where its Lease is. By default that of the pod, or of KUBECONFIG.
-    #[arg(long, value_name = "NAME", env = "TOLLGATE_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
-    pub namespace: Option<String>,
-
-    /// The Service that selects all pods of Tollgate. Its Lease has the same name.
-    #[arg(long, value_name = "NAME", env = "TOLLGATE_SERVICE", default_value = "tollgate")]
-    pub service: String,
+    /// The installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
 
     /// The labels by which Services of Gateways select the pods of Tollgate.
     #[arg(
@@ -190,6 +190,27 @@ pub struct RunArgs {
     /// The filter of the log, as in `info,tollgate::access=off`.
     #[arg(long, value_name = "FILTER", env = "TOLLGATE_LOG", default_value = "info")]
     pub log: String,
+}
+
+/// What distinguishes one installation in a cluster from another.
+#[derive(Debug, Args)]
+pub struct InstallationArgs {
+    /// Tollgate's own namespace, where its Lease is. By default that of the pod, or of KUBECONFIG.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
+    pub namespace: Option<String>,
+
+    /// The `controllerName` of the GatewayClasses whose Gateways are served. Two installations in one cluster have two.
+    #[arg(
+        long,
+        value_name = "DOMAIN/NAME",
+        env = "TOLLGATE_CONTROLLER_NAME",
+        default_value = DEFAULT_CONTROLLER_NAME
+    )]
+    pub controller_name: Controller,
+
+    /// The Service that selects all pods of Tollgate. Its Lease has the same name.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_SERVICE", default_value = "tollgate")]
+    pub service: String,
 }
 
 /// `LABEL=VALUE,LABEL=VALUE` to labels. An empty selector would select every pod, so it is an error.
@@ -261,7 +282,8 @@ mod tests {
         assert_eq!(run.max_body_bytes, 33_554_432);
         assert!(!run.simulate_providers);
         assert_eq!((run.refuse_media_networks.len(), run.media_ports), (0, FetcherOptions::default().ports));
-        assert_eq!((run.pod_name, run.service.as_str(), run.drain_delay), (None, "tollgate", 0));
+        assert_eq!((run.pod_name, run.installation.service.as_str(), run.drain_delay), (None, "tollgate", 0));
+        assert_eq!(run.installation.controller_name, Controller::default());
         assert_eq!(run.pod_selector, selector("app.kubernetes.io/name=tollgate").unwrap());
     }
 

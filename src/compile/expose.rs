@@ -19,25 +19,19 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    AddressType, CONTROLLER_NAME, Change, GatewayAddress, Install, Objects,
+    AddressType, Change, Controller, GatewayAddress, Install, Objects,
+    controller::digest,
     features::Feature,
     ledger::{self, Claim, Missing, Share},
     listener::Flaw,
+    marks::{MANAGED_BY, Marks, SLICE_MANAGED_BY},
     objects::{Map, SERVICE_NAME},
     parameters::{Settings, is_dns_label},
 };
 use crate::api::{Kind, ObjectKey, condition::Reason, gateway::Gateway, gateway_parameters::ServiceType};
 
-/// Label of objects that a program creates and maintains.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The label's value on Tollgate's Services.
-const TOLLGATE: &str = "tollgate";
 /// The Gateway a Service belongs to, as GEP-1762 defines it.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// Label with the controller of an EndpointSlice.
-const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-/// The label's value on Tollgate's EndpointSlices: the controller's name in the form that a label allows.
-const SLICE_MANAGER: &str = "gateway.tollgate.dev";
 /// Annotation with a digest of the fields that were applied last: it shows when a field of Tollgate's must be removed.
 const APPLIED: &str = "tollgate.dev/applied";
 /// Most endpoints the API server takes in one EndpointSlice.
@@ -67,24 +61,31 @@ pub struct Exposed {
 }
 
 /// Exposes all Gateways: returns the exposure of each, in their order, and the writes and deletions that it needs.
-pub fn expose(objects: &Objects, install: &Install, wanted: &[Desired<'_>]) -> (Vec<Exposed>, Vec<Change>) {
-    let claims: Vec<Claim> = wanted.iter().map(|desired| claim(objects, desired)).collect();
-    let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, wanted));
+pub fn expose(
+    objects: &Objects,
+    controller: &Controller,
+    install: &Install,
+    wanted: &[Desired<'_>],
+) -> (Vec<Exposed>, Vec<Change>) {
+    let marks = Marks::of(controller);
+    let claims: Vec<Claim> = wanted.iter().map(|desired| claim(objects, &marks, desired)).collect();
+    let shares = ledger::assign(&claims, install.admin_port, &targets_of_others(objects, &marks, wanted));
     // The EndpointSlices of Tollgate's own Service.
     let own = objects.slices_of(&install.namespace, &install.service).collect();
-    let mut writer = Writer { objects, install, own, in_use: BTreeSet::new(), changes: Vec::new() };
+    let mut writer = Writer { objects, marks, install, own, in_use: BTreeSet::new(), changes: Vec::new() };
     let exposed = wanted.iter().zip(shares).map(|(desired, share)| writer.expose(desired, share)).collect();
     writer.remove_leftovers(wanted);
     (exposed, writer.changes)
 }
 
-fn claim(objects: &Objects, desired: &Desired<'_>) -> Claim {
+fn claim(objects: &Objects, marks: &Marks<'_>, desired: &Desired<'_>) -> Claim {
     let self_managed = desired.settings.is_some_and(|s| s.self_managed);
-    let service = objects.services.get(desired.key).filter(|s| !self_managed && is_of(&s.metadata, desired.gateway));
+    let service =
+        objects.services.get(desired.key).filter(|s| !self_managed && marks.is_of(&s.metadata, desired.gateway));
     let recorded = service.into_iter().flat_map(|service| recorded(service));
     let missing = match desired.settings {
         Some(settings) if settings.self_managed => Missing::Own,
-        Some(_) if obstacle(objects, desired).is_none() => Missing::Allocate,
+        Some(_) if obstacle(objects, marks, desired).is_none() => Missing::Allocate,
         Some(_) | None => Missing::Wait,
     };
     Claim { ports: desired.ports.keys().copied().collect(), recorded: recorded.collect(), missing }
@@ -100,35 +101,20 @@ fn recorded(service: &Service) -> impl Iterator<Item = (u16, u16)> {
 }
 
 /// Target ports of Tollgate's Services whose Gateways are not exposed now.
-fn targets_of_others(objects: &Objects, wanted: &[Desired<'_>]) -> BTreeSet<u16> {
+fn targets_of_others(objects: &Objects, marks: &Marks<'_>, wanted: &[Desired<'_>]) -> BTreeSet<u16> {
     let theirs: BTreeSet<&ObjectKey> = wanted.iter().map(|desired| desired.key).collect();
-    let others = objects.services.iter().filter(|(key, s)| owner(&s.metadata).is_some() && !theirs.contains(key));
+    let others = objects.services.iter().filter(|(key, s)| marks.owner(&s.metadata).is_some() && !theirs.contains(key));
     others.flat_map(|(_, service)| recorded(service)).map(|(_, target)| target).collect()
 }
 
 /// Whether a Gateway has a Service that Tollgate made for it.
-pub fn has_service(objects: &Objects, key: &ObjectKey, gateway: &Gateway) -> bool {
-    objects.services.get(key).is_some_and(|service| is_of(&service.metadata, gateway))
-}
-
-/// Whether Tollgate made an object for this very Gateway.
-fn is_of(metadata: &ObjectMeta, gateway: &Gateway) -> bool {
-    owner(metadata).is_some_and(|owner| Some(&owner.uid) == gateway.metadata.uid.as_ref())
-}
-
-/// The Gateway for which Tollgate made an object.
-fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    let labels = metadata.labels.as_ref()?;
-    let made_by_us = labels.get(MANAGED_BY).is_some_and(|by| by == TOLLGATE)
-        || labels.get(SLICE_MANAGED_BY).is_some_and(|by| by == SLICE_MANAGER);
-    let mut owners = metadata.owner_references.iter().flatten().filter(|_| made_by_us);
-    owners.find(|o| {
-        o.controller == Some(true) && o.kind == "Gateway" && o.api_version.starts_with("gateway.networking.k8s.io/")
-    })
+pub fn has_service(objects: &Objects, controller: &Controller, key: &ObjectKey, gateway: &Gateway) -> bool {
+    let marks = Marks::of(controller);
+    objects.services.get(key).is_some_and(|service| marks.is_of(&service.metadata, gateway))
 }
 
 /// The reason why the Gateway can't have its Service.
-fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
+fn obstacle(objects: &Objects, marks: &Marks<'_>, desired: &Desired<'_>) -> Option<Flaw> {
     let key = desired.key;
     let begins = key.name.starts_with(|c: char| c.is_ascii_lowercase());
     if !begins || !is_dns_label(&key.name) {
@@ -140,7 +126,7 @@ fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
         return Some((Reason::Invalid, message));
     }
     let service = objects.services.get(key)?;
-    if is_of(&service.metadata, desired.gateway) {
+    if marks.is_of(&service.metadata, desired.gateway) {
         let fixed = desired.settings.and_then(|s| s.cluster_ip.as_deref());
         let present = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).filter(|ip| !ip.is_empty());
         return match (fixed, present) {
@@ -164,6 +150,7 @@ fn obstacle(objects: &Objects, desired: &Desired<'_>) -> Option<Flaw> {
 /// Compares the wanted objects with those of the cluster, and collects the changes.
 struct Writer<'a> {
     objects: &'a Objects,
+    marks: Marks<'a>,
     install: &'a Install,
     own: Vec<&'a EndpointSlice>,
     /// EndpointSlices that are still needed.
@@ -181,7 +168,7 @@ impl Writer<'_> {
         if settings.self_managed {
             return Exposed { targets: share.bound, ..Exposed::default() };
         }
-        let obstacle = obstacle(self.objects, desired);
+        let obstacle = obstacle(self.objects, &self.marks, desired);
         let in_the_way = if obstacle.is_some() || share.wanted.is_empty() {
             self.write_slices(desired, &share.bound)
         } else {
@@ -231,7 +218,7 @@ impl Writer<'_> {
 
     /// The addresses at which clients reach the Service, if it is Tollgate's.
     fn addresses(&self, desired: &Desired<'_>) -> Vec<GatewayAddress> {
-        let service = self.objects.services.get(desired.key).filter(|s| is_of(&s.metadata, desired.gateway));
+        let service = self.objects.services.get(desired.key).filter(|s| self.marks.is_of(&s.metadata, desired.gateway));
         let Some(service) = service else { return Vec::new() };
         let ip = |value: &String| GatewayAddress { kind: AddressType::IPAddress, value: value.clone() };
         let spec = service.spec.as_ref();
@@ -255,7 +242,7 @@ impl Writer<'_> {
 
     fn write_service(&mut self, desired: &Desired<'_>, settings: &Settings, targets: &BTreeMap<u16, u16>) {
         let selector = (desired.key.namespace == self.install.namespace).then_some(&self.install.selector);
-        let body = service(desired, settings, targets, selector);
+        let body = service(desired, self.marks.service, settings, targets, selector);
         let present = self.objects.services.get(desired.key).and_then(|s| serde_json::to_value(&**s).ok());
         if !present.is_some_and(|present| covers(&present, &body)) {
             self.changes.push(Change { kind: Kind::Service, key: desired.key.clone(), body: Some(body) });
@@ -278,7 +265,7 @@ impl Writer<'_> {
             let Some(wanted) = self.mirror(desired, &key, family, targets) else { continue };
             self.in_use.insert(key.clone());
             let present = self.objects.endpoint_slices.get(&key);
-            if present.is_some_and(|p| !is_of(&p.metadata, desired.gateway)) {
+            if present.is_some_and(|p| !self.marks.is_of(&p.metadata, desired.gateway)) {
                 let message = format!(
                     "EndpointSlice {key} exists and is not this Gateway's, so it is left alone and Service {} leads to no \
                      pod; delete it, or create the Gateway under another name",
@@ -325,7 +312,7 @@ impl Writer<'_> {
             protocol: Some("TCP".into()),
             ..EndpointPort::default()
         };
-        let labels = [(SERVICE_NAME, desired.key.name.as_str()), (SLICE_MANAGED_BY, SLICE_MANAGER)];
+        let labels = [(SERVICE_NAME, desired.key.name.as_str()), (SLICE_MANAGED_BY, self.marks.slice)];
         Some(EndpointSlice {
             metadata: ObjectMeta {
                 name: Some(key.name.clone()),
@@ -365,7 +352,7 @@ impl Writer<'_> {
 
     /// The Gateway for which Tollgate made an object, if it still exists.
     fn owning_gateway(&self, key: &ObjectKey, metadata: &ObjectMeta) -> Option<&Gateway> {
-        let owner = owner(metadata)?;
+        let owner = self.marks.owner(metadata)?;
         let gateway = self.objects.gateways.get(&ObjectKey::new(&key.namespace, &owner.name))?;
         (gateway.metadata.uid.as_ref() == Some(&owner.uid)).then_some(&**gateway)
     }
@@ -374,7 +361,7 @@ impl Writer<'_> {
     fn is_anothers(&self, gateway: &Gateway) -> bool {
         let classes: &Map<_> = &self.objects.gateway_classes;
         let class = classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
-        class.is_some_and(|class| class.spec.controller_name != CONTROLLER_NAME)
+        class.is_some_and(|class| !self.marks.controller.has(class))
     }
 }
 
@@ -412,6 +399,7 @@ fn port_names(desired: &Desired<'_>, targets: &BTreeMap<u16, u16>) -> BTreeMap<u
 /// The Gateway's Service with every field that Tollgate owns, and no other.
 fn service(
     desired: &Desired<'_>,
+    managed_by: &str,
     settings: &Settings,
     targets: &BTreeMap<u16, u16>,
     selector: Option<&BTreeMap<String, String>>,
@@ -421,7 +409,7 @@ fn service(
         desired.gateway.spec.infrastructure.as_ref().filter(|_| Feature::GatewayInfrastructure.served());
     let mut labels = infrastructure.and_then(|i| i.labels.clone()).unwrap_or_default();
     labels.extend(settings.labels.clone());
-    labels.insert(MANAGED_BY.into(), TOLLGATE.into());
+    labels.insert(MANAGED_BY.into(), managed_by.into());
     labels.insert(GATEWAY_NAME.into(), desired.key.name.clone());
     let mut annotations = infrastructure.and_then(|i| i.annotations.clone()).unwrap_or_default();
     annotations.extend(settings.annotations.clone());
@@ -456,14 +444,6 @@ fn service(
         },
         "spec": spec,
     })
-}
-
-/// FNV-1a: every replica of every version must compute the same digest.
-fn digest(text: &str) -> String {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
 }
 
 /// Whether `present` has all fields of `wanted`; a selector must be equal.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    CONTROLLER_NAME, Change, Condition, Env, GatewayAddress, ObjectReport, Objects, Scope,
+    Change, Condition, Controller, Env, GatewayAddress, ObjectReport, Objects, Scope,
     expose::{self, Desired, Exposed},
     features::Feature,
     grants::Grants,
@@ -58,10 +58,10 @@ struct Candidate<'a> {
 /// name.
 pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateways {
     let mut ours: Vec<(&ObjectKey, &Arc<Gateway>)> =
-        objects.gateways.iter().filter(|(key, gateway)| is_ours(objects, env.scope, key, gateway)).collect();
+        objects.gateways.iter().filter(|(key, gateway)| is_ours(objects, env, key, gateway)).collect();
     let age = |gateway: &Gateway| gateway.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
     ours.sort_by_key(|(key, gateway)| (age(gateway).unwrap_or(i64::MAX), *key));
-    let others = other_reports(objects, &ours);
+    let others = other_reports(objects, &env.controller, &ours);
     let candidates: Vec<Candidate<'_>> = ours
         .into_iter()
         .map(|(key, gateway)| Candidate {
@@ -73,7 +73,7 @@ pub fn compile_all(objects: &Objects, env: &Env, grants: &Grants<'_>) -> Gateway
         .collect();
     let mut holders = HashMap::new();
     let (exposed, changes) = match &env.install {
-        Some(install) => expose::expose(objects, install, &wanted(&candidates)),
+        Some(install) => expose::expose(objects, &env.controller, install, &wanted(&candidates)),
         None => (own_ports(&candidates, &mut holders), Vec::new()),
     };
     let by_key = candidates.into_iter().zip(exposed).map(|(candidate, exposed)| {
@@ -176,18 +176,22 @@ fn own_ports<'a>(candidates: &[Candidate<'a>], holders: &mut HashMap<u16, &'a Ob
     exposed.collect()
 }
 
-fn is_ours(objects: &Objects, scope: Scope, key: &ObjectKey, gateway: &Gateway) -> bool {
+fn is_ours(objects: &Objects, env: &Env, key: &ObjectKey, gateway: &Gateway) -> bool {
     let class = objects.gateway_classes.get(&ObjectKey::cluster(&gateway.spec.gateway_class_name));
     match class {
-        Some(class) => class.spec.controller_name == CONTROLLER_NAME,
+        Some(class) => env.controller.has(class),
         // Deleting a class takes nothing away from the Gateways that it has served: it may be about to be replaced.
-        None => scope == Scope::Files || expose::has_service(objects, key, gateway),
+        None => env.scope == Scope::Files || expose::has_service(objects, &env.controller, key, gateway),
     }
 }
 
 /// Reports of Tollgate's classes, and of the parameters that they and the Gateways refer to.
-fn other_reports(objects: &Objects, gateways: &[(&ObjectKey, &Arc<Gateway>)]) -> Vec<ObjectReport> {
-    let ours = || objects.gateway_classes.iter().filter(|(_, class)| class.spec.controller_name == CONTROLLER_NAME);
+fn other_reports(
+    objects: &Objects,
+    controller: &Controller,
+    gateways: &[(&ObjectKey, &Arc<Gateway>)],
+) -> Vec<ObjectReport> {
+    let ours = || objects.gateway_classes.iter().filter(|(_, class)| controller.has(class));
     let mut reports: Vec<ObjectReport> = ours().map(|(key, class)| class_report(objects, key, class)).collect();
     let gateways = gateways.iter().map(|(key, gateway)| (*key, &***gateway));
     reports.extend(parameters::reports(objects, ours().map(|(_, class)| &**class), gateways));

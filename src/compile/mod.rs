@@ -5,6 +5,8 @@
 
 mod backend;
 mod backend_tls;
+mod controller;
+mod elsewhere;
 mod credential;
 mod expose;
 pub mod features;
@@ -14,6 +16,7 @@ mod grants;
 mod identity;
 mod ledger;
 mod listener;
+mod marks;
 pub mod objects;
 mod parameters;
 mod policy;
@@ -27,6 +30,7 @@ mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use controller::{Controller, DEFAULT_CONTROLLER_NAME};
 pub use identity::PodIdentity;
 pub use objects::{Objects, Rejected, Unread};
 pub use report::{
@@ -41,9 +45,6 @@ use crate::{
     upstream::{Credentials, Origin, Pools, balance::Balance},
 };
 
-/// The value of `GatewayClass.spec.controllerName` that selects Tollgate.
-pub const CONTROLLER_NAME: &str = "tollgate.dev/gateway";
-
 /// State that compiled parts refer to and that outlives every snapshot.
 #[derive(Clone)]
 pub struct Env {
@@ -57,6 +58,8 @@ pub struct Env {
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.
     pub scope: Scope,
+    /// The name by which their classes select this installation.
+    pub controller: Controller,
     /// Which Backends may use the pod's identity, and for which hosts.
     pub identity: PodIdentity,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
@@ -127,13 +130,14 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     let context = rule::Context { objects, env, grants: &grants, backends: &backends };
     let (routes, unattached) = route::compile_all(&context, &mut gateways, &mut policies);
 
+    let elsewhere = elsewhere::Elsewhere::new(objects, env, &gateways);
     let services = std::mem::take(&mut gateways.changes);
     let mut reports = Vec::new();
     let (ports, gateway_reports) = gateway::finish(gateways);
     reports.extend(gateway_reports);
     reports.extend(routes);
-    reports.extend(backends.into_reports());
-    reports.extend(policies.into_reports());
+    reports.extend(backends.into_reports().filter(|report| !elsewhere.reports(&report.key)));
+    reports.extend(policies.into_reports(&elsewhere));
     reports.extend(backend_tls::reports(objects, env.scope));
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
     Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports, unattached }, services }

@@ -128,7 +128,7 @@ fn is_qualified_name(name: &str) -> bool {
 }
 
 /// Letters, digits and `-_.`, beginning and ending with a letter or digit.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     ends(text.chars().next())
         && ends(text.chars().last())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Condition, ObjectReport, Objects, ParentReport, Unread};
+use super::{Condition, ObjectReport, Objects, ParentReport, Unread, elsewhere::Elsewhere};
 use crate::{
     api::{
         Kind, ObjectKey,
@@ -137,13 +137,24 @@ impl<'a> Policies<'a> {
         Ok(merged)
     }
 
-    pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
-        let Self { objects, mut reached, effective, overridden, .. } = self;
-        objects.traffic_policies.iter().map(move |(key, policy)| {
+    /// The reports, but not those of policies that reach only what another controller serves.
+    pub fn into_reports(self, elsewhere: &Elsewhere<'_>) -> Vec<ObjectReport> {
+        let Self { objects, by_target, mut reached, effective, overridden } = self;
+        let of_others =
+            by_target.iter().filter(|(t, _)| elsewhere.serves(t.kind, &ObjectKey::new(t.namespace, t.name)));
+        let of_others: BTreeSet<&ObjectKey> = of_others.flat_map(|(_, keys)| keys).copied().collect();
+        let is_anothers = |key: &ObjectKey| of_others.contains(key) || elsewhere.names(key);
+        let mut reports = Vec::new();
+        for (key, policy) in &objects.traffic_policies {
+            let gateways = reached.remove(key).unwrap_or_default();
+            if gateways.is_empty() && is_anothers(key) {
+                continue;
+            }
             let unread = objects.unread(Kind::TrafficPolicy, key);
             let winner = overridden.get(key).map(|winner| (*winner, effective.contains(key)));
-            report(key, policy, unread, reached.remove(key).unwrap_or_default(), winner)
-        })
+            reports.push(report(key, policy, unread, gateways, winner));
+        }
+        reports
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod backends;
+mod controllers;
 mod credentials;
 mod exposed;
 mod gateways;
@@ -37,7 +38,16 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
     let get = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
     let credentials = Arc::new(Credentials::new(Arc::clone(&pools), Arc::clone(&metrics), Arc::new(get)));
     let identity = PodIdentity::default();
-    Env { metrics, pools, balance: Arc::default(), credentials, scope: Scope::Files, identity, install: None }
+    Env {
+        metrics,
+        pools,
+        balance: Arc::default(),
+        credentials,
+        scope: Scope::Files,
+        controller: Controller::default(),
+        identity,
+        install: None,
+    }
 }
 
 /// Objects as they are read from files, and the result of compiling them.

@@ -8,11 +8,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::status::message;
-use crate::{
-    api::condition::Reason,
-    compile::{CONTROLLER_NAME, Condition},
-};
+use super::{Replica, status::message};
+use crate::{api::condition::Reason, compile::Condition};
 
 /// The longest note that the API accepts, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -99,7 +96,7 @@ fn note(scope: &str, condition: &Condition) -> String {
 }
 
 /// The Event that reports a transition. Cluster-scoped objects have theirs in the namespace `default`.
-pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replica: &str, now: Timestamp) -> Event {
+pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replica: &Replica, now: Timestamp) -> Event {
     let name = regarding.name.as_deref().unwrap_or_default();
     let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
     Event {
@@ -113,8 +110,8 @@ pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replic
         note: Some(transition.note.clone()),
         event_time: Some(MicroTime(now)),
         regarding: Some(regarding.clone()),
-        reporting_controller: Some(CONTROLLER_NAME.to_owned()),
-        reporting_instance: Some(replica.to_owned()),
+        reporting_controller: Some(replica.controller.name().to_owned()),
+        reporting_instance: Some(replica.pod.clone()),
         type_: Some(if transition.warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     }

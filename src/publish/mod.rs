@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     api::ObjectKey,
-    compile::{Change, Objects, Reports},
+    compile::{Change, Controller, Objects, Reports},
     telemetry::Metrics,
 };
 
@@ -69,6 +69,8 @@ pub struct Replica {
     pub pod: String,
     /// The Lease that all replicas share.
     pub lease: ObjectKey,
+    /// The controller whose entries in statuses are its own.
+    pub controller: Controller,
 }
 
 /// Writes to the cluster what is published, while this replica leads, until `cancel`; then releases the Lease. When the
@@ -97,12 +99,12 @@ async fn run_with(
 ) -> Result<(), JoinError> {
     metrics.operator.begin();
     let (leads, leading) = watch::channel(false);
-    let writer = Writer::new(client.clone(), replica.pod.clone(), Arc::clone(&metrics));
+    let writer = Writer::new(client.clone(), replica.clone(), Arc::clone(&metrics));
     let election = Election::new(client, replica.lease, replica.pod, timing, metrics, published.clone());
     // The Lease is released only after the last write has ended.
     let written = CancellationToken::new();
     let status_writer = async {
-        let outcome = StatusWriter::new(writer).run(published, leading, &cancel).await;
+        let outcome = StatusWriter::new(writer, replica.controller).run(published, leading, &cancel).await;
         written.cancel();
         outcome
     };
@@ -113,15 +115,17 @@ async fn run_with(
 /// The loop that carries out the writes of the queue.
 struct StatusWriter {
     writer: Arc<Writer>,
+    controller: Controller,
     queue: Queue,
     log: TransitionLog,
     writes: JoinSet<(WriteJob, WriteResult)>,
 }
 
 impl StatusWriter {
-    fn new(writer: Writer) -> Self {
+    fn new(writer: Writer, controller: Controller) -> Self {
         Self {
             writer: Arc::new(writer),
+            controller,
             queue: Queue::default(),
             log: TransitionLog::default(),
             writes: JoinSet::new(),
@@ -169,7 +173,8 @@ impl StatusWriter {
         let latest = published.borrow_and_update().clone();
         let Some(latest) = latest.filter(|_| *leading.borrow()) else { return Ok(()) };
         // Off the threads that serve: there may be thousands of objects.
-        let jobs = spawn_blocking(move || wanted::wanted(&latest, Timestamp::now())).await?;
+        let controller = self.controller.clone();
+        let jobs = spawn_blocking(move || wanted::wanted(&latest, &controller, Timestamp::now())).await?;
         self.queue.replace(jobs, Instant::now());
         Ok(())
     }

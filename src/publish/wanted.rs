@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     api::{Kind, ObjectKey},
-    compile::{Change, Objects, Rejected, Unread},
+    compile::{Change, Controller, Objects, Rejected, Unread},
 };
 
 /// All writes that bring the cluster's objects to their compiled state.
-pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
+pub(super) fn wanted(published: &Published, controller: &Controller, now: Timestamp) -> Vec<WriteJob> {
     let Published { objects, reports, services } = published;
     let mut jobs = Vec::new();
     for (key, class) in &objects.gateway_classes {
@@ -33,7 +33,7 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
         jobs.extend(update.map(|u| job(Kind::GatewayParameters, key, parameters.as_ref(), u)));
     }
     for (key, route) in &objects.http_routes {
-        let update = status::route(reports.find(Kind::HttpRoute, key), route, now);
+        let update = status::route(controller, reports.find(Kind::HttpRoute, key), route, now);
         jobs.extend(update.map(|u| job(Kind::HttpRoute, key, route.as_ref(), u)));
     }
     for (key, backend) in &objects.backends {
@@ -41,7 +41,7 @@ pub(super) fn wanted(published: &Published, now: Timestamp) -> Vec<WriteJob> {
         jobs.extend(update.map(|u| job(Kind::Backend, key, backend.as_ref(), u)));
     }
     for (key, policy) in &objects.traffic_policies {
-        let update = reports.find(Kind::TrafficPolicy, key).and_then(|r| status::policy(r, policy, now));
+        let update = status::policy(controller, reports.find(Kind::TrafficPolicy, key), policy, now);
         jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, policy.as_ref(), u)));
     }
     // If a status can't be decoded in full, the entries of other controllers can't be kept in their places.

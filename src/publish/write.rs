@@ -16,6 +16,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
+    Replica,
     events::{self, Transition},
     queue::{JobOutcome, Target, Write, WriteJob},
     status::{self, Patch, Update},
@@ -25,9 +26,6 @@ use crate::{
     source::kube::error_summary,
     telemetry::{Metrics, operator::WriteOutcome},
 };
-
-/// The field manager `tollgate.dev/gateway`, escaped for a query.
-const FIELD_MANAGER: &str = "tollgate.dev%2Fgateway";
 
 /// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +76,17 @@ impl WriteResult {
 /// Writes to the API server, and counts the writes.
 pub(super) struct Writer {
     client: Client,
-    replica: String,
+    replica: Replica,
+    /// The controller's name, escaped for a query.
+    field_manager: String,
     metrics: Arc<Metrics>,
 }
 
 impl Writer {
-    pub(super) const fn new(client: Client, replica: String, metrics: Arc<Metrics>) -> Self {
-        Self { client, replica, metrics }
+    pub(super) fn new(client: Client, replica: Replica, metrics: Arc<Metrics>) -> Self {
+        // No other character of such a name has a meaning there.
+        let field_manager = replica.controller.name().replace('/', "%2F");
+        Self { client, replica, field_manager, metrics }
     }
 
     /// Does one write and counts it.
@@ -94,7 +96,7 @@ impl Writer {
             Write::Status { update, regarding } => self.status(*kind, key, update, regarding).await,
             Write::Undecodable { error } => self.undecodable(*kind, key, error).await,
             Write::Apply(body) => {
-                let path = format!("{}?fieldManager={FIELD_MANAGER}&force=true", path(*kind, key));
+                let path = format!("{}?fieldManager={}&force=true", path(*kind, key), self.field_manager);
                 self.send(Method::PATCH, path, "application/apply-patch+yaml", body).await
             }
             Write::Delete { uid } => {
@@ -125,7 +127,7 @@ impl Writer {
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Operations(body) => ("application/json-patch+json", body),
         };
-        let path = format!("{}/status?fieldManager={FIELD_MANAGER}", path(kind, key));
+        let path = format!("{}/status?fieldManager={}", path(kind, key), self.field_manager);
         self.send(Method::PATCH, path, content, body).await?;
         Ok(WriteResult::Written { event_error: self.write_events(&update.transitions, regarding).await })
     }

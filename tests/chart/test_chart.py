@@ -262,9 +262,15 @@ def test_definitions_are_rendered_whole_and_are_kept():
 
 
 def test_classes_name_this_controller(rendered):
-    controller = re.search(r'CONTROLLER_NAME: &str = "([^"]+)"', sources()).group(1)
+    controller = rendered.values["controllerName"]
+    assert env(rendered)["TOLLGATE_CONTROLLER_NAME"] == controller
     assert [o["metadata"]["name"] for o in rendered.of("GatewayClass")] == rendered.values["gatewayClasses"]
     assert {o["spec"]["controllerName"] for o in rendered.of("GatewayClass")} <= {controller}
+
+
+def test_the_controllers_name_is_the_programs():
+    default = yaml.safe_load((CHART / "values.yaml").read_text())["controllerName"]
+    assert default == re.search(r'DEFAULT_CONTROLLER_NAME: &str = "([^"]+)"', sources()).group(1)
 
 
 def sources():
@@ -296,6 +302,9 @@ def test_without_the_gateway_api_the_install_says_what_to_do():
     "drainSeconds=-1",
     "crds.enabled=false",
     "gatewayClasses=tollgate",
+    "controllerName=tollgate",
+    "controllerName=a.b/c/d",
+    "controllerName=A.b/c",
     "gatewayClasses={Tollgate}",
     "extraEnv[0].nam=A",
     "podLabels.a=1",

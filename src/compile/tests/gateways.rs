@@ -27,7 +27,7 @@ fn the_class_selects_the_controller() {
     assert_eq!(unknown.at("http://h/"), "default/good", "files need no class");
     assert_eq!(unknown.in_cluster().at("http://h/"), "no listener", "a cluster does");
 
-    let ours = world(listener, &[class(CONTROLLER_NAME)]);
+    let ours = world(listener, &[class(DEFAULT_CONTROLLER_NAME)]);
     ours.reports(Kind::GatewayClass, "c", &["Accepted=True/Accepted"]);
     let report = ours.compiled.reports.objects.iter().find(|r| r.kind == Kind::GatewayClass).unwrap();
     assert_eq!(report.supported_features, features::Feature::supported());

@@ -81,7 +81,7 @@ fn services_lead_to_their_ready_endpoints() {
 fn in_a_cluster_only_slices_count() {
     let world = world(&[
         service("ports: [{port: 80}]"),
-        document(GATEWAY_API, "GatewayClass", "c", &format!("spec: {{controllerName: {CONTROLLER_NAME}}}")),
+        document(GATEWAY_API, "GatewayClass", "c", &format!("spec: {{controllerName: {DEFAULT_CONTROLLER_NAME}}}")),
     ]);
     assert_eq!(world.at("http://h/"), "http://s.default.svc:80");
     assert_eq!(world.in_cluster().at("http://h/"), "503 Service default/s has no ready endpoint");

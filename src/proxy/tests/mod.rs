@@ -25,7 +25,7 @@ use super::{
     peer::{Arrival, Peer},
 };
 use crate::{
-    compile::{self, Env, PodIdentity, Scope},
+    compile::{self, Controller, Env, PodIdentity, Scope},
     policy::Policies,
     snapshot::{
         Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestView, Routed, Rule, Snapshot,
@@ -101,6 +101,7 @@ impl Plane {
             balance: Arc::default(),
             credentials,
             scope: Scope::Files,
+            controller: Controller::default(),
             identity: PodIdentity::default(),
             install: None,
         };

@@ -14,7 +14,7 @@ use crate::{
         gateway::{HttpRoute, ParentRef},
         traffic_policy::{AncestorRef, TrafficPolicy},
     },
-    compile::{CONTROLLER_NAME, ObjectReport, ParentReport},
+    compile::{Controller, ObjectReport, ParentReport},
     publish::events::{Transition, find_transitions},
 };
 
@@ -26,13 +26,18 @@ const MAX_ANCESTORS: usize = 16;
 
 /// The new status of a route; `None` when the status is current. Without a report none of Tollgate's Gateways is among
 /// the route's parents, and Tollgate's entries are removed.
-pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRoute, now: Timestamp) -> Option<Update> {
+pub(in crate::publish) fn route(
+    controller: &Controller,
+    report: Option<&ObjectReport>,
+    object: &HttpRoute,
+    now: Timestamp,
+) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let parents = object.status.as_ref().map(|s| s.parents.as_slice()).unwrap_or_default();
     let present: Vec<Present<'_>> = parents
         .iter()
         .map(|p| Present {
-            ours: p.controller_name == CONTROLLER_NAME,
+            ours: p.controller_name == controller.name(),
             subject: parent_subject(&p.parent_ref, namespace),
             conditions: &p.conditions,
         })
@@ -46,7 +51,7 @@ pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRout
             // The reference is the one in the spec, because others compare with that.
             let written = object.spec.parent_refs.iter().flatten().find(|p| spec_subject(p, namespace) == subject);
             let reference = written.map_or_else(|| reference(&subject), |written| json!(written));
-            let entry = json!({"parentRef": reference, "controllerName": CONTROLLER_NAME});
+            let entry = json!({"parentRef": reference, "controllerName": controller.name()});
             Wanted { subject, conditions: &parent.conditions, entry }
         })
         .collect();
@@ -55,8 +60,14 @@ pub(in crate::publish) fn route(report: Option<&ObjectReport>, object: &HttpRout
     update(object.metadata.resource_version.as_deref(), "parents", &present, &wanted, operations, None)
 }
 
-/// The new status of a policy; `None` when the status is current.
-pub(in crate::publish) fn policy(report: &ObjectReport, object: &TrafficPolicy, now: Timestamp) -> Option<Update> {
+/// The new status of a policy; `None` when the status is current. Without a report it applies only to what another
+/// controller serves, and Tollgate's entries are removed.
+pub(in crate::publish) fn policy(
+    controller: &Controller,
+    report: Option<&ObjectReport>,
+    object: &TrafficPolicy,
+    now: Timestamp,
+) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let status = object.status.as_ref();
     let present: Vec<Present<'_>> = status
@@ -64,24 +75,26 @@ pub(in crate::publish) fn policy(report: &ObjectReport, object: &TrafficPolicy, 
         .unwrap_or_default()
         .iter()
         .map(|a| Present {
-            ours: a.controller_name == CONTROLLER_NAME,
+            ours: a.controller_name == controller.name(),
             subject: ancestor_subject(&a.ancestor_ref, namespace),
             conditions: &a.conditions,
         })
         .collect();
     let wanted: Vec<Wanted<'_>> = report
-        .parents
+        .map(|r| r.parents.as_slice())
+        .unwrap_or_default()
         .iter()
         .map(|parent| {
             let subject = report_subject(parent);
-            let entry = json!({"ancestorRef": reference(&subject), "controllerName": CONTROLLER_NAME});
+            let entry = json!({"ancestorRef": reference(&subject), "controllerName": controller.name()});
             Wanted { subject, conditions: &parent.conditions, entry }
         })
         .collect();
-    let operations = operations("/status/ancestors", &present, &wanted, report.generation, MAX_ANCESTORS, now);
+    let operations =
+        operations("/status/ancestors", &present, &wanted, report.and_then(|r| r.generation), MAX_ANCESTORS, now);
     let own = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
-    let same = is_current(own, &report.conditions, report.generation);
-    let own = (!same).then(|| Own {
+    let changed = report.filter(|report| !is_current(own, &report.conditions, report.generation));
+    let own = changed.map(|report| Own {
         conditions: json!(merged(own, &report.conditions, report.generation, now)),
         transitions: find_transitions("", own, &report.conditions).collect(),
     });

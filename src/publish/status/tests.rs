@@ -11,7 +11,7 @@ use crate::{
         Kind, ObjectKey,
         condition::{ConditionType, Reason},
     },
-    compile::{AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport},
+    compile::{AddressType, Condition, Controller, GatewayAddress, ListenerReport, ObjectReport, ParentReport},
     publish::events::Transition,
 };
 
@@ -334,7 +334,8 @@ fn parents_of_a_route() {
         ),
     ] {
         let report = (!parents.is_empty()).then(|| ObjectReport { parents, ..report(Kind::HttpRoute) });
-        let update = route(report.as_ref(), &object(&spec, &json!({"parents": present})), now());
+        let update =
+            route(&Controller::default(), report.as_ref(), &object(&spec, &json!({"parents": present})), now());
         assert_eq!(operations(update), expect, "{case}");
     }
 }
@@ -346,7 +347,7 @@ fn a_route_without_status_gets_one() {
     parent.port = Some(80);
     let report = ObjectReport { parents: vec![parent], ..report(Kind::HttpRoute) };
     for status in [json!(null), json!({"parents": []})] {
-        let update = route(Some(&report), &object(&spec, &status), now());
+        let update = route(&Controller::default(), Some(&report), &object(&spec, &status), now());
         assert_eq!(event_texts(update.as_ref()), ["Warning NotAllowedByListeners: Gateway ns/g: no"]);
         let conditions = json!([written("Accepted", "False", "NotAllowedByListeners", "no", NOW)]);
         let entry = json!({
@@ -354,7 +355,7 @@ fn a_route_without_status_gets_one() {
         });
         assert_eq!(merge(update), Some(json!({"parents": [entry]})));
     }
-    assert_eq!(route(None, &object(&spec, &json!(null)), now()), None, "no entry to remove");
+    assert_eq!(route(&Controller::default(), None, &object(&spec, &json!(null)), now()), None, "no entry to remove");
 }
 
 #[test]
@@ -362,7 +363,7 @@ fn entries_of_others_count_towards_the_limit() {
     let theirs: Vec<Value> = (0..31).map(|n| entry("example.com/c", &format!("x{n}"), &json!([]))).collect();
     let parents = ["g", "h"].map(|g| parent(g, None, accepted(true, Reason::Accepted, ""))).to_vec();
     let report = ObjectReport { parents, ..report(Kind::HttpRoute) };
-    let update = route(Some(&report), &object(&json!({}), &json!({"parents": theirs})), now());
+    let update = route(&Controller::default(), Some(&report), &object(&json!({}), &json!({"parents": theirs})), now());
     assert_eq!(operations(update).len(), 1, "32 is as many as the API takes");
 }
 
@@ -380,7 +381,8 @@ fn a_policy_has_ancestors_or_conditions() {
     let loose = ObjectReport { conditions: vec![fine()], ..report(Kind::TrafficPolicy) };
     let tied = ObjectReport { parents: vec![parent("g", None, fine())], ..report(Kind::TrafficPolicy) };
 
-    let check = |report: &ObjectReport, status: &Value| policy(report, &object(&json!({}), status), now());
+    let of = Controller::default();
+    let check = |report: &ObjectReport, status: &Value| policy(&of, Some(report), &object(&json!({}), status), now());
     assert_eq!(merge(check(&loose, &json!(null))), Some(json!({"conditions": [is_fine(NOW)]})));
     assert_eq!(merge(check(&tied, &json!(null))), Some(json!({"ancestors": [ours(NOW)]})));
     let own = json!({"conditions": [is_fine(OLD)]});
@@ -435,4 +437,25 @@ fn one_mistake_makes_one_event() {
     };
     let update = backend(&report, &object(&json!({}), &json!(null)), now());
     assert_eq!(event_texts(update.as_ref()), ["Warning Invalid: the same words", "Normal AddressNotAssigned: passes"]);
+}
+
+#[test]
+fn entries_belong_to_the_controller_of_their_name() {
+    let other: Controller = "team-b.example.com/gateway".parse().unwrap();
+    let spec = json!({"parentRefs": [{"name": "g"}]});
+    let default = entry("tollgate.dev/gateway", "g", &json!([written("Accepted", "True", "Accepted", "", OLD)]));
+    let status = json!({"parents": [default]});
+    assert_eq!(route(&other, None, &object(&spec, &status), now()), None, "not its entry");
+    let parents = vec![parent("g", None, accepted(true, Reason::Accepted, ""))];
+    let report = ObjectReport { parents, ..report(Kind::HttpRoute) };
+    let added = operations(route(&other, Some(&report), &object(&spec, &status), now()));
+    assert_eq!(added.len(), 1);
+    assert_eq!((&added[0]["op"], &added[0]["path"]), (&json!("add"), &json!("/status/parents/-")));
+    assert_eq!(added[0]["value"]["controllerName"], other.name());
+    // A policy that applies only to what another serves: entries of this controller go, and nothing else changes.
+    let reference = json!({"name": "g", "namespace": "ns"});
+    let of = |controller: &str| json!({"ancestorRef": reference, "controllerName": controller, "conditions": []});
+    let status = json!({"ancestors": [of("tollgate.dev/gateway"), of(other.name())], "conditions": []});
+    let update = policy(&other, None, &object(&json!({}), &status), now());
+    assert_eq!(operations(update), [json!({"op": "remove", "path": "/status/ancestors/1"})]);
 }

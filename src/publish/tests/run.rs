@@ -18,7 +18,7 @@ use crate::{
         Kind, ObjectKey,
         condition::{ConditionType, Reason},
     },
-    compile::{Change, Condition, ObjectReport, Objects, ParentReport, Rejected, Reports},
+    compile::{Change, Condition, Controller, ObjectReport, Objects, ParentReport, Rejected, Reports},
     publish::{Published, Replica, leader::ElectionTiming, run_with},
     telemetry::Metrics,
 };
@@ -78,8 +78,12 @@ impl World {
     }
 
     fn start(&self, pod: &str) -> Running {
+        self.start_of(pod, Controller::default())
+    }
+
+    fn start_of(&self, pod: &str, controller: Controller) -> Running {
         let cancel = CancellationToken::new();
-        let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new("sys", "tollgate") };
+        let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new("sys", "tollgate"), controller };
         let published = self.published.subscribe();
         let metrics = Arc::clone(&self.metrics);
         let task = tokio::spawn(run_with(self.api.client(), published, replica, metrics, cancel.clone(), QUICK));
@@ -364,6 +368,11 @@ async fn owned_objects_are_applied_and_deleted() {
     world.api.put("/api/v1/namespaces/ns/services/new", body.clone());
     world.publish_this(Published { services: Arc::new(changes()), ..world.watched() });
     until("applied again", || (world.api.sent(&applied).len() == 2).then_some(())).await;
+    running.stop().await;
+    let running = world.start_of("pod-2", "team-b.example.com/gateway".parse().unwrap());
+    world.publish_this(Published { services: Arc::new(changes()), ..world.watched() });
+    let by = ["PATCH", "/services/new 200", "fieldManager=team-b.example.com%2Fgateway&force=true"];
+    until("applied by another manager", || (world.api.sent(&by).len() == 1).then_some(())).await;
     running.stop().await;
 }
 

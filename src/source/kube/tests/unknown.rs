@@ -4,7 +4,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::{
-    compile::{self, Compiled, Env, PodIdentity, Scope},
+    compile::{self, Compiled, Controller, Env, PodIdentity, Scope},
     snapshot::{Action, RequestView, Routed},
     upstream::{Credentials, Dialer, DialerOptions, Pools},
 };
@@ -38,6 +38,7 @@ impl World {
             balance: Arc::default(),
             credentials,
             scope,
+            controller: Controller::default(),
             install: None,
             identity: PodIdentity::default(),
         };
