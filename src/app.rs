@@ -5,6 +5,7 @@ mod publisher;
 mod signals;
 mod simulator;
 mod tasks;
+mod uninstall;
 
 use std::{
     net::Ipv4Addr,
@@ -67,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => block_on(args.worker_threads, serve(*args)),
         Command::Simulate(args) => block_on(0, simulate(args)),
+        Command::Uninstall(args) => block_on(1, uninstall::uninstall(args)),
         Command::Crds(args) => crds(&args),
     }
 }

@@ -36,6 +36,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Answer like the providers, to practise without spending tokens. See docs/simulator.md.
     Simulate(SimulateArgs),
+    /// Delete the EndpointSlices that an installation maintains. The chart runs it before `helm uninstall` deletes the
+    /// rest.
+    Uninstall(InstallationArgs),
     /// Print, write or check the CustomResourceDefinitions.
     Crds(CrdsArgs),
 }

@@ -32,6 +32,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use controller::{Controller, DEFAULT_CONTROLLER_NAME};
 pub use identity::PodIdentity;
+pub use marks::SLICE_MANAGED_BY;
 pub use objects::{Objects, Rejected, Unread};
 pub use report::{
     AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports, Unattached,

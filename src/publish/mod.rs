@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transition_log;
+mod uninstall;
 mod wanted;
 mod write;
 
@@ -34,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::uninstall::uninstall;
 use self::{
     leader::{ELECTION_TIMING, Election, ElectionTiming},
     queue::{Queue, WriteJob},

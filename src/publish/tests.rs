@@ -4,3 +4,4 @@ mod fake;
 mod leader;
 mod queue;
 mod run;
+mod uninstall;

@@ -53,6 +53,7 @@ def test_what_is_switched_on_is_there_and_nothing_else(rendered):
     wanted |= {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"} if v["rbac"]["create"] else set()
     wanted |= {"CustomResourceDefinition"} if v["crds"]["install"] else set()
     wanted |= {"GatewayClass"} if v["gatewayClasses"] else set()
+    wanted |= {"Job"} if v["uninstallJob"]["enabled"] else set()
     wanted |= {"HorizontalPodAutoscaler"} if v["autoscaling"]["enabled"] else set()
     wanted |= {"PodDisruptionBudget"} if v["autoscaling"]["enabled"] or v["replicas"] > 1 else set()
     wanted |= {"ServiceMonitor"} if v["metrics"]["serviceMonitor"]["enabled"] else set()
@@ -277,6 +278,22 @@ def sources():
     return "\n".join(path.read_text() for path in sorted((ROOT / "src/compile").rglob("*.rs")))
 
 
+def test_a_job_cleans_up_before_an_uninstall(rendered):
+    assert len(rendered.of("Job")) == 1
+    for job in rendered.of("Job"):
+        assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete", "with every permission of the pods"
+        pod, gateway = job["spec"]["template"], rendered.gateway()["spec"]["template"]
+        assert pod["spec"]["serviceAccountName"] == gateway["spec"]["serviceAccountName"]
+        assert not selects(service(rendered)["spec"]["selector"], pod["metadata"]["labels"]), "no pod of the Service"
+        container = pod["spec"]["containers"][0]
+        assert container["image"] == gateway["spec"]["containers"][0]["image"] and container["args"] == ["uninstall"]
+        variables = {e["name"]: e["value"] for e in container["env"]}
+        assert variables.pop("TOLLGATE_NAMESPACE") == NAMESPACE
+        assert variables == {name: env(rendered)[name] for name in ("TOLLGATE_SERVICE", "TOLLGATE_CONTROLLER_NAME")}
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    assert not Objects({}, render("--set", "uninstallJob.enabled=false")).of("Job")
+
+
 def test_without_the_gateway_api_the_install_says_what_to_do():
     version = CLUSTER[:2]
     refused = template(cluster=version)
@@ -303,6 +320,7 @@ def test_without_the_gateway_api_the_install_says_what_to_do():
     "crds.enabled=false",
     "gatewayClasses=tollgate",
     "controllerName=tollgate",
+    "uninstallJob.enable=true",
     "controllerName=a.b/c/d",
     "controllerName=A.b/c",
     "gatewayClasses={Tollgate}",

@@ -38,6 +38,12 @@ app.kubernetes.io/name: {{ include "tollgate.name" . | trunc 53 | trimSuffix "-"
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Neither must those of the Job that runs before an uninstall. */}}
+{{- define "tollgate.uninstallLabels" -}}
+app.kubernetes.io/name: {{ include "tollgate.name" . | trunc 53 | trimSuffix "-" }}-uninstall
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "tollgate.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "tollgate.fullname" .) .Values.serviceAccount.name }}

@@ -82,7 +82,22 @@ impl State {
         object
     }
 
-    fn answer(&mut self, method: &Method, path: &str, content: &str, body: &Value) -> (u16, Value) {
+    /// The list of a resource in all namespaces, by one label.
+    fn selected(&self, path: &str, query: &str) -> Value {
+        let query = query.replace("%2F", "/").replace("%3D", "=");
+        let (root, plural) = path.rsplit_once('/').unwrap();
+        let has = |object: &Value| {
+            let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+            labels.into_iter().any(|(label, value)| query.ends_with(&format!("={label}={}", value.as_str().unwrap())))
+        };
+        let all = self
+            .objects
+            .iter()
+            .filter(|(place, object)| place.starts_with(root) && place.contains(&format!("/{plural}/")) && has(object));
+        json!({"items": all.map(|(_, object)| object.clone()).collect::<Vec<_>>(), "metadata": {}})
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, query: &str, content: &str, body: &Value) -> (u16, Value) {
         let place = path.strip_suffix("/status").unwrap_or(path);
         let present = self.objects.get(place).cloned();
         let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
@@ -97,6 +112,7 @@ impl State {
                 body["metadata"]["uid"] = uid;
                 (200, self.store(place, body))
             }
+            ("GET", None) if query.contains("labelSelector=") => (200, self.selected(path, query)),
             (_, None) => failure(404),
             ("GET", Some(present)) => (200, present),
             ("DELETE", Some(_)) => {
@@ -194,6 +210,7 @@ impl Service<Request<Body>> for FakeApi {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let content = head.headers.get(CONTENT_TYPE).map_or("", |c| c.to_str().unwrap()).to_owned();
             let path = head.uri.path().to_owned();
+            let query = head.uri.query().unwrap_or_default().to_owned();
             let fault = api.with(|state| {
                 let hit = state.faults.iter().find(|(m, part, _)| *m == head.method && path.contains(part));
                 hit.map(|(_, _, code)| *code)
@@ -204,9 +221,8 @@ impl Service<Request<Body>> for FakeApi {
                     return pending().await;
                 }
                 Some(code) => failure(code),
-                None => api.with(|state| state.answer(&head.method, &path, &content, &body)),
+                None => api.with(|state| state.answer(&head.method, &path, &query, &content, &body)),
             };
-            let query = head.uri.query().unwrap_or_default();
             let line = format!("{} {path} {code} {content} {query}", head.method);
             api.with(|state| state.log.push((line, body)));
             let answer = Full::new(Bytes::from(answer.to_string()));

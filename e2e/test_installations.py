@@ -1,0 +1,95 @@
+"""Several installations in one cluster, and the end of one."""
+
+import pytest
+
+from harness.kube import CONTROLLER, wait_for
+from harness.manifests import gateway, serve_openai
+from harness.release import CHART, NAME, NAMESPACE, defaults, helm
+
+OTHER = "team-b.example.com/gateway"
+
+
+def slices(kube, ns):
+    return kube.list("EndpointSlice", ns, {"kubernetes.io/service-name": "gw"})
+
+
+def install(release, name, namespace, *values, check=True):
+    repository, tag = defaults()["image"]["repository"], defaults()["image"]["tag"]
+    image = ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
+    return helm("install", name, CHART, "-n", namespace, *image, "--set", "crds.install=false", *values, "--wait",
+                "--timeout", "120s", check=check)
+
+
+@pytest.fixture
+def team_b(release, make_ns):
+    """A second installation with a class of its own; its namespace."""
+    release.ensure()
+    namespace = make_ns("team-b")
+    install(release, "tollgate-b", namespace, "--set", f"controllerName={OTHER}", "--set", "gatewayClasses={team-b}")
+    yield namespace
+    helm("uninstall", "tollgate-b", "-n", namespace, "--ignore-not-found", "--wait", "--timeout", "120s")
+
+
+def test_uninstall_leaves_no_dead_pod_as_an_endpoint(kube, release, ns):
+    """Helm deletes the roles before the pods are told to stop."""
+    release.ensure()
+    handle = serve_openai(kube, ns)
+    assert kube.endpoints(ns, "gw"), "a Gateway in another namespace has slices of Tollgate's"
+    release.uninstall()
+    assert slices(kube, ns) == [] and kube.get("Service", ns, "gw")
+    assert release.lease() == "uninstall"
+    wait_for("the pods and the Job to go", lambda: not [
+        p for p in kube.list("Pod", NAMESPACE) if p["metadata"]["name"].startswith(NAME)], 90)
+    assert slices(kube, ns) == [], "no pod wrote them again"
+    release.ensure()
+    handle.serves()
+
+
+def test_an_uninstall_that_breaks_off_is_undone(kube, release, ns):
+    """The pods live: they take the Lease again and restore their endpoints."""
+    release.ensure()
+    handle = serve_openai(kube, ns)
+    handle.serves()
+    release.changed()
+    pod = release.pod()["metadata"]["name"]
+    kube.kubectl("exec", "-n", NAMESPACE, pod, "--", "/app", "uninstall")
+    assert slices(kube, ns) == []
+    release.leader()
+    wait_for("endpoints again", lambda: kube.endpoints(ns, "gw"), 10)
+    handle.serves()
+
+
+def test_two_installations_serve_their_own_classes(kube, release, team_b, ns):
+    ours = serve_openai(kube, ns)
+    kube.apply(gateway(ns, "b", port=8081, gateway_class="team-b"))
+    route = kube.get("HTTPRoute", ns, "openai")
+    route["spec"]["parentRefs"].append({"name": "b"})
+    kube.patch("HTTPRoute", ns, "openai", {"spec": {"parentRefs": route["spec"]["parentRefs"]}})
+
+    def parents():
+        found = kube.get("HTTPRoute", ns, "openai")["status"]["parents"]
+        return {(p["parentRef"]["name"], p["controllerName"]) for p in found} == {("gw", CONTROLLER), ("b", OTHER)}
+
+    wait_for("an entry of each", parents)
+    ours.serves()
+    by = lambda name: {  # noqa: E731
+        s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"]
+        for s in kube.list("EndpointSlice", ns, {"kubernetes.io/service-name": name})
+    }
+    managers = ({"gateway.tollgate.dev"}, {"gateway.team-b.example.com"})
+    wait_for("slices of both", lambda: (by("gw"), by("b")) == managers)
+    assert not kube.endpoints(ns, "gw") & kube.endpoints(ns, "b"), "each leads to pods of its own"
+    # Nothing is written in turns: the versions stay.
+    kinds = (("HTTPRoute", "openai"), ("Backend", "openai"), ("Gateway", "gw"), ("Gateway", "b"), ("Service", "gw"),
+             ("Service", "b"))
+    versions = lambda: [kube.get(kind, ns, name)["metadata"]["resourceVersion"] for kind, name in kinds]  # noqa: E731
+
+    def at_rest(last=[]):  # noqa: B006
+        last[:] = [*last[-9:], versions()]
+        return len(last) == 10 and all(seen == last[0] for seen in last)
+
+    wait_for("no more writes", at_rest, 20, 0.3)
+    helm("uninstall", "tollgate-b", "-n", team_b, "--wait", "--timeout", "120s")
+    assert not kube.list("EndpointSlice", ns, {"kubernetes.io/service-name": "b"})
+    assert slices(kube, ns), "those of the other installation stay"
+    ours.serves()
