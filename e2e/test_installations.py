@@ -93,3 +93,12 @@ def test_two_installations_serve_their_own_classes(kube, release, team_b, ns):
     assert not kube.list("EndpointSlice", ns, {"kubernetes.io/service-name": "b"})
     assert slices(kube, ns), "those of the other installation stay"
     ours.serves()
+
+
+def test_a_second_one_of_the_same_controller_is_refused(kube, release, make_ns):
+    release.ensure()
+    refused = install(release, "tollgate-b", make_ns("second"), "--set", "gatewayClasses={second}", check=False)
+    assert refused.returncode != 0
+    for word in (CONTROLLER, f"release {NAME} in namespace {NAMESPACE}", "controllerName"):
+        assert word in refused.stderr, refused.stderr
+    assert kube.get("GatewayClass", None, "second") is None
