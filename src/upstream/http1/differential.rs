@@ -30,12 +30,16 @@ use super::{Http1, IdleState, Reuse, head};
 use crate::upstream::UpstreamBody;
 
 /// What our client refuses and hyper's accepts: the start of the error, and the reason.
-const STRICTER: [(&str, &str); 6] = [
+const STRICTER: [(&str, &str); 7] = [
     ("the reply switches protocols", "no request is an upgrade, so the server breaks RFC 9110, section 7.8"),
     ("the reply's framing is ambiguous", "RFC 9112, section 6.3 leaves the length open; see `is_ambiguous`"),
     ("the reply's head is longer than", "a bound of ours"),
     ("invalid chunked framing: a line is too long", "a bound of ours, in place of hyper's bound on all extensions"),
     ("invalid chunked framing: a chunk has no valid size", "a bound of ours on digits; see `has_long_size`"),
+    (
+        "invalid chunked framing: a line ends without CR",
+        "RFC 9112, section 2.2 allows both; hyper takes it in trailers",
+    ),
     ("invalid chunked framing: trailers are too long", "the same bound, counted without names of fields"),
 ];
 
