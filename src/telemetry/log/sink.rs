@@ -41,7 +41,7 @@ struct Pending {
     closed: bool,
 }
 
-/// Ends the log: when dropped, pending lines are written as far as they are read within [`MAX_END`], and later lines
+/// Ends the log: when dropped, pending lines are written as far as they are read within a second, and later lines
 /// are dropped.
 pub struct LogGuard {
     shared: Arc<Shared>,
