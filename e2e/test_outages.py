@@ -87,9 +87,15 @@ def two(release):
     return release.ensure(replicas=2)
 
 
+def both_are_endpoints(kube, ns):
+    """Follows the EndpointSlices that Kubernetes keeps for Tollgate's own Service. After an outage of the API server
+    its watches of them lag, Kubernetes' own controllers log "informer cache is out of date", and so do Tollgate's."""
+    wait_for("both pods to be endpoints", lambda: len(kube.endpoints(ns, "gw")) == 2, 90)
+
+
 def test_both_replicas_serve_and_one_writes(kube, two, ns):
     handle = serve_openai(kube, ns)
-    wait_for("both pods to be endpoints", lambda: len(kube.endpoints(ns, "gw")) == 2)
+    both_are_endpoints(kube, ns)
     counted = lambda pod: two.metrics(pod).sum("tollgate_requests_total", gateway=f"{ns}/gw")  # noqa: E731
     for _ in range(60):
         assert handle.chat().status == 200
@@ -169,7 +175,7 @@ def test_a_leader_that_is_asked_to_go_hands_over_at_once(kube, two, ns):
 def test_a_pod_leaves_the_endpoints_before_it_stops_listening(kube, two, ns):
     """SIGTERM: as long as anybody may still send traffic to the pod, it takes connections."""
     handle = serve_openai(kube, ns)
-    wait_for("both pods to be endpoints", lambda: len(kube.endpoints(ns, "gw")) == 2)
+    both_are_endpoints(kube, ns)
     # Not the leader, or the endpoints in other namespaces wait for the next one; that is the next test's.
     leader = two.leader()
     pod = next(p for p in two.pods() if p["metadata"]["uid"] != leader["metadata"]["uid"])

@@ -93,8 +93,10 @@ class GatewayHandle:
     def chat(self, path="/openai/v1/chat/completions", body=None, **more):
         return chat(self.address(), self.port, path, body, **more)
 
-    def serves(self, status=200, path="/openai/v1/chat/completions", timeout=20, body=None, **more):
-        """Waits until a chat request gets this status; the reply."""
+    def serves(self, status=200, path="/openai/v1/chat/completions", timeout=90, body=None, **more):
+        """Waits until a chat request gets this status; the reply.
+
+        After an outage of the API server kube-proxy is told of a new Service up to a minute later."""
         address = self.address()
 
         def probe():
