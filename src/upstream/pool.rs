@@ -271,9 +271,9 @@ impl Pool {
                 return;
             }
         }
-        let clean = self.clean.load(Ordering::Relaxed);
-        if clean < TRUSTED {
-            self.clean.store(clean + 1, Ordering::Relaxed);
+        if self.clean.load(Ordering::Relaxed) < TRUSTED {
+            // Added, not stored: a store would undo a reset on another thread.
+            self.clean.fetch_add(1, Ordering::Relaxed);
         }
         let now = Instant::now();
         if lock(&self.distrusted).is_some_and(|since| now.duration_since(since) < DISTRUST) {
