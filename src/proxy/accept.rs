@@ -34,7 +34,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
 use super::{
-    Shared, handler,
+    Shared,
+    handler::{self, MAX_HEADERS},
     peer::{Arrival, Peer},
     watch::{Ending, Watch},
 };
@@ -55,8 +56,6 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const CUT: Duration = Duration::from_secs(1);
 /// Streams a client may have open on one HTTP/2 connection: the least that servers commonly allow.
 const HTTP2_STREAMS: u32 = 100;
-/// Headers of one request: real clients send 40 at most.
-pub const MAX_HEADERS: usize = 100;
 
 /// Ports that could not be bound, with the errors. Shared with the debug views.
 pub type BindStates = Arc<Mutex<BTreeMap<u16, String>>>;

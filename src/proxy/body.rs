@@ -1,19 +1,16 @@
-//! Bodies: reading a request's body, and the bodies of replies.
+//! Reads the bodies of requests, and keeps the memory of large ones.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::body::Body as ClientBody;
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::{ErrorKind, ProxyError, budget::Share, relay::Relay};
+use super::{ErrorKind, ProxyError, budget::Share};
 
 /// The memory that is reserved for a body of unknown or doubtful length before its bytes arrive: a client's claim costs
 /// nothing until it is sent.
@@ -146,62 +143,5 @@ pub fn recycle(body: Bytes) {
     let mut kept = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() < MAX_BUFFERS {
         kept.push(buffer);
-    }
-}
-
-/// A reply's body.
-pub enum ReplyBody {
-    /// Made by the gateway; `None` once sent.
-    Full(Option<Bytes>),
-    /// On its way from a backend.
-    Relay(Box<Relay>),
-}
-
-impl ReplyBody {
-    /// A body of these bytes.
-    pub const fn full(bytes: Bytes) -> Self {
-        Self::Full(Some(bytes))
-    }
-
-    /// No body.
-    pub const fn empty() -> Self {
-        Self::Full(None)
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        match &mut *self {
-            Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
-            Self::Relay(relay) => {
-                let polled = catch_unwind(AssertUnwindSafe(|| relay.poll_frame(cx)));
-                let Ok(polled) = polled else {
-                    relay.panicked();
-                    *self = Self::empty();
-                    return Poll::Ready(Some(Err(std::io::Error::other("the gateway failed to relay this reply"))));
-                };
-                polled
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(relay) => relay.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Relay(relay) => relay.size_hint(),
-        }
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use self_cell::self_cell;
 
-use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, finish::Failure, heavy};
+use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, error::ClientError, heavy};
 use crate::{
     dialect::{ApiRequest, RequestHead, classify::ClassifyError},
     snapshot::AiUse,
@@ -87,7 +87,7 @@ pub async fn classify(
     body: &mut Option<Body>,
     memory: &mut Share,
     record: &mut RequestRecord,
-) -> Result<ClassifiedRequest, Failure> {
+) -> Result<ClassifiedRequest, ClientError> {
     let path = parts.uri.path();
     let head = RequestHead {
         method: &parts.method,

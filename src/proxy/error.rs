@@ -265,3 +265,16 @@ impl ProxyError {
         reply
     }
 }
+
+/// An error, and the dialect of the client that gets it.
+pub struct ClientError {
+    pub error: ProxyError,
+    pub dialect: DialectId,
+}
+
+impl ProxyError {
+    /// The error for a client of `dialect`.
+    pub const fn to(self, dialect: DialectId) -> ClientError {
+        ClientError { error: self, dialect }
+    }
+}

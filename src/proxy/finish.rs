@@ -9,18 +9,23 @@
 //!
 //! The record is attached to the reply's body: it is written when the body was handed over, or dropped.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
+use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    ProxyError, ReplyBody, RequestRecord, Shared,
-    relay::{Relay, RelayPlan},
+    RequestRecord, Shared,
+    error::ClientError,
+    relay::{Relay, Reply},
     watch::Progress,
 };
-use crate::dialect::DialectId;
-
 /// The id by which operators find a request in the log, on every reply.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 
@@ -42,35 +47,14 @@ impl ReplyTo {
     }
 }
 
-/// A reply on its way to the client.
-pub enum Reply {
-    /// A complete reply that the gateway made or translated.
-    Local(Response<Bytes>),
-    /// The head of a reply; the body follows from a backend.
-    Relayed(http::response::Parts, Box<RelayPlan>),
-}
-
-/// An error, and the client's dialect.
-pub struct Failure {
-    pub error: ProxyError,
-    pub dialect: DialectId,
-}
-
-impl ProxyError {
-    /// The error for a client of `dialect`.
-    pub const fn to(self, dialect: DialectId) -> Failure {
-        Failure { error: self, dialect }
-    }
-}
-
 /// The reply in its final form.
 pub fn finish(
-    outcome: Result<Reply, Failure>,
+    outcome: Result<Reply, ClientError>,
     to: ReplyTo,
     mut record: RequestRecord,
     progress: Arc<Progress>,
 ) -> Response<ReplyBody> {
-    let outcome = outcome.unwrap_or_else(|Failure { error, dialect }| {
+    let outcome = outcome.unwrap_or_else(|ClientError { error, dialect }| {
         record.failed(error.kind, &error.cause);
         let mut reply = error.reply(dialect, record.trace_id());
         if to.head {
@@ -106,4 +90,61 @@ pub fn finish(
         }
     };
     Response::from_parts(parts, body)
+}
+
+/// A reply's body.
+pub enum ReplyBody {
+    /// Made by the gateway; `None` once sent.
+    Full(Option<Bytes>),
+    /// On its way from a backend.
+    Relay(Box<Relay>),
+}
+
+impl ReplyBody {
+    /// A body of these bytes.
+    pub const fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes))
+    }
+
+    /// No body.
+    pub const fn empty() -> Self {
+        Self::Full(None)
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Relay(relay) => {
+                let polled = catch_unwind(AssertUnwindSafe(|| relay.poll_frame(cx)));
+                let Ok(polled) = polled else {
+                    relay.panicked();
+                    *self = Self::empty();
+                    return Poll::Ready(Some(Err(std::io::Error::other("the gateway failed to relay this reply"))));
+                };
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Relay(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Relay(relay) => relay.size_hint(),
+        }
+    }
 }

@@ -8,11 +8,11 @@ use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathA
 
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
-    finish::{Failure, Reply},
+    error::ClientError,
     headers,
     peer::Peer,
     policies,
-    relay::{RelayForm, RelayPlan},
+    relay::{RelayForm, RelayPlan, Reply},
     select::worth_another,
     send::too_slow,
 };
@@ -38,7 +38,7 @@ pub async fn forward(
     body: &mut Option<Body>,
     peer: &Peer,
     record: &mut RequestRecord,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, ClientError> {
     try_forward(context, backend, parts, body, peer, record).await.map_err(|error| error.to(DIALECT))
 }
 

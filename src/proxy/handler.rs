@@ -16,18 +16,22 @@ use futures_util::FutureExt;
 use http::request::Parts;
 
 use super::{
-    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared,
-    accept::MAX_HEADERS,
-    body, classify,
-    finish::{self, Failure, Reply, ReplyTo},
+    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body, classify,
+    error::ClientError,
+    finish::{self, ReplyTo},
     forward,
     peer::{Arrival, Peer},
-    policies, relay, route, select,
+    policies,
+    relay::{self, Reply},
+    route, select,
 };
 use crate::{
     dialect::{DialectId, Endpoint},
     snapshot::{Action, AiUse, Backend, UnavailableReason},
 };
+
+/// Headers of one request: real clients send 40 at most.
+pub const MAX_HEADERS: usize = 100;
 
 /// The data plane: one handler for every request.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -65,7 +69,7 @@ async fn serve(
     parts: &mut Parts,
     body: &mut Option<Body>,
     record: &mut RequestRecord,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, ClientError> {
     if parts.headers.len() > MAX_HEADERS {
         // hyper counts them in HTTP/1.1 only.
         let message = format!("the request has more than {MAX_HEADERS} headers");
@@ -97,7 +101,7 @@ async fn serve_ai(
     parts: &mut Parts,
     body: &mut Option<Body>,
     record: &mut RequestRecord,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, ClientError> {
     // Held until a target has replied, which is as long as a body is held.
     let mut memory = context.settings.body_budget.share();
     let mut request = classify::classify(context, ai, parts, body, &mut memory, record).await?;

@@ -54,9 +54,9 @@ use std::{
 };
 
 pub use accept::{BindStates, Listeners, Serving};
-pub use body::ReplyBody;
 pub use budget::Budget;
 pub use error::{ErrorKind, ProxyError};
+pub use finish::ReplyBody;
 pub use record::RequestRecord;
 
 use tokio::time::Instant;

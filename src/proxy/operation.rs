@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery}
 use super::{
     ErrorKind, ProxyError, RequestRecord,
     encode::{ClientRequest, Encoded, ReplyPlan, refused},
-    finish::Reply,
     heavy,
+    relay::Reply,
     send::Sender,
     translate::{self, DROPPED, ReadLimits, Translation},
 };

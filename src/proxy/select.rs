@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     classify::ClassifiedRequest,
-    encode::{Caller, ClientRequest, Encoded, ReplyPlan, refused},
+    encode::{Caller, ClientRequest, Encoded, refused},
     headers::ClientHeaders,
     heavy,
     media::Files,
     operation,
-    send::{Sender, too_slow},
+    send::{Sender, UpstreamReply, too_slow},
     translate::ReadLimits,
 };
 use crate::{
@@ -46,14 +46,6 @@ pub enum Answer {
     Upstream(UpstreamReply),
     /// A reply that the gateway makes, from the targets' replies or by itself.
     Local(operation::LocalReply),
-}
-
-/// A target's reply, and how it is returned.
-pub struct UpstreamReply {
-    pub reply: Response<upstream::ReplyBody>,
-    pub plan: ReplyPlan,
-    /// Reports how the attempt ended.
-    pub attempt: balance::Attempt,
 }
 
 /// The prepared requests for a target.

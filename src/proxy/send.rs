@@ -25,11 +25,19 @@ use super::{
 };
 use crate::{
     snapshot::Target,
-    upstream::{self, SendError, Token, UpstreamBody},
+    upstream::{self, SendError, Token, UpstreamBody, balance::Attempt},
 };
 
 /// How long after a request was written a server may still show that it did not process it.
 const MAY_RESEND: Duration = Duration::from_secs(1);
+
+/// A target's reply, and how it is returned.
+pub struct UpstreamReply {
+    pub reply: Response<upstream::ReplyBody>,
+    pub plan: ReplyPlan,
+    /// Reports how the attempt ended.
+    pub attempt: Attempt,
+}
 
 /// One target, and the bounds of the attempt.
 pub struct Sender<'a> {

@@ -17,7 +17,6 @@ use super::{
     ErrorKind, ProxyError, body, headers, heavy,
     key_mask::KeyMask,
     media::{Files, Wanted},
-    relay::Observer,
 };
 use crate::{
     conversation::{
@@ -242,7 +241,7 @@ pub enum Translated {
     /// A whole reply.
     Whole(Response<Bytes>, Totals),
     /// A reply to be relayed.
-    Stream(Response<upstream::ReplyBody>, Observer, StreamMode),
+    Stream(Response<upstream::ReplyBody>, Box<Translator>, StreamMode),
 }
 
 impl Translation {
@@ -281,11 +280,7 @@ impl Translation {
                 translator.take_out_of_object();
             }
             translator.filter_text(chain);
-            return Ok(Translated::Stream(
-                Response::from_parts(parts, body),
-                Observer::Translate(Box::new(translator)),
-                mode,
-            ));
+            return Ok(Translated::Stream(Response::from_parts(parts, body), Box::new(translator), mode));
         }
         let limit = if parts.status.is_success() { MAX_REPLY } else { MAX_ERROR };
         let bytes = collect(body, limit, reading).await?;

@@ -103,6 +103,14 @@ pub struct RelayPlan {
     pub attempt: Attempt,
 }
 
+/// A reply on its way to the client.
+pub enum Reply {
+    /// A complete reply that the gateway made or translated.
+    Local(http::Response<Bytes>),
+    /// The head of a reply; the body follows from a backend.
+    Relayed(http::response::Parts, Box<RelayPlan>),
+}
+
 /// A reply that is being relayed.
 pub struct Relay {
     body: Option<upstream::ReplyBody>,

@@ -7,12 +7,10 @@ use http::{Response, StatusCode, header};
 
 use super::{
     super::{
-        ErrorKind, ProxyError, RequestRecord, RouteContext,
-        finish::Reply,
-        heavy,
+        ErrorKind, ProxyError, RequestRecord, RouteContext, heavy,
         translate::{MAX_REPLY, ReadLimits, collect},
     },
-    body::{Observer, RelayPlan},
+    body::{Observer, RelayPlan, Reply},
 };
 use crate::{
     conversation::Failure,

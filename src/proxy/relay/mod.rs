@@ -17,7 +17,8 @@ mod body;
 mod filter;
 mod pace;
 
-pub use body::{Observer, Relay, RelayForm, RelayPlan};
+use body::Observer;
+pub use body::{Relay, RelayForm, RelayPlan, Reply};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
@@ -25,10 +26,9 @@ use http::{HeaderValue, Response, header};
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     encode::ReplyPlan,
-    finish::Reply,
     headers,
     key_mask::{KeyMask, MaskedBody},
-    select::UpstreamReply,
+    send::UpstreamReply,
     translate::{ReadLimits, Translated, Translation},
 };
 use crate::{
@@ -160,7 +160,7 @@ async fn translated(
             record.counted(totals);
             Ok(Reply::Local(reply))
         }
-        Ok(Translated::Stream(reply, observer, mode)) => {
+        Ok(Translated::Stream(reply, translator, mode)) => {
             let (parts, body) = reply.into_parts();
             let form = RelayForm {
                 dialect: api.dialect,
@@ -173,7 +173,8 @@ async fn translated(
                 idle: context.idle_timeout,
                 deadline: context.deadline,
             };
-            Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer: Some(observer), form, attempt })))
+            let observer = Some(Observer::Translate(translator));
+            Ok(Reply::Relayed(parts, Box::new(RelayPlan { body, observer, form, attempt })))
         }
     }
 }
