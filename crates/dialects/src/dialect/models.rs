@@ -3,7 +3,7 @@
 //! Requests in the provider's own dialect do not use the table: what a client writes for its own provider is the
 //! client's choice. A model without a row gets the row of its series, and an unknown series gets [`ModelFacts::PLAIN`].
 
-use super::{ModelName, converse::ConverseFacts};
+use super::{ModelName, converse::models::ConverseFacts};
 use crate::conversation::{Effort, Reasoning};
 
 /// What a model takes.

@@ -3,10 +3,8 @@
 use serde_json::Value;
 
 use super::models::Claude;
+use super::rules::Rules;
 use super::{read, turns};
-
-/// The API version that took the sampling parameters away.
-pub(crate) const NEWEST: &str = "2026-10-21";
 
 /// Smallest thinking budget, in tokens.
 const LEAST_BUDGET: u64 = 1024;
@@ -47,24 +45,6 @@ const UNFOLLOWED: &[&str] =
 
 /// Greatest depth at which a schema is checked.
 const DEPTH: usize = 32;
-
-/// Rules that depend on the API version and on the cloud.
-pub(crate) struct Rules {
-    /// Whether the request is of the version [`NEWEST`].
-    newest: bool,
-    /// Whether a cloud answers; clouds fetch no URLs.
-    pub(super) cloud: bool,
-}
-
-impl Rules {
-    pub(crate) fn direct(newest: bool) -> Self {
-        Self { newest, cloud: false }
-    }
-
-    pub(crate) fn cloud(newest: bool) -> Self {
-        Self { newest, cloud: true }
-    }
-}
 
 /// Refuses an invalid request.
 ///

@@ -8,6 +8,8 @@ pub(super) mod models;
 pub(super) mod read;
 /// Messages and their streams.
 pub(super) mod reply;
+/// Rules that depend on the API version and on the cloud.
+pub(super) mod rules;
 /// Checks of the turns.
 mod turns;
 
@@ -18,8 +20,8 @@ use serde_json::Value;
 use super::received::Received;
 use super::wire::{EVENTS, Node, Reply, named_event, ordered};
 use super::{ApiRequest, Provider, gemini};
-use check::{NEWEST, Rules};
 use reply::Message;
+use rules::{NEWEST, Rules};
 
 /// Versions of the API.
 const VERSIONS: &[&str] = &["2023-01-01", "2023-06-01", NEWEST];

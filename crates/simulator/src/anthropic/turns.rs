@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::check::Rules;
 use super::models::Claude;
+use super::rules::Rules;
 use crate::sign::{SignatureOrigin, is_signature, signs};
 
 /// Kinds of content blocks.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::pairs;
 use super::read::list;
+use super::union::union;
 use crate::anthropic;
 use crate::anthropic::models::Claude;
 use crate::sign::{SignatureOrigin, is_signature, signs};
@@ -107,17 +108,6 @@ fn roles(messages: &[Value]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Checks that exactly one key of a union is set, and that it is one of these.
-pub(super) fn union(value: &Value, shape: &str, place: &str, keys: &[&str]) -> Result<(), String> {
-    let set: Vec<&String> = value.as_object().into_iter().flat_map(Map::keys).collect();
-    if let [key] = set.as_slice()
-        && keys.contains(&key.as_str())
-    {
-        return Ok(());
-    }
-    Err(format!("The {shape} object at {place} must set one of the following keys: {}.", keys.join(", ")))
 }
 
 fn blank(block: &Value, shape: &str, place: &str) -> Result<(), String> {

@@ -9,10 +9,11 @@ use super::check::extraneous;
 use super::read::list;
 use crate::ApiRequest;
 use crate::answer::{tokens, vector};
-use crate::anthropic::check::{self, NEWEST, Rules};
+use crate::anthropic::check;
 use crate::anthropic::models::Claude;
 use crate::anthropic::read;
 use crate::anthropic::reply::Message;
+use crate::anthropic::rules::{NEWEST, Rules};
 use crate::wire::{FRAMES, Node, Reply, frame, ordered};
 
 /// The usual API version.

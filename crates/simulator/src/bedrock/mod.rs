@@ -12,6 +12,8 @@ mod pairs;
 mod read;
 /// Signature Version 4.
 mod sigv4;
+/// Unions of Smithy.
+mod union;
 
 use axum::body::Bytes;
 use base64::Engine;

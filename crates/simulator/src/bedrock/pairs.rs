@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::check::union;
 use super::read::list;
+use super::union::union;
 
 /// Refuses invalid tools, and calls and results that do not match.
 pub(super) fn check(body: &Value, messages: &[Value]) -> Result<(), String> {

@@ -77,18 +77,8 @@ fn prompt(body: &Value) -> Result<Prompt, Reply> {
     let limit = body.get("max_completion_tokens").or(body.get("max_tokens"));
     prompt.limit = limit.and_then(Value::as_u64);
     prompt.stop = strings(body.get("stop"));
-    prompt.thinks = thinks(body);
+    prompt.thinks = compatible::thinks(body);
     Ok(prompt)
-}
-
-/// Whether reasoning is turned on, with the fields of `OpenAI` or of a compatible server.
-pub(super) fn thinks(body: &Value) -> bool {
-    let word = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
-    let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
-    [word("/reasoning_effort"), word("/reasoning/effort")].into_iter().flatten().any(|effort| effort != "none")
-        || word("/thinking/type") == Some("enabled")
-        || flag("/chat_template_kwargs/enable_thinking") == Some(true)
-        || flag("/chat_template_kwargs/thinking") == Some(true)
 }
 
 fn read_message(prompt: &mut Prompt, message: &Value, index: usize) -> Result<(), Reply> {

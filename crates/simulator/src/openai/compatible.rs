@@ -3,7 +3,6 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::chat::thinks;
 use super::error;
 use crate::wire::{Content, Node, Reply, ordered};
 
@@ -97,6 +96,16 @@ pub(super) fn mistral(body: &Value) -> Result<(), Reply> {
         return refuse(message, "3230");
     }
     Ok(())
+}
+
+/// Whether reasoning is turned on, with the fields of `OpenAI` or of a compatible server.
+pub(super) fn thinks(body: &Value) -> bool {
+    let word = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+    let flag = |pointer: &str| body.pointer(pointer).and_then(Value::as_bool);
+    [word("/reasoning_effort"), word("/reasoning/effort")].into_iter().flatten().any(|effort| effort != "none")
+        || word("/thinking/type") == Some("enabled")
+        || flag("/chat_template_kwargs/enable_thinking") == Some(true)
+        || flag("/chat_template_kwargs/thinking") == Some(true)
 }
 
 /// Checks that calls come with their reasoning, which `DeepSeek` requires.

@@ -4,7 +4,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod formats;
-mod models;
+pub(super) mod models;
 mod operations;
 mod params;
 mod reply;
@@ -31,8 +31,6 @@ use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
-
-pub use models::ConverseFacts;
 
 /// The origin of signatures that have no tag in this dialect: on Bedrock, Claude signs.
 const HOME: SignatureOrigin = SignatureOrigin::Anthropic;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{ConverseFacts, content, formats};
+use super::{content, formats, models::ConverseFacts};
 use crate::{
     conversation::{
         Cache, Call, Content, Media, MediaKind, Part, Role, Signature, SignatureOrigin, Source, Text, ToolResult, Turn,
