@@ -179,7 +179,8 @@ async fn connections_of_a_server_that_was_right_ten_thousand_times_do_not_rest()
     };
     assert!(send(10_000).await > 1, "a connection rests, so the next request needs another");
     assert_eq!(send(100).await, 0);
-    assert!(send(100).await > 1, "a byte too many: they rest again, or end");
+    // Each of these ends its connection, of which up to 512 are idle.
+    assert!(send(600).await > 1, "a byte too many: they rest again, or end");
 }
 
 /// An HTTP/2 server that replies to the first request with this frame, about stream 1, and closes.
