@@ -34,12 +34,13 @@ use crate::{
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, PodIdentity, Scope},
+    dialect::ModelTable,
     proxy::{BindStates, Budget, Listeners, Serving, Settings, Shared},
     publish::{self, Published, Replica},
     snapshot::{self, Snapshot, Snapshots},
     source::{
         file::{self, LoadOptions},
-        kube,
+        kube, models,
     },
     telemetry::{self, Metrics},
     upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Reach},
@@ -84,6 +85,19 @@ fn block_on(workers: usize, main: impl Future<Output = anyhow::Result<ExitCode>>
     // A lookup of a name may block its thread for longer than anybody waits for the end of this process.
     runtime.shutdown_timeout(THREADS_END);
     outcome
+}
+
+/// The facts about models: the built-in ones, with those of the file that is watched, if there is one.
+fn model_facts(args: &RunArgs, tasks: &mut Tasks, stop: &CancellationToken) -> watch::Receiver<Arc<ModelTable>> {
+    let (tables, facts) = watch::channel(ModelTable::built_in());
+    if let Some(path) = args.model_facts.clone() {
+        let closed = stop.clone();
+        tasks.spawn("model facts", async move {
+            models::watch(&path, &tables, closed).await;
+            Ok(Ended::Stopped)
+        });
+    }
+    facts
 }
 
 async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
@@ -214,6 +228,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         pools: Arc::clone(&pools),
         balance: Arc::default(),
         credentials: Arc::clone(&credentials),
+        models: model_facts(&args, &mut tasks, &stop),
         scope: source.scope(),
         controller: args.installation.controller_name.clone(),
         identity: source.identity(&args),

@@ -113,6 +113,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME,...", env = "TOLLGATE_POD_IDENTITY_NAMESPACES", value_delimiter = ',')]
     pub pod_identity_namespaces: Vec<String>,
 
+    /// A TOML file with facts about models, which replace those that Tollgate comes with. It is read again when it
+    /// changes.
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_MODEL_FACTS")]
+    pub model_facts: Option<PathBuf>,
+
     /// Where metrics, health and debug views are served.
     #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]
     pub admin_listen: SocketAddr,

@@ -43,7 +43,7 @@ const CLIENTS: [(&str, &str, &str); 5] = [
 ];
 
 /// The targets with a reply of their own, one for each provider dialect.
-const REPLYING: [&str; 4] = ["deepseek", "anthropic", "gemini", "bedrock-nova"];
+const REPLYING: [&str; 5] = ["deepseek", "openai-responses", "anthropic", "gemini", "bedrock-nova"];
 
 /// The targets by name: the provider's key in Backends, its fields, and the host where it is not the provider's own.
 fn targets() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
@@ -57,6 +57,8 @@ fn targets() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
     });
     vec![
         ("openai", "openai", json!({"model": "gpt-5.1"}), None),
+        // Chat Completions refuses tools for this model.
+        ("openai-responses", "openai", json!({"model": "gpt-5.6-terra"}), None),
         ("azure", "azureopenai", azure, None),
         ("openai-compatible", "openai", json!({"model": "qwen3-vl-32b"}), Some("vllm.example.com")),
         ("mistral", "openai", json!({"model": "mistral-medium-latest"}), Some("api.mistral.ai")),
@@ -177,6 +179,8 @@ fn answer(exchange: &mut Exchange) {
     let in_body = serde_json::from_slice::<Value>(&request.body).is_ok_and(|body| body["stream"] == true);
     let (target, stream) = if path.ends_with("/chat/completions") {
         ("deepseek", in_body)
+    } else if path.ends_with("/v1/responses") {
+        ("openai-responses", in_body)
     } else if path.ends_with("/v1/messages") {
         ("anthropic", in_body)
     } else if path.contains("enerateContent") {

@@ -39,6 +39,7 @@ impl Publisher {
     pub(super) async fn run(self, mut updates: watch::Receiver<Arc<Objects>>) -> Ended {
         let mut generation = 0;
         let mut credentials = self.env.credentials.changes();
+        let mut models = self.env.models.clone();
         loop {
             let anew = tokio::select! {
                 changed = updates.changed() => match changed {
@@ -47,6 +48,8 @@ impl Publisher {
                 },
                 // Reports about Backends are out of date; objects have not changed. The sender lives as long as `env`.
                 Ok(()) = credentials.changed() => true,
+                // Without a file of model facts there is no sender.
+                Ok(()) = models.changed() => true,
             };
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());

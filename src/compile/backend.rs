@@ -16,7 +16,7 @@ use crate::{
     },
     dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot, KeySource},
-    snapshot::{AiBackend, Credential, HttpBackend, Target},
+    snapshot::{AiBackend, Credential, HttpBackend, Target, TargetModels},
     upstream::{Origin, Transport, server_name},
 };
 
@@ -242,9 +242,14 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     let state = env.balance.target(&key.to_string(), &entry.name);
+    let models = TargetModels {
+        table: Arc::clone(&env.models.borrow()),
+        provider: checked.def.info.name,
+        named: entry.model_facts,
+    };
     let own_account = matches!(credential, Credential::Passthrough { .. });
     let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
-    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, state })
+    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, models, state })
 }
 
 /// The header and prefix of the credential: the entry's, or else the provider's.

@@ -38,9 +38,11 @@ pub use report::{
     AddressType, Condition, GatewayAddress, ListenerReport, ObjectReport, ParentReport, Reports, Unattached,
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::{
     api::{Kind, ObjectKey},
+    dialect::ModelTable,
     snapshot::{Endpoint, Snapshot},
     telemetry::Metrics,
     upstream::{Credentials, Origin, Pools, balance::Balance},
@@ -55,6 +57,8 @@ pub struct Env {
     pub pools: Arc<Pools>,
     /// Selection and health of targets.
     pub balance: Arc<Balance>,
+    /// What models accept: the last table that could be read.
+    pub models: watch::Receiver<Arc<ModelTable>>,
     /// Credentials that are fetched. Compile registers them and reads their state, without IO of its own.
     pub credentials: Arc<Credentials>,
     /// Which Gateways are served.

@@ -76,6 +76,8 @@ pub struct ProviderEntry {
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
+    /// The model whose facts hold for every model of this entry.
+    pub model_facts: Option<String>,
     /// The kind of request by method and path, which starts with `/`.
     pub routes: Vec<(Option<Method>, String, RouteKind)>,
 }

@@ -43,6 +43,7 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
         pools,
         balance: Arc::default(),
         credentials,
+        models: tokio::sync::watch::channel(crate::dialect::ModelTable::built_in()).1,
         scope: Scope::Files,
         controller: Controller::default(),
         identity,

@@ -48,7 +48,7 @@ use std::{borrow::Cow, fmt::Debug};
 use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Quirks, StreamMode},
+    dialect::{ApiRequest, DialectId, Endpoint, ModelFacts, OpenAiApi, Quirks, StreamMode},
     stream::TopLevel,
 };
 
@@ -117,6 +117,29 @@ pub enum Refusal {
     ModelInvalid,
 }
 
+/// The parts of a request that decide to which dialect it is translated.
+#[derive(Clone, Copy, Debug)]
+pub struct TranslationNeeds<'a> {
+    /// The model, as the provider names it.
+    pub model: Option<&'a str>,
+    /// What the model accepts.
+    pub facts: ModelFacts,
+    /// Whether the request offers tools.
+    pub tools: bool,
+}
+
+impl<'a> TranslationNeeds<'a> {
+    /// A request without tools to `model`, of which nothing is known.
+    pub const fn plain(model: Option<&'a str>) -> Self {
+        Self { model, facts: ModelFacts::PLAIN, tools: false }
+    }
+
+    /// The API of OpenAI that serves the request.
+    pub fn openai_api(&self) -> OpenAiApi {
+        if self.tools && self.facts.tools_api == OpenAiApi::Responses { OpenAiApi::Responses } else { self.facts.api }
+    }
+}
+
 /// A change to the top level of a body for a provider of its own dialect: the field's name, and its new value as JSON
 /// text, or `None` to remove it.
 pub type BodyEdit = (&'static str, Option<Cow<'static, [u8]>>);
@@ -177,9 +200,9 @@ pub trait Provider: Debug + Send + Sync {
         !matches!(self.path(request, model, None), Err(Refusal::Translation))
     }
 
-    /// The dialect to which a client's request in `dialect` is translated where it can't be sent as it is, and the
-    /// server's quirks. `None` when the provider has no endpoint for conversations.
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    /// The dialect to which a client's request is translated where it can't be sent as it is, and the server's quirks.
+    /// `None` when the provider has no endpoint for conversations.
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         None
     }
 

@@ -354,6 +354,38 @@ fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], Di
     ]
 }
 
+/// OpenAI: "Function tools with `reasoning_effort` are not supported in /v1/chat/completions. To use function tools, use
+/// /v1/responses". Other models are in Responses only.
+#[test]
+fn models_that_need_responses_are_asked_there() {
+    let openai = |host: Option<&str>| -> Box<dyn Provider> { Box::new(OpenAi::new(None, host)) };
+    let azure = |version: &str| -> Box<dyn Provider> {
+        Box::new(AzureOpenAi::new("r.openai.azure.com".into(), "gpt-5.4".into(), version.into()))
+    };
+    let (chat, responses) = (DialectId::Chat, DialectId::Responses);
+    for (provider, model, tools, target) in [
+        (openai(None), "gpt-5.4", true, responses),
+        (openai(None), "gpt-5.6-terra", true, responses),
+        (openai(None), "gpt-5.6-terra", false, chat),
+        (openai(None), "gpt-5.2", true, chat),
+        (openai(None), "gpt-4o", true, chat),
+        (openai(None), "gpt-5.3-codex", false, responses),
+        (openai(None), "o3-pro", false, responses),
+        (openai(Some("eu.api.openai.com")), "gpt-5-pro", false, responses),
+        (openai(Some("r.openai.azure.com")), "gpt-5.5", true, responses),
+        // A server that only calls its model like this.
+        (openai(Some("vllm.example")), "gpt-5.4", true, chat),
+        (azure("2025-04-01-preview"), "gpt-5.4", true, responses),
+        (azure("preview"), "gpt-5.4", true, responses),
+        (azure("2024-10-21"), "gpt-5.4", true, chat),
+    ] {
+        let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools };
+        let (found, _) = provider.translation(&needs).unwrap();
+        assert_eq!(found, target, "{provider:?} {model} {tools}");
+        assert!(path(&*provider, &native_request(target, true, model), None).is_ok(), "{provider:?} {model}");
+    }
+}
+
 #[test]
 fn every_provider_is_asked_in_every_dialect() {
     let mut seen = std::collections::BTreeSet::new();
@@ -366,7 +398,11 @@ fn every_provider_is_asked_in_every_dialect() {
                 assert_eq!(ask.endpoint.dialect(), Some(dialect));
                 let speaks = provider.speaks(&ask, Some(&model));
                 assert_eq!(speaks, native.contains(&dialect), "{name} {dialect:?}");
-                assert_eq!(provider.translation(dialect, Some(&model)), Some((target, quirks)), "{name} {dialect:?}");
+                assert_eq!(
+                    provider.translation(&TranslationNeeds::plain(Some(&model))),
+                    Some((target, quirks)),
+                    "{name} {dialect:?}"
+                );
                 // The translated request is accepted.
                 let translated = native_request(target, stream, &model);
                 assert!(path(&*provider, &translated, None).is_ok(), "{name} {dialect:?}");

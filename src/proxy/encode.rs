@@ -24,8 +24,8 @@ use super::{
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, StreamMode},
-    provider::{Framing, Provider, Refusal, native_request, path_of, resolve_model},
+    dialect::{ApiRequest, Destination, DialectId, Endpoint, StreamMode},
+    provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
     stream::{Member, Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -187,7 +187,9 @@ impl ClientRequest<'_, '_> {
         let (Some(dialect), Some(top)) = (self.api_request.endpoint.dialect(), self.top) else {
             return Err(refused(Refusal::Translation));
         };
-        let (to, quirks) = provider.translation(dialect, model).ok_or_else(|| refused(Refusal::Translation))?;
+        let facts = target.models.facts(model);
+        let needs = TranslationNeeds { model, facts, tools: dialect.dialect().offers_tools(top) };
+        let (to, quirks) = provider.translation(&needs).ok_or_else(|| refused(Refusal::Translation))?;
         if to == dialect {
             return self.inline(dialect, top, files, target, fetcher).await;
         }
@@ -202,7 +204,8 @@ impl ClientRequest<'_, '_> {
         let (size, has_files) = (parsed.size(), parsed.has_files());
         let write = move || -> Result<_, ProxyError> {
             let extra = provider.extra_body_fields(&native);
-            let (body, dropped) = parsed.write((to, quirks), model, extra, strict)?;
+            let destination = Destination { model, facts, quirks };
+            let (body, dropped) = parsed.write(to, &destination, extra, strict)?;
             Ok((body, parsed.back(to, native.stream, dropped, head)))
         };
         let (body, back) = heavy::run(size, write).await?;
@@ -306,7 +309,7 @@ fn is_variant(name: &str, own: &[&str]) -> bool {
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {
-    provider.translation(DialectId::Messages, model).is_none_or(|(_, quirks)| quirks.fetches.any())
+    provider.translation(&TranslationNeeds::plain(model)).is_none_or(|(_, quirks)| quirks.fetches.any())
 }
 
 /// Signs a request whose path, headers and body are final, if `target` requires a signature.

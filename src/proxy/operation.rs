@@ -23,7 +23,7 @@ use crate::{
             models::{self, Model, Source},
         },
     },
-    provider::{Refusal, resolve_model},
+    provider::{Refusal, TranslationNeeds, resolve_model},
     snapshot::{Action, AiBackend, Backend, Rule, Target},
     upstream,
 };
@@ -76,10 +76,11 @@ pub fn plan(
                 return None;
             }
             // The client's dialect makes no difference: the provider does not support it.
-            let Some((dialect, quirks)) = provider.translation(DialectId::Chat, model) else {
+            let Some((dialect, quirks)) = provider.translation(&TranslationNeeds::plain(model)) else {
                 return Some(Err(refused(Refusal::Translation, api_request, name)));
             };
-            let to = OperationTarget { dialect, quirks, model, has_paths: target.path.is_none() };
+            let facts = target.models.facts(model);
+            let to = OperationTarget { dialect, quirks, model, facts, has_paths: target.path.is_none() };
             OperationPlan::new(api_request, top, &to)
         }
         _ => return None,

@@ -24,8 +24,8 @@ use crate::{
         schema_envelope,
     },
     dialect::{
-        ApiRequest, Destination, Dialect, DialectId, ModelFacts, Quirks, ReplyHead, StreamMode, Translator,
-        UnsupportedInReply, Usage,
+        ApiRequest, Destination, Dialect, DialectId, Quirks, ReplyHead, StreamMode, Translator, UnsupportedInReply,
+        Usage,
         observer::Totals,
         operation,
         text::{FilterChain, filter_reply},
@@ -128,12 +128,11 @@ impl<'a> ParsedRequest<'a> {
     /// When the target can't accept this.
     pub fn write(
         &self,
-        (to, quirks): (DialectId, &'static Quirks),
-        model: &str,
+        to: DialectId,
+        destination: &Destination<'_>,
         extra: Option<&str>,
         strict: bool,
     ) -> Result<(Bytes, Unsupported), ProxyError> {
-        let destination = Destination { model, facts: ModelFacts::of(model), quirks };
         let mut dropped = self.request.dropped.clone();
         let mut changed;
         let request = match &self.wrapped {
@@ -147,9 +146,7 @@ impl<'a> ParsedRequest<'a> {
             _ => &self.request,
         };
         let mut out = body::buffer(self.size + self.size / 16 + 512);
-        to.dialect()
-            .write_request(request, &destination, &mut dropped, &mut out)
-            .map_err(|invalid| refused(self.dialect, invalid))?;
+        destination.write(to, request, &mut dropped, &mut out).map_err(|invalid| refused(self.dialect, invalid))?;
         if let Some(fields) = extra {
             // The body is an object with at least its messages.
             out.pop();

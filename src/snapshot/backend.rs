@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::UnavailableReason;
 use crate::{
-    dialect::{DialectId, ListedPath},
+    dialect::{DialectId, ListedPath, ModelFacts, ModelTable},
     policy::Policies,
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
@@ -110,8 +110,27 @@ pub struct Target {
     pub credential: Credential,
     /// The parts of a client's headers and query that are forwarded to it.
     pub forwarded: Forwarded,
+    /// What its models accept.
+    pub models: TargetModels,
     /// Its state from earlier attempts.
     pub state: Arc<TargetState>,
+}
+
+/// What the models of one target accept.
+pub struct TargetModels {
+    /// The facts about all models.
+    pub table: Arc<ModelTable>,
+    /// The provider's name in Backends.
+    pub provider: &'static str,
+    /// The model whose facts hold, where the name that the provider has for it is free text.
+    pub named: Option<String>,
+}
+
+impl TargetModels {
+    /// The facts about `model`, as the provider names it.
+    pub fn facts(&self, model: Option<&str>) -> ModelFacts {
+        self.table.facts(self.named.as_deref().or(model).unwrap_or_default(), self.provider)
+    }
 }
 
 /// An AI Backend.

@@ -12,7 +12,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use backend::{
-    AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Target, WeightedBackend,
+    AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Target, TargetModels,
+    WeightedBackend,
 };
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};

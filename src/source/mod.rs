@@ -3,5 +3,6 @@
 pub mod file;
 mod kinds;
 pub mod kube;
+pub mod models;
 mod schema;
 mod tolerant;

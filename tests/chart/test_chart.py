@@ -56,6 +56,7 @@ def test_what_is_switched_on_is_there_and_nothing_else(rendered):
     wanted |= {"Job"} if v["uninstallJob"]["enabled"] else set()
     wanted |= {"HorizontalPodAutoscaler"} if v["autoscaling"]["enabled"] else set()
     wanted |= {"PodDisruptionBudget"} if v["autoscaling"]["enabled"] or v["replicas"] > 1 else set()
+    wanted |= {"ConfigMap"} if v["modelFacts"] else set()
     wanted |= {"ServiceMonitor"} if v["metrics"]["serviceMonitor"]["enabled"] else set()
     wanted |= {"PrometheusRule"} if v["metrics"]["prometheusRule"]["enabled"] else set()
     wanted |= {"ConfigMap"} if v["metrics"]["dashboard"]["enabled"] else set()
@@ -176,6 +177,20 @@ def test_values_reach_the_pod():
         "priorityClassName",
     ):
         assert pod["spec"][field], field
+
+
+def test_model_facts_are_the_file_that_the_program_reads(tmp_path):
+    facts = '[[model]]\nname = "own"\nefforts = ["low", "high"]\n'
+    (tmp_path / "models.toml").write_text(facts)
+    objects = Objects({}, render("--set-file", f"modelFacts={tmp_path}/models.toml"))
+    path = env(objects)["TOLLGATE_MODEL_FACTS"]
+    spec = objects.gateway()["spec"]["template"]["spec"]
+    mount = next(m for m in spec["containers"][0]["volumeMounts"] if path.startswith(m["mountPath"] + "/"))
+    assert "subPath" not in mount, "such a mount is not updated"
+    volume = next(v for v in spec["volumes"] if v["name"] == mount["name"])
+    config = next(o for o in objects.of("ConfigMap") if o["metadata"]["name"] == volume["configMap"]["name"])
+    assert config["data"][path.removeprefix(mount["mountPath"] + "/")].strip() == facts.strip()
+    assert "TOLLGATE_MODEL_FACTS" not in env(Objects({}, render()))
 
 
 def test_prometheus_finds_the_port_by_annotation():

@@ -6,6 +6,7 @@ use tollgate::{
     dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat},
     provider::{
         Auth, Checked, CredentialSlot, Docs, Info, Provider, ProviderConfig, ProviderDef, Refusal, Settings,
+        TranslationNeeds,
         auth::AuthToken,
         check::{self, Problems},
         native_request, path_of, resolve_model,
@@ -98,7 +99,7 @@ impl Provider for Example {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Chat, &Quirks::PLAIN))
     }
 }
@@ -143,6 +144,6 @@ fn a_provider_of_a_test_goes_all_the_way() {
         let path = path_of(&*provider, &request, model, None);
         assert_eq!(path.as_ref().map(PathAndQuery::as_str), expected.as_ref().copied(), "{dialect:?}");
         assert_eq!(provider.speaks(&request, model), path.is_ok());
-        assert_eq!(provider.translation(dialect, model), Some((DialectId::Chat, &Quirks::PLAIN)));
+        assert_eq!(provider.translation(&TranslationNeeds::plain(model)), Some((DialectId::Chat, &Quirks::PLAIN)));
     }
 }

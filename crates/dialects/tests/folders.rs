@@ -27,7 +27,7 @@ const FILES: [&str; 16] = [
 ];
 
 /// Folders of `src/dialect` with code that all dialects share.
-const SHARED: [&str; 3] = ["operation", "schema", "text"];
+const SHARED: [&str; 4] = ["models", "operation", "schema", "text"];
 
 /// The folders of `src/dialect` that hold a dialect.
 fn folders() -> BTreeSet<String> {

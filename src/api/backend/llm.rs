@@ -92,6 +92,11 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
     pub path: Option<PathOverride>,
+    /// The model whose facts (limits, efforts, reasoning) hold for this entry, such as `claude-sonnet-4-5`. Needed where
+    /// the model's own name is free text: a deployment of Azure, an inference profile of Bedrock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub model_facts: Option<String>,
     /// Kinds of requests to other paths. A supported endpoint under another path is found by the path's suffix. With
     /// `passthrough`, an endpoint that is not supported (audio, images, rerank) is forwarded unchanged: the whole path
     /// behind the route's prefix must be equal, and the method POST, or the one before the path (`GET /v1/files`).

@@ -59,6 +59,7 @@ pub(super) fn entry(
         path: replaced,
         auth_header,
         forwarded,
+        model_facts: written.model_facts.clone(),
         routes,
     })
 }

@@ -7,7 +7,9 @@ pub use config::{AnthropicSettings, Config};
 
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
-use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
+use super::{
+    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, path_and_query, query, tail,
+};
 use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, messages};
 
 const INFO: Info = Info { name: "anthropic", llm: "anthropic", system: "anthropic", dialect: DialectId::Messages };
@@ -71,7 +73,7 @@ impl Provider for Anthropic {
         path_and_query(query::join(&path, client, &[]))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Messages, quirks::ANTHROPIC))
     }
 

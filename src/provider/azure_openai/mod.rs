@@ -7,10 +7,10 @@ pub use config::{AzureOpenAiSettings, Config};
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{
-    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, openai::quirks::AZURE,
-    path_and_query, query, tail,
+    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, model_segment,
+    openai::quirks::AZURE, path_and_query, query, tail,
 };
-use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat};
 
 const INFO: Info =
     Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", dialect: DialectId::Chat };
@@ -37,6 +37,9 @@ pub struct AzureOpenAi {
     chat: Option<PathAndQuery>,
 }
 
+/// The first version of Azure's API that has Responses.
+const FIRST_WITH_RESPONSES: &str = "2025-03-01";
+
 impl AzureOpenAi {
     /// An entry for one deployment at `endpoint` (a host name).
     pub fn new(endpoint: String, deployment: String, api_version: String) -> Self {
@@ -49,6 +52,11 @@ impl AzureOpenAi {
         let deployment = model_segment(Some(deployment))
             .and_then(|d| if d.contains('/') { Err(Refusal::ModelInvalid) } else { Ok(d) })?;
         self.versioned(&format!("/openai/deployments/{deployment}{path}"))
+    }
+
+    /// Whether the version of the API has Responses: it is a date, or a word such as `preview`, which is newer.
+    fn has_responses(&self) -> bool {
+        self.api_version.as_str() >= FIRST_WITH_RESPONSES
     }
 
     /// The client's own query is not forwarded: it may be for another API version.
@@ -96,8 +104,9 @@ impl Provider for AzureOpenAi {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
-        Some((DialectId::Chat, AZURE))
+    fn translation(&self, needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
+        let responses = needs.openai_api() == OpenAiApi::Responses && self.has_responses();
+        Some((if responses { DialectId::Responses } else { DialectId::Chat }, AZURE))
     }
 
     /// The path is below the deployment, unless it is already one of Azure's own.

@@ -12,8 +12,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::{
-    BodyEdit, CredentialSlot, Docs, Framing, Info, Provider, ProviderDef, Refusal, claude, model_segment,
-    path_and_query,
+    BodyEdit, CredentialSlot, Docs, Framing, Info, Provider, ProviderDef, Refusal, TranslationNeeds, claude,
+    model_segment, path_and_query,
 };
 use crate::{
     dialect::{ApiRequest, BedrockVerb, DialectId, Endpoint, ModelName, Quirks, StreamMode},
@@ -135,7 +135,7 @@ impl Provider for Bedrock {
         path_and_query(format!("/model/{model}/{}", verb.as_str()))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Converse, quirks::BEDROCK))
     }
 

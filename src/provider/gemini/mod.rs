@@ -7,7 +7,10 @@ pub use config::{Config, GeminiSettings};
 
 use http::{HeaderName, uri::PathAndQuery};
 
-use super::{CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, model_segment, path_and_query, query, tail};
+use super::{
+    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, model_segment, path_and_query, query,
+    tail,
+};
 use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
 
 const INFO: Info = Info { name: "gemini", llm: "gemini", system: "gcp.gemini", dialect: DialectId::Gemini };
@@ -111,7 +114,7 @@ impl Provider for Gemini {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Gemini, quirks::AI_STUDIO))
     }
 }

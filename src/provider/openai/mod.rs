@@ -7,9 +7,11 @@ pub use config::{Config, OpenAiSettings};
 
 use http::{HeaderMap, header, uri::PathAndQuery};
 
-use super::{BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, path_and_query, query, tail};
+use super::{
+    BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, path_and_query, query, tail,
+};
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat},
+    dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat},
     stream::TopLevel,
 };
 
@@ -53,19 +55,21 @@ struct Preset {
     domain: &'static str,
     /// Whether the server has Responses.
     responses: bool,
+    /// Whether the models are OpenAI's, some of which only Responses serves.
+    is_openai: bool,
     quirks: &'static Quirks,
 }
 
-const OPENAI: &Preset = &Preset { domain: "api.openai.com", responses: true, quirks: quirks::OPENAI };
+const OPENAI: &Preset = &Preset { domain: "api.openai.com", responses: true, is_openai: true, quirks: quirks::OPENAI };
 const PRESETS: [&Preset; 5] = [
     OPENAI,
-    &Preset { domain: "openai.azure.com", responses: true, quirks: quirks::AZURE },
-    &Preset { domain: "services.ai.azure.com", responses: true, quirks: quirks::AZURE },
-    &Preset { domain: "mistral.ai", responses: false, quirks: quirks::MISTRAL },
-    &Preset { domain: "deepseek.com", responses: false, quirks: quirks::DEEPSEEK },
+    &Preset { domain: "openai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
+    &Preset { domain: "services.ai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
+    &Preset { domain: "mistral.ai", responses: false, is_openai: false, quirks: quirks::MISTRAL },
+    &Preset { domain: "deepseek.com", responses: false, is_openai: false, quirks: quirks::DEEPSEEK },
 ];
 /// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, so requests for it are sent.
-const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, quirks: &Quirks::PLAIN };
+const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, is_openai: false, quirks: &Quirks::PLAIN };
 
 /// The server at this host. Users may write the host in any case.
 fn preset(host: &str) -> &'static Preset {
@@ -107,8 +111,10 @@ impl Provider for OpenAi {
         path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
-        Some((DialectId::Chat, self.preset.quirks))
+    fn translation(&self, needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
+        // Other servers need not have Responses, whatever their models are called.
+        let responses = self.preset.is_openai && needs.openai_api() == OpenAiApi::Responses;
+        Some((if responses { DialectId::Responses } else { DialectId::Chat }, self.preset.quirks))
     }
 
     fn other(&self, path: &str) -> String {

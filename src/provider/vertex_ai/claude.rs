@@ -7,7 +7,10 @@ use http::{HeaderMap, uri::PathAndQuery};
 use super::{Place, quirks::VERTEX_CLAUDE};
 use crate::{
     dialect::{ApiRequest, DialectId, Endpoint, Quirks, StreamMode},
-    provider::{BodyEdit, CredentialSlot, Info, Provider, Refusal, claude, model_segment, path_and_query, tail},
+    provider::{
+        BodyEdit, CredentialSlot, Info, Provider, Refusal, TranslationNeeds, claude, model_segment, path_and_query,
+        tail,
+    },
     stream::TopLevel,
 };
 
@@ -69,7 +72,7 @@ impl Provider for VertexClaude {
         })
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Messages, VERTEX_CLAUDE))
     }
 

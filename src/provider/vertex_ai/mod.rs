@@ -10,8 +10,8 @@ pub use config::{Config, Publisher, VertexAiSettings};
 use http::{header, uri::PathAndQuery};
 
 use super::{
-    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, gemini::with_alt, model_segment, path_and_query,
-    query, tail,
+    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, gemini::with_alt,
+    model_segment, path_and_query, query, tail,
 };
 use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
 
@@ -125,7 +125,7 @@ impl Provider for VertexAi {
         }
     }
 
-    fn translation(&self, _dialect: DialectId, _model: Option<&str>) -> Option<(DialectId, &'static Quirks)> {
+    fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Gemini, quirks::VERTEX))
     }
 }

@@ -100,6 +100,7 @@ impl Plane {
             pools,
             balance: Arc::default(),
             credentials,
+            models: tokio::sync::watch::channel(crate::dialect::ModelTable::built_in()).1,
             scope: Scope::Files,
             controller: Controller::default(),
             identity: PodIdentity::default(),

@@ -423,7 +423,7 @@ pub enum Effort {
 
 impl Effort {
     /// Every effort, as OpenAI's and Anthropic's APIs spell it.
-    const ALL: [(Self, &'static str); 7] = [
+    pub(crate) const ALL: [(Self, &'static str); 7] = [
         (Self::None, "none"),
         (Self::Minimal, "minimal"),
         (Self::Low, "low"),

@@ -57,7 +57,7 @@ pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
 pub use model_name::ModelName;
-pub use models::{ModelFacts, SamplingFacts, Thinking};
+pub use models::{Efforts, ModelFacts, ModelTable, OpenAiApi, SamplingFacts, TableError, Thinking};
 pub use observer::ReplyObserver;
 pub use operation::Operations;
 pub use quirks::{Destination, Quirks};
@@ -240,6 +240,11 @@ pub trait Dialect: Operations {
     /// Whether the client requested an event with usage, in dialects that let it choose.
     fn requests_usage(&self, _body: &TopLevel<'_>) -> bool {
         false
+    }
+
+    /// Whether the body offers tools.
+    fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
+        body.contains("tools")
     }
 
     /// Whether the body names media by URL, which some servers do not fetch.

@@ -41,10 +41,10 @@ impl ModelName {
 
     /// Whether the name has the parts of each of `patterns`, such as `gemini-2.5` and `flash`, in this order. A number
     /// may follow a part without anything between: `claude3` has `claude`.
-    pub fn has(&self, patterns: &[&str]) -> bool {
+    pub fn has(&self, patterns: &[impl AsRef<str>]) -> bool {
         let mut from = 0;
         patterns.iter().all(|pattern| {
-            let found = self.find(pattern, from);
+            let found = self.find(pattern.as_ref(), from);
             from = found.map_or(from, |found| found.next);
             found.is_some()
         })

@@ -3,7 +3,10 @@
 //! Quirks are data. A provider defines them, and readers and writers of requests follow them: nothing here depends on
 //! the server's identity. [`Quirks::PLAIN`] is a server with no known quirks.
 
+use std::borrow::Cow;
+
 use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
+use crate::conversation::{Invalid, Request, ToolChoice, Unsupported};
 
 /// The model and the server that a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +17,48 @@ pub struct Destination<'a> {
     pub facts: ModelFacts,
     /// The server's quirks.
     pub quirks: &'static Quirks,
+}
+
+impl Destination<'_> {
+    /// Writes the body of `request` in the dialect `to`, with the settings that the model accepts.
+    ///
+    /// # Errors
+    /// When the dialect can't express the request.
+    pub fn write(
+        &self,
+        to: DialectId,
+        request: &Request<'_>,
+        dropped: &mut Unsupported,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
+        to.dialect().write_request(&self.fit(request, dropped), self, dropped, out)
+    }
+
+    /// The request with the settings that are changed for every dialect alike. It is cloned only where one is changed.
+    fn fit<'r, 'a>(&self, request: &'r Request<'a>, dropped: &mut Unsupported) -> Cow<'r, Request<'a>> {
+        let mut fitting = Cow::Borrowed(request);
+        if request.max_tokens.is_some_and(|tokens| tokens > self.facts.max_output) {
+            fitting.to_mut().max_tokens = Some(self.facts.max_output);
+            dropped.add("max_tokens");
+        }
+        if !self.facts.forced_tools
+            && let Some(choice) = request.tool_choice.as_ref().and_then(unforced)
+        {
+            fitting.to_mut().tool_choice = Some(choice);
+            dropped.add("tool_choice");
+        }
+        fitting
+    }
+}
+
+/// The nearest choice that forces no call. Of a tool that must be called, only that one is offered.
+fn unforced<'a>(choice: &ToolChoice<'a>) -> Option<ToolChoice<'a>> {
+    match choice {
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Allowed { required: false, .. } => None,
+        ToolChoice::Required => Some(ToolChoice::Auto),
+        ToolChoice::Named(name) => Some(ToolChoice::Allowed { names: vec![name.clone()], required: false }),
+        ToolChoice::Allowed { names, .. } => Some(ToolChoice::Allowed { names: names.clone(), required: false }),
+    }
 }
 
 /// The differences between one server and the others of its dialect.

@@ -84,6 +84,10 @@ impl Dialect for Chat {
         request::read(body)
     }
 
+    fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
+        body.contains("tools") || body.contains("functions")
+    }
+
     fn write_request(
         &self,
         request: &Request<'_>,

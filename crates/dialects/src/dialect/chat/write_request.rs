@@ -155,7 +155,7 @@ impl Writer<'_> {
             (ReasoningParam::NoneOrHigh, Effort::None) => top.field("reasoning_effort", "none"),
             (ReasoningParam::NoneOrHigh, _) => top.field("reasoning_effort", "high"),
             _ => {
-                let fitting = self.to.facts.nearest_effort(effort);
+                let fitting = self.to.facts.efforts.nearest(effort);
                 self.dropped.add_if(fitting != effort, "reasoning");
                 top.field("reasoning_effort", fitting.as_str());
             }

@@ -89,6 +89,10 @@ impl Dialect for Converse {
         request::read(body)
     }
 
+    fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
+        body.contains("toolConfig")
+    }
+
     fn write_request(
         &self,
         request: &Request<'_>,

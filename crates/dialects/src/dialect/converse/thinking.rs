@@ -65,7 +65,7 @@ fn think(
     let think = match to.facts.thinking {
         Thinking::Never | Thinking::Level => Think::Off,
         Thinking::Effort => {
-            return Think::Effort(to.facts.nearest_effort(effort.unwrap_or(Effort::Medium)));
+            return Think::Effort(to.facts.efforts.nearest(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call a tool, or whose reasoning before its calls is lost, must not think.

@@ -77,13 +77,14 @@ fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectW
             }
         }
         Thinking::Level => {
-            let effort = reasoning.effort_or_budget();
+            let wanted = reasoning.effort_or_budget();
+            let effort = wanted.map(|effort| facts.efforts.nearest(effort));
             // Thinking can't be turned off for these models.
-            dropped.add_if(reasoning.is_off(), "reasoning");
+            dropped.add_if(reasoning.is_off() || effort != wanted, "reasoning");
             config
                 .object("thinkingConfig")
                 .with("includeThoughts", &visible)
-                .with_maybe("thinkingLevel", effort.map(|effort| level(effort, facts)));
+                .with_maybe("thinkingLevel", effort.map(level));
         }
         Thinking::Never | Thinking::Effort | Thinking::Adaptive { .. } | Thinking::Nova => {
             dropped.add_if(!reasoning.is_off(), "reasoning");
@@ -116,11 +117,12 @@ fn budget(reasoning: &Reasoning, min: u64, max: u64, off: bool) -> (Option<u64>,
     }
 }
 
-fn level(effort: Effort, facts: ModelFacts) -> &'static str {
+fn level(effort: Effort) -> &'static str {
     match effort {
-        Effort::None | Effort::Minimal if facts.minimal => "MINIMAL",
-        Effort::None | Effort::Minimal | Effort::Low => "LOW",
+        Effort::None | Effort::Minimal => "MINIMAL",
+        Effort::Low => "LOW",
         Effort::Medium => "MEDIUM",
-        Effort::High | Effort::XHigh | Effort::Max => "HIGH",
+        Effort::High => "HIGH",
+        Effort::XHigh | Effort::Max => "XHIGH",
     }
 }

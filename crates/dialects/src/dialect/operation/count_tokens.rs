@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     conversation::{Content, Failure, Invalid, Names, Part, Request, Source, Text, Unsupported},
-    dialect::{Destination, DialectId, Endpoint, ModelFacts, Usage},
+    dialect::{Destination, DialectId, Endpoint, Usage},
     stream::{TopLevel, json::ObjectWriter},
 };
 
@@ -67,9 +67,9 @@ fn write(
     model: &str,
     dropped: &mut Unsupported,
 ) -> Result<Option<UpstreamRequest>, Invalid> {
-    let destination = Destination { model, facts: ModelFacts::of(model), quirks: to.quirks };
+    let destination = Destination { model, facts: to.facts, quirks: to.quirks };
     let mut written = Vec::new();
-    counter.dialect().write_request(request, &destination, dropped, &mut written)?;
+    destination.write(counter, request, dropped, &mut written)?;
     let written = TopLevel::scan(&written).map_err(|error| Invalid::new("", error.to_string()))?;
     let mut body = Vec::with_capacity(written.body().len() + 64);
     let mut out = ObjectWriter::begin(&mut body);

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{ApiRequest, Destination, DialectId, Endpoint, Quirks, StreamMode, Usage};
+use super::{ApiRequest, Destination, DialectId, Endpoint, ModelFacts, Quirks, StreamMode, Usage};
 use crate::{
     conversation::{Failure, Invalid, Unsupported},
     stream::{
@@ -201,6 +201,8 @@ pub struct OperationTarget<'a> {
     pub quirks: &'static Quirks,
     /// The model, as the provider names it.
     pub model: Option<&'a str>,
+    /// The settings that the model accepts.
+    pub facts: ModelFacts,
     /// Whether endpoints have paths of their own. Where all requests go to one path, it can't be the one that counts.
     pub has_paths: bool,
 }

@@ -34,7 +34,13 @@ fn made(endpoint: &Endpoint, body: &Value, server: Server, model: &str) -> Resul
     let body = body.to_string();
     let dialect = endpoint.owner().unwrap();
     let request = ApiRequest { endpoint: endpoint.clone(), dialect, model: Some(model.into()), stream: StreamMode::No };
-    let to = OperationTarget { dialect: server.0, quirks: server.1, model: Some(model), has_paths: true };
+    let to = OperationTarget {
+        dialect: server.0,
+        quirks: server.1,
+        model: Some(model),
+        facts: ModelFacts::of(model),
+        has_paths: true,
+    };
     OperationPlan::new(&request, &TopLevel::scan(body.as_bytes()).unwrap(), &to)
 }
 
@@ -483,7 +489,7 @@ fn one_path_for_all_endpoints_gets_no_count() {
         stream: StreamMode::No,
     };
     let (dialect, quirks) = AI_STUDIO;
-    let to = OperationTarget { dialect, quirks, model: Some("m"), has_paths: false };
+    let to = OperationTarget { dialect, quirks, model: Some("m"), facts: ModelFacts::PLAIN, has_paths: false };
     let plan = OperationPlan::new(&request, &TopLevel::scan(body.as_bytes()).unwrap(), &to).unwrap();
     assert!(plan.requests.is_empty());
 }

@@ -149,7 +149,7 @@ fn reasoning(
     // These models reason unless that is turned off.
     let Some(asked) = asked else { return true };
     let wanted = if asked.is_off() { Some(Effort::None) } else { asked.effort_or_budget() };
-    let effort = wanted.map(|effort| to.facts.nearest_effort(effort));
+    let effort = wanted.map(|effort| to.facts.efforts_in_responses.nearest(effort));
     dropped.add_if(effort != wanted, "reasoning");
     let summary = (asked.visible == Some(true) && !asked.is_off()).then_some("auto");
     if effort.is_some() || summary.is_some() {
