@@ -16,6 +16,10 @@ use super::{ErrorKind, ProxyError, budget::Share};
 /// nothing until it is sent.
 const RESERVE: usize = 256 * 1024;
 
+/// The bytes of a body after which its task lets others run. A fast client's body is always there, and reading 30 MiB in
+/// one turn takes longer than a small request.
+const TURN: usize = 512 * 1024;
+
 /// When a client may try again if there was no memory for its body.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -88,6 +92,7 @@ enum Unread {
 async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announced: usize) -> Result<Bytes, Unread> {
     let mut first: Option<Bytes> = None;
     let mut whole: Option<Vec<u8>> = None;
+    let mut turn = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         let have = whole.as_ref().map_or(first.as_ref().map_or(0, Bytes::len), Vec::len);
@@ -97,6 +102,7 @@ async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announ
         if !memory.take(data.len()) {
             return Err(Unread::NoMemory);
         }
+        turn += data.len();
         match (&mut whole, first.take()) {
             (Some(whole), _) => whole.extend_from_slice(&data),
             (None, None) => first = Some(data),
@@ -106,6 +112,10 @@ async fn collect(body: &mut ClientBody, memory: &mut Share, limit: usize, announ
                 buffer.extend_from_slice(&data);
                 whole = Some(buffer);
             }
+        }
+        if turn >= TURN {
+            turn = 0;
+            tokio::task::yield_now().await;
         }
     }
     Ok(whole.map(Bytes::from).or(first).unwrap_or_default())
