@@ -27,6 +27,8 @@ pub enum Kind {
     GatewayParameters,
     /// Core Secret.
     Secret,
+    /// Core ConfigMap.
+    ConfigMap,
     /// Core Namespace, cluster-scoped.
     Namespace,
     /// Core Service.
@@ -49,6 +51,7 @@ impl Kind {
             Self::TrafficPolicy => "TrafficPolicy",
             Self::GatewayParameters => "GatewayParameters",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",

@@ -160,7 +160,7 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
     }
 }
 
-fn counts(objects: &Objects) -> [(Kind, usize); 12] {
+fn counts(objects: &Objects) -> [(Kind, usize); 13] {
     [
         (Kind::GatewayClass, objects.gateway_classes.len()),
         (Kind::Gateway, objects.gateways.len()),
@@ -171,6 +171,7 @@ fn counts(objects: &Objects) -> [(Kind, usize); 12] {
         (Kind::TrafficPolicy, objects.traffic_policies.len()),
         (Kind::GatewayParameters, objects.gateway_parameters.len()),
         (Kind::Secret, objects.secrets.len()),
+        (Kind::ConfigMap, objects.config_maps.len()),
         (Kind::Namespace, objects.namespaces.len()),
         (Kind::Service, objects.services.len()),
         (Kind::EndpointSlice, objects.endpoint_slices.len()),

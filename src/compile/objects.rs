@@ -44,6 +44,8 @@ pub struct Objects {
     pub gateway_parameters: Map<GatewayParameters>,
     /// Secrets that something may refer to.
     pub secrets: Map<SecretData>,
+    /// ConfigMaps that something may refer to. Their values are held as those of Secrets are.
+    pub config_maps: Map<SecretData>,
     /// Namespaces, for their labels.
     pub namespaces: Map<Namespace>,
     /// Services.

@@ -32,7 +32,7 @@ pub(super) struct KindRow {
     pub plural: &'static str,
     /// Cluster-scoped: objects have no namespace.
     pub cluster: bool,
-    /// `None` for Secrets, which each source reads in its own way.
+    /// `None` for Secrets and ConfigMaps, whose values each source reads in its own way.
     pub decode: Option<Decode>,
 }
 
@@ -96,6 +96,7 @@ kinds! {
     GatewayParameters: GatewayParameters => gateway_parameters, "gateway.kgateway.dev",
         &["v1alpha1"], "gatewayparameters", false, typed;
     Secret: SecretData => secrets, "", &["v1"], "secrets", false, apart;
+    ConfigMap: SecretData => config_maps, "", &["v1"], "configmaps", false, apart;
     Namespace: Namespace => namespaces, "", &["v1"], "namespaces", true, typed;
     Service: Service => services, "", &["v1"], "services", false, typed;
     EndpointSlice: EndpointSlice => endpoint_slices, "discovery.k8s.io", &["v1"], "endpointslices", false, typed;

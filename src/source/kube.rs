@@ -1,11 +1,12 @@
 //! The cluster as a source: watches on all kinds make one set of objects.
 //!
 //! ```text
-//! watches (one task a kind) ─> store (decode, swap lists) ─┬─> debounce ─> Objects
-//!                    get of Secrets that are referred to <─┘
+//! watches (one task a kind) ─> store (decode, swap lists) ──┬─> debounce ─> Objects
+//!       get of Secrets and ConfigMaps that are referred to <─┘
 //! ```
 //!
-//! **The first publication waits until every kind was listed once**, and every Secret that is referred to was read. A
+//! **The first publication waits until every kind was listed once**, and every Secret and
+//! ConfigMap that is referred to was read. A
 //! kind whose CustomResourceDefinition is missing counts as listed; the source looks for it again.
 //!
 //! **A failed watch loses no object.** A list replaces the last one when it is complete. While the API server can't be
@@ -17,17 +18,18 @@
 //! **Changes of status alone do not recompile.** Other controllers and Tollgate itself write statuses all the time.
 //! Such a change is published with the same [`Objects::revision`].
 //!
-//! **Secrets**: see `secrets.rs`. Only Secrets that an object refers to are held.
+//! **Secrets and ConfigMaps**: see `values.rs`. Only those that an object refers to are held.
 
 mod decode;
 mod health;
-mod secrets;
 mod store;
 #[cfg(test)]
 mod tests;
+mod values;
 mod watches;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -44,12 +46,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::watches::error_summary;
 use self::{
     health::{Health, Trouble},
-    secrets::Fetched,
     store::{Change, Store},
+    values::{Fetch, Fetched},
     watches::Message,
 };
 use crate::{
-    api::{Kind, ObjectKey},
+    api::Kind,
     compile::Objects,
     source::kinds::{KINDS, KindRow},
     telemetry::Metrics,
@@ -59,12 +61,12 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(50);
 /// How long changes wait at most when there is no such pause.
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// How long changes wait for Secrets that are being read. Without it, a Backend that is created with its Secret would
+/// How long changes wait for Secrets and ConfigMaps that are being read. Without it, a Backend that is created with its Secret would
 /// be reported to lack it; with more, one unreadable Secret would delay all changes.
-const MAX_WAIT_FOR_SECRETS: Duration = Duration::from_secs(2);
+const MAX_WAIT_FOR_VALUES: Duration = Duration::from_secs(2);
 /// Events on their way from watches. Watches wait beyond, so that a list of thousands is never in memory twice.
 const INBOX: usize = 64;
-/// `get`s of Secrets at a time.
+/// `get`s at a time.
 const MAX_GETS: usize = 16;
 
 /// An error that ends the source.
@@ -123,7 +125,7 @@ pub async fn watch(
                 source.message(message, Instant::now());
             }
             Some(got) = gets.join_next() => match got {
-                Ok((key, ticket, fetched)) => source.fetched(&key, ticket, fetched, Instant::now()),
+                Ok((fetch, fetched)) => source.fetched(&fetch, fetched, Instant::now()),
                 Err(error) => return Err(SourceError::Ended(Some(error))),
             },
             Some(ended) = watches.join_next() => return Err(SourceError::Ended(ended.err())),
@@ -144,11 +146,11 @@ fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
     let watches = &metrics.watches;
     match message {
         // An attempt begins: the API server has not answered yet.
-        Message::Event(_, Event::Init) | Message::Secret(_, Event::Init) => {}
-        Message::Event(row, Event::InitDone) | Message::Secret(row, Event::InitDone) => {
+        Message::Event(_, Event::Init) | Message::Metadata(_, Event::Init) => {}
+        Message::Event(row, Event::InitDone) | Message::Metadata(row, Event::InitDone) => {
             watches.record_event(row.kind, false, now);
         }
-        Message::Event(row, _) | Message::Secret(row, _) => watches.record_event(row.kind, true, now),
+        Message::Event(row, _) | Message::Metadata(row, _) => watches.record_event(row.kind, true, now),
         Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.as_str()),
     }
 }
@@ -164,8 +166,8 @@ struct Source {
     /// Incremented with each published change that affects the snapshot.
     revision: u64,
     published: bool,
-    /// Whether the log has reported that `get` of Secrets is forbidden.
-    told_of_get: bool,
+    /// Of which kinds the log has reported that `get` is forbidden.
+    told_of_get: BTreeSet<Kind>,
 }
 
 impl Source {
@@ -177,7 +179,7 @@ impl Source {
             change: Change::None,
             revision: 0,
             published: false,
-            told_of_get: false,
+            told_of_get: BTreeSet::new(),
         }
     }
 
@@ -187,19 +189,19 @@ impl Source {
                 self.works(row, &event);
                 self.store.event(row, event)
             }
-            Message::Secret(row, event) => {
+            Message::Metadata(row, event) => {
                 self.works(row, &event);
-                self.store.secret_event(&event)
+                self.store.metadata_event(row, &event)
             }
             Message::Failed(row, trouble, error) => {
                 if self.health.failed(row.kind, trouble) {
                     health::log_failed(row, trouble, &error);
                 }
-                // Without a Secret its backend fails closed. Without policies or grants others would be open, so they
-                // are waited for.
+                // Without a Secret or ConfigMap its backend fails closed. Without policies or grants others would be
+                // open, so they are waited for.
                 let none = match trouble {
                     Trouble::Missing => true,
-                    Trouble::Forbidden(_) => row.kind == Kind::Secret,
+                    Trouble::Forbidden(_) => row.decode.is_none(),
                     Trouble::Lost | Trouble::Refused | Trouble::Unreachable => false,
                 };
                 if none { self.store.unavailable(row.kind) } else { Change::None }
@@ -220,21 +222,14 @@ impl Source {
         }
     }
 
-    fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched, now: Instant) {
+    fn fetched(&mut self, fetch: &Fetch, fetched: Fetched, now: Instant) {
         if let Fetched::Refused(error) = &fetched
-            && !self.health.is_forbidden(Kind::Secret)
-            && !std::mem::replace(&mut self.told_of_get, true)
+            && !self.health.is_forbidden(fetch.kind)
+            && self.told_of_get.insert(fetch.kind)
         {
-            tracing::error!(
-                kind = "Secret",
-                resource = "secrets",
-                verb = "get",
-                error,
-                "RBAC forbids: allow get, list and watch; backends and listeners that need a Secret answer with an \
-                 error, the rest is served"
-            );
+            health::log_get_forbidden(fetch.kind, error);
         }
-        let changed = self.store.fetched(key, ticket, fetched);
+        let changed = self.store.fetched(fetch, fetched);
         self.changed(changed, now);
     }
 
@@ -252,7 +247,7 @@ impl Source {
         if self.store.complete() {
             Some((last + QUIET).min(first + MAX_WAIT))
         } else {
-            self.published.then(|| first + MAX_WAIT_FOR_SECRETS)
+            self.published.then(|| first + MAX_WAIT_FOR_VALUES)
         }
     }
 

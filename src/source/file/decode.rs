@@ -86,7 +86,6 @@ const OTHER_GROUPS: &[&str] = &[
 
 /// As [`OTHER_GROUPS`], in the core group.
 const OTHER_CORE_KINDS: &[&str] = &[
-    "ConfigMap",
     "Endpoints",
     "Event",
     "LimitRange",
@@ -214,6 +213,9 @@ impl Context<'_> {
         let fingerprint = if row.kind == Kind::Secret { 0 } else { hash(&value) };
         let decoded = match row.decode {
             Some(decode) => decode(&value),
+            None if row.kind == Kind::ConfigMap => {
+                secret::decode_config_map(&value).map(|values| Object::ConfigMap(Arc::new(values)))
+            }
             None => secret::decode(&value, self.env, self.options).map(|secret| Object::Secret(Arc::new(secret))),
         };
         let decoded = decoded.and_then(|object| match schema::unknown_fields(row.kind, &value) {

@@ -1,4 +1,5 @@
-//! Secrets: base64 `data`, and `stringData` with variables of the environment.
+//! Secrets: base64 `data`, and `stringData` with variables of the environment. ConfigMaps: `data`, and base64
+//! `binaryData`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -20,13 +21,7 @@ pub(super) fn decode(
     options: &LoadOptions,
 ) -> Result<SecretData, FieldError> {
     let mut secret = SecretData::default();
-    for (key, value) in entries(document, "data")? {
-        // Like the API server: line breaks are not part of base64.
-        match STANDARD.decode(value.replace(['\r', '\n'], "")) {
-            Ok(bytes) => secret.insert(key, bytes),
-            Err(_) => secret.insert_problem(key, "not valid base64; plain text belongs in stringData"),
-        }
-    }
+    insert_base64(&mut secret, document, "data", "stringData")?;
     for (key, value) in entries(document, "stringData")? {
         match expand(value, env, options.placeholder_for_unset.as_deref()) {
             Ok(text) => secret.insert(key, text.into_bytes()),
@@ -34,6 +29,32 @@ pub(super) fn decode(
         }
     }
     Ok(secret)
+}
+
+/// The values of the ConfigMap `document`, whose text is taken as it is.
+///
+/// # Errors
+///
+/// The path to a field of the wrong type, and its error. Never shows a value.
+pub(super) fn decode_config_map(document: &Value) -> Result<SecretData, FieldError> {
+    let mut values = SecretData::default();
+    for (key, text) in entries(document, "data")? {
+        values.insert(key, text.as_bytes().to_vec());
+    }
+    insert_base64(&mut values, document, "binaryData", "data")?;
+    Ok(values)
+}
+
+/// Inserts the values of `field`, which are in base64; `plain` is the field for text.
+fn insert_base64(values: &mut SecretData, document: &Value, field: &str, plain: &str) -> Result<(), FieldError> {
+    for (key, value) in entries(document, field)? {
+        // Like the API server: line breaks are not part of base64.
+        match STANDARD.decode(value.replace(['\r', '\n'], "")) {
+            Ok(bytes) => values.insert(key, bytes),
+            Err(_) => values.insert_problem(key, format!("not valid base64; plain text belongs in {plain}")),
+        }
+    }
+    Ok(())
 }
 
 fn entries<'a>(document: &'a Value, field: &str) -> Result<Vec<(&'a str, &'a str)>, FieldError> {
@@ -157,6 +178,17 @@ mod tests {
         assert_eq!(secret.get("f"), Some(Ok(b"sk-1".as_slice())));
         assert_eq!(secret.get("n"), Some(Ok(b"".as_slice())));
         assert_eq!(secret.get("x"), None);
+    }
+
+    #[test]
+    fn config_maps_hold_text_as_it_is_and_binary_data_in_base64() {
+        let document = json!({"data": {"a": "$KEY\n", "n": null}, "binaryData": {"b": "b25l", "c": "%%"}});
+        let values = decode_config_map(&document).unwrap();
+        assert_eq!(values.get("a"), Some(Ok(b"$KEY\n".as_slice())), "variables are for Secrets");
+        assert_eq!(values.get("b"), Some(Ok(b"one".as_slice())));
+        assert!(values.get("c").unwrap().unwrap_err().contains("base64"));
+        assert_eq!(values.get("n"), Some(Ok(b"".as_slice())));
+        assert!(decode_config_map(&json!({"data": {"a": 1}})).is_err());
     }
 
     #[test]

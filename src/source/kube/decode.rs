@@ -30,8 +30,8 @@ pub(super) struct Entry {
     pub object: Result<Object, Rejected>,
     /// Its parts that could not be read.
     pub unread: Arc<[Unread]>,
-    /// The Secrets it refers to.
-    pub secrets: BTreeSet<ObjectKey>,
+    /// The Secrets and ConfigMaps it refers to.
+    pub references: BTreeSet<(Kind, ObjectKey)>,
     /// A digest of everything that affects the snapshot. Status is not part of it, as controllers write it all the
     /// time.
     digest: u64,
@@ -78,11 +78,11 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
     map.insert("kind".to_owned(), row.kind.as_str().into());
     map.insert("metadata".to_owned(), serde_json::to_value(metadata).unwrap_or_default());
     let value = Value::Object(map);
-    let secrets = secrets(row.kind, &key.namespace, &value);
+    let references = references(row.kind, &key.namespace, &value);
     let digest = digest(row.kind, &value);
     let error = match tolerant::decode(row, &value) {
         Some(Ok((object, unread))) => {
-            return Entry { version, object: Ok(object), unread: unread.into(), secrets, digest };
+            return Entry { version, object: Ok(object), unread: unread.into(), references, digest };
         }
         Some(Err(error)) if error.path.is_empty() => error.message,
         Some(Err(error)) => format!("{}: {}", display(&error.path), error.message),
@@ -99,7 +99,7 @@ pub(super) fn entry(row: &KindRow, key: &ObjectKey, object: DynamicObject) -> En
              this version?)"
         ),
     };
-    Entry { version, object: Err(rejected), unread: Arc::default(), secrets: BTreeSet::new(), digest }
+    Entry { version, object: Err(rejected), unread: Arc::default(), references: BTreeSet::new(), digest }
 }
 
 /// A digest of the fields that affect the snapshot.
@@ -129,8 +129,9 @@ fn digest(kind: Kind, value: &Value) -> u64 {
     hasher.finish()
 }
 
-/// The Secrets that the document `value` of a kind refers to, in whichever generation of manifests it is written.
-fn secrets(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<ObjectKey> {
+/// The Secrets and ConfigMaps that the document `value` of a kind refers to, in whichever generation of manifests it is
+/// written.
+fn references(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<(Kind, ObjectKey)> {
     let mut found = BTreeSet::new();
     let Some(spec) = value.get("spec") else { return found };
     match kind {
@@ -138,14 +139,17 @@ fn secrets(kind: Kind, namespace: &str, value: &Value) -> BTreeSet<ObjectKey> {
         Kind::Backend | Kind::TrafficPolicy => {
             walk(spec, &mut |name, value| {
                 if name == "secretRef" {
-                    found.extend(reference(value, namespace));
+                    found.extend(reference(value, Kind::Secret, namespace));
+                } else if name == "caCertificateRefs" {
+                    found.extend(items(value).filter_map(|r| reference(r, Kind::ConfigMap, namespace)));
                 }
             });
         }
         Kind::Gateway => {
             walk(spec, &mut |name, value| {
                 if name == "certificateRefs" {
-                    found.extend(value.as_array().into_iter().flatten().filter_map(|r| reference(r, namespace)));
+                    let secrets = items(value).filter_map(|r| reference(r, Kind::Secret, namespace));
+                    found.extend(secrets.filter(|(kind, _)| *kind == Kind::Secret));
                 }
             });
         }
@@ -168,8 +172,18 @@ fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
     }
 }
 
-fn reference(value: &Value, namespace: &str) -> Option<ObjectKey> {
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The object that a reference leads to, which is of the kind `default` if none is written.
+fn reference(value: &Value, default: Kind, namespace: &str) -> Option<(Kind, ObjectKey)> {
     let text = |field| value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let secret = text("group").is_none() && text("kind").is_none_or(|kind| kind == "Secret");
-    secret.then(|| Some(ObjectKey::new(text("namespace").unwrap_or(namespace), text("name")?))).flatten()
+    let kind = match (text("group"), text("kind")) {
+        (None, None) => default,
+        (None, Some("Secret")) => Kind::Secret,
+        (None, Some("ConfigMap")) => Kind::ConfigMap,
+        _ => return None,
+    };
+    Some((kind, ObjectKey::new(text("namespace").unwrap_or(namespace), text("name")?)))
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use ::kube::Error;
 use kube_runtime::watcher;
 
-use crate::{api::Kind, source::kinds::KindRow};
+use crate::{
+    api::Kind,
+    source::kinds::{KINDS, KindRow},
+};
 
 /// The reason why a kind can't be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +117,9 @@ pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
                 Verb::List => "list",
                 Verb::Watch => "watch",
             };
-            let then = if row.kind == Kind::Secret {
-                "backends and listeners that need a Secret answer with an error, the rest is served"
-            } else {
-                "nothing new is served until it is allowed"
+            let then = match row.kind {
+                Kind::Secret | Kind::ConfigMap => "what needs one answers with an error, the rest is served",
+                _ => "nothing new is served until it is allowed",
             };
             tracing::error!(kind, resource, verb, error, "RBAC forbids this verb: allow get, list and watch; {then}");
         }
@@ -128,6 +130,18 @@ pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
             tracing::warn!(error, "the API server can't be reached; the last state is still served");
         }
     }
+}
+
+/// Logs that RBAC forbids to read single objects.
+pub(super) fn log_get_forbidden(kind: Kind, error: &str) {
+    let resource = KINDS.iter().find(|row| row.kind == kind).map(resource).unwrap_or_default();
+    tracing::error!(
+        kind = kind.as_str(),
+        resource,
+        verb = "get",
+        error,
+        "RBAC forbids this verb: allow get, list and watch; what needs one answers with an error, the rest is served"
+    );
 }
 
 /// Logs the end of a trouble.

@@ -1,14 +1,16 @@
 //! Converts events of watches to objects, without IO.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ::kube::api::{DynamicObject, PartialObjectMeta};
-use k8s_openapi::api::core::v1::Secret;
+use ::kube::api::{DynamicObject, ObjectMeta};
 use kube_runtime::watcher::Event;
 
 use super::{
     decode::{self, Entry},
-    secrets::{Fetch, Fetched, Secrets},
+    values::{Fetch, Fetched, Values},
 };
 use crate::{
     api::{Kind, ObjectKey},
@@ -49,7 +51,32 @@ impl Change {
 /// Everything that was read from the cluster.
 pub(super) struct Store {
     kinds: BTreeMap<Kind, Watched>,
-    secrets: Secrets,
+    referred: Referred,
+}
+
+/// The Secrets and ConfigMaps that are referred to.
+struct Referred([Values; 2]);
+
+impl Referred {
+    fn of(&mut self, kind: Kind) -> Option<&mut Values> {
+        self.0.iter_mut().find(|values| values.kind() == kind)
+    }
+
+    fn retain(&mut self, references: &BTreeSet<(Kind, ObjectKey)>) {
+        for (kind, key) in references {
+            self.of(*kind).into_iter().for_each(|values| values.retain(key));
+        }
+    }
+
+    fn release(&mut self, references: &BTreeSet<(Kind, ObjectKey)>) {
+        for (kind, key) in references {
+            self.of(*kind).into_iter().for_each(|values| values.release(key));
+        }
+    }
+
+    fn complete(&self) -> bool {
+        self.0.iter().all(Values::complete)
+    }
 }
 
 /// The objects of one kind.
@@ -66,7 +93,7 @@ impl Store {
     /// A store without objects.
     pub(super) fn new() -> Self {
         let kinds = KINDS.iter().map(|row| (row.kind, Watched::default())).collect();
-        Self { kinds, secrets: Secrets::default() }
+        Self { kinds, referred: Referred([Values::new(Kind::Secret), Values::new(Kind::ConfigMap)]) }
     }
 
     /// An event of the watch on a kind. Returns what it has changed.
@@ -95,9 +122,9 @@ impl Store {
                     pairs.map(|(old, new)| Change::between(old, new)).max().unwrap_or(Change::None)
                 };
                 let old = std::mem::replace(&mut watched.entries, new);
-                // New references first, so that a Secret that both versions refer to is not removed in between.
-                watched.entries.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.retain(key));
-                old.values().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                // New references first, so that an object that both versions refer to is not removed in between.
+                watched.entries.values().for_each(|entry| self.referred.retain(&entry.references));
+                old.values().for_each(|entry| self.referred.release(&entry.references));
                 change
             }
             Event::Apply(object) => {
@@ -108,31 +135,30 @@ impl Store {
                 let entry = watched.entry(row, &key, object);
                 let before = watched.entries.get(&key);
                 let change = before.map_or(Change::Matters, |old| Change::between(old, &entry));
-                entry.secrets.iter().for_each(|key| self.secrets.retain(key));
+                self.referred.retain(&entry.references);
                 let old = watched.entries.insert(key, entry);
-                old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                old.iter().for_each(|entry| self.referred.release(&entry.references));
                 change
             }
             Event::Delete(object) => {
                 let old = watched.entries.remove(&decode::key(&object.metadata));
-                old.iter().flat_map(|entry| &entry.secrets).for_each(|key| self.secrets.release(key));
+                old.iter().for_each(|entry| self.referred.release(&entry.references));
                 Change::matters(old.is_some())
             }
         }
     }
 
-    /// An event of the watch on the metadata of Secrets. Returns what it has changed.
-    pub(super) fn secret_event(&mut self, event: &Event<PartialObjectMeta<Secret>>) -> Change {
-        self.secrets.event(event);
-        Change::matters(matches!(event, Event::InitDone) && self.set_synced(Kind::Secret))
+    /// An event of the watch on the metadata of Secrets or ConfigMaps. Returns what it has changed.
+    pub(super) fn metadata_event(&mut self, row: &KindRow, event: &Event<ObjectMeta>) -> Change {
+        self.referred.of(row.kind).into_iter().for_each(|values| values.event(event));
+        Change::matters(matches!(event, Event::InitDone) && self.set_synced(row.kind))
     }
 
     /// Objects of this kind can't be listed, for a reason which means that Tollgate has none: their definition is not
-    /// installed, or (Secrets alone) access is forbidden. Objects read before are kept. Returns the effect.
+    /// installed, or (Secrets and ConfigMaps alone) access is forbidden. Objects read before are kept. Returns the
+    /// effect.
     pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
-        if kind == Kind::Secret {
-            self.secrets.refetch_all();
-        }
+        self.referred.of(kind).into_iter().for_each(Values::refetch_all);
         Change::matters(self.set_synced(kind))
     }
 
@@ -140,16 +166,18 @@ impl Store {
         self.kinds.get_mut(&kind).is_some_and(|watched| !std::mem::replace(&mut watched.synced, true))
     }
 
-    /// The `get`s of Secrets to start now.
+    /// The `get`s to start now.
     pub(super) fn take_fetches(&mut self) -> Vec<Fetch> {
-        self.secrets.take_fetches()
+        self.referred.0.iter_mut().flat_map(Values::take_fetches).collect()
     }
 
-    /// A `get` of a Secret is done. Returns the effect.
-    pub(super) fn fetched(&mut self, key: &ObjectKey, ticket: u64, fetched: Fetched) -> Change {
+    /// A `get` is done. Returns the effect.
+    pub(super) fn fetched(&mut self, fetch: &Fetch, fetched: Fetched) -> Change {
         // The last of them may have been the only one missing.
-        let complete = self.secrets.complete();
-        Change::matters(self.secrets.fetched(key, ticket, fetched) || complete != self.secrets.complete())
+        let complete = self.referred.complete();
+        let values = self.referred.of(fetch.kind);
+        let changed = values.is_some_and(|values| values.fetched(&fetch.key, fetch.ticket, fetched));
+        Change::matters(changed || complete != self.referred.complete())
     }
 
     /// Whether every kind was listed once.
@@ -157,9 +185,9 @@ impl Store {
         self.kinds.values().all(|watched| watched.synced)
     }
 
-    /// Whether every Secret that is referred to was read once.
+    /// Whether every object that is referred to was read once.
     pub(super) fn complete(&self) -> bool {
-        self.secrets.complete()
+        self.referred.complete()
     }
 
     /// The objects as they are now.
@@ -176,7 +204,9 @@ impl Store {
                 }
             }
         }
-        objects.secrets = self.secrets.present().map(|(key, data)| (key.clone(), data)).collect();
+        let [secrets, config_maps] = &self.referred.0;
+        objects.secrets = secrets.present().map(|(key, data)| (key.clone(), data)).collect();
+        objects.config_maps = config_maps.present().map(|(key, data)| (key.clone(), data)).collect();
         objects
     }
 }

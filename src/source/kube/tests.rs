@@ -1,15 +1,12 @@
 //! Tests of the whole source without a connection: they inject the messages of watches, and time is paused.
 
-use ::kube::{
-    api::{DynamicObject, ObjectMeta, PartialObjectMeta},
-    core::PartialObjectMetaExt,
-};
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use ::kube::api::{DynamicObject, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube_runtime::watcher;
 use serde_json::{Value, json};
 
-use super::{secrets::Fetch, *};
-use crate::api::SecretData;
+use super::*;
+use crate::api::{ObjectKey, SecretData};
 
 mod faults;
 mod revisions;
@@ -36,8 +33,8 @@ fn backend(name: &str, version: u32, secret: &str) -> DynamicObject {
     object(name, version, json!({"spec": {"type": "AI", "ai": {"llm": {"provider": provider}}}}))
 }
 
-fn secret_seen(name: &str, version: u32) -> PartialObjectMeta<Secret> {
-    object(name, version, json!({})).metadata.into_response_partial()
+fn seen(name: &str, version: u32) -> ObjectMeta {
+    object(name, version, json!({})).metadata
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -75,8 +72,12 @@ impl Harness {
         self.source.message(Message::Event(row(kind), event), self.now);
     }
 
-    fn secret(&mut self, event: Event<PartialObjectMeta<Secret>>) {
-        self.source.message(Message::Secret(row(Kind::Secret), event), self.now);
+    fn secret(&mut self, event: Event<ObjectMeta>) {
+        self.metadata(Kind::Secret, event);
+    }
+
+    fn metadata(&mut self, kind: Kind, event: Event<ObjectMeta>) {
+        self.source.message(Message::Metadata(row(kind), event), self.now);
     }
 
     fn failed(&mut self, kind: Kind, trouble: Trouble) {
@@ -84,12 +85,12 @@ impl Harness {
     }
 
     fn list<const N: usize>(&mut self, kind: Kind, objects: [DynamicObject; N]) {
-        if kind == Kind::Secret {
-            self.secret(Event::Init);
+        if row(kind).decode.is_none() {
+            self.metadata(kind, Event::Init);
             for object in objects {
-                self.secret(Event::InitApply(object.metadata.into_response_partial()));
+                self.metadata(kind, Event::InitApply(object.metadata));
             }
-            return self.secret(Event::InitDone);
+            return self.metadata(kind, Event::InitDone);
         }
         self.event(kind, Event::Init);
         for object in objects {
@@ -107,7 +108,7 @@ impl Harness {
     }
 
     fn got(&mut self, fetch: &Fetch, fetched: Fetched) {
-        self.source.fetched(&fetch.key, fetch.ticket, fetched, self.now);
+        self.source.fetched(fetch, fetched, self.now);
     }
 
     /// What is published next, if anything is going to be.

@@ -1,13 +1,16 @@
-//! The watches, one task per kind, and `get`s of Secrets.
+//! The watches, one task per kind, and `get`s of Secrets and ConfigMaps.
 
 use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use ::kube::{
     Api, Client, Resource,
-    api::{ApiResource, DynamicObject, PartialObjectMeta},
+    api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
 };
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
 use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -17,10 +20,10 @@ use tokio::{
 
 use super::{
     health::Trouble,
-    secrets::{Fetch, Fetched},
+    values::{Fetch, Fetched},
 };
 use crate::{
-    api::{ObjectKey, SecretData},
+    api::{Kind, SecretData},
     source::kinds::{KindRow, join_version},
 };
 
@@ -38,24 +41,43 @@ const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A message of a watch.
 pub(super) enum Message {
-    /// An event of any kind but Secrets.
+    /// An event of any kind but Secrets and ConfigMaps.
     Event(&'static KindRow, Event<DynamicObject>),
-    /// An event of Secrets.
-    Secret(&'static KindRow, Event<PartialObjectMeta<Secret>>),
+    /// An event of Secrets or ConfigMaps.
+    Metadata(&'static KindRow, Event<ObjectMeta>),
     /// The watch failed and will be tried again; with a summary of the error.
     Failed(&'static KindRow, Trouble, String),
 }
 
 /// Watches a kind until the receiver of `out` is dropped.
 pub(super) async fn watch_kind(client: Client, row: &'static KindRow, out: mpsc::Sender<Message>) {
-    if row.decode.is_none() {
-        // Only metadata is watched, so the values of Secrets without a reference are never sent here.
-        let api = |_: &str| Api::<PartialObjectMeta<Secret>>::all(client.clone());
-        follow(row, api, |event| Message::Secret(row, event), &out).await;
-    } else {
-        let api = |version: &str| Api::<DynamicObject>::all_with(client.clone(), &resource(row, version));
-        follow(row, api, |event| Message::Event(row, event), &out).await;
+    match row.kind {
+        Kind::Secret => watch_metadata::<Secret>(client, row, &out).await,
+        Kind::ConfigMap => watch_metadata::<ConfigMap>(client, row, &out).await,
+        _ => {
+            let api = |version: &str| Api::<DynamicObject>::all_with(client.clone(), &resource(row, version));
+            follow(row, api, |event| Message::Event(row, event), &out).await;
+        }
     }
+}
+
+/// Watches only the metadata of a kind, so that values without a reference are never sent here.
+async fn watch_metadata<K>(client: Client, row: &'static KindRow, out: &mpsc::Sender<Message>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
+{
+    let api = |_: &str| Api::<PartialObjectMeta<K>>::all(client.clone());
+    let message = |event| {
+        let event = match event {
+            Event::Init => Event::Init,
+            Event::InitApply(PartialObjectMeta { metadata, .. }) => Event::InitApply(metadata),
+            Event::InitDone => Event::InitDone,
+            Event::Apply(PartialObjectMeta { metadata, .. }) => Event::Apply(metadata),
+            Event::Delete(PartialObjectMeta { metadata, .. }) => Event::Delete(metadata),
+        };
+        Message::Metadata(row, event)
+    };
+    follow(row, api, message, out).await;
 }
 
 fn resource(row: &KindRow, version: &str) -> ApiResource {
@@ -154,26 +176,47 @@ pub(crate) fn error_summary(error: &::kube::Error) -> String {
     text
 }
 
-/// Gets one Secret. `gate` bounds the number of concurrent requests.
-pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) -> (ObjectKey, u64, Fetched) {
+/// Gets one Secret or ConfigMap. `gate` bounds the number of concurrent requests.
+pub(super) async fn fetch(client: Client, fetch: Fetch, gate: Arc<Semaphore>) -> (Fetch, Fetched) {
     sleep(fetch.delay).await;
-    let Fetch { key, ticket, .. } = fetch;
     // The semaphore is never closed.
     let _permit = gate.acquire().await;
-    let api = Api::<Secret>::namespaced(client, &key.namespace);
-    let fetched = match timeout(GET_TIMEOUT, api.get_opt(&key.name)).await {
-        Ok(Ok(Some(secret))) => {
-            let version = secret.metadata.resource_version.unwrap_or_default();
-            let mut data = SecretData::default();
-            for (name, value) in secret.data.unwrap_or_default() {
-                data.insert(name, value.0);
-            }
-            Fetched::Found(version, data)
+    let fetched = match fetch.kind {
+        Kind::ConfigMap => get(client, &fetch, of_config_map).await,
+        _ => get(client, &fetch, of_secret).await,
+    };
+    (fetch, fetched)
+}
+
+fn of_secret(found: Secret) -> SecretData {
+    values(found.data.into_iter().flatten().map(|(name, value)| (name, value.0)))
+}
+
+fn of_config_map(found: ConfigMap) -> SecretData {
+    let text = found.data.into_iter().flatten().map(|(name, text)| (name, text.into_bytes()));
+    let binary = found.binary_data.into_iter().flatten().map(|(name, value)| (name, value.0));
+    values(text.chain(binary))
+}
+
+fn values(all: impl Iterator<Item = (String, Vec<u8>)>) -> SecretData {
+    let mut data = SecretData::default();
+    all.for_each(|(name, value)| data.insert(name, value));
+    data
+}
+
+async fn get<K>(client: Client, fetch: &Fetch, values: impl FnOnce(K) -> SecretData) -> Fetched
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let api = Api::<K>::namespaced(client, &fetch.key.namespace);
+    match timeout(GET_TIMEOUT, api.get_opt(&fetch.key.name)).await {
+        Ok(Ok(Some(found))) => {
+            let version = found.meta().resource_version.clone().unwrap_or_default();
+            Fetched::Found(version, values(found))
         }
         Ok(Ok(None)) => Fetched::Absent,
         Ok(Err(::kube::Error::Api(status))) if status.code == 403 => Fetched::Refused(status.message),
         Ok(Err(error)) => Fetched::Failed(error_summary(&error)),
         Err(_) => Fetched::Failed(format!("the API server did not answer within {} s", GET_TIMEOUT.as_secs())),
-    };
-    (key, ticket, fetched)
+    }
 }

@@ -141,7 +141,7 @@ async fn secrets_and_deletions_count() {
     let get = harness.get();
     harness.got(&get, found(1, "one"));
     assert_eq!(harness.published().unwrap().revision, 2);
-    harness.secret(Event::Apply(secret_seen("s", 2)));
+    harness.secret(Event::Apply(seen("s", 2)));
     let get = harness.get();
     harness.got(&get, found(2, "two"));
     assert_eq!(harness.published().unwrap().revision, 3);

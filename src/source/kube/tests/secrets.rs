@@ -5,8 +5,8 @@ use super::*;
 #[tokio::test]
 async fn only_secrets_that_are_referred_to_are_read() {
     let mut harness = Harness::synced();
-    harness.secret(Event::Apply(secret_seen("mine", 1)));
-    harness.secret(Event::Apply(secret_seen("foreign", 1)));
+    harness.secret(Event::Apply(seen("mine", 1)));
+    harness.secret(Event::Apply(seen("foreign", 1)));
     assert_eq!(harness.source.store.take_fetches(), []);
 
     // The reference comes after the Secret.
@@ -17,22 +17,22 @@ async fn only_secrets_that_are_referred_to_are_read() {
     let objects = harness.published().unwrap();
     assert_eq!((value(&objects, "mine"), objects.secrets.len()), (Some(b"one".as_slice()), 1));
 
-    harness.secret(Event::Apply(secret_seen("mine", 1)));
+    harness.secret(Event::Apply(seen("mine", 1)));
     assert_eq!(harness.source.store.take_fetches(), [], "that version is known");
-    harness.secret(Event::Apply(secret_seen("mine", 2)));
+    harness.secret(Event::Apply(seen("mine", 2)));
     let get = harness.get();
     harness.got(&get, found(2, "two"));
     assert_eq!(value(&harness.published().unwrap(), "mine"), Some(b"two".as_slice()));
-    harness.secret(Event::Apply(secret_seen("mine", 3)));
+    harness.secret(Event::Apply(seen("mine", 3)));
     let get = harness.get();
     harness.got(&get, found(3, "two"));
     assert!(harness.published().is_none(), "a label has changed, no value");
 
-    harness.secret(Event::Delete(secret_seen("mine", 4)));
+    harness.secret(Event::Delete(seen("mine", 4)));
     let get = harness.get();
     harness.got(&get, Fetched::Absent);
     assert_eq!(value(&harness.published().unwrap(), "mine"), None);
-    harness.secret(Event::Apply(secret_seen("mine", 5)));
+    harness.secret(Event::Apply(seen("mine", 5)));
     let get = harness.get();
     harness.got(&get, found(5, "five"));
     assert_eq!(value(&harness.published().unwrap(), "mine"), Some(b"five".as_slice()));
@@ -45,7 +45,7 @@ async fn only_secrets_that_are_referred_to_are_read() {
     assert_eq!(names(&harness.published().unwrap().secrets), ["mine"]);
     harness.event(Kind::Backend, Event::Delete(backend("c", 8, "mine")));
     assert!(harness.published().unwrap().secrets.is_empty());
-    harness.secret(Event::Apply(secret_seen("mine", 9)));
+    harness.secret(Event::Apply(seen("mine", 9)));
     assert_eq!(harness.source.store.take_fetches(), []);
 }
 
@@ -69,7 +69,7 @@ async fn a_get_that_was_overtaken_is_done_again() {
     let mut harness = Harness::synced();
     harness.event(Kind::Backend, Event::Apply(backend("b", 1, "s")));
     let get = harness.get();
-    harness.secret(Event::Delete(secret_seen("s", 2)));
+    harness.secret(Event::Delete(seen("s", 2)));
     assert_eq!(harness.source.store.take_fetches(), [], "one at a time");
     harness.got(&get, found(1, "old"));
     let second = harness.get();
@@ -89,7 +89,7 @@ async fn a_failed_get_keeps_what_is_known_and_is_tried_again() {
     let get = harness.get();
     harness.got(&get, found(1, "one"));
     harness.published().unwrap();
-    harness.secret(Event::Apply(secret_seen("s", 2)));
+    harness.secret(Event::Apply(seen("s", 2)));
     let mut delays = Vec::new();
     for n in 0..9 {
         let get = harness.get();
@@ -101,7 +101,7 @@ async fn a_failed_get_keeps_what_is_known_and_is_tried_again() {
     assert!(harness.published().is_none(), "what is known stays");
     let waiting = harness.get();
     // A change arrives while the next try waits.
-    harness.secret(Event::Apply(secret_seen("s", 3)));
+    harness.secret(Event::Apply(seen("s", 3)));
     let get = harness.get();
     assert_eq!(get.delay, Duration::ZERO);
     harness.got(&get, found(3, "three"));
@@ -149,6 +149,34 @@ async fn gets_go_on_without_a_watch() {
     let get = harness.get();
     harness.got(&get, found(2, "two"));
     assert_eq!(value(&harness.published().unwrap(), "s"), Some(b"two".as_slice()));
+}
+
+#[tokio::test]
+async fn config_maps_with_authorities_are_read_as_secrets_are() {
+    let tls = json!({"caCertificateRefs": [{"name": "ca"}, {"group": "", "kind": "Secret", "name": "s"}]});
+    let host = json!({"host": "a", "port": 1, "tls": tls});
+    let of = |host: &Value| json!({"spec": {"type": "Static", "static": {"hosts": [host]}}});
+    let mut harness = Harness::synced();
+    harness.metadata(Kind::ConfigMap, Event::Apply(seen("ca", 1)));
+    assert_eq!(harness.source.store.take_fetches(), [], "nothing refers to it");
+    harness.event(Kind::Backend, Event::Apply(object("b", 2, of(&host))));
+    let fetches = harness.source.store.take_fetches();
+    let wanted: Vec<_> = fetches.iter().map(|fetch| (fetch.kind, fetch.key.name.as_str())).collect();
+    assert_eq!(wanted, [(Kind::Secret, "s"), (Kind::ConfigMap, "ca")]);
+    harness.got(&fetches[0], Fetched::Absent);
+    assert!(!harness.source.store.complete(), "the ConfigMap is waited for");
+    harness.got(&fetches[1], found(1, "one"));
+    let read = |objects: &Objects| objects.config_maps[&key("ca")].get("Authorization").map(|v| v.unwrap().to_vec());
+    assert_eq!(read(&harness.published().unwrap()), Some(b"one".to_vec()));
+    // A Secret of the same name is another object.
+    harness.secret(Event::Apply(seen("ca", 9)));
+    assert_eq!(harness.source.store.take_fetches(), []);
+    harness.metadata(Kind::ConfigMap, Event::Apply(seen("ca", 3)));
+    let get = harness.get();
+    harness.got(&get, found(3, "two"));
+    assert_eq!(read(&harness.published().unwrap()), Some(b"two".to_vec()));
+    harness.event(Kind::Backend, Event::Delete(object("b", 4, json!({}))));
+    assert!(harness.published().unwrap().config_maps.is_empty());
 }
 
 #[tokio::test]

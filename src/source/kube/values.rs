@@ -1,40 +1,41 @@
-//! The values of those Secrets that an object refers to.
+//! The values of those Secrets and ConfigMaps that an object refers to.
 //!
-//! The values come from a `get` of each Secret. The watch, of metadata alone, only triggers another `get`, so Secrets
+//! The values come from a `get` of each object. The watch, of metadata alone, only triggers another `get`, so objects
 //! without a reference need no memory.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ::kube::api::PartialObjectMeta;
-use k8s_openapi::api::core::v1::Secret;
+use ::kube::api::ObjectMeta;
 use kube_runtime::watcher::Event;
 
 use super::decode;
-use crate::api::{ObjectKey, SecretData};
+use crate::api::{Kind, ObjectKey, SecretData};
 
 /// Longest pause before a `get` that failed is tried again.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 /// First such pause; each further one is twice as long.
 const MIN_RETRY: Duration = Duration::from_millis(250);
-/// Failures, during about two seconds, after which a Secret that was never read counts as unreadable. One Secret that
+/// Failures, during about two seconds, after which an object that was never read counts as unreadable. One Secret that
 /// the API server can't decrypt, for example, must not delay all others.
 const MAX_FIRST_FAILURES: u32 = 4;
 
 /// A `get` to start.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fetch {
+    /// Secret or ConfigMap.
+    pub kind: Kind,
     pub key: ObjectKey,
     /// How long to wait first.
     pub delay: Duration,
-    /// Distinguishes this `get` from earlier ones of the same Secret.
+    /// Distinguishes this `get` from earlier ones of the same object.
     pub ticket: u64,
 }
 
 /// The result of a `get`.
 pub(super) enum Fetched {
-    /// The Secret's version and values.
+    /// The object's version and values.
     Found(String, SecretData),
-    /// There is no such Secret.
+    /// There is no such object.
     Absent,
     /// RBAC forbids to read it; with the API server's message.
     Refused(String),
@@ -42,11 +43,11 @@ pub(super) enum Fetched {
     Failed(String),
 }
 
-/// The Secrets that are referred to.
-#[derive(Default)]
-pub(super) struct Secrets {
+/// The objects of one kind that are referred to.
+pub(super) struct Values {
+    kind: Kind,
     wanted: BTreeMap<ObjectKey, Wanted>,
-    /// The versions, of wanted Secrets only, in the list under way.
+    /// The versions, of wanted objects only, in the list under way.
     listing: Option<BTreeMap<ObjectKey, String>>,
     fetches: Vec<Fetch>,
     tickets: u64,
@@ -55,19 +56,19 @@ pub(super) struct Secrets {
 #[derive(Default)]
 struct Wanted {
     references: usize,
-    known: SecretState,
+    known: ValueState,
     /// The `get` under way.
     fetching: Option<u64>,
     /// Whether that `get` waits before it begins.
     delayed: bool,
-    /// Whether the Secret changed after that `get` began.
+    /// Whether the object changed after that `get` began.
     again: bool,
     failures: u32,
 }
 
-/// The state of a Secret.
+/// The state of an object.
 #[derive(Default)]
-enum SecretState {
+enum ValueState {
     #[default]
     Unread,
     Present(String, Arc<SecretData>),
@@ -75,7 +76,17 @@ enum SecretState {
     Unreadable(String),
 }
 
-impl Secrets {
+impl Values {
+    /// No object of `kind` yet.
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self { kind, wanted: BTreeMap::new(), listing: None, fetches: Vec::new(), tickets: 0 }
+    }
+
+    /// The kind of the objects.
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// One more object refers to `key`.
     pub(super) fn retain(&mut self, key: &ObjectKey) {
         let wanted = self.wanted.entry(key.clone()).or_default();
@@ -95,13 +106,13 @@ impl Secrets {
     }
 
     /// An event of the watch on metadata.
-    pub(super) fn event(&mut self, event: &Event<PartialObjectMeta<Secret>>) {
+    pub(super) fn event(&mut self, event: &Event<ObjectMeta>) {
         match event {
             Event::Init => self.listing = Some(BTreeMap::new()),
             Event::InitApply(seen) => {
-                let key = decode::key(&seen.metadata);
+                let key = decode::key(seen);
                 if let Some(listing) = self.listing.as_mut().filter(|_| self.wanted.contains_key(&key)) {
-                    listing.insert(key, decode::version(&seen.metadata).to_owned());
+                    listing.insert(key, decode::version(seen).to_owned());
                 }
             }
             Event::InitDone => {
@@ -109,21 +120,21 @@ impl Secrets {
                 self.refetch_where(|key, known| known.version() != listing.get(key).map(String::as_str));
             }
             Event::Apply(seen) => {
-                let key = decode::key(&seen.metadata);
-                if self.wanted.get(&key).is_some_and(|w| w.known.version() != Some(decode::version(&seen.metadata))) {
+                let key = decode::key(seen);
+                if self.wanted.get(&key).is_some_and(|w| w.known.version() != Some(decode::version(seen))) {
                     self.refetch(&key);
                 }
             }
-            Event::Delete(seen) => self.refetch(&decode::key(&seen.metadata)),
+            Event::Delete(seen) => self.refetch(&decode::key(seen)),
         }
     }
 
-    /// Reads all Secrets again, because without a watch changes would not be noticed.
+    /// Reads all objects again, because without a watch changes would not be noticed.
     pub(super) fn refetch_all(&mut self) {
         self.refetch_where(|_, _| true);
     }
 
-    fn refetch_where(&mut self, matches: impl Fn(&ObjectKey, &SecretState) -> bool) {
+    fn refetch_where(&mut self, matches: impl Fn(&ObjectKey, &ValueState) -> bool) {
         let keys: Vec<_> = self
             .wanted
             .iter()
@@ -152,7 +163,7 @@ impl Secrets {
         wanted.fetching = Some(self.tickets);
         wanted.delayed = !delay.is_zero();
         wanted.again = false;
-        self.fetches.push(Fetch { key: key.clone(), delay, ticket: self.tickets });
+        self.fetches.push(Fetch { kind: self.kind, key: key.clone(), delay, ticket: self.tickets });
     }
 
     /// The `get`s to start now.
@@ -171,13 +182,13 @@ impl Secrets {
         let delay = if retry && !again { pause(wanted.failures) } else { Duration::ZERO };
         let failed_often = wanted.failures >= MAX_FIRST_FAILURES;
         let known = match fetched {
-            Fetched::Found(version, data) => Some(SecretState::Present(version, Arc::new(data))),
-            Fetched::Absent => Some(SecretState::Absent),
+            Fetched::Found(version, data) => Some(ValueState::Present(version, Arc::new(data))),
+            Fetched::Absent => Some(ValueState::Absent),
             Fetched::Refused(why) | Fetched::Failed(why) => match wanted.known {
                 // The last values stay: an API server that has just started forbids everything for a moment.
-                SecretState::Present(..) | SecretState::Absent => None,
-                SecretState::Unread if !failed_often => None,
-                SecretState::Unread | SecretState::Unreadable(_) => Some(SecretState::Unreadable(why)),
+                ValueState::Present(..) | ValueState::Absent => None,
+                ValueState::Unread if !failed_often => None,
+                ValueState::Unread | ValueState::Unreadable(_) => Some(ValueState::Unreadable(why)),
             },
         };
         let changed = known.is_some_and(|known| wanted.known.update(known));
@@ -187,24 +198,24 @@ impl Secrets {
         changed
     }
 
-    /// Whether every Secret with a reference was read once.
+    /// Whether every object with a reference was read once.
     pub(super) fn complete(&self) -> bool {
-        self.wanted.values().all(|wanted| !matches!(wanted.known, SecretState::Unread))
+        self.wanted.values().all(|wanted| !matches!(wanted.known, ValueState::Unread))
     }
 
-    /// The Secrets that exist, and those that can't be read.
+    /// The objects that exist, and those that can't be read.
     pub(super) fn present(&self) -> impl Iterator<Item = (&ObjectKey, Arc<SecretData>)> {
         self.wanted.iter().filter_map(|(key, wanted)| match &wanted.known {
-            SecretState::Present(_, data) => Some((key, Arc::clone(data))),
-            SecretState::Unreadable(why) => {
+            ValueState::Present(_, data) => Some((key, Arc::clone(data))),
+            ValueState::Unreadable(why) => {
                 Some((key, Arc::new(SecretData::unreadable(format!("can't be read: {why}")))))
             }
-            SecretState::Unread | SecretState::Absent => None,
+            ValueState::Unread | ValueState::Absent => None,
         })
     }
 }
 
-impl SecretState {
+impl ValueState {
     fn version(&self) -> Option<&str> {
         match self {
             Self::Present(version, _) => Some(version),
