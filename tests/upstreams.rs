@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "upstreams/authorities.rs"]
+mod authorities;
 #[path = "upstreams/cancellation.rs"]
 mod cancellation;
 #[path = "upstreams/credentials.rs"]

@@ -155,6 +155,8 @@ string_enum! {
         CredentialsUnavailable,
         /// Backend: keys are sent without TLS to a host on the internet.
         ClearText,
+        /// Backend: a reference in `caCertificateRefs` leads to nothing, or to something without certificates.
+        InvalidCACertificateRef,
         /// Backend or policy: the Secret it refers to does not exist.
         SecretNotFound,
         /// Backend or policy: the Secret lacks the key, or its value is empty or can't be sent in a header.

@@ -6,7 +6,8 @@ use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
     Condition, Env, ObjectReport, Objects, credential, identity,
-    shape::{AuthHeader, BackendShape, ProviderEntry, shape},
+    server_tls::server_tls,
+    shape::{AuthHeader, BackendShape, ProviderEntry, StaticEntry, TlsShape, shape},
 };
 use crate::{
     api::{
@@ -16,7 +17,7 @@ use crate::{
     },
     dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot, KeySource},
-    snapshot::{AiBackend, Credential, HttpBackend, Target, TargetModels},
+    snapshot::{self, AiBackend, Credential, HttpBackend, Target, TargetModels},
     upstream::{Origin, Transport, server_name},
 };
 
@@ -44,7 +45,7 @@ impl Compiled {
         let Self::Ai(backend) = self else { return None };
         let targets = backend.groups.iter().flatten().filter(|target| {
             let origin = target.pool.origin();
-            !matches!(origin.transport, Transport::Tls { .. }) && !is_internal(&origin.host)
+            !matches!(origin.transport, Transport::Tls(_)) && !is_internal(&origin.host)
         });
         let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
         let names = names.join(", ");
@@ -87,7 +88,7 @@ pub struct Backends {
 struct Outcome {
     generation: Option<i64>,
     compiled: Result<Compiled, Problem>,
-    /// The provider entries that are left out of a Backend that is served, and the reason.
+    /// The provider entries or hosts that are left out, and the reason.
     left_out: Option<Problem>,
 }
 
@@ -120,20 +121,25 @@ pub fn compile_all(objects: &Objects, env: &Env) -> Backends {
     let outcome = |key, backend: &Backend| {
         let generation = backend.metadata.generation;
         match compile(key, backend, objects, env) {
-            Ok((compiled, left_out)) => Outcome { generation, compiled: Ok(compiled), left_out },
+            Ok((Some(compiled), left_out)) => Outcome { generation, compiled: Ok(compiled), left_out },
+            Ok((None, left_out)) => {
+                let none =
+                    || Problem { reason: Reason::Invalid, message: "no provider and no host is left".to_owned() };
+                Outcome { generation, compiled: Err(left_out.clone().unwrap_or_else(none)), left_out }
+            }
             Err(problem) => Outcome { generation, compiled: Err(problem), left_out: None },
         }
     };
     Backends { by_key: objects.backends.iter().map(|(key, backend)| (key.clone(), outcome(key, backend))).collect() }
 }
 
-/// The Backend, and the provider entries that are left out.
+/// The Backend, if any of its entries can be used, and those that are left out.
 fn compile(
     key: &ObjectKey,
     backend: &Backend,
     objects: &Objects,
     env: &Env,
-) -> Result<(Compiled, Option<Problem>), Problem> {
+) -> Result<(Option<Compiled>, Option<Problem>), Problem> {
     let name: Arc<str> = key.to_string().into();
     match shape(&backend.spec) {
         Err(problems) => {
@@ -143,16 +149,21 @@ fn compile(
             Err(Problem { reason, message: messages.join("; ") })
         }
         Ok(BackendShape::Static { hosts, app_protocol }) => {
-            let transport = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
-            let endpoints = hosts
-                .into_iter()
-                .map(|(host, port)| {
-                    env.endpoint(&name, &Origin { host: without_brackets(host), port, transport, provider: false })
-                })
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|message| Problem { reason: Reason::Invalid, message })?;
+            let clear = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
+            let (mut endpoints, mut problems) = (Vec::new(), Vec::new());
+            for entry in hosts {
+                let address = format!("host {}:{}", entry.host, entry.port);
+                match static_endpoint(entry, &clear, &name, key, objects, env) {
+                    Ok(endpoint) => endpoints.push(endpoint),
+                    Err(problem) => problems.push((address, problem)),
+                }
+            }
+            let left_out = left_out("hosts", &problems, endpoints.len());
+            if endpoints.is_empty() {
+                return Ok((None, left_out));
+            }
             let backend = HttpBackend { turns: env.balance.turns(&name), name, endpoints };
-            Ok((Compiled::Http(Arc::new(backend)), None))
+            Ok((Some(Compiled::Http(Arc::new(backend))), left_out))
         }
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
@@ -167,7 +178,7 @@ fn compile(
                         endpoint: endpoint(*kind),
                     };
                     routes.extend(entry.routes.iter().map(listed));
-                    let entry_name = entry.name.clone();
+                    let entry_name = format!("provider {}", entry.name);
                     match target(entry, key, objects, env) {
                         Ok(target) => targets.push(target),
                         Err(p) => problems.push((entry_name, p)),
@@ -177,28 +188,48 @@ fn compile(
                     compiled.push(targets);
                 }
             }
-            let left_out = left_out(&problems, compiled.iter().map(Vec::len).sum());
-            if let Some(problem) = left_out.as_ref().filter(|_| compiled.is_empty()) {
-                return Err(problem.clone());
+            let left_out = left_out("providers", &problems, compiled.iter().map(Vec::len).sum());
+            if compiled.is_empty() {
+                return Ok((None, left_out));
             }
             let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
             let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
             let backend =
                 AiBackend { turns: env.balance.turns(&name), name, dialect, groups: compiled, strict, routes };
-            Ok((Compiled::Ai(Arc::new(backend)), left_out))
+            Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
     }
 }
 
 /// The reason why entries are left out of a Backend. The other entries serve its requests, since one missing Secret
 /// must not disable all of them. The first reason is the condition's.
-fn left_out(problems: &[(String, Problem)], usable: usize) -> Option<Problem> {
+fn left_out(entries: &str, problems: &[(String, Problem)], usable: usize) -> Option<Problem> {
     let (_, first) = problems.first()?;
-    let mut messages: Vec<String> = problems.iter().map(|(n, p)| format!("provider {n}: {}", p.message)).collect();
+    let mut messages: Vec<String> = problems.iter().map(|(entry, p)| format!("{entry}: {}", p.message)).collect();
     if usable > 0 {
-        messages.insert(0, format!("{usable} of {} providers can be used", usable + problems.len()));
+        messages.insert(0, format!("{usable} of {} {entries} can be used", usable + problems.len()));
     }
     Some(Problem { reason: first.reason, message: messages.join("; ") })
+}
+
+/// Connections with the TLS that an entry of the Backend at `key` asks for.
+fn tls_transport(tls: &TlsShape, key: &ObjectKey, objects: &Objects) -> Result<Transport, Problem> {
+    let tls = server_tls(tls, &key.namespace, objects);
+    tls.map(Transport::Tls).map_err(|message| Problem { reason: Reason::InvalidCACertificateRef, message })
+}
+
+/// The endpoint of a fixed host, which is reached over `clear` if it has no TLS.
+fn static_endpoint(
+    entry: StaticEntry,
+    clear: &Transport,
+    name: &str,
+    key: &ObjectKey,
+    objects: &Objects,
+    env: &Env,
+) -> Result<snapshot::Endpoint, Problem> {
+    let transport = if entry.tls.required { tls_transport(&entry.tls, key, objects)? } else { clear.clone() };
+    let origin = Origin { host: without_brackets(entry.host), port: entry.port, transport, provider: false };
+    env.endpoint(name, &origin).map_err(|message| Problem { reason: Reason::Invalid, message })
 }
 
 fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
@@ -222,13 +253,10 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     let port = entry.port.unwrap_or(443);
     server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
     // As kgateway has it: 443 means TLS, any other port is in clear unless the entry has `tls`.
-    let transport = if port == 443 || entry.tls {
-        Transport::Tls { verify: !entry.insecure_skip_verify }
-    } else {
-        Transport::Http1
-    };
+    let transport =
+        if port == 443 || entry.tls.required { tls_transport(&entry.tls, key, objects)? } else { Transport::Http1 };
     if uses_pod && !env.pools.simulates_providers() {
-        let target = identity::Target { def: checked.def, host: &host, transport };
+        let target = identity::Target { def: checked.def, host: &host, transport: transport.clone() };
         env.identity.check(&key.namespace, &target).map_err(invalid)?;
     }
     let pool = env.pools.get(&Origin { host, port, transport, provider: true }).map_err(invalid)?;

@@ -6,7 +6,7 @@
 
 use crate::{
     provider::{Cloud, ProviderDef},
-    upstream::Transport,
+    upstream::{ServerTls, Transport},
 };
 
 /// Which Backends may use the pod's identity, and for which hosts.
@@ -48,10 +48,10 @@ impl PodIdentity {
             ));
         }
         let stays_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if target.transport != (Transport::Tls { verify: true }) && !stays_here {
+        if target.transport != Transport::Tls(ServerTls::default()) && !stays_here {
             return Err(
-                "the identity of Tollgate's pod is sent over TLS with a verified certificate only: use port 443 \
-                        and no insecureSkipVerify"
+                "the identity of Tollgate's pod is sent over TLS only, to a server with the host's own name and a \
+                 certificate of the system's roots: use port 443 without insecureSkipVerify, caCertificateRefs and sni"
                     .into(),
             );
         }
@@ -91,10 +91,17 @@ fn is_own_host(def: &ProviderDef, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::provider::{azure_openai, bedrock, vertex_ai};
+    use std::sync::Arc;
 
-    const TLS: Transport = Transport::Tls { verify: true };
+    use super::*;
+    use crate::{
+        provider::{azure_openai, bedrock, vertex_ai},
+        upstream::{Authorities, Trust},
+    };
+
+    fn tls() -> Transport {
+        Transport::Tls(ServerTls::default())
+    }
 
     #[test]
     fn the_identity_goes_to_the_providers_own_hosts_only() {
@@ -118,7 +125,7 @@ mod tests {
             (&bedrock::DEF, "x.execute-api.us-east-1.amazonaws.com", false),
             (&bedrock::DEF, "127.0.0.1", false),
         ] {
-            let target = Target { def, host, transport: TLS };
+            let target = Target { def, host, transport: tls() };
             assert_eq!(identity.check("ns", &target).is_ok(), own, "{host}");
             let listed = PodIdentity { hosts: vec![host.to_ascii_uppercase()], ..PodIdentity::default() };
             assert_eq!(listed.check("ns", &target), Ok(()), "{host}");
@@ -128,8 +135,12 @@ mod tests {
     #[test]
     fn it_never_travels_in_clear_or_to_an_unverified_server() {
         let identity = PodIdentity { hosts: vec!["proxy.example".into(), "127.0.0.1".into()], namespaces: None };
-        for transport in [Transport::Http1, Transport::Http2, Transport::Tls { verify: false }] {
-            let to = |host| identity.check("ns", &Target { def: &vertex_ai::DEF, host, transport });
+        let tls = |trust, name: Option<&str>| Transport::Tls(ServerTls { trust, name: name.map(Arc::from) });
+        let authority = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap().cert.pem();
+        let authority = Trust::Authorities(Arc::new(Authorities::from_pem(&[authority.as_bytes()]).unwrap()));
+        let named = tls(Trust::System, Some("tenant.example"));
+        for transport in [Transport::Http1, Transport::Http2, tls(Trust::Anyone, None), tls(authority, None), named] {
+            let to = |host| identity.check("ns", &Target { def: &vertex_ai::DEF, host, transport: transport.clone() });
             assert!(to("aiplatform.googleapis.com").is_err() && to("proxy.example").is_err(), "{transport:?}");
             assert_eq!(to("127.0.0.1"), Ok(()), "it stays on this machine");
         }
@@ -138,7 +149,7 @@ mod tests {
     #[test]
     fn it_is_for_the_namespaces_that_the_operator_names() {
         let identity = PodIdentity { namespaces: Some(vec!["ours".into()]), hosts: Vec::new() };
-        let target = Target { def: &vertex_ai::DEF, host: "aiplatform.googleapis.com", transport: TLS };
+        let target = Target { def: &vertex_ai::DEF, host: "aiplatform.googleapis.com", transport: tls() };
         assert_eq!(identity.check("ours", &target), Ok(()));
         assert!(identity.check("tenant", &target).unwrap_err().contains("--pod-identity-namespaces"));
     }

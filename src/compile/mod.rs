@@ -23,6 +23,7 @@ mod policy;
 pub mod report;
 mod route;
 mod rule;
+mod server_tls;
 mod service;
 pub mod shape;
 mod tls;

@@ -65,7 +65,11 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         .into_iter()
         .take(MAX_ENDPOINTS)
         .filter_map(|(host, port)| {
-            env.endpoint(&format!("Service {key}"), &Origin { host, port, transport, provider: false }).ok()
+            env.endpoint(
+                &format!("Service {key}"),
+                &Origin { host, port, transport: transport.clone(), provider: false },
+            )
+            .ok()
         })
         .collect();
     if endpoints.is_empty() {

@@ -6,11 +6,13 @@
 mod entry;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::HashSet;
 
 use http::Method;
 
+pub use self::tls::{AuthorityRef, TlsShape};
 pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
@@ -30,8 +32,8 @@ pub enum BackendShape {
     Ai(Vec<Vec<ProviderEntry>>),
     /// Fixed hosts.
     Static {
-        /// Host and port of each; at least one. Hosts are spelled as in [`ProviderEntry::host`].
-        hosts: Vec<(String, u16)>,
+        /// At least one.
+        hosts: Vec<StaticEntry>,
         /// The hosts' protocol, if it is not HTTP/1.1.
         app_protocol: Option<AppProtocol>,
     },
@@ -53,6 +55,17 @@ impl BackendShape {
     }
 }
 
+/// One fixed host.
+#[derive(Clone, Debug)]
+pub struct StaticEntry {
+    /// Its name or address, spelled as in [`ProviderEntry::host`].
+    pub host: String,
+    /// Its port, not 0.
+    pub port: u16,
+    /// Its TLS.
+    pub tls: TlsShape,
+}
+
 /// One LLM provider and how to reach it.
 #[derive(Clone, Debug)]
 pub struct ProviderEntry {
@@ -65,10 +78,8 @@ pub struct ProviderEntry {
     pub host: Option<String>,
     /// The port of `host`, not 0.
     pub port: Option<u16>,
-    /// TLS on any port.
-    pub tls: bool,
-    /// Accept any certificate from `host`.
-    pub insecure_skip_verify: bool,
+    /// Its TLS. On port 443 it is used in any case.
+    pub tls: TlsShape,
     /// The parts of a client's headers and query that are forwarded to it.
     pub forwarded: Forwarded,
     /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
@@ -236,7 +247,8 @@ fn static_hosts(fixed: &StaticBackend, problems: &mut Problems) -> BackendShape 
         let name = check::required(host.host.as_deref(), &path, "host", "the host's name or address", problems);
         let name = name.and_then(|name| check::host(&name, &format!("{path}.host"), problems));
         let port = entry::port(host.port, &path, problems);
-        hosts.extend(name.zip(port));
+        let tls = TlsShape::read(host.tls.as_ref(), host.insecure_skip_verify, &format!("{path}.tls"), problems);
+        hosts.extend(name.zip(port).map(|(host, port)| StaticEntry { host, port, tls }));
     }
     BackendShape::Static { hosts, app_protocol: fixed.app_protocol }
 }

@@ -20,7 +20,7 @@ use crate::{
     dialect::{DialectId, StreamMode},
     snapshot::{HttpBackend, Rule},
     upstream::{
-        self, Transport, UpstreamBody,
+        self, UpstreamBody,
         balance::{Attempt, AttemptOutcome},
     },
 };
@@ -115,8 +115,7 @@ async fn send(
         record.attempt_plain();
         let mut attempt = Attempt::begin(&endpoint.state);
         let pool = &endpoint.pool;
-        let multiplexed = pool.origin().transport == Transport::Http2;
-        let connection = match pool.connection(!bodiless && !multiplexed).await {
+        let connection = match pool.connection(!bodiless && !pool.is_multiplexed()).await {
             Ok(connection) => connection,
             Err(error) => {
                 failure = ProxyError::upstream(&error);

@@ -3,19 +3,17 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
-use rustls::ClientConfig;
 use tokio::{io::AsyncWriteExt, time::Instant};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, resolve::Resolver, tls};
+use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, resolve::Resolver, tls::{self, TlsConfigs}};
 
 /// Threads that lookups for new connections may block: a quarter of tokio's, which leaves enough for all else that
 /// blocks.
@@ -52,20 +50,7 @@ pub(super) struct Dialed {
 pub struct Dialer {
     options: DialerOptions,
     resolver: Resolver,
-    tls: Arc<TlsConfigs>,
-}
-
-/// TLS configurations, made when the first connection needs one.
-#[derive(Default)]
-struct TlsConfigs {
-    verified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
-    unverified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
-}
-
-impl TlsConfigs {
-    fn get(&self, verify: bool) -> &OnceLock<Result<Arc<ClientConfig>, rustls::Error>> {
-        if verify { &self.verified } else { &self.unverified }
-    }
+    tls: TlsConfigs,
 }
 
 /// A resolver for the connector, which tries several addresses side by side: it returns the addresses that were
@@ -90,24 +75,14 @@ impl Service<Name> for Resolved {
 impl Dialer {
     /// A dialer with these options.
     pub fn new(options: DialerOptions) -> Self {
-        Self { options, resolver: Resolver::new(LOOKUPS), tls: Arc::default() }
-    }
-
-    /// The configuration. The first call reads the system's roots, which are files, on a blocking thread.
-    async fn tls_config(&self, verify: bool) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
-        if let Some(made) = self.tls.get(verify).get() {
-            return Ok(made.clone()?);
-        }
-        let tls = Arc::clone(&self.tls);
-        let make = move || tls.get(verify).get_or_init(|| tls::client_config(verify)).clone();
-        Ok(tokio::task::spawn_blocking(make).await??)
+        Self { options, resolver: Resolver::new(LOOKUPS), tls: TlsConfigs::default() }
     }
 
     /// The actual address and security of connections to `origin`: simulated providers have no TLS.
     pub(super) fn transport(&self, origin: &Origin) -> Transport {
         match self.simulator(origin) {
             Some(_) => Transport::Http1,
-            None => origin.transport,
+            None => origin.transport.clone(),
         }
     }
 
@@ -164,10 +139,10 @@ impl Dialer {
         match self.transport(origin) {
             Transport::Http1 => Ok(Dialed { stream: Stream::Clear(tcp), http2: false, round_trip }),
             Transport::Http2 => Ok(Dialed { stream: Stream::Clear(tcp), http2: true, round_trip }),
-            Transport::Tls { verify } => {
+            Transport::Tls(tls) => {
                 let failed = |e: Box<dyn std::error::Error + Send + Sync>| SendError::new(SendErrorKind::Tls, e);
-                let config = self.tls_config(verify).await.map_err(failed)?;
-                let name = tls::server_name(&origin.host).map_err(|e| failed(e.into()))?;
+                let config = self.tls.get(&tls.trust).await.map_err(failed)?;
+                let name = tls::server_name(tls.name.as_deref().unwrap_or(&origin.host)).map_err(|e| failed(e.into()))?;
                 let begun = Instant::now();
                 let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| failed(e.into()))?;
                 let round_trip = round_trip.min(begun.elapsed());

@@ -27,7 +27,7 @@ pub use http1::differential;
 pub use networks::{Network, Reach, Refused};
 pub use pool::{Pool, Pools};
 pub use sign::{AwsKeys, Unsigned, sign};
-pub use tls::server_name;
+pub use tls::{Authorities, ServerTls, Trust, server_name};
 
 /// The origin of connections, which is the key of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,22 +43,19 @@ pub struct Origin {
 }
 
 /// A connection's security and HTTP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// HTTP/1.1 without TLS.
     Http1,
     /// HTTP/2 without TLS, with prior knowledge.
     Http2,
     /// TLS; HTTP/2 or HTTP/1.1 as the server chooses.
-    Tls {
-        /// Whether the certificate is checked against the system's roots and the host's name.
-        verify: bool,
-    },
+    Tls(ServerTls),
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if matches!(self.transport, Transport::Tls { .. }) { "https" } else { "http" };
+        let scheme = if matches!(self.transport, Transport::Tls(_)) { "https" } else { "http" };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }

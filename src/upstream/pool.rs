@@ -160,7 +160,7 @@ impl Pools {
 /// `host`, with the port if it is not the scheme's default.
 fn authority(origin: &Origin) -> String {
     let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
-    let default = if matches!(origin.transport, Transport::Tls { .. }) { 443 } else { 80 };
+    let default = if matches!(origin.transport, Transport::Tls(_)) { 443 } else { 80 };
     if origin.port == default { host } else { format!("{host}:{}", origin.port) }
 }
 
@@ -173,6 +173,11 @@ impl Pool {
     /// The origin of this pool's connections, as `scheme://host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether requests share connections: the last connection that was made uses HTTP/2, or the next one will.
+    pub fn is_multiplexed(&self) -> bool {
+        self.origin.transport == Transport::Http2 || *lock(&self.speaks_http2) == Some(true)
     }
 
     /// The `Host` header of this origin.
@@ -353,7 +358,7 @@ impl Pool {
     /// The request in the form of HTTP/2: with the authority in the URI, and without a Host header.
     fn in_http2(&self, mut request: Request<UpstreamBody>) -> Result<Request<UpstreamBody>, SendError> {
         let host = request.headers_mut().remove(header::HOST).unwrap_or_else(|| self.host.clone());
-        let scheme = if matches!(self.origin.transport, Transport::Tls { .. }) { "https" } else { "http" };
+        let scheme = if matches!(self.origin.transport, Transport::Tls(_)) { "https" } else { "http" };
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::builder()
             .scheme(scheme)

@@ -26,7 +26,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Dialer, DialerOptions, Origin, Pools, SendErrorKind, Transport, UpstreamBody};
+use super::{
+    Dialer, DialerOptions, Origin, Pools, SendErrorKind, ServerTls, Transport, Trust, UpstreamBody,
+};
 
 /// A server with an untrusted certificate. Returns its port and the number of connections it has accepted.
 async fn tls_server(alpn: &[&[u8]]) -> (u16, Arc<AtomicUsize>) {
@@ -66,7 +68,9 @@ async fn tls_server(alpn: &[&[u8]]) -> (u16, Arc<AtomicUsize>) {
 }
 
 fn origin(port: u16, verify: bool) -> Origin {
-    Origin { host: "localhost".into(), port, transport: Transport::Tls { verify }, provider: true }
+    let trust = if verify { Trust::System } else { Trust::Anyone };
+    let transport = Transport::Tls(ServerTls { trust, name: None });
+    Origin { host: "localhost".into(), port, transport, provider: true }
 }
 
 async fn post(pools: &Pools, origin: &Origin, body: &'static str) -> Result<String, SendErrorKind> {

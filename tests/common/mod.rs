@@ -19,6 +19,7 @@ pub mod client;
 pub mod errors;
 pub mod manifests;
 pub mod metrics;
+pub mod tls;
 pub mod upstream;
 
 use std::{

@@ -178,10 +178,53 @@ pub struct HostOverride {
 /// TLS to a host, whatever its port is.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!(has(self.insecureSkipVerify) && self.insecureSkipVerify && has(self.caCertificateRefs))",
+    "insecureSkipVerify and caCertificateRefs are mutually exclusive: remove one of them",
+))]
 pub struct HostTls {
     /// Accept any certificate from this host. Only for tests: the credential can be read on the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
+    /// The authorities that the host's certificate may be from, instead of the system's: ConfigMaps, or Secrets, of the
+    /// Backend's namespace with certificates in PEM at the key `ca.crt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub ca_certificate_refs: Option<Vec<CaCertificateRef>>,
+    /// The name that the host's certificate must have, which is sent as SNI too. By default it is the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub sni: Option<String>,
+}
+
+/// An object with certificates of authorities at the key `ca.crt`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaCertificateRef {
+    /// Empty: both kinds are of the core group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 0))]
+    pub group: Option<String>,
+    /// ConfigMap, if it is not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<CaCertificateKind>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, length(min = 1, max = 253))]
+    pub name: Option<String>,
+}
+
+/// The kind of an object with certificates of authorities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CaCertificateKind {
+    /// A ConfigMap.
+    #[default]
+    ConfigMap,
+    /// A Secret.
+    Secret,
 }
 
 /// Another path instead of the provider's own. `fullPath` and `full` are two spellings of the same.

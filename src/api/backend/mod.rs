@@ -2,7 +2,10 @@
 
 mod llm;
 
-pub use llm::{AuthHeader, HostOverride, LlmProvider, PathOverride, Providers, RouteKind};
+pub use llm::{
+    AuthHeader, CaCertificateKind, CaCertificateRef, HostOverride, HostTls, LlmProvider, PathOverride, Providers,
+    RouteKind,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -221,9 +224,12 @@ pub struct StaticHost {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Accepted because mid-2025 manifests may have it; static hosts are reached without TLS.
+    /// Accept any certificate from this host. Manifests of mid-2025 may have it; without `tls` it means nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure_skip_verify: Option<bool>,
+    /// TLS to this host: `tls: {}`. Without it the host is reached in clear text, whatever its port is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<HostTls>,
 }
 
 /// The protocol that static hosts speak.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::{AuthHeader, ProviderEntry};
+use super::{AuthHeader, ProviderEntry, TlsShape};
 use crate::{
     api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
@@ -41,9 +41,12 @@ pub(super) fn entry(
     let provider = provider(written, path, problems);
     let (host, port) = address(written, path, problems);
     let over = written.host_override.as_ref();
-    let tls = written.tls.as_ref().or_else(|| over?.tls.as_ref());
-    let skips = [over.and_then(|over| over.insecure_skip_verify), tls.and_then(|tls| tls.insecure_skip_verify)];
-    let insecure_skip_verify = skips.contains(&Some(true));
+    let (tls, tls_path) = match (&written.tls, over.and_then(|over| over.tls.as_ref())) {
+        (Some(tls), _) => (Some(tls), "tls"),
+        (None, tls) => (tls, "hostOverride.tls"),
+    };
+    let skip_verify = over.and_then(|over| over.insecure_skip_verify);
+    let tls = TlsShape::read(tls, skip_verify, &format!("{path}.{tls_path}"), problems);
     let replaced = replaced_path(written, path, problems);
     let auth_header = auth_header(written, path, problems);
     let forwarded = forwarded(written, path, problems);
@@ -54,8 +57,7 @@ pub(super) fn entry(
         provider,
         host,
         port,
-        tls: tls.is_some(),
-        insecure_skip_verify,
+        tls,
         path: replaced,
         auth_header,
         forwarded,

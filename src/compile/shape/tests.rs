@@ -24,7 +24,14 @@ fn spec(yaml: &str) -> BackendSpec {
 fn describe(shape: &BackendShape) -> String {
     match shape {
         BackendShape::Static { hosts, app_protocol } => {
-            let hosts: Vec<_> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            let hosts: Vec<_> = hosts
+                .iter()
+                .map(|entry| {
+                    let mut text = format!("{}:{}", entry.host, entry.port);
+                    describe_tls(&entry.tls, &mut text);
+                    text
+                })
+                .collect();
             app_protocol.map_or(hosts.join(" "), |protocol| format!("{} {protocol:?}", hosts.join(" ")))
         }
         BackendShape::Ai(groups) => groups
@@ -50,13 +57,22 @@ fn describe_entry(entry: &ProviderEntry) -> String {
     let address = entry.host.as_ref().zip(entry.port).map(|(host, port)| format!("{host}:{port}"));
     assert_eq!(entry.host.is_some(), entry.port.is_some(), "host and port go together");
     field("at", address.as_deref());
-    field("tls", entry.tls.then_some("on"));
-    field("verify", entry.insecure_skip_verify.then_some("off"));
+    describe_tls(&entry.tls, &mut text);
+    let mut field = |name: &str, value: Option<&str>| push_field(&mut text, name, value);
     field("path", entry.path.as_deref());
     let header = entry.auth_header.as_ref();
     field("header", header.and_then(|h| h.name.as_deref()));
     field("prefix", header.and_then(|h| h.prefix.as_deref()).map(|prefix| format!("{prefix:?}")).as_deref());
     text
+}
+
+fn describe_tls(tls: &TlsShape, text: &mut String) {
+    push_field(text, "tls", tls.required.then_some("on"));
+    push_field(text, "verify", tls.insecure_skip_verify.then_some("off"));
+    for AuthorityRef { kind, name } in &tls.authorities {
+        push_field(text, "ca", Some(&format!("{kind}/{name}")));
+    }
+    push_field(text, "sni", tls.sni.as_deref());
 }
 
 fn push_field(text: &mut String, name: &str, value: Option<&str>) {
@@ -192,6 +208,15 @@ fn overrides_in_all_spellings() {
     check("hostOverride: {host: a, port: 8443, tls: {}}", "at=a:8443 tls=on");
     check("hostOverride: {host: a, port: 8443, tls: {insecureSkipVerify: true}}", "at=a:8443 tls=on verify=off");
     check("host: a, port: 8443, tls: {}", "at=a:8443 tls=on");
+    check(
+        "hostOverride: {host: a, port: 8443, tls: {caCertificateRefs: [{name: b}, {group: '', kind: Secret, name: c}], sni: d.e}}",
+        "at=a:8443 tls=on ca=ConfigMap/b ca=Secret/c sni=d.e",
+    );
+    check(
+        "host: a, port: 443, tls: {caCertificateRefs: [{kind: ConfigMap, name: b}]}",
+        "at=a:443 tls=on ca=ConfigMap/b",
+    );
+    check("host: a, port: 1, tls: {insecureSkipVerify: true, sni: b}", "at=a:1 tls=on verify=off sni=b");
     check("host: Api.Example.com., port: 443", "at=Api.Example.com.:443");
     check("host: 10.0.0.1, port: 1", "at=10.0.0.1:1");
     check("host: '::1', port: 8080", "at=[::1]:8080");
@@ -230,6 +255,14 @@ fn static_hosts() {
         "a.example.com:80 [::1]:81",
     );
     check("{type: Static, static: {appProtocol: kubernetes.io/h2c, hosts: [{host: a, port: 80}]}}", "a:80 H2c");
+    check(
+        "{type: Static, static: {hosts: [{host: a, port: 80, tls: {caCertificateRefs: [{name: b}], sni: c.d}}]}}",
+        "a:80 tls=on ca=ConfigMap/b sni=c.d",
+    );
+    check(
+        "{type: Static, static: {hosts: [{host: a, port: 80, insecureSkipVerify: true, tls: {}}]}}",
+        "a:80 tls=on verify=off",
+    );
 }
 
 #[test]
@@ -272,6 +305,12 @@ fn values_that_no_schema_refuses() {
     check(&with("authHeader: {headerName: Host}"), "spec.ai.llm.authHeader.headerName: this header frames");
     check(&with("authHeader: {headerName: content-length}"), "spec.ai.llm.authHeader.headerName: this header frames");
     check(&with("authHeaderOverride: {prefix: \"a\\nb\"}"), "spec.ai.llm.authHeaderOverride.prefix: not valid");
+    check(&with("host: a, port: 1, tls: {sni: 10.0.0.1}"), "spec.ai.llm.tls.sni: not a DNS name");
+    check(&with("host: a, port: 1, tls: {sni: '*.a.example'}"), "spec.ai.llm.tls.sni: not a DNS name");
+    check(
+        &with("hostOverride: {host: a, port: 1, insecureSkipVerify: true, tls: {caCertificateRefs: [{name: b}]}}"),
+        "spec.ai.llm.hostOverride.tls: insecureSkipVerify and caCertificateRefs are mutually exclusive",
+    );
     check("openai: {authToken: {kind: Inline, inline: ''}}", "spec.ai.llm.openai.authToken.inline: inline is empty");
     check("openai: {authToken: {kind: Inline, inline: ' '}}", "spec.ai.llm.openai.authToken.inline: inline is empty");
     check(

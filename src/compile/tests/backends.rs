@@ -140,6 +140,78 @@ fn an_entry_that_cant_be_used_is_left_out() {
     check_refused(&[backend("x", &none)], 500, "SecretNotFound", missing);
 }
 
+/// A ConfigMap in `default` with this field.
+fn config_map(name: &str, data: &serde_json::Value) -> String {
+    document("v1", "ConfigMap", name, &format!("data: {data}"))
+}
+
+#[test]
+fn authorities_that_can_not_be_read_close_what_needs_them() {
+    let pem = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap().cert.pem();
+    let refer = |kind: &str| format!("caCertificateRefs: [{{kind: {kind}, name: good}}, {{kind: {kind}, name: ca}}]");
+    let good = config_map("good", &serde_json::json!({"ca.crt": pem}));
+    let of_map = |data: serde_json::Value| vec![good.clone(), config_map("ca", &data)];
+    let of_secret =
+        |field: &str| vec![secret("good", &format!("ca.crt: {}", serde_json::json!(pem))), secret("ca", field)];
+    for (kind, documents, message) in [
+        ("ConfigMap", vec![good.clone()], "ConfigMap default/ca does not exist"),
+        ("ConfigMap", of_map(serde_json::json!({"tls.crt": pem})), "ConfigMap default/ca has no key \"ca.crt\""),
+        (
+            "ConfigMap",
+            of_map(serde_json::json!({"ca.crt": "hush"})),
+            "ConfigMap default/ca: key \"ca.crt\" holds no certificate in PEM",
+        ),
+        ("Secret", of_secret("tls.crt: a"), "Secret default/ca has no key \"ca.crt\""),
+        ("Secret", of_secret("ca.crt: hush"), "Secret default/ca: key \"ca.crt\" holds no certificate in PEM"),
+        ("Secret", of_map(serde_json::json!({"ca.crt": pem})), "Secret default/good does not exist"),
+    ] {
+        let tls = format!("host: a.example, port: 8443, tls: {{{}}}", refer(kind));
+        let entry = format!("{{name: b, openai: {{authToken: {{kind: Passthrough}}}}, {tls}}}");
+        let other = "{name: a, openai: {authToken: {kind: Passthrough}}}";
+        let ai = |entries: &str| format!("type: AI, ai: {{priorityGroups: [{{providers: [{entries}]}}]}}");
+        let hosts = |more: &str| format!("type: Static, static: {{hosts: [{{{tls}}}{more}]}}");
+        for (spec, part) in [(ai(&entry), "provider b: "), (hosts(""), "host a.example:8443: ")] {
+            let all = [documents.clone(), vec![backend("x", &spec)]].concat();
+            check_refused(&all, 500, "InvalidCACertificateRef", &format!("{part}{message}"));
+            let resolved = ["ResolvedRefs=False/InvalidCACertificateRef", message];
+            world(&all).reports(Kind::Backend, "default/x", &resolved);
+        }
+        for (spec, part) in [
+            (ai(&format!("{entry}, {other}")), "1 of 2 providers can be used; provider b: "),
+            (hosts(", {host: b.example, port: 80}"), "1 of 2 hosts can be used; host a.example:8443: "),
+        ] {
+            let world = world(&[documents.clone(), vec![backend("x", &spec)]].concat());
+            let resolved = ["ResolvedRefs=False/InvalidCACertificateRef", part, message];
+            world.reports(Kind::Backend, "default/x", &["Accepted=True"]);
+            world.reports(Kind::Backend, "default/x", &resolved);
+            assert!(!world.visible().contains("hush"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn authorities_and_the_name_are_a_part_of_the_origin() {
+    let pem = || rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap().cert.pem();
+    let (one, two) = (pem(), pem());
+    let origin = |pem: &str, tls: &str| {
+        let spec = format!("type: Static, static: {{hosts: [{{host: a.example, port: 8443, tls: {tls}}}]}}");
+        let world = world(&[config_map("ca", &serde_json::json!({"ca.crt": pem})), backend("x", &spec)]);
+        world.is_fine(Kind::Backend, "default/x");
+        let rule = world.rule_at("http://h/x");
+        let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
+        let Backend::Http(http) = &split.backends()[0].backend else { panic!("no plain backend") };
+        http.endpoints[0].pool.origin().clone()
+    };
+    let tls = "{caCertificateRefs: [{name: ca}]}";
+    assert_eq!(origin(&one, tls), origin(&one, tls));
+    let others =
+        [origin(&two, tls), origin(&one, "{caCertificateRefs: [{name: ca}], sni: b.example}"), origin(&one, "{}")];
+    for other in others {
+        assert_ne!(other, origin(&one, tls));
+        assert_eq!(other.to_string(), "https://a.example:8443");
+    }
+}
+
 #[test]
 fn every_spelling_of_a_backend_comes_to_the_same() {
     let key = "authToken: {kind: SecretRef, secretRef: {name: s}}";

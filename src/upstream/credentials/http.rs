@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncReadExt;
 
 use super::{FetchError, Pools};
-use crate::upstream::{Origin, SendError, Transport, UpstreamBody};
+use crate::upstream::{Origin, SendError, ServerTls, Transport, UpstreamBody};
 
 /// Most bytes of a reply, and of a file with a token. Real ones have less than 16 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -137,7 +137,7 @@ fn origin(url: &str) -> Result<(Origin, Uri), String> {
     let wrong = || "the address of the token endpoint is no URL with http or https".to_owned();
     let url: Uri = url.parse().map_err(|_| wrong())?;
     let (transport, default) = match url.scheme_str() {
-        Some("https") => (Transport::Tls { verify: true }, 443),
+        Some("https") => (Transport::Tls(ServerTls::default()), 443),
         Some("http") => (Transport::Http1, 80),
         _ => return Err(wrong()),
     };
@@ -151,7 +151,7 @@ fn origin(url: &str) -> Result<(Origin, Uri), String> {
 /// Whether `url` may be sent secrets: with TLS, or to this machine.
 pub(super) fn is_safe(url: &str) -> bool {
     origin(url).is_ok_and(|(origin, _)| {
-        matches!(origin.transport, Transport::Tls { .. })
+        matches!(origin.transport, Transport::Tls(_))
             || origin.host == "localhost"
             || origin.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })

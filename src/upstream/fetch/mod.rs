@@ -36,7 +36,7 @@ use tokio_rustls::TlsConnector;
 
 pub use self::held::Held;
 use self::{content::media_type, held::room};
-use super::{Network, resolve::Resolver, tls};
+use super::{Network, Trust, resolve::Resolver, tls};
 
 /// Largest file that is fetched: the largest that any provider takes inline.
 const MAX_MEDIA_BYTES: usize = 20 * 1024 * 1024;
@@ -246,7 +246,7 @@ impl Fetcher {
     /// One configuration for all fetches, made on a thread that may block.
     async fn tls(&self) -> Result<Arc<ClientConfig>, String> {
         let make = async || {
-            let config = tokio::task::spawn_blocking(|| tls::client_config(true)).await.map_err(|e| e.to_string())?;
+            let config = tokio::task::spawn_blocking(|| tls::client_config(&Trust::System)).await.map_err(|e| e.to_string())?;
             let mut config = config.map_err(|error| error.to_string())?;
             Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(config)
