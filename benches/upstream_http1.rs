@@ -44,7 +44,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::yield_now,
 };
-use tollgate::upstream::{Dialer, DialerOptions, Origin, Pool, Pools, Transport, UpstreamBody};
+use tollgate::upstream::{Dialer, DialerOptions, Origin, OriginKind, Pool, Pools, Transport, UpstreamBody};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -81,8 +81,12 @@ fn main() {
 }
 
 async fn measure(address: SocketAddr) {
-    let origin =
-        Origin { host: address.ip().to_string(), port: address.port(), transport: Transport::Http1, provider: false };
+    let origin = Origin {
+        host: address.ip().to_string(),
+        port: address.port(),
+        transport: Transport::Http1,
+        kind: OriginKind::Server,
+    };
     let dialer = Dialer::new(DialerOptions::default());
     let own = Arc::new(Own(Pools::new(dialer).get(&origin).unwrap()));
     let hyper = Arc::new(Hyper { address, idle: Mutex::default() });

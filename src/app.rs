@@ -43,7 +43,7 @@ use crate::{
         kube, models,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Reach},
+    upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Proxies, Reach},
 };
 
 /// The interval at which idle connections are checked.
@@ -175,7 +175,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     ignore_signals(&stop, &mut tasks)?;
 
     // The source is first, because a port is of no use without one.
-    let source = source(&args).await?;
+    let proxies = proxies()?;
+    log_proxies(&proxies);
+    let source = source(&args, &proxies).await?;
     let simulated = match args.simulator_address {
         Some(address) => Some(address),
         None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
@@ -187,9 +189,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         allowed: args.allow_upstream_networks.clone(),
         admin: Some(args.admin_listen),
     };
-    let pools = Arc::new(Pools::new(Dialer::new(DialerOptions { connect_timeout, simulator: simulated, reach })));
+    let options = DialerOptions { connect_timeout, simulator: simulated, reach, proxies: proxies.clone() };
+    let pools = Arc::new(Pools::new(Dialer::new(options)));
     // Clouds issue the pod's identity at link-local addresses.
-    let pod_pools = Dialer::new(DialerOptions { connect_timeout, ..DialerOptions::default() });
+    let pod_pools =
+        Dialer::new(DialerOptions { connect_timeout, proxies: proxies.tls_only(), ..DialerOptions::default() });
     let pod_pools = Arc::new(Pools::new(pod_pools));
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let latest = Latest::default();
@@ -207,7 +211,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         snapshots: Arc::clone(&snapshots),
         unrouted: metrics.requests.route("", "", ""),
         metrics: Arc::clone(&metrics),
-        settings: settings(&args),
+        settings: settings(&args, proxies),
         leaving: AtomicBool::new(false),
         cut: CancellationToken::new(),
     });
@@ -273,6 +277,21 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// The proxies of the environment.
+fn proxies() -> anyhow::Result<Proxies> {
+    #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
+    let environment = |name: &str| std::env::var(name).ok();
+    Proxies::from_environment(&environment).map_err(anyhow::Error::msg)
+}
+
+/// Logs through which proxies connections leave, if through any.
+fn log_proxies(proxies: &Proxies) {
+    let [http, https] = proxies.addresses();
+    if http.is_some() || https.is_some() {
+        tracing::info!(http, https, "connections to hosts outside the cluster go through a proxy");
+    }
 }
 
 /// Starts to log signals that do nothing.
@@ -343,7 +362,7 @@ fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended
     result.map(|()| Ended::Stopped).map_err(Into::into)
 }
 
-fn settings(args: &RunArgs) -> Settings {
+fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
     Settings {
         max_body: args.max_body_bytes,
         header_timeout: Duration::from_secs(args.header_timeout),
@@ -358,6 +377,7 @@ fn settings(args: &RunArgs) -> Settings {
             refused: args.refuse_media_networks.clone(),
             ports: args.media_ports.clone(),
             admin: Some(args.admin_listen),
+            proxies,
         }),
     }
 }
@@ -386,9 +406,9 @@ enum Source {
     Cluster(::kube::Client),
 }
 
-async fn source(args: &RunArgs) -> anyhow::Result<Source> {
+async fn source(args: &RunArgs, proxies: &Proxies) -> anyhow::Result<Source> {
     if args.manifests.is_empty() {
-        let client = kube::connect().await.context("no --manifests DIR, and no cluster")?;
+        let client = kube::connect(proxies).await.context("no --manifests DIR, and no cluster")?;
         return Ok(Source::Cluster(client));
     }
     let placeholder_for_unset = args.simulate_providers.then(|| SIMULATED_KEY.to_owned());

@@ -14,6 +14,8 @@ mod cancellation;
 mod credentials;
 #[path = "upstreams/drain.rs"]
 mod drain;
+#[path = "upstreams/egress.rs"]
+mod egress;
 #[path = "upstreams/failover.rs"]
 mod failover;
 #[path = "upstreams/failures.rs"]

@@ -22,7 +22,7 @@ pub(super) async fn uninstall(args: InstallationArgs) -> anyhow::Result<ExitCode
 }
 
 async fn clean_up(args: &InstallationArgs) -> anyhow::Result<usize> {
-    let client = kube::connect().await.context("no cluster")?;
+    let client = kube::connect(&super::proxies()?).await.context("no cluster")?;
     let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let lease = ObjectKey::new(namespace, &args.service);
     publish::uninstall(client, &lease, &args.controller_name).await.context("clean up")

@@ -18,7 +18,7 @@ use crate::{
     dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot, KeySource},
     snapshot::{self, AiBackend, Credential, HttpBackend, Target, TargetModels},
-    upstream::{Origin, Transport, server_name},
+    upstream::{Origin, OriginKind, Transport, server_name},
 };
 
 /// A Backend that can be served.
@@ -228,7 +228,7 @@ fn static_endpoint(
     env: &Env,
 ) -> Result<snapshot::Endpoint, Problem> {
     let transport = if entry.tls.required { tls_transport(&entry.tls, key, objects)? } else { clear.clone() };
-    let origin = Origin { host: without_brackets(entry.host), port: entry.port, transport, provider: false };
+    let origin = Origin { host: without_brackets(entry.host), port: entry.port, transport, kind: OriginKind::Server };
     env.endpoint(name, &origin).map_err(|message| Problem { reason: Reason::Invalid, message })
 }
 
@@ -259,7 +259,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         let target = identity::Target { def: checked.def, host: &host, transport: transport.clone() };
         env.identity.check(&key.namespace, &target).map_err(invalid)?;
     }
-    let pool = env.pools.get(&Origin { host, port, transport, provider: true }).map_err(invalid)?;
+    let pool = env.pools.get(&Origin { host, port, transport, kind: OriginKind::Provider }).map_err(invalid)?;
     let path = match entry.path {
         Some(path) => Some(
             PathAndQuery::try_from(path.as_str())

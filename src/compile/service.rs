@@ -8,7 +8,7 @@ use super::{Env, Objects, Scope, backend_tls, features::Feature};
 use crate::{
     api::{ObjectKey, condition::Reason},
     snapshot::{Backend, Endpoint, HttpBackend, UnavailableReason},
-    upstream::{Origin, Transport},
+    upstream::{Origin, OriginKind, Transport},
 };
 
 /// Most ready endpoints of one Service that are used. More would only cost memory.
@@ -67,7 +67,7 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         .filter_map(|(host, port)| {
             env.endpoint(
                 &format!("Service {key}"),
-                &Origin { host, port, transport: transport.clone(), provider: false },
+                &Origin { host, port, transport: transport.clone(), kind: OriginKind::Service },
             )
             .ok()
         })

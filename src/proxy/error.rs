@@ -50,6 +50,8 @@ pub enum ErrorKind {
     NoEndpoints,
     /// The backend can't be reached.
     Unreachable,
+    /// The egress proxy gives no connection to the backend.
+    EgressProxy,
     /// The backend's TLS was refused.
     UpstreamTls,
     /// The backend closed the connection before or within its reply.
@@ -110,6 +112,7 @@ impl ErrorKind {
             Self::CredentialUnavailable => (503, C::Unavailable, "credential_unavailable"),
             Self::NoEndpoints => (503, C::Unavailable, "no_endpoints"),
             Self::Unreachable => (502, C::BadGateway, "upstream_unreachable"),
+            Self::EgressProxy => (502, C::BadGateway, "egress_proxy"),
             Self::UpstreamTls => (502, C::BadGateway, "upstream_tls"),
             Self::UpstreamClosed => (502, C::BadGateway, "upstream_closed"),
             Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
@@ -141,7 +144,9 @@ impl ErrorKind {
     /// The outcome of an attempt with this error.
     pub const fn attempt_outcome(self) -> AttemptOutcome {
         match self {
-            Self::Unreachable | Self::UpstreamTls | Self::UpstreamClosed => AttemptOutcome::Unreachable,
+            Self::Unreachable | Self::EgressProxy | Self::UpstreamTls | Self::UpstreamClosed => {
+                AttemptOutcome::Unreachable
+            }
             Self::UpstreamTimeout => AttemptOutcome::TimedOut,
             Self::UpstreamProtocol => AttemptOutcome::Broken,
             Self::ClientClosed | Self::ClientStalled | Self::Shutdown | Self::BodyIncomplete => {
@@ -214,6 +219,9 @@ impl ProxyError {
                 (ErrorKind::NoDescriptors, "the gateway has no file descriptor left for a connection to the upstream")
             }
             SendErrorKind::ConnectTimeout => (ErrorKind::UpstreamTimeout, "the upstream can't be reached in time"),
+            SendErrorKind::Proxy => {
+                (ErrorKind::EgressProxy, "the gateway's egress proxy gives no connection to the upstream")
+            }
             SendErrorKind::Tls => (ErrorKind::UpstreamTls, "no secure connection to the upstream can be made"),
             SendErrorKind::Closed => (ErrorKind::UpstreamClosed, "the upstream closed the connection before its reply"),
             SendErrorKind::RequestBody => (ErrorKind::BodyIncomplete, "the request body ended before it was complete"),

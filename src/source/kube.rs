@@ -55,6 +55,7 @@ use crate::{
     compile::Objects,
     source::kinds::{KINDS, KindRow},
     telemetry::Metrics,
+    upstream::Proxies,
 };
 
 /// The pause without changes after which they are published: `kubectl apply` sends one object after the other.
@@ -83,13 +84,16 @@ pub enum SourceError {
     Ended(#[source] Option<JoinError>),
 }
 
-/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. It sends no request yet.
+/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. It sends no request yet. The API server
+/// of a pod is reached directly, and that of KUBECONFIG through its `proxy-url`, or else one of `proxies`.
 ///
 /// # Errors
 ///
 /// When neither exists, or can't be used.
-pub async fn connect() -> Result<Client, SourceError> {
-    let config = Config::infer().await?;
+pub async fn connect(proxies: &Proxies) -> Result<Client, SourceError> {
+    let mut config = Config::infer().await?;
+    // kube reads HTTPS_PROXY, but not NO_PROXY.
+    config.proxy_url = config.proxy_url.filter(|proxy| !proxies.excepts(proxy, &config.cluster_url));
     tracing::info!(server = %config.cluster_url, "serving from the cluster");
     Ok(Client::try_from(config)?)
 }

@@ -1,19 +1,25 @@
-//! New connections: DNS, a check of the addresses, TCP by hyper-util's connector, then TLS.
+//! New connections: DNS, a check of the addresses, TCP by hyper-util's connector or a tunnel through a proxy, then TLS.
 
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
-use tokio::{io::AsyncWriteExt, time::Instant};
-use tokio_rustls::TlsConnector;
+use tokio::{net::TcpStream, time::Instant};
 use tower_service::Service;
 
-use super::{Origin, Reach, SendError, SendErrorKind, Transport, http1::Stream, resolve::Resolver, tls::{self, TlsConfigs}};
+use super::{
+    Origin, OriginKind, Proxies, Reach, SendError, SendErrorKind, Transport,
+    http1::Stream,
+    proxy::{EgressProxy, Wire, handshake, target},
+    resolve::Resolver,
+    tls::{self, TlsConfigs},
+};
 
 /// Threads that lookups for new connections may block: a quarter of tokio's, which leaves enough for all else that
 /// blocks.
@@ -28,12 +34,19 @@ pub struct DialerOptions {
     pub simulator: Option<SocketAddr>,
     /// Which addresses connections may go to.
     pub reach: Reach,
+    /// The proxies through which connections leave the cluster.
+    pub proxies: Proxies,
 }
 
 impl Default for DialerOptions {
     /// Five seconds: three SYN retransmissions, after which another target is more promising.
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), simulator: None, reach: Reach::default() }
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            simulator: None,
+            reach: Reach::default(),
+            proxies: Proxies::default(),
+        }
     }
 }
 
@@ -44,6 +57,19 @@ pub(super) struct Dialed {
     pub http2: bool,
     /// How long a round trip takes, at most: a handshake is one, and may include more.
     pub round_trip: Duration,
+    /// The proxy that forwards each request. Tunnels have none: the server is at their other end.
+    pub proxy: Option<Arc<EgressProxy>>,
+}
+
+impl Dialed {
+    /// A connection without TLS to the server.
+    fn clear(wire: Wire, http2: bool, round_trip: Duration, proxy: Option<Arc<EgressProxy>>) -> Self {
+        let stream = match wire {
+            Wire::Tcp(stream) => Stream::Clear(stream),
+            Wire::Tls(stream) => Stream::Tls(stream),
+        };
+        Self { stream, http2, round_trip, proxy }
+    }
 }
 
 /// Makes connections.
@@ -92,14 +118,17 @@ impl Dialer {
     }
 
     fn simulator(&self, origin: &Origin) -> Option<SocketAddr> {
-        self.options.simulator.filter(|_| origin.provider)
+        self.options.simulator.filter(|_| origin.kind == OriginKind::Provider)
     }
 
     /// A new connection to `origin`.
     pub(super) async fn dial(&self, origin: &Origin) -> Result<Dialed, SendError> {
         match tokio::time::timeout(self.options.connect_timeout, self.connect(origin)).await {
             Ok(result) => result,
-            Err(elapsed) => Err(SendError::new(SendErrorKind::ConnectTimeout, elapsed)),
+            Err(elapsed) => {
+                let through = self.proxy(origin).map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+                Err(SendError::new(SendErrorKind::ConnectTimeout, format!("{elapsed}{through}")))
+            }
         }
     }
 
@@ -122,34 +151,86 @@ impl Dialer {
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Dialed, SendError> {
-        let (addresses, port) = match self.simulator(origin) {
-            Some(address) => (vec![address], address.port()),
-            None => (self.resolve(origin).await?, origin.port),
-        };
-        // The addresses are known already; the URI only needs some valid name.
-        let uri = Uri::try_from(format!("http://resolved:{port}/"));
-        let uri = uri.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
-        let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(Duration::from_mins(1)));
-        connector.set_connect_timeout(Some(self.options.connect_timeout));
-        let begun = Instant::now();
-        let tcp = connector.call(uri).await.map_err(SendError::tcp)?.into_inner();
-        let round_trip = begun.elapsed();
-        match self.transport(origin) {
-            Transport::Http1 => Ok(Dialed { stream: Stream::Clear(tcp), http2: false, round_trip }),
-            Transport::Http2 => Ok(Dialed { stream: Stream::Clear(tcp), http2: true, round_trip }),
-            Transport::Tls(tls) => {
-                let failed = |e: Box<dyn std::error::Error + Send + Sync>| SendError::new(SendErrorKind::Tls, e);
-                let config = self.tls.get(&tls.trust).await.map_err(failed)?;
-                let name = tls::server_name(tls.name.as_deref().unwrap_or(&origin.host)).map_err(|e| failed(e.into()))?;
+        let transport = self.transport(origin);
+        let proxy = self.proxy(origin);
+        let (wire, round_trip) = match proxy {
+            Some(proxy) => self.connect_through(proxy, origin, &transport).await?,
+            None => {
+                let (addresses, port) = match self.simulator(origin) {
+                    Some(address) => (vec![address], address.port()),
+                    None => (self.resolve(origin).await?, origin.port),
+                };
                 let begun = Instant::now();
-                let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| failed(e.into()))?;
-                let round_trip = round_trip.min(begun.elapsed());
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                stream.flush().await.map_err(|e| failed(e.into()))?;
-                Ok(Dialed { stream: Stream::Tls(Box::new(stream)), http2, round_trip })
+                let stream = tcp(addresses, port, self.options.connect_timeout).await?;
+                (Wire::Tcp(stream), begun.elapsed())
             }
-        }
+        };
+        let tls = match transport {
+            Transport::Http1 => return Ok(Dialed::clear(wire, false, round_trip, proxy.cloned())),
+            Transport::Http2 => return Ok(Dialed::clear(wire, true, round_trip, None)),
+            Transport::Tls(tls) => tls,
+        };
+        let failed = |e: Box<dyn std::error::Error + Send + Sync>| SendError::new(SendErrorKind::Tls, e);
+        let config = self.tls.get(&tls.trust).await.map_err(failed)?;
+        let name = tls::server_name(tls.name.as_deref().unwrap_or(&origin.host)).map_err(|e| failed(e.into()))?;
+        let begun = Instant::now();
+        let stream = match wire {
+            Wire::Tcp(wire) => handshake(config, name, wire).await.map(|stream| Stream::Tls(Box::new(stream))),
+            Wire::Tls(wire) => handshake(config, name, *wire).await.map(|stream| Stream::TlsInTls(Box::new(stream))),
+        };
+        let stream = stream.map_err(|e| failed(e.into()))?;
+        let http2 = stream.alpn() == Some(b"h2");
+        Ok(Dialed { stream, http2, round_trip: round_trip.min(begun.elapsed()), proxy: None })
     }
+
+    /// The proxy for connections to `origin`.
+    fn proxy(&self, origin: &Origin) -> Option<&Arc<EgressProxy>> {
+        let direct = self.simulator(origin).is_some() || origin.kind == OriginKind::Service;
+        let secure = matches!(origin.transport, Transport::Tls(_));
+        self.options.proxies.of(secure, &origin.host, origin.port).filter(|_| !direct)
+    }
+
+    /// A connection to `proxy` that can be used as one to `origin`. HTTP/1.1 without TLS needs no tunnel: the proxy
+    /// forwards each request.
+    async fn connect_through(
+        &self,
+        proxy: &EgressProxy,
+        origin: &Origin,
+        transport: &Transport,
+    ) -> Result<(Wire, Duration), SendError> {
+        // Names are the proxy's to resolve. What is an address already, in any spelling, is checked as ever.
+        let target = if is_numeric(&origin.host) {
+            let checked = self.resolve(origin).await?;
+            checked.first().map_or_else(|| target(&origin.host, origin.port), ToString::to_string)
+        } else {
+            target(&origin.host, origin.port)
+        };
+        let (mut wire, round_trip) = proxy.connect(&self.resolver, &self.tls, self.options.connect_timeout).await?;
+        if *transport == Transport::Http1 {
+            return Ok((wire, round_trip));
+        }
+        let begun = Instant::now();
+        proxy.tunnel(&mut wire, &target).await?;
+        // The round trip to the server is longer than the one to the proxy.
+        Ok((wire, begun.elapsed()))
+    }
+}
+
+/// Whether `host` is an address in any spelling that resolvers read: `127.0.0.1`, `127.1`, `0x7f000001`, `::1`.
+fn is_numeric(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    is_number || last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) || host.contains(':')
+}
+
+/// A TCP connection to one of `addresses`, several of which are tried side by side.
+pub(super) async fn tcp(addresses: Vec<SocketAddr>, port: u16, timeout: Duration) -> Result<TcpStream, SendError> {
+    // The addresses are known already; the URI only needs some valid name.
+    let uri = Uri::try_from(format!("http://resolved:{port}/"));
+    let uri = uri.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
+    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(Duration::from_mins(1)));
+    connector.set_connect_timeout(Some(timeout));
+    Ok(connector.call(uri).await.map_err(SendError::tcp)?.into_inner())
 }

@@ -33,6 +33,9 @@ pub enum SendErrorKind {
     /// The connection was not made in time.
     #[error("connecting took too long")]
     ConnectTimeout,
+    /// The egress proxy refused, could not be reached, or has closed the connection.
+    #[error("the egress proxy gives no connection")]
+    Proxy,
     /// The certificate was refused, or the peer does not speak TLS.
     #[error("TLS handshake failed")]
     Tls,

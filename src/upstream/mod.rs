@@ -11,6 +11,7 @@ mod http1;
 mod http2;
 mod networks;
 mod pool;
+mod proxy;
 mod resolve;
 mod sign;
 mod tls;
@@ -26,6 +27,7 @@ pub use http1::BodyError;
 pub use http1::differential;
 pub use networks::{Network, Reach, Refused};
 pub use pool::{Pool, Pools};
+pub use proxy::Proxies;
 pub use sign::{AwsKeys, Unsigned, sign};
 pub use tls::{Authorities, ServerTls, Trust, server_name};
 
@@ -38,8 +40,19 @@ pub struct Origin {
     pub port: u16,
     /// The connection's security and HTTP version.
     pub transport: Transport,
-    /// Whether `--simulate-providers` answers for it: true for LLM providers, false for plain Services.
-    pub provider: bool,
+    /// Whose it is.
+    pub kind: OriginKind,
+}
+
+/// Whose an origin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OriginKind {
+    /// An LLM provider's. `--simulate-providers` answers in its place.
+    Provider,
+    /// A fixed host's or a token endpoint's.
+    Server,
+    /// A Service's of the cluster, which is never reached through a proxy.
+    Service,
 }
 
 /// A connection's security and HTTP version.

@@ -70,6 +70,10 @@ pub(super) const LOCAL: [Network; 12] = [
     Network::v6(0xfec0, 0, 0, 0, 10),
 ];
 
+/// Addresses that are valid on their own link only.
+pub(super) const LINK_LOCAL: [Network; 3] =
+    [Network::v4(169, 254, 0, 0, 16), Network::v6(0xfe80, 0, 0, 0, 10), Network::v6(0xfd00, 0xec2, 0, 0, 32)];
+
 /// `address` and the IPv4 addresses that a network may translate it to: IPv4-mapped and IPv4-compatible addresses,
 /// those of SIIT, NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4 and ISATAP.
 pub(super) fn meanings(address: IpAddr) -> SmallVec<[IpAddr; 4]> {

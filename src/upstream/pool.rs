@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use super::{
     dial::Dialed,
     http1::{Http1, IdleState, Reuse, Stream},
     http2::InTask,
+    proxy::EgressProxy,
 };
 
 /// The most idle HTTP/1 connections per origin. With more, new connections are cheaper than idle ones.
@@ -227,12 +228,13 @@ impl Pool {
 
     /// Makes a connection.
     async fn open(self: &Arc<Self>) -> Result<Connection, SendError> {
-        let Dialed { stream, http2, round_trip } = self.dialer.dial(&self.origin).await?;
+        let Dialed { stream, http2, round_trip, proxy } = self.dialer.dial(&self.origin).await?;
         *lock(&self.speaks_http2) = Some(http2);
         if http2 {
             return self.open_http2(stream).await;
         }
-        let connection = Http1::new(stream, round_trip, Instant::now());
+        let mut connection = Http1::new(stream, round_trip, Instant::now());
+        connection.proxy = proxy;
         Ok(Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self)))
     }
 
@@ -339,7 +341,16 @@ impl Connection {
         let Self(inner, pool) = self;
         let mut reply = match inner {
             Inner::Http1 { connection, reused } => {
-                connection.exchange(request, reused).await?.map(|body| ReplyBody::http1(body, pool))
+                let proxy = connection.proxy.clone();
+                let request = match &proxy {
+                    Some(proxy) => pool.through(proxy, request)?,
+                    None => request,
+                };
+                let reply = connection.exchange(request, reused).await?;
+                if let Some(proxy) = proxy.filter(|_| reply.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+                    return Err(proxy.refused(reply.status(), &pool.address));
+                }
+                reply.map(|body| ReplyBody::http1(body, pool))
             }
             Inner::Http2 { mut sender, in_flight } => {
                 let request = pool.in_http2(request)?;
@@ -358,6 +369,28 @@ impl Pool {
     /// The request in the form of HTTP/2: with the authority in the URI, and without a Host header.
     fn in_http2(&self, mut request: Request<UpstreamBody>) -> Result<Request<UpstreamBody>, SendError> {
         let host = request.headers_mut().remove(header::HOST).unwrap_or_else(|| self.host.clone());
+        self.with_authority(&mut request, &host)?;
+        *request.version_mut() = Version::HTTP_2;
+        Ok(request)
+    }
+
+    /// The request in the form for `proxy`, which forwards it to the origin's own host, whatever `Host` the server is
+    /// to see.
+    fn through(
+        &self,
+        proxy: &EgressProxy,
+        mut request: Request<UpstreamBody>,
+    ) -> Result<Request<UpstreamBody>, SendError> {
+        self.with_authority(&mut request, &self.host)?;
+        request.headers_mut().remove(header::PROXY_AUTHORIZATION);
+        if let Some(authorization) = proxy.authorization() {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+        Ok(request)
+    }
+
+    /// Adds scheme and authority to the request's URI.
+    fn with_authority(&self, request: &mut Request<UpstreamBody>, host: &HeaderValue) -> Result<(), SendError> {
         let scheme = if matches!(self.origin.transport, Transport::Tls(_)) { "https" } else { "http" };
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::builder()
@@ -366,7 +399,6 @@ impl Pool {
             .path_and_query(path)
             .build()
             .map_err(|e| SendError::new(SendErrorKind::Protocol, e))?;
-        *request.version_mut() = Version::HTTP_2;
-        Ok(request)
+        Ok(())
     }
 }

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Dialer, DialerOptions, Origin, Pools, SendErrorKind, ServerTls, Transport, Trust, UpstreamBody,
+    Dialer, DialerOptions, Origin, OriginKind, Pools, SendErrorKind, ServerTls, Transport, Trust, UpstreamBody,
 };
 
 /// A server with an untrusted certificate. Returns its port and the number of connections it has accepted.
@@ -70,7 +70,7 @@ async fn tls_server(alpn: &[&[u8]]) -> (u16, Arc<AtomicUsize>) {
 fn origin(port: u16, verify: bool) -> Origin {
     let trust = if verify { Trust::System } else { Trust::Anyone };
     let transport = Transport::Tls(ServerTls { trust, name: None });
-    Origin { host: "localhost".into(), port, transport, provider: true }
+    Origin { host: "localhost".into(), port, transport, kind: OriginKind::Provider }
 }
 
 async fn post(pools: &Pools, origin: &Origin, body: &'static str) -> Result<String, SendErrorKind> {
@@ -166,7 +166,7 @@ async fn plain_server(surplus: usize) -> (Origin, Arc<AtomicUsize>) {
             });
         }
     });
-    (Origin { host: "127.0.0.1".into(), port, transport: Transport::Http1, provider: false }, accepted)
+    (Origin { host: "127.0.0.1".into(), port, transport: Transport::Http1, kind: OriginKind::Server }, accepted)
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn an_http2_server_says_what_it_has_not_processed() {
     ];
     for (what, frame, unprocessed) in cases {
         let port = http2_server(frame).await;
-        let origin = Origin { host: "127.0.0.1".into(), port, transport: Transport::Http2, provider: false };
+        let origin = Origin { host: "127.0.0.1".into(), port, transport: Transport::Http2, kind: OriginKind::Server };
         let pool = pools().get(&origin).unwrap();
         let request = Request::post("/").body(UpstreamBody::Full(Some(Bytes::from_static(b"{}")))).unwrap();
         let error = pool.send(request, false).await.map(|_| ()).unwrap_err();

@@ -98,6 +98,7 @@ impl Hash for Authorities {
 pub(super) struct TlsConfigs {
     verified: Arc<OnceLock<Result<Arc<ClientConfig>, rustls::Error>>>,
     unverified: Arc<OnceLock<Result<Arc<ClientConfig>, rustls::Error>>>,
+    http1: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl TlsConfigs {
@@ -117,6 +118,16 @@ impl TlsConfigs {
         let (cell, trust) = (Arc::clone(cell), trust.clone());
         let make = move || cell.get_or_init(|| client_config(&trust)).clone();
         Ok(tokio::task::spawn_blocking(make).await??)
+    }
+
+    /// The configuration for the system's roots and HTTP/1.1 alone.
+    pub(super) async fn http1(&self) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(made) = self.http1.get() {
+            return Ok(Arc::clone(made));
+        }
+        let mut config = self.get(&Trust::System).await?;
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::clone(self.http1.get_or_init(|| config)))
     }
 }
 

@@ -201,6 +201,28 @@ def test_prometheus_finds_the_port_by_annotation():
     assert annotations["prometheus.io/port"] == ports["metrics"]
 
 
+def test_a_proxy_is_in_the_environment():
+    objects = Objects(
+        {},
+        render(
+            *("--set", "proxy.https=http://p.example:3128,proxy.http=https://q.example"),
+            *("--set", "proxy.noProxy={10.0.0.0/8,.corp.example}"),
+        ),
+    )
+    names = {name: value for name, value in env(objects).items() if name.endswith("_PROXY")}
+    assert names == {
+        "HTTPS_PROXY": "http://p.example:3128",
+        "HTTP_PROXY": "https://q.example",
+        "NO_PROXY": "10.0.0.0/8,.corp.example",
+    }
+    assert not [name for name in env(Objects({}, render())) if name.endswith("_PROXY")]
+
+
+@pytest.mark.parametrize("value", ["http://user:pw@p.example:3128", "p.example:3128", "socks5://p.example:1080"])
+def test_a_proxy_with_a_password_or_of_another_kind_is_refused(value):
+    assert template("--set", f"proxy.https={value}").returncode != 0
+
+
 # Permissions
 
 

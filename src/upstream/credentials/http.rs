@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncReadExt;
 
 use super::{FetchError, Pools};
-use crate::upstream::{Origin, SendError, ServerTls, Transport, UpstreamBody};
+use crate::upstream::{Origin, OriginKind, SendError, ServerTls, Transport, UpstreamBody};
 
 /// Most bytes of a reply, and of a file with a token. Real ones have less than 16 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -145,7 +145,7 @@ fn origin(url: &str) -> Result<(Origin, Uri), String> {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_owned();
     let path = url.path_and_query().map_or("/", |p| p.as_str());
     let path = path.parse().map_err(|_| wrong())?;
-    Ok((Origin { host, port: url.port_u16().unwrap_or(default), transport, provider: false }, path))
+    Ok((Origin { host, port: url.port_u16().unwrap_or(default), transport, kind: OriginKind::Server }, path))
 }
 
 /// Whether `url` may be sent secrets: with TLS, or to this machine.
@@ -188,7 +188,10 @@ mod tests {
         ] {
             let made = origin(url).ok().map(|(origin, path)| format!("{origin} {path}"));
             assert_eq!(made.as_deref(), expected, "{url}");
-            assert!(origin(url).is_ok_and(|(o, _)| !o.provider) || expected.is_none(), "no simulator for {url}");
+            assert!(
+                origin(url).is_ok_and(|(o, _)| o.kind == OriginKind::Server) || expected.is_none(),
+                "no simulator for {url}"
+            );
         }
     }
 

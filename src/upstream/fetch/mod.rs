@@ -25,18 +25,20 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use tokio::{
-    io::AsyncWriteExt,
     net::TcpStream,
-    sync::{OnceCell, Semaphore},
+    sync::Semaphore,
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_rustls::TlsConnector;
 
 pub use self::held::Held;
 use self::{content::media_type, held::room};
-use super::{Network, Trust, resolve::Resolver, tls};
+use super::{
+    Network, Proxies,
+    proxy::{Wire, handshake},
+    resolve::Resolver,
+    tls::{self, TlsConfigs},
+};
 
 /// Largest file that is fetched: the largest that any provider takes inline.
 const MAX_MEDIA_BYTES: usize = 20 * 1024 * 1024;
@@ -94,11 +96,19 @@ pub struct FetcherOptions {
     pub ports: Vec<u16>,
     /// Tollgate's own admin port, which no URL reaches.
     pub admin: Option<SocketAddr>,
+    /// The proxies through which connections leave the cluster.
+    pub proxies: Proxies,
 }
 
 impl Default for FetcherOptions {
     fn default() -> Self {
-        Self { private: false, refused: Vec::new(), ports: vec![80, 443, 8080, 8443], admin: None }
+        Self {
+            private: false,
+            refused: Vec::new(),
+            ports: vec![80, 443, 8080, 8443],
+            admin: None,
+            proxies: Proxies::default(),
+        }
     }
 }
 
@@ -108,7 +118,7 @@ pub struct Fetcher {
     options: Arc<FetcherOptions>,
     resolver: Resolver,
     reply_timeout: Duration,
-    tls: Arc<OnceCell<Arc<ClientConfig>>>,
+    tls: TlsConfigs,
     /// What all requests together may hold.
     room: Arc<Semaphore>,
 }
@@ -147,7 +157,7 @@ impl Fetcher {
     pub fn new(options: FetcherOptions) -> Self {
         let room = Arc::new(Semaphore::new(room(MAX_HELD) as usize));
         let (resolver, reply_timeout) = (Resolver::new(LOOKUPS), REPLY_TIMEOUT);
-        Self { options: Arc::new(options), resolver, reply_timeout, tls: Arc::default(), room }
+        Self { options: Arc::new(options), resolver, reply_timeout, tls: TlsConfigs::default(), room }
     }
 
     /// The files at `urls`, in their order. `held` is what the request holds of files already; room for these is added
@@ -213,7 +223,7 @@ impl Fetcher {
     /// Asks the server at `place`; its error is for the log.
     async fn ask(&self, url: &Uri, place: &Place<'_>) -> Result<Response<Incoming>, String> {
         let addresses = self.resolve(place).await?;
-        let tcp = TcpStream::connect(&*addresses).await.map_err(|error| format!("can't connect: {error}"))?;
+        let wire = self.connect(place, &addresses).await?;
         let request = Request::get(url.path_and_query().map_or("/", |p| p.as_str()))
             .header(header::HOST, url.authority().map_or("", |a| a.as_str().rsplit('@').next().unwrap_or_default()))
             .header(header::USER_AGENT, "tollgate")
@@ -222,13 +232,36 @@ impl Fetcher {
             .body(Empty::<bytes::Bytes>::new())
             .map_err(|error| error.to_string())?;
         if !place.secure {
-            return exchange(TokioIo::new(tcp), request).await;
+            return match wire {
+                Wire::Tcp(stream) => exchange(TokioIo::new(stream), request).await,
+                Wire::Tls(stream) => exchange(TokioIo::new(stream), request).await,
+            };
         }
         let name = tls::server_name(place.host)?;
-        let connected = TlsConnector::from(self.tls().await?).connect(name, tcp).await;
-        let mut stream = connected.map_err(|error| format!("TLS handshake failed: {error}"))?;
-        stream.flush().await.map_err(|error| error.to_string())?;
-        exchange(TokioIo::new(stream), request).await
+        let config = self.tls.http1().await.map_err(|error| error.to_string())?;
+        let failed = |error: std::io::Error| format!("TLS handshake failed: {error}");
+        match wire {
+            Wire::Tcp(stream) => {
+                exchange(TokioIo::new(handshake(config, name, stream).await.map_err(failed)?), request).await
+            }
+            Wire::Tls(stream) => {
+                exchange(TokioIo::new(handshake(config, name, *stream).await.map_err(failed)?), request).await
+            }
+        }
+    }
+
+    /// A connection to one of `addresses`, which were checked. A proxy gets the address and not the name, so that it
+    /// can't resolve the name to another one.
+    async fn connect(&self, place: &Place<'_>, addresses: &[SocketAddr]) -> Result<Wire, String> {
+        let Some(proxy) = self.options.proxies.of(place.secure, place.host, place.port) else {
+            let stream = TcpStream::connect(addresses).await.map_err(|error| format!("can't connect: {error}"))?;
+            return Ok(Wire::Tcp(stream));
+        };
+        let address = addresses.first().ok_or("the name has no address")?;
+        let connected = proxy.connect(&self.resolver, &self.tls, self.reply_timeout).await;
+        let (mut wire, _) = connected.map_err(|error| error.to_string())?;
+        proxy.tunnel(&mut wire, &address.to_string()).await.map_err(|error| error.to_string())?;
+        Ok(wire)
     }
 
     /// The addresses of a host, all of which may be connected to. One that may not refuses them all: a name that mixes
@@ -241,17 +274,6 @@ impl Fetcher {
             None if found.is_empty() => Err("the name has no address".to_owned()),
             None => Ok(found),
         }
-    }
-
-    /// One configuration for all fetches, made on a thread that may block.
-    async fn tls(&self) -> Result<Arc<ClientConfig>, String> {
-        let make = async || {
-            let config = tokio::task::spawn_blocking(|| tls::client_config(&Trust::System)).await.map_err(|e| e.to_string())?;
-            let mut config = config.map_err(|error| error.to_string())?;
-            Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok(config)
-        };
-        self.tls.get_or_try_init(make).await.cloned()
     }
 
     /// What all requests together hold, in bytes.

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use super::{
     BodyError, Framing,
     head::{self, Sending},
 };
-use crate::upstream::{SendError, SendErrorKind, UpstreamBody};
+use crate::upstream::{SendError, SendErrorKind, UpstreamBody, proxy::EgressProxy};
 
 /// The smallest read. It is small enough to keep thousands of streams cheap.
 const READ: usize = 16 * 1024;
@@ -36,6 +37,19 @@ const MAX_PENDING: usize = 64 * 1024;
 pub enum Stream {
     Clear(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// TLS in the tunnel of a proxy that is reached over TLS itself.
+    TlsInTls(Box<TlsStream<TlsStream<TcpStream>>>),
+}
+
+impl Stream {
+    /// The protocol that the server has chosen in the TLS handshake.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Clear(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::TlsInTls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
 }
 
 /// The longest time after a request was written in which the end of a keep-alive connection may have crossed it.
@@ -49,6 +63,8 @@ pub struct Http1<S = Stream> {
     round_trip: Duration,
     /// When it was last used.
     pub since: Instant,
+    /// The proxy that forwards each request.
+    pub proxy: Option<Arc<EgressProxy>>,
 }
 
 /// What a server has done with an idle connection.
@@ -81,6 +97,10 @@ macro_rules! delegate {
                 $call
             }
             Stream::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $call
+            }
+            Stream::TlsInTls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $call
             }
@@ -119,7 +139,7 @@ impl AsyncWrite for Stream {
 impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     /// A fresh connection.
     pub fn new(stream: S, round_trip: Duration, now: Instant) -> Self {
-        Self { stream, buffer: BytesMut::new(), round_trip, since: now }
+        Self { stream, buffer: BytesMut::new(), round_trip, since: now, proxy: None }
     }
 
     /// Returns what the server has done with the connection since it became idle.

@@ -23,10 +23,17 @@ pub enum Sending {
 
 /// Writes the head of `request`; the framing headers are set here.
 pub fn write<B>(request: &Request<B>, sending: Sending, out: &mut BytesMut) {
-    let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
     out.reserve(256 + path.len() + request.headers().len() * 48);
     out.put_slice(request.method().as_str().as_bytes());
     out.put_u8(b' ');
+    // A proxy needs the absolute form.
+    if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
+        out.put_slice(scheme.as_bytes());
+        out.put_slice(b"://");
+        out.put_slice(authority.as_str().as_bytes());
+    }
     out.put_slice(path.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
     for (name, value) in request.headers() {
