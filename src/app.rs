@@ -1,5 +1,6 @@
 //! Wiring, and the order of starting and stopping.
 
+mod egress;
 mod limits;
 mod publisher;
 mod signals;
@@ -25,6 +26,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    egress::{log_proxies, pools, proxies},
     publisher::{Latest, Publisher},
     signals::{IgnoredSignals, StopSignals},
     tasks::{Ended, Tasks},
@@ -43,7 +45,7 @@ use crate::{
         kube, models,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Dialer, DialerOptions, Fetcher, FetcherOptions, Pools, Proxies, Reach},
+    upstream::{Credentials, Fetcher, FetcherOptions, Pools, Proxies},
 };
 
 /// The interval at which idle connections are checked.
@@ -183,18 +185,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
         None => None,
     };
-    let connect_timeout = Duration::from_secs(args.connect_timeout);
-    let reach = Reach {
-        no_local: source.scope() == Scope::Cluster,
-        allowed: args.allow_upstream_networks.clone(),
-        admin: Some(args.admin_listen),
-    };
-    let options = DialerOptions { connect_timeout, simulator: simulated, reach, proxies: proxies.clone() };
-    let pools = Arc::new(Pools::new(Dialer::new(options)));
-    // Clouds issue the pod's identity at link-local addresses.
-    let pod_pools =
-        Dialer::new(DialerOptions { connect_timeout, proxies: proxies.tls_only(), ..DialerOptions::default() });
-    let pod_pools = Arc::new(Pools::new(pod_pools));
+    let [pools, pod_pools] = pools(&args, source.scope(), simulated, &proxies);
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let latest = Latest::default();
     let ports = BindStates::default();
@@ -277,21 +268,6 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// The proxies of the environment.
-fn proxies() -> anyhow::Result<Proxies> {
-    #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
-    let environment = |name: &str| std::env::var(name).ok();
-    Proxies::from_environment(&environment).map_err(anyhow::Error::msg)
-}
-
-/// Logs through which proxies connections leave, if through any.
-fn log_proxies(proxies: &Proxies) {
-    let [http, https] = proxies.addresses();
-    if http.is_some() || https.is_some() {
-        tracing::info!(http, https, "connections to hosts outside the cluster go through a proxy");
-    }
 }
 
 /// Starts to log signals that do nothing.

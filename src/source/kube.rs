@@ -62,8 +62,8 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(50);
 /// How long changes wait at most when there is no such pause.
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// How long changes wait for Secrets and ConfigMaps that are being read. Without it, a Backend that is created with its Secret would
-/// be reported to lack it; with more, one unreadable Secret would delay all changes.
+/// How long changes wait for Secrets and ConfigMaps that are being read. Without it, a Backend that is created with its
+/// Secret would be reported to lack it; with more, one unreadable Secret would delay all changes.
 const MAX_WAIT_FOR_VALUES: Duration = Duration::from_secs(2);
 /// Events on their way from watches. Watches wait beyond, so that a list of thousands is never in memory twice.
 const INBOX: usize = 64;
@@ -84,8 +84,8 @@ pub enum SourceError {
     Ended(#[source] Option<JoinError>),
 }
 
-/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. It sends no request yet. The API server
-/// of a pod is reached directly, and that of KUBECONFIG through its `proxy-url`, or else one of `proxies`.
+/// A client for the cluster of KUBECONFIG (or `~/.kube/config`), else of the pod. It sends no request yet. The API
+/// server of a pod is reached directly, and that of KUBECONFIG through its `proxy-url`, or else one of `proxies`.
 ///
 /// # Errors
 ///

@@ -153,17 +153,16 @@ impl Dialer {
     async fn connect(&self, origin: &Origin) -> Result<Dialed, SendError> {
         let transport = self.transport(origin);
         let proxy = self.proxy(origin);
-        let (wire, round_trip) = match proxy {
-            Some(proxy) => self.connect_through(proxy, origin, &transport).await?,
-            None => {
-                let (addresses, port) = match self.simulator(origin) {
-                    Some(address) => (vec![address], address.port()),
-                    None => (self.resolve(origin).await?, origin.port),
-                };
-                let begun = Instant::now();
-                let stream = tcp(addresses, port, self.options.connect_timeout).await?;
-                (Wire::Tcp(stream), begun.elapsed())
-            }
+        let (wire, round_trip) = if let Some(proxy) = proxy {
+            self.connect_through(proxy, origin, &transport).await?
+        } else {
+            let (addresses, port) = match self.simulator(origin) {
+                Some(address) => (vec![address], address.port()),
+                None => (self.resolve(origin).await?, origin.port),
+            };
+            let begun = Instant::now();
+            let stream = tcp(addresses, port, self.options.connect_timeout).await?;
+            (Wire::Tcp(stream), begun.elapsed())
         };
         let tls = match transport {
             Transport::Http1 => return Ok(Dialed::clear(wire, false, round_trip, proxy.cloned())),

@@ -125,10 +125,10 @@ impl Proxy {
             let (answer, acceptor) = (answer.clone(), acceptor.clone());
             async move {
                 match acceptor {
-                    None => serve(stream, &answer, &heads, &tunneled).await,
+                    None => Box::pin(serve(stream, &answer, &heads, &tunneled)).await,
                     Some(acceptor) => {
                         let Ok(stream) = acceptor.accept(stream).await else { return };
-                        serve(stream, &answer, &heads, &tunneled).await;
+                        Box::pin(serve(stream, &answer, &heads, &tunneled)).await;
                     }
                 }
             }

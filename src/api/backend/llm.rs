@@ -53,6 +53,11 @@ for_each_provider! { with_providers
         "!(has(self.authHeaderOverride) && has(self.authHeader))",
         "authHeaderOverride and authHeader are mutually exclusive: remove one of them",
     ),
+    validation = (
+        "!has(self.tls) || !(has(self.tls.insecureSkipVerify) && self.tls.insecureSkipVerify \
+         && has(self.tls.caCertificateRefs))",
+        "insecureSkipVerify and caCertificateRefs are mutually exclusive: remove one of them",
+    ),
 )]
 pub struct LlmProvider {
     /// Name of this entry, unique in the Backend. Policies refer to it as `sectionName`. Without one, the entry is
@@ -158,6 +163,11 @@ pub enum RouteKind {
 /// Another host instead of the provider's own.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.tls) || !(has(self.tls.insecureSkipVerify) && self.tls.insecureSkipVerify \
+     && has(self.tls.caCertificateRefs))",
+    "insecureSkipVerify and caCertificateRefs are mutually exclusive: remove one of them",
+))]
 pub struct HostOverride {
     /// Host name or IP address, without scheme and port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,10 +188,7 @@ pub struct HostOverride {
 /// TLS to a host, whatever its port is.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (
-    "!(has(self.insecureSkipVerify) && self.insecureSkipVerify && has(self.caCertificateRefs))",
-    "insecureSkipVerify and caCertificateRefs are mutually exclusive: remove one of them",
-))]
+// A rule here would be evaluated for every host of a static backend, of which there is no limit.
 pub struct HostTls {
     /// Accept any certificate from this host. Only for tests: the credential can be read on the way.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -124,7 +124,9 @@ impl Store {
                 let old = std::mem::replace(&mut watched.entries, new);
                 // New references first, so that an object that both versions refer to is not removed in between.
                 watched.entries.values().for_each(|entry| self.referred.retain(&entry.references));
-                old.values().for_each(|entry| self.referred.release(&entry.references));
+                for entry in old.values() {
+                    self.referred.release(&entry.references);
+                }
                 change
             }
             Event::Apply(object) => {
@@ -137,12 +139,16 @@ impl Store {
                 let change = before.map_or(Change::Matters, |old| Change::between(old, &entry));
                 self.referred.retain(&entry.references);
                 let old = watched.entries.insert(key, entry);
-                old.iter().for_each(|entry| self.referred.release(&entry.references));
+                if let Some(entry) = &old {
+                    self.referred.release(&entry.references);
+                }
                 change
             }
             Event::Delete(object) => {
                 let old = watched.entries.remove(&decode::key(&object.metadata));
-                old.iter().for_each(|entry| self.referred.release(&entry.references));
+                if let Some(entry) = &old {
+                    self.referred.release(&entry.references);
+                }
                 Change::matters(old.is_some())
             }
         }
