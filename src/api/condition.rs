@@ -137,6 +137,8 @@ string_enum! {
         RefNotPermitted,
         /// Route: the parent does not allow routes of its kind or namespace.
         NotAllowedByListeners,
+        /// Set of listeners: its Gateway takes no listeners from other objects.
+        NotAllowed,
         /// Route: no listener of the parent has a host name in common with it.
         NoMatchingListenerHostname,
         /// Route: the parent has no listener of that name or port.

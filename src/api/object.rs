@@ -35,9 +35,42 @@ pub enum Kind {
     Service,
     /// `discovery.k8s.io` EndpointSlice.
     EndpointSlice,
+    /// `gateway.networking.k8s.io` GRPCRoute, which is not served.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
+    /// `gateway.networking.k8s.io` TLSRoute, which is not served.
+    #[serde(rename = "TLSRoute")]
+    TlsRoute,
+    /// `gateway.networking.k8s.io` TCPRoute, which is not served.
+    #[serde(rename = "TCPRoute")]
+    TcpRoute,
+    /// `gateway.networking.k8s.io` UDPRoute, which is not served.
+    #[serde(rename = "UDPRoute")]
+    UdpRoute,
+    /// `gateway.networking.k8s.io` ListenerSet, which is not served.
+    ListenerSet,
+    /// `gateway.networking.x-k8s.io` XListenerSet, which is not served.
+    XListenerSet,
 }
 
 impl Kind {
+    /// The kinds that may belong to a Gateway and that Tollgate does not serve. They are read only to report that.
+    pub const UNSERVED: [Self; 6] =
+        [Self::GrpcRoute, Self::TlsRoute, Self::TcpRoute, Self::UdpRoute, Self::ListenerSet, Self::XListenerSet];
+
+    /// Whether objects of this kind are read only to report that they are not served. Everything else works without
+    /// them.
+    #[must_use]
+    pub fn is_unserved(self) -> bool {
+        Self::UNSERVED.contains(&self)
+    }
+
+    /// Whether it is a set of listeners, whose status has conditions of the object itself.
+    #[must_use]
+    pub const fn is_listener_set(self) -> bool {
+        matches!(self, Self::ListenerSet | Self::XListenerSet)
+    }
+
     /// The kind as manifests spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +88,12 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::ListenerSet => "ListenerSet",
+            Self::XListenerSet => "XListenerSet",
         }
     }
 }

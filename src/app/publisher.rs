@@ -128,7 +128,7 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         tracing::error!(location = document.location, kind, object, error = document.error, "document rejected");
     }
     for missing in &reports.unattached {
-        if previous.is_none_or(|p| !p.reports.unattached.contains(missing)) {
+        if !missing.has_condition && previous.is_none_or(|p| !p.reports.unattached.contains(missing)) {
             let (kind, object) = (missing.kind.as_str(), missing.key.to_string());
             tracing::warn!(kind, object, detail = missing.message, "a parent of the route is not served");
         }

@@ -28,10 +28,11 @@ mod service;
 pub mod shape;
 mod tls;
 mod unread;
+mod unserved;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use controller::{Controller, DEFAULT_CONTROLLER_NAME};
+pub use controller::{Controller, DEFAULT_CONTROLLER_NAME, digest};
 pub use identity::PodIdentity;
 pub use marks::SLICE_MANAGED_BY;
 pub use objects::{Objects, Rejected, Unread};
@@ -134,17 +135,21 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     let mut gateways = gateway::compile_all(objects, env, &grants);
     let mut policies = policy::Policies::new(objects);
     let context = rule::Context { objects, env, grants: &grants, backends: &backends };
-    let (routes, unattached) = route::compile_all(&context, &mut gateways, &mut policies);
+    let (routes, mut unattached) = route::compile_all(&context, &mut gateways, &mut policies);
+    let (unserved, unserved_parents) = unserved::reports(objects, &gateways);
+    unattached.extend(unserved_parents);
 
     let elsewhere = elsewhere::Elsewhere::new(objects, env, &gateways);
+    let backend_tls = backend_tls::reports(objects, env.scope, &gateways);
     let services = std::mem::take(&mut gateways.changes);
     let mut reports = Vec::new();
     let (ports, gateway_reports) = gateway::finish(gateways);
     reports.extend(gateway_reports);
     reports.extend(routes);
+    reports.extend(unserved);
     reports.extend(backends.into_reports().filter(|report| !elsewhere.reports(&report.key)));
     reports.extend(policies.into_reports(&elsewhere));
-    reports.extend(backend_tls::reports(objects, env.scope));
+    reports.extend(backend_tls);
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
     Compiled { snapshot: Snapshot { generation, ports }, reports: Reports { objects: reports, unattached }, services }
 }

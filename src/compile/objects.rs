@@ -12,7 +12,7 @@ use crate::api::{
     Kind, ObjectKey, SecretData,
     backend::Backend,
     field::{self, Step},
-    gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+    gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant, Unserved},
     gateway_parameters::GatewayParameters,
     traffic_policy::TrafficPolicy,
 };
@@ -52,6 +52,8 @@ pub struct Objects {
     pub services: Map<Service>,
     /// EndpointSlices.
     pub endpoint_slices: Map<EndpointSlice>,
+    /// Objects of kinds that are not served, by kind.
+    pub unserved: BTreeMap<Kind, Map<Unserved>>,
     /// Documents that could not be decoded to objects.
     pub rejected: Vec<Rejected>,
     /// Parts of objects that could not be read, of those that have any.

@@ -12,21 +12,24 @@ use crate::api::{
 pub struct Reports {
     /// One report an object, in order of kind and key.
     pub objects: Vec<ObjectReport>,
-    /// Parents of routes that are not served and get no status, in order of kind and key.
+    /// Parents of routes that are not served, and objects of kinds that are not, in order of kind and key.
     pub unattached: Vec<Unattached>,
 }
 
-/// A parent of a route that does not exist, or is of a kind that Tollgate does not serve. Tollgate writes no status for
-/// it.
+/// A parent of a route that does not exist or is of a kind that Tollgate does not serve, for which it writes no status;
+/// or an object of such a kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unattached {
-    /// The route's kind.
+    /// The object's kind.
     pub kind: Kind,
-    /// The route's key.
+    /// The object's key.
     #[serde(flatten)]
     pub key: ObjectKey,
     /// The parent, and what the author may have meant.
     pub message: String,
+    /// Whether a condition in the object's report has the same.
+    #[serde(skip)]
+    pub has_condition: bool,
 }
 
 impl Reports {

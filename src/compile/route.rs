@@ -10,7 +10,7 @@ use super::{
     listener::ListenerState,
     policy::{Merged, Policies, Subject},
     rule::{self, Context, Flaws, Place},
-    unread,
+    unread, unserved,
 };
 use crate::{
     api::{
@@ -34,26 +34,28 @@ pub fn compile_all(
     let routes = context.objects.http_routes.iter();
     let reports = routes
         .filter_map(|(key, route)| {
-            let missing =
-                route.spec.parent_refs.iter().flatten().filter_map(|p| missing_parent(context.objects, key, p));
-            let missing = missing.map(|message| Unattached { kind: Kind::HttpRoute, key: key.clone(), message });
-            unattached.extend(missing);
+            let missing = route.spec.parent_refs.iter().flatten().filter_map(|parent| {
+                if is_gateway(parent) {
+                    missing_gateway(context.objects, &gateway_key(key, parent))
+                } else {
+                    unserved::parent_set(context.objects, gateways, key, parent)
+                }
+            });
+            unattached.extend(missing.map(|message| Unattached {
+                kind: Kind::HttpRoute,
+                key: key.clone(),
+                message,
+                has_condition: false,
+            }));
             compile(context, key, route, gateways, policies)
         })
         .collect();
     (reports, unattached)
 }
 
-/// The problem of a parent that is not served. A Gateway that exists is served by its class's controller.
-fn missing_parent(objects: &Objects, key: &ObjectKey, parent: &ParentRef) -> Option<String> {
-    if !is_gateway(parent) {
-        let kind = parent.kind.as_deref().unwrap_or("Gateway");
-        let set = matches!(kind, "ListenerSet" | "XListenerSet");
-        return set
-            .then(|| format!("parentRef to {kind} {}: {kind}s are not supported; name the Gateway", parent.name));
-    }
-    let wanted = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
-    if objects.gateways.contains_key(&wanted) {
+/// The problem of a Gateway that does not exist. One that exists is served by its class's controller.
+fn missing_gateway(objects: &Objects, wanted: &ObjectKey) -> Option<String> {
+    if objects.gateways.contains_key(wanted) {
         return None;
     }
     let alike = |other: &&ObjectKey| other.name == wanted.name || other.namespace == wanted.namespace;
@@ -78,7 +80,7 @@ fn compile(
     let unread = context.objects.unread(Kind::HttpRoute, key);
     let parents = route.spec.parent_refs.iter().flatten().enumerate();
     for (index, parent) in parents.filter(|(_, p)| is_gateway(p)) {
-        let gateway_key = ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name);
+        let gateway_key = gateway_key(key, parent);
         let conditions = match gateways.by_key.get_mut(&gateway_key) {
             // Without the part it might attach to more listeners than intended.
             Some(_) if let Some(why) = unread::parent_problem(unread, index) => {
@@ -92,7 +94,7 @@ fn compile(
             }
             // In a cluster it may belong to another controller. For files, no other component would report it.
             None if context.env.scope == Scope::Files && !context.objects.gateways.contains_key(&gateway_key) => {
-                let message = missing_parent(context.objects, key, parent).unwrap_or_default();
+                let message = missing_gateway(context.objects, &gateway_key).unwrap_or_default();
                 vec![Condition::new(ConditionType::Accepted, false, Reason::NoMatchingParent, message)]
             }
             None => continue,
@@ -116,7 +118,13 @@ fn compile(
     (!report.parents.is_empty()).then_some(report)
 }
 
-fn is_gateway(parent: &ParentRef) -> bool {
+/// The key of the parent of an object at `key`.
+pub fn gateway_key(key: &ObjectKey, parent: &ParentRef) -> ObjectKey {
+    ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name)
+}
+
+/// Whether a parent is a Gateway.
+pub fn is_gateway(parent: &ParentRef) -> bool {
     parent.group.as_deref().is_none_or(|g| g == "gateway.networking.k8s.io")
         && parent.kind.as_deref().is_none_or(|k| k == "Gateway")
 }

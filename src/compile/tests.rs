@@ -27,6 +27,7 @@ mod parameters;
 mod policies;
 mod routes;
 mod services;
+mod unserved;
 
 /// One for all tests: reading the system's roots takes longer than any of them.
 static ENV: LazyLock<Env> = LazyLock::new(|| env(&[]));

@@ -9,7 +9,10 @@ use k8s_openapi::{
 };
 
 use super::{Replica, status::message};
-use crate::{api::condition::Reason, compile::Condition};
+use crate::{
+    api::condition::{ConditionType, Reason},
+    compile::{Condition, digest},
+};
 
 /// The longest note that the API accepts, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -26,6 +29,18 @@ pub(super) struct Transition {
     pub reason: &'static str,
     /// The owner of the condition, and its message.
     pub note: String,
+}
+
+impl Transition {
+    /// A parent of a route is not there, so that no status of the route may report it.
+    pub(super) fn unattached(note: &str) -> Self {
+        Self {
+            warning: true,
+            action: ConditionType::Accepted.as_str(),
+            reason: Reason::NoMatchingParent.as_str(),
+            note: clipped(note.to_owned()),
+        }
+    }
 }
 
 /// The changes from `present` to `wanted`. `scope` names the owner of the conditions if it is not the object itself,
@@ -91,17 +106,43 @@ fn note(scope: &str, condition: &Condition) -> String {
     } else {
         note.push_str(&condition.message);
     }
+    clipped(note)
+}
+
+fn clipped(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(MAX_NOTE));
     note
 }
 
+/// Which Events are written of equal transitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Each is an Event of its own: the status of the object separates them.
+    Always,
+    /// One, as long as the API server keeps it. No status shows whether another replica has written it before.
+    Once,
+}
+
 /// The Event that reports a transition. Cluster-scoped objects have theirs in the namespace `default`.
-pub(super) fn event(transition: &Transition, regarding: &ObjectReference, replica: &Replica, now: Timestamp) -> Event {
+pub(super) fn event(
+    transition: &Transition,
+    repeat: Repeat,
+    regarding: &ObjectReference,
+    replica: &Replica,
+    now: Timestamp,
+) -> Event {
     let name = regarding.name.as_deref().unwrap_or_default();
     let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
+    let suffix = match repeat {
+        Repeat::Always => format!("{:x}", now.as_nanosecond()),
+        Repeat::Once => {
+            let parts = [replica.controller.name(), regarding.uid.as_deref().unwrap_or_default(), &transition.note];
+            digest(&parts.join("\n"))
+        }
+    };
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            name: Some(format!("{name}.{suffix}")),
             namespace: Some(regarding.namespace.clone().unwrap_or_else(|| "default".to_owned())),
             ..ObjectMeta::default()
         },

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::status::Update;
+use super::{events::Transition, status::Update};
 use crate::api::{Kind, ObjectKey};
 
 /// Pause after the first failure of a write; it doubles with each one more.
@@ -29,11 +29,17 @@ const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Time without a write of an object after which its next writes are a new burst.
 const BURST_RESET: Duration = Duration::from_secs(10);
 
+/// How long an Event that no status records has to wait. The next document that the same user applies often removes
+/// its cause.
+const EVENT_DELAY: Duration = Duration::from_secs(3);
+
 /// The object that is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
     pub kind: Kind,
     pub key: ObjectKey,
+    /// Only Events about the object are written. They wait for no other write of it.
+    pub event: bool,
 }
 
 /// One write.
@@ -41,6 +47,8 @@ pub(super) struct Target {
 pub(super) enum Write {
     /// A status, and the object that Events about the change refer to.
     Status { update: Update, regarding: ObjectReference },
+    /// Events about an object whose status does not have what they report.
+    Events { transitions: Vec<Transition>, regarding: ObjectReference },
     /// The status of an object that can't be decoded. The object is read first.
     Undecodable { error: String },
     /// A whole object that Tollgate owns, by server-side apply.
@@ -128,7 +136,11 @@ impl Queue {
                     let target = job.target.clone();
                     let item = Item { job, state: State::Settled, failures: 0, unwanted: false };
                     self.items.insert(target.clone(), item);
-                    self.schedule(&target, now);
+                    if target.event {
+                        self.postpone(&target, now + EVENT_DELAY);
+                    } else {
+                        self.schedule(&target, now);
+                    }
                 }
             }
         }
@@ -191,11 +203,17 @@ impl Queue {
         let Some(item) = self.items.get_mut(target) else { return };
         let slow = self.rates.get(target).filter(|rate| rate.writes >= BURST).map(|rate| rate.last + SLOW_INTERVAL);
         if let Some(at) = slow.filter(|at| *at > now) {
-            item.state = State::Later(at);
-            self.later.insert((at, target.clone()));
+            self.postpone(target, at);
         } else {
             item.state = State::Ready;
             self.enqueue(target.clone());
+        }
+    }
+
+    fn postpone(&mut self, target: &Target, at: Instant) {
+        if let Some(item) = self.items.get_mut(target) {
+            item.state = State::Later(at);
+            self.later.insert((at, target.clone()));
         }
     }
 

@@ -60,6 +60,10 @@ impl TransitionLog {
     }
 
     fn transition(&mut self, target: &Target, result: &WriteResult) -> Option<Transition> {
+        // Whether the object itself can be written is unknown.
+        if target.event {
+            return None;
+        }
         let began = match result {
             WriteResult::Forbidden(_) => self.forbidden.insert(target.kind),
             WriteResult::Unreachable(_) => !std::mem::replace(&mut self.unreachable, true),
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn each_problem_is_logged_once() {
-        let target = |kind, name: &str| Target { kind, key: ObjectKey::new("ns", name) };
+        let target = |kind, name: &str| Target { kind, key: ObjectKey::new("ns", name), event: false };
         let (a, b) = (target(Kind::Backend, "a"), target(Kind::Backend, "b"));
         let gateway = target(Kind::Gateway, "a");
         let forbidden = |text: &str| WriteResult::Forbidden(text.to_owned());

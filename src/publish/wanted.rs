@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use ::kube::{Resource, ResourceExt, api::ObjectMeta};
+use ::kube::api::ObjectMeta;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 
 use super::{
     Published,
+    events::Transition,
     queue::{Target, Write, WriteJob},
     status::{self, Update},
 };
 use crate::{
     api::{Kind, ObjectKey},
-    compile::{Change, Controller, Objects, Rejected, Unread},
+    compile::{Change, Controller, Objects, Rejected, Reports, Unread},
+    source::resources,
 };
 
 /// All writes that bring the cluster's objects to their compiled state.
@@ -21,50 +23,96 @@ pub(super) fn wanted(published: &Published, controller: &Controller, now: Timest
     let mut jobs = Vec::new();
     for (key, class) in &objects.gateway_classes {
         let update = reports.find(Kind::GatewayClass, key).and_then(|r| status::class(r, class, now));
-        jobs.extend(update.map(|u| job(Kind::GatewayClass, key, class.as_ref(), u)));
+        jobs.extend(update.map(|u| job(Kind::GatewayClass, key, &class.metadata, u)));
     }
     for (key, gateway) in &objects.gateways {
         let update = reports.find(Kind::Gateway, key).and_then(|r| status::gateway(r, gateway, now));
-        jobs.extend(update.map(|u| job(Kind::Gateway, key, gateway.as_ref(), u)));
+        jobs.extend(update.map(|u| job(Kind::Gateway, key, &gateway.metadata, u)));
     }
     for (key, parameters) in &objects.gateway_parameters {
         let report = reports.find(Kind::GatewayParameters, key);
         let update = report.and_then(|r| status::parameters(r, parameters, now));
-        jobs.extend(update.map(|u| job(Kind::GatewayParameters, key, parameters.as_ref(), u)));
+        jobs.extend(update.map(|u| job(Kind::GatewayParameters, key, &parameters.metadata, u)));
     }
     for (key, route) in &objects.http_routes {
-        let update = status::route(controller, reports.find(Kind::HttpRoute, key), route, now);
-        jobs.extend(update.map(|u| job(Kind::HttpRoute, key, route.as_ref(), u)));
+        let update = status::route(controller, reports.find(Kind::HttpRoute, key), &route.as_ref().into(), now);
+        jobs.extend(update.map(|u| job(Kind::HttpRoute, key, &route.metadata, u)));
+    }
+    for (kind, unserved) in &objects.unserved {
+        for (key, object) in unserved {
+            let report = reports.find(*kind, key);
+            let update = if kind.is_listener_set() {
+                report.and_then(|r| status::listener_set(r, object, now))
+            } else {
+                status::route(controller, report, &object.as_ref().into(), now)
+            };
+            jobs.extend(update.map(|u| job(*kind, key, &object.metadata, u)));
+        }
+    }
+    for (key, policy) in &objects.backend_tls_policies {
+        let update = status::backend_tls(controller, reports.find(Kind::BackendTlsPolicy, key), policy, now);
+        jobs.extend(update.map(|u| job(Kind::BackendTlsPolicy, key, &policy.metadata, u)));
     }
     for (key, backend) in &objects.backends {
         let update = reports.find(Kind::Backend, key).and_then(|r| status::backend(r, backend, now));
-        jobs.extend(update.map(|u| job(Kind::Backend, key, backend.as_ref(), u)));
+        jobs.extend(update.map(|u| job(Kind::Backend, key, &backend.metadata, u)));
     }
     for (key, policy) in &objects.traffic_policies {
         let update = status::policy(controller, reports.find(Kind::TrafficPolicy, key), policy, now);
-        jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, policy.as_ref(), u)));
+        jobs.extend(update.map(|u| job(Kind::TrafficPolicy, key, &policy.metadata, u)));
     }
     // If a status can't be decoded in full, the entries of other controllers can't be kept in their places.
     jobs.retain(|job| !objects.unread(job.target.kind, &job.target.key).iter().any(Unread::is_status));
     jobs.extend(objects.rejected.iter().filter_map(undecodable));
+    jobs.extend(unattached(objects, reports));
     jobs.extend(services.iter().map(|change| change_job(change, objects)));
     jobs
 }
 
-fn job<K: Resource<DynamicType = ()>>(kind: Kind, key: &ObjectKey, object: &K, update: Update) -> WriteJob {
-    let regarding = ObjectReference {
-        api_version: Some(K::api_version(&()).into_owned()),
-        kind: Some(K::kind(&()).into_owned()),
-        uid: object.uid(),
-        namespace: object.namespace(),
-        name: Some(object.name_any()),
-        ..ObjectReference::default()
-    };
+fn job(kind: Kind, key: &ObjectKey, metadata: &ObjectMeta, update: Update) -> WriteJob {
     WriteJob {
-        target: Target { kind, key: key.clone() },
-        version: version(object.meta()),
-        write: Arc::new(Write::Status { update, regarding }),
+        target: Target { kind, key: key.clone(), event: false },
+        version: version(metadata),
+        write: Arc::new(Write::Status { update, regarding: regarding(kind, metadata) }),
     }
+}
+
+/// A reference to an object, for Events.
+fn regarding(kind: Kind, metadata: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: resources(kind).next().map(|resource| resource.api_version),
+        kind: Some(kind.as_str().to_owned()),
+        uid: metadata.uid.clone(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// Events about routes with a parent of which no status may be written.
+fn unattached(objects: &Objects, reports: &Reports) -> Vec<WriteJob> {
+    let mut jobs: Vec<WriteJob> = Vec::new();
+    let missing = reports.unattached.iter().filter(|u| !u.has_condition);
+    let mut missing = missing.peekable();
+    while let Some(first) = missing.next() {
+        let mut notes = vec![first.message.clone()];
+        while let Some(next) = missing.next_if(|next| (next.kind, &next.key) == (first.kind, &first.key)) {
+            notes.push(next.message.clone());
+        }
+        let Some(route) = objects.http_routes.get(&first.key).filter(|_| first.kind == Kind::HttpRoute) else {
+            continue;
+        };
+        let transition = |note: &String| Transition::unattached(note);
+        jobs.push(WriteJob {
+            target: Target { kind: first.kind, key: first.key.clone(), event: true },
+            version: notes.join("; "),
+            write: Arc::new(Write::Events {
+                transitions: notes.iter().map(transition).collect(),
+                regarding: regarding(first.kind, &route.metadata),
+            }),
+        });
+    }
+    jobs
 }
 
 /// The write for an object that can't be decoded. Only kinds whose status has conditions of the object itself can show
@@ -73,7 +121,7 @@ fn undecodable(rejected: &Rejected) -> Option<WriteJob> {
     let kind =
         rejected.kind.filter(|kind| matches!(kind, Kind::Backend | Kind::TrafficPolicy | Kind::GatewayParameters))?;
     Some(WriteJob {
-        target: Target { kind, key: rejected.key.clone()? },
+        target: Target { kind, key: rejected.key.clone()?, event: false },
         // The object's version is unknown, so the error replaces it: the same error is written once.
         version: rejected.error.clone(),
         write: Arc::new(Write::Undecodable { error: rejected.error.clone() }),
@@ -90,7 +138,8 @@ fn change_job(change: &Change, objects: &Objects) -> WriteJob {
         Some(body) => (format!("{seen} {body}"), Write::Apply(body.clone())),
         None => (seen, Write::Delete { uid: meta.and_then(|m| m.uid.clone()) }),
     };
-    WriteJob { target: Target { kind: change.kind, key: change.key.clone() }, version, write: Arc::new(write) }
+    let target = Target { kind: change.kind, key: change.key.clone(), event: false };
+    WriteJob { target, version, write: Arc::new(write) }
 }
 
 fn version(meta: &ObjectMeta) -> String {

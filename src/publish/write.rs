@@ -2,28 +2,26 @@
 
 use std::sync::Arc;
 
-use ::kube::{Api, Client, Error, Resource, api::DynamicObject, api::PostParams, core::ApiResource};
-use gateway_api::{gatewayclasses::GatewayClass, gateways::Gateway, httproutes::HttpRoute};
+use ::kube::{
+    Api, Client, Error,
+    api::{ApiResource, DynamicObject, PostParams},
+};
 use http::{Method, Request, header::CONTENT_TYPE};
 use k8s_openapi::{
-    api::{
-        core::v1::{ObjectReference, Service},
-        discovery::v1::EndpointSlice,
-        events::v1::Event,
-    },
+    api::{core::v1::ObjectReference, events::v1::Event},
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
 
 use super::{
     Replica,
-    events::{self, Transition},
+    events::{self, Repeat, Transition},
     queue::{JobOutcome, Target, Write, WriteJob},
     status::{self, Patch, Update},
 };
 use crate::{
-    api::{Kind, ObjectKey, backend::Backend, gateway_parameters::GatewayParameters, traffic_policy::TrafficPolicy},
-    source::kube::error_summary,
+    api::{Kind, ObjectKey},
+    source::{kube::error_summary, resources},
     telemetry::{Metrics, operator::WriteOutcome},
 };
 
@@ -91,18 +89,22 @@ impl Writer {
 
     /// Does one write and counts it.
     pub(super) async fn write(&self, job: &WriteJob) -> WriteResult {
-        let Target { kind, key } = &job.target;
+        let Target { kind, key, .. } = &job.target;
         let result = match &*job.write {
+            Write::Events { transitions, regarding } => {
+                let event_error = self.write_events(transitions, Repeat::Once, regarding).await;
+                return WriteResult::Written { event_error };
+            }
             Write::Status { update, regarding } => self.status(*kind, key, update, regarding).await,
             Write::Undecodable { error } => self.undecodable(*kind, key, error).await,
             Write::Apply(body) => {
-                let path = format!("{}?fieldManager={}&force=true", path(*kind, key), self.field_manager);
-                self.send(Method::PATCH, path, "application/apply-patch+yaml", body).await
+                let query = format!("?fieldManager={}&force=true", self.field_manager);
+                self.send(Method::PATCH, *kind, key, &query, "application/apply-patch+yaml", body).await
             }
             Write::Delete { uid } => {
                 // The uid protects an object of the same name that was created meanwhile.
                 let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
-                self.send(Method::DELETE, path(*kind, key), "application/json", &body).await
+                self.send(Method::DELETE, *kind, key, "", "application/json", &body).await
             }
         };
         let result = result.unwrap_or_else(|error| WriteResult::from_error(&error));
@@ -127,18 +129,20 @@ impl Writer {
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Operations(body) => ("application/json-patch+json", body),
         };
-        let path = format!("{}/status?fieldManager={}", path(kind, key), self.field_manager);
-        self.send(Method::PATCH, path, content, body).await?;
-        Ok(WriteResult::Written { event_error: self.write_events(&update.transitions, regarding).await })
+        let suffix = format!("/status?fieldManager={}", self.field_manager);
+        self.send(Method::PATCH, kind, key, &suffix, content, body).await?;
+        Ok(WriteResult::Written {
+            event_error: self.write_events(&update.transitions, Repeat::Always, regarding).await,
+        })
     }
 
     async fn undecodable(&self, kind: Kind, key: &ObjectKey, error: &str) -> Result<WriteResult, Error> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(kind));
+        let Some(resource) = resources(kind).next() else { return Ok(WriteResult::Gone) };
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
         let object = api.get(&key.name).await?;
         let Some(update) = status::undecodable(&object, error, Timestamp::now()) else {
             return Ok(WriteResult::Written { event_error: None });
         };
-        let resource = resource(kind);
         let regarding = ObjectReference {
             api_version: Some(resource.api_version),
             kind: Some(resource.kind),
@@ -152,17 +156,25 @@ impl Writer {
 
     /// Writes Events and returns why the last one that failed could not be written. Each is tried once, because the
     /// status has the same message.
-    async fn write_events(&self, transitions: &[Transition], regarding: &ObjectReference) -> Option<String> {
+    async fn write_events(
+        &self,
+        transitions: &[Transition],
+        repeat: Repeat,
+        regarding: &ObjectReference,
+    ) -> Option<String> {
         let namespace = regarding.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let mut event_error = None;
         for transition in transitions {
-            let event = events::event(transition, regarding, &self.replica, Timestamp::now());
+            let event = events::event(transition, repeat, regarding, &self.replica, Timestamp::now());
             let outcome = match api.create(&PostParams::default(), &event).await {
                 Ok(_) => WriteOutcome::Written,
+                // It is there.
+                Err(Error::Api(status)) if status.code == 409 && repeat == Repeat::Once => continue,
+                // Events about objects in a namespace that is being deleted are not missed.
+                Err(error) if matches!(WriteResult::from_error(&error), WriteResult::Gone) => WriteOutcome::Conflict,
                 Err(error) => {
-                    // Events about objects in a namespace that is being deleted are not missed.
-                    event_error = Some(error_summary(&error)).filter(|why| !why.contains("being terminated"));
+                    event_error = Some(error_summary(&error));
                     WriteOutcome::Failed
                 }
             };
@@ -171,36 +183,35 @@ impl Writer {
         event_error
     }
 
-    async fn send(&self, method: Method, path: String, content: &str, body: &Value) -> Result<WriteResult, Error> {
+    /// Sends a request about an object. Of a kind with several versions, an older cluster may have only an older one.
+    async fn send(
+        &self,
+        method: Method,
+        kind: Kind,
+        key: &ObjectKey,
+        suffix: &str,
+        content: &str,
+        body: &Value,
+    ) -> Result<WriteResult, Error> {
         let body = serde_json::to_vec(body).map_err(Error::SerdeError)?;
-        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, content).body(body);
-        self.client.request_text(request.map_err(Error::HttpError)?).await?;
-        Ok(WriteResult::Written { event_error: None })
+        let mut missing = None;
+        for resource in resources(kind) {
+            let path = format!("{}{suffix}", path(&resource, key));
+            let request = Request::builder().method(&method).uri(path).header(CONTENT_TYPE, content);
+            let request = request.body(body.clone()).map_err(Error::HttpError)?;
+            match self.client.request_text(request).await {
+                Err(Error::Api(status)) if status.code == 404 => missing = Some(Error::Api(status)),
+                done => return done.map(|_| WriteResult::Written { event_error: None }),
+            }
+        }
+        missing.map_or(Ok(WriteResult::Gone), Err)
     }
 }
 
 /// The path of an object at the API server.
-fn path(kind: Kind, key: &ObjectKey) -> String {
-    let resource = resource(kind);
+fn path(resource: &ApiResource, key: &ObjectKey) -> String {
     let root = if resource.group.is_empty() { "api" } else { "apis" };
     let ObjectKey { namespace, name } = key;
     let namespace = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
     format!("/{root}/{}{namespace}/{}/{name}", resource.api_version, resource.plural)
-}
-
-fn resource(kind: Kind) -> ApiResource {
-    fn of<K: Resource<DynamicType = ()>>() -> ApiResource {
-        ApiResource::erase::<K>(&())
-    }
-    match kind {
-        Kind::GatewayClass => of::<GatewayClass>(),
-        Kind::Gateway => of::<Gateway>(),
-        Kind::HttpRoute => of::<HttpRoute>(),
-        Kind::GatewayParameters => of::<GatewayParameters>(),
-        Kind::Backend => of::<Backend>(),
-        Kind::TrafficPolicy => of::<TrafficPolicy>(),
-        Kind::EndpointSlice => of::<EndpointSlice>(),
-        // Objects of other kinds are never written.
-        _ => of::<Service>(),
-    }
 }

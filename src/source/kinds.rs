@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::kube::api::ApiResource;
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
     discovery::v1::EndpointSlice,
@@ -15,7 +16,7 @@ use crate::{
         Kind, ObjectKey, SecretData,
         backend::Backend,
         field::Step,
-        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant},
+        gateway::{BackendTlsPolicy, Gateway, GatewayClass, HttpRoute, ReferenceGrant, Unserved},
         gateway_parameters::GatewayParameters,
         traffic_policy::TrafficPolicy,
     },
@@ -50,6 +51,8 @@ pub(super) struct FieldError {
 macro_rules! kinds {
     (@decode $kind:ident typed) => { Some(|value| typed(value).map(|object| Object::$kind(Arc::new(object)))) };
     (@decode $kind:ident apart) => { None };
+    (@map $objects:ident, $kind:ident, unserved) => { $objects.unserved.entry(Kind::$kind).or_default() };
+    (@map $objects:ident, $kind:ident, $map:ident) => { $objects.$map };
     ($(
         $kind:ident: $type:ty => $map:ident, $group:literal, $versions:expr,
         $plural:literal, $cluster:literal, $decode:ident;
@@ -64,7 +67,7 @@ macro_rules! kinds {
             /// Inserts the object into the map of its kind.
             pub(super) fn insert(&self, key: ObjectKey, objects: &mut Objects) {
                 match self {
-                    $(Self::$kind(object) => { objects.$map.insert(key, Arc::clone(object)); })*
+                    $(Self::$kind(object) => { kinds!(@map objects, $kind, $map).insert(key, Arc::clone(object)); })*
                 }
             }
         }
@@ -100,6 +103,30 @@ kinds! {
     Namespace: Namespace => namespaces, "", &["v1"], "namespaces", true, typed;
     Service: Service => services, "", &["v1"], "services", false, typed;
     EndpointSlice: EndpointSlice => endpoint_slices, "discovery.k8s.io", &["v1"], "endpointslices", false, typed;
+    GrpcRoute: Unserved => unserved, "gateway.networking.k8s.io", &["v1"], "grpcroutes", false, typed;
+    TlsRoute: Unserved => unserved, "gateway.networking.k8s.io",
+        &["v1", "v1alpha3", "v1alpha2"], "tlsroutes", false, typed;
+    TcpRoute: Unserved => unserved, "gateway.networking.k8s.io", &["v1", "v1alpha2"], "tcproutes", false, typed;
+    UdpRoute: Unserved => unserved, "gateway.networking.k8s.io", &["v1", "v1alpha2"], "udproutes", false, typed;
+    ListenerSet: Unserved => unserved, "gateway.networking.k8s.io", &["v1"], "listenersets", false, typed;
+    XListenerSet: Unserved => unserved, "gateway.networking.x-k8s.io", &["v1alpha1"], "xlistenersets", false, typed;
+}
+
+/// The resources of a kind, one for each version in which it may be installed, the preferred one first.
+pub(crate) fn resources(kind: Kind) -> impl Iterator<Item = ApiResource> {
+    let row = KINDS.iter().find(move |row| row.kind == kind);
+    row.into_iter().flat_map(|row| row.versions.iter().map(|version| resource(row, version)))
+}
+
+/// The resource of a kind in one version.
+pub(super) fn resource(row: &KindRow, version: &str) -> ApiResource {
+    ApiResource {
+        group: row.group.to_owned(),
+        version: version.to_owned(),
+        api_version: join_version(row.group, version),
+        kind: row.kind.as_str().to_owned(),
+        plural: row.plural.to_owned(),
+    }
 }
 
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {

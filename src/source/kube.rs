@@ -155,6 +155,8 @@ fn count(metrics: &Metrics, message: &Message, now: SystemTime) {
             watches.record_event(row.kind, false, now);
         }
         Message::Event(row, _) | Message::Metadata(row, _) => watches.record_event(row.kind, true, now),
+        // Most clusters do not have all of these definitions.
+        Message::Failed(row, Trouble::Missing, _) if row.kind.is_unserved() => {}
         Message::Failed(row, trouble, _) => watches.failed(row.kind, trouble.as_str()),
     }
 }
@@ -205,7 +207,7 @@ impl Source {
                 // open, so they are waited for.
                 let none = match trouble {
                     Trouble::Missing => true,
-                    Trouble::Forbidden(_) => row.decode.is_none(),
+                    Trouble::Forbidden(_) => row.decode.is_none() || row.kind.is_unserved(),
                     Trouble::Lost | Trouble::Refused | Trouble::Unreachable => false,
                 };
                 if none { self.store.unavailable(row.kind) } else { Change::None }

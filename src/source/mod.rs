@@ -6,3 +6,5 @@ pub mod kube;
 pub mod models;
 mod schema;
 mod tolerant;
+
+pub(crate) use self::kinds::resources;

@@ -11,13 +11,14 @@ use crate::api::Kind;
 const PUBLISH_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// The kinds that are written: their counters begin at 0, so that a first failure is an increase.
-const WRITTEN: [&str; 10] = [
+const WRITTEN: [&str; 11] = [
     Kind::GatewayClass.as_str(),
     Kind::Gateway.as_str(),
     Kind::GatewayParameters.as_str(),
     Kind::HttpRoute.as_str(),
     Kind::Backend.as_str(),
     Kind::TrafficPolicy.as_str(),
+    Kind::BackendTlsPolicy.as_str(),
     Kind::Service.as_str(),
     Kind::EndpointSlice.as_str(),
     "Event",
@@ -114,7 +115,7 @@ impl OperatorMetrics {
     /// This replica begins to write to a cluster. Without one, neither the leader nor writes have values.
     pub fn begin(&self) {
         self.set_leader(false);
-        for kind in WRITTEN {
+        for kind in WRITTEN.into_iter().chain(Kind::UNSERVED.map(Kind::as_str)) {
             for outcome in [WriteOutcome::Written, WriteOutcome::Conflict, WriteOutcome::Failed] {
                 self.writes.with_label_values(&[kind, outcome.as_str()]);
             }

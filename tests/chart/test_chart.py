@@ -238,7 +238,7 @@ def rules(role):
 
 def test_roles_are_the_manuals_table():
     objects = Objects({}, render())
-    rows = re.findall(r"^\| `?([\w.]+)`? \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", section("Permissions"), re.M)
+    rows = re.findall(r"^\| `?([\w.-]+)`? \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", section("Permissions"), re.M)
     # The Lease's rules are the own namespace's.
     wanted = {
         (group, resource, tuple(sorted(re.findall(r"`(\w+)`", verbs))))

@@ -153,7 +153,11 @@ fn what_must_be_reached_by_tls_is_not_reached_in_clear() {
             closed,
             "{landed}"
         );
-        world.reports(Kind::BackendTlsPolicy, "default/p", &["Accepted=False/UnsupportedValue"]);
+        // Towards each Gateway whose routes lead to the target, as the Gateway API requires; else of files alone.
+        let used = !target.contains("name: t");
+        let owner = if used { "default/gw " } else { "" };
+        let line = format!("{owner}Accepted=False/UnsupportedValue: BackendTLSPolicy is not supported yet");
+        assert!(world.conditions(Kind::BackendTlsPolicy, "default/p").starts_with(&line));
         if closed {
             world.reports(
                 Kind::HttpRoute,
@@ -163,6 +167,10 @@ fn what_must_be_reached_by_tls_is_not_reached_in_clear() {
         } else {
             world.is_fine(Kind::HttpRoute, "default/r");
         }
+        // In a cluster another controller may serve those.
+        let class = document(GATEWAY_API, "GatewayClass", "c", "spec: {controllerName: tollgate.dev/gateway}");
+        let cluster = self::world(&[service(ports), tls(&target), class]).in_cluster();
+        assert_eq!(!cluster.conditions(Kind::BackendTlsPolicy, "default/p").is_empty(), used, "{target}");
     }
     // A policy that can't be read in full still protects.
     let broken = tls(to_service).replace("hostname: h", "hostname: h, pinnedKeys: []");

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 pub(super) use self::{
     conditions::message,
-    own::{backend, class, gateway, parameters, undecodable},
-    shared::{policy, route},
+    own::{backend, class, gateway, listener_set, parameters, undecodable},
+    shared::{backend_tls, policy, route},
 };
 use super::events::{Transition, dedup};
 

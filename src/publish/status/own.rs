@@ -14,7 +14,7 @@ use crate::{
         Kind,
         backend::{Backend, BackendSpec},
         condition::{ConditionType, Reason},
-        gateway::{Gateway, GatewayClass},
+        gateway::{Gateway, GatewayClass, Unserved},
         gateway_parameters::GatewayParameters,
     },
     compile::{
@@ -116,6 +116,17 @@ pub(in crate::publish) fn parameters(
     now: Timestamp,
 ) -> Option<Update> {
     let present = object.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    if is_current(present, &report.conditions, report.generation) {
+        return None;
+    }
+    let status = json!({"conditions": merged(present, &report.conditions, report.generation, now)});
+    let transitions = find_transitions("", present, &report.conditions).collect();
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
+}
+
+/// The new status of a set of listeners, none of which is served; `None` when the status is current.
+pub(in crate::publish) fn listener_set(report: &ObjectReport, object: &Unserved, now: Timestamp) -> Option<Update> {
+    let present = &object.status.conditions;
     if is_current(present, &report.conditions, report.generation) {
         return None;
     }

@@ -1,7 +1,6 @@
-//! Statuses with one entry for each controller and parent: those of HTTPRoute and TrafficPolicy.
+//! Statuses with one entry for each controller and parent: those of routes and policies.
 
-use gateway_api::httproutes::HttpRouteStatusParentsParentRef;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +10,9 @@ use super::{
 };
 use crate::{
     api::{
-        gateway::{HttpRoute, ParentRef},
+        gateway::{
+            BackendTlsPolicy, HttpRoute, ParentRef, PolicyAncestorRef, RouteStatus, RouteStatusParentRef, Unserved,
+        },
         traffic_policy::{AncestorRef, TrafficPolicy},
     },
     compile::{Controller, ObjectReport, ParentReport},
@@ -24,17 +25,40 @@ const MAX_PARENTS: usize = 32;
 /// The most ancestors that the API accepts in a policy's status.
 const MAX_ANCESTORS: usize = 16;
 
+/// The parts of a route that its status depends on. They are the same for every kind of route.
+pub(in crate::publish) struct Route<'a> {
+    metadata: &'a ObjectMeta,
+    parents: &'a [ParentRef],
+    status: &'a [RouteStatus],
+}
+
+impl<'a> From<&'a HttpRoute> for Route<'a> {
+    fn from(route: &'a HttpRoute) -> Self {
+        Self {
+            metadata: &route.metadata,
+            parents: route.spec.parent_refs.as_deref().unwrap_or_default(),
+            status: route.status.as_ref().map(|status| status.parents.as_slice()).unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> From<&'a Unserved> for Route<'a> {
+    fn from(route: &'a Unserved) -> Self {
+        Self { metadata: &route.metadata, parents: &route.spec.parent_refs, status: &route.status.parents }
+    }
+}
+
 /// The new status of a route; `None` when the status is current. Without a report none of Tollgate's Gateways is among
 /// the route's parents, and Tollgate's entries are removed.
 pub(in crate::publish) fn route(
     controller: &Controller,
     report: Option<&ObjectReport>,
-    object: &HttpRoute,
+    object: &Route<'_>,
     now: Timestamp,
 ) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let parents = object.status.as_ref().map(|s| s.parents.as_slice()).unwrap_or_default();
-    let present: Vec<Present<'_>> = parents
+    let present: Vec<Present<'_>> = object
+        .status
         .iter()
         .map(|p| Present {
             ours: p.controller_name == controller.name(),
@@ -49,7 +73,7 @@ pub(in crate::publish) fn route(
         .map(|parent| {
             let subject = report_subject(parent);
             // The reference is the one in the spec, because others compare with that.
-            let written = object.spec.parent_refs.iter().flatten().find(|p| spec_subject(p, namespace) == subject);
+            let written = object.parents.iter().find(|p| spec_subject(p, namespace) == subject);
             let reference = written.map_or_else(|| reference(&subject), |written| json!(written));
             let entry = json!({"parentRef": reference, "controllerName": controller.name()});
             Wanted { subject, conditions: &parent.conditions, entry }
@@ -70,35 +94,57 @@ pub(in crate::publish) fn policy(
 ) -> Option<Update> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let status = object.status.as_ref();
-    let present: Vec<Present<'_>> = status
-        .map(|s| s.ancestors.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .map(|a| Present {
-            ours: a.controller_name == controller.name(),
-            subject: ancestor_subject(&a.ancestor_ref, namespace),
-            conditions: &a.conditions,
-        })
-        .collect();
-    let wanted: Vec<Wanted<'_>> = report
-        .map(|r| r.parents.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .map(|parent| {
-            let subject = report_subject(parent);
-            let entry = json!({"ancestorRef": reference(&subject), "controllerName": controller.name()});
-            Wanted { subject, conditions: &parent.conditions, entry }
-        })
-        .collect();
-    let operations =
-        operations("/status/ancestors", &present, &wanted, report.and_then(|r| r.generation), MAX_ANCESTORS, now);
+    let present = status.map(|s| s.ancestors.as_slice()).unwrap_or_default().iter().map(|a| Present {
+        ours: a.controller_name == controller.name(),
+        subject: ancestor_subject(&a.ancestor_ref, namespace),
+        conditions: &a.conditions,
+    });
     let own = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
     let changed = report.filter(|report| !is_current(own, &report.conditions, report.generation));
     let own = changed.map(|report| Own {
         conditions: json!(merged(own, &report.conditions, report.generation, now)),
         transitions: find_transitions("", own, &report.conditions).collect(),
     });
-    update(object.metadata.resource_version.as_deref(), "ancestors", &present, &wanted, operations, own)
+    ancestors(controller, report, &object.metadata, &present.collect::<Vec<_>>(), own, now)
+}
+
+/// The new status of a `BackendTLSPolicy`; `None` when the status is current. Without a report no route of Tollgate's
+/// leads to its targets, and Tollgate's entries are removed.
+pub(in crate::publish) fn backend_tls(
+    controller: &Controller,
+    report: Option<&ObjectReport>,
+    object: &BackendTlsPolicy,
+    now: Timestamp,
+) -> Option<Update> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let written = object.status.as_ref().map(|status| status.ancestors.as_slice()).unwrap_or_default();
+    let present = written.iter().map(|a| Present {
+        ours: a.controller_name == controller.name(),
+        subject: policy_subject(&a.ancestor_ref, namespace),
+        conditions: &a.conditions,
+    });
+    ancestors(controller, report, &object.metadata, &present.collect::<Vec<_>>(), None, now)
+}
+
+/// The update of a policy with these entries at present.
+fn ancestors(
+    controller: &Controller,
+    report: Option<&ObjectReport>,
+    metadata: &ObjectMeta,
+    present: &[Present<'_>],
+    own: Option<Own>,
+    now: Timestamp,
+) -> Option<Update> {
+    let parents = report.map(|r| r.parents.as_slice()).unwrap_or_default();
+    let wanted = parents.iter().map(|parent| {
+        let subject = report_subject(parent);
+        let entry = json!({"ancestorRef": reference(&subject), "controllerName": controller.name()});
+        Wanted { subject, conditions: &parent.conditions, entry }
+    });
+    let wanted: Vec<Wanted<'_>> = wanted.collect();
+    let generation = report.and_then(|r| r.generation);
+    let operations = operations("/status/ancestors", present, &wanted, generation, MAX_ANCESTORS, now);
+    update(metadata.resource_version.as_deref(), "ancestors", present, &wanted, operations, own)
 }
 
 /// Conditions of the object itself that differ from what they should be.
@@ -159,7 +205,7 @@ fn subject(
     }
 }
 
-fn parent_subject(p: &HttpRouteStatusParentsParentRef, namespace: &str) -> Subject {
+fn parent_subject(p: &RouteStatusParentRef, namespace: &str) -> Subject {
     let place = (p.namespace.as_deref().unwrap_or(namespace), p.name.as_str());
     subject((p.group.as_deref(), p.kind.as_deref()), place, p.section_name.as_ref(), p.port)
 }
@@ -167,6 +213,11 @@ fn parent_subject(p: &HttpRouteStatusParentsParentRef, namespace: &str) -> Subje
 fn spec_subject(p: &ParentRef, namespace: &str) -> Subject {
     let place = (p.namespace.as_deref().unwrap_or(namespace), p.name.as_str());
     subject((p.group.as_deref(), p.kind.as_deref()), place, p.section_name.as_ref(), p.port)
+}
+
+fn policy_subject(a: &PolicyAncestorRef, namespace: &str) -> Subject {
+    let place = (a.namespace.as_deref().unwrap_or(namespace), a.name.as_str());
+    subject((a.group.as_deref(), a.kind.as_deref()), place, a.section_name.as_ref(), a.port)
 }
 
 fn ancestor_subject(a: &AncestorRef, namespace: &str) -> Subject {

@@ -5,11 +5,12 @@ use kube::api::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::*;
+use super::{shared::Route, *};
 use crate::{
     api::{
         Kind, ObjectKey,
         condition::{ConditionType, Reason},
+        gateway::HttpRoute,
     },
     compile::{AddressType, Condition, Controller, GatewayAddress, ListenerReport, ObjectReport, ParentReport},
     publish::events::Transition,
@@ -334,8 +335,12 @@ fn parents_of_a_route() {
         ),
     ] {
         let report = (!parents.is_empty()).then(|| ObjectReport { parents, ..report(Kind::HttpRoute) });
-        let update =
-            route(&Controller::default(), report.as_ref(), &object(&spec, &json!({"parents": present})), now());
+        let update = route(
+            &Controller::default(),
+            report.as_ref(),
+            &Route::from(&object::<HttpRoute>(&spec, &json!({"parents": present}))),
+            now(),
+        );
         assert_eq!(operations(update), expect, "{case}");
     }
 }
@@ -347,7 +352,8 @@ fn a_route_without_status_gets_one() {
     parent.port = Some(80);
     let report = ObjectReport { parents: vec![parent], ..report(Kind::HttpRoute) };
     for status in [json!(null), json!({"parents": []})] {
-        let update = route(&Controller::default(), Some(&report), &object(&spec, &status), now());
+        let update =
+            route(&Controller::default(), Some(&report), &Route::from(&object::<HttpRoute>(&spec, &status)), now());
         assert_eq!(event_texts(update.as_ref()), ["Warning NotAllowedByListeners: Gateway ns/g: no"]);
         let conditions = json!([written("Accepted", "False", "NotAllowedByListeners", "no", NOW)]);
         let entry = json!({
@@ -355,7 +361,11 @@ fn a_route_without_status_gets_one() {
         });
         assert_eq!(merge(update), Some(json!({"parents": [entry]})));
     }
-    assert_eq!(route(&Controller::default(), None, &object(&spec, &json!(null)), now()), None, "no entry to remove");
+    assert_eq!(
+        route(&Controller::default(), None, &Route::from(&object::<HttpRoute>(&spec, &json!(null))), now()),
+        None,
+        "no entry to remove"
+    );
 }
 
 #[test]
@@ -363,7 +373,12 @@ fn entries_of_others_count_towards_the_limit() {
     let theirs: Vec<Value> = (0..31).map(|n| entry("example.com/c", &format!("x{n}"), &json!([]))).collect();
     let parents = ["g", "h"].map(|g| parent(g, None, accepted(true, Reason::Accepted, ""))).to_vec();
     let report = ObjectReport { parents, ..report(Kind::HttpRoute) };
-    let update = route(&Controller::default(), Some(&report), &object(&json!({}), &json!({"parents": theirs})), now());
+    let update = route(
+        &Controller::default(),
+        Some(&report),
+        &Route::from(&object::<HttpRoute>(&json!({}), &json!({"parents": theirs}))),
+        now(),
+    );
     assert_eq!(operations(update).len(), 1, "32 is as many as the API takes");
 }
 
@@ -445,10 +460,10 @@ fn entries_belong_to_the_controller_of_their_name() {
     let spec = json!({"parentRefs": [{"name": "g"}]});
     let default = entry("tollgate.dev/gateway", "g", &json!([written("Accepted", "True", "Accepted", "", OLD)]));
     let status = json!({"parents": [default]});
-    assert_eq!(route(&other, None, &object(&spec, &status), now()), None, "not its entry");
+    assert_eq!(route(&other, None, &Route::from(&object::<HttpRoute>(&spec, &status)), now()), None, "not its entry");
     let parents = vec![parent("g", None, accepted(true, Reason::Accepted, ""))];
     let report = ObjectReport { parents, ..report(Kind::HttpRoute) };
-    let added = operations(route(&other, Some(&report), &object(&spec, &status), now()));
+    let added = operations(route(&other, Some(&report), &Route::from(&object::<HttpRoute>(&spec, &status)), now()));
     assert_eq!(added.len(), 1);
     assert_eq!((&added[0]["op"], &added[0]["path"]), (&json!("add"), &json!("/status/parents/-")));
     assert_eq!(added[0]["value"]["controllerName"], other.name());

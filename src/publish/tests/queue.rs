@@ -12,7 +12,7 @@ use crate::{
 
 fn job(name: &str, version: &str) -> WriteJob {
     WriteJob {
-        target: Target { kind: Kind::Service, key: ObjectKey::new("ns", name) },
+        target: Target { kind: Kind::Service, key: ObjectKey::new("ns", name), event: false },
         version: version.to_owned(),
         write: Arc::new(Write::Apply(json!({}))),
     }
@@ -135,4 +135,29 @@ fn a_fight_with_another_controller_is_slow() {
     h.wait(10.0);
     h.want(&[("a", "y")]);
     assert_eq!(h.due(), ["a@y"], "over");
+}
+
+#[test]
+fn an_event_that_no_status_records_waits_for_what_is_applied_next() {
+    let mut harness = Harness::new();
+    let event = |version: &str| {
+        let mut job = job("a", version);
+        job.target.event = true;
+        job
+    };
+    harness.queue.replace(vec![event("there is no Gateway"), job("a", "1")], harness.now);
+    assert_eq!(harness.due(), ["a@1"], "the status of the same object does not wait");
+    harness.wait(1.0);
+    harness.want(&[("a", "1")]);
+    harness.wait(60.0);
+    assert_eq!(harness.due(), [""; 0], "the Gateway was applied a moment later");
+    harness.queue.replace(vec![event("there is no Gateway")], harness.now);
+    harness.wait(3.0);
+    assert_eq!(harness.due(), ["a@there is no Gateway"]);
+    harness.queue.ended(&event("there is no Gateway"), JobOutcome::Settled, harness.now);
+    harness.queue.replace(vec![event("there is no Gateway")], harness.now);
+    harness.wait(60.0);
+    assert_eq!(harness.due(), [""; 0], "once");
+    harness.queue.replace(vec![event("there is no listener")], harness.now);
+    assert_eq!(harness.due(), ["a@there is no listener"], "another message is another Event");
 }

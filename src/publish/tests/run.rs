@@ -18,7 +18,7 @@ use crate::{
         Kind, ObjectKey,
         condition::{ConditionType, Reason},
     },
-    compile::{Change, Condition, Controller, ObjectReport, Objects, ParentReport, Rejected, Reports},
+    compile::{Change, Condition, Controller, ObjectReport, Objects, ParentReport, Rejected, Reports, Unattached},
     publish::{Published, Replica, leader::ElectionTiming, run_with},
     telemetry::Metrics,
 };
@@ -396,4 +396,53 @@ async fn an_object_that_cannot_be_decoded_is_not_accepted() {
     let condition = world.api.get(&backend_path("a")).unwrap()["status"]["conditions"][0].clone();
     assert_eq!((&condition["message"], &condition["observedGeneration"]), (&json!("spec.ai: wrong"), &json!(1)));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_is_not_there_has_an_event_once() {
+    let mut world = World::new();
+    world.route(&json!(null));
+    world.reports.clear();
+    let missing = |message: &str, has_condition| Unattached {
+        kind: Kind::HttpRoute,
+        key: ObjectKey::new("ns", "r"),
+        message: message.to_owned(),
+        has_condition,
+    };
+    let publish = |unattached: Vec<Unattached>| {
+        let reports = Arc::new(Reports { objects: Vec::new(), unattached });
+        world.publish_this(Published { reports, ..world.watched() });
+    };
+    let first = world.start("pod-1");
+    publish(vec![missing("there is no Gateway ns/x", false), missing("in its conditions", true)]);
+    let events = until("an Event", || Some(world.api.list("/events/")).filter(|e| !e.is_empty())).await;
+    assert_eq!(
+        (&events[0]["reason"], &events[0]["note"]),
+        (&json!("NoMatchingParent"), &json!("there is no Gateway ns/x"))
+    );
+    assert_eq!((&events[0]["regarding"]["kind"], &events[0]["regarding"]["uid"]), (&json!("HTTPRoute"), &json!("r")));
+    first.stop().await;
+    // Another leader can't know of it, and the API server does.
+    let second = world.start("pod-2");
+    until("it tries", || (!world.api.sent(&["POST", "/events 409"]).is_empty()).then_some(())).await;
+    publish(vec![missing("there is no Gateway ns/y", false)]);
+    until("an Event with another message", || (world.api.list("/events/").len() == 2).then_some(())).await;
+    second.stop().await;
+    assert!(!world.metrics.encode().unwrap().contains("kind=\"Event\",outcome=\"failed\"} 1"));
+}
+
+#[tokio::test]
+async fn an_event_in_a_namespace_that_is_deleted_is_no_failed_write() {
+    let mut world = World::new();
+    world.backend("a", bad(Reason::Invalid));
+    world.api.fail(Method::POST, "/namespaces/ns/events", 404);
+    let running = world.start("pod-1");
+    world.publish();
+    until("it tries", || (!world.api.sent(&["POST", "/events 404"]).is_empty()).then_some(())).await;
+    until("it is counted", || {
+        world.metric("tollgate_status_writes_total{kind=\"Event\",outcome=\"conflict\"} 1").then_some(())
+    })
+    .await;
+    running.stop().await;
+    assert!(world.metric("tollgate_status_writes_total{kind=\"Event\",outcome=\"failed\"} 0"));
 }

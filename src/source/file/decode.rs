@@ -264,6 +264,7 @@ fn is_list(map: &Map<String, Value>) -> bool {
 fn unknown_kind(api_version: &str, kind: &str) -> String {
     let known = KINDS
         .iter()
+        .filter(|row| !row.kind.is_unserved())
         .map(|row| format!("{} ({})", row.kind, join_version(row.group, row.versions.first().unwrap_or(&"v1"))))
         .collect::<Vec<_>>()
         .join(", ");

@@ -107,6 +107,13 @@ pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
     let (kind, resource) = (row.kind.as_str(), resource(row));
     match trouble {
         Trouble::Lost => {}
+        Trouble::Missing if row.kind.is_unserved() => {
+            tracing::debug!(
+                kind,
+                resource,
+                "the CustomResourceDefinition of a kind that is not served is not installed"
+            );
+        }
         Trouble::Missing => tracing::warn!(
             kind,
             resource,
@@ -119,6 +126,9 @@ pub(super) fn log_failed(row: &KindRow, trouble: Trouble, error: &str) {
             };
             let then = match row.kind {
                 Kind::Secret | Kind::ConfigMap => "what needs one answers with an error, the rest is served",
+                kind if kind.is_unserved() => {
+                    "objects of this kind are not served, which can't be reported to their authors"
+                }
                 _ => "nothing new is served until it is allowed",
             };
             tracing::error!(kind, resource, verb, error, "RBAC forbids this verb: allow get, list and watch; {then}");
@@ -149,6 +159,7 @@ pub(super) fn log_over(row: &KindRow, trouble: Trouble) {
     let (kind, resource) = (row.kind.as_str(), resource(row));
     match trouble {
         Trouble::Lost => {}
+        Trouble::Missing if row.kind.is_unserved() => tracing::debug!(kind, resource, "the kind is installed now"),
         Trouble::Missing => tracing::info!(kind, resource, "the CustomResourceDefinition is installed now"),
         Trouble::Forbidden(_) => tracing::info!(kind, resource, "RBAC allows it now"),
         Trouble::Refused => tracing::info!(kind, resource, "the API server no longer refuses"),

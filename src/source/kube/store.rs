@@ -113,7 +113,8 @@ impl Store {
             }
             Event::InitDone => {
                 let new = watched.listing.take().unwrap_or_default();
-                let first = !std::mem::replace(&mut watched.synced, true);
+                // Nothing waits for the first list of a kind that is not served.
+                let first = !std::mem::replace(&mut watched.synced, true) && !row.kind.is_unserved();
                 let same_keys = new.keys().eq(watched.entries.keys());
                 let pairs = watched.entries.values().zip(new.values());
                 let change = if first || !same_keys {
@@ -161,11 +162,17 @@ impl Store {
     }
 
     /// Objects of this kind can't be listed, for a reason which means that Tollgate has none: their definition is not
-    /// installed, or (Secrets and ConfigMaps alone) access is forbidden. Objects read before are kept. Returns the
-    /// effect.
+    /// installed, or (Secrets and ConfigMaps, and kinds that are not served) access is forbidden. Objects read before
+    /// are kept if they are served. Returns the effect.
     pub(super) fn unavailable(&mut self, kind: Kind) -> Change {
         self.referred.of(kind).into_iter().for_each(Values::refetch_all);
-        Change::matters(self.set_synced(kind))
+        let synced = self.set_synced(kind);
+        if kind.is_unserved() {
+            // Nothing is served of these, so their objects end with their definition.
+            let objects = self.kinds.get_mut(&kind).map(|watched| std::mem::take(&mut watched.entries));
+            return Change::matters(objects.is_some_and(|objects| !objects.is_empty()));
+        }
+        Change::matters(synced)
     }
 
     fn set_synced(&mut self, kind: Kind) -> bool {
@@ -186,9 +193,9 @@ impl Store {
         Change::matters(changed || complete != self.referred.complete())
     }
 
-    /// Whether every kind was listed once.
+    /// Whether every kind that is served was listed once. Whatever happens to the others, it delays nothing.
     pub(super) fn synced(&self) -> bool {
-        self.kinds.values().all(|watched| watched.synced)
+        self.kinds.iter().all(|(kind, watched)| watched.synced || kind.is_unserved())
     }
 
     /// Whether every object that is referred to was read once.

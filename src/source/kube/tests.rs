@@ -1,5 +1,7 @@
 //! Tests of the whole source without a connection: they inject the messages of watches, and time is paused.
 
+use std::collections::BTreeMap;
+
 use ::kube::api::{DynamicObject, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube_runtime::watcher;
@@ -45,6 +47,10 @@ fn found(version: u32, value: &str) -> Fetched {
     let mut data = SecretData::default();
     data.insert("Authorization", value.as_bytes().to_vec());
     Fetched::Found(version.to_string(), data)
+}
+
+fn served() -> impl Iterator<Item = &'static KindRow> {
+    KINDS.iter().filter(|row| !row.kind.is_unserved())
 }
 
 /// A source and the moment it is in.
@@ -129,8 +135,8 @@ fn value<'a>(objects: &'a Objects, secret: &str) -> Option<&'a [u8]> {
 #[tokio::test]
 async fn nothing_is_published_before_every_kind_is_synced() {
     let mut harness = Harness::new();
-    for (index, row) in KINDS.iter().enumerate() {
-        assert!(harness.source.due().is_none(), "{index} of {} kinds are synced", KINDS.len());
+    for row in served() {
+        assert!(harness.source.due().is_none(), "{} is not synced", row.kind);
         harness.list(row.kind, []);
     }
     assert!(harness.published().is_some(), "an empty cluster is published too");
@@ -152,6 +158,45 @@ async fn a_missing_definition_counts_as_synced_and_is_picked_up_later() {
     assert!(harness.published().is_none(), "still missing is no change");
     harness.list(Kind::Backend, [object("a", 1, json!({"spec": {"type": "Static"}}))]);
     assert_eq!(names(&harness.published().unwrap().backends), ["a"]);
+}
+
+#[tokio::test]
+async fn kinds_that_are_not_served_hold_up_nothing() {
+    let forbidden = Trouble::Forbidden(health::Verb::List);
+    let route = || object("r", 1, json!({"spec": {"parentRefs": [{"name": "gw"}]}}));
+    let all = [None, Some(Trouble::Missing), Some(forbidden), Some(Trouble::Refused), Some(Trouble::Unreachable)];
+    for trouble in all {
+        let mut harness = Harness::new();
+        for row in KINDS {
+            match trouble {
+                Some(trouble) if row.kind.is_unserved() => harness.failed(row.kind, trouble),
+                None if row.kind.is_unserved() => {}
+                _ => harness.list(row.kind, []),
+            }
+        }
+        assert!(harness.published().is_some(), "{trouble:?}");
+        harness.list(Kind::TlsRoute, []);
+        assert!(harness.published().is_none(), "an empty list is no change");
+        // The definition is installed later, and deleted again.
+        harness.list(Kind::GrpcRoute, [route()]);
+        assert_eq!(names(&harness.published().unwrap().unserved[&Kind::GrpcRoute]), ["r"]);
+        harness.failed(Kind::GrpcRoute, Trouble::Unreachable);
+        assert!(harness.published().is_none(), "the API server is back in a moment");
+        harness.failed(Kind::GrpcRoute, Trouble::Missing);
+        assert!(harness.published().unwrap().unserved.values().all(BTreeMap::is_empty));
+    }
+}
+
+#[test]
+fn a_kind_that_is_not_installed_is_no_failed_watch() {
+    let metrics = Metrics::new().unwrap();
+    for kind in [Kind::TcpRoute, Kind::Backend] {
+        let failed = Message::Failed(row(kind), Trouble::Missing, String::new());
+        count(&metrics, &failed, SystemTime::now());
+    }
+    let text = metrics.encode().unwrap();
+    assert!(text.contains("tollgate_watch_errors_total{error=\"missing\",kind=\"Backend\"} 1"), "{text}");
+    assert!(!text.contains("TCPRoute"), "{text}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use ::kube::{
     Api, Client, Resource,
-    api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
+    api::{DynamicObject, ObjectMeta, PartialObjectMeta},
 };
 use futures_util::StreamExt;
 use k8s_openapi::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{Kind, SecretData},
-    source::kinds::{KindRow, join_version},
+    source::kinds::{KindRow, resource},
 };
 
 /// Seconds after which a watch is started again. An API server that vanished silently (a lost node, a load balancer
@@ -35,6 +35,9 @@ const WATCH_SECONDS: u32 = 60;
 /// Longest pause before a request is repeated when the API server can't be reached, lacks the kind or forbids it. These
 /// requests cost the server almost nothing, and a user may be waiting.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause before a kind that is not served is looked for again. Most clusters never have some of them.
+const UNSERVED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a `get` may take.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,16 +83,6 @@ where
     follow(row, api, message, out).await;
 }
 
-fn resource(row: &KindRow, version: &str) -> ApiResource {
-    ApiResource {
-        group: row.group.to_owned(),
-        version: version.to_owned(),
-        api_version: join_version(row.group, version),
-        kind: row.kind.as_str().to_owned(),
-        plural: row.plural.to_owned(),
-    }
-}
-
 /// Lists and watches, again after each failure. Each time begins with a list, because only a complete list proves that
 /// the API server works again. Objects whose version is known are not decoded again.
 async fn follow<K>(
@@ -119,6 +112,7 @@ async fn follow<K>(
         }
         let pause = backoff.next().unwrap_or(MAX_PAUSE);
         sleep(match trouble {
+            Trouble::Missing | Trouble::Forbidden(_) if row.kind.is_unserved() => UNSERVED_PAUSE,
             Trouble::Missing | Trouble::Unreachable | Trouble::Forbidden(_) => pause.min(MAX_PAUSE),
             Trouble::Lost | Trouble::Refused => pause,
         })
