@@ -1,5 +1,6 @@
 //! Wiring, and the order of starting and stopping.
 
+mod debug;
 mod egress;
 mod limits;
 mod publisher;
@@ -9,11 +10,11 @@ mod tasks;
 mod uninstall;
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,25 +22,25 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    debug::Debug,
     egress::{log_proxies, pools, proxies},
     publisher::{Latest, Publisher},
     signals::{IgnoredSignals, StopSignals},
     tasks::{Ended, Tasks},
 };
 use crate::{
-    admin::{self, AdminState, DebugSource, Readiness},
+    admin::{self, AdminState, Readiness},
     api::{self, ObjectKey},
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, PodIdentity, Scope},
     dialect::ModelTable,
     proxy::{BindStates, Budget, Listeners, Serving, Settings, Shared},
-    publish::{self, Published, Replica},
-    snapshot::{self, Snapshot, Snapshots},
+    publish::{self, Published, Replica, Rival},
+    snapshot::Snapshot,
     source::{
         file::{self, LoadOptions},
         kube, models,
@@ -141,27 +142,6 @@ fn check_crds(dir: &Path) -> anyhow::Result<ExitCode> {
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The source of the debug views.
-struct Debug {
-    snapshots: Arc<Snapshots>,
-    latest: Latest,
-    ports: BindStates,
-}
-
-impl DebugSource for Debug {
-    fn snapshot_json(&self) -> Value {
-        snapshot::to_json(&self.snapshots.load())
-    }
-
-    fn reports_json(&self) -> Value {
-        let latest = self.latest.load();
-        let of = |p: &Published| (json!(p.reports.objects), json!(p.objects.rejected), json!(p.reports.unattached));
-        let (reports, rejected, unattached) = latest.as_deref().map(of).unwrap_or_default();
-        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        json!({"objects": reports, "rejected": rejected, "unattached": unattached, "unboundPorts": ports})
-    }
-}
-
 /// Serves until a signal; a second one cuts the drain.
 ///
 /// Order of starting: log, simulator, admin port (so that health checks are answered), listeners, cluster writer,
@@ -191,12 +171,15 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let ports = BindStates::default();
     let ready = Arc::new(Readiness::default());
 
-    let admin =
-        TcpListener::bind(args.admin_listen).await.with_context(|| format!("listen on {}", args.admin_listen))?;
-    let debug = Debug { snapshots: Arc::clone(&snapshots), latest: Arc::clone(&latest), ports: Arc::clone(&ports) };
+    let (rival, refused) = watch::channel(None);
+    let debug = Debug {
+        snapshots: Arc::clone(&snapshots),
+        latest: Arc::clone(&latest),
+        ports: Arc::clone(&ports),
+        rival: refused,
+    };
     let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), debug: Arc::new(debug) };
-    let closed = stop.clone();
-    tasks.spawn("admin port", async move { stopped(admin::serve(admin, admin::router(state), closed).await) });
+    serve_admin(args.admin_listen, state, &stop, &mut tasks).await?;
 
     let shared = Arc::new(Shared {
         snapshots: Arc::clone(&snapshots),
@@ -233,7 +216,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));
     let (compiled, to_write) = watch::channel(None);
     let unpublish = CancellationToken::new();
-    tasks.spawn(WRITER, write_cluster(&source, &args, env.install.as_ref(), to_write, metrics, unpublish.clone()));
+    let writer = write_cluster(&source, &args, env.install.as_ref(), to_write, metrics, rival, unpublish.clone());
+    tasks.spawn(WRITER, writer);
     let publisher = Publisher { env, snapshots, latest, changed: publish, published: compiled };
     tasks.spawn("publisher", async move { Ok(publisher.run(updates).await) });
     let closed = stop.clone();
@@ -242,15 +226,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     tasks.spawn("connection sweep", async move { sweep(&[pools, pod_pools], closed).await });
     let closed = stop.clone();
     tasks.spawn("credentials", async move { stopped(credentials.run(closed).await) });
-    let (readiness, closed) = (Arc::clone(&ready), stop.clone());
-    tasks.spawn("readiness", async move {
-        tokio::select! {
-            () = follow(&readiness, served) => {}
-            () = closed.cancelled() => {}
-        }
-        closed.cancelled().await;
-        Ok(Ended::Stopped)
-    });
+    keep_readiness(&ready, served, &stop, &mut tasks);
 
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -268,6 +244,37 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.all_ended()).await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts to serve the admin port.
+async fn serve_admin(
+    address: SocketAddr,
+    state: AdminState,
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    let closed = stop.clone();
+    tasks.spawn("admin port", async move { stopped(admin::serve(listener, admin::router(state), closed).await) });
+    Ok(())
+}
+
+/// Starts to keep readiness equal to what is served.
+fn keep_readiness(
+    ready: &Arc<Readiness>,
+    served: watch::Receiver<Serving>,
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+) {
+    let (readiness, closed) = (Arc::clone(ready), stop.clone());
+    tasks.spawn("readiness", async move {
+        tokio::select! {
+            () = follow(&readiness, served) => {}
+            () = closed.cancelled() => {}
+        }
+        closed.cancelled().await;
+        Ok(Ended::Stopped)
+    });
 }
 
 /// Starts to log signals that do nothing.
@@ -367,7 +374,7 @@ fn credentials(args: &RunArgs, pools: &Arc<Pools>, pod_pools: &Arc<Pools>, metri
     Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
 
-async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow::Result<std::net::SocketAddr> {
+async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow::Result<SocketAddr> {
     simulator::ensure()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for simulated providers")?;
     let address = listener.local_addr()?;
@@ -448,6 +455,7 @@ fn write_cluster(
     install: Option<&Arc<Install>>,
     published: watch::Receiver<Option<Arc<Published>>>,
     metrics: Arc<Metrics>,
+    rival: watch::Sender<Option<Rival>>,
     stop: CancellationToken,
 ) -> impl Future<Output = anyhow::Result<Ended>> + use<> {
     let writer = match (source, install, &args.pod_name) {
@@ -465,7 +473,7 @@ fn write_cluster(
             stop.cancelled().await;
             return Ok(Ended::Stopped);
         };
-        stopped(publish::run(client, published, replica, metrics, stop).await)
+        stopped(publish::run(client, published, replica, metrics, rival, stop).await)
     }
 }
 

@@ -32,6 +32,11 @@ pub(super) struct Transition {
 }
 
 impl Transition {
+    /// Another installation writes in place of this one.
+    pub(super) fn refused(note: &str) -> Self {
+        Self { warning: true, action: "Lead", reason: "AnotherInstallation", note: clipped(note.to_owned()) }
+    }
+
     /// A parent of a route is not there, so that no status of the route may report it.
     pub(super) fn unattached(note: &str) -> Self {
         Self {

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use ::kube::{Api, Client, Error, api::PostParams};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
     jiff::Timestamp,
 };
 use tokio::{
@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Published;
+use super::{
+    Published, Replica,
+    rivals::{Rival, Search, holder},
+};
 use crate::{
     api::ObjectKey,
     source::kube::error_summary,
@@ -181,13 +184,19 @@ impl LeaderElector {
         })
     }
 
+    /// When the Lease was created, by the API server's clock.
+    pub(super) fn created(&self) -> Option<&Time> {
+        self.seen.as_ref().and_then(|(lease, _)| lease.metadata.creation_timestamp.as_ref())
+    }
+
+    /// Does not lead any more, although this replica holds the Lease.
+    pub(super) fn resign(&mut self) {
+        self.renewed = None;
+    }
+
     fn holds_record(&self) -> bool {
         self.seen.as_ref().is_some_and(|(lease, _)| holder(lease) == self.identity)
     }
-}
-
-fn holder(lease: &Lease) -> &str {
-    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
 /// The loop that runs a [`LeaderElector`] against the API server.
@@ -202,20 +211,26 @@ pub(super) struct Election {
     stale: bool,
     /// The error that was logged last.
     logged_error: Option<String>,
+    /// Other installations of the same controller.
+    search: Search,
+    /// The one that writes in place of this one.
+    rival: watch::Sender<Option<Rival>>,
 }
 
 impl Election {
     pub(super) fn new(
         client: Client,
-        key: ObjectKey,
-        identity: String,
+        replica: Replica,
         timing: ElectionTiming,
         metrics: Arc<Metrics>,
         published: watch::Receiver<Option<Arc<Published>>>,
+        rival: watch::Sender<Option<Rival>>,
     ) -> Self {
-        let api = Api::namespaced(client, &key.namespace);
-        let elector = LeaderElector::new(identity, timing);
-        Self { api, key, elector, metrics, published, stale: true, logged_error: None }
+        let Replica { pod, lease: key, controller } = replica;
+        let api = Api::namespaced(client.clone(), &key.namespace);
+        let elector = LeaderElector::new(pod, timing);
+        let search = Search::new(client, key.clone(), &controller, timing.lease_duration);
+        Self { api, key, elector, metrics, published, stale: true, logged_error: None, search, rival }
     }
 
     /// Reads which pods there are. The Lease and the Service that selects the pods have one name.
@@ -289,9 +304,13 @@ impl Election {
                 self.elector.observe(lease, Instant::now());
                 self.stale = false;
             }
+            let step = self.elector.step(Instant::now());
+            if self.yields(step).await? {
+                return Ok(());
+            }
             let begun = Instant::now();
-            let step = self.elector.step(begun);
-            let lease = self.elector.lease(&self.key, step, Timestamp::now());
+            let mut lease = self.elector.lease(&self.key, step, Timestamp::now());
+            self.search.mark(&mut lease.metadata);
             let written = match step {
                 Step::Wait => return Ok(()),
                 Step::Create => self.api.create(&PostParams::default(), &lease).await,
@@ -301,6 +320,11 @@ impl Election {
                 Ok(lease) => {
                     self.metrics.operator.record_write("Lease", WriteOutcome::Written);
                     self.elector.record_written(lease, begun);
+                    // Another may have begun in the same moment: one of the two sees the other now.
+                    if step != Step::Renew {
+                        self.search.hasten();
+                        self.yields(Step::Renew).await?;
+                    }
                     return Ok(());
                 }
                 Err(Error::Api(status)) if status.code == 409 || status.code == 404 && step != Step::Create => {
@@ -314,6 +338,56 @@ impl Election {
             }
         }
         Ok(())
+    }
+
+    /// Whether another installation writes, so that this one must not. Releases the Lease if this replica holds it.
+    async fn yields(&mut self, step: Step) -> Result<bool, Error> {
+        let due = match step {
+            Step::Wait => {
+                self.report_rival(None);
+                return Ok(false);
+            }
+            Step::Create | Step::Take => true,
+            Step::Renew => self.search.is_due(),
+        };
+        if due {
+            self.search.search().await?;
+        }
+        let older = self.search.rivals.older(self.elector.created(), Instant::now());
+        let yields = older.is_some();
+        // One that has just been deleted is not reported: its Lease expires unless a pod renews it.
+        self.report_rival(older.filter(|(_, alive)| *alive).map(|(rival, _)| rival));
+        if yields && step == Step::Renew {
+            self.elector.resign();
+            self.release().await?;
+            self.stale = true;
+        }
+        Ok(yields)
+    }
+
+    fn report_rival(&self, rival: Option<Rival>) {
+        let lease = self.key.to_string();
+        let begun = |was: &mut Option<Rival>| {
+            let before = was.as_ref().map(|rival| &rival.lease);
+            match (before, rival.as_ref().map(|rival| &rival.lease)) {
+                (before, Some(now)) if before != Some(now) => tracing::error!(
+                    lease,
+                    other = now.to_string(),
+                    "another installation with the same controller name writes, so this one writes nothing: give one \
+                     of them another controller name and other classes, or delete one"
+                ),
+                (Some(before), None) => {
+                    tracing::info!(lease, other = before.to_string(), "the other installation does not write any more");
+                }
+                _ => {}
+            }
+            let changed = *was != rival;
+            *was = rival;
+            changed
+        };
+        if self.rival.send_if_modified(begun) {
+            self.metrics.operator.set_refused(self.rival.borrow().is_some());
+        }
     }
 
     fn report_leadership(&self, leads: &watch::Sender<bool>) {

@@ -16,6 +16,7 @@
 mod events;
 mod leader;
 mod queue;
+mod rivals;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -35,13 +36,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::uninstall::uninstall;
 use self::{
     leader::{ELECTION_TIMING, Election, ElectionTiming},
     queue::{Queue, WriteJob},
     transition_log::TransitionLog,
     write::{WriteResult, Writer},
 };
+pub use self::{rivals::Rival, uninstall::uninstall};
 use crate::{
     api::ObjectKey,
     compile::{Change, Controller, Objects, Reports},
@@ -86,9 +87,10 @@ pub async fn run(
     published: watch::Receiver<Option<Arc<Published>>>,
     replica: Replica,
     metrics: Arc<Metrics>,
+    rival: watch::Sender<Option<Rival>>,
     cancel: CancellationToken,
 ) -> Result<(), JoinError> {
-    run_with(client, published, replica, metrics, cancel, ELECTION_TIMING).await
+    run_with(client, published, replica, metrics, rival, cancel, ELECTION_TIMING).await
 }
 
 async fn run_with(
@@ -96,17 +98,19 @@ async fn run_with(
     published: watch::Receiver<Option<Arc<Published>>>,
     replica: Replica,
     metrics: Arc<Metrics>,
+    rival: watch::Sender<Option<Rival>>,
     cancel: CancellationToken,
     timing: ElectionTiming,
 ) -> Result<(), JoinError> {
     metrics.operator.begin();
     let (leads, leading) = watch::channel(false);
     let writer = Writer::new(client.clone(), replica.clone(), Arc::clone(&metrics));
-    let election = Election::new(client, replica.lease, replica.pod, timing, metrics, published.clone());
+    let refused = rival.subscribe();
+    let election = Election::new(client, replica.clone(), timing, metrics, published.clone(), rival);
     // The Lease is released only after the last write has ended.
     let written = CancellationToken::new();
     let status_writer = async {
-        let outcome = StatusWriter::new(writer, replica.controller).run(published, leading, &cancel).await;
+        let outcome = StatusWriter::new(writer, replica, leading, refused).run(published, &cancel).await;
         written.cancel();
         outcome
     };
@@ -117,17 +121,28 @@ async fn run_with(
 /// The loop that carries out the writes of the queue.
 struct StatusWriter {
     writer: Arc<Writer>,
-    controller: Controller,
+    replica: Replica,
+    /// Whether this replica leads.
+    leading: watch::Receiver<bool>,
+    /// The installation that writes in place of this one.
+    refused: watch::Receiver<Option<Rival>>,
     queue: Queue,
     log: TransitionLog,
     writes: JoinSet<(WriteJob, WriteResult)>,
 }
 
 impl StatusWriter {
-    fn new(writer: Writer, controller: Controller) -> Self {
+    fn new(
+        writer: Writer,
+        replica: Replica,
+        leading: watch::Receiver<bool>,
+        refused: watch::Receiver<Option<Rival>>,
+    ) -> Self {
         Self {
             writer: Arc::new(writer),
-            controller,
+            replica,
+            leading,
+            refused,
             queue: Queue::default(),
             log: TransitionLog::default(),
             writes: JoinSet::new(),
@@ -137,23 +152,23 @@ impl StatusWriter {
     async fn run(
         mut self,
         mut published: watch::Receiver<Option<Arc<Published>>>,
-        mut leading: watch::Receiver<bool>,
         cancel: &CancellationToken,
     ) -> Result<(), JoinError> {
         loop {
             let due = self.queue.due().filter(|_| self.writes.len() < MAX_WRITES);
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                // Both senders live as long as the process.
-                Ok(()) = leading.changed() => {
-                    if !*leading.borrow_and_update() {
+                // All senders live as long as the process.
+                Ok(()) = self.leading.changed() => {
+                    if !*self.leading.borrow_and_update() {
                         // Writes under way are cancelled, because they may collide with those of the new leader.
                         self.writes = JoinSet::new();
                         self.queue = Queue::default();
                     }
-                    self.compare(&mut published, &leading).await?;
+                    self.compare(&mut published).await?;
                 }
-                Ok(()) = published.changed() => self.compare(&mut published, &leading).await?,
+                Ok(()) = self.refused.changed() => self.compare(&mut published).await?,
+                Ok(()) = published.changed() => self.compare(&mut published).await?,
                 Some(ended) = self.writes.join_next() => {
                     let (job, result) = ended?;
                     self.log.ended(&job, &result);
@@ -161,28 +176,30 @@ impl StatusWriter {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
-            self.start(&leading);
+            self.start();
         }
     }
 
     /// Compares the published reports with the cluster and fills the queue. A replica that does not lead writes
-    /// nothing.
-    async fn compare(
-        &mut self,
-        published: &mut watch::Receiver<Option<Arc<Published>>>,
-        leading: &watch::Receiver<bool>,
-    ) -> Result<(), JoinError> {
+    /// nothing, but Events that say why its installation may not.
+    async fn compare(&mut self, published: &mut watch::Receiver<Option<Arc<Published>>>) -> Result<(), JoinError> {
         let latest = published.borrow_and_update().clone();
-        let Some(latest) = latest.filter(|_| *leading.borrow()) else { return Ok(()) };
-        // Off the threads that serve: there may be thousands of objects.
-        let controller = self.controller.clone();
-        let jobs = spawn_blocking(move || wanted::wanted(&latest, &controller, Timestamp::now())).await?;
+        let Some(latest) = latest else { return Ok(()) };
+        let rival = self.refused.borrow_and_update().clone();
+        let jobs = if *self.leading.borrow() {
+            // Off the threads that serve: there may be thousands of objects.
+            let controller = self.replica.controller.clone();
+            spawn_blocking(move || wanted::wanted(&latest, &controller, Timestamp::now())).await?
+        } else {
+            rival.map(|rival| wanted::refused(&latest.objects, &self.replica, &rival)).unwrap_or_default()
+        };
         self.queue.replace(jobs, Instant::now());
         Ok(())
     }
 
-    fn start(&mut self, leading: &watch::Receiver<bool>) {
-        while self.writes.len() < MAX_WRITES && *leading.borrow() {
+    fn start(&mut self) {
+        // What is in the queue was made for the leadership that was last seen.
+        while self.writes.len() < MAX_WRITES && !self.leading.has_changed().unwrap_or_default() {
             let Some(job) = self.queue.next(Instant::now()) else { return };
             let writer = Arc::clone(&self.writer);
             self.writes.spawn(async move {

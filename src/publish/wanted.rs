@@ -6,7 +6,7 @@ use ::kube::api::ObjectMeta;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 
 use super::{
-    Published,
+    Published, Replica, Rival,
     events::Transition,
     queue::{Target, Write, WriteJob},
     status::{self, Update},
@@ -67,6 +67,26 @@ pub(super) fn wanted(published: &Published, controller: &Controller, now: Timest
     jobs.extend(unattached(objects, reports));
     jobs.extend(services.iter().map(|change| change_job(change, objects)));
     jobs
+}
+
+/// Events on the classes of a controller that another installation serves too.
+pub(super) fn refused(objects: &Objects, replica: &Replica, rival: &Rival) -> Vec<WriteJob> {
+    let Replica { lease, controller, .. } = replica;
+    let note = format!(
+        "the installation in namespace {} (Lease {}) also serves {controller}, and writes: the one in namespace {} \
+         (Lease {lease}) writes nothing; give one of them another controller name and other classes, or delete one",
+        rival.lease.namespace, rival.lease, lease.namespace
+    );
+    let ours = objects.gateway_classes.iter().filter(|(_, class)| controller.has(class));
+    ours.map(|(key, class)| WriteJob {
+        target: Target { kind: Kind::GatewayClass, key: key.clone(), event: true },
+        version: note.clone(),
+        write: Arc::new(Write::Events {
+            transitions: vec![Transition::refused(&note)],
+            regarding: regarding(Kind::GatewayClass, &class.metadata),
+        }),
+    })
+    .collect()
 }
 
 fn job(kind: Kind, key: &ObjectKey, metadata: &ObjectMeta, update: Update) -> WriteJob {

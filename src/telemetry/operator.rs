@@ -60,6 +60,7 @@ pub struct ObjectStates {
 /// Metrics of the operator.
 pub struct OperatorMetrics {
     leader: IntGaugeVec,
+    refused: IntGaugeVec,
     writes: IntCounterVec,
     objects: IntGaugeVec,
     publish_seconds: Histogram,
@@ -78,6 +79,16 @@ impl OperatorMetrics {
                 IntGaugeVec::new(
                     Opts::new("tollgate_leader", "1 on the replica that holds the Lease and writes, else 0."),
                     // Without labels: a family that has no sample before this replica takes part in the election.
+                    &[],
+                ),
+            )?,
+            refused: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "tollgate_another_installation",
+                        "1 while another installation with the same controller name writes in place of this one.",
+                    ),
                     &[],
                 ),
             )?,
@@ -115,6 +126,7 @@ impl OperatorMetrics {
     /// This replica begins to write to a cluster. Without one, neither the leader nor writes have values.
     pub fn begin(&self) {
         self.set_leader(false);
+        self.set_refused(false);
         for kind in WRITTEN.into_iter().chain(Kind::UNSERVED.map(Kind::as_str)) {
             for outcome in [WriteOutcome::Written, WriteOutcome::Conflict, WriteOutcome::Failed] {
                 self.writes.with_label_values(&[kind, outcome.as_str()]);
@@ -125,6 +137,11 @@ impl OperatorMetrics {
     /// Records whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.with_label_values::<&str>(&[]).set(i64::from(leads));
+    }
+
+    /// Records whether another installation writes in place of this one.
+    pub fn set_refused(&self, refused: bool) {
+        self.refused.with_label_values::<&str>(&[]).set(i64::from(refused));
     }
 
     /// Records one write of an object of `kind`.

@@ -19,7 +19,7 @@ use crate::{
         condition::{ConditionType, Reason},
     },
     compile::{Change, Condition, Controller, ObjectReport, Objects, ParentReport, Rejected, Reports, Unattached},
-    publish::{Published, Replica, leader::ElectionTiming, run_with},
+    publish::{Published, Replica, Rival, leader::ElectionTiming, run_with},
     telemetry::Metrics,
 };
 
@@ -62,6 +62,7 @@ struct World {
 struct Running {
     task: JoinHandle<Result<(), JoinError>>,
     cancel: CancellationToken,
+    rival: watch::Receiver<Option<Rival>>,
 }
 
 impl Running {
@@ -82,12 +83,18 @@ impl World {
     }
 
     fn start_of(&self, pod: &str, controller: Controller) -> Running {
+        self.start_in("sys", pod, controller)
+    }
+
+    /// A replica of the installation in a namespace.
+    fn start_in(&self, namespace: &str, pod: &str, controller: Controller) -> Running {
         let cancel = CancellationToken::new();
-        let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new("sys", "tollgate"), controller };
+        let replica = Replica { pod: pod.to_owned(), lease: ObjectKey::new(namespace, "tollgate"), controller };
+        let (rival, refused) = watch::channel(None);
         let published = self.published.subscribe();
         let metrics = Arc::clone(&self.metrics);
-        let task = tokio::spawn(run_with(self.api.client(), published, replica, metrics, cancel.clone(), QUICK));
-        Running { task, cancel }
+        let task = tokio::spawn(run_with(self.api.client(), published, replica, metrics, rival, cancel.clone(), QUICK));
+        Running { task, cancel, rival: refused }
     }
 
     fn backend(&mut self, name: &str, condition: Condition) {
@@ -123,7 +130,8 @@ impl World {
             let decode = |mut object: Value| {
                 object["apiVersion"] = of.into();
                 object["kind"] = kind.into();
-                let key = ObjectKey::new("ns", object["metadata"]["name"].as_str().unwrap());
+                let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+                let key = ObjectKey::new(namespace, object["metadata"]["name"].as_str().unwrap());
                 (key, Arc::new(serde_json::from_value(object).unwrap()))
             };
             api.list(&format!("/{}", kind.to_lowercase())).into_iter().map(decode).collect()
@@ -132,6 +140,7 @@ impl World {
         objects.backends.extend(all(&self.api, "Backend", "gateway.kgateway.dev/v1alpha1"));
         objects.http_routes.extend(all(&self.api, "HTTPRoute", "gateway.networking.k8s.io/v1"));
         objects.services.extend(all(&self.api, "Service", "v1"));
+        objects.gateway_classes.extend(all(&self.api, "GatewayClass", "gateway.networking.k8s.io/v1"));
         let reports = Arc::new(Reports { objects: self.reports.clone(), unattached: Vec::new() });
         Published { objects: Arc::new(objects), reports, services: Arc::default() }
     }
@@ -395,6 +404,72 @@ async fn an_object_that_cannot_be_decoded_is_not_accepted() {
     world.has_reason("a", "Invalid").await;
     let condition = world.api.get(&backend_path("a")).unwrap()["status"]["conditions"][0].clone();
     assert_eq!((&condition["message"], &condition["observedGeneration"]), (&json!("spec.ai: wrong"), &json!(1)));
+    running.stop().await;
+}
+
+/// A replica of another installation with the same name of the controller.
+const OTHER_LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/zoo/leases/tollgate";
+
+#[tokio::test]
+async fn of_two_installations_with_one_controller_one_writes() {
+    let mut world = World::new();
+    let class = json!({"metadata": {"name": "c", "uid": "c"}, "spec": {"controllerName": "tollgate.dev/gateway"}});
+    world.api.put("/apis/gateway.networking.k8s.io/v1/gatewayclasses/c", class);
+    world.backend("a", good());
+    let first = world.start("pod-1");
+    world.held_by("pod-1").await;
+    let mut second = world.start_in("zoo", "pod-2", Controller::default());
+    world.publish();
+    world.has_reason("a", "Accepted").await;
+    let rival = second.rival.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert_eq!((rival.lease.to_string().as_str(), rival.holder.as_str()), ("sys/tollgate", "pod-1"));
+    assert!(world.metric("tollgate_another_installation 1"));
+    assert!(world.api.get(OTHER_LEASE).is_none(), "it has never held its own Lease");
+    // The class shows it, once for all replicas.
+    let third = world.start_in("zoo", "pod-3", Controller::default());
+    let events = until("an Event", || Some(world.api.list("/events/")).filter(|e| !e.is_empty())).await;
+    until("the other replica tries too", || {
+        (world.api.sent(&["POST", "/namespaces/default/events 409"]).len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(world.api.list("/events/").len(), 1);
+    assert_eq!((&events[0]["reason"], &events[0]["type"]), (&json!("AnotherInstallation"), &json!("Warning")));
+    assert_eq!(events[0]["regarding"]["uid"], "c");
+    for part in ["namespace sys", "namespace zoo", "tollgate.dev/gateway"] {
+        assert!(events[0]["note"].as_str().unwrap().contains(part), "{}", events[0]["note"]);
+    }
+    third.stop().await;
+    // One of another controller is not concerned.
+    let apart = world.start_in("apart", "pod-4", "team-b.example.com/gateway".parse().unwrap());
+    until("it leads", || world.api.get("/apis/coordination.k8s.io/v1/namespaces/apart/leases/tollgate")).await;
+    apart.stop().await;
+
+    // The second takes over when the first is gone, and stops when it is back.
+    first.stop().await;
+    let api = world.api.clone();
+    let holder = |path: &str| Some(api.get(path)?["spec"]["holderIdentity"].as_str()?.to_owned());
+    until("the second leads", || (holder(OTHER_LEASE)? == "pod-2").then_some(())).await;
+    second.rival.wait_for(Option::is_none).await.unwrap();
+    world.backend("b", good());
+    world.publish();
+    world.has_reason("b", "Accepted").await;
+    let first = world.start("pod-5");
+    until("the first leads", || (holder(LEASE)? == "pod-5").then_some(())).await;
+    second.rival.wait_for(Option::is_some).await.unwrap();
+    assert_eq!(holder(OTHER_LEASE).unwrap(), "");
+    for running in [first, second] {
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_installation_that_may_not_look_for_others_writes() {
+    let mut world = World::new();
+    world.backend("a", good());
+    world.api.fail(Method::GET, "/apis/coordination.k8s.io/v1/leases", 403);
+    let running = world.start("pod-1");
+    world.publish();
+    world.has_reason("a", "Accepted").await;
     running.stop().await;
 }
 

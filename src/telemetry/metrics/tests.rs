@@ -28,6 +28,7 @@ fn filled() -> Metrics {
     metrics.credentials.fetched("aws_instance", true);
     metrics.credentials.expires("aws_instance", 0, Some(now));
     metrics.operator.set_leader(true);
+    metrics.operator.set_refused(true);
     metrics.operator.record_write("HTTPRoute", WriteOutcome::Conflict);
     metrics.operator.objects([(Kind::Backend, ObjectStates { ok: 2, problem: 1, rejected: 0 })]);
     metrics.operator.published(Duration::from_millis(2));
@@ -94,6 +95,7 @@ fn the_text_has_values() {
         "tollgate_credential_fetches_total{outcome=\"fetched\",source=\"aws_instance\"} 1",
         "tollgate_credential_expiry_timestamp_seconds{source=\"aws_instance\"} 1000",
         "tollgate_leader 1",
+        "tollgate_another_installation 1",
         "tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"conflict\"} 1",
         "tollgate_objects{kind=\"Backend\",state=\"problem\"} 1",
         "tollgate_publish_seconds_count 1",

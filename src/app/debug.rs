@@ -1,0 +1,43 @@
+//! The debug views of the admin port.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::publisher::Latest;
+use crate::{
+    admin::DebugSource,
+    proxy::BindStates,
+    publish::{Published, Rival},
+    snapshot::{self, Snapshots},
+};
+
+/// The source of the debug views.
+pub(super) struct Debug {
+    pub snapshots: Arc<Snapshots>,
+    pub latest: Latest,
+    pub ports: BindStates,
+    pub rival: watch::Receiver<Option<Rival>>,
+}
+
+impl DebugSource for Debug {
+    fn snapshot_json(&self) -> Value {
+        snapshot::to_json(&self.snapshots.load())
+    }
+
+    fn reports_json(&self) -> Value {
+        let latest = self.latest.load();
+        let of = |p: &Published| (json!(p.reports.objects), json!(p.objects.rejected), json!(p.reports.unattached));
+        let (reports, rejected, unattached) = latest.as_deref().map(of).unwrap_or_default();
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rival = self.rival.borrow().clone();
+        json!({
+            "objects": reports,
+            "rejected": rejected,
+            "unattached": unattached,
+            "unboundPorts": ports,
+            "anotherInstallation": rival,
+        })
+    }
+}
