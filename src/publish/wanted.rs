@@ -65,8 +65,27 @@ pub(super) fn wanted(published: &Published, controller: &Controller, now: Timest
     jobs.retain(|job| !objects.unread(job.target.kind, &job.target.key).iter().any(Unread::is_status));
     jobs.extend(objects.rejected.iter().filter_map(undecodable));
     jobs.extend(unattached(objects, reports));
-    jobs.extend(services.iter().map(|change| change_job(change, objects)));
+    for change in services.iter() {
+        // A Service is deleted last, because it shows that the Gateway was Tollgate's.
+        match left_gateway(change, published, now) {
+            Some(first) => jobs.push(first),
+            None => jobs.push(change_job(change, objects)),
+        }
+    }
     jobs
+}
+
+/// The write that has to come before the deletion of the Service of a Gateway that went to another controller.
+fn left_gateway(change: &Change, published: &Published, now: Timestamp) -> Option<WriteJob> {
+    if change.kind != Kind::Service || change.body.is_some() {
+        return None;
+    }
+    let gateway = published.objects.gateways.get(&change.key)?;
+    if published.reports.find(Kind::Gateway, &change.key).is_some() {
+        return None;
+    }
+    let update = status::left_gateway(gateway, now)?;
+    Some(job(Kind::Gateway, &change.key, &gateway.metadata, update))
 }
 
 /// Events on the classes of a controller that another installation serves too.

@@ -36,14 +36,15 @@ use super::schema::{FreeForm, conditions};
     printcolumn(
         name = "Accepted",
         type_ = "string",
-        json_path = ".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status",
-        description = "Whether the policy is valid, per ancestor"
+        // A policy without a target that is served has conditions of its own, and no ancestors.
+        json_path = ".status..conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether the policy is valid"
     ),
     printcolumn(
         name = "Attached",
         type_ = "string",
-        json_path = ".status.ancestors[*].conditions[?(@.type==\"Attached\")].status",
-        description = "Whether the policy applies to its targets, per ancestor"
+        json_path = ".status..conditions[?(@.type==\"Attached\")].status",
+        description = "Whether the policy applies to its targets"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -45,7 +45,7 @@ pub(super) fn merged(
 }
 
 /// Whether a condition is of a type that Tollgate writes.
-fn is_ours(present: &Written) -> bool {
+pub(super) fn is_ours(present: &Written) -> bool {
     ConditionType::ALL.iter().any(|kind| kind.as_str() == present.type_)
 }
 

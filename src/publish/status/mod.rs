@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(super) use self::{
     conditions::message,
-    own::{backend, class, gateway, listener_set, parameters, undecodable},
+    own::{backend, class, gateway, left_gateway, listener_set, parameters, undecodable},
     shared::{backend_tls, policy, route},
 };
 use super::events::{Transition, dedup};

@@ -1,13 +1,16 @@
 //! Statuses that one controller writes: those of GatewayClass, Gateway, GatewayParameters and Backend.
 
 use gateway_api::gateways::GatewayStatusListeners;
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Written, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition as Written, Time},
+    jiff::Timestamp,
+};
 use kube::api::{DynamicObject, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{
     Update,
-    conditions::{is_current, merged},
+    conditions::{is_current, is_ours, merged},
 };
 use crate::{
     api::{
@@ -77,6 +80,30 @@ pub(in crate::publish) fn gateway(report: &ObjectReport, object: &Gateway, now: 
         "listeners": written,
     });
     Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))
+}
+
+/// The status of a Gateway that Tollgate has served and whose class another controller serves now: without what only
+/// Tollgate can say. `None` when the status has nothing of Tollgate's, or the other controller has written it.
+pub(in crate::publish) fn left_gateway(object: &Gateway, now: Timestamp) -> Option<Update> {
+    let status = object.status.as_ref()?;
+    let present = status.conditions.as_deref().unwrap_or_default();
+    // The change of the class made a new generation, which Tollgate has not observed.
+    let observed = present.iter().any(|c| c.observed_generation == object.metadata.generation);
+    let said = |c: &Written| is_ours(c) && c.status != "Unknown";
+    if observed || !present.iter().any(said) {
+        return None;
+    }
+    let message = format!("waiting for the controller of class {}", object.spec.gateway_class_name);
+    let waiting = [ConditionType::Accepted, ConditionType::Programmed].map(|kind| {
+        json!({
+            "type": kind.as_str(), "status": "Unknown", "reason": Reason::Pending.as_str(), "message": message,
+            "lastTransitionTime": Time(now),
+        })
+    });
+    let others = present.iter().filter(|c| !is_ours(c)).map(|c| json!(c));
+    let conditions: Vec<Value> = waiting.into_iter().chain(others).collect();
+    let status = json!({"addresses": [], "conditions": conditions, "listeners": []});
+    Some(Update::fields(object.metadata.resource_version.as_deref(), &status, Vec::new()))
 }
 
 fn route_kind(kind: Kind) -> Value {

@@ -474,3 +474,35 @@ fn entries_belong_to_the_controller_of_their_name() {
     let update = policy(&other, None, &object(&json!({}), &status), now());
     assert_eq!(operations(update), [json!({"op": "remove", "path": "/status/ancestors/1"})]);
 }
+
+#[test]
+fn a_gateway_of_another_controller_keeps_nothing_that_was_ours() {
+    let listener = json!({"name": "http", "attachedRoutes": 1, "conditions": []});
+    let status = |conditions: Value| {
+        json!({
+            "addresses": [{"type": "IPAddress", "value": "10.0.0.1"}], "listeners": [listener],
+            "conditions": conditions,
+        })
+    };
+    let observed = |generation: i64, kind: &str| {
+        let mut condition = written(kind, "True", kind, "", OLD);
+        condition["observedGeneration"] = generation.into();
+        condition
+    };
+    let theirs = observed(1, "Theirs");
+    let left = |conditions: Value| {
+        let spec = json!({"gatewayClassName": "other", "listeners": []});
+        merge(left_gateway(&object(&spec, &status(conditions)), now()))
+    };
+    let waiting = |kind: &str| {
+        json!({
+            "type": kind, "status": "Unknown", "reason": "Pending", "lastTransitionTime": NOW,
+            "message": "waiting for the controller of class other",
+        })
+    };
+    let both = json!([waiting("Accepted"), waiting("Programmed"), theirs]);
+    let expected = json!({"addresses": [], "conditions": both, "listeners": []});
+    assert_eq!(left(json!([observed(1, "Accepted"), observed(1, "Programmed"), theirs])), Some(expected));
+    assert_eq!(left(both), None, "once");
+    assert_eq!(left(json!([observed(2, "Accepted"), observed(1, "Programmed")])), None, "the other has written it");
+}
