@@ -486,3 +486,19 @@ async fn sweep(pools: &[Arc<Pools>], stop: CancellationToken) -> anyhow::Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "simulator")]
+    #[tokio::test]
+    async fn a_simulator_that_ends_is_a_failure() {
+        let (dies, mut tasks) = (CancellationToken::new(), Tasks::default());
+        let address = start_simulator(&dies, &mut tasks).await.unwrap();
+        tokio::net::TcpStream::connect(address).await.unwrap();
+        dies.cancel();
+        let error = format!("{:#}", tasks.failure().await);
+        assert_eq!(error, "provider simulator ended without a request to stop");
+    }
+}

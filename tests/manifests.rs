@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "manifests/failures.rs"]
+mod failures;
 #[path = "manifests/listeners.rs"]
 mod listeners;
 #[path = "manifests/reload.rs"]

@@ -29,6 +29,8 @@ struct State {
     log: Vec<(String, Value)>,
     /// Requests of this method whose path contains this are answered with this code; 0 is no answer.
     faults: Vec<(Method, String, u16)>,
+    /// A request of this path panics: no other part of the program may go on as if nothing had happened.
+    panics: Option<String>,
 }
 
 impl FakeApi {
@@ -48,6 +50,11 @@ impl FakeApi {
     /// From now on these requests fail with `code`, or hang with 0.
     pub(super) fn fail(&self, method: Method, path: &str, code: u16) {
         self.with(|state| state.faults.push((method, path.to_owned(), code)));
+    }
+
+    /// From now on the task that writes to this path or below panics.
+    pub(super) fn panic_at(&self, path: &str) {
+        self.with(|state| state.panics = Some(path.to_owned()));
     }
 
     pub(super) fn heal(&self) {
@@ -211,6 +218,8 @@ impl Service<Request<Body>> for FakeApi {
             let content = head.headers.get(CONTENT_TYPE).map_or("", |c| c.to_str().unwrap()).to_owned();
             let path = head.uri.path().to_owned();
             let query = head.uri.query().unwrap_or_default().to_owned();
+            let panics = api.with(|state| state.panics.as_ref().is_some_and(|part| path.starts_with(part.as_str())));
+            assert!(!panics, "as a test wants it");
             let fault = api.with(|state| {
                 let hit = state.faults.iter().find(|(m, part, _)| *m == head.method && path.contains(part));
                 hit.map(|(_, _, code)| *code)

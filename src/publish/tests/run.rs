@@ -507,6 +507,22 @@ async fn a_parent_that_is_not_there_has_an_event_once() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_election_or_of_a_write_ends_the_writer() {
+    for path in [LEASE, ROUTE] {
+        let mut world = World::new();
+        world.route(&json!(null));
+        world.api.panic_at(path);
+        let running = world.start("pod-1");
+        world.publish();
+        let ended = running.task.await;
+        assert!(
+            ended.as_ref().is_err_and(JoinError::is_panic) || ended.is_ok_and(|r| r.is_err_and(|e| e.is_panic())),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_event_in_a_namespace_that_is_deleted_is_no_failed_write() {
     let mut world = World::new();
     world.backend("a", bad(Reason::Invalid));

@@ -203,3 +203,38 @@ async fn a_server_that_answers_later_is_waited_for() {
     source.becomes(&[], &["a"]).await;
     assert_eq!(source.errors(), BTreeMap::new(), "the client itself asks again");
 }
+
+/// A client's connection on which every request of one path panics, and all others wait.
+#[derive(Clone)]
+struct Panics(&'static str);
+
+impl tower_service::Service<http::Request<::kube::client::Body>> for Panics {
+    type Response = http::Response<::kube::client::Body>;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<::kube::client::Body>) -> Self::Future {
+        let panics = request.uri().path().ends_with(self.0);
+        // The task that waits for the answer polls this.
+        Box::pin(async move {
+            assert!(!panics, "as a test wants it");
+            std::future::pending().await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_ends_the_source() {
+    for path in ["/secrets", "/httproutes", "/grpcroutes"] {
+        let (tx, _objects) = watch::channel(Arc::new(Objects::default()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let client = Client::new(Panics(path), "default");
+        let ended = super::super::watch(client, metrics, tx, CancellationToken::new()).await;
+        let Err(SourceError::Ended(Some(error))) = ended else { panic!("{path}: {ended:?}") };
+        assert!(error.is_panic(), "{path}");
+    }
+}
