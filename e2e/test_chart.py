@@ -121,15 +121,20 @@ def allowed(kube, account):
 
 
 READ = {"get", "list", "watch"}
+# Kinds that are not served, which is reported.
+UNSERVED = ("grpcroutes", "tlsroutes", "tcproutes", "udproutes", "listenersets")
 # The most that the code has a use for; each right beyond it would be one too many.
 USED = {
     **{f"gateway.networking.k8s.io/{r}": READ for r in ("gatewayclasses", "gateways", "httproutes", "referencegrants",
                                                              "backendtlspolicies")},
     **{f"gateway.kgateway.dev/{r}": READ for r in ("backends", "trafficpolicies", "gatewayparameters")},
+    **{f"gateway.networking.k8s.io/{r}": READ for r in UNSERVED},
     **{
         f"gateway.networking.k8s.io/{r}/status": {"patch", "update"}
-        for r in ("gatewayclasses", "gateways", "httproutes")
+        for r in ("gatewayclasses", "gateways", "httproutes", "backendtlspolicies", *UNSERVED)
     },
+    "gateway.networking.x-k8s.io/xlistenersets": READ,
+    "gateway.networking.x-k8s.io/xlistenersets/status": {"patch", "update"},
     **{
         f"gateway.kgateway.dev/{r}/status": {"patch", "update"}
         for r in ("backends", "trafficpolicies", "gatewayparameters")

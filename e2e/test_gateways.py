@@ -239,12 +239,23 @@ def test_a_gateway_of_another_class_gives_its_service_back(kube, tollgate, ns):
     """The class is changed to one of another controller: what we made for it goes."""
     handle = serve_openai(kube, ns)
     handle.service()
+    wait_for("its endpoints", lambda: slices(kube, ns, "gw"))
     name = f"somebody-elses-{ns}"
     kube.apply({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name},
                 "spec": {"controllerName": "example.com/other"}})
     try:
         kube.apply(gateway(ns, "gw", gateway_class=name, parameters_name="gw-parameters"))
         wait_for("the Service to go", lambda: kube.get("Service", ns, "gw") is None, 30)
+        wait_for("the endpoints to go", lambda: not slices(kube, ns, "gw"), 30)
+        status = kube.get("Gateway", ns, "gw")["status"]
+        assert not status.get("addresses") and not status.get("listeners"), status
+        known = {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+        assert known == {"Accepted": ("Unknown", "Pending"), "Programmed": ("Unknown", "Pending")}, known
+        wait_for("the route's entry to go", lambda: not kube.get("HTTPRoute", ns, "openai")["status"]["parents"])
+        # And back: everything is made again.
+        kube.apply(gateway(ns, "gw", parameters_name="gw-parameters"))
+        kube.expect_condition("Gateway", ns, "gw", "Programmed", True)
+        handle.serves()
     finally:
         kube.remove("GatewayClass", None, name)
 

@@ -1,10 +1,13 @@
 """Several installations in one cluster, and the end of one."""
 
+import json
+
 import pytest
 
 from harness.kube import CONTROLLER, wait_for
-from harness.manifests import gateway, serve_openai
+from harness.manifests import backend, gateway, serve_openai
 from harness.release import CHART, NAME, NAMESPACE, defaults, helm
+from harness.traffic import Metrics, request
 
 OTHER = "team-b.example.com/gateway"
 
@@ -102,3 +105,70 @@ def test_a_second_one_of_the_same_controller_is_refused(kube, release, make_ns):
     for word in (CONTROLLER, f"release {NAME} in namespace {NAMESPACE}", "controllerName"):
         assert word in refused.stderr, refused.stderr
     assert kube.get("GatewayClass", None, "second") is None
+
+
+@pytest.fixture
+def by_template(kube, release, make_ns):
+    """A second installation of the same controller, as `helm template` and `kubectl apply` make it; its namespace."""
+    release.ensure()
+    namespace = make_ns("template")
+    repository, tag = defaults()["image"]["repository"], defaults()["image"]["tag"]
+    image = ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
+    less = ["--set", "crds.install=false", "--set", "gatewayClasses={}", "--set", "uninstallJob.enabled=false"]
+    less += ["--kube-version", kube.request("GET", "version")["gitVersion"]]
+    manifests = helm("template", "tollgate-c", CHART, "-n", namespace, *image, *less).stdout
+    kube.apply(manifests)
+    yield namespace
+    kube.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=manifests)
+
+
+def test_one_of_two_without_helm_writes_nothing_until_the_other_is_gone(kube, release, by_template, ns):
+    handle = serve_openai(kube, ns)
+
+    def pod():
+        [pod] = [p for p in kube.list("Pod", by_template) if "deletionTimestamp" not in p["metadata"]]
+        assert all(c["ready"] for c in pod["status"]["containerStatuses"])
+        return pod
+
+    second = wait_for("its pod to be ready", pod, 60)
+    ip = second["status"]["podIP"]
+    other = lambda: json.loads(request(ip, 9092, "/debug/objects").body)["anotherInstallation"]  # noqa: E731
+    found = wait_for("it to know of the first", other, 60)
+    assert (found["lease"]["namespace"], found["holder"]) == (NAMESPACE, release.pod()["metadata"]["name"])
+    assert Metrics(ip).sum("tollgate_another_installation") == 1 and Metrics(ip).sum("tollgate_leader") == 0
+    assert release.metrics().sum("tollgate_another_installation") == 0
+    log = kube.kubectl("logs", second["metadata"]["name"], "-n", by_template)
+    assert "another installation with the same controller name writes" in log, log
+
+    def told():
+        return [e for e in kube.list("Event", "default") if e["reason"] == "AnotherInstallation"
+                and e["regarding"]["name"] == "tollgate" and by_template in e["note"]]
+
+    assert len(wait_for("an Event on the class", told)) == 1
+    assert "AnotherInstallation" in kube.describe("GatewayClass", None, "tollgate")
+    # One alone writes: a mistake is reported by one Event.
+    kube.apply(backend(ns, "lonely"))
+    kube.expect_condition("Backend", ns, "lonely", "Accepted", False, "SecretNotFound")
+    about = lambda: [e["reportingInstance"] for e in kube.list("Event", ns)  # noqa: E731
+                     if e["regarding"]["name"] == "lonely"]
+    assert wait_for("its Event", about) == [release.pod()["metadata"]["name"]]
+    handle.serves()
+
+    # The first is gone: the second takes over, and stops when it is back.
+    kube.kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=0")
+    release.changed()
+
+    def holder():
+        lease = kube.get("Lease", by_template, "tollgate-c")
+        assert lease, "it has never held its Lease"
+        return lease["spec"].get("holderIdentity", "")
+
+    wait_for("the second to lead", lambda: holder() == second["metadata"]["name"], 60)
+    wait_for("its own pods to be the endpoints", lambda: kube.endpoints(ns, "gw") == {ip}, 30)
+    handle.serves()
+    assert other() is None
+    release.ensure()
+    wait_for("the second to stop", lambda: holder() == "" and other(), 60)
+    wait_for("the first's pods to be the endpoints",
+             lambda: kube.endpoints(ns, "gw") == {release.pod()["status"]["podIP"]}, 30)
+    handle.serves()

@@ -422,6 +422,42 @@ def test_events_tell_what_went_bad_and_what_healed(kube, shared, ns):
     assert "Warning SecretNotFound" in shown, shown
 
 
+def columns(kube, ns, name):
+    """What `kubectl get` shows of a policy."""
+    header, row = kube.kubectl("get", "trafficpolicies.gateway.kgateway.dev", name, "-n", ns).splitlines()
+    return dict(zip(header.split(), row.split()))
+
+
+def test_kubectl_get_shows_the_state_of_a_policy(kube, shared, ns):
+    """Also of one without a target that is served: its conditions are its own."""
+    target = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "it"}]
+    kube.apply(policy(ns, "it", targetRefs=target, timeouts={"request": "10s"}), policy(ns, "bare"))
+    for name in ("it", "bare"):
+        kube.expect_condition("TrafficPolicy", ns, name, "Attached", False, "TargetNotFound")
+        shown = columns(kube, ns, name)
+        assert (shown["ACCEPTED"], shown["ATTACHED"]) == ("True", "False"), shown
+    kube.apply(backend(ns, "it", auth=INLINE), route(ns, "it", shared, f"/{ns}"))
+    kube.expect_condition("TrafficPolicy", ns, "it", "Attached", True)
+    shown = columns(kube, ns, "it")
+    assert (shown["ACCEPTED"], shown["ATTACHED"]) == ("True", "True"), shown
+    kube.apply(policy(ns, "it", targetRefs=target, csrf={"percentageEnabled": 100}))
+    kube.expect_condition("TrafficPolicy", ns, "it", "Accepted", False, "Unsupported")
+    assert columns(kube, ns, "it")["ACCEPTED"] == "False"
+
+
+def test_a_changed_message_is_an_event_of_its_own(kube, shared, ns):
+    kube.apply(backend(ns, "it"))
+    kube.expect_condition("Backend", ns, "it", "Accepted", False, "SecretNotFound", f"Secret {ns}/it does not exist")
+    auth = {"kind": "SecretRef", "secretRef": {"name": "another"}}
+    kube.apply(backend(ns, "it", auth=auth))
+    message = f"Secret {ns}/another does not exist"
+    kube.expect_condition("Backend", ns, "it", "Accepted", False, "SecretNotFound", message)
+    for name in ("it", "another"):
+        wait_for(f"an Event about {name}", lambda: any(
+            f"Secret {ns}/{name} does not exist" in e[2] for e in events(kube, ns, "it")))  # noqa: B023
+        assert f"Secret {ns}/{name} does not exist" in kube.describe("Backend", ns, "it")
+
+
 def test_an_object_that_decodes_only_in_part_hurts_only_itself(kube, shared, ns):
     """Every object that the API server accepts by the definitions must be readable, or be reported."""
     done = subprocess.run(["kubectl", "apply", "-f", "-"], capture_output=True, text=True, check=False,
