@@ -146,7 +146,12 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
         // The first state of a Gateway is not a problem.
         let begins = |problem: &&compile::Condition| problem.reason == Reason::Pending;
-        for problem in object.problems().filter(|problem| !known(problem) && !begins(problem)) {
+        // Two conditions may have one cause.
+        let repeated =
+            |at: usize, problem: &compile::Condition| object.problems().take(at).any(|p| p.message == problem.message);
+        let problems =
+            object.problems().enumerate().filter(|(at, problem)| !repeated(*at, problem)).map(|(_, problem)| problem);
+        for problem in problems.filter(|problem| !known(problem) && !begins(problem)) {
             tracing::warn!(
                 kind = object.kind.as_str(),
                 object = name,
