@@ -344,6 +344,10 @@ pub fn refused(refusal: Refusal, api_request: &ApiRequest, provider: &str) -> Pr
             ErrorKind::BadRequest,
             "stored responses are kept by OpenAI and Azure OpenAI only; this route's provider keeps none",
         ),
+        Refusal::Translation if api_request.endpoint == Endpoint::CompactResponse => ProxyError::new(
+            ErrorKind::BadRequest,
+            "this route's provider can't compact a conversation: shorten it, or request a summary of it from the model",
+        ),
         Refusal::Translation => ProxyError::with_cause(
             ErrorKind::NotImplemented,
             "this route's provider has no such endpoint, and none that replaces it",

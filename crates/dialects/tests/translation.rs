@@ -13,6 +13,9 @@
 /// The features of requests and replies.
 #[path = "translation/carried.rs"]
 mod carried;
+/// Tools that the client runs.
+#[path = "translation/client_tools.rs"]
+mod client_tools;
 /// Writes `docs/compatibility.md`.
 #[path = "translation/compatibility.rs"]
 mod compatibility;

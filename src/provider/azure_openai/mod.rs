@@ -94,6 +94,8 @@ impl Provider for AzureOpenAi {
             // A chat deployment can't embed: the client's model names the deployment that can.
             Endpoint::Embeddings => self.deployed(model.unwrap_or(&self.deployment), "/embeddings"),
             Endpoint::Responses => self.versioned("/openai/responses"),
+            Endpoint::CountResponseTokens => self.versioned("/openai/responses/input_tokens"),
+            Endpoint::CompactResponse => self.versioned("/openai/responses/compact"),
             Endpoint::ResponseResource(rest) => self.versioned(&format!("/openai/responses/{}", tail(rest)?)),
             Endpoint::Models(None) => self.versioned("/openai/models"),
             Endpoint::Models(Some(id)) => self.versioned(&format!("/openai/models/{}", tail(id)?)),

@@ -100,7 +100,11 @@ impl Provider for OpenAi {
             return Ok(PathAndQuery::from_static("/v1/chat/completions"));
         }
         let path = match &request.endpoint {
-            Endpoint::Responses if !self.preset.responses => return Err(Refusal::Translation),
+            Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse
+                if !self.preset.responses =>
+            {
+                return Err(Refusal::Translation);
+            }
             Endpoint::ResponseResource(_) if !self.preset.responses => {
                 return Err(Refusal::Endpoint("this route's provider stores no responses".into()));
             }

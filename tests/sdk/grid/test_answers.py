@@ -113,8 +113,8 @@ def thought_of(row, column, reply, body):
     if reply.dropped & {"reasoning", "reasoning_effort", "thinking"}:
         return True
     if row.dialect == "converse" and "gpt" in column.thinker:
-        # OpenAI shows no reasoning in Chat Completions, and Converse does not count it separately.
-        return "reasoning_effort" in body
+        # OpenAI shows no reasoning unless it is requested, and Converse does not count it separately.
+        return "reasoning_effort" in body or "effort" in body.get("reasoning", {})
     return reply.reasoning.startswith("Thinking about:") or reply.reasoning_tokens > 0
 
 

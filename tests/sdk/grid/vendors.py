@@ -82,6 +82,11 @@ def vendor(host):
 # The SDKs' TypedDicts as types that pydantic checks to the end.
 
 
+# Fields that the SDK's types require and the API does not. OpenAI compares the id of a reasoning item with the one in
+# its encrypted content, and accepts an item without an id. Clients that store nothing remove the ids.
+OPTIONAL = {("ResponseReasoningItemParam", "id")}
+
+
 class Closing:
     """Rewrites a type so that it is strict.
 
@@ -132,6 +137,7 @@ class Closing:
                 continue
             needed = typing_extensions.get_origin(hint) is Required or (
                 name in kind.__required_keys__ and typing_extensions.get_origin(hint) is not NotRequired)
+            needed = needed and (kind.__name__, name) not in OPTIONAL
             inside = typing_extensions.get_origin(hint) in (Required, NotRequired)
             bare = typing_extensions.get_args(hint)[0] if inside else hint
             inner = self.of(bare)

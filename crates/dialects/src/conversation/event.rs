@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage};
+use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage, ToolName};
 
 /// One event of a stream.
 ///
@@ -105,7 +105,7 @@ pub enum BlockStart<'a> {
         /// The call's id.
         id: Text<'a>,
         /// The tool.
-        name: Text<'a>,
+        name: ToolName<'a>,
         /// The model's signature of the call (Gemini).
         signature: Option<Signature<'a>>,
     },

@@ -19,12 +19,15 @@
 
 mod error;
 mod event;
+pub mod free_text;
+mod hosted;
 mod json;
 mod names;
 mod replay;
 mod reply;
 mod request;
 mod text;
+mod tool_name;
 mod tree;
 mod turns;
 mod usage;
@@ -32,6 +35,7 @@ pub mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockKind, BlockStart, Event};
+pub use hosted::{HostedKind, HostedTool};
 pub use json::{Json, call_arguments, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
@@ -41,6 +45,7 @@ pub use request::{
 };
 pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;
+pub use tool_name::{ToolForm, ToolName};
 pub use tree::Tree;
 pub use turns::{Turn, TurnRules, called_tools, ends_in_prefill, turns};
 pub use usage::TokenUsage;

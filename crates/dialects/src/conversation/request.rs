@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::{Json, Text, Unsupported};
+use super::{HostedTool, Json, Text, ToolName, Unsupported};
 
 /// A request to a model.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Request<'a> {
     /// Instructions and turns, in the client's order.
     pub messages: Vec<Message<'a>>,
     /// Functions that the model may call.
     pub tools: Vec<Tool<'a>>,
+    /// Tools that the client's vendor runs.
+    pub hosted: Vec<HostedTool<'a>>,
     /// Whether the model may call a function, or must.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// Whether it may call several at once.
@@ -269,7 +271,7 @@ pub struct Call<'a> {
     /// The call's id; generated if the dialect has none.
     pub id: Text<'a>,
     /// The tool.
-    pub name: Text<'a>,
+    pub name: ToolName<'a>,
     /// The arguments: the text of a JSON object, with numbers and field order as the model wrote them. In replies it
     /// may be any text, since models write invalid JSON and calls may be cut short: see [`object`](Self::object).
     pub arguments: Cow<'a, str>,
@@ -294,7 +296,7 @@ pub struct ToolResult<'a> {
     /// The call's id.
     pub id: Text<'a>,
     /// The tool's name, if the dialect states it.
-    pub name: Option<Text<'a>>,
+    pub name: Option<ToolName<'a>>,
     /// Text, images and documents.
     pub parts: Vec<Part<'a>>,
     /// Whether the tool failed.
@@ -305,7 +307,7 @@ pub struct ToolResult<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool<'a> {
     /// Its name.
-    pub name: Text<'a>,
+    pub name: ToolName<'a>,
     /// What it does.
     pub description: Option<Text<'a>>,
     /// JSON Schema of its arguments; absent when it takes none.
@@ -326,11 +328,13 @@ pub enum ToolChoice<'a> {
     /// At least one.
     Required,
     /// This one.
-    Named(Text<'a>),
+    Named(ToolName<'a>),
+    /// This one of those that the client's vendor runs, by its name.
+    Hosted(Text<'a>),
     /// One of these; at least one if `required`.
     Allowed {
         /// The tools' names.
-        names: Vec<Text<'a>>,
+        names: Vec<ToolName<'a>>,
         /// Whether one must be called.
         required: bool,
     },

@@ -124,7 +124,7 @@ fn names_that_no_provider_takes_are_changed_and_restored() {
     let fitted = request.tools[1].name.decode().into_owned();
     assert!(fitted.len() <= 64 && fitted.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
     assert_eq!(request.tool_choice, Some(ToolChoice::Named(fitted.clone().into())));
-    let mut back = Text::from(fitted);
+    let mut back = ToolName::from(fitted);
     names.restore(&mut back);
     assert_eq!(back, long.into());
 }

@@ -168,7 +168,7 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
     let missing = |(id, name): &(String, Cow<'_, str>)| -> Part<'a> {
         Content::Result(ToolResult {
             id: Text::from(id.clone()),
-            name: Some(Text::from(name.clone().into_owned())),
+            name: Some(name.clone().into_owned().into()),
             parts: vec![Content::text(NO_RESULT).into()],
             failed: true,
         })

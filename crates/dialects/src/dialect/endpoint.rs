@@ -11,6 +11,10 @@ pub enum Endpoint {
     Completions,
     /// OpenAI `POST /responses`.
     Responses,
+    /// OpenAI `POST /responses/input_tokens`.
+    CountResponseTokens,
+    /// OpenAI `POST /responses/compact`.
+    CompactResponse,
     /// OpenAI stored responses: what follows `/responses/`.
     ResponseResource(String),
     /// OpenAI `POST /embeddings`.
@@ -42,7 +46,9 @@ impl Endpoint {
     pub const fn owner(&self) -> Option<DialectId> {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Moderations => Some(DialectId::Chat),
-            Self::Responses | Self::ResponseResource(_) => Some(DialectId::Responses),
+            Self::Responses | Self::CountResponseTokens | Self::CompactResponse | Self::ResponseResource(_) => {
+                Some(DialectId::Responses)
+            }
             Self::Messages | Self::CountMessageTokens => Some(DialectId::Messages),
             Self::Gemini(..) => Some(DialectId::Gemini),
             Self::Bedrock(..) => Some(DialectId::Converse),
@@ -55,6 +61,7 @@ impl Endpoint {
         match self {
             Self::ChatCompletions
             | Self::Responses
+            | Self::CompactResponse
             | Self::ResponseResource(_)
             | Self::Messages
             | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => "chat",
@@ -66,6 +73,7 @@ impl Endpoint {
             Self::Other(_) => "passthrough",
             Self::Models(_) => "list_models",
             Self::CountMessageTokens
+            | Self::CountResponseTokens
             | Self::Gemini(GeminiVerb::CountTokens, _)
             | Self::Bedrock(BedrockVerb::CountTokens, _) => "count_tokens",
             Self::Gemini(_, _) => "generate_content",
@@ -99,6 +107,8 @@ impl Endpoint {
             Self::ChatCompletions
                 | Self::Completions
                 | Self::Responses
+                | Self::CountResponseTokens
+                | Self::CompactResponse
                 | Self::Messages
                 | Self::CountMessageTokens
                 | Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate | GeminiVerb::CountTokens, _)
@@ -163,6 +173,8 @@ mod tests {
             ("/openai/deployments/gpt/chat/completions", Some(Endpoint::ChatCompletions)),
             ("/v1/completions", Some(Endpoint::Completions)),
             ("/v1/responses", Some(Endpoint::Responses)),
+            ("/v1/responses/input_tokens", Some(Endpoint::CountResponseTokens)),
+            ("/v1/responses/compact/", Some(Endpoint::CompactResponse)),
             ("/v1/responses/resp_1/cancel", Some(Endpoint::ResponseResource("resp_1/cancel".into()))),
             ("/v1/embeddings", Some(Endpoint::Embeddings)),
             ("/v1/moderations", Some(Endpoint::Moderations)),

@@ -80,12 +80,20 @@ const MAX_LOOKUPS: usize = 32;
 
 /// Whether a value means the same as its absence. An empty object may be a switch, as in `{"google_search": {}}`.
 pub(super) fn is_default(json: &str) -> bool {
-    matches!(json, "null" | "false" | "\"\"" | "[]")
+    matches!(json, "null" | "false" | "\"\"") || is_empty(json, '[', ']')
 }
 
-/// Reports a field that no decoder reads, unless it has a [default value](is_default).
+/// Whether it is a list or an object, with these brackets, that contains nothing.
+fn is_empty(json: &str, open: char, close: char) -> bool {
+    let inside = json.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    inside.is_some_and(|inside| inside.trim().is_empty())
+}
+
+/// Reports a field of the body that no decoder reads, unless it has a [default value](is_default). There empty objects
+/// are no switches.
 pub(super) fn record_unread(member: &Member<'_>, dropped: &mut Unsupported) {
-    if !is_default(member.as_json()) {
+    let json = member.as_json();
+    if !is_default(json) && !is_empty(json, '{', '}') {
         dropped.add(member.name().into_owned());
     }
 }

@@ -30,6 +30,7 @@ pub mod error;
 pub mod error_summary;
 pub mod events;
 mod fields;
+mod foreign;
 pub mod gemini;
 #[cfg(test)]
 mod golden;
@@ -133,6 +134,11 @@ pub fn is_of_one_dialect(name: &http::HeaderName) -> bool {
         || matches!(*name, http::header::ACCEPT | http::header::USER_AGENT)
 }
 
+/// The name of a file that is stored elsewhere, in reports of writers.
+const FILE_ID: &str = "file_id";
+/// The reason why a reference to data at another vendor is refused.
+const OTHER_STORE: &str = "it is stored at another vendor, and this route's provider can't read it: send its content";
+
 /// Media that a request names by URL.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
@@ -214,6 +220,26 @@ pub trait Dialect: Operations {
     /// # Errors
     /// When the remaining request would have another meaning.
     fn write_request(
+        &self,
+        request: &Request<'_>,
+        to: &Destination<'_>,
+        dropped: &mut Unsupported,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
+        request.report_hosted(|_| false, dropped)?;
+        self.write_conversation(request, to, dropped, out)?;
+        // Without the file the answer would be about something else.
+        if dropped.names().iter().any(|name| name == FILE_ID) {
+            return Err(Invalid::new(FILE_ID, OTHER_STORE));
+        }
+        Ok(())
+    }
+
+    /// Writes a request as [`write_request`](Self::write_request) does, except for the tools that the target runs.
+    ///
+    /// # Errors
+    /// As there.
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

@@ -54,7 +54,10 @@ impl Destination<'_> {
 /// The nearest choice that forces no call. Of a tool that must be called, only that one is offered.
 fn unforced<'a>(choice: &ToolChoice<'a>) -> Option<ToolChoice<'a>> {
     match choice {
-        ToolChoice::Auto | ToolChoice::None | ToolChoice::Allowed { required: false, .. } => None,
+        // A tool that the vendor runs is carried or refused elsewhere.
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Hosted(_) | ToolChoice::Allowed { required: false, .. } => {
+            None
+        }
         ToolChoice::Required => Some(ToolChoice::Auto),
         ToolChoice::Named(name) => Some(ToolChoice::Allowed { names: vec![name.clone()], required: false }),
         ToolChoice::Allowed { names, .. } => Some(ToolChoice::Allowed { names: names.clone(), required: false }),

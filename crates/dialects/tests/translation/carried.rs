@@ -541,11 +541,11 @@ fn choice(request: &Request<'_>) -> String {
     let (mode, mut names) = match &request.tool_choice {
         _ if request.tools.is_empty() => return "none".into(),
         Some(ToolChoice::None) => return "none".into(),
-        None | Some(ToolChoice::Auto) => ("any", offered()),
+        None | Some(ToolChoice::Auto | ToolChoice::Hosted(_)) => ("any", offered()),
         Some(ToolChoice::Required) => ("one", offered()),
         Some(ToolChoice::Named(name)) => ("one", vec![flat(name)]),
         Some(ToolChoice::Allowed { names, required }) => {
-            (if *required { "one" } else { "any" }, names.iter().map(flat).collect())
+            (if *required { "one" } else { "any" }, names.iter().map(|name| flat(name)).collect())
         }
     };
     names.sort();

@@ -216,8 +216,8 @@ fn tools(dice: &mut Dice, request: &mut Request<'static>) {
             3 => Some(ToolChoice::Auto),
             4 => Some(ToolChoice::None),
             5 => Some(ToolChoice::Required),
-            6 => Some(ToolChoice::Named(name())),
-            _ => Some(ToolChoice::Allowed { names: vec![name(), NAMES[1].into()], required: dice.once_in(2) }),
+            6 => Some(ToolChoice::Named(name().into())),
+            _ => Some(ToolChoice::Allowed { names: vec![name().into(), NAMES[1].into()], required: dice.once_in(2) }),
         };
         request.parallel_tool_calls = dice.maybe(3, |dice| dice.once_in(2));
     }

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use super::wire::{self, PASSED, WireCall, WireMessage, WirePart};
 use crate::{
     conversation::{
-        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, Unsupported,
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolForm, ToolName, ToolResult,
+        Unsupported, free_text,
     },
     dialect::fields::{parse, parse_all, parse_noting},
 };
@@ -86,14 +87,18 @@ impl MessageReader<'_> {
         function: &mut Option<String>,
     ) -> Result<Message<'a>, Invalid> {
         self.dropped.add_if(message.name.is_some(), "name");
-        self.dropped.add_if(message.audio.is_some(), "audio");
+        if message.audio.is_some() {
+            let message =
+                "it names an answer that is stored at OpenAI, which this route's provider can't read: send its text";
+            return Err(Invalid::new(self.field("audio"), message));
+        }
         let (role, mut parts) = match role {
             "system" | "developer" => (Role::System, self.content(message.content)?),
             "user" => (Role::User, self.content(message.content)?),
             "assistant" => {
                 let parts = self.assistant(&message, function)?;
                 let calls = message.tool_calls.into_iter().flatten().enumerate();
-                let calls = calls.filter_map(|(at, call)| self.call(at, call).transpose());
+                let calls = calls.map(|(at, call)| self.call(at, call));
                 let parts = parts.into_iter().map(Ok).chain(calls).collect::<Result<_, _>>()?;
                 (Role::Assistant, parts)
             }
@@ -132,47 +137,55 @@ impl MessageReader<'_> {
                 Invalid::new(self.field("function_call.arguments"), "must be a JSON object, at most 128 levels deep")
             })?;
             *function = Some(id.clone());
-            parts.push(Content::Call(Call { id: id.into(), name, arguments, signature: None }).into());
+            parts.push(Content::Call(Call { id: id.into(), name: name.into(), arguments, signature: None }).into());
         }
         Ok(parts)
     }
 
-    fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Option<Part<'a>>, Invalid> {
+    fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Part<'a>, Invalid> {
         let field = |rest: &str| format!("messages[{}].tool_calls[{at}].{rest}", self.index);
         let signature = call.signature();
         self.dropped.add_if(signature.is_none() && call.extra_content.is_some(), "extra_content");
-        let Some(function) = call.function else {
-            if call.custom.is_none() {
-                return Err(Invalid::new(field("function"), "is missing"));
+        let missing = |name: &str| Invalid::new(field(name), "is missing");
+        let (name, arguments) = match (call.function, call.custom) {
+            (Some(function), _) => {
+                let name = function.name.ok_or_else(|| missing("function.name"))?;
+                let arguments = wire::arguments(function.arguments).ok_or_else(|| {
+                    let message = "must be the text of a JSON object, at most 128 levels deep";
+                    Invalid::new(field("function.arguments"), message)
+                })?;
+                (ToolName::from(name), arguments)
             }
-            self.dropped.add("custom");
-            return Ok(None);
-        };
-        let Some(name) = function.name else { return Err(Invalid::new(field("function.name"), "is missing")) };
-        let Some(arguments) = wire::arguments(function.arguments) else {
-            return Err(Invalid::new(
-                field("function.arguments"),
-                "must be the text of a JSON object, at most 128 levels deep",
-            ));
+            (None, Some(custom)) => {
+                let name = custom.name.ok_or_else(|| missing("custom.name"))?;
+                let input = custom.input.unwrap_or_else(|| Text::from(""));
+                (ToolName::of(ToolForm::Custom, name), free_text::arguments(&input))
+            }
+            (None, None) => return Err(missing("function")),
         };
         let id = match call.id {
             Some(id) if !id.is_empty() => id,
             _ => return Err(Invalid::new(field("id"), "is missing")),
         };
-        Ok(Some(Content::Call(Call { id, name, arguments, signature }).into()))
+        Ok(Content::Call(Call { id, name, arguments, signature }).into())
     }
 
     fn tool(mut self, message: WireMessage<'_>) -> Result<ToolResult<'_>, Invalid> {
         let Some(id) = message.tool_call_id.filter(|id| !id.is_empty()) else {
             return Err(Invalid::new(self.field("tool_call_id"), "is missing"));
         };
-        Ok(ToolResult { id, name: message.name, parts: self.content(message.content)?, failed: false })
+        Ok(ToolResult {
+            id,
+            name: message.name.map(ToolName::from),
+            parts: self.content(message.content)?,
+            failed: false,
+        })
     }
 
     fn function(mut self, message: WireMessage<'_>, call: Option<String>) -> Result<ToolResult<'_>, Invalid> {
         let Some(name) = message.name else { return Err(Invalid::new(self.field("name"), "is missing")) };
         let id = call.unwrap_or_else(|| format!("call_{}", name.decode()));
-        Ok(ToolResult { id: id.into(), name: Some(name), parts: self.content(message.content)?, failed: false })
+        Ok(ToolResult { id: id.into(), name: Some(name.into()), parts: self.content(message.content)?, failed: false })
     }
 
     /// `content`: a string or a list of parts.

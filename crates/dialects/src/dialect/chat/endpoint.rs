@@ -70,6 +70,8 @@ pub fn path(endpoint: &Endpoint) -> Option<&'static str> {
         Endpoint::ChatCompletions => Some("/chat/completions"),
         Endpoint::Completions => Some("/completions"),
         Endpoint::Responses => Some("/responses"),
+        Endpoint::CountResponseTokens => Some("/responses/input_tokens"),
+        Endpoint::CompactResponse => Some("/responses/compact"),
         Endpoint::Embeddings => Some("/embeddings"),
         Endpoint::Moderations => Some("/moderations"),
         Endpoint::Models(None) => Some("/models"),

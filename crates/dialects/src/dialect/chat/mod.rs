@@ -88,7 +88,7 @@ impl Dialect for Chat {
         body.contains("tools") || body.contains("functions")
     }
 
-    fn write_request(
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

@@ -176,5 +176,5 @@ fn read_call(call: WireCall<'_>, made: impl Fn() -> String) -> Option<Call<'_>> 
     let function = call.function?;
     let arguments = wire::arguments(function.arguments).or_else(|| function.arguments.map(wire::written));
     let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| made().into());
-    Some(Call { id, name: function.name?, arguments: arguments?, signature })
+    Some(Call { id, name: function.name?.into(), arguments: arguments?, signature })
 }

@@ -9,7 +9,11 @@ use super::{
     wire::{self, PASSED},
 };
 use crate::{
-    conversation::{Effort, Format, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, Unsupported},
+    conversation::{
+        Effort, Format, HostedKind, HostedTool, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, ToolForm,
+        ToolName, Unsupported,
+        free_text::{self, TextFormat},
+    },
     dialect::{
         fields::{parse_all, parse_member, parse_noting, record_unread},
         params::{self, Plain},
@@ -24,6 +28,7 @@ struct WireTool<'a> {
     #[serde(rename = "type")]
     kind: Option<Text<'a>>,
     function: Option<WireDefinition<'a>>,
+    custom: Option<WireCustom<'a>>,
     cache_control: Option<&'a RawValue>,
 }
 
@@ -36,12 +41,22 @@ struct WireDefinition<'a> {
     strict: Option<bool>,
 }
 
+/// A tool that takes free text.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct WireCustom<'a> {
+    name: Option<Text<'a>>,
+    description: Option<Text<'a>>,
+    format: Option<TextFormat<'a>>,
+}
+
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct WireChoice<'a> {
     #[serde(rename = "type")]
     kind: Option<Text<'a>>,
     function: Option<Named<'a>>,
+    custom: Option<Named<'a>>,
     allowed_tools: Option<Allowed<'a>>,
     name: Option<Text<'a>>,
 }
@@ -165,6 +180,8 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         }
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
+        // The object is a switch, whatever is in it.
+        "web_search_options" => request.hosted.push(HostedTool::new(HostedKind::WebSearch, name.to_owned())),
         // Every model answers in text.
         "modalities" if parse_member::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
         _ => return Ok(false),
@@ -226,9 +243,13 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
         match (tool.kind, tool.function) {
+            (Some(kind), _) if kind.is("custom") => {
+                let missing = |field: &str| Invalid::new(format!("tools[{index}].custom{field}"), "is missing");
+                tools.push(tool.custom.ok_or_else(|| missing(""))?.into_tool().ok_or_else(|| missing(".name"))?);
+            }
             (Some(kind), _) if !kind.is("function") => {
-                request.dropped.add(kind.decode().into_owned());
                 unknown.discard(index);
+                request.hosted.push(HostedTool::new(HostedKind::Other, kind));
             }
             (_, Some(definition)) => {
                 let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;
@@ -251,6 +272,14 @@ fn functions<'a>(member: &Member<'a>, dropped: &mut Unsupported) -> Result<Vec<T
     wire.into_iter().enumerate().map(tool).collect()
 }
 
+impl<'a> WireCustom<'a> {
+    fn into_tool(self) -> Option<Tool<'a>> {
+        let name = ToolName::of(ToolForm::Custom, self.name.filter(|name| !name.is_empty())?);
+        let description = free_text::description(self.description, self.format);
+        Some(Tool { name, description, schema: free_text::schema(), strict: None, cache: None })
+    }
+}
+
 impl<'a> WireDefinition<'a> {
     fn into_tool(self, field: impl Fn(&str) -> String) -> Result<Tool<'a>, Invalid> {
         let Some(name) = self.name.filter(|name| !name.is_empty()) else {
@@ -260,7 +289,7 @@ impl<'a> WireDefinition<'a> {
             return Err(Invalid::new(field("parameters"), "must be an object"));
         }
         let description = self.description.filter(|text| !text.is_empty());
-        Ok(Tool { name, description, schema: self.parameters, strict: self.strict, cache: None })
+        Ok(Tool { name: name.into(), description, schema: self.parameters, strict: self.strict, cache: None })
     }
 }
 
@@ -285,9 +314,8 @@ fn tool_choice<'a>(
         let required = allowed.mode.is_some_and(|mode| mode.is("required"));
         return Ok(Some(ToolChoice::Allowed { names, required }));
     }
-    if let Some(kind) = wire.kind.as_ref().filter(|kind| !kind.is("function")) {
-        request.dropped.add(kind.decode().into_owned());
-        return Ok(None);
+    if let Some(kind) = wire.kind.as_ref().filter(|kind| !kind.is("function") && !kind.is("custom")) {
+        return Ok(Some(ToolChoice::Hosted(kind.clone())));
     }
     match wire.into_name() {
         Some(name) => Ok(Some(ToolChoice::Named(name))),
@@ -296,8 +324,11 @@ fn tool_choice<'a>(
 }
 
 impl<'a> WireChoice<'a> {
-    fn into_name(self) -> Option<Text<'a>> {
-        self.function.and_then(|function| function.name).or(self.name)
+    fn into_name(self) -> Option<ToolName<'a>> {
+        if let Some(name) = self.custom.and_then(|custom| custom.name) {
+            return Some(ToolName::of(ToolForm::Custom, name));
+        }
+        self.function.and_then(|function| function.name).or(self.name).map(ToolName::from)
     }
 }
 

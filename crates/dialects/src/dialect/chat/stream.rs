@@ -323,7 +323,7 @@ impl Answer {
             }
             (None, Some(name)) => {
                 let id = Text::from(call.id.as_str());
-                let block = self.blocks.unlisted(BlockStart::Call { id, name, signature }, sink);
+                let block = self.blocks.unlisted(BlockStart::Call { id, name: name.into(), signature }, sink);
                 call.block = Some(block);
                 if !call.early.is_empty() {
                     sink(Event::Delta { choice, block, text: mem::take(&mut call.early).into() });

@@ -59,7 +59,7 @@ pub(super) struct WireCall<'a> {
     pub index: Option<i64>,
     pub id: Option<Text<'a>>,
     pub function: Option<WireFunction<'a>>,
-    pub custom: Option<&'a RawValue>,
+    pub custom: Option<WireCustomCall<'a>>,
     pub extra_content: Option<&'a RawValue>,
 }
 
@@ -69,6 +69,14 @@ pub(super) struct WireCall<'a> {
 pub(super) struct WireFunction<'a> {
     pub name: Option<Text<'a>>,
     pub arguments: Option<&'a RawValue>,
+}
+
+/// A call of a tool that takes free text.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub(super) struct WireCustomCall<'a> {
+    pub name: Option<Text<'a>>,
+    pub input: Option<Text<'a>>,
 }
 
 /// A part of a message's content.

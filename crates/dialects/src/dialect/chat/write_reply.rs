@@ -3,7 +3,8 @@
 use super::wire::HOME;
 use crate::{
     conversation::{
-        Choice, Citation, Content, Finish, Reply, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage,
+        Choice, Citation, Content, Finish, Reply, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage, ToolForm,
+        free_text,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -92,8 +93,14 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
         for call in calls {
             let mut entry = list.object();
             call.id.write(entry.key("id"));
-            entry.field("type", "function");
-            entry.object("function").with("name", &call.name).with("arguments", &*call.arguments);
+            if call.name.form == ToolForm::Custom {
+                let (input, _) = free_text::text_of(&call.arguments);
+                entry.field("type", "custom");
+                entry.object("custom").with("name", &call.name).with("input", &input);
+            } else {
+                entry.field("type", "function");
+                entry.object("function").with("name", &call.name).with("arguments", &*call.arguments);
+            }
             call_signature(call.signature.as_ref(), &mut entry);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{params::PARAMS, write_content::Messages};
 use crate::{
     conversation::{Effort, Format, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
-    dialect::{Destination, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam},
+    dialect::{Destination, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam, schema::root},
     stream::json::ObjectWriter,
 };
 
@@ -78,7 +78,7 @@ impl Writer<'_> {
         // Most servers can't restrict the choice to some of the tools: they get only those.
         let only: Option<HashSet<_>> = match &request.tool_choice {
             Some(ToolChoice::Allowed { names, .. }) if !self.to.quirks.chat.allowed_tools => {
-                Some(names.iter().map(Text::decode).collect())
+                Some(names.iter().map(|name| name.decode()).collect())
             }
             _ => None,
         };
@@ -100,7 +100,10 @@ impl Writer<'_> {
                 Some(false) => self.dropped.add("parallel_tool_calls"),
             }
         } else {
-            let forced = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
+            let forced = !matches!(
+                request.tool_choice,
+                None | Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Hosted(_))
+            );
             self.dropped.add_if(forced, "tool_choice");
         }
     }
@@ -108,7 +111,9 @@ impl Writer<'_> {
     fn tool(&mut self, tool: &Tool<'_>, mut function: ObjectWriter<'_>) {
         tool.name.write(function.key("name"));
         function.maybe("description", tool.description.as_ref());
-        function.maybe("parameters", tool.schema.as_ref());
+        if let Some(schema) = &tool.schema {
+            root::OPENAI.write(Some(schema), self.dropped, function.key("parameters"));
+        }
         if self.to.quirks.chat.strict_tools {
             function.maybe("strict", tool.strict.as_ref());
         } else {
@@ -181,7 +186,9 @@ fn tool_choice(choice: &ToolChoice<'_>, lists: bool, top: &mut ObjectWriter<'_>)
                 named(name, tools.object());
             }
         }
-        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => top.field("tool_choice", "auto"),
+        ToolChoice::Auto | ToolChoice::Hosted(_) | ToolChoice::Allowed { required: false, .. } => {
+            top.field("tool_choice", "auto");
+        }
         ToolChoice::Allowed { .. } | ToolChoice::Required => top.field("tool_choice", "required"),
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{error, write_reply};
 use crate::{
-    conversation::{BlockStart, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        BlockStart, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage, ToolForm, free_text::TextReader,
+    },
     dialect::{
         ReplyHead,
         sequence::{Answer, Choice, Sequencer, WriteBlocks},
@@ -35,6 +37,8 @@ pub(super) enum Block {
     Thinking(String),
     /// The call's number.
     Call(u32),
+    /// The number of a call of a tool that takes free text, and the reader of that text.
+    CustomCall(u32, TextReader),
 }
 
 impl Writer {
@@ -80,13 +84,19 @@ impl WriteBlocks for Chunks {
             }
             BlockStart::Call { id, name, signature } => {
                 let index = next(&mut choice.state.calls);
+                let custom = name.form == ToolForm::Custom;
                 self.call(choice.number, index, out, |entry| {
                     id.write(entry.key("id"));
-                    entry.field("type", "function");
-                    entry.object("function").with("name", &name).with("arguments", "");
+                    if custom {
+                        entry.field("type", "custom");
+                        entry.object("custom").with("name", name).with("input", "");
+                    } else {
+                        entry.field("type", "function");
+                        entry.object("function").with("name", name).with("arguments", "");
+                    }
                     write_reply::call_signature(signature.as_ref(), entry);
                 });
-                Block::Call(index)
+                if custom { Block::CustomCall(index, TextReader::default()) } else { Block::Call(index) }
             }
         })
     }
@@ -103,6 +113,10 @@ impl WriteBlocks for Chunks {
                 return self.call(choice.number, *index, out, |entry| {
                     entry.object("function").with("arguments", &text);
                 });
+            }
+            Block::CustomCall(index, reader) => {
+                let input = reader.push(&text.decode());
+                return self.custom_input(choice.number, *index, &input, out);
             }
         };
         self.delta_of(choice.number, out, |delta| text.write(delta.key(key)));
@@ -123,7 +137,7 @@ impl WriteBlocks for Chunks {
                     write_reply::thinking(&text, Some(signature), list.object().with("index", &index));
                 });
             }
-            Block::Call(index) => {
+            Block::Call(index) | Block::CustomCall(index, _) => {
                 self.call(choice.number, *index, out, |entry| write_reply::call_signature(Some(signature), entry));
             }
             // The dialect has no field for a signature of plain text, and no provider requires one.
@@ -148,7 +162,12 @@ impl WriteBlocks for Chunks {
         });
     }
 
-    fn close(&mut self, _: &mut Choice<Counters>, _: Block, _: &mut Vec<u8>) {}
+    fn close(&mut self, choice: &mut Choice<Counters>, block: Block, out: &mut Vec<u8>) {
+        if let Block::CustomCall(index, reader) = block {
+            let (rest, _) = reader.finish();
+            self.custom_input(choice.number, index, &rest, out);
+        }
+    }
 
     fn finish(&mut self, choice: &Choice<Counters>, out: &mut Vec<u8>) {
         self.chunk(choice.number, out, |object| {
@@ -202,6 +221,15 @@ impl Chunks {
             let mut list = delta.array(key);
             write(&mut list);
         });
+    }
+
+    /// A chunk with more of the text that a call passes to its tool.
+    fn custom_input(&self, choice: u32, index: u32, input: &str, out: &mut Vec<u8>) {
+        if !input.is_empty() {
+            self.call(choice, index, out, |entry| {
+                entry.object("custom").with("input", input);
+            });
+        }
     }
 
     /// A chunk with a part of the call that has this number.

@@ -24,7 +24,12 @@ pub(super) struct Wrong {
 }
 
 /// The parts of `blocks`. Content that the conversation does not support is reported in `dropped`.
-pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Unsupported) -> Result<Vec<Part<'a>>, Wrong> {
+/// Calls of tools that Bedrock ran, and their results, become text if it is a `history`: the model has to see them.
+pub(super) fn parts<'a>(
+    blocks: Vec<Block<'a>>,
+    history: bool,
+    dropped: &mut Unsupported,
+) -> Result<Vec<Part<'a>>, Wrong> {
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(blocks.len());
     for (block, wire) in blocks.into_iter().enumerate() {
         let wrong = |(field, message)| Wrong { block, field, message };
@@ -33,6 +38,17 @@ pub(super) fn parts<'a>(blocks: Vec<Block<'a>>, dropped: &mut Unsupported) -> Re
                 match parts.last_mut() {
                     Some(last) => last.cache = Some(Cache { ttl: point.ttl }),
                     None => dropped.add("cachePoint"),
+                }
+                continue;
+            }
+            Block::ToolUse(wire::ToolUse { kind: Some(kind), name, input, .. }) if history => {
+                let name = name.as_ref().map(Text::decode).unwrap_or_default();
+                Content::text(format!("[{}] {name} {}", kind.decode(), input.map_or("{}", |raw| raw.get())))
+            }
+            Block::ToolResult(wire::ToolResult { kind: Some(kind), content, .. }) if history => {
+                parts.push(Content::text(format!("[{}]", kind.decode())).into());
+                for block in content.unwrap_or_default() {
+                    parts.extend(plain(block, dropped).map_err(wrong)?.map(Part::from));
                 }
                 continue;
             }
@@ -166,7 +182,7 @@ fn call<'a>(
     };
     Ok(Some(Call {
         id: wire.tool_use_id.ok_or(("toolUse.toolUseId", "an id is required"))?,
-        name: wire.name.ok_or(("toolUse.name", "a name is required"))?,
+        name: wire.name.ok_or(("toolUse.name", "a name is required"))?.into(),
         arguments,
         signature: None,
     }))

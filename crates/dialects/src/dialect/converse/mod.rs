@@ -93,7 +93,7 @@ impl Dialect for Converse {
         body.contains("toolConfig")
     }
 
-    fn write_request(
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

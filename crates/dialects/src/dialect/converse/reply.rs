@@ -47,7 +47,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     let Some(message) = wire.output.and_then(|output| output.message) else { return Err(bad()) };
     // Unknown fields are ignored.
     let mut lost = Unsupported::default();
-    let parts = content::parts(message.content.unwrap_or_default(), &mut lost).map_err(|_| bad())?;
+    let parts = content::parts(message.content.unwrap_or_default(), false, &mut lost).map_err(|_| bad())?;
     let reason = wire.stop_reason.as_ref().map(Text::decode);
     let (parts, finish) = answered(parts, reason.map_or(Finish::Stop, |reason| formats::finish(&reason)));
     let stop_sequence = optional::<AdditionalReply<'_>>(wire.additional_model_response_fields)

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
-        Unsupported,
+        Cache, Content, Effort, Format, HostedKind, HostedTool, Invalid, Json, Message, Reasoning, Request, Role, Text,
+        Tool, ToolChoice, Unsupported,
     },
     dialect::{
         fields,
@@ -83,7 +83,7 @@ fn parts<'a>(
     blocks: Vec<Block<'a>>,
     dropped: &mut Unsupported,
 ) -> Result<Vec<crate::conversation::Part<'a>>, Invalid> {
-    let mut parts = content::parts(blocks, dropped)
+    let mut parts = content::parts(blocks, true, dropped)
         .map_err(|Wrong { block, field, message }| Invalid::new(format!("{list}[{block}].{field}"), message))?;
     for part in &mut parts {
         // The sources of an earlier answer are not sent to models.
@@ -117,6 +117,7 @@ struct ToolConfig<'a> {
 struct ToolEntry<'a> {
     tool_spec: Option<ToolSpec<'a>>,
     cache_point: Option<super::wire::CachePoint<'a>>,
+    system_tool: Option<Named<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -158,20 +159,27 @@ fn tools<'a>(wire: ToolConfig<'a>, request: &mut Request<'a>) -> Result<(), Inva
                 return Err(Invalid::new(field, "expected an object"));
             }
             let description = spec.description.filter(|d| !d.is_empty());
-            tools.push(Tool { name: spec.name, description, schema, strict: spec.strict, cache: None });
+            tools.push(Tool { name: spec.name.into(), description, schema, strict: spec.strict, cache: None });
         } else if let Some(point) = entry.cache_point {
             match tools.last_mut() {
                 Some(last) => last.cache = Some(Cache { ttl: point.ttl }),
                 None => request.dropped.add("cachePoint"),
             }
+        } else if let Some(tool) = entry.system_tool {
+            let kind = match &*tool.name.decode() {
+                "nova_grounding" => HostedKind::WebSearch,
+                "nova_code_interpreter" => HostedKind::CodeExecution,
+                _ => HostedKind::Other,
+            };
+            request.hosted.push(HostedTool::new(kind, tool.name));
         }
-        // Any other kind of tool is run by Bedrock itself, and was reported when it was read.
+        // Any other kind of tool was reported when it was read.
     }
     request.tools = tools;
     // A choice in the additional fields, which Converse itself can't express, takes precedence.
     let said = request.tool_choice.take();
     request.tool_choice = said.or(wire.tool_choice.and_then(|choice| match choice {
-        Choice { tool: Some(tool), .. } => Some(ToolChoice::Named(tool.name)),
+        Choice { tool: Some(tool), .. } => Some(ToolChoice::Named(tool.name.into())),
         Choice { any: Some(_), .. } => Some(ToolChoice::Required),
         Choice { auto: Some(_), .. } => Some(ToolChoice::Auto),
         // The kind that it has instead was reported when it was read.

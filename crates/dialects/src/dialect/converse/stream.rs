@@ -195,7 +195,7 @@ impl Reader {
             self.open(index, BlockKind::Call, BlockStart::Text, sink);
         } else {
             self.calls = true;
-            self.open(index, BlockKind::Call, BlockStart::Call { id, name, signature: None }, sink);
+            self.open(index, BlockKind::Call, BlockStart::Call { id, name: name.into(), signature: None }, sink);
         }
     }
 

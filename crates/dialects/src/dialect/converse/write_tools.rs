@@ -63,7 +63,9 @@ impl<'r, 'a> Plan<'r, 'a> {
         let called = called_tools(turns.iter().flat_map(|turn| &turn.parts).map(|part| &**part));
         let forbidden = request.tool_choice == Some(ToolChoice::None);
         let allowed = match &request.tool_choice {
-            Some(ToolChoice::Allowed { names, .. }) => Some(names.iter().map(Text::decode).collect::<HashSet<_>>()),
+            Some(ToolChoice::Allowed { names, .. }) => {
+                Some(names.iter().map(|name| name.decode()).collect::<HashSet<_>>())
+            }
             _ => None,
         };
         let some = request.tools.iter().any(|tool| is_allowed(allowed.as_ref(), tool));

@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 use super::{signature, wire};
 use crate::{
     conversation::{
-        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolResult, Unsupported,
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolName, ToolResult, Unsupported,
         object_text,
     },
+    dialect::foreign,
     stream::{TopLevel, ValueKind},
 };
 
@@ -98,9 +99,12 @@ impl<'a> Contents<'a> {
         if let Some(file) = part.file_data {
             return linked(file, at).map(|media| Some(Content::Media(media)));
         }
-        let empty = (part.text.is_none() && signature.is_none()).then_some("part");
-        if let Some(name) = of_googles_tools.or(empty) {
-            self.dropped.add(name);
+        if let Some((name, raw)) = of_googles_tools {
+            // Texts beside it are joined with it.
+            return Ok(Some(Content::text(format!("\n{}\n", foreign::text(name, raw.get(), &[])))));
+        }
+        if part.text.is_none() && signature.is_none() {
+            self.dropped.add("part");
             return Ok(None);
         }
         let text = part.text.unwrap_or_else(|| Text::from(""));
@@ -131,7 +135,7 @@ impl<'a> Contents<'a> {
         self.calls += 1;
         let id = given(call.id).unwrap_or_else(|| format!("call_{}", self.calls).into());
         self.asked.entry(name.decode().into_owned()).or_default().push_back(id.clone());
-        Ok(Content::Call(Call { id, name, arguments, signature }))
+        Ok(Content::Call(Call { id, name: name.into(), arguments, signature }))
     }
 
     fn result(&mut self, result: wire::FunctionResponse<'a>, at: &dyn Fn() -> String) -> Result<Content<'a>, Invalid> {
@@ -152,7 +156,7 @@ impl<'a> Contents<'a> {
             let at = || format!("{}.functionResponse.parts[{index}]", at());
             parts.extend(self.part(part, &at)?.map(Part::from));
         }
-        Ok(Content::Result(ToolResult { id, name, parts, failed }))
+        Ok(Content::Result(ToolResult { id, name: name.map(ToolName::from), parts, failed }))
     }
 
     /// The id of the call that a result without an id belongs to: the first of that name without a result.

@@ -99,7 +99,7 @@ impl Dialect for Gemini {
         request::read(body)
     }
 
-    fn write_request(
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

@@ -192,7 +192,7 @@ fn read_part<'a>(
     lost: &mut Unsupported,
 ) -> Option<Content<'a>> {
     let of_googles_tools = part.of_googles_tools();
-    if let Some(name) = of_googles_tools {
+    if let Some((name, _)) = of_googles_tools {
         lost.add(name);
     }
     lost.add_if(part.file_data.is_some(), "fileData");
@@ -201,7 +201,7 @@ fn read_part<'a>(
         let (name, arguments) = (call.name?, arguments(call.args));
         let given = call.id.filter(|id| !id.is_empty());
         let id = given.unwrap_or_else(|| names::call_id(reply, index, &name.decode(), arguments).into());
-        return Some(Content::Call(Call { id, name, arguments: Cow::Borrowed(arguments), signature }));
+        return Some(Content::Call(Call { id, name: name.into(), arguments: Cow::Borrowed(arguments), signature }));
     }
     if let Some(blob) = part.inline_data {
         return content::blob(blob).map(Content::Media);

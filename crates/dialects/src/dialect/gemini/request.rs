@@ -31,12 +31,17 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
                 contents = Some(list.0);
             }
             "systemInstruction" => system = Some(member),
-            "tools" => request.tools = tools::read(member, &mut request.dropped)?,
+            "tools" => request.tools = tools::read(member, &mut request.hosted, &mut request.dropped)?,
             "toolConfig" => request.tool_choice = tools::read_choice(member, &mut request.dropped)?,
             "generationConfig" => config::read(member, &mut request)?,
             "serviceTier" => request.service_tier = Some(wire::value("", member)?),
             // The URL has the model.
             "model" => {}
+            "cachedContent" => {
+                let message =
+                    "it is stored at Google, and this route's provider can't read it: send the whole conversation";
+                return Err(Invalid::new(name, message));
+            }
             _ => fields::record_unread(member, &mut request.dropped),
         }
     }

@@ -166,7 +166,7 @@ impl Answer {
         let thought = part.thought == Some(true);
         let file = part.file_data.is_some().then_some("fileData");
         let says = part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
-        if let Some(name) = part.of_googles_tools().or(file).or((!says).then_some("part")) {
+        if let Some(name) = part.of_googles_tools().map(|(name, _)| name).or(file).or((!says).then_some("part")) {
             sink(Event::Unsupported(name.into()));
         }
         if let Some(media) = part.inline_data.and_then(content::blob) {
@@ -205,7 +205,7 @@ impl Answer {
             .id
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| names::call_id(reply.map(Text::from).as_ref(), index, &name.decode(), arguments).into());
-        let block = self.blocks.unlisted(BlockStart::Call { id, name, signature }, sink);
+        let block = self.blocks.unlisted(BlockStart::Call { id, name: name.into(), signature }, sink);
         let choice = self.blocks.choice;
         sink(Event::Delta { choice, block, text: arguments.into() });
         sink(Event::Close { choice, block });

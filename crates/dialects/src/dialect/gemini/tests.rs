@@ -175,7 +175,7 @@ fn signatures_survive_clients_that_write_base64_in_their_own_way() {
 
 #[test]
 fn choices_go_both_ways() {
-    let names = || vec![Text::from("f"), Text::from("g")];
+    let names = || vec!["f".into(), "g".into()];
     let cases = [
         (ToolChoice::Auto, json!({"mode": "AUTO"})),
         (ToolChoice::None, json!({"mode": "NONE"})),

@@ -9,7 +9,7 @@ use super::{
     wire::{self, Many},
 };
 use crate::{
-    conversation::{Invalid, Json, Text, Tool, ToolChoice, Unsupported},
+    conversation::{HostedKind, HostedTool, Invalid, Json, Text, Tool, ToolChoice, ToolName, Unsupported},
     stream::{Member, ValueKind},
 };
 
@@ -27,8 +27,12 @@ struct Declaration<'a> {
     response_json_schema: Option<&'a RawValue>,
 }
 
-/// The functions in `tools`. Tools that Google runs itself are reported as unsupported.
-pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
+/// The functions in `tools`. Tools that Google runs itself are added to `hosted`.
+pub(super) fn read<'a>(
+    tools: &Member<'a>,
+    hosted: &mut Vec<HostedTool<'a>>,
+    dropped: &mut Unsupported,
+) -> Result<Vec<Tool<'a>>, Invalid> {
     let entries: Vec<&'a RawValue> = match tools.kind {
         ValueKind::Object => vec![wire::value("", tools)?],
         _ => wire::value("", tools)?,
@@ -42,7 +46,13 @@ pub(super) fn read<'a>(tools: &Member<'a>, dropped: &mut Unsupported) -> Result<
                 continue;
             }
             if camel(&name) != "functionDeclarations" {
-                dropped.add(name.into_owned());
+                let kind = match &*camel(&name) {
+                    "googleSearch" | "googleSearchRetrieval" => HostedKind::WebSearch,
+                    "urlContext" => HostedKind::UrlFetch,
+                    "codeExecution" => HostedKind::CodeExecution,
+                    _ => HostedKind::Other,
+                };
+                hosted.push(HostedTool::new(kind, name.into_owned()));
                 continue;
             }
             let declarations: Many<Declaration<'a>> = wire::whole(&path, member, dropped)?;
@@ -69,7 +79,7 @@ impl<'a> Declaration<'a> {
             (None, None) => None,
         };
         Ok(Tool {
-            name: self.name.ok_or_else(|| Invalid::new(format!("{}.name", at()), "is required"))?,
+            name: self.name.ok_or_else(|| Invalid::new(format!("{}.name", at()), "is required"))?.into(),
             description: self.description.filter(|text| !text.is_empty()),
             schema,
             strict: None,
@@ -112,7 +122,8 @@ pub(super) fn read_choice<'a>(
 
 impl<'a> CallingConfig<'a> {
     fn read(self) -> Result<Option<ToolChoice<'a>>, Invalid> {
-        let mut names = self.allowed_function_names.unwrap_or_default();
+        let names = self.allowed_function_names.unwrap_or_default();
+        let mut names: Vec<ToolName<'a>> = names.into_iter().map(ToolName::from).collect();
         let mode = self.mode.map(|mode| mode.decode().to_ascii_uppercase());
         Ok(match mode.as_deref() {
             None | Some("" | "MODE_UNSPECIFIED") => None,

@@ -212,29 +212,29 @@ pub(super) struct Part<'a> {
     #[serde(alias = "function_response")]
     pub(super) function_response: Option<FunctionResponse<'a>>,
     #[serde(alias = "executable_code")]
-    pub(super) executable_code: Option<IgnoredAny>,
+    pub(super) executable_code: Option<&'a RawValue>,
     #[serde(alias = "code_execution_result")]
-    pub(super) code_execution_result: Option<IgnoredAny>,
+    pub(super) code_execution_result: Option<&'a RawValue>,
     #[serde(alias = "tool_call")]
-    pub(super) tool_call: Option<IgnoredAny>,
+    pub(super) tool_call: Option<&'a RawValue>,
     #[serde(alias = "tool_response")]
-    pub(super) tool_response: Option<IgnoredAny>,
+    pub(super) tool_response: Option<&'a RawValue>,
     #[serde(alias = "video_metadata")]
     pub(super) video_metadata: Option<IgnoredAny>,
     #[serde(alias = "media_resolution")]
     pub(super) media_resolution: Option<IgnoredAny>,
 }
 
-impl Part<'_> {
-    /// The name of content that only Google's own tools produce or read.
-    pub(super) fn of_googles_tools(&self) -> Option<&'static str> {
+impl<'a> Part<'a> {
+    /// Content that only Google's own tools produce or read, with its name.
+    pub(super) fn of_googles_tools(&self) -> Option<(&'static str, &'a RawValue)> {
         let kinds = [
-            (self.executable_code.is_some(), "executableCode"),
-            (self.code_execution_result.is_some(), "codeExecutionResult"),
-            (self.tool_call.is_some(), "toolCall"),
-            (self.tool_response.is_some(), "toolResponse"),
+            (self.executable_code, "executableCode"),
+            (self.code_execution_result, "codeExecutionResult"),
+            (self.tool_call, "toolCall"),
+            (self.tool_response, "toolResponse"),
         ];
-        kinds.into_iter().find(|(there, _)| *there).map(|(_, name)| name)
+        kinds.into_iter().find_map(|(raw, name)| raw.map(|raw| (name, raw)))
     }
 }
 

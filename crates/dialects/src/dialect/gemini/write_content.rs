@@ -69,7 +69,7 @@ pub(super) fn write(
 
 fn call_name<'p>(part: &'p Part<'_>) -> Option<(Cow<'p, str>, Text<'p>)> {
     let Content::Call(call) = &part.content else { return None };
-    Some((call.id.decode(), call.name.reborrow()))
+    Some((call.id.decode(), Text::reborrow(&call.name)))
 }
 
 fn write_text(text: &Text<'_>, parts: &mut ArrayWriter<'_>) {
@@ -140,7 +140,7 @@ impl TurnWriter<'_, '_> {
         let mut part = parts.object();
         let mut written = part.object("functionResponse");
         self.id(&result.id, &mut written);
-        let name = self.names.get(&*result.id.decode()).or(result.name.as_ref());
+        let name = self.names.get(&*result.id.decode()).or(result.name.as_deref());
         match name {
             Some(name) => written.field("name", name),
             None => written.field("name", "unknown"),
@@ -171,15 +171,14 @@ impl TurnWriter<'_, '_> {
     fn media(&mut self, media: &Media<'_>, parts: &mut ArrayWriter<'_>) {
         self.dropped.add_if(media.detail.as_ref().is_some_and(|detail| !detail.is("auto")), "detail");
         let has_name = media.name.as_ref().is_some_and(|name| !name.is_blank());
-        self.dropped.add_if(has_name && media.kind == MediaKind::Document, "filename");
+        let named = self.to.quirks.gemini.media_names && matches!(media.source, Source::Data { .. });
+        self.dropped.add_if(has_name && !named, "filename");
         match &media.source {
             Source::Text(text) => write_text(text, parts),
             Source::Data { mime, data } => {
                 let mut part = parts.object();
                 let mut blob = part.object("inlineData").with("mimeType", mime);
-                let named = self.to.quirks.gemini.media_names;
                 blob.maybe("displayName", media.name.as_ref().filter(|_| named));
-                self.dropped.add_if(media.name.is_some() && !named, "filename");
                 data.write(blob.key("data"));
             }
             Source::Url { url, mime } if self.fetches(&url.decode()) => {

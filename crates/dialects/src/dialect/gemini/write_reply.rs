@@ -68,7 +68,7 @@ fn write_part<'p>(part: &'p Part<'_>, parts: &mut ArrayWriter<'_>, malformed: &m
         Content::Redacted(signature) => write_redacted(signature, parts.object()),
         Content::Call(Call { id, name, arguments, signature }) => {
             if !write_call(id, name, arguments, signature.as_ref(), parts) {
-                *malformed = Some(match name {
+                *malformed = Some(match &**name {
                     Text::Plain(name) => name,
                     Text::Json(raw) => raw.get().trim_matches('"'),
                 });

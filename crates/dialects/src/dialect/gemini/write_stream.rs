@@ -77,7 +77,9 @@ impl WriteBlocks for Chunks {
                 self.chunk(choice.number, out, |parts| write_redacted(&signature, parts.object()));
                 return None;
             }
-            BlockStart::Call { id, name, signature } => Block::Call { id, name, signature, arguments: String::new() },
+            BlockStart::Call { id, name, signature } => {
+                Block::Call { id, name: name.into_text(), signature, arguments: String::new() }
+            }
         })
     }
 

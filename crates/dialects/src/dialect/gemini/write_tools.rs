@@ -2,7 +2,7 @@
 
 use super::schema;
 use crate::{
-    conversation::{Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported},
+    conversation::{Invalid, Json, Request, Tool, ToolChoice, ToolName, Unsupported},
     dialect::Destination,
     stream::{
         TopLevel, ValueKind,
@@ -74,8 +74,8 @@ fn is_empty(schema: &Json<'_>) -> bool {
 }
 
 fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
-    let (mode, names): (_, &[Text<'_>]) = match choice {
-        ToolChoice::Auto => ("AUTO", &[]),
+    let (mode, names): (_, &[ToolName<'_>]) = match choice {
+        ToolChoice::Auto | ToolChoice::Hosted(_) => ("AUTO", &[]),
         ToolChoice::None => ("NONE", &[]),
         ToolChoice::Required => ("ANY", &[]),
         ToolChoice::Named(name) => ("ANY", std::slice::from_ref(name)),

@@ -7,10 +7,17 @@ use super::{
     HOME,
     wire::{Block, parse, parse_all, parse_noting, within},
 };
-use crate::conversation::{
-    Cache, Call, Content, Invalid, Media, MediaKind, Part, Signature, SignatureOrigin, Source, Text, ToolResult,
-    Unsupported, object_text,
+use crate::{
+    conversation::{
+        Cache, Call, Content, Invalid, Media, MediaKind, Part, Signature, SignatureOrigin, Source, Text, ToolResult,
+        Unsupported, object_text,
+    },
+    dialect::{OTHER_STORE, foreign},
 };
+
+/// The reason why a compacted conversation without a summary is refused.
+const COMPACTED: &str = "holds a conversation that was compacted at Anthropic, which only Anthropic can read: send \
+                         the messages that it replaces";
 
 /// Levels of blocks: the blocks of a message, and those in its results and documents. A search result in a result is
 /// the deepest valid one.
@@ -30,10 +37,21 @@ fn level<'a>(raw: &'a RawValue, depth: u8, dropped: &mut Unsupported) -> Result<
     }
     let (blocks, mut unknown) = parse_noting::<Block<'a>>(raw.get())?;
     let mut parts = Vec::with_capacity(blocks.len());
+    let mut whole: Option<Vec<&'a RawValue>> = None;
     for (index, block) in blocks.into_iter().enumerate() {
         let read = read(block, depth, &mut parts, dropped);
-        if !read.map_err(|invalid| within(format_args!("[{index}]"))(invalid))? {
+        if let Some(kind) = read.map_err(|invalid| within(format_args!("[{index}]"))(invalid))? {
+            // The fields that are not read are a part of the text, or left out with it.
             unknown.discard(index);
+            if !foreign::is_of_tool(&kind) {
+                dropped.add(kind);
+                continue;
+            }
+            if whole.is_none() {
+                whole = Some(parse(raw.get())?);
+            }
+            let block = whole.as_ref().and_then(|whole| whole.get(index)).map_or("{}", |block| block.get());
+            parts.push(Content::text(foreign::text(&kind, block, &["cache_control"])).into());
         }
     }
     unknown.name(dropped);
@@ -44,13 +62,13 @@ fn missing(field: &str) -> Invalid {
     Invalid::new(field, "is required")
 }
 
-/// Reads a block. Returns `false` if it is left out and reported.
+/// Reads a block. Returns its kind if only Anthropic has it.
 fn read<'a>(
     block: Block<'a>,
     depth: u8,
     parts: &mut Vec<Part<'a>>,
     dropped: &mut Unsupported,
-) -> Result<bool, Invalid> {
+) -> Result<Option<String>, Invalid> {
     let Some(kind) = &block.kind else { return Err(missing("type")) };
     let kind = kind.reborrow().into_decoded().into_owned();
     let mut block = block;
@@ -67,7 +85,7 @@ fn read<'a>(
                 if let Some(last) = parts.last_mut() {
                     last.cache = last.cache.take().or(cache);
                 }
-                return Ok(true);
+                return Ok(None);
             };
             content
         }
@@ -88,13 +106,15 @@ fn read<'a>(
             };
             Content::Result(ToolResult { id, name: None, parts, failed: block.is_error.unwrap_or(false) })
         }
-        _ => {
-            dropped.add(kind);
-            return Ok(false);
+        "compaction" => {
+            let summary = block.content.and_then(Text::of);
+            Content::text(summary.ok_or_else(|| Invalid::new("", COMPACTED))?)
         }
+        "container_upload" => return Err(Invalid::new("file_id", OTHER_STORE)),
+        _ => return Ok(Some(kind)),
     };
     parts.push(Part { content, cache });
-    Ok(true)
+    Ok(None)
 }
 
 /// Clients send Gemini's signatures as blocks before the block that they sign: removes such a block and returns its
@@ -125,7 +145,7 @@ fn call<'a>(block: Block<'a>, parts: &mut Vec<Part<'a>>) -> Result<Call<'a>, Inv
     let name = block.name.ok_or_else(|| missing("name"))?;
     let arguments = object_text(block.input.map_or("{}", RawValue::get))
         .ok_or_else(|| Invalid::new("input", "must be an object, at most 128 levels deep"))?;
-    Ok(Call { id, name, arguments, signature: google_signature(parts, true) })
+    Ok(Call { id, name: name.into(), arguments, signature: google_signature(parts, true) })
 }
 
 #[derive(Deserialize)]

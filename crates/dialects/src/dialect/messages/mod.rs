@@ -1,5 +1,6 @@
 //! Anthropic Messages as a conversation.
 
+mod client_tools;
 mod content;
 pub mod endpoint;
 mod error;
@@ -99,7 +100,7 @@ impl Dialect for Messages {
         request::read(body)
     }
 
-    fn write_request(
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

@@ -90,7 +90,7 @@ fn content_of<'a>(block: Block<'a>, answered: &mut bool, lost: &mut Unsupported)
                 *answered = true;
                 return Some(Content::text(arguments));
             }
-            Content::Call(Call { id: block.id?, name, arguments: arguments.into(), signature: None })
+            Content::Call(Call { id: block.id?, name: name.into(), arguments: arguments.into(), signature: None })
         }
         kind => {
             lost.add(kind.to_owned());

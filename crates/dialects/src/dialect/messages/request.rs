@@ -4,14 +4,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    content,
+    client_tools, content,
     params::PARAMS,
     wire::{CacheControl, parse, parse_all, parse_noting, within},
 };
 use crate::{
     conversation::{
-        Cache, Content, Effort, Format, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool, ToolChoice,
-        Unsupported,
+        Cache, Content, Effort, Format, HostedTool, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool,
+        ToolChoice, Unsupported,
     },
     dialect::{
         fields,
@@ -41,6 +41,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     if !met {
         return Err(Invalid::new("messages", "is required"));
     }
+    choose_hosted(&mut request);
     if !pending.system.is_empty() {
         request.messages.insert(0, Message { role: Role::System, parts: pending.system });
     }
@@ -53,6 +54,16 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         cache_last(&mut request, cache);
     }
     Ok(request)
+}
+
+/// A choice may name a tool that Anthropic runs.
+fn choose_hosted(request: &mut Request<'_>) {
+    if let Some(ToolChoice::Named(name)) = &request.tool_choice
+        && request.tools.iter().all(|tool| tool.name != *name)
+        && request.hosted.iter().any(|tool| tool.name == **name)
+    {
+        request.tool_choice = Some(ToolChoice::Hosted(name.clone().into_text()));
+    }
 }
 
 /// A mark on the whole request applies to its last block.
@@ -76,13 +87,17 @@ fn read_member<'a>(
         return Ok(());
     }
     match name {
+        "container" => {
+            let message = "is stored at Anthropic, and this route's provider can't use it: leave it out";
+            return Err(Invalid::new("", message));
+        }
         // The model is resolved before, and the version concerns the connection to the gateway only.
         "model" | "anthropic_version" => {}
         "messages" => request.messages = messages(json, &mut request.dropped)?,
         "system" => {
             pending.system = content::parts(parse(json)?, &mut request.dropped)?;
         }
-        "tools" => request.tools = tools(json, &mut request.dropped)?,
+        "tools" => request.tools = tools(json, &mut request.hosted, &mut request.dropped)?,
         "tool_choice" => tool_choice(json, request)?,
         "stream" => request.stream = parse(json)?,
         "thinking" => pending.thinking = thinking(json, &mut request.dropped)?,
@@ -132,39 +147,49 @@ fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Me
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
-struct WireTool<'a> {
+pub(super) struct WireTool<'a> {
     #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    name: Option<Text<'a>>,
-    description: Option<Text<'a>>,
-    input_schema: Option<Json<'a>>,
+    pub name: Option<Text<'a>>,
+    pub description: Option<Text<'a>>,
+    pub input_schema: Option<Json<'a>>,
     strict: Option<bool>,
     cache_control: Option<CacheControl<'a>>,
     input_examples: Option<&'a RawValue>,
+    /// All tools are offered at once.
+    #[expect(dead_code, reason = "known, and of no consequence")]
     defer_loading: Option<bool>,
     allowed_callers: Option<Vec<Text<'a>>>,
+    pub display_width_px: Option<u64>,
+    pub display_height_px: Option<u64>,
 }
 
-fn tools<'a>(json: &'a str, dropped: &mut Unsupported) -> Result<Vec<Tool<'a>>, Invalid> {
+fn tools<'a>(
+    json: &'a str,
+    hosted: &mut Vec<HostedTool<'a>>,
+    dropped: &mut Unsupported,
+) -> Result<Vec<Tool<'a>>, Invalid> {
     let (wire, mut unknown) = parse_noting::<WireTool<'a>>(json)?;
     let mut tools = Vec::with_capacity(wire.len());
     for (index, tool) in wire.into_iter().enumerate() {
-        if let Some(kind) = tool.kind.filter(|kind| !kind.is("custom")) {
-            // The provider's own tools have a meaning only for that provider.
-            dropped.add(kind.into_decoded().into_owned());
+        let mut tool = tool;
+        if let Some(kind) = tool.kind.take().filter(|kind| !kind.is("custom")) {
             unknown.discard(index);
-            continue;
+            if !client_tools::define(&kind.decode(), &mut tool) {
+                let does = client_tools::hosted_kind(&kind.decode());
+                hosted.push(HostedTool::new(does, tool.name.unwrap_or(kind)));
+                continue;
+            }
         }
         let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;
         if tool.input_schema.as_ref().is_some_and(|schema| !schema.is_object()) {
             return Err(Invalid::new(format!("[{index}].input_schema"), "must be an object"));
         }
         dropped.add_if(tool.input_examples.is_some(), "input_examples");
-        dropped.add_if(tool.defer_loading == Some(true), "defer_loading");
         let others = tool.allowed_callers.is_some_and(|by| by.iter().any(|by| !by.is("direct")));
         dropped.add_if(others, "allowed_callers");
         tools.push(Tool {
-            name,
+            name: name.into(),
             description: tool.description,
             schema: tool.input_schema,
             strict: tool.strict,
@@ -190,7 +215,7 @@ fn tool_choice<'a>(json: &'a str, request: &mut Request<'a>) -> Result<(), Inval
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Required,
         "none" => ToolChoice::None,
-        "tool" => ToolChoice::Named(wire.name.ok_or_else(|| Invalid::new("name", "is required"))?),
+        "tool" => ToolChoice::Named(wire.name.ok_or_else(|| Invalid::new("name", "is required"))?.into()),
         other => return Err(Invalid::new("type", format!("'{other}' is no choice"))),
     });
     if wire.disable_parallel_tool_use == Some(true) {

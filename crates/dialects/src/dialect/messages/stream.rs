@@ -157,7 +157,7 @@ impl Reader {
                     return Some(BlockStart::Text);
                 }
                 self.calls = true;
-                BlockStart::Call { id: wire.id?, name, signature: None }
+                BlockStart::Call { id: wire.id?, name: name.into(), signature: None }
             }
             _ => return None,
         })

@@ -42,12 +42,12 @@ impl<'r, 'a> Tools<'r, 'a> {
     pub fn plan(request: &'r Request<'a>, to: &Destination<'_>) -> Self {
         let mut offered: Vec<&Tool<'_>> = request.tools.iter().collect();
         let mut choice = match &request.tool_choice {
-            None | Some(ToolChoice::Auto) => Choice::Auto,
+            None | Some(ToolChoice::Auto | ToolChoice::Hosted(_)) => Choice::Auto,
             Some(ToolChoice::None) => Choice::None,
             Some(ToolChoice::Required) => Choice::Any,
             Some(ToolChoice::Named(name)) => Choice::Named(name),
             Some(ToolChoice::Allowed { names, required }) => {
-                let names: HashSet<_> = names.iter().map(Text::decode).collect();
+                let names: HashSet<_> = names.iter().map(|name| name.decode()).collect();
                 offered.retain(|tool| names.contains(&tool.name.decode()));
                 if *required { Choice::Any } else { Choice::Auto }
             }

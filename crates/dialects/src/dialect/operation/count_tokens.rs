@@ -137,7 +137,9 @@ impl ReplyPlan {
     }
 
     fn write(&self, tokens: u64, estimated: bool) -> OperationReply {
-        let body = format!("{{\"{}\":{tokens}}}", self.client.dialect().count_field()).into_bytes();
+        let client = self.client.dialect();
+        let mut body = Vec::new();
+        ObjectWriter::begin(&mut body).with_maybe("object", client.count_object()).with(client.count_field(), &tokens);
         OperationReply { body, usage: Usage::default(), model: None, estimated }
     }
 }

@@ -109,6 +109,11 @@ pub trait Operations: Sync {
         None
     }
 
+    /// The `object` of replies with a count, in dialects whose objects have one.
+    fn count_object(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The field of replies that holds the count.
     fn count_field(&self) -> &'static str {
         "input_tokens"

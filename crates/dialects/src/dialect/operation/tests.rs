@@ -385,7 +385,7 @@ fn counts_are_requested_in_each_providers_form() {
 
     let nested = json!({"generateContentRequest": contents});
     let (endpoint, bodies) = requests(&made(&GEMINI_COUNT, &nested, OPENAI, "gpt").unwrap());
-    assert_eq!(endpoint, Some(Endpoint::ResponseResource("input_tokens".into())));
+    assert_eq!(endpoint, Some(Endpoint::CountResponseTokens));
     assert!(bodies[0]["input"].to_string().contains("hello"), "{}", bodies[0]);
     assert!(["store", "max_output_tokens", "stream"].iter().all(|key| bodies[0].get(key).is_none()), "{}", bodies[0]);
 

@@ -1,52 +1,80 @@
 //! The items of a client's `input` as messages.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     HOME, REDACTED, SIGNS_CALL,
-    wire::{Item, PASSED, STORED, joined, text},
+    client_tools::{Arguments, ClientTool},
+    tools::{self, Found},
+    wire::{COMPACTED, Item, NO_COMPACTION, PASSED, STORED, joined, text},
 };
 use crate::{
     conversation::{
-        Cache, Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text, ToolResult,
-        Unsupported, call_arguments,
+        Cache, Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text, Tool, ToolForm,
+        ToolResult,
     },
-    dialect::fields::{parse, parse_noting},
+    dialect::{
+        fields::{parse, parse_noting},
+        foreign,
+    },
     stream::ValueKind,
 };
 
 /// Reads `input`: a text, or items.
-pub(super) fn read<'a>(json: &'a str, kind: ValueKind, dropped: &mut Unsupported) -> Result<Vec<Message<'a>>, Invalid> {
+///
+/// Returns the messages, and the tools that became available during the conversation.
+pub(super) fn read<'a>(
+    json: &'a str,
+    kind: ValueKind,
+    found: Found<'a, '_>,
+) -> Result<(Vec<Message<'a>>, Vec<Tool<'a>>), Invalid> {
     match kind {
         ValueKind::String => {
             let text: Text<'a> = parse(json, || "input".to_owned())?;
-            Ok(vec![Message { role: Role::User, parts: vec![Content::text(text).into()] }])
+            Ok((vec![Message { role: Role::User, parts: vec![Content::text(text).into()] }], Vec::new()))
         }
         ValueKind::Array => {
             let (items, mut unknown) = parse_noting::<Vec<Item<'a>>>(json, || "input".to_owned(), PASSED)?;
-            let mut history = History { messages: Vec::with_capacity(items.len()), signature: None, dropped };
+            let messages = Vec::with_capacity(items.len());
+            let mut history = History {
+                json,
+                raw: None,
+                messages,
+                tools: Vec::new(),
+                signature: None,
+                shells: HashMap::new(),
+                found,
+            };
             for (at, item) in items.into_iter().enumerate() {
                 if !history.item(&item, at)? {
                     unknown.discard(at);
                 }
             }
-            unknown.name(history.dropped);
-            Ok(history.messages)
+            unknown.name(history.found.dropped);
+            Ok((history.messages, history.tools))
         }
         _ => Err(Invalid::new("input", "must be a string or a list of items")),
     }
 }
 
 struct History<'a, 'd> {
+    json: &'a str,
+    /// The items as they are written; read when one of them has no type here.
+    raw: Option<Vec<&'a RawValue>>,
     messages: Vec<Message<'a>>,
+    tools: Vec<Tool<'a>>,
+    /// Ids of the calls of local shells by those of their items, which results may name instead.
+    shells: HashMap<String, Text<'a>>,
     /// The signature of the next call.
     signature: Option<Signature<'a>>,
-    dropped: &'d mut Unsupported,
+    found: Found<'a, 'd>,
 }
 
 impl<'a> History<'a, '_> {
-    /// Reads an item. Returns `false` if it is left out and reported.
+    /// Reads an item. Returns `false` if its fields need no report of their own.
     fn item(&mut self, item: &Item<'a>, at: usize) -> Result<bool, Invalid> {
         let kind = match &item.kind {
             Some(kind) => kind.decode(),
@@ -56,16 +84,68 @@ impl<'a> History<'a, '_> {
         };
         match &*kind {
             "message" => self.message(item, at)?,
-            "function_call" => self.call(item, at)?,
-            "function_call_output" => self.result(item, at)?,
             "reasoning" => self.reasoning(item, at)?,
+            "additional_tools" => self.more_tools(item, at)?,
             "item_reference" => return Err(Invalid::new(format!("input[{at}]"), STORED)),
-            other => {
-                self.dropped.add(other.to_owned());
+            "compaction" | "compaction_summary" | "context_compaction" => {
+                return Err(Invalid::new(format!("input[{at}]"), COMPACTED));
+            }
+            "compaction_trigger" => return Err(Invalid::new(format!("input[{at}]"), NO_COMPACTION)),
+            // It sets parameters, and is no part of the conversation.
+            "configuration_update" => {
+                self.found.dropped.add("configuration_update");
                 return Ok(false);
+            }
+            kind => {
+                // A search of OpenAI's own has no id.
+                let ran_there = kind.starts_with("tool_search") && item.call_id.is_none();
+                if let Some(tool) = ClientTool::called(kind, item).filter(|_| !ran_there) {
+                    self.call(item, at, tool)?;
+                } else if let Some(tool) = ClientTool::answered(kind).filter(|_| !ran_there) {
+                    self.result(item, at, tool)?;
+                } else if foreign::is_of_tool(kind) {
+                    self.foreign(item, kind, at)?;
+                    return Ok(false);
+                } else {
+                    self.found.dropped.add(kind.to_owned());
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
+    }
+
+    /// Tools that are available from this item on.
+    fn more_tools(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
+        let field = || format!("input[{at}].tools");
+        let Some(list) = item.tools else { return Err(Invalid::new(field(), "is required")) };
+        self.tools.extend(tools::read(list.get(), &field, &mut self.found)?);
+        Ok(())
+    }
+
+    /// Reads an item of a tool that OpenAI ran as text, so that the model still sees it.
+    fn foreign(&mut self, item: &Item<'a>, kind: &str, at: usize) -> Result<(), Invalid> {
+        if self.raw.is_none() {
+            self.raw = Some(parse(self.json, || "input".to_owned())?);
+        }
+        let raw = self.raw.as_ref().and_then(|raw| raw.get(at)).map_or("{}", |raw| raw.get());
+        if kind == "tool_search_output" {
+            self.more_tools(item, at)?;
+        }
+        let image = (kind == "image_generation_call").then_some(item.result).flatten().and_then(Text::of);
+        let left_out: &[&str] = if kind == "image_generation_call" { &["result"] } else { &[] };
+        let part = Part::from(Content::text(foreign::text(kind, raw, left_out)));
+        if kind.ends_with("_output") || kind.ends_with("_response") {
+            self.messages.push(Message { role: Role::User, parts: vec![part] });
+        } else {
+            self.answer(part);
+        }
+        if let Some(data) = image.filter(|data| !data.is_empty()) {
+            let source = Source::Data { mime: "image/png".into(), data };
+            let image = Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None });
+            self.messages.push(Message { role: Role::User, parts: vec![image.into()] });
+        }
+        Ok(())
     }
 
     fn message(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
@@ -98,34 +178,55 @@ impl<'a> History<'a, '_> {
         }
     }
 
-    fn call(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
+    fn call(&mut self, item: &Item<'a>, at: usize, tool: &ClientTool) -> Result<(), Invalid> {
         let field = |name: &str| format!("input[{at}].{name}");
         let required = |name: &str| Invalid::new(field(name), "is required");
         let id = text(item.call_id, || field("call_id"))?.ok_or_else(|| required("call_id"))?;
-        let name = text(item.name, || field("name"))?.ok_or_else(|| required("name"))?;
-        let written = text(item.arguments, || field("arguments"))?.unwrap_or_else(|| "".into());
-        let arguments = call_arguments(written.into_decoded()).ok_or_else(|| {
-            Invalid::new(field("arguments"), "must be the text of a JSON object, at most 128 levels deep")
+        if tool.form == ToolForm::LocalShell
+            && let Some(item_id) = text(item.id, || field("id"))?
+        {
+            self.shells.insert(item_id.decode().into_owned(), id.clone());
+        }
+        let namespace = text(item.namespace, || field("namespace"))?;
+        let name = tool.name(text(item.name, || field("name"))?, namespace).ok_or_else(|| required("name"))?;
+        let arguments = tool.read_arguments(item).ok_or_else(|| {
+            let expected = match tool.arguments {
+                Arguments::Json(_) => "must be the text of a JSON object, at most 128 levels deep",
+                Arguments::Free(_) => "must be a string",
+                Arguments::Object(..) | Arguments::Member(_) => "must be an object, at most 128 levels deep",
+            };
+            Invalid::new(field(tool.arguments.field()), expected)
         })?;
         let signature = self.signature.take();
         self.answer(Content::Call(Call { id, name, arguments, signature }).into());
         Ok(())
     }
 
-    fn result(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
+    fn result(&mut self, item: &Item<'a>, at: usize, tool: &ClientTool) -> Result<(), Invalid> {
         let field = |name: &str| format!("input[{at}].{name}");
-        let id = text(item.call_id, || field("call_id"))?;
+        let mut id = text(item.call_id, || field("call_id"))?;
+        if id.is_none() && tool.form == ToolForm::LocalShell {
+            id = text(item.id, || field("id"))?;
+            id = id.map(|id| self.shells.get(&*id.decode()).cloned().unwrap_or(id));
+        }
         let Some(id) = id else { return Err(Invalid::new(field("call_id"), "is required")) };
-        let parts = match item.output {
-            Some(output) => self.content(output, || field("output"))?,
-            None => Vec::new(),
+        let parts = match (tool.form, item.output) {
+            (ToolForm::ToolSearch, _) => vec![Content::text(self.found_tools(item, at)?).into()],
+            (_, None) => Vec::new(),
+            (ToolForm::Computer | ToolForm::ComputerPreview, Some(output)) => {
+                vec![Content::Media(screenshot(output, || field("output"))?).into()]
+            }
+            // Output and exit code of each command: models read JSON.
+            (ToolForm::Shell, Some(output)) if !output.get().starts_with('"') => {
+                vec![Content::text(output.get()).into()]
+            }
+            (_, Some(output)) => self.content(output, || field("output"))?,
         };
-        let part = Part::from(Content::Result(ToolResult {
-            id,
-            name: text(item.name, || field("name"))?,
-            parts,
-            failed: false,
-        }));
+        let failed =
+            tool.form == ToolForm::ApplyPatch && item.status.and_then(Text::of).is_some_and(|s| s.is("failed"));
+        let namespace = text(item.namespace, || field("namespace"))?;
+        let name = text(item.name, || field("name"))?.and_then(|name| tool.name(Some(name), namespace));
+        let part = Part::from(Content::Result(ToolResult { id, name, parts, failed }));
         // Results of parallel calls are one message.
         match self.messages.last_mut() {
             Some(last) if last.parts.last().is_some_and(|last| matches!(last.content, Content::Result(_))) => {
@@ -134,6 +235,18 @@ impl<'a> History<'a, '_> {
             _ => self.messages.push(Message { role: Role::User, parts: vec![part] }),
         }
         Ok(())
+    }
+
+    /// The names of the tools that a search has found, which are available from now on.
+    fn found_tools(&mut self, item: &Item<'a>, at: usize) -> Result<String, Invalid> {
+        let before = self.tools.len();
+        self.more_tools(item, at)?;
+        let names: Vec<String> =
+            self.tools.get(before..).unwrap_or_default().iter().map(|tool| tool.name.flat()).collect();
+        if names.is_empty() {
+            return Ok("No tool was found.".to_owned());
+        }
+        Ok(format!("Found tools, which can be called now: {}", names.join(", ")))
     }
 
     fn reasoning(&mut self, item: &Item<'a>, at: usize) -> Result<(), Invalid> {
@@ -177,7 +290,7 @@ impl<'a> History<'a, '_> {
                 None => unknown.discard(at),
             }
         }
-        unknown.name(self.dropped);
+        unknown.name(self.found.dropped);
         Ok(parts)
     }
 
@@ -204,7 +317,7 @@ impl<'a> History<'a, '_> {
                     (None, None, Some(id)) => Source::File(id),
                     (None, None, None) => return Err(required("file_data")),
                 };
-                self.dropped.add_if(part.detail.is_some_and(|word| !word.is("auto")), "detail");
+                self.found.dropped.add_if(part.detail.is_some_and(|word| !word.is("auto")), "detail");
                 Content::Media(Media { kind: source.kind(), source, name: part.filename, detail: None })
             }
             "input_audio" => {
@@ -215,11 +328,29 @@ impl<'a> History<'a, '_> {
                 Content::Media(Media { kind: MediaKind::Audio, source, name: None, detail: None })
             }
             other => {
-                self.dropped.add(other.to_owned());
+                self.found.dropped.add(other.to_owned());
                 return Ok(None);
             }
         }))
     }
+}
+
+/// The picture of a screen.
+fn screenshot(output: &RawValue, field: impl Fn() -> String) -> Result<Media<'_>, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
+    struct Wire<'a> {
+        image_url: Option<Text<'a>>,
+        file_id: Option<Text<'a>>,
+        detail: Option<Text<'a>>,
+    }
+    let wire: Wire<'_> = parse(output.get(), &field)?;
+    let source = match (wire.image_url, wire.file_id) {
+        (Some(url), _) => located(url, || format!("{}.image_url", field()))?,
+        (None, Some(id)) => Source::File(id),
+        (None, None) => return Err(Invalid::new(format!("{}.image_url", field()), "is required")),
+    };
+    Ok(Media { kind: MediaKind::Image, source, name: None, detail: wire.detail })
 }
 
 /// A part of a message or of a tool's result.

@@ -12,6 +12,8 @@ const RESPONSES_ONLY: [&str; 5] = ["instructions", "max_output_tokens", "stream"
 pub(super) fn from_path(path: &str) -> Option<Endpoint> {
     let path = path.trim_end_matches('/');
     match path.rsplit_once("/responses/") {
+        Some((_, "input_tokens")) => Some(Endpoint::CountResponseTokens),
+        Some((_, "compact")) => Some(Endpoint::CompactResponse),
         Some((_, rest)) => (!rest.is_empty()).then(|| Endpoint::ResponseResource(rest.to_owned())),
         None => path.ends_with("/responses").then_some(Endpoint::Responses),
     }

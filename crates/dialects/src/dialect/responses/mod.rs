@@ -1,5 +1,6 @@
 //! OpenAI Responses as a conversation.
 
+mod client_tools;
 mod content;
 mod endpoint;
 mod error;
@@ -9,6 +10,7 @@ mod reply;
 mod request;
 mod stream;
 pub mod text;
+mod tools;
 mod usage;
 mod wire;
 mod write_content;
@@ -74,7 +76,7 @@ impl Dialect for Responses {
         request::read(body)
     }
 
-    fn write_request(
+    fn write_conversation(
         &self,
         request: &Request<'_>,
         to: &Destination<'_>,

@@ -3,9 +3,9 @@
 use super::Responses;
 use crate::{
     dialect::{
-        Destination, Endpoint,
+        Destination, DialectId, Endpoint,
         chat::operations::MODELS,
-        operation::{self, Operations, models::ModelList},
+        operation::{self, CountedRequest, OperationError, OperationPlan, Operations, models::ModelList},
     },
     stream::{TopLevel, json::ObjectWriter},
 };
@@ -24,6 +24,14 @@ const COUNTED: [&str; 9] = [
 ];
 
 impl Operations for Responses {
+    fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
+        counted(DialectId::Responses, body)
+    }
+
+    fn count_object(&self) -> Option<&'static str> {
+        Some("response.input_tokens")
+    }
+
     fn write_count(
         &self,
         written: &TopLevel<'_>,
@@ -31,7 +39,7 @@ impl Operations for Responses {
         out: &mut ObjectWriter<'_>,
     ) -> Option<Endpoint> {
         operation::copy(written, &COUNTED, out);
-        Some(Endpoint::ResponseResource("input_tokens".to_owned()))
+        Some(Endpoint::CountResponseTokens)
     }
 
     fn model_list(&self, _path: &str) -> &'static ModelList {

@@ -158,7 +158,7 @@ pub(super) fn read_item<'a>(
             let written = lenient(item.arguments).unwrap_or_else(|| "".into());
             // What is no object stays as it is; the writers know what to do with it.
             let arguments = call_arguments(written.clone().into_decoded()).unwrap_or_else(|| written.into_decoded());
-            parts.push(Content::Call(Call { id, name, arguments, signature: None }).into());
+            parts.push(Content::Call(Call { id, name: name.into(), arguments, signature: None }).into());
         }
         "reasoning" => {
             let (text, signature) = read_thoughts(item);

@@ -6,14 +6,13 @@ use serde_json::value::RawValue;
 use super::{
     content,
     params::PARAMS,
+    tools::{self, Found},
     wire::{PASSED, STORED},
 };
 use crate::{
-    conversation::{
-        Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
-    },
+    conversation::{Content, Effort, Format, Invalid, Json, Message, Reasoning, Request, Role, Text, Unsupported},
     dialect::{
-        fields::{parse, parse_all, parse_member, parse_noting, record_unread},
+        fields::{parse_all, parse_member, record_unread},
         params::{self, Plain},
     },
     stream::{Member, TopLevel, ValueKind},
@@ -27,9 +26,14 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
             reader.member(member)?;
         }
     }
-    let Reader { mut request, instructions, input } = reader;
+    let Reader { mut request, instructions, input, choice } = reader;
     let Some(input) = input else { return Err(Invalid::new("input", "is required")) };
-    let history = content::read(input.as_json(), input.kind, &mut request.dropped)?;
+    let found = Found { hosted: &mut request.hosted, dropped: &mut request.dropped };
+    let (history, more) = content::read(input.as_json(), input.kind, found)?;
+    tools::merge(&mut request.tools, more);
+    if let Some(choice) = choice {
+        request.tool_choice = Some(tools::read_choice(choice, &request.tools, &mut request.dropped)?);
+    }
     request.messages.reserve(history.len() + 1);
     if let Some(text) = instructions {
         request.messages.push(Message { role: Role::System, parts: vec![Content::text(text).into()] });
@@ -48,6 +52,8 @@ struct Reader<'a> {
     request: Request<'a>,
     instructions: Option<Text<'a>>,
     input: Option<&'a Member<'a>>,
+    /// Read when all tools are known.
+    choice: Option<&'a Member<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -62,8 +68,11 @@ impl<'a> Reader<'a> {
             "model" | "stream_options" => {}
             "input" => self.input = Some(member),
             "instructions" => self.instructions = Some(parse_member(member)?),
-            "tools" => self.tools(member)?,
-            "tool_choice" => self.tool_choice(member)?,
+            "tools" => {
+                let found = &mut Found { hosted: &mut request.hosted, dropped: &mut request.dropped };
+                request.tools = tools::read(member.as_json(), &|| name.clone().into_owned(), found)?;
+            }
+            "tool_choice" => self.choice = Some(member),
             "text" => self.text(member)?,
             "reasoning" => self.reasoning(member)?,
             "include" => self.include(member)?,
@@ -80,69 +89,6 @@ impl<'a> Reader<'a> {
                 return Err(Invalid::new(name, "this route's provider answers at once only: leave it out"));
             }
             _ => record_unread(member, &mut request.dropped),
-        }
-        Ok(())
-    }
-
-    fn tools(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let field = || member.name().into_owned();
-        let (tools, mut unknown) = parse_noting::<Vec<WireTool<'a>>>(member.as_json(), field, PASSED)?;
-        self.request.tools.clear();
-        for (at, tool) in tools.into_iter().enumerate() {
-            let kind = tool.kind.as_ref().map_or("function".into(), Text::decode);
-            if kind != "function" {
-                self.request.dropped.add(kind.into_owned());
-                unknown.discard(at);
-                continue;
-            }
-            let field = |name: &str| format!("tools[{at}].{name}");
-            let Some(name) = tool.name else { return Err(Invalid::new(field("name"), "is required")) };
-            let schema = tool.parameters.map(Json::from);
-            if schema.as_ref().is_some_and(|schema| !schema.is_object()) {
-                return Err(Invalid::new(field("parameters"), "must be an object"));
-            }
-            self.request
-                .dropped
-                .add_if(tool.allowed_callers.is_some_and(|by| by.iter().any(|by| !by.is("direct"))), "allowed_callers");
-            let typed = |raw: Option<&'a RawValue>| raw.map(RawValue::get);
-            let parse_strict = |json| parse(json, || field("strict"));
-            self.request.tools.push(Tool {
-                name: parse(name.get(), || field("name"))?,
-                description: super::wire::text(tool.description, || field("description"))?,
-                schema,
-                strict: typed(tool.strict).map(parse_strict).transpose()?,
-                cache: None,
-            });
-        }
-        unknown.name(&mut self.request.dropped);
-        Ok(())
-    }
-
-    fn tool_choice(&mut self, member: &'a Member<'a>) -> Result<(), Invalid> {
-        let request = &mut self.request;
-        if let Some(word) = member.as_str() {
-            request.tool_choice = Some(match &*word {
-                "auto" => ToolChoice::Auto,
-                "none" => ToolChoice::None,
-                "required" => ToolChoice::Required,
-                _ => return Err(Invalid::new("tool_choice", "must be none, auto, required or an object")),
-            });
-            return Ok(());
-        }
-        let choice: WireChoice<'a> = read_whole(member, &mut request.dropped)?;
-        let kind = choice.kind.as_ref().map_or("".into(), Text::decode);
-        match (&*kind, choice.name) {
-            ("function", Some(name)) => request.tool_choice = Some(ToolChoice::Named(name)),
-            ("function", None) => return Err(Invalid::new("tool_choice.name", "is required")),
-            ("allowed_tools", _) => {
-                let functions =
-                    choice.tools.into_iter().filter(|tool| tool.kind.as_ref().is_none_or(|kind| kind.is("function")));
-                let names = functions.filter_map(|tool| tool.name).collect();
-                let required = choice.mode.is_some_and(|mode| mode.is("required"));
-                request.tool_choice = Some(ToolChoice::Allowed { names, required });
-            }
-            // A hosted tool, which has been left out itself.
-            _ => request.dropped.add("tool_choice"),
         }
         Ok(())
     }
@@ -198,38 +144,6 @@ impl<'a> Reader<'a> {
 /// A member's value, of which nothing is passed over without a name.
 fn read_whole<'a, T: Deserialize<'a>>(member: &'a Member<'a>, dropped: &mut Unsupported) -> Result<T, Invalid> {
     parse_all(member.as_json(), || member.name().into_owned(), PASSED, dropped)
-}
-
-/// A tool. Hosted ones have fields of the same names and other types.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct WireTool<'a> {
-    #[serde(rename = "type")]
-    kind: Option<Text<'a>>,
-    name: Option<&'a RawValue>,
-    description: Option<&'a RawValue>,
-    parameters: Option<&'a RawValue>,
-    strict: Option<&'a RawValue>,
-    allowed_callers: Option<Vec<Text<'a>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct WireChoice<'a> {
-    #[serde(rename = "type")]
-    kind: Option<Text<'a>>,
-    name: Option<Text<'a>>,
-    mode: Option<Text<'a>>,
-    #[serde(default)]
-    tools: Vec<WireAllowed<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct WireAllowed<'a> {
-    #[serde(rename = "type")]
-    kind: Option<Text<'a>>,
-    name: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

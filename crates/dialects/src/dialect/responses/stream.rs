@@ -255,7 +255,7 @@ impl Reader {
             return;
         };
         self.calls = true;
-        self.open(output, 0, BlockStart::Call { id, name, signature: None }, sink);
+        self.open(output, 0, BlockStart::Call { id, name: name.into(), signature: None }, sink);
         // Some servers send all arguments at once.
         self.delta(BlockKind::Call, output, 0, lenient(item.arguments).as_ref(), sink);
     }

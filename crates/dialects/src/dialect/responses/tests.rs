@@ -205,12 +205,11 @@ fn media_and_results_that_do_not_fit_are_named() {
         Content::Result(result),
         media(MediaKind::Video, data("video/mp4")),
         media(MediaKind::Image, url("gs://b/o")),
-        media(MediaKind::Document, Source::File("file_anthropic".into())),
         media(MediaKind::Document, Source::Text("plain".into())),
         media(MediaKind::Document, data("application/pdf")),
     ])];
     let (body, dropped) = written(&Request { messages, ..Request::default() }, &to("gpt-4o"));
-    assert_eq!(dropped, "is_error, audio, video, image, file_id");
+    assert_eq!(dropped, "is_error, audio, video, image");
     assert_eq!(body["input"][0]["output"], json!("no"));
     let id = body["input"][0]["call_id"].as_str().unwrap();
     assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");

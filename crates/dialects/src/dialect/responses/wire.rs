@@ -12,6 +12,14 @@ use crate::{
 pub(super) const STORED: &str = "what it names is stored at OpenAI, and this route's provider can't read it: send the whole \
                                  conversation as `input`";
 
+/// The reason why a compacted conversation is refused.
+pub(super) const COMPACTED: &str = "holds a conversation that was compacted at OpenAI, which only OpenAI can \
+                                    read: send the messages that it replaces";
+
+/// The reason why a request to compact the conversation is refused.
+pub(super) const NO_COMPACTION: &str =
+    "this route's provider can't compact a conversation: leave it out, and shorten the conversation";
+
 /// Fields of a request that are ignored without a report: tags, and metadata of items of earlier answers.
 pub(super) const PASSED: &[&str] = &[
     "type",
@@ -23,6 +31,12 @@ pub(super) const PASSED: &[&str] = &[
     "recipient",
     "caller",
     "created_by",
+    // Of calls that the client runs: where, and what the user has agreed to.
+    "execution",
+    "environment",
+    "pending_safety_checks",
+    "acknowledged_safety_checks",
+    "max_output_length",
     "annotations",
     "logprobs",
     // OpenAI's client adds this to the replies that it has parsed.
@@ -50,6 +64,28 @@ pub(super) struct Item<'a> {
     pub output: Option<&'a RawValue>,
     pub summary: Option<&'a RawValue>,
     pub encrypted_content: Option<&'a RawValue>,
+    pub namespace: Option<&'a RawValue>,
+    pub input: Option<&'a RawValue>,
+    pub action: Option<&'a RawValue>,
+    pub actions: Option<&'a RawValue>,
+    pub operation: Option<&'a RawValue>,
+    pub tools: Option<&'a RawValue>,
+    pub result: Option<&'a RawValue>,
+    pub status: Option<&'a RawValue>,
+}
+
+impl<'a> Item<'a> {
+    /// A field that holds the arguments of a call.
+    pub(super) fn field(&self, name: &str) -> Option<&'a RawValue> {
+        match name {
+            "arguments" => self.arguments,
+            "input" => self.input,
+            "action" => self.action,
+            "actions" => self.actions,
+            "operation" => self.operation,
+            _ => None,
+        }
+    }
 }
 
 /// A paragraph of a reasoning item: `summary_text` or `reasoning_text`.

@@ -1,10 +1,15 @@
 //! A reply for a client, and the objects that its stream shares with it.
 
-use super::{HOME, REDACTED, SIGNS_CALL, params::TIERS};
+use std::borrow::Cow;
+
+use super::{HOME, REDACTED, SIGNS_CALL, client_tools::ClientTool, params::TIERS};
 use crate::{
-    conversation::{Citation, Content, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        Citation, Content, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage, ToolForm, ToolName,
+        free_text,
+    },
     dialect::{ReplyHead, params::word},
-    stream::json::{ArrayWriter, ObjectWriter, write_value},
+    stream::json::{ArrayWriter, ObjectWriter},
 };
 
 /// Prefixes of other APIs' ids of replies.
@@ -74,9 +79,13 @@ fn write_content(
             if let Some(signature) = &call.signature {
                 item(&Made::Thinking { text: None, proof: Some(&marked(SIGNS_CALL, signature)) });
             }
-            let arguments = |out: &mut Vec<u8>| write_value(out, &*call.arguments);
-            let cut = call.object().is_none();
-            item(&Made::Call { id: &call.id, name: &call.name, arguments: &arguments, cut });
+            let (text, cut) = if call.name.form == ToolForm::Custom {
+                let (text, whole) = free_text::text_of(&call.arguments);
+                (Cow::Owned(text), !whole)
+            } else {
+                (Cow::Borrowed(&*call.arguments), call.object().is_none())
+            };
+            item(&Made::Call { id: &call.id, name: &call.name, arguments: &|| text.clone(), cut });
         }
         // Models don't answer with results; a message can't contain an image here.
         Content::Media(_) | Content::Result(_) => {}
@@ -106,7 +115,7 @@ pub(super) fn item_id(core: &str, made: &Made<'_>, number: u32) -> String {
     let prefix = match made {
         Made::Text { .. } | Made::Refusal { .. } => "msg",
         Made::Thinking { .. } => "rs",
-        Made::Call { .. } => "fc",
+        Made::Call { name, .. } => ClientTool::of(name.form).map_or("fc", |tool| tool.prefix),
     };
     format!("{prefix}_{core}_{number}")
 }
@@ -122,8 +131,8 @@ pub(super) enum Made<'p> {
     Refusal { text: Put<'p> },
     /// Reasoning, or its signature alone.
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
-    /// A call; `cut` if its arguments are not a JSON object, as those of an answer that was cut short.
-    Call { id: &'p Text<'p>, name: &'p Text<'p>, arguments: Put<'p>, cut: bool },
+    /// A call; `cut` if its arguments are not whole, as those of an answer that was cut short.
+    Call { id: &'p Text<'p>, name: &'p ToolName<'p>, arguments: &'p dyn Fn() -> Cow<'p, str>, cut: bool },
 }
 
 /// Appends an item: whole, or empty, as it is announced.
@@ -150,12 +159,11 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             item.maybe("encrypted_content", proof.filter(|_| done));
         }
         Made::Call { id, name, arguments, cut } => {
-            item.field("type", "function_call");
+            let Some(tool) = ClientTool::of(name.form) else { return };
+            item.field("type", tool.call);
             item.field("status", if done && *cut { "incomplete" } else { status });
             item.field("call_id", id);
-            item.field("name", name);
-            let out = item.key("arguments");
-            if done { arguments(out) } else { out.extend_from_slice(b"\"\"") }
+            tool.write_call(name, done.then(arguments).as_deref(), &mut item);
         }
     }
 }

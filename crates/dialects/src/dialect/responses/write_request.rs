@@ -6,7 +6,7 @@ use crate::{
         Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
         ends_in_prefill, safe_id,
     },
-    dialect::{Destination, SamplingFacts, Thinking, params::Writer as ParamWriter},
+    dialect::{Destination, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::root},
     stream::json::ObjectWriter,
 };
 
@@ -78,7 +78,7 @@ fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWrite
     let mut tools = top.array("tools");
     for tool in &request.tools {
         dropped.add_if(tool.cache.is_some(), "cache_control");
-        write_tool(tool, tools.object());
+        write_tool(tool, dropped, tools.object());
     }
     tools.end();
     if let Some(choice) = &request.tool_choice {
@@ -87,21 +87,18 @@ fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWrite
     top.maybe("parallel_tool_calls", request.parallel_tool_calls.as_ref());
 }
 
-fn write_tool(tool: &Tool<'_>, mut object: ObjectWriter<'_>) {
+fn write_tool(tool: &Tool<'_>, dropped: &mut Unsupported, mut object: ObjectWriter<'_>) {
     object.field("type", "function");
     object.field("name", &tool.name);
     object.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
-    match &tool.schema {
-        Some(schema) => object.field("parameters", schema),
-        None => object.raw("parameters", r#"{"type":"object","properties":{}}"#),
-    }
+    root::OPENAI.write(tool.schema.as_ref(), dropped, object.key("parameters"));
     // Responses treats every tool as strict by default, which no other API does.
     object.field("strict", &tool.strict.unwrap_or(false));
 }
 
 fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
     match choice {
-        ToolChoice::Auto => top.field("tool_choice", "auto"),
+        ToolChoice::Auto | ToolChoice::Hosted(_) => top.field("tool_choice", "auto"),
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Required => top.field("tool_choice", "required"),
         ToolChoice::Named(name) => {

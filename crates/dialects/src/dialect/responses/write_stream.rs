@@ -3,17 +3,24 @@
 //! Every block becomes a separate item, so that blocks which alternate need not be held back. The text of an item is
 //! written up to five times; it is kept as it was written, in quotes and escaped, and copied.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::{
-    HOME, REDACTED, SIGNS_CALL, error,
+    HOME, REDACTED, SIGNS_CALL,
+    client_tools::{Arguments, ClientTool},
+    error,
     write_reply::{
         Ending, Envelope, Made, core_id, item_id, marked, write_annotation, write_item, write_logprobs, write_part,
         write_summary,
     },
 };
 use crate::{
-    conversation::{BlockStart, Citation, ErrorClass, Failure, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        BlockStart, Citation, ErrorClass, Failure, Signature, Text, TokenLogprob, TokenUsage, ToolForm, ToolName,
+        free_text::TextReader,
+    },
     dialect::{
         ReplyHead,
         sequence::{Answer, Choice, Sequencer, WriteBlocks},
@@ -93,7 +100,17 @@ enum Kind {
     Refusal,
     /// With its signature, once that has come.
     Thinking(Option<Text<'static>>),
-    Call(Text<'static>, Text<'static>),
+    Call(Text<'static>, ToolName<'static>, Progress),
+}
+
+/// The state of the arguments of a call.
+enum Progress {
+    /// They are an object.
+    Object,
+    /// They hold free text, which this takes out of them.
+    Free(Box<TextReader>),
+    /// They held free text. `true` if it was whole.
+    Read(bool),
 }
 
 impl WriteBlocks for ResponseEvents {
@@ -122,7 +139,11 @@ impl WriteBlocks for ResponseEvents {
                     let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
                     self.end_item(at, out);
                 }
-                Kind::Call(id.clone().into_owned(), name.clone().into_owned())
+                let progress = match name.form {
+                    ToolForm::Custom => Progress::Free(Box::default()),
+                    _ => Progress::Object,
+                };
+                Kind::Call(id.clone().into_owned(), name.clone().into_owned(), progress)
             }
         };
         Some(self.begin(kind, out))
@@ -130,11 +151,17 @@ impl WriteBlocks for ResponseEvents {
 
     fn delta(&mut self, _: &mut Choice<()>, at: &mut usize, text: &Text<'_>, out: &mut Vec<u8>) {
         let Some(item) = self.items.get_mut(*at) else { return };
-        let name = match &item.kind {
+        let name = match &mut item.kind {
             Kind::Text => "response.output_text.delta",
             Kind::Refusal => "response.refusal.delta",
-            Kind::Call(..) => "response.function_call_arguments.delta",
             Kind::Thinking(_) => "response.reasoning_summary_text.delta",
+            Kind::Call(_, _, Progress::Free(reader)) => {
+                let input = reader.push(&text.decode());
+                return item.more_input(&input, &mut self.wire, out);
+            }
+            Kind::Call(_, name, _) if name.form == ToolForm::Function => "response.function_call_arguments.delta",
+            // Other calls come whole.
+            Kind::Call(..) => return item.append(text),
         };
         if matches!(item.kind, Kind::Thinking(_)) && item.is_blank() {
             self.wire.send(out, "response.reasoning_summary_part.added", |event| {
@@ -269,6 +296,7 @@ impl ResponseEvents {
         if matches!(item.kind, Kind::Text) {
             item.add_logprobs(&mut self.logprobs);
         }
+        item.end_input(&mut self.wire, out);
         item.done(&mut self.wire, out);
         let mut whole = Vec::with_capacity(item.text.len() + 256);
         item.made(|made| write_item(&mut whole, &item.id, made, true));
@@ -297,7 +325,15 @@ impl Item {
                 let text = if self.is_blank() { None } else { Some(&text as super::write_reply::Put<'_>) };
                 show(&Made::Thinking { text, proof: proof.as_ref() })
             }
-            Kind::Call(id, name) => show(&Made::Call { id, name, arguments: &text, cut: self.is_cut() }),
+            Kind::Call(id, name, progress) => {
+                let cut = match progress {
+                    Progress::Object => self.is_cut(),
+                    Progress::Free(_) => true,
+                    Progress::Read(whole) => !whole,
+                };
+                let arguments = self.decoded();
+                show(&Made::Call { id, name, arguments: &|| Cow::Borrowed(&arguments), cut })
+            }
         }
     }
 
@@ -314,9 +350,37 @@ impl Item {
 
     /// Whether the text so far is not a JSON object, which the arguments of a call must be.
     fn is_cut(&self) -> bool {
-        let string = [&self.text, &b"\""[..]].concat();
         let object = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get().starts_with('{'));
-        !serde_json::from_slice::<Text<'_>>(&string).is_ok_and(|text| object(text.decode().trim()))
+        !object(self.decoded().trim())
+    }
+
+    /// The text so far, decoded.
+    fn decoded(&self) -> String {
+        let string = [&self.text, &b"\""[..]].concat();
+        serde_json::from_slice::<Text<'_>>(&string).map_or_else(|_| String::new(), |text| text.decode().into_owned())
+    }
+
+    /// Writes more of the text that a call passes to its tool.
+    fn more_input(&mut self, input: &str, wire: &mut Wire, out: &mut Vec<u8>) {
+        if input.is_empty() {
+            return;
+        }
+        wire.send(out, "response.custom_tool_call_input.delta", |event| {
+            self.place(event, None);
+            event.field("delta", input);
+        });
+        self.append(&Text::from(input));
+    }
+
+    /// The arguments of a call have ended.
+    fn end_input(&mut self, wire: &mut Wire, out: &mut Vec<u8>) {
+        if let Kind::Call(_, _, progress @ Progress::Free(_)) = &mut self.kind
+            && let Progress::Free(reader) = std::mem::replace(progress, Progress::Read(false))
+        {
+            let (rest, whole) = reader.finish();
+            *progress = Progress::Read(whole);
+            self.more_input(&rest, wire, out);
+        }
     }
 
     /// The name of the index that counts parts of such an item.
@@ -360,12 +424,16 @@ impl Item {
             Kind::Thinking(_) => {
                 ("response.reasoning_summary_text.done", Some("response.reasoning_summary_part.done"), "text")
             }
-            Kind::Call(..) => ("response.function_call_arguments.done", None, "arguments"),
+            Kind::Call(_, name, _) => match ClientTool::of(name.form).map(|tool| tool.arguments) {
+                Some(Arguments::Json(field)) => ("response.function_call_arguments.done", None, field),
+                Some(Arguments::Free(field)) => ("response.custom_tool_call_input.done", None, field),
+                _ => return,
+            },
         };
         let text = |out: &mut Vec<u8>| self.write_text(out);
         wire.send(out, name, |event| {
             self.place(event, self.index());
-            if let Kind::Call(_, name) = &self.kind {
+            if let Kind::Call(_, name, Progress::Object) = &self.kind {
                 event.field("name", name);
             }
             text(event.key(key));

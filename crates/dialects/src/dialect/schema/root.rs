@@ -19,13 +19,17 @@ pub(in crate::dialect) struct Root {
     pub properties: bool,
 }
 
+/// The form that OpenAI accepts: "object schema missing properties" is its error for others.
+pub(in crate::dialect) const OPENAI: Root = Root { combined: true, properties: true };
+
 impl Root {
     fn refuses(self, member: &Member<'_>) -> bool {
         !self.combined && ["anyOf", "oneOf", "allOf"].contains(&&*member.name())
     }
 
     fn takes(self, top: &TopLevel<'_>) -> bool {
-        top.get("type").is_some_and(is_object) && !top.members().iter().any(|member| self.refuses(member))
+        let listed = !self.properties || top.contains("properties");
+        listed && top.get("type").is_some_and(is_object) && !top.members().iter().any(|member| self.refuses(member))
     }
 
     /// Whether the schema has such a root.

@@ -1,0 +1,85 @@
+//! Tools that a provider runs itself.
+
+use std::fmt;
+
+use super::{Invalid, Request, Text, ToolChoice, Unsupported};
+
+/// What such a tool does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostedKind {
+    /// Searches the web.
+    WebSearch,
+    /// Reads pages at URLs that the conversation has.
+    UrlFetch,
+    /// Runs code in a container.
+    CodeExecution,
+    /// Anything that only one vendor has.
+    Other,
+}
+
+/// A tool that the client's vendor runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostedTool<'a> {
+    /// What it does.
+    pub kind: HostedKind,
+    /// Its name, or its kind in the client's dialect if it has none.
+    pub name: Text<'a>,
+}
+
+impl<'a> HostedTool<'a> {
+    /// A tool of this kind.
+    pub fn new(kind: HostedKind, name: impl Into<Text<'a>>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+impl Request<'_> {
+    /// Reports the tools that the target does not run itself; `runs` decides which it does.
+    ///
+    /// # Errors
+    /// When the client requires a call of one of them: the model would answer from memory instead.
+    pub fn report_hosted(&self, runs: impl Fn(HostedKind) -> bool, dropped: &mut Unsupported) -> Result<(), Invalid> {
+        let missing = || self.hosted.iter().filter(|tool| !runs(tool.kind));
+        missing().for_each(|tool| dropped.add(tool.name.decode().into_owned()));
+        let runs_none = missing().count() == self.hosted.len();
+        let runs_it = |name: &Text<'_>| self.hosted.iter().any(|tool| tool.name == *name && runs(tool.kind));
+        let forced = match &self.tool_choice {
+            Some(ToolChoice::Hosted(name)) if !runs_it(name) => Some(name),
+            Some(ToolChoice::Required) if self.tools.is_empty() && runs_none => missing().next().map(|tool| &tool.name),
+            Some(ToolChoice::Allowed { names, required: true }) if names.is_empty() && runs_none => {
+                missing().next().map(|tool| &tool.name)
+            }
+            _ => None,
+        };
+        let Some(name) = forced else { return Ok(()) };
+        let message = format!(
+            "requires a call of {}, which the client's vendor runs itself: this route's provider can't run it",
+            name.decode()
+        );
+        Err(Invalid::new("tool_choice", message))
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Few requests have tools that a vendor runs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Request");
+        shown.field("messages", &self.messages);
+        shown.field("tools", &self.tools);
+        if !self.hosted.is_empty() {
+            shown.field("hosted", &self.hosted);
+        }
+        shown.field("tool_choice", &self.tool_choice);
+        shown.field("parallel_tool_calls", &self.parallel_tool_calls);
+        shown.field("max_tokens", &self.max_tokens);
+        shown.field("sampling", &self.sampling);
+        shown.field("format", &self.format);
+        shown.field("reasoning", &self.reasoning);
+        shown.field("user", &self.user);
+        shown.field("service_tier", &self.service_tier);
+        shown.field("metadata", &self.metadata);
+        shown.field("stream", &self.stream);
+        shown.field("dropped", &self.dropped);
+        shown.finish()
+    }
+}
