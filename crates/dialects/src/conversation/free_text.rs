@@ -73,7 +73,7 @@ pub fn text_of(arguments: &str) -> (String, bool) {
 
 /// Takes the text out of the arguments of a call as they arrive.
 ///
-/// Models may use another name for the argument, or write no JSON at all: what is not in [`INPUT`] is kept, and decided
+/// Models may use another name for the argument, or write no JSON at all: what is not in `input` is kept, and decided
 /// at the end.
 #[derive(Default)]
 pub struct TextReader {
