@@ -141,6 +141,7 @@ USED = {
     },
     "/namespaces": READ,
     "/secrets": READ,
+    "/configmaps": READ,
     "/services": READ | {"create", "patch", "delete"},
     "discovery.k8s.io/endpointslices": READ | {"create", "patch", "delete"},
     "events.k8s.io/events": {"create", "patch"},
