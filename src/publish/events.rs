@@ -8,7 +8,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{Replica, status::message};
+use super::{Replica, status::conditions::message};
 use crate::{
     api::condition::{ConditionType, Reason},
     compile::{Condition, digest},

@@ -1,23 +1,15 @@
 //! New connections: DNS, a check of the addresses, TCP by hyper-util's connector or a tunnel through a proxy, then TLS.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::Uri;
-use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
-use tokio::{net::TcpStream, time::Instant};
-use tower_service::Service;
+use tokio::time::Instant;
 
 use super::{
     Origin, OriginKind, Proxies, Reach, SendError, SendErrorKind, Transport,
     http1::Stream,
     proxy::{EgressProxy, Wire, handshake, target},
     resolve::Resolver,
+    tcp::tcp,
     tls::{self, TlsConfigs},
 };
 
@@ -77,25 +69,6 @@ pub struct Dialer {
     options: DialerOptions,
     resolver: Resolver,
     tls: TlsConfigs,
-}
-
-/// A resolver for the connector, which tries several addresses side by side: it returns the addresses that were
-/// resolved and checked before.
-#[derive(Clone)]
-struct Resolved(Vec<SocketAddr>);
-
-impl Service<Name> for Resolved {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        std::future::ready(Ok(std::mem::take(&mut self.0).into_iter()))
-    }
 }
 
 impl Dialer {
@@ -220,16 +193,4 @@ fn is_numeric(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
     is_number || last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) || host.contains(':')
-}
-
-/// A TCP connection to one of `addresses`, several of which are tried side by side.
-pub(super) async fn tcp(addresses: Vec<SocketAddr>, port: u16, timeout: Duration) -> Result<TcpStream, SendError> {
-    // The addresses are known already; the URI only needs some valid name.
-    let uri = Uri::try_from(format!("http://resolved:{port}/"));
-    let uri = uri.map_err(|e| SendError::new(SendErrorKind::Resolve, e))?;
-    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(Duration::from_mins(1)));
-    connector.set_connect_timeout(Some(timeout));
-    Ok(connector.call(uri).await.map_err(SendError::tcp)?.into_inner())
 }

@@ -14,6 +14,7 @@ mod pool;
 mod proxy;
 mod resolve;
 mod sign;
+mod tcp;
 mod tls;
 
 pub use body::{ReplyBody, UpstreamBody};

@@ -19,9 +19,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     Network, SendError, SendErrorKind,
-    dial::tcp,
     networks::LINK_LOCAL,
     resolve::Resolver,
+    tcp::tcp,
     tls::{self, TlsConfigs},
 };
 

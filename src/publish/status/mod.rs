@@ -3,7 +3,7 @@
 //! Only differences are written, and entries of other controllers stay. The time in a condition changes only with the
 //! condition's status.
 
-mod conditions;
+pub(super) mod conditions;
 mod entries;
 mod own;
 mod shared;
@@ -13,7 +13,6 @@ mod tests;
 use serde_json::Value;
 
 pub(super) use self::{
-    conditions::message,
     own::{backend, class, gateway, left_gateway, listener_set, parameters, undecodable},
     shared::{backend_tls, policy, route},
 };
