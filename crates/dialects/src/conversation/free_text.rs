@@ -1,7 +1,7 @@
 //! Tools that take free text, carried as functions with one string argument.
 //!
-//! The declaration's grammar becomes a part of the description, and the text becomes the argument. In replies the text of
-//! a call is taken out of its arguments again: at once, or as it arrives.
+//! The declaration's grammar becomes a part of the description, and the text becomes the argument. In replies the text
+//! of a call is taken out of its arguments again: at once, or as it arrives.
 
 use std::borrow::Cow;
 

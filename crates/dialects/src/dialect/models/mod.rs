@@ -1,8 +1,8 @@
 //! What models accept and refuse: one table, for everything that is translated.
 //!
-//! The table is data, in `models.toml`; [`ModelTable`] reads it, and operators can add rows of their own. A model without
-//! a row gets [`ModelFacts::PLAIN`]. Requests in the provider's own dialect do not use the table: what a client writes
-//! for its own provider is the client's choice.
+//! The table is data, in `models.toml`; [`ModelTable`] reads it, and operators can add rows of their own. A model
+//! without a row gets [`ModelFacts::PLAIN`]. Requests in the provider's own dialect do not use the table: what a client
+//! writes for its own provider is the client's choice.
 
 mod claude;
 mod table;
@@ -124,8 +124,8 @@ impl Efforts {
         Effort::ALL.into_iter().map(|(effort, _)| effort).filter(move |effort| self.contains(*effort))
     }
 
-    /// The effort of the set that is nearest to `wanted`. Between two, it is the one nearer to the usual effort: `minimal`
-    /// becomes `low`, and not `none`, which would turn the reasoning off. Else it is the higher one.
+    /// The effort of the set that is nearest to `wanted`. Between two, it is the one nearer to the usual effort:
+    /// `minimal` becomes `low`, and not `none`, which would turn the reasoning off. Else it is the higher one.
     pub fn nearest(self, wanted: Effort) -> Effort {
         let distance = |effort: Effort| (effort as u8).abs_diff(wanted as u8);
         let from_usual = |effort: Effort| (effort as u8).abs_diff(Effort::Medium as u8);
