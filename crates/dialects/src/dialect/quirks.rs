@@ -218,7 +218,7 @@ pub enum ReasoningContent {
     Never,
     /// Where there is any.
     Always,
-    /// In turns with tool calls, which are refused without the field.
+    /// Where tools are called. A message that calls one is refused without the field.
     WithCalls,
 }
 

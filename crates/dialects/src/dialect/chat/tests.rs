@@ -325,6 +325,41 @@ fn thoughts_are_a_loss_where_their_proof_is_lost() {
     }
 }
 
+/// `DeepSeek` refuses a turn with calls whose reasoning is not sent back, and ignores that of other turns.
+#[test]
+fn reasoning_of_a_whole_turn_goes_back_where_tools_were_called() {
+    let call = r#"{"role":"assistant","reasoning_content":"r1","content":null,
+        "tool_calls":[{"id":"x1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+        {"role":"tool","tool_call_id":"x1","content":"1"},"#;
+    let silent = r#"{"role":"assistant","content":null,
+        "tool_calls":[{"id":"x2","type":"function","function":{"name":"f","arguments":"{}"}}]},
+        {"role":"tool","tool_call_id":"x2","content":"2"},"#;
+    let answer = r#"{"role":"assistant","reasoning_content":"r2","content":"a"},"#;
+    for (history, reasoning) in [
+        (answer.to_owned(), vec![None]),
+        ([call, answer].concat(), vec![Some("r1"), Some("r2")]),
+        ([silent, answer].concat(), vec![Some(""), Some("r2")]),
+        ([answer, call].concat(), vec![Some("r2"), Some("r1")]),
+    ] {
+        let body = format!(
+            r#"{{"tools":[{{"type":"function","function":{{"name":"f"}}}}],
+                "messages":[{{"role":"user","content":"q"}},{history}{{"role":"user","content":"r"}}]}}"#
+        );
+        let top = TopLevel::scan(body.as_bytes()).unwrap();
+        let request = Chat.read_request(&top).unwrap();
+        let (mut out, mut dropped) = (Vec::new(), Unsupported::default());
+        Chat.write_request(&request, &to(DEEPSEEK, "deepseek-chat"), &mut dropped, &mut out).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let messages = sent["messages"].as_array().unwrap().iter();
+        let found: Vec<_> = messages
+            .filter(|message| message["role"] == "assistant")
+            .map(|message| message.get("reasoning_content").map(|text| text.as_str().unwrap().to_owned()))
+            .collect();
+        let wanted: Vec<_> = reasoning.iter().map(|text| text.map(ToOwned::to_owned)).collect();
+        assert_eq!((found, dropped.to_string().as_str()), (wanted, ""), "{history}");
+    }
+}
+
 #[test]
 fn of_two_names_of_the_user_one_is_lost() {
     for (fields, user, lost) in [

@@ -35,12 +35,14 @@ pub(super) struct Messages<'o> {
     dropped: &'o mut Unsupported,
     /// Whether the last message is a tool's.
     after_tool: bool,
+    /// Whether any of the messages calls a tool.
+    called: bool,
 }
 
 impl<'o> Messages<'o> {
     /// Begins to write into `list`.
     pub fn begin(list: ArrayWriter<'o>, to: &'o Destination<'o>, dropped: &'o mut Unsupported) -> Self {
-        Self { list, to, dropped, after_tool: false }
+        Self { list, to, dropped, after_tool: false, called: false }
     }
 
     /// Writes an instruction.
@@ -54,6 +56,7 @@ impl<'o> Messages<'o> {
     /// When none of them can be written.
     pub fn write(mut self, messages: &[Message<'_>]) -> Result<(), Invalid> {
         let before = self.list.is_empty();
+        self.called = messages.iter().any(|message| calls(&message.parts).next().is_some());
         let mut rest = messages;
         while let Some(first) = rest.first() {
             // Results must directly follow their calls, before the user's other messages.
@@ -190,8 +193,7 @@ impl<'o> Messages<'o> {
     }
 
     fn assistant(&mut self, parts: &[Part<'_>], continued: bool) {
-        let calls =
-            || parts.iter().filter_map(|part| if let Content::Call(call) = &part.content { Some(call) } else { None });
+        let calls = || calls(parts);
         let thoughts = self.thoughts(parts, calls().next().is_some());
         let refusal = parts.iter().find_map(|part| match &part.content {
             Content::Refusal(text) if self.to.quirks.chat.refusals => Some(text),
@@ -239,7 +241,8 @@ impl<'o> Messages<'o> {
         let (wanted, required) = match self.to.quirks.chat.reasoning_content {
             ReasoningContent::Never => (false, false),
             ReasoningContent::Always => (true, false),
-            ReasoningContent::WithCalls => (calls, calls),
+            // The answer after a tool's result belongs to the turn of the call. The server ignores it in other turns.
+            ReasoningContent::WithCalls => (self.called, calls),
         };
         let mut thoughts = Pieces::new();
         for part in parts {
@@ -258,6 +261,10 @@ impl<'o> Messages<'o> {
         }
         (!thoughts.is_empty() || required).then_some(thoughts)
     }
+}
+
+fn calls<'p, 'a>(parts: &'p [Part<'a>]) -> impl Iterator<Item = &'p Call<'a>> {
+    parts.iter().filter_map(|part| if let Content::Call(call) = &part.content { Some(call) } else { None })
 }
 
 /// An id that the server accepts.
