@@ -1,8 +1,7 @@
 //! Anthropic's tools that the client runs, as functions. Their calls and results have the form of any other tool's.
 //! <https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview>
 
-use super::request::WireTool;
-use crate::conversation::{HostedKind, Json};
+use crate::conversation::{HostedKind, Json, Text};
 
 /// A kind of tool: what all versions of its `type` begin with, and the definition that Claude has without being given
 /// one.
@@ -108,20 +107,18 @@ const CLIENT_TOOLS: [ClientTool; 5] = [
     },
 ];
 
-/// Gives `tool` the definition that Claude has of a tool of type `kind`. Returns `false` if the client does not run it,
-/// or its definition is not known.
-pub(super) fn define(kind: &str, tool: &mut WireTool<'_>) -> bool {
+/// The description and the schema that Claude has of a tool of type `kind`; `None` if the client does not run it, or its
+/// definition is not known. `screen` is the size of the screen in pixels, of a tool that uses one.
+pub(super) fn definition(kind: &str, screen: Option<(u64, u64)>) -> Option<(Text<'static>, Json<'static>)> {
     let version = |row: &&ClientTool| {
         kind.strip_prefix(row.prefix).is_some_and(|date| date.bytes().all(|b| b.is_ascii_digit()) && date <= row.until)
     };
-    let Some(row) = CLIENT_TOOLS.iter().find(version) else { return false };
-    let description = match (tool.display_width_px, tool.display_height_px) {
-        (Some(width), Some(height)) => format!("{} The screen has {width} x {height} pixels.", row.description).into(),
-        _ => row.description.into(),
+    let row = CLIENT_TOOLS.iter().find(version)?;
+    let description = match screen {
+        Some((width, height)) => format!("{} The screen has {width} x {height} pixels.", row.description).into(),
+        None => row.description.into(),
     };
-    tool.description.get_or_insert(description);
-    tool.input_schema = tool.input_schema.take().or_else(|| Json::parse(row.schema).ok());
-    true
+    Some((description, Json::parse(row.schema).ok()?))
 }
 
 /// What a tool of type `kind` does, which Anthropic runs.

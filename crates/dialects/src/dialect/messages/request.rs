@@ -147,12 +147,12 @@ fn message_of<'a>(wire: WireMessage<'a>, dropped: &mut Unsupported) -> Result<Me
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
-pub(super) struct WireTool<'a> {
+struct WireTool<'a> {
     #[serde(rename = "type")]
     kind: Option<Text<'a>>,
-    pub name: Option<Text<'a>>,
-    pub description: Option<Text<'a>>,
-    pub input_schema: Option<Json<'a>>,
+    name: Option<Text<'a>>,
+    description: Option<Text<'a>>,
+    input_schema: Option<Json<'a>>,
     strict: Option<bool>,
     cache_control: Option<CacheControl<'a>>,
     input_examples: Option<&'a RawValue>,
@@ -160,8 +160,8 @@ pub(super) struct WireTool<'a> {
     #[expect(dead_code, reason = "known, and of no consequence")]
     defer_loading: Option<bool>,
     allowed_callers: Option<Vec<Text<'a>>>,
-    pub display_width_px: Option<u64>,
-    pub display_height_px: Option<u64>,
+    display_width_px: Option<u64>,
+    display_height_px: Option<u64>,
 }
 
 fn tools<'a>(
@@ -175,11 +175,14 @@ fn tools<'a>(
         let mut tool = tool;
         if let Some(kind) = tool.kind.take().filter(|kind| !kind.is("custom")) {
             unknown.discard(index);
-            if !client_tools::define(&kind.decode(), &mut tool) {
+            let screen = tool.display_width_px.zip(tool.display_height_px);
+            let Some((description, schema)) = client_tools::definition(&kind.decode(), screen) else {
                 let does = client_tools::hosted_kind(&kind.decode());
                 hosted.push(HostedTool::new(does, tool.name.unwrap_or(kind)));
                 continue;
-            }
+            };
+            tool.description.get_or_insert(description);
+            tool.input_schema.get_or_insert(schema);
         }
         let name = tool.name.ok_or_else(|| Invalid::new(format!("[{index}].name"), "is required"))?;
         if tool.input_schema.as_ref().is_some_and(|schema| !schema.is_object()) {
