@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Condition, ObjectReport, Objects, ParentReport, Scope,
     gateway::Gateways,
-    route::{gateway_key, is_gateway},
+    parent::{is_gateway, parent_key},
 };
 use crate::api::{
     Kind, ObjectKey,
@@ -71,7 +71,7 @@ fn users<'a>(objects: &'a Objects, gateways: &Gateways) -> BTreeMap<Target<'a>, 
     let mut users: BTreeMap<Target<'a>, BTreeSet<ObjectKey>> = BTreeMap::new();
     for (key, route) in &objects.http_routes {
         let parents = route.spec.parent_refs.iter().flatten().filter(|parent| is_gateway(parent));
-        let parents = parents.map(|parent| gateway_key(key, parent)).filter(|key| gateways.by_key.contains_key(key));
+        let parents = parents.map(|parent| parent_key(key, parent)).filter(|key| gateways.by_key.contains_key(key));
         let parents: BTreeSet<ObjectKey> = parents.collect();
         if parents.is_empty() {
             continue;

@@ -19,6 +19,7 @@ mod listener;
 mod marks;
 pub mod objects;
 mod parameters;
+mod parent;
 mod policy;
 pub mod report;
 mod route;

@@ -8,6 +8,7 @@ use super::{
     filters,
     gateway::Gateways,
     listener::ListenerState,
+    parent::{is_gateway, parent_key},
     policy::{Merged, Policies, Subject},
     rule::{self, Context, Flaws, Place},
     unread, unserved,
@@ -36,7 +37,7 @@ pub fn compile_all(
         .filter_map(|(key, route)| {
             let missing = route.spec.parent_refs.iter().flatten().filter_map(|parent| {
                 if is_gateway(parent) {
-                    missing_gateway(context.objects, &gateway_key(key, parent))
+                    missing_gateway(context.objects, &parent_key(key, parent))
                 } else {
                     unserved::parent_set(context.objects, gateways, key, parent)
                 }
@@ -80,7 +81,7 @@ fn compile(
     let unread = context.objects.unread(Kind::HttpRoute, key);
     let parents = route.spec.parent_refs.iter().flatten().enumerate();
     for (index, parent) in parents.filter(|(_, p)| is_gateway(p)) {
-        let gateway_key = gateway_key(key, parent);
+        let gateway_key = parent_key(key, parent);
         let conditions = match gateways.by_key.get_mut(&gateway_key) {
             // Without the part it might attach to more listeners than intended.
             Some(_) if let Some(why) = unread::parent_problem(unread, index) => {
@@ -116,17 +117,6 @@ fn compile(
         return Some(report);
     }
     (!report.parents.is_empty()).then_some(report)
-}
-
-/// The key of the parent of an object at `key`.
-pub fn gateway_key(key: &ObjectKey, parent: &ParentRef) -> ObjectKey {
-    ObjectKey::new(parent.namespace.as_deref().unwrap_or(&key.namespace), &parent.name)
-}
-
-/// Whether a parent is a Gateway.
-pub fn is_gateway(parent: &ParentRef) -> bool {
-    parent.group.as_deref().is_none_or(|g| g == "gateway.networking.k8s.io")
-        && parent.kind.as_deref().is_none_or(|k| k == "Gateway")
 }
 
 /// A route towards one Gateway.

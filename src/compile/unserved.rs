@@ -3,7 +3,7 @@
 use super::{
     Condition, ObjectReport, Objects, ParentReport, Unattached,
     gateway::Gateways,
-    route::{gateway_key, is_gateway},
+    parent::{is_gateway, parent_key},
 };
 use crate::api::{
     Kind, ObjectKey,
@@ -48,7 +48,7 @@ pub fn parent_set(objects: &Objects, gateways: &Gateways, key: &ObjectKey, paren
         Some("XListenerSet") => Kind::XListenerSet,
         _ => return None,
     };
-    let set = gateway_key(key, parent);
+    let set = parent_key(key, parent);
     let known = objects.unserved.get(&kind).and_then(|sets| sets.get(&set));
     let anothers = known.is_some_and(|known| our_parents(&set, known, gateways).next().is_none());
     (!anothers).then(|| format!("parentRef to {kind} {}: {kind}s are not supported; name the Gateway", parent.name))
@@ -61,7 +61,7 @@ fn our_parents<'a>(
     gateways: &Gateways,
 ) -> impl Iterator<Item = (&'a ParentRef, ObjectKey)> {
     let parents = object.parents().filter(|parent| is_gateway(parent));
-    parents.map(|parent| (parent, gateway_key(key, parent))).filter(|(_, key)| gateways.by_key.contains_key(key))
+    parents.map(|parent| (parent, parent_key(key, parent))).filter(|(_, key)| gateways.by_key.contains_key(key))
 }
 
 fn refused(kind: Kind, parent: &ParentRef, gateway: ObjectKey) -> ParentReport {
