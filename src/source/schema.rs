@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use ::kube::CustomResourceExt;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+use ::kube::core::schema::StructuralSchemaRewriter;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use crate::{
@@ -28,22 +26,19 @@ const MAX_NAME: usize = 64;
 const MAX_DEPTH: usize = 8;
 
 static SHAPES: LazyLock<BTreeMap<Kind, Shape>> = LazyLock::new(|| {
-    [
-        (Kind::GatewayClass, shape(GatewayClass::crd)),
-        (Kind::Gateway, shape(Gateway::crd)),
-        (Kind::HttpRoute, shape(HttpRoute::crd)),
-        (Kind::ReferenceGrant, shape(ReferenceGrant::crd)),
-        (Kind::BackendTlsPolicy, shape(BackendTlsPolicy::crd)),
-        (Kind::Backend, shape(Backend::crd)),
-        (Kind::TrafficPolicy, shape(TrafficPolicy::crd)),
-        (Kind::GatewayParameters, shape(GatewayParameters::crd)),
-    ]
-    .into_iter()
-    .filter_map(|(kind, shape)| Some((kind, shape?)))
-    .collect()
+    BTreeMap::from([
+        (Kind::GatewayClass, Shape::of::<GatewayClass>()),
+        (Kind::Gateway, Shape::of::<Gateway>()),
+        (Kind::HttpRoute, Shape::of::<HttpRoute>()),
+        (Kind::ReferenceGrant, Shape::of::<ReferenceGrant>()),
+        (Kind::BackendTlsPolicy, Shape::of::<BackendTlsPolicy>()),
+        (Kind::Backend, Shape::of::<Backend>()),
+        (Kind::TrafficPolicy, Shape::of::<TrafficPolicy>()),
+        (Kind::GatewayParameters, Shape::of::<GatewayParameters>()),
+    ])
 });
 
-/// The fields that a schema has. The schemas themselves take five megabytes.
+/// The fields that a schema has. The schemas themselves take megabytes.
 #[derive(Default)]
 struct Shape {
     fields: BTreeMap<Box<str>, Shape>,
@@ -55,26 +50,23 @@ struct Shape {
     open: bool,
 }
 
-/// The shape of a kind's objects. One definition is gone before the next is made.
-fn shape(definition: fn() -> CustomResourceDefinition) -> Option<Shape> {
-    let version = definition().spec.versions.into_iter().next()?;
-    version.schema?.open_api_v3_schema.map(Shape::from)
-}
+impl Shape {
+    /// The shape of a kind's objects. The definition itself, which kube makes of the same schema, takes three times the
+    /// memory while it exists.
+    fn of<T: JsonSchema>() -> Self {
+        let inlined = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+        let generator = inlined.with_transform(StructuralSchemaRewriter).into_generator();
+        Self::read(generator.into_root_schema_for::<T>().as_value())
+    }
 
-impl From<JSONSchemaProps> for Shape {
-    fn from(schema: JSONSchemaProps) -> Self {
-        let fields = schema.properties.unwrap_or_default().into_iter();
+    fn read(schema: &Value) -> Self {
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        let inner = |name: &str| schema.get(name).filter(|it| it.is_object()).map(|it| Box::new(Self::read(it)));
         Self {
-            fields: fields.map(|(name, field)| (name.into_boxed_str(), field.into())).collect(),
-            values: match schema.additional_properties {
-                Some(JSONSchemaPropsOrBool::Schema(values)) => Some(Box::new((*values).into())),
-                _ => None,
-            },
-            elements: match schema.items {
-                Some(JSONSchemaPropsOrArray::Schema(element)) => Some(Box::new((*element).into())),
-                _ => None,
-            },
-            open: schema.x_kubernetes_preserve_unknown_fields == Some(true),
+            fields: fields.map(|(name, field)| (name.as_str().into(), Self::read(field))).collect(),
+            values: inner("additionalProperties"),
+            elements: inner("items"),
+            open: schema["x-kubernetes-preserve-unknown-fields"] == true,
         }
     }
 }
@@ -190,9 +182,36 @@ fn find_at(shape: &Shape, name: &str, depth: usize, path: &mut Vec<Step>) -> boo
 
 #[cfg(test)]
 mod tests {
+    use ::kube::CustomResourceExt;
     use serde_json::json;
 
     use super::*;
+
+    /// The names of all fields below a shape, with `[]` for elements, `{}` for values and `*` where others are kept.
+    fn paths(shape: &Shape, path: &str, found: &mut Vec<String>) {
+        found.push(format!("{path}{}", if shape.open { "*" } else { "" }));
+        shape.fields.iter().for_each(|(name, inner)| paths(inner, &format!("{path}.{name}"), found));
+        shape.elements.iter().for_each(|inner| paths(inner, &format!("{path}[]"), found));
+        shape.values.iter().for_each(|inner| paths(inner, &format!("{path}{{}}"), found));
+    }
+
+    #[test]
+    fn shapes_have_the_fields_of_the_definitions() {
+        for (kind, definition) in [
+            (Kind::HttpRoute, HttpRoute::crd()),
+            (Kind::Gateway, Gateway::crd()),
+            (Kind::Backend, Backend::crd()),
+            (Kind::TrafficPolicy, TrafficPolicy::crd()),
+            (Kind::GatewayParameters, GatewayParameters::crd()),
+        ] {
+            let version = serde_json::to_value(&definition.spec.versions[0]).unwrap();
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            paths(&Shape::read(&version["schema"]["openAPIV3Schema"]), "", &mut expected);
+            paths(&SHAPES[&kind], "", &mut found);
+            assert!(found.len() > 10, "{kind}: {found:?}");
+            assert_eq!(found, expected, "{kind}");
+        }
+    }
 
     #[track_caller]
     fn check(kind: Kind, spec: &Value, expect: &[&str]) {
