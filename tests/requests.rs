@@ -20,6 +20,8 @@ mod framing;
 mod keys_in_replies;
 #[path = "requests/lookups.rs"]
 mod lookups;
+#[path = "requests/other_model.rs"]
+mod other_model;
 #[path = "requests/passthrough.rs"]
 mod passthrough;
 #[path = "requests/paths.rs"]

@@ -24,7 +24,11 @@ use super::{
     translate::{self, ParsedRequest, Translation},
 };
 use crate::{
-    dialect::{ApiRequest, Destination, DialectId, Endpoint, StreamMode},
+    conversation::Unsupported,
+    dialect::{
+        ApiRequest, Destination, DialectId, Endpoint, ModelFacts, StreamMode,
+        adapt::{Adapted, adapt},
+    },
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
     snapshot::{Credential, Target},
     stream::{Member, Splice, TopLevel},
@@ -72,6 +76,10 @@ pub struct ReplyPlan {
     pub translation: Option<Box<Translation>>,
     /// The gateway's own key for the target, which the reply must not repeat.
     pub mask: Option<KeyMask>,
+    /// The model that a reply of the client's dialect is to name, where its clients compare it.
+    pub shown_model: Option<String>,
+    /// Settings that the target's model does not accept, in a request that was not translated.
+    pub dropped: Unsupported,
 }
 
 /// A client's request, as it was classified.
@@ -113,6 +121,7 @@ impl ClientRequest<'_, '_> {
             // The file at the URL must be fetched and written into the body: see `translate`.
             return Err(Refusal::Translation);
         }
+        let Adapted { edits: adapted, dropped } = self.adapt(target, model, top)?;
         let mut splice = Splice::new(top);
         if provider.model_in_body() {
             match model {
@@ -139,6 +148,13 @@ impl ClientRequest<'_, '_> {
         if self.inlined {
             own.push("messages");
         }
+        for (name, value) in &adapted {
+            own.push(name);
+            match value {
+                Some(value) => splice.set(name, &**value),
+                None => splice.remove(name),
+            }
+        }
         // It is removed, not refused: servers that distinguish case ignore it, and the request is valid for them.
         for variant in top.members().iter().map(Member::name).filter(|name| is_variant(name, &own)) {
             splice.remove(variant);
@@ -155,8 +171,48 @@ impl ClientRequest<'_, '_> {
             path,
             body: splice.apply(self.body),
             has_files: self.inlined,
-            plan: ReplyPlan { hide_usage, unwrap, errors: self.errors(target, model), ..ReplyPlan::default() },
+            plan: ReplyPlan {
+                hide_usage,
+                unwrap,
+                errors: self.errors(target, model),
+                shown_model: self.shown_model(model),
+                dropped,
+                ..ReplyPlan::default()
+            },
         })
+    }
+
+    /// The changes to a request whose model the Backend replaces by one that accepts other settings.
+    ///
+    /// # Errors
+    /// When the provider serves this model in another API only, which it has beside the client's.
+    fn adapt(&self, target: &Target, model: Option<&str>, top: &TopLevel<'_>) -> Result<Adapted, Refusal> {
+        let (Some(dialect), Some(asked), Some(model)) = (self.api_request.endpoint.dialect(), self.asked(model), model)
+        else {
+            return Ok(Adapted::default());
+        };
+        let (facts, asked) = (target.models.facts(Some(model)), target.models.facts_of_name(asked));
+        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests.
+        if facts == asked || facts == ModelFacts::PLAIN {
+            return Ok(Adapted::default());
+        }
+        let needs = TranslationNeeds { model: Some(model), facts, tools: dialect.dialect().offers_tools(top) };
+        let Some((to, quirks)) = target.provider.translation(&needs) else { return Ok(Adapted::default()) };
+        if to != dialect && to.shares_api(dialect) {
+            return Err(Refusal::Translation);
+        }
+        Ok(adapt(dialect, top, asked, &Destination { model, facts, quirks }))
+    }
+
+    /// The model that the client asks for, if it gets another one.
+    fn asked(&self, model: Option<&str>) -> Option<&str> {
+        self.api_request.model.as_deref().filter(|asked| model.is_some_and(|model| model != *asked))
+    }
+
+    /// The model that the reply is to name instead of its own.
+    fn shown_model(&self, model: Option<&str>) -> Option<String> {
+        let compares = self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().compares_models());
+        self.asked(model).filter(|_| compares).map(ToOwned::to_owned)
     }
 
     /// The translation of the provider's errors, if it uses the client's dialect but has another form of errors.
@@ -202,11 +258,12 @@ impl ClientRequest<'_, '_> {
         let head = translate::head(self.api_request, model, dialect.dialect().requests_usage(top));
         // This also drops `parsed`, which takes as long as writing it.
         let (size, has_files) = (parsed.size(), parsed.has_files());
+        let shown = self.shown_model(Some(model));
         let write = move || -> Result<_, ProxyError> {
             let extra = provider.extra_body_fields(&native);
             let destination = Destination { model, facts, quirks };
             let (body, dropped) = parsed.write(to, &destination, extra, strict)?;
-            Ok((body, parsed.back(to, native.stream, dropped, head)))
+            Ok((body, parsed.back(to, native.stream, dropped, head).showing(shown)))
         };
         let (body, back) = heavy::run(size, write).await?;
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };

@@ -78,6 +78,7 @@ async fn try_forward(
         event_mask: None,
         error_body: None,
         filter: None,
+        renamed: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };

@@ -24,7 +24,7 @@ use super::{
     media::Files,
     operation,
     send::{Sender, UpstreamReply, too_slow},
-    translate::ReadLimits,
+    translate::{ReadLimits, refuse_losses},
 };
 use crate::{
     dialect::ErrorClass,
@@ -198,8 +198,11 @@ async fn prepare(
             Box::pin(client.translate(files, target, ai.backend.strict, &context.settings.fetcher)).await
         }
         encoded => encoded.map_err(|refusal| refused(refusal, client.api_request, target.provider.info().name)),
-    };
-    encoded.map(Prepared::One)
+    }?;
+    if ai.backend.strict {
+        refuse_losses(&encoded.plan.dropped, client.api_request.dialect)?;
+    }
+    Ok(Prepared::One(encoded))
 }
 
 /// The result of `work`, unless `deadline` passes before.

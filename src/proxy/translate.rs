@@ -154,9 +154,8 @@ impl<'a> ParsedRequest<'a> {
             out.extend_from_slice(fields.as_bytes());
             out.push(b'}');
         }
-        if strict && !dropped.is_empty() {
-            let message = format!("{} can't be carried in the {} API of this route's provider", dropped, to.as_str());
-            return Err(ProxyError::new(ErrorKind::NotCarried, message));
+        if strict {
+            refuse_losses(&dropped, to)?;
         }
         Ok((out.into(), dropped))
     }
@@ -170,7 +169,8 @@ impl<'a> ParsedRequest<'a> {
     pub fn back(&self, from: DialectId, mode: StreamMode, dropped: Unsupported, head: ReplyHead) -> Translation {
         let head = ReplyHead { estimated_input: operation::estimate(&self.request), ..head };
         let unwrap = self.wrapped.is_some() && from.dialect().wants_object_schemas();
-        Translation { from, to: self.dialect, mode, names: Arc::clone(&self.names), unwrap, dropped, head }
+        let names = Arc::clone(&self.names);
+        Translation { from, to: self.dialect, mode, names, unwrap, dropped, head, shown_model: None }
     }
 }
 
@@ -221,6 +221,8 @@ pub struct Translation {
     /// Fields that the target's dialect does not support.
     pub dropped: Unsupported,
     head: ReplyHead,
+    /// The model that the reply is to name.
+    shown_model: Option<String>,
 }
 
 /// How a reply is to be read.
@@ -245,7 +247,13 @@ impl Translation {
     /// A translation of errors only: from those of a provider of `from` to those for a client of `to`.
     pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
         let (names, dropped) = (Arc::default(), Unsupported::default());
-        Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head }
+        Self { from, to, mode: StreamMode::No, names, unwrap: false, dropped, head, shown_model: None }
+    }
+
+    /// The same, where the reply names `model` instead of the provider's, if there is one.
+    #[must_use]
+    pub fn showing(self, model: Option<String>) -> Self {
+        Self { shown_model: model, ..self }
     }
 
     /// Translates a target's reply: at once, or as it arrives.
@@ -275,6 +283,9 @@ impl Translation {
             let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
             if self.unwrap {
                 translator.take_out_of_object();
+            }
+            if let Some(model) = self.shown_model {
+                translator.show_model(model);
             }
             translator.filter_text(chain);
             return Ok(Translated::Stream(Response::from_parts(parts, body), Box::new(translator), mode));
@@ -341,6 +352,9 @@ impl Translation {
         }
         let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
         let model = answer.model.as_ref().map(|m| m.decode().into_owned());
+        if let Some(shown) = &self.shown_model {
+            answer.model = Some(shown.as_str().into());
+        }
         let (out, lost) = if wants_stream {
             let mut translator = Translator::new(self.from, self.mode, self.to, self.head, self.names);
             (translator.replay(&answer), translator.totals().lost)
@@ -419,7 +433,20 @@ impl Translation {
     }
 }
 
-fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
+/// Refuses a request of which something is left out for a provider whose dialect is `to`.
+///
+/// # Errors
+/// When anything is.
+pub fn refuse_losses(dropped: &Unsupported, to: DialectId) -> Result<(), ProxyError> {
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} can't be carried in the {} API of this route's provider", dropped, to.as_str());
+    Err(ProxyError::new(ErrorKind::NotCarried, message))
+}
+
+/// Names the fields that were left out, if any were.
+pub fn name_dropped(dropped: &Unsupported, headers: &mut HeaderMap) {
     if !dropped.is_empty()
         && let Ok(names) = HeaderValue::try_from(dropped.to_string())
     {

@@ -129,7 +129,12 @@ pub struct TargetModels {
 impl TargetModels {
     /// The facts about `model`, as the provider names it.
     pub fn facts(&self, model: Option<&str>) -> ModelFacts {
-        self.table.facts(self.named.as_deref().or(model).unwrap_or_default(), self.provider)
+        self.facts_of_name(self.named.as_deref().or(model).unwrap_or_default())
+    }
+
+    /// The facts about a model that a client names, whatever model it gets.
+    pub fn facts_of_name(&self, model: &str) -> ModelFacts {
+        self.table.facts(model, self.provider)
     }
 }
 

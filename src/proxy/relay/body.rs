@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -25,7 +26,7 @@ use crate::{
     conversation::Failure,
     dialect::{
         DialectId, ReplyObserver, StreamEnding, StreamMode, Translator, error_summary::ErrorSummary,
-        text::TextFilteredStream,
+        rename::RenamedReply, text::TextFilteredStream,
     },
     stream::InvokeFilter,
     upstream::{
@@ -53,10 +54,25 @@ pub struct RelayForm {
     pub error_body: Option<Vec<u8>>,
     /// Filters the text of a stream that stays in its dialect; absent if no policy filters it.
     pub filter: Option<Box<TextFilteredStream>>,
+    /// Writes the client's model into a reply that stays in its dialect.
+    pub renamed: Option<Box<RenamedReply>>,
     /// Longest pause of the backend.
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
+}
+
+impl RelayForm {
+    /// Lets the reply with the head `parts` name `model`, if there is one.
+    pub fn rename(&mut self, model: Option<String>, parts: &mut http::response::Parts) {
+        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return;
+        }
+        self.renamed = model.map(|model| Box::new(RenamedReply::new(model, self.mode)));
+        if self.renamed.is_some() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+    }
 }
 
 /// Observes a reply while it is relayed.
@@ -271,6 +287,10 @@ impl Relay {
         if let Some(Observer::Translate(_)) = &self.observer {
             self.record.passed(out.iter().map(Bytes::len).sum());
         }
+        let out: smallvec::SmallVec<[Bytes; 2]> = match &mut self.form.renamed {
+            Some(renamed) => out.into_iter().map(|frame| renamed.push(frame)).collect(),
+            None => out,
+        };
         if self.form.filter.is_some() {
             let filtered = self.filter(out);
             if let Err(failure) = filtered {
@@ -299,7 +319,11 @@ impl Relay {
 
     /// The backend's reply has ended: sends the frames that observer and filter have held back.
     fn flush(&mut self) -> Result<(), Failure<'static>> {
-        let held = self.observer.as_mut().map(Observer::finish).unwrap_or_default();
+        let mut held = self.observer.as_mut().map(Observer::finish).unwrap_or_default();
+        if let Some(mut renamed) = self.form.renamed.take() {
+            held = held.into_iter().map(|frame| renamed.push(frame)).collect();
+            held.push(renamed.finish());
+        }
         self.filter(held)?;
         let Some(mut filter) = self.form.filter.take() else { return Ok(()) };
         let mut out = Vec::new();
@@ -447,7 +471,12 @@ impl Relay {
     /// The length, if it is known and nothing can be dropped or added.
     pub fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Some(body) if self.form.mode == StreamMode::No && self.form.mask.is_none() && self.pending.is_empty() => {
+            Some(body)
+                if self.form.mode == StreamMode::No
+                    && self.form.mask.is_none()
+                    && self.form.renamed.is_none()
+                    && self.pending.is_empty() =>
+            {
                 body.size_hint()
             }
             Some(_) => SizeHint::default(),

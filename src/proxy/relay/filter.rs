@@ -53,7 +53,7 @@ pub async fn apply(
         plan.form.filter = Some(Box::new(TextFilteredStream::new(dialect, plan.form.mode, chain)));
         return Ok(Reply::Relayed(parts, plan));
     }
-    let RelayPlan { body, observer, mut attempt, .. } = *plan;
+    let RelayPlan { body, observer, mut attempt, form } = *plan;
     let limits =
         ReadLimits { idle: context.idle_timeout, deadline: context.deadline, request_id: record.trace_id().to_owned() };
     let body = collect(body, MAX_REPLY, &limits).await.inspect_err(|error| {
@@ -69,7 +69,11 @@ pub async fn apply(
             observer.finish();
             record.counted(observer.totals());
         }
-        filter_body(dialect, BodyKind::Reply, &body, &chain)
+        let filtered = filter_body(dialect, BodyKind::Reply, &body, &chain)?;
+        Ok::<_, Failure<'static>>(match form.renamed {
+            Some(mut renamed) => [renamed.push(filtered), renamed.finish()].concat().into(),
+            None => filtered,
+        })
     };
     let filtered = heavy::run(body.len(), work).await?;
     Ok(Reply::Local(whole(parts, filtered)))

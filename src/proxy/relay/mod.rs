@@ -29,7 +29,7 @@ use super::{
     headers,
     key_mask::{KeyMask, MaskedBody},
     send::UpstreamReply,
-    translate::{ReadLimits, Translated, Translation},
+    translate::{ReadLimits, Translated, Translation, name_dropped},
 };
 use crate::{
     dialect::{
@@ -53,7 +53,7 @@ pub async fn relay(
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     let UpstreamReply { reply, plan, attempt } = answer;
-    let ReplyPlan { hide_usage, unwrap, errors, translation, mask } = plan;
+    let ReplyPlan { hide_usage, unwrap, errors, translation, mask, shown_model, dropped } = plan;
     let is_error = !reply.status().is_success();
     let chain = filter::chain(context, reply.status());
     if is_error && mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|c| c != "identity") {
@@ -61,11 +61,15 @@ pub async fn relay(
         let message = "the upstream compressed its error, which was not requested";
         return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
     }
+    record.dropped(&dropped);
     match translation.or(errors.filter(|_| is_error)) {
-        None if chain.is_empty() => Ok(spliced(context, api, (hide_usage, unwrap), mask, reply, attempt)),
         None => {
-            let reply = spliced(context, api, (hide_usage, unwrap), mask, reply, attempt);
-            filter::apply(context, api, reply, chain, record).await
+            let mut reply = spliced(context, api, (hide_usage, unwrap), mask, reply, attempt);
+            if let Reply::Relayed(parts, plan) = &mut reply {
+                name_dropped(&dropped, &mut parts.headers);
+                plan.form.rename(shown_model.filter(|_| !is_error), parts);
+            }
+            if chain.is_empty() { Ok(reply) } else { filter::apply(context, api, reply, chain, record).await }
         }
         // Boxed: most replies are not translated, and its state is large.
         Some(translation) => {
@@ -119,6 +123,7 @@ fn spliced(
         event_mask,
         error_body: (!parts.status.is_success()).then(Vec::new),
         filter: None,
+        renamed: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };
@@ -170,6 +175,7 @@ async fn translated(
                 event_mask: mask.filter(|_| !has_checksums),
                 error_body: None,
                 filter: None,
+                renamed: None,
                 idle: context.idle_timeout,
                 deadline: context.deadline,
             };

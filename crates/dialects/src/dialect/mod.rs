@@ -21,6 +21,7 @@
 //! [`Dialect`]: crate::dialect::Dialect
 //! [`DIALECTS`]: crate::dialect::DIALECTS
 
+pub mod adapt;
 mod blocks;
 pub mod chat;
 pub mod classify;
@@ -44,6 +45,7 @@ pub mod operation;
 pub mod params;
 pub mod quirks;
 pub mod responses;
+pub mod rename;
 mod schema;
 mod sequence;
 pub mod translator;
@@ -51,6 +53,7 @@ pub mod unsupported;
 pub mod usage;
 pub mod text;
 
+use adapt::ModelField;
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
 pub use endpoint::Endpoint;
@@ -246,6 +249,15 @@ pub trait Dialect: Operations {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid>;
+
+    /// The top-level fields that not every model takes.
+    fn model_fields(&self) -> &'static [ModelField];
+
+    /// Whether its clients compare the model in a reply with the one that they asked for. Claude Code discards the
+    /// thinking of another model.
+    fn compares_models(&self) -> bool {
+        false
+    }
 
     /// The clients' name for the field with the messages, for errors that name the conversation's `messages`.
     fn messages_field(&self) -> &'static str {

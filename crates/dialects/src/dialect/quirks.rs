@@ -35,7 +35,7 @@ impl Destination<'_> {
     }
 
     /// The request with the settings that are changed for every dialect alike. It is cloned only where one is changed.
-    fn fit<'r, 'a>(&self, request: &'r Request<'a>, dropped: &mut Unsupported) -> Cow<'r, Request<'a>> {
+    pub(super) fn fit<'r, 'a>(&self, request: &'r Request<'a>, dropped: &mut Unsupported) -> Cow<'r, Request<'a>> {
         let mut fitting = Cow::Borrowed(request);
         if request.max_tokens.is_some_and(|tokens| tokens > self.facts.max_output) {
             fitting.to_mut().max_tokens = Some(self.facts.max_output);

@@ -58,6 +58,8 @@ struct Sink {
     out: Vec<u8>,
     usage: TokenUsage,
     model: Option<String>,
+    /// The model that the client is shown, if it is not the provider's.
+    shown: Option<String>,
     /// Bytes of text and arguments so far.
     text: u64,
     /// Approximate bytes that are kept beside text: of signatures, and of each block and source.
@@ -87,6 +89,7 @@ impl Translator {
             out: Vec::new(),
             usage: TokenUsage::default(),
             model: None,
+            shown: None,
             text: 0,
             beside: 0,
             whole: false,
@@ -103,6 +106,11 @@ impl Translator {
             bare: Vec::new(),
             line_start: true,
         }
+    }
+
+    /// The client's stream names this model instead of the provider's.
+    pub fn show_model(&mut self, name: String) {
+        self.inner.sink.shown = Some(name);
     }
 
     /// Answers are in an envelope, and are taken out of it.
@@ -240,6 +248,9 @@ impl Sink {
         match &mut event {
             Event::Start { model, usage, .. } => {
                 self.model = model.as_ref().map(|m| m.decode().into_owned());
+                if let Some(shown) = &self.shown {
+                    *model = Some(shown.clone().into());
+                }
                 // Output counts before the answer begins are ignored.
                 self.usage.update(TokenUsage { output: None, ..*usage });
             }

@@ -28,7 +28,7 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, fields, text::TextSlots,
+    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -86,6 +86,20 @@ impl Dialect for Chat {
 
     fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
         body.contains("tools") || body.contains("functions")
+    }
+
+    fn model_fields(&self) -> &'static [ModelField] {
+        &[
+            ("frequency_penalty", &[]),
+            ("logprobs", &[]),
+            ("max_completion_tokens", &[]),
+            ("max_tokens", &[]),
+            ("presence_penalty", &[]),
+            ("reasoning_effort", &[]),
+            ("temperature", &[]),
+            ("top_logprobs", &[]),
+            ("top_p", &[]),
+        ]
     }
 
     fn write_conversation(

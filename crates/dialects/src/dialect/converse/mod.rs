@@ -25,7 +25,7 @@ mod tests;
 
 use super::{
     BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
-    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields, text::TextSlots,
+    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -91,6 +91,16 @@ impl Dialect for Converse {
 
     fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
         body.contains("toolConfig")
+    }
+
+    fn model_fields(&self) -> &'static [ModelField] {
+        &[
+            (
+                "additionalModelRequestFields",
+                &["inferenceConfig", "output_config", "reasoningConfig", "thinking", "top_k"],
+            ),
+            ("inferenceConfig", &["maxTokens", "temperature", "topP"]),
+        ]
     }
 
     fn write_conversation(

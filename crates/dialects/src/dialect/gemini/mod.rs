@@ -31,7 +31,7 @@ mod tests;
 
 use super::{
     Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
-    ReplyHead, RequestHead, StreamMode, WriteEvents, classify, fields, text::TextSlots,
+    ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -97,6 +97,23 @@ impl Dialect for Gemini {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn model_fields(&self) -> &'static [ModelField] {
+        &[(
+            "generationConfig",
+            &[
+                "frequencyPenalty",
+                "logprobs",
+                "maxOutputTokens",
+                "presencePenalty",
+                "responseLogprobs",
+                "temperature",
+                "thinkingConfig",
+                "topK",
+                "topP",
+            ],
+        )]
     }
 
     fn write_conversation(

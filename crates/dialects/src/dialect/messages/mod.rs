@@ -25,7 +25,7 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, fields, text::TextSlots,
+    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -98,6 +98,21 @@ impl Dialect for Messages {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn model_fields(&self) -> &'static [ModelField] {
+        &[
+            ("max_tokens", &[]),
+            ("output_config", &["effort"]),
+            ("temperature", &[]),
+            ("thinking", &[]),
+            ("top_k", &[]),
+            ("top_p", &[]),
+        ]
+    }
+
+    fn compares_models(&self) -> bool {
+        true
     }
 
     fn write_conversation(

@@ -22,7 +22,7 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents, chat, fields, text::TextSlots,
+    StreamMode, WriteEvents, adapt::ModelField, chat, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -74,6 +74,10 @@ impl Dialect for Responses {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn model_fields(&self) -> &'static [ModelField] {
+        &[("max_output_tokens", &[]), ("reasoning", &[]), ("temperature", &[]), ("top_logprobs", &[]), ("top_p", &[])]
     }
 
     fn write_conversation(
