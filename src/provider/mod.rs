@@ -126,17 +126,20 @@ pub struct TranslationNeeds<'a> {
     pub facts: ModelFacts,
     /// Whether the request offers tools.
     pub tools: bool,
+    /// Whether it offers tools that the client's vendor runs, which OpenAI has in Responses only.
+    pub hosted: bool,
 }
 
 impl<'a> TranslationNeeds<'a> {
     /// A request without tools to `model`, of which nothing is known.
     pub const fn plain(model: Option<&'a str>) -> Self {
-        Self { model, facts: ModelFacts::PLAIN, tools: false }
+        Self { model, facts: ModelFacts::PLAIN, tools: false, hosted: false }
     }
 
     /// The API of OpenAI that serves the request.
     pub fn openai_api(&self) -> OpenAiApi {
-        if self.tools && self.facts.tools_api == OpenAiApi::Responses { OpenAiApi::Responses } else { self.facts.api }
+        let tools = self.tools && self.facts.tools_api == OpenAiApi::Responses;
+        if tools || self.hosted { OpenAiApi::Responses } else { self.facts.api }
     }
 }
 

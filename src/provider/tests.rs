@@ -379,7 +379,7 @@ fn models_that_need_responses_are_asked_there() {
         (azure("preview"), "gpt-5.4", true, responses),
         (azure("2024-10-21"), "gpt-5.4", true, chat),
     ] {
-        let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools };
+        let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools, hosted: false };
         let (found, _) = provider.translation(&needs).unwrap();
         assert_eq!(found, target, "{provider:?} {model} {tools}");
         assert!(path(&*provider, &native_request(target, true, model), None).is_ok(), "{provider:?} {model}");

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     conversation::Unsupported,
     dialect::{
-        ApiRequest, Destination, DialectId, Endpoint, ModelFacts, StreamMode,
+        ApiRequest, Destination, DialectId, Endpoint, ModelFacts, OpenAiApi, StreamMode,
         adapt::{Adapted, adapt},
     },
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
@@ -196,9 +196,10 @@ impl ClientRequest<'_, '_> {
         if facts == asked || facts == ModelFacts::PLAIN {
             return Ok(Adapted::default());
         }
-        let needs = TranslationNeeds { model: Some(model), facts, tools: dialect.dialect().offers_tools(top) };
+        let tools = dialect.dialect().offers_tools(top);
+        let needs = TranslationNeeds { model: Some(model), facts, tools, hosted: false };
         let Some((to, quirks)) = target.provider.translation(&needs) else { return Ok(Adapted::default()) };
-        if to != dialect && to.shares_api(dialect) {
+        if to != dialect && to.shares_api(dialect) && needs.openai_api() == OpenAiApi::Responses {
             return Err(Refusal::Translation);
         }
         Ok(adapt(dialect, top, asked, &Destination { model, facts, quirks }))
@@ -244,7 +245,8 @@ impl ClientRequest<'_, '_> {
             return Err(refused(Refusal::Translation));
         };
         let facts = target.models.facts(model);
-        let needs = TranslationNeeds { model, facts, tools: dialect.dialect().offers_tools(top) };
+        let (tools, hosted) = (dialect.dialect().offers_tools(top), dialect.dialect().offers_hosted(top));
+        let needs = TranslationNeeds { model, facts, tools, hosted };
         let (to, quirks) = provider.translation(&needs).ok_or_else(|| refused(Refusal::Translation))?;
         if to == dialect {
             return self.inline(dialect, top, files, target, fetcher).await;

@@ -412,7 +412,7 @@ fn files_that_cloud_claude_does_not_fetch_are_inlined_into_a_spliced_body() {
     let reply = gateway.post("/x/v1/messages", body.to_string());
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.header("x-tollgate-dropped"), None);
-    assert_eq!(reply.text(), MESSAGE, "the reply passes as it is");
+    assert_eq!(reply.text(), MESSAGE.replace("claude-real", "any"), "only the model of the reply changes");
     let sent = upstream.only().json();
     let image = json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgppbWFnZQ=="});
     let mut expected = body;

@@ -35,6 +35,9 @@ mod fuzz;
 /// Features that vendors have not invented yet.
 #[path = "translation/future.rs"]
 mod future;
+/// Tools that a vendor runs.
+#[path = "translation/hosted.rs"]
+mod hosted;
 /// Fields that are missing or of a wrong type, and very large requests.
 #[path = "translation/hostile.rs"]
 mod hostile;

@@ -1,5 +1,6 @@
 //! The quirks of AI Studio.
 
+use tollgate_dialects::conversation::HostedKind;
 use tollgate_dialects::dialect::{
     DialectId,
     quirks::{GeminiEmbeddings, GeminiQuirks, Quirks},
@@ -7,6 +8,7 @@ use tollgate_dialects::dialect::{
 
 /// Gemini on AI Studio. Instructions and tools are counted in a whole request only.
 pub const AI_STUDIO: &Quirks = &Quirks {
+    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution],
     stored_files: true,
     counts_tokens: Some(DialectId::Gemini),
     gemini: GeminiQuirks { nested_count: true, embeddings: &[("", GeminiEmbeddings::Batch)], ..Quirks::PLAIN.gemini },

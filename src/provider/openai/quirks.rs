@@ -1,5 +1,6 @@
 //! The quirks of the servers that `openai` reaches.
 
+use tollgate_dialects::conversation::HostedKind;
 use tollgate_dialects::dialect::{
     DialectId,
     params::{
@@ -31,6 +32,7 @@ const TIERS: &[(&str, &str)] = &[
 /// `api.openai.com`.
 pub const OPENAI: &Quirks = &Quirks {
     fetches: Fetches::Web,
+    hosted: &[HostedKind::WebSearch, HostedKind::CodeExecution],
     stored_files: true,
     counts_tokens: Some(DialectId::Responses),
     chat: ChatQuirks {

@@ -1,5 +1,6 @@
 //! The differences of Vertex AI from AI Studio and from Anthropic.
 
+use tollgate_dialects::conversation::HostedKind;
 use tollgate_dialects::dialect::{
     DialectId,
     params::{Field, Form::Absent, param},
@@ -8,6 +9,7 @@ use tollgate_dialects::dialect::{
 
 /// Gemini and other models of Google.
 pub const VERTEX: &Quirks = &Quirks {
+    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution],
     counts_tokens: Some(DialectId::Gemini),
     gemini: GeminiQuirks {
         call_ids: false,
@@ -26,6 +28,8 @@ pub const VERTEX: &Quirks = &Quirks {
 
 /// Claude: the model is in the URL, and media are in the request.
 pub const VERTEX_CLAUDE: &Quirks = &Quirks {
+    // Of Anthropic's tools Vertex AI has this one only.
+    hosted: &[HostedKind::WebSearch],
     counts_tokens: Some(DialectId::Messages),
     messages: MessagesQuirks {
         params: &[param("", Field::ServiceTier, Absent)],

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::{Invalid, Request, Text, ToolChoice, Unsupported};
 
 /// What such a tool does.
@@ -24,16 +27,63 @@ pub struct HostedTool<'a> {
     pub kind: HostedKind,
     /// Its name, or its kind in the client's dialect if it has none.
     pub name: Text<'a>,
+    /// What limits it.
+    pub limits: HostedLimits<'a>,
+}
+
+/// The limits of a tool that a vendor runs, nearly all of a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostedLimits<'a> {
+    /// The only domains that it may use; empty for all.
+    pub allowed_domains: Vec<Text<'a>>,
+    /// The domains that it may not use.
+    pub blocked_domains: Vec<Text<'a>>,
+    /// Most calls in one request.
+    pub max_uses: Option<u64>,
+    /// How much of the pages the model gets: `low`, `medium` or `high`.
+    pub context_size: Option<Text<'a>>,
+    /// Where the user is.
+    pub location: Option<Location<'a>>,
+}
+
+/// Where a user is, approximately.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Location<'a> {
+    /// The city's name.
+    pub city: Option<Text<'a>>,
+    /// The region's name.
+    pub region: Option<Text<'a>>,
+    /// The country's two letters, as in ISO 3166.
+    pub country: Option<Text<'a>>,
+    /// The time zone, as IANA names it.
+    pub timezone: Option<Text<'a>>,
+}
+
+/// Reads a limit. One that can't be read is none.
+pub fn limit<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
 impl<'a> HostedTool<'a> {
     /// A tool of this kind.
     pub fn new(kind: HostedKind, name: impl Into<Text<'a>>) -> Self {
-        Self { kind, name: name.into() }
+        Self { kind, name: name.into(), limits: HostedLimits::default() }
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The tools that the target runs, one of each kind; `runs` decides which it does.
+    pub fn hosted_by(&self, runs: impl Fn(HostedKind) -> bool) -> Vec<&HostedTool<'a>> {
+        let mut found: Vec<&HostedTool<'a>> = Vec::new();
+        for tool in self.hosted.iter().filter(|tool| runs(tool.kind)) {
+            if found.iter().all(|known| known.kind != tool.kind) {
+                found.push(tool);
+            }
+        }
+        found
+    }
+
     /// Reports the tools that the target does not run itself; `runs` decides which it does.
     ///
     /// # Errors

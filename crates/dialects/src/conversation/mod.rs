@@ -35,7 +35,7 @@ pub mod schema_envelope;
 
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockKind, BlockStart, Event};
-pub use hosted::{HostedKind, HostedTool};
+pub use hosted::{HostedKind, HostedLimits, HostedTool, Location, limit};
 pub use json::{Json, call_arguments, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};

@@ -15,18 +15,16 @@ use crate::{
 /// A top-level field whose value depends on the model, and which of its own fields do; all of it if there are none.
 pub type ModelField = (&'static str, &'static [&'static str]);
 
-/// The settings that a model may refuse, by their names in reports.
-const SETTINGS: [&str; 10] = [
-    "frequency_penalty",
-    "logprobs",
-    "max_tokens",
-    "n",
-    "presence_penalty",
-    "reasoning",
-    "seed",
-    "temperature",
-    "top_k",
-    "top_p",
+/// The settings that a model may refuse: their names in reports, and what is in the names of their fields.
+const SETTINGS: [(&str, &[&str]); 8] = [
+    ("frequency_penalty", &["frequencypenalty"]),
+    ("logprobs", &["logprobs"]),
+    ("max_tokens", &["max"]),
+    ("presence_penalty", &["presencepenalty"]),
+    ("reasoning", &["reasoning", "thinking", "effort"]),
+    ("temperature", &["temperature"]),
+    ("top_k", &["topk"]),
+    ("top_p", &["topp"]),
 ];
 
 /// The changes to a body.
@@ -54,28 +52,37 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
     // The difference to it is what the model changes. The rest is only another spelling.
     let before = write(&request, asked).map(|(before, _)| before).unwrap_or_default();
     let (Ok(after), before) = (TopLevel::scan(&after), TopLevel::scan(&before).ok()) else { return adapted };
+    let mut changed = Vec::new();
     for (name, inner) in dialect.model_fields() {
         let values = Values {
             old: field(Some(body), name),
             before: field(before.as_ref(), name).map(|member| member.value),
             after: field(Some(&after), name).map(|member| member.value),
         };
-        let edit = if inner.is_empty() { values.change() } else { values.change_inside(inner) };
+        let edit = if inner.is_empty() { values.change() } else { values.change_inside(inner, &mut changed) };
+        if inner.is_empty() && !matches!(edit, Change::None) {
+            changed.push(letters(name));
+        }
         match edit {
             Change::None => {}
             Change::Set(value) => adapted.edits.push((values.name(name), Some(value))),
             Change::Remove => adapted.edits.push((values.name(name), None)),
         }
     }
-    for setting in dropped.names().iter().filter(|name| SETTINGS.contains(&&***name)) {
-        adapted.dropped.add(setting.to_string());
+    for (setting, words) in SETTINGS {
+        let is_changed = changed.iter().any(|name| words.iter().any(|word| name.contains(word)));
+        adapted.dropped.add_if(is_changed && dropped.names().iter().any(|name| name == setting), setting);
     }
     adapted
 }
 
+/// A name without underscores and capitals.
+fn letters(name: &str) -> String {
+    name.replace('_', "").to_ascii_lowercase()
+}
+
 /// The last field of this name. Gemini's server accepts names with underscores, too.
 fn field<'b, 'a>(top: Option<&'b TopLevel<'a>>, name: &str) -> Option<&'b Member<'a>> {
-    let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let wanted = letters(name);
     top?.members().iter().rev().find(|member| letters(&member.name()) == wanted)
 }
@@ -112,8 +119,9 @@ impl Values<'_, '_> {
         }
     }
 
-    /// The same for an object of which only the fields `inner` depend on the model.
-    fn change_inside(&self, inner: &[&str]) -> Change {
+    /// The same for an object of which only the fields `inner` depend on the model. Those that change are added to
+    /// `changed`.
+    fn change_inside(&self, inner: &[&str], changed: &mut Vec<String>) -> Change {
         let object = |value: Option<&[u8]>| {
             let value = value.filter(|value| value.starts_with(b"{")).unwrap_or(b"{}");
             Bytes::copy_from_slice(value)
@@ -131,7 +139,11 @@ impl Values<'_, '_> {
                 before: field(Some(&before), name).map(|member| member.value),
                 after: field(Some(&after), name).map(|member| member.value),
             };
-            match values.change() {
+            let change = values.change();
+            if !matches!(change, Change::None) {
+                changed.push(letters(name));
+            }
+            match change {
                 Change::None => {}
                 Change::Set(value) => splice.set(values.name(name), value.to_vec()),
                 Change::Remove => splice.remove(values.name(name)),

@@ -39,6 +39,7 @@ mod golden;
 mod presets;
 pub mod messages;
 mod model_name;
+mod hosted;
 pub mod models;
 pub mod observer;
 pub mod operation;
@@ -73,7 +74,7 @@ pub use usage::{Progress, StreamEnding, Usage};
 use std::ops::Range;
 
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -229,7 +230,7 @@ pub trait Dialect: Operations {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        request.report_hosted(|_| false, dropped)?;
+        request.report_hosted(|kind| self.runs(kind, request, to), dropped)?;
         self.write_conversation(request, to, dropped, out)?;
         // Without the file the answer would be about something else.
         if dropped.names().iter().any(|name| name == FILE_ID) {
@@ -250,10 +251,20 @@ pub trait Dialect: Operations {
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid>;
 
+    /// Whether a server of this dialect runs a tool of this kind itself, beside what else `request` has.
+    fn runs(&self, _kind: HostedKind, _request: &Request<'_>, _to: &Destination<'_>) -> bool {
+        false
+    }
+
+    /// Whether the body may offer a tool that the client's vendor runs. It is true for some bodies that only mention one.
+    fn offers_hosted(&self, _body: &TopLevel<'_>) -> bool {
+        false
+    }
+
     /// The top-level fields that not every model takes.
     fn model_fields(&self) -> &'static [ModelField];
 
-    /// Whether its clients compare the model in a reply with the one that they asked for. Claude Code discards the
+    /// Whether its clients compare the model in a reply with that of their request. Claude Code discards the
     /// thinking of another model.
     fn compares_models(&self) -> bool {
         false

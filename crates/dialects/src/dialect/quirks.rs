@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
-use crate::conversation::{Invalid, Request, ToolChoice, Unsupported};
+use crate::conversation::{HostedKind, Invalid, Request, ToolChoice, Unsupported};
 
 /// The model and the server that a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,8 @@ fn unforced<'a>(choice: &ToolChoice<'a>) -> Option<ToolChoice<'a>> {
 pub struct Quirks {
     /// URLs of images and documents that the server fetches itself.
     pub fetches: Fetches,
+    /// The tools that the vendor runs itself, where the dialect has them.
+    pub hosted: &'static [HostedKind],
     /// Whether requests may refer to files that are stored at the provider.
     pub stored_files: bool,
     /// The dialect whose endpoint counts tokens, where the server has one.
@@ -89,6 +91,7 @@ impl Quirks {
     /// A server with no known quirks.
     pub const PLAIN: Self = Self {
         fetches: Fetches::Nothing,
+        hosted: &[],
         stored_files: false,
         counts_tokens: None,
         chat: ChatQuirks::PLAIN,

@@ -1,4 +1,4 @@
-//! Writes the model that the client asked for into a reply that stays in its dialect.
+//! Writes the model of the client's request into a reply that stays in its dialect.
 
 use bytes::Bytes;
 

@@ -88,6 +88,10 @@ impl Dialect for Chat {
         body.contains("tools") || body.contains("functions")
     }
 
+    fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
+        body.contains("web_search_options")
+    }
+
     fn model_fields(&self) -> &'static [ModelField] {
         &[
             ("frequency_penalty", &[]),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Effort, Format, HostedKind, HostedTool, Invalid, Json, Reasoning, Request, Text, Tool, ToolChoice, ToolForm,
-        ToolName, Unsupported,
+        Effort, Format, HostedKind, HostedLimits, HostedTool, Invalid, Json, Location, Reasoning, Request, Text, Tool,
+        ToolChoice, ToolForm, ToolName, Unsupported,
         free_text::{self, TextFormat},
     },
     dialect::{
@@ -180,13 +180,31 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         }
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
-        // The object is a switch, whatever is in it.
-        "web_search_options" => request.hosted.push(HostedTool::new(HostedKind::WebSearch, name.to_owned())),
+        "web_search_options" => request.hosted.push(search(member, name)),
         // Every model answers in text.
         "modalities" if parse_member::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// A search. The object is a switch, whatever is in it.
+fn search<'a>(member: &Member<'a>, name: &str) -> HostedTool<'a> {
+    #[derive(Deserialize, Default)]
+    #[serde(default, bound(deserialize = "'de: 'a"))]
+    struct Options<'a> {
+        search_context_size: Option<Text<'a>>,
+        user_location: Option<User<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
+    struct User<'a> {
+        approximate: Option<Location<'a>>,
+    }
+    let options: Options<'a> = serde_json::from_slice(member.value).unwrap_or_default();
+    let location = options.user_location.and_then(|user| user.approximate);
+    let limits = HostedLimits { context_size: options.search_context_size, location, ..HostedLimits::default() };
+    HostedTool { limits, ..HostedTool::new(HostedKind::WebSearch, name.to_owned()) }
 }
 
 fn effort(word: &Text<'_>, field: &str) -> Result<Effort, Invalid> {

@@ -31,10 +31,11 @@ mod tests;
 
 use super::{
     Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
-    ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, text::TextSlots,
+    ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, hosted::mentions,
+    text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -97,6 +98,15 @@ impl Dialect for Gemini {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn runs(&self, kind: HostedKind, request: &Request<'_>, to: &Destination<'_>) -> bool {
+        // Most models refuse functions, and a form of the answer, beside them.
+        to.quirks.hosted.contains(&kind) && request.tools.is_empty() && request.format.is_none()
+    }
+
+    fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
+        mentions(body.get("tools"), &["googleSearch", "google_search", "codeExecution", "code_execution"])
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

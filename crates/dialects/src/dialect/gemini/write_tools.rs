@@ -1,9 +1,9 @@
 //! Writes tools and the tool choice.
 
-use super::schema;
+use super::{Gemini, schema};
 use crate::{
-    conversation::{Invalid, Json, Request, Tool, ToolChoice, ToolName, Unsupported},
-    dialect::Destination,
+    conversation::{HostedKind, Invalid, Json, Request, Tool, ToolChoice, ToolName, Unsupported},
+    dialect::{Destination, Dialect},
     stream::{
         TopLevel, ValueKind,
         json::{ArrayWriter, ObjectWriter},
@@ -21,6 +21,7 @@ pub(super) fn write(
     dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
     if request.tools.is_empty() {
+        write_hosted(request, to, top, dropped);
         return Ok(());
     }
     let mut tools = top.array("tools");
@@ -36,6 +37,33 @@ pub(super) fn write(
         write_choice(choice, top);
     }
     Ok(())
+}
+
+/// Writes the tools that Google runs. The model decides whether it uses them.
+fn write_hosted(request: &Request<'_>, to: &Destination<'_>, top: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
+    let hosted = request.hosted_by(|kind| Gemini.runs(kind, request, to));
+    if hosted.is_empty() || request.tool_choice == Some(ToolChoice::None) {
+        return;
+    }
+    let mut tools = top.array("tools");
+    for tool in hosted {
+        let name = match tool.kind {
+            HostedKind::WebSearch | HostedKind::Other => "googleSearch",
+            HostedKind::UrlFetch => "urlContext",
+            HostedKind::CodeExecution => "codeExecution",
+        };
+        let mut object = tools.object();
+        object.object(name).end();
+        object.end();
+        let limits = &tool.limits;
+        dropped.add_if(!limits.allowed_domains.is_empty(), "allowed_domains");
+        dropped.add_if(!limits.blocked_domains.is_empty(), "blocked_domains");
+        dropped.add_if(limits.max_uses.is_some(), "max_uses");
+        dropped.add_if(limits.context_size.is_some(), "search_context_size");
+        dropped.add_if(limits.location.is_some(), "user_location");
+    }
+    tools.end();
+    dropped.add_if(!matches!(request.tool_choice, None | Some(ToolChoice::Auto)), "tool_choice");
 }
 
 fn write_tool(

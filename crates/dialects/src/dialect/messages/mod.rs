@@ -25,10 +25,10 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, text::TextSlots,
+    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, hosted::mentions, text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -98,6 +98,14 @@ impl Dialect for Messages {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn runs(&self, kind: HostedKind, _: &Request<'_>, to: &Destination<'_>) -> bool {
+        to.quirks.hosted.contains(&kind)
+    }
+
+    fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
+        mentions(body.get("tools"), &["\"web_search_", "\"code_execution_"])
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

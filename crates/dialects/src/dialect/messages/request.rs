@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Cache, Content, Effort, Format, HostedTool, Invalid, Json, Message, Part, Reasoning, Request, Role, Text, Tool,
-        ToolChoice, Unsupported,
+        Cache, Content, Effort, Format, HostedLimits, HostedTool, Invalid, Json, Message, Part, Reasoning, Request,
+        Role, Text, Tool, ToolChoice, Unsupported, limit,
     },
     dialect::{
         fields,
@@ -160,6 +160,10 @@ struct WireTool<'a> {
     #[expect(dead_code, reason = "known, and of no consequence")]
     defer_loading: Option<bool>,
     allowed_callers: Option<Vec<Text<'a>>>,
+    allowed_domains: Option<&'a RawValue>,
+    blocked_domains: Option<&'a RawValue>,
+    max_uses: Option<&'a RawValue>,
+    user_location: Option<&'a RawValue>,
     display_width_px: Option<u64>,
     display_height_px: Option<u64>,
 }
@@ -178,7 +182,14 @@ fn tools<'a>(
             let screen = tool.display_width_px.zip(tool.display_height_px);
             let Some((description, schema)) = client_tools::definition(&kind.decode(), screen) else {
                 let does = client_tools::hosted_kind(&kind.decode());
-                hosted.push(HostedTool::new(does, tool.name.unwrap_or(kind)));
+                let limits = HostedLimits {
+                    allowed_domains: limit(tool.allowed_domains).unwrap_or_default(),
+                    blocked_domains: limit(tool.blocked_domains).unwrap_or_default(),
+                    max_uses: limit(tool.max_uses),
+                    context_size: None,
+                    location: limit(tool.user_location),
+                };
+                hosted.push(HostedTool { limits, ..HostedTool::new(does, tool.name.unwrap_or(kind)) });
                 continue;
             };
             tool.description.get_or_insert(description);

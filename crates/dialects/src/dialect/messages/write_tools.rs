@@ -2,10 +2,12 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{JSON_TOOL, schema, write_content::Encoder};
+use super::{JSON_TOOL, Messages, schema, write_content::Encoder};
 use crate::{
-    conversation::{Format, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported, called_tools},
-    dialect::Destination,
+    conversation::{
+        Format, HostedKind, HostedTool, Invalid, Json, Request, Text, Tool, ToolChoice, Unsupported, called_tools,
+    },
+    dialect::{Destination, Dialect},
     stream::json::{ArrayWriter, ObjectWriter},
 };
 
@@ -19,6 +21,8 @@ pub(super) struct Tools<'r, 'a> {
     offered: Vec<&'r Tool<'a>>,
     /// Tools that are only in the history: they must be declared, and can't be called.
     gone: Vec<Cow<'r, str>>,
+    /// Tools that Anthropic runs.
+    hosted: Vec<&'r HostedTool<'a>>,
     /// The schema of an answer that is given by calling [`JSON_TOOL`].
     json: Option<&'r Json<'a>>,
     choice: Choice<'r, 'a>,
@@ -34,6 +38,7 @@ enum Choice<'r, 'a> {
     Any,
     None,
     Named(&'r Text<'a>),
+    Hosted(&'static str),
     Json,
 }
 
@@ -41,8 +46,13 @@ impl<'r, 'a> Tools<'r, 'a> {
     /// The tools that `request` offers to the model.
     pub fn plan(request: &'r Request<'a>, to: &Destination<'_>) -> Self {
         let mut offered: Vec<&Tool<'_>> = request.tools.iter().collect();
+        let hosted = request.hosted_by(|kind| Messages.runs(kind, request, to));
         let mut choice = match &request.tool_choice {
-            None | Some(ToolChoice::Auto | ToolChoice::Hosted(_)) => Choice::Auto,
+            None | Some(ToolChoice::Auto) => Choice::Auto,
+            Some(ToolChoice::Hosted(name)) => {
+                let tool = hosted.iter().find(|tool| tool.name == *name);
+                tool.map_or(Choice::Auto, |tool| Choice::Hosted(hosted_name(tool.kind).1))
+            }
             Some(ToolChoice::None) => Choice::None,
             Some(ToolChoice::Required) => Choice::Any,
             Some(ToolChoice::Named(name)) => Choice::Named(name),
@@ -70,11 +80,11 @@ impl<'r, 'a> Tools<'r, 'a> {
         } else {
             Vec::new()
         };
-        if offered.is_empty() && json.is_none() {
+        if offered.is_empty() && hosted.is_empty() && json.is_none() {
             choice = Choice::None;
         }
         let single = request.parallel_tool_calls == Some(false) || choice == Choice::Json;
-        Self { offered, gone, json, choice, single, required }
+        Self { offered, gone, hosted, json, choice, single, required }
     }
 
     /// Whether the answer is given by calling [`JSON_TOOL`].
@@ -84,7 +94,7 @@ impl<'r, 'a> Tools<'r, 'a> {
 
     /// Whether the model must call a tool.
     pub fn is_forced(&self) -> bool {
-        matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Json)
+        matches!(self.choice, Choice::Any | Choice::Named(_) | Choice::Hosted(_) | Choice::Json)
     }
 
     /// Whether the client requires a call of one of its own tools, and the model may answer all the same, since
@@ -100,7 +110,7 @@ impl<'r, 'a> Tools<'r, 'a> {
         encoder: &mut Encoder<'_>,
         top: &mut ObjectWriter<'_>,
     ) -> Result<(), Invalid> {
-        if self.offered.is_empty() && self.gone.is_empty() && self.json.is_none() {
+        if self.offered.is_empty() && self.gone.is_empty() && self.hosted.is_empty() && self.json.is_none() {
             return Ok(());
         }
         let mut list = top.array("tools");
@@ -110,6 +120,9 @@ impl<'r, 'a> Tools<'r, 'a> {
         for name in &self.gone {
             let mut object = list.object().with("name", name).with("description", GONE);
             schema::write_tool(None, encoder.dropped, object.key("input_schema"));
+        }
+        for tool in &self.hosted {
+            write_hosted(tool, encoder.dropped, &mut list);
         }
         if let Some(schema) = self.json {
             let mut object = list.object().with("name", JSON_TOOL).with("description", JSON_TOOL_USE);
@@ -130,6 +143,10 @@ impl<'r, 'a> Tools<'r, 'a> {
             Choice::Any => object.field("type", "any"),
             Choice::None => object.field("type", "none"),
             Choice::Named(name) => {
+                object.field("type", "tool");
+                object.field("name", name);
+            }
+            Choice::Hosted(name) => {
                 object.field("type", "tool");
                 object.field("name", name);
             }
@@ -168,6 +185,32 @@ fn write_tool(
     encoder.mark(tool.cache.as_ref(), &mut object);
     object.end();
     Ok(())
+}
+
+/// Type and name of Anthropic's tool.
+const fn hosted_name(kind: HostedKind) -> (&'static str, &'static str) {
+    match kind {
+        HostedKind::WebSearch | HostedKind::Other => ("web_search_20250305", "web_search"),
+        HostedKind::UrlFetch => ("web_fetch_20250910", "web_fetch"),
+        HostedKind::CodeExecution => ("code_execution_20250825", "code_execution"),
+    }
+}
+
+fn write_hosted(tool: &HostedTool<'_>, dropped: &mut Unsupported, list: &mut ArrayWriter<'_>) {
+    let ((kind, name), limits) = (hosted_name(tool.kind), &tool.limits);
+    let mut object = list.object().with("type", kind).with("name", name);
+    object.maybe("max_uses", limits.max_uses.as_ref());
+    // Both together are refused.
+    dropped.add_if(!limits.allowed_domains.is_empty() && !limits.blocked_domains.is_empty(), "blocked_domains");
+    if !limits.allowed_domains.is_empty() {
+        object.field("allowed_domains", limits.allowed_domains.as_slice());
+    } else if !limits.blocked_domains.is_empty() {
+        object.field("blocked_domains", limits.blocked_domains.as_slice());
+    }
+    dropped.add_if(limits.context_size.is_some(), "search_context_size");
+    if let Some(location) = &limits.location {
+        location.write(object.object("user_location").with("type", "approximate"));
+    }
 }
 
 /// Writes the format of an answer for models that support structured output.

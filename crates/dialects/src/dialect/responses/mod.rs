@@ -25,7 +25,7 @@ use super::{
     StreamMode, WriteEvents, adapt::ModelField, chat, fields, text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -74,6 +74,10 @@ impl Dialect for Responses {
 
     fn read_request<'a>(&self, body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
         request::read(body)
+    }
+
+    fn runs(&self, kind: HostedKind, _: &Request<'_>, to: &Destination<'_>) -> bool {
+        to.quirks.hosted.contains(&kind) && matches!(kind, HostedKind::WebSearch | HostedKind::CodeExecution)
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

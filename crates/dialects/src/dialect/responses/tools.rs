@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     conversation::{
-        HostedKind, HostedTool, Invalid, Json, Text, Tool, ToolChoice, ToolForm, ToolName, Unsupported,
+        HostedKind, HostedLimits, HostedTool, Invalid, Json, Text, Tool, ToolChoice, ToolForm, ToolName, Unsupported,
         free_text::{self, TextFormat},
+        limit,
     },
     dialect::fields::{parse, parse_all, parse_noting},
     stream::Member,
@@ -36,9 +37,19 @@ struct WireTool<'a> {
     display_width: Option<&'a RawValue>,
     display_height: Option<&'a RawValue>,
     server_label: Option<&'a RawValue>,
+    filters: Option<&'a RawValue>,
+    user_location: Option<&'a RawValue>,
+    search_context_size: Option<&'a RawValue>,
     /// All tools are offered at once.
     #[expect(dead_code, reason = "known, and of no consequence")]
     defer_loading: Option<&'a RawValue>,
+}
+
+/// The domains of a search.
+#[derive(Deserialize, Default)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct Filters<'a> {
+    allowed_domains: Option<Vec<Text<'a>>>,
 }
 
 /// The namespace of a list of tools.
@@ -91,7 +102,16 @@ fn list<'a>(
             tools.push(read);
         } else {
             let name = tool.label().unwrap_or_else(|| kind.clone());
-            found.hosted.push(HostedTool::new(hosted_kind(&kind), name));
+            let limits = HostedLimits {
+                allowed_domains: limit::<Filters<'a>>(tool.filters)
+                    .unwrap_or_default()
+                    .allowed_domains
+                    .unwrap_or_default(),
+                context_size: limit(tool.search_context_size),
+                location: limit(tool.user_location),
+                ..HostedLimits::default()
+            };
+            found.hosted.push(HostedTool { limits, ..HostedTool::new(hosted_kind(&kind), name) });
             unknown.discard(at);
         }
     }

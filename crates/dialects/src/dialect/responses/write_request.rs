@@ -1,12 +1,12 @@
 //! A request for a provider.
 
-use super::{HOME, params::PARAMS, write_content};
+use super::{HOME, Responses, params::PARAMS, write_content};
 use crate::{
     conversation::{
-        Content, Effort, Format, Invalid, Message, Reasoning, Request, Role, Text, Tool, ToolChoice, Unsupported,
-        ends_in_prefill, safe_id,
+        Content, Effort, Format, HostedKind, HostedTool, Invalid, Message, Reasoning, Request, Role, Text, Tool,
+        ToolChoice, Unsupported, ends_in_prefill, safe_id,
     },
-    dialect::{Destination, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::root},
+    dialect::{Destination, Dialect, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::root},
     stream::json::ObjectWriter,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn write(
     if request.stream {
         top.field("stream", &true);
     }
-    tools(request, dropped, &mut top);
+    tools(request, to, dropped, &mut top);
     if let Some(format) = &request.format {
         write_format(format, &mut top);
     }
@@ -69,8 +69,9 @@ fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &
     (None, messages)
 }
 
-fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
-    if request.tools.is_empty() {
+fn tools(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
+    let hosted = request.hosted_by(|kind| Responses.runs(kind, request, to));
+    if request.tools.is_empty() && hosted.is_empty() {
         let asked = !matches!(request.tool_choice, None | Some(ToolChoice::Auto | ToolChoice::None));
         dropped.add_if(asked, "tool_choice");
         return;
@@ -80,9 +81,14 @@ fn tools(request: &Request<'_>, dropped: &mut Unsupported, top: &mut ObjectWrite
         dropped.add_if(tool.cache.is_some(), "cache_control");
         write_tool(tool, dropped, tools.object());
     }
+    for tool in &hosted {
+        write_hosted(tool, dropped, tools.object());
+    }
     tools.end();
+    // It counts the calls of all tools that OpenAI runs.
+    top.maybe("max_tool_calls", hosted.iter().filter_map(|tool| tool.limits.max_uses).max().as_ref());
     if let Some(choice) = &request.tool_choice {
-        write_choice(choice, top);
+        write_choice(choice, &hosted, request.tools.is_empty(), top);
     }
     top.maybe("parallel_tool_calls", request.parallel_tool_calls.as_ref());
 }
@@ -96,9 +102,42 @@ fn write_tool(tool: &Tool<'_>, dropped: &mut Unsupported, mut object: ObjectWrit
     object.field("strict", &tool.strict.unwrap_or(false));
 }
 
-fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
+/// The type of OpenAI's tool.
+const fn hosted_type(kind: HostedKind) -> &'static str {
+    match kind {
+        HostedKind::CodeExecution => "code_interpreter",
+        HostedKind::WebSearch | HostedKind::UrlFetch | HostedKind::Other => "web_search",
+    }
+}
+
+fn write_hosted(tool: &HostedTool<'_>, dropped: &mut Unsupported, mut object: ObjectWriter<'_>) {
+    let limits = &tool.limits;
+    object.field("type", hosted_type(tool.kind));
+    if tool.kind == HostedKind::CodeExecution {
+        object.object("container").with("type", "auto").end();
+    }
+    if !limits.allowed_domains.is_empty() {
+        object.object("filters").with("allowed_domains", limits.allowed_domains.as_slice()).end();
+    }
+    dropped.add_if(!limits.blocked_domains.is_empty(), "blocked_domains");
+    object.maybe("search_context_size", limits.context_size.as_ref());
+    if let Some(location) = &limits.location {
+        location.write(object.object("user_location").with("type", "approximate"));
+    }
+}
+
+/// Writes the choice. `alone` is true if all tools are OpenAI's own.
+fn write_choice(choice: &ToolChoice<'_>, hosted: &[&HostedTool<'_>], alone: bool, top: &mut ObjectWriter<'_>) {
     match choice {
-        ToolChoice::Auto | ToolChoice::Hosted(_) => top.field("tool_choice", "auto"),
+        ToolChoice::Hosted(name) => match hosted.iter().find(|tool| tool.name == *name) {
+            Some(_) if alone && hosted.len() == 1 => top.field("tool_choice", "required"),
+            Some(tool) => {
+                let mut object = top.object("tool_choice").with("type", "allowed_tools").with("mode", "required");
+                object.array("tools").object().with("type", hosted_type(tool.kind)).end();
+            }
+            None => top.field("tool_choice", "auto"),
+        },
+        ToolChoice::Auto => top.field("tool_choice", "auto"),
         ToolChoice::None => top.field("tool_choice", "none"),
         ToolChoice::Required => top.field("tool_choice", "required"),
         ToolChoice::Named(name) => {
