@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
     conversation::Failure,
@@ -82,6 +82,10 @@ pub enum ErrorKind {
     Shutdown,
 }
 
+/// The header that keeps the SDKs of OpenAI and Anthropic from repeating a request. They repeat every 5xx otherwise, some of
+/// them for minutes.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 /// One row of the table.
 struct Row {
     status: u16,
@@ -139,6 +143,11 @@ impl ErrorKind {
     /// The HTTP status.
     pub const fn status(self) -> u16 {
         self.row().status
+    }
+
+    /// Whether the same request gets the same error until a manifest or the request changes.
+    const fn is_permanent(self) -> bool {
+        matches!(self, Self::Misconfigured | Self::NotImplemented | Self::Refused)
     }
 
     /// The outcome of an attempt with this error.
@@ -257,6 +266,9 @@ impl ProxyError {
             // The header in which the dialect's clients expect it.
             headers.insert(dialect.request_id_header(), id.clone());
             headers.insert("x-request-id", id);
+        }
+        if self.kind.is_permanent() && failure.status >= 500 {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));

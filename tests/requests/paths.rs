@@ -176,6 +176,8 @@ fn unknown_endpoints_are_refused_in_the_clients_dialect() {
         let reply = client.send(&request(method, path, &[], body.as_bytes())).reply();
         assert_error(&reply, dialect, status, &what);
         assert_eq!(reply.header("allow"), allow, "{what}");
+        // SDKs repeat every 5xx unless they are told otherwise.
+        assert_eq!(reply.header("x-should-retry"), (status >= 500).then_some("false"), "{what}");
         let trace = reply.header("x-request-id").unwrap();
         let line = gateway.wait_for_log(&what, |l| l["target"] == "tollgate::access" && l["trace_id"] == trace);
         assert_eq!((&line["error"], &line["status"]), (&json!(word), &json!(status)), "{what}");
