@@ -18,7 +18,7 @@ const RESERVE: usize = 256 * 1024;
 
 /// The bytes of a body after which its task lets others run. A fast client's body is always there, and reading 30 MiB in
 /// one turn takes longer than a small request.
-const TURN: usize = 512 * 1024;
+const TURN: usize = 256 * 1024;
 
 /// When a client may try again if there was no memory for its body.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -33,6 +33,10 @@ const MAX_READ: usize = 64 * 1024;
 /// The most of a chunked request body that is held before it is written, so that a slow server slows its client down.
 const MAX_PENDING: usize = 64 * 1024;
 
+/// The bytes of a request after which its task lets others run. A server that reads fast takes all of a large body at
+/// once, and that takes longer than a small request.
+const TURN: usize = 256 * 1024;
+
 /// The transport below HTTP.
 pub enum Stream {
     Clear(TcpStream),
@@ -294,6 +298,7 @@ impl Sender {
     }
 
     fn poll<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<(), Unsent>> {
+        let mut left = TURN;
         loop {
             // The next piece of the body is written together with the data before it.
             while self.data.is_empty() && !self.drained && self.head.len() < MAX_PENDING {
@@ -317,16 +322,22 @@ impl Sender {
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let data = self.data.get(..left).unwrap_or(&self.data);
             let written = if self.head.is_empty() {
-                ready!(Pin::new(&mut *stream).poll_write(cx, &self.data))
+                ready!(Pin::new(&mut *stream).poll_write(cx, data))
             } else {
-                let both = [IoSlice::new(&self.head), IoSlice::new(&self.data)];
+                let both = [IoSlice::new(&self.head), IoSlice::new(data)];
                 ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &both))
             };
             let written = written.map_err(Unsent::Io)?;
             if written == 0 {
                 return Poll::Ready(Err(Unsent::Io(io::ErrorKind::WriteZero.into())));
             }
+            left = left.saturating_sub(written);
             self.written = Some(Instant::now());
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
@@ -485,6 +496,38 @@ mod tests {
         let error = connection.exchange(request, reused).await.map(|_| ()).unwrap_err();
         server.await.unwrap();
         error
+    }
+
+    /// A server that takes everything at once.
+    struct Greedy(usize);
+
+    impl AsyncWrite for Greedy {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            self.0 += data.len();
+            Poll::Ready(Ok(data.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_large_body_is_written_in_turns() {
+        let body = Bytes::from(vec![b'x'; 4 * TURN + 1]);
+        let length = body.len();
+        let mut sender = Sender::new(Request::post("/").body(UpstreamBody::Full(Some(body))).unwrap());
+        let (mut server, mut cx) = (Greedy(0), Context::from_waker(std::task::Waker::noop()));
+        let mut turns = 0;
+        while sender.poll(&mut cx, &mut server).is_pending() {
+            turns += 1;
+            assert!(server.0 <= turns * (TURN + 1024), "{} bytes after {turns} turns", server.0);
+        }
+        assert!(server.0 > length && (4..8).contains(&turns), "{} bytes, {turns} turns", server.0);
     }
 
     #[tokio::test]
