@@ -18,7 +18,8 @@ fn start(provider: &str, upstream: &Upstream, fields: &Value) -> Gateway {
 fn adaptive() -> Value {
     json!({"model": "claude-opus-4-8", "max_tokens": 32000, "thinking": {"type": "adaptive"},
         "output_config": {"effort": "high"}, "temperature": 1, "context_management": {"edits": []},
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "q", "cache_control": {"type": "ephemeral"}}]}]})
+        "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "q", "cache_control": {"type": "ephemeral"}}]}]})
 }
 
 #[test]
@@ -86,7 +87,8 @@ fn settings_that_the_model_does_not_take_are_named_or_refused() {
 #[test]
 fn a_model_that_takes_tools_only_in_responses_is_asked_there() {
     let reply = r#"{"id":"resp_1","object":"response","created_at":1,"model":"gpt-5.5","status":"completed","output":
-        [{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]}],
+        [{"type":"message","id":"m","role":"assistant","status":"completed",
+            "content":[{"type":"output_text","text":"hi","annotations":[]}]}],
         "usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
     let upstream = Upstream::json(reply);
     let gateway =
@@ -117,7 +119,8 @@ fn a_stream_names_the_clients_model_and_changes_nothing_else() {
 
     // A translated stream does so, too, and so does a translated reply.
     let chunks = concat!(
-        "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,",
+        "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",",
+        "\"choices\":[{\"index\":0,",
         "\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
     );
     let upstream = Upstream::fixed(200, &[("content-type", "text/event-stream")], chunks.as_bytes());
@@ -125,7 +128,8 @@ fn a_stream_names_the_clients_model_and_changes_nothing_else() {
     let text = gateway.post(MESSAGES, body.to_string()).text();
     assert!(text.contains("\"model\":\"claude-opus-4-8\"") && !text.contains("gpt-4o"), "{text}");
     let upstream = Upstream::json(
-        r#"{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#,
+        r#"{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o",
+            "choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#,
     );
     let gateway = start("openai", &upstream, &json!({"model": "gpt-4o"}));
     let reply = gateway.post(MESSAGES, adaptive().to_string());

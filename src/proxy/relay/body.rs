@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::header;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -60,19 +59,6 @@ pub struct RelayForm {
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
-}
-
-impl RelayForm {
-    /// Lets the reply with the head `parts` name `model`, if there is one.
-    pub fn rename(&mut self, model: Option<String>, parts: &mut http::response::Parts) {
-        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return;
-        }
-        self.renamed = model.map(|model| Box::new(RenamedReply::new(model, self.mode)));
-        if self.renamed.is_some() {
-            parts.headers.remove(header::CONTENT_LENGTH);
-        }
-    }
 }
 
 /// Observes a reply while it is relayed.

@@ -33,7 +33,8 @@ use super::{
 };
 use crate::{
     dialect::{
-        ApiRequest, ReplyObserver, StreamMode, error_summary::ErrorSummary, observer::ReplyForm, text::FilterChain,
+        ApiRequest, ReplyObserver, StreamMode, error_summary::ErrorSummary, observer::ReplyForm, rename::RenamedReply,
+        text::FilterChain,
     },
     stream::InvokeFilter,
     upstream::{
@@ -67,7 +68,7 @@ pub async fn relay(
             let mut reply = spliced(context, api, (hide_usage, unwrap), mask, reply, attempt);
             if let Reply::Relayed(parts, plan) = &mut reply {
                 name_dropped(&dropped, &mut parts.headers);
-                plan.form.rename(shown_model.filter(|_| !is_error), parts);
+                rename(shown_model.filter(|_| !is_error), parts, &mut plan.form);
             }
             if chain.is_empty() { Ok(reply) } else { filter::apply(context, api, reply, chain, record).await }
         }
@@ -75,6 +76,17 @@ pub async fn relay(
         Some(translation) => {
             Box::pin(translated(context, api, (*translation, mask), reply, attempt, chain, record)).await
         }
+    }
+}
+
+/// Lets the reply with the head `parts` name `model`, if there is one.
+fn rename(model: Option<String>, parts: &mut http::response::Parts, form: &mut RelayForm) {
+    if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return;
+    }
+    form.renamed = model.map(|model| Box::new(RenamedReply::new(model, form.mode)));
+    if form.renamed.is_some() {
+        parts.headers.remove(header::CONTENT_LENGTH);
     }
 }
 
