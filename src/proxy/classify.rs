@@ -105,7 +105,7 @@ pub async fn classify(
     let length = bytes.len();
     let scanned = heavy::run(length, || RequestBody::try_new(bytes, |bytes| scan(&head, bytes))).await;
     let body = scanned.map_err(|error| error.to(head.dialect_hint()))?;
-    let api = head.classify(body.top()).map_err(|why| refused(why).to(head.dialect_hint()))?;
+    let api = head.classify(body.top()).map_err(|why| refused(why, head.headers).to(head.dialect_hint()))?;
     record.classified(&api, length);
     Ok(ClassifiedRequest { api, body: Some(body), added: HeaderMap::new() })
 }
@@ -136,8 +136,14 @@ fn unreadable(headers: &HeaderMap, why: String) -> ProxyError {
     }
 }
 
-fn refused(why: ClassifyError) -> ProxyError {
+fn refused(why: ClassifyError, headers: &HeaderMap) -> ProxyError {
     match why {
+        // Codex changes to HTTP at once when it gets this status, and after a minute otherwise.
+        ClassifyError::Method(_) | ClassifyError::NoEndpoint
+            if headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) =>
+        {
+            ProxyError::new(ErrorKind::WebSocket, "WebSockets are not served: send the request by HTTP")
+        }
         ClassifyError::NoEndpoint => ProxyError::new(
             ErrorKind::NoEndpoint,
             "no endpoint has this path, and the body is not that of a known one (messages, contents, prompt, input)",

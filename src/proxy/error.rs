@@ -32,6 +32,8 @@ pub enum ErrorKind {
     NoEndpoint,
     /// The endpoint has no such method.
     MethodNotAllowed,
+    /// The client asks for a WebSocket.
+    WebSocket,
     /// Neither the request nor the Backend names a model.
     NoModel,
     /// No such model is served.
@@ -107,6 +109,7 @@ impl ErrorKind {
             Self::NoRoute => (404, C::NotFound, "no_route"),
             Self::NoEndpoint => (404, C::NotFound, "no_endpoint"),
             Self::MethodNotAllowed => (405, C::InvalidRequest, "method_not_allowed"),
+            Self::WebSocket => (426, C::InvalidRequest, "websocket_not_served"),
             Self::NoModel => (400, C::InvalidRequest, "no_model"),
             Self::UnknownModel => (404, C::NotFound, "model_not_found"),
             Self::NoCredential => (401, C::Authentication, "no_credential"),
@@ -275,6 +278,11 @@ impl ProxyError {
         }
         if let Some((name, value)) = dialect.error_type_header(self.kind.row().class) {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if self.kind == ErrorKind::WebSocket {
+            // A reply of this status names what is served instead.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
