@@ -55,7 +55,7 @@ fn openai_embeddings_are_requested_from_gemini() {
     assert_eq!(answer["data"][0]["embedding"], json!([0.5, -1]));
     assert_eq!((&answer["data"][1]["index"], &answer["model"]), (&json!(1), &json!("gemini-embedding-001")));
     assert_eq!(reply.header("content-type"), Some("application/json"));
-    assert_eq!(reply.header("x-tollgate-dropped"), Some("user"));
+    assert_eq!(reply.header("x-tollgate-dropped"), Some("user;hint"));
     assert_eq!(reply.header("x-tollgate-estimated"), Some("tokens"));
     let log = gateway.access("/x/v1/embeddings");
     assert_eq!((&log["prompt_tokens"], &log["tokens_estimated"]), (&json!(2), &json!(true)), "{log}");

@@ -41,6 +41,12 @@ mod hosted;
 /// Fields that are missing or of a wrong type, and very large requests.
 #[path = "translation/hostile.rs"]
 mod hostile;
+/// What is reported, and what is not.
+#[path = "translation/losses.rs"]
+mod losses;
+/// The order of reasoning, texts and calls, and loops of tools.
+#[path = "translation/order.rs"]
+mod order;
 /// Arbitrary requests, replies and streams.
 #[path = "translation/properties.rs"]
 mod properties;

@@ -61,12 +61,13 @@ struct Preset {
 }
 
 const OPENAI: &Preset = &Preset { domain: "api.openai.com", responses: true, is_openai: true, quirks: quirks::OPENAI };
-const PRESETS: [&Preset; 5] = [
+const PRESETS: [&Preset; 6] = [
     OPENAI,
     &Preset { domain: "openai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
     &Preset { domain: "services.ai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
     &Preset { domain: "mistral.ai", responses: false, is_openai: false, quirks: quirks::MISTRAL },
     &Preset { domain: "deepseek.com", responses: false, is_openai: false, quirks: quirks::DEEPSEEK },
+    &Preset { domain: "openrouter.ai", responses: false, is_openai: false, quirks: quirks::OPENROUTER },
 ];
 /// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, so requests for it are sent.
 const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, is_openai: false, quirks: &Quirks::PLAIN };

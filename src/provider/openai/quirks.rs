@@ -35,6 +35,7 @@ pub const OPENAI: &Quirks = &Quirks {
     hosted: &[HostedKind::WebSearch, HostedKind::CodeExecution],
     stored_files: true,
     counts_tokens: Some(DialectId::Responses),
+    later_instructions: true,
     chat: ChatQuirks {
         params: PARAMS,
         allowed_tools: true,
@@ -77,6 +78,14 @@ pub const MISTRAL: &Quirks = &Quirks {
         embedding_length: "output_dimension",
         ..Quirks::PLAIN.chat
     },
+    ..Quirks::PLAIN
+};
+
+/// `OpenRouter`, which forwards signed reasoning to the model's own vendor.
+/// <https://openrouter.ai/docs/use-cases/reasoning-tokens>
+pub const OPENROUTER: &Quirks = &Quirks {
+    fetches: Fetches::Web,
+    chat: ChatQuirks { google_signatures: false, reasoning_details: true, ..Quirks::PLAIN.chat },
     ..Quirks::PLAIN
 };
 

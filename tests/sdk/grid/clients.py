@@ -113,6 +113,6 @@ class Row:
 
 
 def dropped(headers):
-    """What the reply says that was left out of the request."""
+    """What the reply says that was left out of the request, hints included."""
     header = {name.lower(): value for name, value in headers.items()}.get("x-tollgate-dropped")
-    return set(header.split(", ")) if header else set()
+    return {name.removesuffix(";hint") for name in header.split(", ")} if header else set()

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
+use super::Unsupported;
+use crate::stream::json::ObjectWriter;
+
 /// A JSON value: a slice of the document it came in, or a value that was built by the gateway. Numbers, field order and
 /// white space are kept; half a surrogate pair, which strict parsers refuse, becomes U+FFFD.
 #[derive(Clone, Debug)]
@@ -117,6 +120,23 @@ pub fn call_arguments(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
         Cow::Borrowed(text) => object_text(text),
         Cow::Owned(text) => object_text(&text).map(|text| Cow::Owned(text.into_owned())),
     }
+}
+
+/// The field with the text of [arguments that are no object](earlier_arguments).
+const RAW: &str = "_raw";
+
+/// The arguments of a call in a history as the [text of an object](object_text). Where the model wrote something else,
+/// or the token limit cut them, their text is in the field `_raw` of an object, and `arguments` is reported: clients
+/// send such a call with every later request, which must not end the conversation.
+pub fn earlier_arguments<'a>(text: Cow<'a, str>, dropped: &mut Unsupported) -> Cow<'a, str> {
+    let raw = match call_arguments(text.clone()) {
+        Some(arguments) => return arguments,
+        None => text,
+    };
+    dropped.add_hint("arguments");
+    let mut object = Vec::with_capacity(raw.len() + 16);
+    ObjectWriter::begin(&mut object).with(RAW, &*raw).end();
+    String::from_utf8(object).map_or(Cow::Borrowed("{}"), Cow::Owned)
 }
 
 /// Whether a JSON text is nested deeper than [`MAX_DEPTH`].

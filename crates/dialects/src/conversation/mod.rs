@@ -17,6 +17,7 @@
 //! [`Request::dropped`]: crate::conversation::Request::dropped
 //! [`Unsupported`]: crate::conversation::Unsupported
 
+mod carried_reasoning;
 mod error;
 mod event;
 pub mod free_text;
@@ -30,13 +31,15 @@ mod text;
 mod tool_name;
 mod tree;
 mod turns;
+mod unsupported;
 mod usage;
 pub mod schema_envelope;
 
+pub use carried_reasoning::{CarriedReasoning, SeenReasoning};
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockKind, BlockStart, Event};
 pub use hosted::{HostedKind, HostedLimits, HostedTool, Location, limit};
-pub use json::{Json, call_arguments, object_text};
+pub use json::{Json, call_arguments, earlier_arguments, object_text};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
@@ -47,10 +50,9 @@ pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;
 pub use tool_name::{ToolForm, ToolName};
 pub use tree::Tree;
-pub use turns::{Turn, TurnRules, called_tools, ends_in_prefill, turns};
+pub use turns::{Turn, TurnRules, called_tools, ends_in_prefill, is_loop_without_reasoning, turns};
+pub use unsupported::Unsupported;
 pub use usage::TokenUsage;
-
-use std::borrow::Cow;
 
 /// The reason why a request can't be expressed in a dialect: the client gets a 400 that names the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,69 +77,6 @@ impl std::fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
-
-/// Names of unsupported fields, each once, in the order in which they were found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unsupported {
-    names: Vec<Cow<'static, str>>,
-    /// How many more names there were.
-    more: usize,
-}
-
-impl Unsupported {
-    /// Most names that are kept, since they go into one header. A request with more has invented most of them.
-    pub const MAX: usize = 32;
-    /// Longest name that is kept whole, in bytes: the client chooses the names of unknown fields.
-    pub const MAX_NAME: usize = 64;
-
-    /// Adds `name` unless it is there; cut if it is too long, and only counted if there are too many.
-    pub fn add(&mut self, name: impl Into<Cow<'static, str>>) {
-        let mut name = name.into();
-        if name.len() > Self::MAX_NAME {
-            let kept = name.get(..name.floor_char_boundary(Self::MAX_NAME)).unwrap_or_default();
-            name = Cow::Owned(format!("{kept}..."));
-        }
-        if self.names.contains(&name) {
-            return;
-        }
-        if self.names.len() < Self::MAX { self.names.push(name) } else { self.more += 1 }
-    }
-
-    /// Adds `name` when `met`.
-    pub fn add_if(&mut self, met: bool, name: &'static str) {
-        if met {
-            self.add(name);
-        }
-    }
-
-    /// Adds all of `others`.
-    pub fn extend(&mut self, others: &Self) {
-        for name in &others.names {
-            self.add(name.clone());
-        }
-        self.more += others.more;
-    }
-
-    /// Whether everything was carried.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// The names.
-    pub fn names(&self) -> &[Cow<'static, str>] {
-        &self.names
-    }
-}
-
-impl std::fmt::Display for Unsupported {
-    /// The names, separated by `, `, and how many more there were. Characters that no header may contain are written as
-    /// `?`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.names.join(", ");
-        f.write_str(&names.replace(|c: char| !c.is_ascii_graphic() && c != ' ', "?"))?;
-        if self.more > 0 { write!(f, ", and {} more", self.more) } else { Ok(()) }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -150,8 +150,13 @@ impl<'a> Signature<'a> {
         if self.maker == home {
             return self.value.reborrow();
         }
+        self.with_tag().into()
+    }
+
+    /// The signature with the tag of its origin.
+    pub fn with_tag(&self) -> String {
         let tag = TAGS.iter().find(|(maker, _)| *maker == self.maker).map_or("", |(_, tag)| tag);
-        Text::from(format!("{tag}{}", self.value.decode()))
+        format!("{tag}{}", self.value.decode())
     }
 
     /// The signature in a field of a dialect that belongs to `home`.

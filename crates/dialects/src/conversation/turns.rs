@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use super::{Call, Content, Invalid, Message, Part, Role, Text, ToolResult};
+use super::{Call, Content, Invalid, Message, Part, Role, SignatureOrigin, Text, ToolResult};
 
 /// The text of a user's turn that a target requires and the client has not sent.
 const PLACEHOLDER: &str = "(continue)";
@@ -80,6 +80,39 @@ pub fn ends_in_prefill(messages: &[Message<'_>]) -> bool {
         }
     }
     has_words
+}
+
+/// Whether the conversation ends in a series of calls and results without reasoning that models of `maker` have signed.
+/// Some models then refuse to reason: their reasoning must precede the calls to which it led. It is at the beginning of
+/// the series, or before each call.
+///
+/// Whatever else the user's turn contains behind the results, the series goes on.
+pub fn is_loop_without_reasoning(messages: &[Message<'_>], maker: SignatureOrigin) -> bool {
+    let spoken = |message: &&Message<'_>| message.role != Role::System && !message.parts.iter().all(is_blank);
+    let spoken: Vec<&Message<'_>> = messages.iter().filter(spoken).collect();
+    let mut in_series = false;
+    for turn in spoken.chunk_by(|a, b| a.role == b.role).rev() {
+        let has = |test: fn(&Content<'_>) -> bool| {
+            turn.iter().flat_map(|message| &message.parts).any(|part| test(&part.content))
+        };
+        if turn.first().is_some_and(|first| first.role == Role::User) {
+            if has(|content| matches!(content, Content::Result(_))) { continue } else { break }
+        }
+        if !has(|content| matches!(content, Content::Call(_))) {
+            break;
+        }
+        in_series = true;
+        let signed = turn.iter().flat_map(|message| &message.parts).any(|part| match &part.content {
+            Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
+                signature.maker == maker
+            }
+            _ => false,
+        });
+        if signed {
+            return false;
+        }
+    }
+    in_series
 }
 
 /// Names of the tools that `parts` call, each once.

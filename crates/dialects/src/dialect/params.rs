@@ -170,11 +170,12 @@ pub enum Form {
     Int32,
     /// A boolean that is written only if it is `true`.
     Switch,
-    /// A text.
-    Text,
+    /// A text of up to this many characters. A longer one is replaced by one that is as unique.
+    Short(usize),
     /// A text of printable ASCII up to this length. Any other text is replaced by one that is as unique.
     Id(usize),
-    /// A text, so many bytes at most, that names no person: no mail address and no telephone number.
+    /// A text that names no person: no mail address and no telephone number. One of more bytes than this is replaced by
+    /// one that is as unique.
     Opaque(usize),
     /// One of some words: the client's, and the server's, which is empty where saying nothing means the same.
     Word(&'static [(&'static str, &'static str)]),
@@ -330,12 +331,18 @@ impl Param {
                 self.write_whole(fitting, object) && fitting == *n
             }
             (Form::Switch, Value::Switch(on)) => !on || self.write_whole(true, object),
-            (Form::Text, Value::Text(text)) => self.write_whole(text, object),
-            (Form::Id(longest), Value::Text(text)) => {
+            (Form::Short(longest), Value::Text(text)) if text.decode().chars().count() <= longest => {
+                self.write_whole(text, object)
+            }
+            (Form::Short(longest) | Form::Id(longest), Value::Text(text)) => {
                 let id = safe_id(&text.decode(), longest, |b| b.is_ascii_graphic() || b == b' ').into_owned();
                 self.write_whole(id, object)
             }
-            (Form::Opaque(longest), Value::Text(text)) => is_opaque(text, longest) && self.write_whole(text, object),
+            (Form::Opaque(longest), Value::Text(text)) => {
+                let id = text.decode();
+                let kept = if id.len() > longest { safe_id(&id, longest, |b| b.is_ascii_graphic()) } else { id };
+                is_opaque(&kept) && self.write_whole(&kept, object)
+            }
             (Form::Word(words), Value::Text(text)) => match word(words, text) {
                 Some("") => true,
                 Some(word) => self.write_whole(word, object),
@@ -386,8 +393,7 @@ pub(super) fn word(words: &[(&str, &'static str)], text: &Text<'_>) -> Option<&'
 }
 
 /// Whether it names no person.
-fn is_opaque(text: &Text<'_>, longest: usize) -> bool {
-    let text = text.decode();
+fn is_opaque(text: &str) -> bool {
     let telephone = text.len() >= 7 && text.bytes().all(|b| b.is_ascii_digit() || b" ()+-".contains(&b));
-    !text.trim().is_empty() && text.len() <= longest && !text.contains('@') && !telephone
+    !text.trim().is_empty() && !text.contains('@') && !telephone
 }

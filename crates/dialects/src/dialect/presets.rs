@@ -15,7 +15,7 @@ pub use self::{
     anthropic::ANTHROPIC,
     bedrock::BEDROCK,
     gemini::AI_STUDIO,
-    openai::{AZURE, DEEPSEEK, MISTRAL, OPENAI},
+    openai::{AZURE, DEEPSEEK, MISTRAL, OPENAI, OPENROUTER},
     vertex_ai::{VERTEX, VERTEX_CLAUDE},
 };
 

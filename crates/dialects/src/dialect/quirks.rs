@@ -39,7 +39,8 @@ impl Destination<'_> {
         let mut fitting = Cow::Borrowed(request);
         if request.max_tokens.is_some_and(|tokens| tokens > self.facts.max_output) {
             fitting.to_mut().max_tokens = Some(self.facts.max_output);
-            dropped.add("max_tokens");
+            // No answer of the model is longer in any case.
+            dropped.add_hint("max_tokens");
         }
         if !self.facts.forced_tools
             && let Some(choice) = request.tool_choice.as_ref().and_then(unforced)
@@ -75,6 +76,10 @@ pub struct Quirks {
     pub stored_files: bool,
     /// The dialect whose endpoint counts tokens, where the server has one.
     pub counts_tokens: Option<DialectId>,
+    /// Whether instructions may be anywhere in a conversation of OpenAI's dialects. Otherwise all of them are one
+    /// message at its beginning: chat templates of open models refuse any other ("System message must be at the
+    /// beginning").
+    pub later_instructions: bool,
     /// For requests in Chat Completions.
     pub chat: ChatQuirks,
     /// For requests in Responses.
@@ -94,6 +99,7 @@ impl Quirks {
         hosted: &[],
         stored_files: false,
         counts_tokens: None,
+        later_instructions: false,
         chat: ChatQuirks::PLAIN,
         responses: ResponsesQuirks { params: &[USER], developer_role: false },
         messages: MessagesQuirks { params: &[], body_version: None },
@@ -167,6 +173,8 @@ pub struct ChatQuirks {
     pub reasoning_content: ReasoningContent,
     /// Whether Google's signatures of tool calls are accepted.
     pub google_signatures: bool,
+    /// Whether signed reasoning of every vendor is accepted in `reasoning_details`.
+    pub reasoning_details: bool,
     /// How media are written.
     pub media: ChatMedia,
     /// The parameter for the length of embeddings.
@@ -189,6 +197,7 @@ impl ChatQuirks {
         reasoning: ReasoningParam::Effort,
         reasoning_content: ReasoningContent::Always,
         google_signatures: true,
+        reasoning_details: false,
         media: ChatMedia::Files,
         embedding_length: "dimensions",
     };

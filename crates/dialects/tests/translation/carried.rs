@@ -219,6 +219,11 @@ pub fn judge(feature: &Feature, asked: &Request<'_>, to: To) -> Verdict {
     })
 }
 
+/// The names under which a feature that is carried is reported all the same, where it is all that a request has.
+pub fn named_though_carried(feature: &Feature, asked: &Request<'_>, to: To) -> Option<String> {
+    rewrite(asked, to, |_, _, dropped| told(feature, dropped))?
+}
+
 /// The names of `dropped` that may mean `feature`.
 fn told(feature: &Feature, dropped: &Unsupported) -> Option<String> {
     let names: Vec<&str> = dropped.names().iter().map(|n| &**n).filter(|n| feature.names.contains(n)).collect();

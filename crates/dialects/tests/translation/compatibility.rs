@@ -115,7 +115,11 @@ fn verdict(client: DialectId, body: &str, feature: &str, to: To) -> Verdict {
         return Verdict::Unsupported(names);
     }
     assert!(asked.dropped.is_empty(), "{client:?}: {} drops {}: {body}", feature.name, asked.dropped);
-    judge(feature, &asked, to)
+    let verdict = judge(feature, &asked, to);
+    match carried::named_though_carried(feature, &asked, to).filter(|_| verdict == Verdict::Carried) {
+        Some(names) => Verdict::UnsupportedInReply(format!("carried, and named `{names}` all the same")),
+        None => verdict,
+    }
 }
 
 /// The table of requests of one client dialect, with the count of each column.
@@ -224,7 +228,7 @@ fn reply_cell(
             }
             let name = format!("reply.{}", excuse.name);
             for told in replies::lost(client, reply) {
-                if !told.split(", ").any(|told| told == name) {
+                if !told.split(", ").any(|told| told.trim_end_matches(";hint") == name) {
                     lost.push(format!("{from:?} to {client:?}: {feature}: not named: {told}"));
                 }
             }
@@ -255,7 +259,7 @@ the body is then read again in the provider's dialect, and the two are compared.
 | = | the provider speaks this dialect: the request and the reply pass as they are, whatever is in them |
 | ● | carried: the provider is told the same |
 | ◐ | carried in another form, or as near as the provider gets; the number names a note below the table |
-| ○ | not carried; the name is the one in `x-tollgate-dropped` and in the log. With `strict` a request is answered with 400 |
+| ○ | not carried; the name is the one in `x-tollgate-dropped` and in the log. With `strict: true` a request is answered with 400, with `strict: losses` unless it is a [hint](translation.md#unsupported-fields-are-reported) |
 | 400 | refused, with the words of the note |
 | – | the client's dialect has no word for it |
 

@@ -26,7 +26,7 @@ const REQUESTS: &[(DialectId, &str, &str)] = &[
         {"role":"assistant","content":"b","prefix":true,"thinking_blocks":[{"type":"dream"}],
          "tool_calls":[{"id":"c","type":"function","extra_content":{"other":1},"function":{"name":"f","arguments":"{}"}}]},
         {"role":"assistant","content":"b","thinking_blocks":7}]}"#,
-        "store, continuous_usage_stats, prefix, dream, extra_content, thinking_blocks",
+        "store;hint, continuous_usage_stats;hint, prefix, dream, extra_content, thinking_blocks",
     ),
     (
         DialectId::Responses,
@@ -44,7 +44,7 @@ const REQUESTS: &[(DialectId, &str, &str)] = &[
         "tools":[{"type":"function","name":"f","allowed_callers":["code"]}],"input":[
         {"role":"user","content":[{"type":"input_file","file_data":"data:application/pdf;base64,eA==","detail":"low"}]},
         {"type":"function_call","call_id":"c","name":"f","arguments":"{}","namespace":"n"}]}"#,
-        "store, verbosity, reasoning, allowed_callers, detail",
+        "store;hint, verbosity;hint, reasoning, allowed_callers, detail;hint",
     ),
     (
         DialectId::Messages,

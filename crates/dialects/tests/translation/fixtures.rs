@@ -457,8 +457,8 @@ pub const FIXTURES: &[Fixture] = &[
         "reasoning: shown",
         "thoughts shown",
         [
-            r#"{"reasoning":{"effort":"medium","exclude":false}}"#,
-            r#"{"reasoning":{"effort":"medium","summary":"auto"}}"#,
+            r#"{"reasoning":{"effort":"high","exclude":false}}"#,
+            r#"{"reasoning":{"effort":"high","summary":"auto"}}"#,
             r#"{"thinking":{"type":"adaptive","display":"summarized"}}"#,
             r#"{"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#,
             r#"{"additionalModelRequestFields":{"thinking":{"type":"adaptive","display":"summarized"}}}"#,

@@ -5,14 +5,21 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{self, PASSED, WireCall, WireMessage, WirePart};
+use super::{
+    reasoning::Reasoning,
+    steps::arrange,
+    wire::{self, CallProof, PASSED, WireCall, WireMessage, WirePart},
+};
 use crate::{
     conversation::{
-        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolForm, ToolName, ToolResult,
-        Unsupported, free_text,
+        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, SeenReasoning, Source, Text, ToolForm, ToolName,
+        ToolResult, Unsupported, free_text,
     },
     dialect::fields::{parse, parse_all, parse_noting},
 };
+
+/// The reason why arguments are refused that are neither a text nor an object.
+const NO_ARGUMENTS: &str = "must be the text of a JSON object";
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
@@ -92,68 +99,78 @@ impl MessageReader<'_> {
                 "it names an answer that is stored at OpenAI, which this route's provider can't read: send its text";
             return Err(Invalid::new(self.field("audio"), message));
         }
+        let cache = message.cache_control;
         let (role, mut parts) = match role {
             "system" | "developer" => (Role::System, self.content(message.content)?),
             "user" => (Role::User, self.content(message.content)?),
-            "assistant" => {
-                let parts = self.assistant(&message, function)?;
-                let calls = message.tool_calls.into_iter().flatten().enumerate();
-                let calls = calls.map(|(at, call)| self.call(at, call));
-                let parts = parts.into_iter().map(Ok).chain(calls).collect::<Result<_, _>>()?;
-                (Role::Assistant, parts)
-            }
+            "assistant" => (Role::Assistant, self.assistant(message, function)?),
             other => {
                 let message = format!("'{other}' is none of system, developer, user, assistant, tool and function");
                 return Err(Invalid::new(self.field("role"), message));
             }
         };
-        if let (Some(mark), Some(last)) = (message.cache_control, parts.last_mut()) {
+        if let (Some(mark), Some(last)) = (cache, parts.last_mut()) {
             last.cache = last.cache.take().or_else(|| Some(wire::cache(mark)));
         }
         Ok(Message { role, parts })
     }
 
-    /// The assistant's reasoning and text, and its call in the older form.
+    /// The assistant's reasoning, text and calls. `function` becomes the id of a call in the older form.
     fn assistant<'a>(
         &mut self,
-        message: &WireMessage<'a>,
+        message: WireMessage<'a>,
         function: &mut Option<String>,
     ) -> Result<Vec<Part<'a>>, Invalid> {
-        let mut parts = message.thinking(self.dropped);
+        let Reasoning { thoughts, mut signatures, .. } = Reasoning::of(&message, self.dropped);
+        let mut seen = SeenReasoning::default();
+        for thought in &thoughts {
+            seen.add(&thought.content);
+        }
         // An empty text beside calls has no content.
-        let calls = message.tool_calls.is_some() || message.function_call.is_some();
-        let said = self.content(message.content)?;
-        parts.extend(
-            said.into_iter().filter(|p| !calls || !matches!(&p.content, Content::Text { text, .. } if text.is_empty())),
-        );
-        if let Some(refusal) = message.refusal.clone() {
-            parts.push(Content::Refusal(refusal).into());
-        }
-        if let Some(called) = &message.function_call {
+        let has_calls = message.tool_calls.is_some() || message.function_call.is_some();
+        let mut said = self.content(message.content)?;
+        said.retain(|p| !has_calls || !matches!(&p.content, Content::Text { text, .. } if text.is_empty()));
+        said.extend(message.refusal.map(|refusal| Content::Refusal(refusal).into()));
+        let mut groups: Vec<Vec<Part<'a>>> = Vec::new();
+        if let Some(called) = message.function_call {
             let id = format!("call_{}", self.index);
-            let name =
-                called.name.clone().ok_or_else(|| Invalid::new(self.field("function_call.name"), "is missing"))?;
-            let arguments = wire::arguments(called.arguments).ok_or_else(|| {
-                Invalid::new(self.field("function_call.arguments"), "must be a JSON object, at most 128 levels deep")
-            })?;
+            let name = called.name.ok_or_else(|| Invalid::new(self.field("function_call.name"), "is missing"))?;
+            let arguments = wire::earlier_arguments(called.arguments, self.dropped)
+                .ok_or_else(|| Invalid::new(self.field("function_call.arguments"), NO_ARGUMENTS))?;
             *function = Some(id.clone());
-            parts.push(Content::Call(Call { id: id.into(), name: name.into(), arguments, signature: None }).into());
+            let call = Call { id: id.into(), name: name.into(), arguments, signature: None };
+            groups.push(vec![Content::Call(call).into()]);
         }
-        Ok(parts)
+        for (at, wire) in message.tool_calls.into_iter().flatten().enumerate() {
+            let proof = wire.proof();
+            let mut call = self.call(at, wire)?;
+            // Clients may send the same signature in both places.
+            let listed = signatures.take(&call.id);
+            let mut group = Vec::with_capacity(1);
+            match proof {
+                Some(CallProof::Signature(signature)) => call.signature = Some(signature),
+                // What the client has sent in its own place is not repeated.
+                Some(CallProof::Reasoning(carried)) => {
+                    group.extend(carried.into_iter().filter(|content| seen.add(content)).map(Part::from));
+                }
+                None => call.signature = listed,
+            }
+            group.push(Content::Call(call).into());
+            groups.push(group);
+        }
+        self.dropped.add_if(!signatures.is_empty(), "thinking");
+        Ok(arrange(thoughts, said, groups))
     }
 
-    fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Part<'a>, Invalid> {
+    fn call<'a>(&mut self, at: usize, call: WireCall<'a>) -> Result<Call<'a>, Invalid> {
         let field = |rest: &str| format!("messages[{}].tool_calls[{at}].{rest}", self.index);
-        let signature = call.signature();
-        self.dropped.add_if(signature.is_none() && call.extra_content.is_some(), "extra_content");
+        self.dropped.add_if(call.extra_content.is_some() && call.signature_text().is_none(), "extra_content");
         let missing = |name: &str| Invalid::new(field(name), "is missing");
         let (name, arguments) = match (call.function, call.custom) {
             (Some(function), _) => {
                 let name = function.name.ok_or_else(|| missing("function.name"))?;
-                let arguments = wire::arguments(function.arguments).ok_or_else(|| {
-                    let message = "must be the text of a JSON object, at most 128 levels deep";
-                    Invalid::new(field("function.arguments"), message)
-                })?;
+                let arguments = wire::earlier_arguments(function.arguments, self.dropped)
+                    .ok_or_else(|| Invalid::new(field("function.arguments"), NO_ARGUMENTS))?;
                 (ToolName::from(name), arguments)
             }
             (None, Some(custom)) => {
@@ -167,7 +184,7 @@ impl MessageReader<'_> {
             Some(id) if !id.is_empty() => id,
             _ => return Err(Invalid::new(field("id"), "is missing")),
         };
-        Ok(Content::Call(Call { id, name, arguments, signature }).into())
+        Ok(Call { id, name, arguments, signature: None })
     }
 
     fn tool(mut self, message: WireMessage<'_>) -> Result<ToolResult<'_>, Invalid> {

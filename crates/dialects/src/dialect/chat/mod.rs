@@ -4,8 +4,9 @@
 //! differences when a request is written; replies are read leniently.
 //!
 //! OpenAI's own API has no field for reasoning. It is carried as most servers write it: its text as
-//! `reasoning_content`, and with its signatures as `thinking_blocks` in Anthropic's form. Gemini's signature of a call
-//! is in the field of Google's server of this dialect, `extra_content.google.thought_signature`.
+//! `reasoning_content`, and with its signatures as `thinking_blocks` in Anthropic's form and `reasoning_details` in
+//! `OpenRouter`'s. Gemini's signature of a call is in the field of Google's server of this dialect,
+//! `extra_content.google.thought_signature`. For other models that field has the reasoning that led to the call.
 
 mod content;
 pub mod endpoint;
@@ -13,8 +14,10 @@ pub(super) mod error;
 mod options;
 pub(super) mod operations;
 mod params;
+mod reasoning;
 mod reply;
 mod request;
+mod steps;
 mod stream;
 pub mod text;
 pub(super) mod usage;

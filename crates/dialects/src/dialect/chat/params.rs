@@ -2,9 +2,13 @@
 
 use crate::dialect::params::{
     Field,
-    Form::{Absent, Capped, Compact, Count, Integer, Own, Several, Switch, Text, Texts, Word},
+    Form::{Absent, Capped, Compact, Count, Integer, Own, Several, Short, Switch, Texts, Word},
     Param, param,
 };
+
+/// Longest id of an end user, in characters: the limit of OpenRouter, Zhipu and Doubao, and of OpenAI's
+/// `safety_identifier`, which replaces it.
+const MAX_USER: usize = 128;
 
 /// Every parameter, as most servers accept it.
 pub(super) const PARAMS: &[Param] = &[
@@ -19,7 +23,7 @@ pub(super) const PARAMS: &[Param] = &[
     param("logprobs", Field::Logprobs, Switch),
     param("top_logprobs", Field::TopLogprobs, Capped(20)),
     param("max_tokens", Field::MaxTokens, Count(0, u64::MAX)),
-    param("user", Field::User, Text),
+    param("user", Field::User, Short(MAX_USER)),
     // Every server's default.
     param("service_tier", Field::ServiceTier, Word(&[("auto", "")])),
     // OpenAI takes them only for requests that it stores.

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error, usage,
+    error,
+    reasoning::Reasoning,
+    steps::arrange,
+    usage,
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::conversation::{Call, Choice, Content, Failure, Finish, Part, Reply, Text, Unsupported};
@@ -101,21 +104,19 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
     let Some(message) = choice.message else {
         return Choice { parts: Vec::new(), finish, stop_sequence, logprobs };
     };
-    let mut parts = message.thinking(lost);
-    let first = parts.len();
-    parts.extend(message.content.map(|raw| content(raw, lost)).unwrap_or_default());
+    let Reasoning { thoughts, mut signatures, .. } = Reasoning::of(&message, lost);
+    let mut said = message.content.map(|raw| content(raw, lost)).unwrap_or_default();
     lost.add_if(message.audio.is_some(), "audio");
     let cited = message.citations();
     // Positions count from the start of the text, which is almost always one part.
     if let Some(Content::Text { citations, .. }) =
-        parts.iter_mut().skip(first).map(|part| &mut part.content).find(|c| matches!(c, Content::Text { .. }))
+        said.iter_mut().map(|part| &mut part.content).find(|c| matches!(c, Content::Text { .. }))
     {
         *citations = cited;
     }
     if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
-        parts.push(Content::Refusal(refusal).into());
+        said.push(Content::Refusal(refusal).into());
     }
-    let before = parts.len();
     let older = message.function_call.map(|function| WireCall {
         index: None,
         id: None,
@@ -123,19 +124,22 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
         custom: None,
         extra_content: None,
     });
-    let calls = message.tool_calls.into_iter().flatten().chain(older);
+    let mut calls = Vec::new();
     let mut ids: HashSet<String> = HashSet::new();
-    for (at, call) in calls.enumerate() {
+    for (at, call) in message.tool_calls.into_iter().flatten().chain(older).enumerate() {
         lost.add_if(call.custom.is_some(), "custom");
         let Some(mut call) = read_call(call, || made(at)) else { continue };
+        let listed = signatures.take(&call.id);
+        call.signature = call.signature.or(listed);
         let id = apart(&call.id.decode(), at, |id| ids.contains(id));
         if !call.id.is(&id) {
             call.id = id.clone().into();
         }
         ids.insert(id);
-        parts.push(Content::Call(call).into());
+        calls.push(vec![Content::Call(call).into()]);
     }
-    let finish = finish.with_calls(parts.len() > before);
+    let finish = finish.with_calls(!calls.is_empty());
+    let parts = arrange(thoughts, said, calls);
     Choice { parts, finish, stop_sequence, logprobs }
 }
 

@@ -30,6 +30,9 @@ struct WireTool<'a> {
     function: Option<WireDefinition<'a>>,
     custom: Option<WireCustom<'a>>,
     cache_control: Option<&'a RawValue>,
+    /// Names of tools that a vendor runs.
+    name: Option<Text<'a>>,
+    server_label: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -233,7 +236,8 @@ fn reasoning(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Inval
         reasoning.effort = Some(Effort::None);
     }
     reasoning.budget = wire.max_tokens.or(reasoning.budget);
-    reasoning.visible = wire.exclude.map(|hidden| !hidden).or(reasoning.visible);
+    // It is shown unless the client excludes it.
+    reasoning.visible = Some(wire.exclude != Some(true));
     Ok(())
 }
 
@@ -244,6 +248,8 @@ fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invali
         #[serde(borrow, rename = "type")]
         kind: Option<Text<'a>>,
         budget_tokens: Option<u64>,
+        #[serde(borrow)]
+        display: Option<Text<'a>>,
     }
     let wire: Wire<'_> = whole(member, &mut request.dropped)?;
     let reasoning = request.reasoning.get_or_insert_default();
@@ -251,6 +257,8 @@ fn thinking(request: &mut Request<'_>, member: &Member<'_>) -> Result<(), Invali
         *reasoning = Reasoning { effort: Some(Effort::None), ..*reasoning };
     } else {
         reasoning.budget = wire.budget_tokens.or(reasoning.budget);
+        // Reasoning is shown unless the client sets another display.
+        reasoning.visible = Some(wire.display.is_none_or(|display| !display.is("omitted")));
     }
     Ok(())
 }
@@ -267,7 +275,8 @@ fn tools<'a>(request: &mut Request<'a>, member: &Member<'a>) -> Result<Vec<Tool<
             }
             (Some(kind), _) if !kind.is("function") => {
                 unknown.discard(index);
-                request.hosted.push(HostedTool::new(HostedKind::Other, kind));
+                let name = tool.name.or(tool.server_label).unwrap_or(kind);
+                request.hosted.push(HostedTool::new(HostedKind::Other, name));
             }
             (_, Some(definition)) => {
                 let mut made = definition.into_tool(|field| format!("tools[{index}].function.{field}"))?;

@@ -1,15 +1,16 @@
 //! Reads a stream of chunks.
 
-use std::mem;
+use std::{collections::HashMap, mem};
 
 use super::{
     error,
+    reasoning::Reasoning,
     reply::{WireChoice, WireReply, apart, chunk, made_up_id},
     usage,
     wire::{self, WireCall, WireMessage, WirePart},
 };
 use crate::{
-    conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Content, Event, Finish, Signature, Text, TokenUsage, Unsupported},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
         fields::{Place, find_type_error},
@@ -42,6 +43,8 @@ struct Answer {
     /// Whether some text of the latest reasoning has come.
     thought: bool,
     calls: Vec<Calling>,
+    /// Signatures of calls that have not come yet, by the provider's ids.
+    signatures: HashMap<String, Signature<'static>>,
     finished: bool,
 }
 
@@ -123,7 +126,14 @@ impl Reader {
                 return;
             }
             let blocks = Blocks::of(u32::try_from(at).unwrap_or(u32::MAX));
-            self.choices.push(Answer { index, blocks, thought: false, calls: Vec::new(), finished: false });
+            self.choices.push(Answer {
+                index,
+                blocks,
+                thought: false,
+                calls: Vec::new(),
+                signatures: HashMap::new(),
+                finished: false,
+            });
         }
         let Some(answer) = self.choices.get_mut(at).filter(|answer| !answer.finished) else { return };
         let (finish, stop_sequence) = (wire.finish(), wire.stop_sequence());
@@ -166,6 +176,8 @@ impl Answer {
         if let Some(raw) = delta.thinking_blocks {
             let blocks: Vec<WirePart<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
             blocks.into_iter().filter_map(WirePart::into_thinking).for_each(|block| self.thinking(block, plain, sink));
+        } else if delta.reasoning_details.is_some() {
+            self.details(&delta, plain, sink);
         }
         if let Some(raw) = delta.content {
             self.content(raw, sink);
@@ -210,6 +222,23 @@ impl Answer {
                 Content::Text { text, .. } => self.say(BlockStart::Text, text, sink),
                 Content::Refusal(text) => self.say(BlockStart::Refusal, text, sink),
                 other => self.thinking(other, false, sink),
+            }
+        }
+    }
+
+    /// Reads `reasoning_details`. `plain`: the same delta has their text as plain text, too.
+    fn details(&mut self, delta: &WireMessage<'_>, plain: bool, sink: Sink<'_>) {
+        let mut lost = Unsupported::default();
+        let Reasoning { thoughts, signatures, .. } = Reasoning::details(delta, &mut lost);
+        lost.names().iter().for_each(|name| sink(Event::Unsupported(name.clone())));
+        thoughts.into_iter().for_each(|thought| self.thinking(thought.content, plain, sink));
+        for (id, signature) in signatures {
+            match self.calls.iter().find(|call| call.wire_id == id).and_then(|call| call.block) {
+                Some(block) => sink(Event::Signature { choice: self.blocks.choice, block, signature }),
+                None if self.signatures.len() < MAX_CALLS => {
+                    self.signatures.insert(id, signature.into_owned());
+                }
+                None => {}
             }
         }
     }
@@ -322,6 +351,8 @@ impl Answer {
                 block
             }
             (None, Some(name)) => {
+                let early = || self.signatures.remove(&call.wire_id).or_else(|| self.signatures.remove(""));
+                let signature = signature.or_else(early);
                 let id = Text::from(call.id.as_str());
                 let block = self.blocks.unlisted(BlockStart::Call { id, name: name.into(), signature }, sink);
                 call.block = Some(block);

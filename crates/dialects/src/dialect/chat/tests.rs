@@ -5,7 +5,7 @@ use crate::{
     },
     dialect::{
         ModelFacts, Quirks, StreamMode, golden,
-        presets::{AZURE, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI},
+        presets::{AZURE, COMPATIBLE, DEEPSEEK, MISTRAL, OPENAI, OPENROUTER},
     },
 };
 
@@ -21,6 +21,7 @@ fn golden_requests() {
     check("requests-mistral", MISTRAL, "mistral-large-latest");
     check("requests-deepseek", DEEPSEEK, "deepseek-chat");
     check("requests-compatible", COMPATIBLE, "qwen3");
+    check("requests-openrouter", OPENROUTER, "anthropic/claude-sonnet-4.5");
 }
 
 #[test]

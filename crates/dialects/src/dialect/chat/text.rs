@@ -22,6 +22,8 @@ const REQUEST: &[Row] = &[
     whole("messages[].reasoning_content", TextKind::Reasoning),
     whole("messages[].reasoning", TextKind::Reasoning),
     whole("messages[].thinking_blocks[].thinking", TextKind::Reasoning).signed_by("signature"),
+    whole("messages[].reasoning_details[].text", TextKind::Reasoning).signed_by("signature"),
+    whole("messages[].reasoning_details[].summary", TextKind::Reasoning),
     whole("messages[].tool_calls[].function.arguments", TextKind::Arguments).json(),
     whole("messages[].tool_calls[].function.arguments.**", TextKind::Arguments),
     whole("messages[].tool_calls[].custom.input", TextKind::Arguments),

@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::steps::{Steps, Thought};
 use crate::conversation::{
-    Cache, Citation, Content, Part, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported, call_arguments,
+    self, Cache, CarriedReasoning, Citation, Content, Signature, SignatureOrigin, Text, TokenLogprob, Unsupported,
+    call_arguments,
 };
 
 /// Fields of a request that are ignored without a report: tags, and metadata of earlier answers.
@@ -43,6 +45,7 @@ pub(super) struct WireMessage<'a> {
     pub reasoning_content: Option<&'a RawValue>,
     pub reasoning: Option<&'a RawValue>,
     pub thinking_blocks: Option<&'a RawValue>,
+    pub reasoning_details: Option<&'a RawValue>,
     pub annotations: Option<&'a RawValue>,
     pub tool_calls: Option<Vec<WireCall<'a>>>,
     pub function_call: Option<WireFunction<'a>>,
@@ -121,37 +124,33 @@ impl<'a> WirePart<'a> {
     }
 
     /// An element of `thinking_blocks`, or Mistral's chunk of reasoning.
-    pub fn into_thinking(self) -> Option<Content<'a>> {
-        let sign = |text| Signature::untagged(text, HOME);
+    pub fn into_thought(self) -> Option<Thought<'a>> {
+        let signed = |text: Text<'a>| {
+            let (steps, text) = Steps::split(text);
+            (steps, Signature::untagged(text, HOME))
+        };
         match self.kind.as_ref()?.decode().as_ref() {
-            "thinking" => Some(Content::Thinking { text: self.thoughts(), signature: self.signature.map(sign) }),
-            "redacted_thinking" => self.data.map(|data| Content::Redacted(sign(data))),
+            "thinking" => {
+                let text = self.thoughts();
+                let (steps, signature) = self.signature.map(signed).unzip();
+                let content = Content::Thinking { text, signature };
+                Some(Thought { steps: steps.unwrap_or_default(), content })
+            }
+            "redacted_thinking" => {
+                let (steps, data) = self.data.map(signed)?;
+                Some(Thought { steps, content: Content::Redacted(data) })
+            }
             _ => None,
         }
+    }
+
+    /// The reasoning in such an element, whatever its place.
+    pub fn into_thinking(self) -> Option<Content<'a>> {
+        self.into_thought().map(|thought| thought.content)
     }
 }
 
 impl<'a> WireMessage<'a> {
-    /// The reasoning: signed, or else its plain text. Unknown blocks are added to `lost`.
-    pub fn thinking(&self, lost: &mut Unsupported) -> Vec<Part<'a>> {
-        let blocks: Option<Vec<WirePart<'a>>> = match self.thinking_blocks.map(RawValue::get) {
-            None | Some("null") => None,
-            Some(json) => serde_json::from_str(json).ok().or_else(|| {
-                lost.add("thinking_blocks");
-                None
-            }),
-        };
-        let blocks = blocks.unwrap_or_default();
-        let unknown = blocks.iter().filter_map(|block| block.kind.as_ref().map(Text::decode));
-        unknown.filter(|kind| !kind.ends_with("thinking")).for_each(|kind| lost.add(kind.into_owned()));
-        let blocks: Vec<_> = blocks.into_iter().filter_map(WirePart::into_thinking).map(Part::from).collect();
-        if !blocks.is_empty() {
-            return blocks;
-        }
-        let plain = self.thoughts().map(|text| Content::Thinking { text, signature: None });
-        plain.map(Part::from).into_iter().collect()
-    }
-
     /// The plain text of the reasoning, unless there is none.
     pub fn thoughts(&self) -> Option<Text<'a>> {
         let some = |raw: Option<&'a RawValue>| raw.and_then(Text::of).filter(|text| !text.is_empty());
@@ -183,8 +182,26 @@ impl<'a> WireMessage<'a> {
 }
 
 impl<'a> WireCall<'a> {
-    /// Gemini's signature of the call, under the name of either of its clouds.
+    /// Gemini's signature of the call, or the reasoning that it carries.
+    pub fn proof(&self) -> Option<CallProof<'a>> {
+        let text = self.signature_text()?;
+        let carried = CarriedReasoning::read(&text.decode());
+        Some(match carried {
+            Some(carried) => CallProof::Reasoning(carried),
+            None => CallProof::Signature(Signature::untagged(text, SignatureOrigin::Google)),
+        })
+    }
+
+    /// Gemini's signature of the call.
     pub fn signature(&self) -> Option<Signature<'a>> {
+        match self.proof()? {
+            CallProof::Signature(signature) => Some(signature),
+            CallProof::Reasoning(_) => None,
+        }
+    }
+
+    /// The field for signatures, under the name of either of Google's clouds.
+    pub fn signature_text(&self) -> Option<Text<'a>> {
         #[derive(Deserialize)]
         struct Extra<'a> {
             #[serde(borrow, alias = "vertex")]
@@ -196,8 +213,16 @@ impl<'a> WireCall<'a> {
             thought_signature: Option<Text<'a>>,
         }
         let extra: Extra<'a> = serde_json::from_str(self.extra_content?.get()).ok()?;
-        Some(Signature::untagged(extra.google?.thought_signature?, SignatureOrigin::Google))
+        extra.google?.thought_signature
     }
+}
+
+/// What the field for the signature of a call holds.
+pub(super) enum CallProof<'a> {
+    /// The model's signature of the call.
+    Signature(Signature<'a>),
+    /// The reasoning that led to the call.
+    Reasoning(Vec<Content<'static>>),
 }
 
 /// The arguments of a call as the text of a JSON object; on the wire they are a string with that text or the object
@@ -205,6 +230,14 @@ impl<'a> WireCall<'a> {
 pub(super) fn arguments(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
     call_arguments(written(raw))
+}
+
+/// The arguments of a call in a history, in which they may be any text; `None` when they are neither a text nor an
+/// object.
+pub(super) fn earlier_arguments<'a>(raw: Option<&'a RawValue>, dropped: &mut Unsupported) -> Option<Cow<'a, str>> {
+    let Some(raw) = raw else { return Some(Cow::Borrowed("{}")) };
+    let readable = raw.get().starts_with(['"', '{']);
+    readable.then(|| conversation::earlier_arguments(written(raw), dropped))
 }
 
 /// The arguments of a call as text, even if they are not an object.

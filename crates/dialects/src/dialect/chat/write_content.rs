@@ -3,6 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use smallvec::SmallVec;
 
+use super::{
+    reasoning::{write_details, write_encrypted},
+    steps::Steps,
+};
 use crate::{
     conversation::{
         Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,
@@ -45,41 +49,54 @@ impl<'o> Messages<'o> {
         Self { list, to, dropped, after_tool: false, called: false }
     }
 
-    /// Writes an instruction.
-    pub fn system(&mut self, text: &str) {
-        self.list.object().with("role", "system").with("content", text);
-    }
-
-    /// Writes all messages and ends the list.
+    /// Writes all messages and ends the list. `ours` is an instruction of the gateway, which precedes the client's.
     ///
     /// # Errors
     /// When none of them can be written.
-    pub fn write(mut self, messages: &[Message<'_>]) -> Result<(), Invalid> {
-        let before = self.list.is_empty();
+    pub fn write(mut self, messages: &[Message<'_>], ours: Option<&str>) -> Result<(), Invalid> {
         self.called = messages.iter().any(|message| calls(&message.parts).next().is_some());
+        let joined = !self.to.quirks.later_instructions;
+        if joined {
+            self.instructions(messages, ours);
+        } else if let Some(ours) = ours {
+            self.list.object().with("role", "system").with("content", ours);
+        }
         let mut rest = messages;
         while let Some(first) = rest.first() {
-            // Results must directly follow their calls, before the user's other messages.
-            let same = match first.role {
-                Role::User => rest.iter().take_while(|message| message.role == Role::User).count(),
-                Role::System | Role::Assistant => 1,
-            };
-            let (group, after) = rest.split_at(same);
-            match first.role {
-                Role::User => self.user(group),
-                Role::System => self.speak("system", &first.parts),
-                Role::Assistant => self.assistant(&first.parts, after.is_empty()),
+            if first.role == Role::Assistant {
+                rest = rest.get(1..).unwrap_or_default();
+                let last = rest.iter().all(|message| joined && message.role == Role::System);
+                self.assistant(&first.parts, last);
+                continue;
             }
+            // Results must directly follow their calls, before all other messages up to the next answer.
+            let others = rest.iter().take_while(|message| message.role != Role::Assistant).count();
+            let (group, after) = rest.split_at(others);
+            self.others(group, joined);
             rest = after;
         }
-        if self.list.is_empty() && before {
+        if self.list.is_empty() {
             return Err(Invalid::new("messages", "nothing is left of them that the provider takes"));
         }
         self.list.end();
         Ok(())
     }
 
-    fn user(&mut self, group: &[Message<'_>]) {
+    /// Writes all instructions as the first message.
+    fn instructions(&mut self, messages: &[Message<'_>], ours: Option<&str>) {
+        let mut pieces: Pieces<'_> = ours.map(|text| Piece::Text(text.into())).into_iter().collect();
+        for message in messages.iter().filter(|message| message.role == Role::System) {
+            pieces.extend(self.pieces(&message.parts, false));
+        }
+        let several = pieces.len() > 1;
+        pieces.retain(|piece| !several || !matches!(piece, Piece::Text(text) if text.is_blank()));
+        if !pieces.is_empty() {
+            self.message("system", &pieces);
+        }
+    }
+
+    /// Writes the messages between two answers: those of the user, and instructions unless they are `joined`.
+    fn others(&mut self, group: &[Message<'_>], joined: bool) {
         let parts = group.iter().flat_map(|message| &message.parts);
         let mut attached = Pieces::new();
         for part in parts {
@@ -92,6 +109,12 @@ impl<'o> Messages<'o> {
             self.message("user", &attached);
         }
         for message in group {
+            if message.role == Role::System {
+                if !joined {
+                    self.speak("system", &message.parts);
+                }
+                continue;
+            }
             let only_results = message.parts.iter().all(|part| matches!(part.content, Content::Result(_)));
             if !only_results || message.parts.is_empty() {
                 self.speak("user", &message.parts);
@@ -209,8 +232,9 @@ impl<'o> Messages<'o> {
                 _ => texts.extend(self.pieces(std::slice::from_ref(part), false)),
             }
         }
+        let details = self.to.quirks.chat.reasoning_details && parts.iter().any(|part| is_signed(&part.content));
         if texts.is_empty() && refusal.is_none() && calls().next().is_none() {
-            self.dropped.add_if(thoughts.is_some(), "thinking");
+            self.dropped.add_if(thoughts.is_some() || details, "thinking");
             return;
         }
         self.after_tool = false;
@@ -221,8 +245,11 @@ impl<'o> Messages<'o> {
             join(message.key("content"), &texts, "");
         }
         message.maybe("refusal", refusal);
-        if let Some(thoughts) = thoughts {
+        if let Some(thoughts) = thoughts.filter(|_| !details) {
             join(message.key("reasoning_content"), &thoughts, "\\n\\n");
+        }
+        if details {
+            write_reasoning_details(parts, self.to, message.array("reasoning_details"));
         }
         if calls().next().is_some() {
             let mut list = message.array("tool_calls");
@@ -247,6 +274,7 @@ impl<'o> Messages<'o> {
         let mut thoughts = Pieces::new();
         for part in parts {
             match &part.content {
+                content if self.to.quirks.chat.reasoning_details && is_signed(content) => {}
                 Content::Thinking { text, signature: None } if wanted => thoughts.push(Piece::Text(text.reborrow())),
                 Content::Thinking { signature: Some(_), .. }
                 | Content::Redacted(_)
@@ -273,6 +301,29 @@ fn fit_id(id: &str, form: CallIds) -> std::borrow::Cow<'_, str> {
         CallIds::AtMost(longest) => safe_id(id, longest, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
         // An id that is too short has to be changed, too.
         CallIds::Exactly(length) => safe_id(id, length, |b| id.len() == length && b.is_ascii_alphanumeric()),
+    }
+}
+
+/// Whether `reasoning_details` can have its signature.
+fn is_signed(content: &Content<'_>) -> bool {
+    matches!(
+        content,
+        Content::Thinking { signature: Some(_), .. }
+            | Content::Redacted(_)
+            | Content::Call(Call { signature: Some(_), .. })
+    )
+}
+
+/// Writes the reasoning of an earlier answer, and the signatures of its calls.
+fn write_reasoning_details(parts: &[Part<'_>], to: &Destination<'_>, mut list: ArrayWriter<'_>) {
+    let mut index = 0;
+    for part in parts {
+        if let Content::Call(Call { id, signature: Some(signature), .. }) = &part.content {
+            let id = Text::from(fit_id(&id.decode(), to.quirks.chat.call_ids).into_owned());
+            write_encrypted(signature, Some(&id), &mut Steps::default(), &mut index, &mut list);
+        }
+        // The server does not read steps.
+        write_details(&part.content, &mut Steps::default(), &mut index, &mut list);
     }
 }
 

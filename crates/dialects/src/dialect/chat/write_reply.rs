@@ -1,10 +1,14 @@
 //! Writes a buffered reply, and the parts that it shares with chunks.
 
-use super::wire::HOME;
+use super::{
+    reasoning::{call_signature, write_details, write_encrypted},
+    steps::Steps,
+    wire::HOME,
+};
 use crate::{
     conversation::{
-        Choice, Citation, Content, Finish, Reply, Signature, SignatureOrigin, Text, TokenLogprob, TokenUsage, ToolForm,
-        free_text,
+        Call, CarriedReasoning, Choice, Citation, Content, Finish, Reply, Signature, SignatureOrigin, Text,
+        TokenLogprob, TokenUsage, ToolForm, free_text,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -75,22 +79,15 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
     if thoughts.clone().next().is_some() {
         joined(&mut message, "reasoning_content", thoughts);
     }
-    let signed = |c: &&Content<'_>| matches!(c, Content::Thinking { signature: Some(_), .. } | Content::Redacted(_));
-    if contents().any(|c| signed(&c)) {
-        let mut list = message.array("thinking_blocks");
-        for content in contents() {
-            match content {
-                Content::Thinking { text, signature } => thinking(text, signature.as_ref(), list.object()),
-                Content::Redacted(data) => redacted(data, list.object()),
-                _ => {}
-            }
-        }
-    }
+    lists_of_reasoning(choice, &mut message);
     annotations(choice, &mut message);
     let calls = contents().filter_map(|c| if let Content::Call(call) = c { Some(call) } else { None });
     if calls.clone().next().is_some() {
+        let mut carried = CarriedReasoning::default();
         let mut list = message.array("tool_calls");
-        for call in calls {
+        for content in contents() {
+            carried.add_content(content);
+            let Content::Call(call) = content else { continue };
             let mut entry = list.object();
             call.id.write(entry.key("id"));
             if call.name.form == ToolForm::Custom {
@@ -101,7 +98,34 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
                 entry.field("type", "function");
                 entry.object("function").with("name", &call.name).with("arguments", &*call.arguments);
             }
-            call_signature(call.signature.as_ref(), &mut entry);
+            write_call_signature(call_signature(call.signature.as_ref(), &mut carried).as_ref(), &mut entry);
+        }
+    }
+}
+
+/// Writes signed reasoning in the forms that clients send back.
+fn lists_of_reasoning(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
+    let contents = || choice.parts.iter().map(|part| &part.content);
+    let signed = |c: &Content<'_>| matches!(c, Content::Thinking { signature: Some(_), .. } | Content::Redacted(_));
+    if contents().any(signed) {
+        let (mut list, mut steps) = (message.array("thinking_blocks"), Steps::default());
+        for content in contents() {
+            match content {
+                Content::Thinking { text, signature } => thinking(text, signature.as_ref(), &mut steps, list.object()),
+                Content::Redacted(data) => redacted(data, &mut steps, list.object()),
+                other => steps.part(other),
+            }
+        }
+    }
+    let signs = |c: &Content<'_>| matches!(c, Content::Call(Call { signature: Some(_), .. }));
+    if contents().any(|content| signed(content) || signs(content)) {
+        let (mut list, mut steps, mut index) = (message.array("reasoning_details"), Steps::default(), 0);
+        for content in contents() {
+            if let Content::Call(Call { id, signature: Some(signature), .. }) = content {
+                write_encrypted(signature, Some(id), &mut Steps::default(), &mut index, &mut list);
+            }
+            write_details(content, &mut steps, &mut index, &mut list);
+            steps.part(content);
         }
     }
 }
@@ -152,23 +176,28 @@ pub(super) fn citation(cited: &Citation<'_>, before: u64, length: u64, list: &mu
     inner.field("end_index", &before.saturating_add(cited.end.unwrap_or(length).max(start)));
 }
 
-/// An element of `thinking_blocks`.
-pub(super) fn thinking(text: &Text<'_>, signature: Option<&Signature<'_>>, mut entry: ObjectWriter<'_>) {
+/// An element of `thinking_blocks`. Its signature has the `steps` that precede it.
+pub(super) fn thinking(
+    text: &Text<'_>,
+    signature: Option<&Signature<'_>>,
+    steps: &mut Steps,
+    mut entry: ObjectWriter<'_>,
+) {
     entry.field("type", "thinking");
     text.write(entry.key("thinking"));
     if let Some(signature) = signature {
-        signature.tagged(HOME).write(entry.key("signature"));
+        steps.sign(signature.tagged(HOME)).write(entry.key("signature"));
     }
 }
 
 /// An element of `thinking_blocks` that only its model can read.
-pub(super) fn redacted(data: &Signature<'_>, mut entry: ObjectWriter<'_>) {
+pub(super) fn redacted(data: &Signature<'_>, steps: &mut Steps, mut entry: ObjectWriter<'_>) {
     entry.field("type", "redacted_thinking");
-    data.tagged(HOME).write(entry.key("data"));
+    steps.sign(data.tagged(HOME)).write(entry.key("data"));
 }
 
-/// The signature of a model's call, in Google's field.
-pub(super) fn call_signature(signature: Option<&Signature<'_>>, call: &mut ObjectWriter<'_>) {
+/// The signature of a model's call, or what it carries, in Google's field.
+pub(super) fn write_call_signature(signature: Option<&Signature<'_>>, call: &mut ObjectWriter<'_>) {
     let Some(signature) = signature else { return };
     let mut extra = call.object("extra_content");
     let mut google = extra.object("google");

@@ -26,11 +26,9 @@ pub(super) fn write(
 ) -> Result<(), Invalid> {
     let mut writer = Writer { to, dropped };
     let mut top = ObjectWriter::begin(out).with("model", to.model);
-    let mut messages = Messages::begin(top.array("messages"), to, writer.dropped);
-    if let Some(instruction) = format_instruction(request, to.quirks.chat.json_schema) {
-        messages.system(&instruction);
-    }
-    messages.write(&request.messages)?;
+    let instruction = format_instruction(request, to.quirks.chat.json_schema);
+    let messages = Messages::begin(top.array("messages"), to, writer.dropped);
+    messages.write(&request.messages, instruction.as_deref())?;
     writer.tools(request, &mut top);
     let quirks = to.quirks.chat.params;
     let params = ParamWriter { table: PARAMS, quirks, request, sampling: to.facts.sampling };

@@ -1,9 +1,15 @@
 //! Writes a stream of chunks.
 
-use super::{error, write_reply};
+use super::{
+    error,
+    reasoning::{call_signature, write_details, write_encrypted},
+    steps::Steps,
+    write_reply,
+};
 use crate::{
     conversation::{
-        BlockStart, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage, ToolForm, free_text::TextReader,
+        BlockStart, CarriedReasoning, Citation, Content, Failure, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
+        free_text::TextReader,
     },
     dialect::{
         ReplyHead,
@@ -27,7 +33,12 @@ pub(super) struct Chunks {
 pub(super) struct Counters {
     calls: u32,
     thoughts: u32,
+    details: u32,
     citations: u32,
+    /// What has come since the latest block of reasoning.
+    steps: Steps,
+    /// The signed reasoning before the next call.
+    carried: CarriedReasoning,
 }
 
 pub(super) enum Block {
@@ -35,8 +46,8 @@ pub(super) enum Block {
     Refusal,
     /// The reasoning so far: a signature is sent with the whole text that it signs.
     Thinking(String),
-    /// The call's number.
-    Call(u32),
+    /// The call's number, and its id.
+    Call(u32, Text<'static>),
     /// The number of a call of a tool that takes free text, and the reader of that text.
     CustomCall(u32, TextReader),
 }
@@ -76,15 +87,14 @@ impl WriteBlocks for Chunks {
             BlockStart::Refusal => Block::Refusal,
             BlockStart::Thinking => Block::Thinking(String::new()),
             BlockStart::Redacted(data) => {
-                let index = next(&mut choice.state.thoughts);
-                self.element(choice.number, "thinking_blocks", out, |list| {
-                    write_reply::redacted(data, list.object().with("index", &index));
-                });
+                self.reasoning(choice, &Content::Redacted(data.clone()), out);
                 return None;
             }
             BlockStart::Call { id, name, signature } => {
                 let index = next(&mut choice.state.calls);
+                choice.state.steps.call();
                 let custom = name.form == ToolForm::Custom;
+                let proof = call_signature(signature.as_ref(), &mut choice.state.carried);
                 self.call(choice.number, index, out, |entry| {
                     id.write(entry.key("id"));
                     if custom {
@@ -94,22 +104,32 @@ impl WriteBlocks for Chunks {
                         entry.field("type", "function");
                         entry.object("function").with("name", name).with("arguments", "");
                     }
-                    write_reply::call_signature(signature.as_ref(), entry);
+                    write_reply::write_call_signature(proof.as_ref(), entry);
                 });
-                if custom { Block::CustomCall(index, TextReader::default()) } else { Block::Call(index) }
+                if let Some(signature) = signature {
+                    self.detail_of_call(choice, signature, id, out);
+                }
+                if custom {
+                    Block::CustomCall(index, TextReader::default())
+                } else {
+                    Block::Call(index, id.clone().into_owned())
+                }
             }
         })
     }
 
     fn delta(&mut self, choice: &mut Choice<Counters>, block: &mut Block, text: &Text<'_>, out: &mut Vec<u8>) {
         let key = match block {
-            Block::Text => "content",
+            Block::Text => {
+                choice.state.steps.text(text);
+                "content"
+            }
             Block::Refusal => "refusal",
             Block::Thinking(so_far) => {
                 so_far.push_str(&text.decode());
                 "reasoning_content"
             }
-            Block::Call(index) => {
+            Block::Call(index, _) => {
                 return self.call(choice.number, *index, out, |entry| {
                     entry.object("function").with("arguments", &text);
                 });
@@ -132,13 +152,16 @@ impl WriteBlocks for Chunks {
         match block {
             Block::Thinking(so_far) => {
                 let text = Text::from(std::mem::take(so_far));
-                let index = next(&mut choice.state.thoughts);
-                self.element(choice.number, "thinking_blocks", out, |list| {
-                    write_reply::thinking(&text, Some(signature), list.object().with("index", &index));
-                });
+                let content = Content::Thinking { text, signature: Some(signature.clone()) };
+                self.reasoning(choice, &content, out);
             }
-            Block::Call(index) | Block::CustomCall(index, _) => {
-                self.call(choice.number, *index, out, |entry| write_reply::call_signature(Some(signature), entry));
+            Block::Call(index, _) | Block::CustomCall(index, _) => {
+                self.call(choice.number, *index, out, |entry| {
+                    write_reply::write_call_signature(Some(signature), entry);
+                });
+                if let Block::Call(_, id) = block {
+                    self.detail_of_call(choice, signature, id, out);
+                }
             }
             // The dialect has no field for a signature of plain text, and no provider requires one.
             Block::Text | Block::Refusal => {}
@@ -212,6 +235,42 @@ impl Chunks {
             write(&mut delta);
             delta.end();
             object.raw("finish_reason", "null");
+        });
+    }
+
+    /// A chunk with signed reasoning in the forms that clients send back.
+    fn reasoning(&self, choice: &mut Choice<Counters>, content: &Content<'_>, out: &mut Vec<u8>) {
+        let state = &mut choice.state;
+        state.carried.add_content(content);
+        let index = next(&mut state.thoughts);
+        self.delta_of(choice.number, out, |delta| {
+            let mut steps = state.steps.clone();
+            {
+                let mut list = delta.array("thinking_blocks");
+                let entry = list.object().with("index", &index);
+                match content {
+                    Content::Thinking { text, signature } => {
+                        write_reply::thinking(text, signature.as_ref(), &mut steps, entry);
+                    }
+                    Content::Redacted(data) => write_reply::redacted(data, &mut steps, entry),
+                    _ => {}
+                }
+            }
+            write_details(content, &mut state.steps, &mut state.details, &mut delta.array("reasoning_details"));
+        });
+    }
+
+    /// A chunk with a model's signature of a call, for clients that keep `reasoning_details`.
+    fn detail_of_call(
+        &self,
+        choice: &mut Choice<Counters>,
+        signature: &Signature<'_>,
+        id: &Text<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let details = &mut choice.state.details;
+        self.element(choice.number, "reasoning_details", out, |list| {
+            write_encrypted(signature, Some(id), &mut Steps::default(), details, list);
         });
     }
 

@@ -297,9 +297,16 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
             "inferenceConfig" => {
                 request.sampling.top_k = parse::<NovaInference>(&field, member.value, &mut request.dropped)?.top_k;
             }
-            "thinking" | "reasoningConfig" => thinking(&parse(&field, member.value, &mut request.dropped)?, request),
+            // The second is an older name of the first.
+            "thinking" | "reasoning_config" | "reasoningConfig" => {
+                thinking(&parse(&field, member.value, &mut request.dropped)?, request);
+            }
             "reasoning_effort" => {
                 effort(&parse(&field, member.value, &mut request.dropped)?, "reasoning_effort", request);
+                // The models that take it show their reasoning.
+                if let Some(reasoning) = &mut request.reasoning {
+                    reasoning.visible.get_or_insert(true);
+                }
             }
             "reasoning" => {
                 if let Some(word) = parse::<OutputConfig<'_>>(&field, member.value, &mut request.dropped)?.effort {
@@ -345,9 +352,6 @@ fn thinking(wire: &Thinking<'_>, request: &mut Request<'_>) {
     reasoning.budget = wire.budget_tokens.or(reasoning.budget);
     let word = wire.max_reasoning_effort.as_ref().map(Text::decode);
     reasoning.effort = word.and_then(|word| Effort::parse(&word)).or(reasoning.effort);
-    reasoning.visible = match wire.display.as_ref().map(Text::decode).as_deref() {
-        Some("summarized") => Some(true),
-        Some("omitted") => Some(false),
-        _ => reasoning.visible,
-    };
+    // As in Messages: reasoning is shown unless the client sets another display. Nova's has no setting for it.
+    reasoning.visible = Some(wire.display.as_ref().is_none_or(|display| !display.is("omitted")));
 }

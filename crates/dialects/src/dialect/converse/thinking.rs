@@ -1,7 +1,7 @@
 //! A model's reasoning, its token limit and its sampling: settings that depend on each other.
 
 use crate::{
-    conversation::{Content, Effort, Request, Role, SignatureOrigin, Turn, Unsupported},
+    conversation::{Effort, Request, SignatureOrigin, Unsupported, is_loop_without_reasoning},
     dialect::{
         Destination, SamplingFacts, Thinking,
         models::{claude_budget, claude_effort, claude_limit},
@@ -35,12 +35,11 @@ pub(super) struct Settings {
 /// Adapts the settings of `request` to those that the model accepts. `forced`: the model must call a tool.
 pub(super) fn settings(
     request: &Request<'_>,
-    turns: &[Turn<'_, '_>],
     to: &Destination<'_>,
     forced: bool,
     dropped: &mut Unsupported,
 ) -> Settings {
-    let think = think(request, turns, to, forced, dropped);
+    let think = think(request, to, forced, dropped);
     let mut max_tokens = request.max_tokens.map(|n| n.max(1));
     match think {
         Think::Budget(budget) => max_tokens = Some(claude_limit(&to.facts, budget, request.max_tokens)),
@@ -53,13 +52,7 @@ pub(super) fn settings(
     Settings { think, max_tokens, sampling }
 }
 
-fn think(
-    request: &Request<'_>,
-    turns: &[Turn<'_, '_>],
-    to: &Destination<'_>,
-    forced: bool,
-    dropped: &mut Unsupported,
-) -> Think {
+fn think(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Unsupported) -> Think {
     let Some(reasoning) = request.reasoning.filter(|r| !r.is_off()) else { return Think::Off };
     let effort = reasoning.effort_or_budget();
     let think = match to.facts.thinking {
@@ -69,7 +62,11 @@ fn think(
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
         // A model that must call a tool, or whose reasoning before its calls is lost, must not think.
-        Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced || lost_its_thoughts(turns) => Think::Off,
+        Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced => Think::Off,
+        // Models with adaptive thinking do not require the reasoning.
+        Thinking::Budget { .. } if is_loop_without_reasoning(&request.messages, SignatureOrigin::Anthropic) => {
+            Think::Off
+        }
         Thinking::Budget { min, max, .. } => {
             claude_budget(reasoning, request.max_tokens, (min, max)).map_or(Think::Off, Think::Budget)
         }
@@ -90,19 +87,6 @@ fn think(
 /// The effort for Nova, which has three.
 fn of_three(effort: Option<Effort>) -> Effort {
     effort.unwrap_or(Effort::Medium).clamp(Effort::Low, Effort::High)
-}
-
-/// Whether the model is in a loop of calls without signed reasoning before the last ones.
-fn lost_its_thoughts(turns: &[Turn<'_, '_>]) -> bool {
-    let Some(last) = turns.iter().rev().find(|turn| turn.role == Role::Assistant) else { return false };
-    let calls = last.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
-    let thought = last.parts.iter().any(|part| match &part.content {
-        Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature) => {
-            signature.maker == SignatureOrigin::Anthropic
-        }
-        _ => false,
-    });
-    calls && !thought
 }
 
 impl Think {

@@ -7,7 +7,7 @@ use super::{
     write_tools::{Form as AnswerForm, Plan},
 };
 use crate::{
-    conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, turns},
+    conversation::{Invalid, Json, Request, Text, TurnRules, Unsupported, ends_in_prefill, safe_id, turns},
     dialect::{Destination, params::Writer as ParamWriter},
     stream::{
         TopLevel,
@@ -30,7 +30,7 @@ pub(super) fn write(
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);
-    let settings = thinking::settings(request, &turns, to, plan.forced(), dropped);
+    let settings = thinking::settings(request, to, plan.forced(), dropped);
     let facts = to.facts.converse;
     let params = ParamWriter { table: PARAMS, quirks: facts.params, request, sampling: settings.sampling };
     let mut inference = Vec::new();
@@ -88,9 +88,12 @@ fn metadata(request: &Request<'_>, body: &mut ObjectWriter<'_>, dropped: &mut Un
     dropped.add_if(matches!(scanned, Some(Err(_))) || entries.len() > MAX_METADATA, "metadata");
     entries.truncate(MAX_METADATA);
     if let Some(user) = &request.user {
-        let fits = fits_metadata(&user.decode()) && entries.len() < MAX_METADATA;
+        let id = user.decode();
+        let long = id.len() > MAX_METADATA_TEXT;
+        let id = if long { safe_id(&id, MAX_METADATA_TEXT, |b| b.is_ascii_alphanumeric()) } else { id };
+        let fits = fits_metadata(&id) && entries.len() < MAX_METADATA;
         if fits && !entries.iter().any(|(key, _)| *key == "user") {
-            entries.push(("user", user.reborrow()));
+            entries.push(("user", Text::from(id.into_owned())));
         } else {
             dropped.add("user");
         }

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use super::{signature, wire};
 use crate::{
     conversation::{
-        Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Source, Text, ToolName, ToolResult, Unsupported,
-        object_text,
+        Call, CarriedReasoning, Content, Invalid, Media, MediaKind, Message, Part, Role, SeenReasoning, Source, Text,
+        ToolName, ToolResult, Unsupported, object_text,
     },
     dialect::foreign,
     stream::{TopLevel, ValueKind},
@@ -24,6 +24,9 @@ pub(super) struct Contents<'a> {
     /// Ids of calls by the tool's name, the oldest first.
     asked: HashMap<String, VecDeque<Text<'a>>>,
     answered: HashSet<String>,
+    /// The reasoning that the latest call carries.
+    carried: Vec<Content<'a>>,
+    seen: SeenReasoning,
     dropped: Unsupported,
 }
 
@@ -71,9 +74,16 @@ impl<'a> Contents<'a> {
     ) -> Result<(), Invalid> {
         for (index, part) in parts.into_iter().flat_map(|parts| parts.0).enumerate() {
             let at = || format!("{}.parts[{index}]", at());
-            if let Some(content) = self.part(part, &at)? {
-                push(into, content, role == Role::Assistant);
-            }
+            let Some(content) = self.part(part, &at)? else { continue };
+            let mut carried = std::mem::take(&mut self.carried);
+            // What the client has sent in its own place is not repeated.
+            carried.retain(|content| self.seen.add(content));
+            // It led to the text before the call, too.
+            let said = into.iter().rev().take_while(|part| matches!(part.content, Content::Text { .. })).count();
+            let at = into.len().saturating_sub(said);
+            into.splice(at..at, carried.into_iter().map(Part::from));
+            self.seen.add(&content);
+            push(into, content, role == Role::Assistant);
         }
         Ok(())
     }
@@ -83,7 +93,13 @@ impl<'a> Contents<'a> {
         self.dropped.add_if(part.video_metadata.is_some(), "videoMetadata");
         self.dropped.add_if(part.media_resolution.is_some(), "mediaResolution");
         let of_googles_tools = part.of_googles_tools();
-        let signature = part.thought_signature.filter(|text| !text.is_empty()).map(signature::read);
+        let mut proof = part.thought_signature.filter(|text| !text.is_empty());
+        if part.function_call.is_some()
+            && let Some(carried) = proof.as_ref().and_then(|text| CarriedReasoning::read(&text.decode()))
+        {
+            (self.carried, proof) = (carried, None);
+        }
+        let signature = proof.map(signature::read);
         if let Some(call) = part.function_call {
             return self.call(call, signature.map(|(signature, _)| signature), at).map(Some);
         }

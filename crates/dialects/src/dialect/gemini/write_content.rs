@@ -55,7 +55,13 @@ pub(super) fn write(
         let mut content = contents.object().with("role", if turn.role == Role::Assistant { "model" } else { "user" });
         let mut parts = content.array("parts");
         let mut writer = TurnWriter { to, dropped, names: &names, calls: 0 };
-        for part in &turn.parts {
+        let is_result = |part: &&Cow<'_, Part<'_>>| matches!(part.content, Content::Result(_));
+        let (results, others) = turn.parts.split_at(turn.parts.iter().take_while(is_result).count());
+        for part in results {
+            writer.part(part, &mut parts);
+        }
+        writer.media_of_results(results, &mut parts);
+        for part in others {
             writer.part(part, &mut parts);
         }
         if parts.is_empty() {
@@ -140,31 +146,45 @@ impl TurnWriter<'_, '_> {
         let mut part = parts.object();
         let mut written = part.object("functionResponse");
         self.id(&result.id, &mut written);
-        let name = self.names.get(&*result.id.decode()).or(result.name.as_deref());
-        match name {
-            Some(name) => written.field("name", name),
+        match self.tool_of(result) {
+            Some(name) => written.field("name", &name),
             None => written.field("name", "unknown"),
         }
         write_response(result, written.key("response"));
         for part in &result.parts {
             self.dropped.add_if(part.cache.is_some(), "cache_control");
         }
-        let media = || {
-            result.parts.iter().filter_map(|part| match &part.content {
-                Content::Media(media) if !matches!(media.source, Source::Text(_)) => Some(media),
-                _ => None,
-            })
-        };
-        // Models before Gemini 3 accept no parts in results: media follow the result.
-        let inside = self.to.facts.thinking == Thinking::Level;
-        if inside && media().next().is_some() {
+        if self.has_media_in_results() && media_of(result).next().is_some() {
             let mut inner = written.array("parts");
-            media().for_each(|media| self.media(media, &mut inner));
+            media_of(result).for_each(|media| self.media(media, &mut inner));
         }
         written.end();
         part.end();
-        if !inside {
-            media().for_each(|media| self.media(media, parts));
+    }
+
+    /// The tool that gave a result.
+    fn tool_of<'r>(&'r self, result: &'r ToolResult<'_>) -> Option<Text<'r>> {
+        self.names.get(&*result.id.decode()).or(result.name.as_deref()).map(Text::reborrow)
+    }
+
+    /// Whether results may contain media: not before Gemini 3.
+    fn has_media_in_results(&self) -> bool {
+        self.to.facts.thinking == Thinking::Level
+    }
+
+    /// Writes the media of `results` behind all of them where they can't be inside: a turn that answers calls begins
+    /// with the results. With several results a text names the tool of each.
+    fn media_of_results(&mut self, results: &[Cow<'_, Part<'_>>], parts: &mut ArrayWriter<'_>) {
+        if self.has_media_in_results() {
+            return;
+        }
+        for part in results {
+            let Content::Result(result) = &part.content else { continue };
+            if results.len() > 1 && media_of(result).next().is_some() {
+                let tool = self.tool_of(result).unwrap_or_else(|| "a tool".into());
+                write_text(&Text::from(format!("From the result of {}:", tool.decode())), parts);
+            }
+            media_of(result).for_each(|media| self.media(media, parts));
         }
     }
 
@@ -199,6 +219,14 @@ impl TurnWriter<'_, '_> {
         let web = if self.to.quirks.gemini.https_uris { url.starts_with("https://") } else { is_youtube(url) };
         web || url.starts_with("gs://")
     }
+}
+
+/// The media in a result, except documents that are text.
+fn media_of<'r, 'a>(result: &'r ToolResult<'a>) -> impl Iterator<Item = &'r Media<'a>> {
+    result.parts.iter().filter_map(|part| match &part.content {
+        Content::Media(media) if !matches!(media.source, Source::Text(_)) => Some(media),
+        _ => None,
+    })
 }
 
 fn write_file(uri: &Text<'_>, mime: Option<&str>, parts: &mut ArrayWriter<'_>) {

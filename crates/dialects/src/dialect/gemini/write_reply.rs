@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Call, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage, object_text,
+        Call, CarriedReasoning, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage,
+        object_text,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -32,8 +33,10 @@ fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'
     let mut malformed = None;
     let mut content = candidate.object("content");
     let mut parts = content.array("parts");
+    let mut carried = CarriedReasoning::default();
     for part in &choice.parts {
-        write_part(part, &mut parts, &mut malformed);
+        carried.add_content(&part.content);
+        write_part(part, &mut carried, &mut parts, &mut malformed);
     }
     parts.end();
     content.field("role", "model");
@@ -60,14 +63,21 @@ pub(super) fn write_finish(reason: &str, malformed: Option<&str>, candidate: &mu
     }
 }
 
-fn write_part<'p>(part: &'p Part<'_>, parts: &mut ArrayWriter<'_>, malformed: &mut Option<&'p str>) {
+fn write_part<'p>(
+    part: &'p Part<'_>,
+    carried: &mut CarriedReasoning,
+    parts: &mut ArrayWriter<'_>,
+    malformed: &mut Option<&'p str>,
+) {
     match &part.content {
         Content::Text { text, signature, .. } => write_text(text, false, signature.as_ref(), parts.object()),
         Content::Refusal(text) => write_text(text, false, None, parts.object()),
         Content::Thinking { text, signature } => write_text(text, true, signature.as_ref(), parts.object()),
         Content::Redacted(signature) => write_redacted(signature, parts.object()),
         Content::Call(Call { id, name, arguments, signature }) => {
-            if !write_call(id, name, arguments, signature.as_ref(), parts) {
+            let carried = carried.take();
+            let proof = signature.as_ref().or(carried.as_ref());
+            if !write_call(id, name, arguments, proof, parts) {
                 *malformed = Some(match &**name {
                     Text::Plain(name) => name,
                     Text::Json(raw) => raw.get().trim_matches('"'),

@@ -9,7 +9,7 @@ use super::{
     write_reply::{write_call, write_finish, write_logprobs, write_redacted, write_text, write_usage},
 };
 use crate::{
-    conversation::{BlockStart, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{BlockStart, CarriedReasoning, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage},
     dialect::{
         ReplyHead, StreamMode,
         sequence::{Answer, Choice, Sequencer, WriteBlocks},
@@ -36,8 +36,14 @@ pub(super) struct Chunks {
 
 pub(super) enum Block {
     Text,
-    Thinking,
-    Call { id: Text<'static>, name: Text<'static>, signature: Option<Signature<'static>>, arguments: String },
+    /// The reasoning so far, which the call after it carries.
+    Thinking(String),
+    Call {
+        id: Text<'static>,
+        name: Text<'static>,
+        signature: Option<Signature<'static>>,
+        arguments: String,
+    },
 }
 
 /// What the last event contains about a choice.
@@ -46,6 +52,8 @@ pub(super) struct Summary {
     /// The tool whose arguments are not an object.
     malformed: Option<String>,
     citations: Vec<Citation<'static>>,
+    /// The signed reasoning before the next call.
+    carried: CarriedReasoning,
     /// Whether its text has characters of several bytes.
     wide: bool,
 }
@@ -72,12 +80,15 @@ impl WriteBlocks for Chunks {
     fn open(&mut self, choice: &mut Choice<Summary>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<Block> {
         Some(match start.clone().into_owned() {
             BlockStart::Text | BlockStart::Refusal => Block::Text,
-            BlockStart::Thinking => Block::Thinking,
+            BlockStart::Thinking => Block::Thinking(String::new()),
             BlockStart::Redacted(signature) => {
+                choice.state.carried.add(None, &signature);
                 self.chunk(choice.number, out, |parts| write_redacted(&signature, parts.object()));
                 return None;
             }
             BlockStart::Call { id, name, signature } => {
+                let carried = choice.state.carried.take();
+                let signature = signature.or(carried);
                 Block::Call { id, name: name.into_text(), signature, arguments: String::new() }
             }
         })
@@ -91,7 +102,10 @@ impl WriteBlocks for Chunks {
                 }
                 return;
             }
-            Block::Thinking => true,
+            Block::Thinking(so_far) => {
+                so_far.push_str(&text.decode());
+                true
+            }
             Block::Text => false,
         };
         choice.state.wide |= !thought && !is_ascii(text);
@@ -105,8 +119,12 @@ impl WriteBlocks for Chunks {
         signature: &Signature<'_>,
         out: &mut Vec<u8>,
     ) {
-        if matches!(block, Block::Text | Block::Thinking) {
-            let thought = matches!(block, Block::Thinking);
+        if let Block::Thinking(so_far) = block {
+            choice.state.carried.add(Some(so_far), signature);
+            so_far.clear();
+        }
+        if matches!(block, Block::Text | Block::Thinking(_)) {
+            let thought = matches!(block, Block::Thinking(_));
             self.chunk(choice.number, out, |parts| {
                 write_text(&Text::from(""), thought, Some(signature), parts.object());
             });
@@ -214,7 +232,7 @@ impl Chunks {
 }
 
 fn write_summary(choice: &Choice<Summary>, mut candidate: ObjectWriter<'_>) {
-    let Summary { malformed, citations, wide } = &choice.state;
+    let Summary { malformed, citations, wide, .. } = &choice.state;
     candidate.raw("content", NO_CONTENT);
     let reason = finish_reason(choice.reason.with_refusal(choice.refused));
     write_finish(reason, malformed.as_deref(), &mut candidate);

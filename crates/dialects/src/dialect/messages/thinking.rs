@@ -2,7 +2,7 @@
 
 use super::HOME;
 use crate::{
-    conversation::{Content, Effort, Message, Request, Role, Unsupported},
+    conversation::{Effort, Request, Unsupported, is_loop_without_reasoning},
     dialect::{
         Destination, Thinking,
         models::{claude_budget, claude_effort, claude_limit},
@@ -27,11 +27,13 @@ impl Thought {
     /// The settings that fit `request`. `forced`: the model must call a tool, which excludes thinking.
     pub fn plan(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mut Unsupported) -> Self {
         let Some(reasoning) = request.reasoning else { return Self::Unsaid };
+        // Models with a budget require the reasoning before calls; models with adaptive thinking do not.
+        let lost_reasoning = || is_loop_without_reasoning(&request.messages, HOME);
         let thought = match to.facts.thinking {
             Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,
             Thinking::Budget { off: true, .. } | Thinking::Never if reasoning.is_off() => return Self::Unsaid,
             Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => Self::Adaptive(reasoning.effort_or_budget()),
-            Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lacks_thoughts(request) => {
+            Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lost_reasoning() => {
                 let budget = claude_budget(reasoning, request.max_tokens, (min, max));
                 let exact = reasoning.budget.is_none_or(|asked| Some(asked) == budget);
                 dropped.add_if(budget.is_some() && !exact, "reasoning");
@@ -79,26 +81,4 @@ impl Thought {
             _ => {}
         }
     }
-}
-
-/// Whether the model is in a series of calls without the reasoning that led to them. Models with a budget require that
-/// reasoning; models with adaptive thinking do not.
-fn lacks_thoughts(request: &Request<'_>) -> bool {
-    let asks = |message: &Message<'_>| {
-        message.role == Role::User && message.parts.iter().any(|p| !matches!(p.content, Content::Result(_)))
-    };
-    let mut calls = false;
-    // Reasoning is at the beginning of a series of calls, or before each.
-    for part in request.messages.iter().rev().take_while(|message| !asks(message)).flat_map(|m| &m.parts) {
-        match &part.content {
-            Content::Call(_) => calls = true,
-            Content::Thinking { signature: Some(signature), .. } | Content::Redacted(signature)
-                if signature.maker == HOME =>
-            {
-                return false;
-            }
-            _ => {}
-        }
-    }
-    calls
 }

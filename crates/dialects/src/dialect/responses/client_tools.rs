@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::wire::Item;
 use crate::{
-    conversation::{Text, ToolForm, ToolName, free_text, object_text},
+    conversation::{Text, ToolForm, ToolName, Unsupported, earlier_arguments, free_text, object_text},
     stream::{
         Member, TopLevel,
         json::{ObjectWriter, write_string},
@@ -257,12 +257,12 @@ impl ClientTool {
 
     /// The arguments of the function that carries a call with this value in the field of the arguments. `None` if the
     /// value has another form.
-    pub(super) fn read_arguments<'a>(&self, item: &Item<'a>) -> Option<Cow<'a, str>> {
+    pub(super) fn read_arguments<'a>(&self, item: &Item<'a>, dropped: &mut Unsupported) -> Option<Cow<'a, str>> {
         let raw = item.field(self.arguments.field());
         match self.arguments {
             Arguments::Json(_) => {
                 let text = raw.map_or_else(|| Some(Text::from("")), Text::of)?;
-                crate::conversation::call_arguments(text.into_decoded())
+                Some(earlier_arguments(text.into_decoded(), dropped))
             }
             Arguments::Free(_) => Text::of(raw?).map(|text| free_text::arguments(&text)),
             Arguments::Object(..) => object_text(raw?.get()),

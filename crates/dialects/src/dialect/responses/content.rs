@@ -189,10 +189,9 @@ impl<'a> History<'a, '_> {
         }
         let namespace = text(item.namespace, || field("namespace"))?;
         let name = tool.name(text(item.name, || field("name"))?, namespace).ok_or_else(|| required("name"))?;
-        let arguments = tool.read_arguments(item).ok_or_else(|| {
+        let arguments = tool.read_arguments(item, self.found.dropped).ok_or_else(|| {
             let expected = match tool.arguments {
-                Arguments::Json(_) => "must be the text of a JSON object, at most 128 levels deep",
-                Arguments::Free(_) => "must be a string",
+                Arguments::Json(_) | Arguments::Free(_) => "must be a string",
                 Arguments::Object(..) | Arguments::Member(_) => "must be an object, at most 128 levels deep",
             };
             Invalid::new(field(tool.arguments.field()), expected)

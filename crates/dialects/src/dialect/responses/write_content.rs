@@ -13,8 +13,8 @@ use crate::{
 const MAX_CALL_ID: usize = 64;
 
 /// Appends the items of `messages`.
-pub(super) fn write(
-    messages: &[Message<'_>],
+pub(super) fn write<'r, 'a: 'r>(
+    messages: impl Iterator<Item = &'r Message<'a>>,
     to: &Destination<'_>,
     dropped: &mut Unsupported,
     items: &mut ArrayWriter<'_>,

@@ -21,11 +21,20 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let mut top = ObjectWriter::begin(out).with("model", to.model);
-    let (instructions, messages) = instructions(&request.messages);
-    top.maybe("instructions", instructions);
+    let mut input_messages = request.messages.as_slice();
+    let of_client = |message: &Message<'_>| message.role != Role::System;
+    let joined = !to.quirks.later_instructions && input_messages.iter().any(of_client);
+    if joined {
+        top.maybe("instructions", all_instructions(input_messages, dropped).as_ref());
+    } else {
+        let (instructions, others) = first_instructions(input_messages);
+        top.maybe("instructions", instructions);
+        input_messages = others;
+    }
     let mut input = top.array("input");
-    write_content::write(messages, to, dropped, &mut input);
-    dropped.add_if(ends_in_prefill(messages), "prefill");
+    let sent = input_messages.iter().filter(|message| !joined || of_client(message));
+    write_content::write(sent, to, dropped, &mut input);
+    dropped.add_if(ends_in_prefill(input_messages), "prefill");
     if input.is_empty() {
         return Err(Invalid::new("messages", "there is no message with anything in it"));
     }
@@ -56,7 +65,7 @@ pub(super) fn write(
 
 /// The first message's instructions, if another message follows it. Later instructions keep their place in the
 /// conversation.
-fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &'r [Message<'a>]) {
+fn first_instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &'r [Message<'a>]) {
     if let [first, rest @ ..] = messages
         && first.role == Role::System
         && let [part] = first.parts.as_slice()
@@ -67,6 +76,20 @@ fn instructions<'r, 'a>(messages: &'r [Message<'a>]) -> (Option<&'r Text<'a>>, &
         return (Some(text), rest);
     }
     (None, messages)
+}
+
+/// All instructions as one text, for servers that accept them at the beginning only.
+fn all_instructions<'r>(messages: &'r [Message<'_>], dropped: &mut Unsupported) -> Option<Text<'r>> {
+    let mut texts = Vec::new();
+    for part in messages.iter().filter(|message| message.role == Role::System).flat_map(|message| &message.parts) {
+        dropped.add_if(part.cache.is_some(), "cache_control");
+        match &part.content {
+            Content::Text { text, .. } | Content::Refusal(text) if !text.is_blank() => texts.push(text.reborrow()),
+            Content::Media(media) => dropped.add(media.kind.as_str()),
+            _ => {}
+        }
+    }
+    (!texts.is_empty()).then(|| Text::join(texts, "\n\n"))
 }
 
 fn tools(request: &Request<'_>, to: &Destination<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
