@@ -12,12 +12,12 @@ use super::{
 use crate::{
     api::{
         Kind, ObjectKey,
-        backend::{AppProtocol, Backend, RouteKind},
+        backend::{AppProtocol, Backend, RouteKind, Strict},
         condition::{ConditionType, Reason},
     },
     dialect::{DialectId, Endpoint, ListedPath},
     provider::{Auth, CredentialSlot, KeySource},
-    snapshot::{self, AiBackend, Credential, HttpBackend, Target, TargetModels},
+    snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
     upstream::{Origin, OriginKind, Transport, server_name},
 };
 
@@ -193,11 +193,19 @@ fn compile(
                 return Ok((None, left_out));
             }
             let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
-            let strict = backend.spec.ai.as_ref().is_some_and(|ai| ai.strict == Some(true));
+            let strict = strictness(backend.spec.ai.as_ref().and_then(|ai| ai.strict));
             let backend =
                 AiBackend { turns: env.balance.turns(&name), name, dialect, groups: compiled, strict, routes };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
+    }
+}
+
+fn strictness(written: Option<Strict>) -> Strictness {
+    match written.unwrap_or_default() {
+        Strict::Never => Strictness::None,
+        Strict::Losses => Strictness::Losses,
+        Strict::Always => Strictness::All,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
         adapt::{Adapted, adapt},
     },
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
-    snapshot::{Credential, Target},
+    snapshot::{Credential, Strictness, Target},
     stream::{Member, Splice, TopLevel},
     upstream::{self, Fetcher, Token},
 };
@@ -235,7 +235,7 @@ impl ClientRequest<'_, '_> {
         &self,
         files: &mut Files,
         target: &Target,
-        strict: bool,
+        strict: Strictness,
         fetcher: &Fetcher,
     ) -> Result<Encoded, ProxyError> {
         let provider = &*target.provider;

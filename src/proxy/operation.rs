@@ -24,7 +24,7 @@ use crate::{
         },
     },
     provider::{Refusal, TranslationNeeds, resolve_model},
-    snapshot::{Action, AiBackend, Backend, Rule, Target},
+    snapshot::{Action, AiBackend, Backend, Rule, Strictness, Target},
     upstream,
 };
 
@@ -100,14 +100,13 @@ fn encode(
     operation: OperationPlan,
     request: &ClientRequest<'_, '_>,
     target: &Target,
-    strict: bool,
+    strict: Strictness,
 ) -> Result<Plan, ProxyError> {
     let (api_request, provider) = (request.api_request, &*target.provider);
     let info = provider.info();
     // Unsupported fields do not change a count.
-    if strict && !operation.dropped.is_empty() && api_request.endpoint.operation() == "embeddings" {
-        let message = format!("{} can't be carried to this route's provider", operation.dropped);
-        return Err(ProxyError::new(ErrorKind::NotCarried, message));
+    if api_request.endpoint.operation() == "embeddings" {
+        translate::refuse_dropped(strict, &operation.dropped, "to this route's provider")?;
     }
     let encoded = operation.requests.iter().map(|upstream| {
         let model = upstream.api_request.model.as_deref();

@@ -24,7 +24,7 @@ use super::{
     media::Files,
     operation,
     send::{Sender, UpstreamReply, too_slow},
-    translate::{ReadLimits, refuse_losses},
+    translate::{ReadLimits, refuse_dropped},
 };
 use crate::{
     dialect::ErrorClass,
@@ -199,9 +199,7 @@ async fn prepare(
         }
         encoded => encoded.map_err(|refusal| refused(refusal, client.api_request, target.provider.info().name)),
     }?;
-    if ai.backend.strict {
-        refuse_losses(&encoded.plan.dropped, client.api_request.dialect)?;
-    }
+    refuse_dropped(ai.backend.strict, &encoded.plan.dropped, "to this route's model")?;
     Ok(Prepared::One(encoded))
 }
 

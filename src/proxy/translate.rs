@@ -30,6 +30,7 @@ use crate::{
         operation,
         text::{FilterChain, filter_reply},
     },
+    snapshot::Strictness,
     stream::TopLevel,
     upstream::{self, Fetcher},
 };
@@ -121,17 +122,16 @@ impl<'a> ParsedRequest<'a> {
         Ok(())
     }
 
-    /// The body for a target, with the Backend's `extra` fields, and the unsupported fields. With `strict`, every
-    /// unsupported field is an error.
+    /// The body for a target, with the Backend's `extra` fields, and the unsupported fields.
     ///
     /// # Errors
-    /// When the target can't accept this.
+    /// When the target can't accept this, or `strict` refuses the unsupported fields.
     pub fn write(
         &self,
         to: DialectId,
         destination: &Destination<'_>,
         extra: Option<&str>,
-        strict: bool,
+        strict: Strictness,
     ) -> Result<(Bytes, Unsupported), ProxyError> {
         let mut dropped = self.request.dropped.clone();
         let mut changed;
@@ -154,9 +154,7 @@ impl<'a> ParsedRequest<'a> {
             out.extend_from_slice(fields.as_bytes());
             out.push(b'}');
         }
-        if strict {
-            refuse_losses(&dropped, to)?;
-        }
+        refuse_dropped(strict, &dropped, &format!("in the {} API of this route's provider", to.as_str()))?;
         Ok((out.into(), dropped))
     }
 
@@ -181,6 +179,22 @@ fn refused(dialect: DialectId, mut invalid: Invalid) -> ProxyError {
         invalid.field = dialect.dialect().messages_field().into();
     }
     ProxyError::new(ErrorKind::BadBody, invalid.to_string())
+}
+
+/// Refuses a request with unsupported fields where the Backend is strict. `place` completes the message.
+///
+/// # Errors
+/// When there are fields that `strict` refuses; the message lists them.
+pub fn refuse_dropped(strict: Strictness, dropped: &Unsupported, place: &str) -> Result<(), ProxyError> {
+    let refused = match strict {
+        Strictness::None => return Ok(()),
+        Strictness::Losses => &dropped.losses(),
+        Strictness::All => dropped,
+    };
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(ProxyError::new(ErrorKind::NotCarried, format!("{refused} can't be carried {place}")))
 }
 
 /// The URL of media if it is one that the server does not fetch.
@@ -431,18 +445,6 @@ impl Translation {
         }
         name_dropped(&self.dropped, headers);
     }
-}
-
-/// Refuses a request of which something is left out for a provider whose dialect is `to`.
-///
-/// # Errors
-/// When anything is.
-pub fn refuse_losses(dropped: &Unsupported, to: DialectId) -> Result<(), ProxyError> {
-    if dropped.is_empty() {
-        return Ok(());
-    }
-    let message = format!("{} can't be carried in the {} API of this route's provider", dropped, to.as_str());
-    Err(ProxyError::new(ErrorKind::NotCarried, message))
 }
 
 /// Names the fields that were left out, if any were.

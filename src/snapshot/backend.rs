@@ -138,6 +138,18 @@ impl TargetModels {
     }
 }
 
+/// Which unsupported fields of a request make a Backend refuse it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// None: they are left out.
+    #[default]
+    None,
+    /// Those that are more than hints.
+    Losses,
+    /// All of them.
+    All,
+}
+
 /// An AI Backend.
 pub struct AiBackend {
     /// `namespace/name`: a metric label.
@@ -146,8 +158,8 @@ pub struct AiBackend {
     pub dialect: DialectId,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
-    /// Whether requests with unsupported fields are refused, instead of dropping the fields.
-    pub strict: bool,
+    /// Which requests with unsupported fields are refused, instead of dropping the fields.
+    pub strict: Strictness,
     /// Kinds of requests by their path, as the Backend lists them.
     pub routes: Vec<ListedPath>,
     /// The next target of each group.

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 pub use backend::{
-    AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Target, TargetModels,
+    AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Strictness, Target, TargetModels,
     WeightedBackend,
 };
 pub use debug::to_json;

@@ -174,6 +174,39 @@ fn a_strict_backend_refuses_unsupported_fields() {
 }
 
 #[test]
+fn a_backend_that_is_strict_about_losses_takes_hints() {
+    let upstream = Upstream::json(MESSAGE);
+    let manifest = s1_with("anthropic", "/x", upstream.port, &json!({"model": "claude-sonnet-4-5"}));
+    let strict = manifest
+        .replace("\"ai\":{", "\"ai\":{\"strict\":\"losses\",")
+        .replace("  ai:\n", "  ai:\n    strict: losses\n");
+    assert_ne!(strict, manifest);
+    let gateway = Start::new().manifest("x.yaml", &strict).run();
+    let mut body = hello();
+    for (key, value) in
+        [("metadata", json!({"team": "a"})), ("prompt_cache_key", json!("k")), ("verbosity", json!("low"))]
+    {
+        body[key] = value;
+    }
+    let reply = ask(&gateway, &body);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let dropped = "metadata;hint, prompt_cache_key;hint, verbosity;hint";
+    assert_eq!(reply.header("x-tollgate-dropped").map(sorted).as_deref(), Some(dropped));
+    body["seed"] = json!(7);
+    let reply = ask(&gateway, &body);
+    assert_error(&reply, DialectId::OpenAi, 400, "seed");
+    assert!(!reply.text().contains("metadata"), "{}", reply.text());
+    assert_eq!(upstream.received().len(), 1, "no request may be sent");
+}
+
+/// The elements of a header in the order of the alphabet.
+fn sorted(header: &str) -> String {
+    let mut names: Vec<&str> = header.split(", ").collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+#[test]
 fn invalid_fields_are_refused_by_name() {
     let upstream = Upstream::json(MESSAGE);
     let gateway = claude(&upstream);
@@ -184,7 +217,7 @@ fn invalid_fields_are_refused_by_name() {
         (
             json!({"messages": [{
                 "role": "assistant",
-                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{"}}],
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": 7}}],
             }]}),
             "arguments",
         ),

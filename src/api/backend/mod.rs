@@ -1,11 +1,13 @@
 //! The Backend resource: the LLM providers or hosts that answer requests.
 
 mod llm;
+mod strict;
 
 pub use llm::{
     AuthHeader, CaCertificateKind, CaCertificateRef, HostOverride, HostTls, LlmProvider, PathOverride, Providers,
     RouteKind,
 };
+pub use strict::Strict;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -166,10 +168,11 @@ pub struct AiBackend {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub priority_groups: Option<Vec<PriorityGroup>>,
-    /// When a request is translated to the provider's API: answer 400 if a field has no equivalent there. By default
-    /// such fields are left out, and reported in the reply's header `x-tollgate-dropped` and in the log.
+    /// When a request is translated to the provider's API: answer 400 if a field has no equivalent there. With `losses`
+    /// only fields that change the meaning count, and hints do not, such as cache marks, metadata and verbosity. By
+    /// default all such fields are left out, and reported in the reply's header `x-tollgate-dropped` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub strict: Option<bool>,
+    pub strict: Option<Strict>,
 }
 
 /// Several providers in order of priority, as kgateway 2.0 spells it.
