@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tollgate::{
     api::{self, backend::BackendSpec},
     compile::shape::{BackendShape, ProviderEntry, shape},
-    provider::{Auth, Cloud, PROVIDERS, ProviderDef, names},
+    provider::{Auth, Cloud, PROVIDERS, ProviderDef, Server, names, openai::presets},
 };
 
 fn root() -> &'static Path {
@@ -91,6 +91,26 @@ fn the_documents_are_made_from_the_list() {
     assert!(sections.ends_with(&expected), "the sections of docs/providers.md: {sections:?}");
 }
 
+/// `UPDATE_DOCS=1` writes the table.
+#[test]
+fn the_table_of_presets_is_made_from_the_list() {
+    let manual = read("docs/providers.md");
+    let is_head = |line: &str| line.starts_with("| preset | ");
+    let lines: Vec<&str> = manual.lines().collect();
+    let first = lines.iter().position(|line| is_head(line)).expect("there is a table") + 2;
+    let rows = lines[first..].iter().take_while(|line| line.starts_with('|')).count();
+    let expected: Vec<String> = presets::PRESETS.iter().map(|preset| preset.docs_row()).collect();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let expected = expected.iter().map(String::as_str);
+        let all: Vec<&str> =
+            lines[..first].iter().copied().chain(expected).chain(lines[first + rows..].iter().copied()).collect();
+        fs::write(root().join("docs/providers.md"), all.join("\n") + "\n").unwrap();
+        return;
+    }
+    assert_eq!(lines[first..first + rows], expected, "run with UPDATE_DOCS=1");
+    assert!(rows > 10, "the table was not found");
+}
+
 #[test]
 fn the_definitions_have_every_provider_in_both_places() {
     let (llm, under) = (schemas("/properties"), schemas("/properties/provider/properties"));
@@ -108,7 +128,7 @@ fn every_provider_is_built_from_its_example() {
         for llm in [json!({name: fields(def, "SecretRef")}), json!({"provider": {name: fields(def, "SecretRef")}})] {
             let entry = entry(&llm).unwrap();
             assert_eq!((entry.name, entry.provider.def), (format!("{name}_0"), *def));
-            let provider = entry.provider.settings.build(None).unwrap();
+            let provider = entry.provider.settings.build(&Server::default()).unwrap();
             assert_eq!(provider.info(), def.info);
             assert!(!provider.host().is_empty(), "{name} has a host");
             let slot = provider.credential_slot();

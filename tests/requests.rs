@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "requests/apis.rs"]
+mod apis;
 #[path = "requests/bodies.rs"]
 mod bodies;
 #[path = "requests/connections.rs"]
@@ -26,6 +28,9 @@ mod other_model;
 mod passthrough;
 #[path = "requests/paths.rs"]
 mod paths;
+#[cfg(feature = "simulator")]
+#[path = "requests/presets.rs"]
+mod presets;
 #[path = "requests/targets.rs"]
 mod targets;
 #[path = "requests/translation.rs"]

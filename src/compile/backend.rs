@@ -242,9 +242,8 @@ fn static_endpoint(
 
 fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
     let invalid = |message: String| Problem { reason: Reason::Invalid, message };
-    let host_override = entry.host;
     let checked = entry.provider;
-    let provider = checked.settings.build(host_override.as_deref()).map_err(invalid)?;
+    let provider = checked.settings.build(&entry.server).map_err(invalid)?;
     let uses_pod = matches!(checked.auth, Auth::Key(KeySource::Workload) | Auth::Aws { secret: None, .. });
     let credential = match checked.auth {
         Auth::Key(source) => {
@@ -257,7 +256,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         Auth::Aws { secret, region } => credential::aws(secret.as_deref(), &region, &key.namespace, objects, env),
     };
     let credential = credential.map_err(|p| Problem { reason: p.reason, message: p.message })?;
-    let host = without_brackets(host_override.unwrap_or_else(|| provider.host()));
+    let host = without_brackets(entry.server.host.clone().unwrap_or_else(|| provider.host()));
     let port = entry.port.unwrap_or(443);
     server_name(&host).map_err(|why| invalid(format!("host: {why}")))?;
     // As kgateway has it: 443 means TLS, any other port is in clear unless the entry has `tls`.
@@ -278,6 +277,8 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     let state = env.balance.target(&key.to_string(), &entry.name);
+    let address = format!("{}{}", pool.origin(), entry.server.base_path.as_deref().unwrap_or_default());
+    let server = env.balance.server(&key.to_string(), &entry.name, &address);
     let models = TargetModels {
         table: Arc::clone(&env.models.borrow()),
         provider: checked.def.info.name,
@@ -285,7 +286,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     };
     let own_account = matches!(credential, Credential::Passthrough { .. });
     let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
-    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, models, state })
+    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, models, state, server })
 }
 
 /// The header and prefix of the credential: the entry's, or else the provider's.

@@ -17,7 +17,7 @@ pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
     provider::{
-        Checked, Forwarded,
+        Checked, Forwarded, Server,
         check::{self, Problems},
     },
 };
@@ -58,7 +58,7 @@ impl BackendShape {
 /// One fixed host.
 #[derive(Clone, Debug)]
 pub struct StaticEntry {
-    /// Its name or address, spelled as in [`ProviderEntry::host`].
+    /// Its name or address, spelled as in [`Server::host`].
     pub host: String,
     /// Its port, not 0.
     pub port: u16,
@@ -73,10 +73,9 @@ pub struct ProviderEntry {
     pub name: String,
     /// The provider with its own fields.
     pub provider: Checked,
-    /// Another host instead of the provider's own: a DNS name, an IPv4 address, or an IPv6 address in brackets, as URIs
-    /// have it. Set if and only if `port` is.
-    pub host: Option<String>,
-    /// The port of `host`, not 0.
+    /// What it states about the server. The host is set if and only if `port` is.
+    pub server: Server,
+    /// The port of the host, not 0.
     pub port: Option<u16>,
     /// Its TLS. On port 443 it is used in any case.
     pub tls: TlsShape,

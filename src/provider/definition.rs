@@ -4,7 +4,7 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 
 use secrecy::SecretString;
 
-use super::{Provider, check::Problems};
+use super::{Provider, Server, ServerRules, check::Problems};
 use crate::dialect::DialectId;
 
 /// A provider: its names, and the data for its documentation and its tests.
@@ -77,11 +77,16 @@ pub trait ProviderConfig {
 
 /// A provider's own fields after their checks. No text in them is empty.
 pub trait Settings: Any + Debug + Send + Sync {
-    /// The configured provider. `host` is the Backend's override, if there is one.
+    /// What the entry may state about its server beside the host.
+    fn server_rules(&self) -> ServerRules {
+        ServerRules::default()
+    }
+
+    /// The configured provider. `server` is what the Backend states about the server, within these rules.
     ///
     /// # Errors
     /// When a value can't be sent. The message names the field and does not repeat the value.
-    fn build(&self, host: Option<&str>) -> Result<Box<dyn Provider>, String>;
+    fn build(&self, server: &Server) -> Result<Box<dyn Provider>, String>;
 }
 
 /// One entry of a provider after its checks.

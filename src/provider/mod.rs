@@ -20,7 +20,7 @@
 //! their field, schemas their rules, messages and tests the names from the list. `tests/providers.rs` holds this
 //! recipe, and `tests/providers/example.rs` is a provider in one file.
 //!
-//! A server with OpenAI's API needs no provider: `openai` reaches it by a host override.
+//! A server with OpenAI's API needs no provider, only a row in `openai/presets.rs`.
 //!
 //! [`Provider`]: crate::provider::Provider
 //! [`ProviderConfig`]: crate::provider::ProviderConfig
@@ -37,11 +37,13 @@ mod forward;
 pub mod gemini;
 pub mod openai;
 mod query;
+mod server;
 pub mod vertex_ai;
 
 pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
 pub use forward::{Forwarded, is_framing, is_hop_by_hop, may_be_listed, may_be_listed_in_query};
 pub use query::credential_in_query;
+pub use server::{Api, Server, ServerRules};
 
 use std::{borrow::Cow, fmt::Debug};
 
@@ -203,6 +205,12 @@ pub trait Provider: Debug + Send + Sync {
         !matches!(self.path(request, model, None), Err(Refusal::Translation))
     }
 
+    /// Whether it is unknown that the server has `endpoint`. A reply of 404 or 405 may then mean that it does not, and
+    /// [`translation`](Self::translation) names the dialect that it has instead.
+    fn may_lack(&self, _endpoint: &Endpoint) -> bool {
+        false
+    }
+
     /// The dialect to which a client's request is translated where it can't be sent as it is, and the server's quirks.
     /// `None` when the provider has no endpoint for conversations.
     fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
@@ -279,6 +287,11 @@ pub fn native_request(dialect: DialectId, stream: bool, model: &str) -> ApiReque
 /// A path made of configuration and a client's model name.
 fn path_and_query(text: String) -> Result<PathAndQuery, Refusal> {
     PathAndQuery::try_from(text).map_err(|_| Refusal::ModelInvalid)
+}
+
+/// The part of a client's path behind `/v1`, which is the usual base of an API.
+fn below_base(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/'))
 }
 
 /// The part of a client's path that is appended to a provider's own. A part that could be read as leaving that path is

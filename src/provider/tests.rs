@@ -4,7 +4,7 @@ use super::{
     bedrock::{Bedrock, quirks::BEDROCK},
     gemini::{Gemini, quirks::AI_STUDIO},
     openai::{
-        OpenAi,
+        OpenAi, presets,
         quirks::{AZURE, DEEPSEEK, MISTRAL, OPENAI},
     },
     vertex_ai::{
@@ -23,6 +23,12 @@ fn ask(endpoint: Endpoint, model: Option<&str>, stream: StreamMode) -> ApiReques
         model: model.map(str::to_owned),
         stream,
     }
+}
+
+/// `openai` at this host, or at OpenAI's own.
+fn openai_at(model: Option<&str>, host: Option<&str>) -> OpenAi {
+    let server = Server { host: host.map(str::to_owned), ..Server::default() };
+    OpenAi::new(model.map(str::to_owned), None, &server)
 }
 
 /// The path and query that `provider` returns for the request, or the refusal.
@@ -104,7 +110,7 @@ fn vertex_paths_and_hosts() {
 
 #[test]
 fn openai_paths() {
-    let openai = OpenAi::new(None, None);
+    let openai = openai_at(None, None);
     let plain = |endpoint| ask(endpoint, Some("m"), StreamMode::No);
     let cases = [
         (Endpoint::ChatCompletions, None, ok("/v1/chat/completions")),
@@ -156,7 +162,7 @@ fn anthropic_keeps_the_clients_version() {
 
 #[test]
 fn a_backends_model_wins_for_text_and_leaves_embeddings_alone() {
-    let openai = OpenAi::new(Some("own".into()), None);
+    let openai = openai_at(Some("own"), None);
     assert_eq!(resolve_model(&openai, &ask(Endpoint::ChatCompletions, Some("theirs"), StreamMode::No)), Some("own"));
     assert_eq!(resolve_model(&openai, &ask(Endpoint::Embeddings, Some("theirs"), StreamMode::No)), Some("theirs"));
     assert_eq!(resolve_model(&openai, &ask(Endpoint::Embeddings, None, StreamMode::No)), Some("own"));
@@ -318,7 +324,7 @@ fn claude_on_vertex_is_asked_in_messages() {
 /// Every provider, with the dialects that it accepts without translation.
 #[expect(clippy::type_complexity, clippy::many_single_char_names, reason = "a table")]
 fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], DialectId, &'static Quirks)> {
-    let openai = |host: Option<&str>| Box::new(OpenAi::new(Some("m".into()), host));
+    let openai = |host: Option<&str>| Box::new(openai_at(Some("m"), host));
     let vertex = ["g", "v1", "p", "l"].map(str::to_owned);
     let [g, v1, p, l] = vertex.clone();
     let [m, v, q, k] = vertex;
@@ -358,7 +364,7 @@ fn providers() -> Vec<(&'static str, Box<dyn Provider>, &'static [DialectId], Di
 /// /v1/responses". Other models are in Responses only.
 #[test]
 fn models_that_need_responses_are_asked_there() {
-    let openai = |host: Option<&str>| -> Box<dyn Provider> { Box::new(OpenAi::new(None, host)) };
+    let openai = |host: Option<&str>| -> Box<dyn Provider> { Box::new(openai_at(None, host)) };
     let azure = |version: &str| -> Box<dyn Provider> {
         Box::new(AzureOpenAi::new("r.openai.azure.com".into(), "gpt-5.4".into(), version.into()))
     };
@@ -435,7 +441,7 @@ fn replies_are_framed_as_they_are_asked_for() {
 #[test]
 fn servers_without_responses_say_so() {
     for host in ["api.mistral.ai", "api.deepseek.com"] {
-        let openai = OpenAi::new(None, Some(host));
+        let openai = openai_at(None, Some(host));
         let stored = ask(Endpoint::ResponseResource("resp_1".into()), None, StreamMode::No);
         assert!(matches!(path(&openai, &stored, None), Err(Refusal::Endpoint(_))), "{host}");
     }
@@ -443,6 +449,119 @@ fn servers_without_responses_say_so() {
 
 #[test]
 fn mistral_is_not_asked_for_usage() {
-    assert!(OpenAi::new(None, None).asks_for_usage());
-    assert!(!OpenAi::new(None, Some("api.mistral.ai")).asks_for_usage());
+    assert!(openai_at(None, None).asks_for_usage());
+    assert!(!openai_at(None, Some("api.mistral.ai")).asks_for_usage());
+}
+
+#[test]
+fn a_base_path_comes_before_every_endpoint() {
+    let server = |base: &str| Server { base_path: Some(base.to_owned()), ..Server::default() };
+    let endpoints = [
+        (Endpoint::ChatCompletions, "/chat/completions"),
+        (Endpoint::Completions, "/completions"),
+        (Endpoint::Responses, "/responses"),
+        (Endpoint::CountResponseTokens, "/responses/input_tokens"),
+        (Endpoint::ResponseResource("resp_1".into()), "/responses/resp_1"),
+        (Endpoint::Embeddings, "/embeddings"),
+        (Endpoint::Moderations, "/moderations"),
+        (Endpoint::Models(None), "/models"),
+        (Endpoint::Models(Some("m".into())), "/models/m"),
+        (Endpoint::Other("/v1/audio/speech".into()), "/audio/speech"),
+        (Endpoint::Other("/rerank".into()), "/rerank"),
+    ];
+    for base in ["/openai/v1", "/api/v1", ""] {
+        let openai = OpenAi::new(None, None, &server(base));
+        for (endpoint, expected) in endpoints.clone() {
+            for query in [None, Some("order=asc")] {
+                let request = ask(endpoint.clone(), Some("m"), StreamMode::No);
+                let path = path_of(&openai, &request, Some("m"), query).unwrap();
+                let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
+                assert_eq!(path.to_string(), format!("{base}{expected}{tail}"));
+            }
+        }
+        let anthropic = Anthropic::new(None, None).with_base_path(server(base).base_path);
+        for (endpoint, expected) in [
+            (Endpoint::Messages, "/messages"),
+            (Endpoint::CountMessageTokens, "/messages/count_tokens"),
+            (Endpoint::Models(None), "/models"),
+            (Endpoint::Models(Some("m".into())), "/models/m"),
+            (Endpoint::Other("/v1/files".into()), "/files"),
+        ] {
+            let request = ask(endpoint, Some("m"), StreamMode::No);
+            let path = path_of(&anthropic, &request, Some("m"), None).unwrap();
+            assert_eq!(path.to_string(), format!("{base}{expected}"));
+        }
+    }
+}
+
+/// The dialect in which the server gets a request of a client's dialect.
+fn sent_in(provider: &OpenAi, client: DialectId, model: &str, tools: bool) -> DialectId {
+    if provider.speaks(&native_request(client, false, model), Some(model)) {
+        return client;
+    }
+    let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools };
+    provider.translation(&needs).unwrap().0
+}
+
+#[test]
+fn the_first_api_that_fits_is_used_and_the_clients_own_if_it_is_listed() {
+    use Api::{Chat as C, Messages as M, Responses as R};
+    use DialectId::{Chat, Converse, Gemini, Messages, Responses};
+    let cases: [(&str, &[Api], [DialectId; 4], DialectId); 9] = [
+        // In the order of the clients: Chat, Responses, Messages, Gemini; then Gemini with tools for a model of OpenAI's.
+        ("vllm.example", &[C], [Chat, Chat, Chat, Chat], Chat),
+        ("vllm.example", &[R], [Responses, Responses, Responses, Responses], Responses),
+        ("vllm.example", &[M], [Messages, Messages, Messages, Messages], Messages),
+        ("vllm.example", &[C, R, M], [Chat, Responses, Messages, Chat], Chat),
+        ("vllm.example", &[R, C], [Chat, Responses, Responses, Responses], Responses),
+        ("vllm.example", &[M, C], [Chat, Messages, Messages, Messages], Messages),
+        ("api.openai.com", &[C, R], [Chat, Responses, Chat, Chat], Responses),
+        ("api.openai.com", &[C], [Chat, Chat, Chat, Chat], Chat),
+        ("api.mistral.ai", &[C, R], [Chat, Responses, Chat, Chat], Chat),
+    ];
+    for (host, apis, expected, with_tools) in cases {
+        let server = Server { host: Some(host.into()), apis: Some(apis.to_vec()), ..Server::default() };
+        let openai = OpenAi::new(None, None, &server);
+        for (client, expected) in [Chat, Responses, Messages, Gemini].into_iter().zip(expected) {
+            assert_eq!(sent_in(&openai, client, "m", false), expected, "{host} {apis:?} {client:?}");
+        }
+        assert_eq!(sent_in(&openai, Converse, "gpt-5.4", true), with_tools, "{host} {apis:?} with tools");
+        assert!(!openai.may_lack(&Endpoint::Responses), "{host} {apis:?}: what is listed is there");
+    }
+}
+
+#[test]
+fn presets_are_found_by_name_and_by_host() {
+    let mut seen = std::collections::BTreeSet::new();
+    for preset in presets::PRESETS {
+        assert!(seen.insert(preset.name), "{} is there twice", preset.name);
+        assert!(!preset.title.is_empty() && preset.source.starts_with("https://"), "{}", preset.name);
+        assert!(!preset.apis.is_empty() && preset.base_path.starts_with('/'), "{}", preset.name);
+        assert!(std::ptr::eq(presets::named(preset.name).unwrap(), *preset));
+        for domain in preset.domains.iter().copied().chain(preset.host) {
+            assert!(std::ptr::eq(presets::at_host(&domain.to_uppercase()), *preset), "{domain}");
+            assert!(std::ptr::eq(presets::at_host(&format!("eu.{domain}.")), *preset), "{domain}");
+            assert!(std::ptr::eq(presets::at_host(&format!("x{domain}")), presets::COMPATIBLE), "{domain}");
+        }
+        // Whatever its host is: a proxy of the operator's may be in front of it.
+        let server = Server { host: Some("proxy.example".into()), ..Server::default() };
+        let entry = OpenAi::new(None, Some(*preset), &server);
+        let chat = ask(Endpoint::ChatCompletions, Some("m"), StreamMode::No);
+        assert_eq!(path(&entry, &chat, None), Ok(format!("{}/chat/completions", preset.base_path)));
+    }
+    assert!(presets::named("Groq").is_none());
+}
+
+#[test]
+fn only_servers_in_unknown_versions_may_lack_responses() {
+    let may_lack = |host: &str, endpoint: &Endpoint| openai_at(None, Some(host)).may_lack(endpoint);
+    let own = [Endpoint::Responses, Endpoint::CountResponseTokens, Endpoint::CompactResponse];
+    assert!(own.iter().all(|endpoint| may_lack("vllm.example", endpoint)));
+    for host in ["api.openai.com", "r.openai.azure.com", "api.groq.com", "api.mistral.ai"] {
+        assert!(!own.iter().any(|endpoint| may_lack(host, endpoint)), "{host}");
+    }
+    // A stored response may be gone, whatever the server has.
+    for endpoint in [Endpoint::ResponseResource("r".into()), Endpoint::ChatCompletions, Endpoint::Models(None)] {
+        assert!(!may_lack("vllm.example", &endpoint), "{endpoint:?}");
+    }
 }

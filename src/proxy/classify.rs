@@ -33,6 +33,14 @@ pub struct ClassifiedRequest {
 }
 
 impl ClassifiedRequest {
+    /// Gives up the body, because no other target will be tried: while the last one works, the client's body need not
+    /// be held in addition to its own.
+    pub fn release(&mut self) {
+        if let Some(body) = self.body.take() {
+            body.recycle();
+        }
+    }
+
     /// Replaces the body with that of a policy.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 use secrecy::ExposeSecret;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::{
     ErrorKind, ProxyError, body,
@@ -91,6 +92,8 @@ pub struct ClientRequest<'a, 'b> {
     pub top: Option<&'a TopLevel<'b>>,
     /// Whether files that the client named by URL are in the body.
     pub inlined: bool,
+    /// Whether the target has shown that it does not have the request's endpoint.
+    pub endpoint_missing: bool,
 }
 
 /// The parts of a client's request that decide the headers of a target's.
@@ -101,11 +104,24 @@ pub struct Caller<'a> {
 }
 
 impl ClientRequest<'_, '_> {
+    /// Whether `target` accepts the request as the client wrote it, given its model there.
+    pub fn is_native(&self, target: &Target, model: Option<&str>) -> bool {
+        !self.is_missing(target) && target.provider.speaks(self.api_request, model)
+    }
+
+    /// Whether the target does not have the request's endpoint.
+    fn is_missing(&self, target: &Target) -> bool {
+        self.endpoint_missing || target.lacks(&self.api_request.endpoint, Instant::now())
+    }
+
     /// Path and body for `target`.
     ///
     /// # Errors
     /// When the target can't accept this without translation, or has no such endpoint, or no model is named.
     pub fn encode(&self, target: &Target) -> Result<Encoded, Refusal> {
+        if self.is_missing(target) {
+            return Err(Refusal::Translation);
+        }
         let provider = &*target.provider;
         let model = resolve_model(provider, self.api_request);
         // Needed even when overridden: it refuses requests that the provider can't accept.
@@ -248,7 +264,8 @@ impl ClientRequest<'_, '_> {
         let (tools, hosted) = (dialect.dialect().offers_tools(top), dialect.dialect().offers_hosted(top));
         let needs = TranslationNeeds { model, facts, tools, hosted };
         let (to, quirks) = provider.translation(&needs).ok_or_else(|| refused(Refusal::Translation))?;
-        if to == dialect {
+        let may_lack = target.may_lack(&self.api_request.endpoint, Instant::now());
+        if to == dialect || (self.is_native(target, model) && !may_lack) {
             return self.inline(dialect, top, files, target, fetcher).await;
         }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;

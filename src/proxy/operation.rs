@@ -72,14 +72,16 @@ pub fn plan(
         }
         (endpoint, Some(top)) if OperationPlan::is_for(endpoint) => {
             let model = resolve_model(provider, api_request);
-            if provider.speaks(api_request, model) {
+            if request.is_native(target, model) {
                 return None;
             }
             // The client's dialect makes no difference: the provider does not support it.
-            let Some((dialect, quirks)) = provider.translation(&TranslationNeeds::plain(model)) else {
+            let Some((_, quirks)) = provider.translation(&TranslationNeeds::plain(model)) else {
                 return Some(Err(refused(Refusal::Translation, api_request, name)));
             };
             let facts = target.models.facts(model);
+            // Whatever conversations are translated to: a provider has one dialect for these operations.
+            let dialect = provider.info().dialect;
             let to = OperationTarget { dialect, quirks, model, facts, has_paths: target.path.is_none() };
             OperationPlan::new(api_request, top, &to)
         }

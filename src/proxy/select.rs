@@ -7,6 +7,8 @@
 //! | may change | nothing of the client's request; the body is given up before the last attempt |
 //! | ends the request | with the most useful error when no target answers |
 //!
+//! A target that turns out not to have the request's endpoint gets the request once more, translated: see `missing`.
+//!
 //! Targets are tried in the order of their groups, and within a group in turn. If a target could not be sent the
 //! request, replied with 408, 429 or 5xx, or refused the gateway's own key, the next one is tried, as long as nothing
 //! was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
@@ -17,22 +19,23 @@ use tokio::time::Instant;
 
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
-    classify::ClassifiedRequest,
+    classify::{ClassifiedRequest, RequestBody},
     encode::{Caller, ClientRequest, Encoded, refused},
     headers::ClientHeaders,
     heavy,
     media::Files,
+    missing::{Named, is_missing},
     operation,
     send::{Sender, UpstreamReply, too_slow},
     translate::{ReadLimits, refuse_dropped},
 };
 use crate::{
-    dialect::ErrorClass,
+    dialect::{Endpoint, ErrorClass},
     provider::{Refusal, resolve_model},
     snapshot::{AiUse, Target},
     upstream::{
         self,
-        balance::{self, AttemptOutcome},
+        balance::{self, AttemptOutcome, HasApi},
     },
 };
 
@@ -56,6 +59,82 @@ enum Prepared {
     Operation(operation::Plan),
 }
 
+impl Prepared {
+    /// What the request names, if its reply may show that the target does not have its endpoint.
+    fn may_miss(&self, request: &ClassifiedRequest, target: &Target) -> Option<Named> {
+        let is_native = matches!(self, Self::One(encoded) if encoded.plan.translation.is_none());
+        (is_native && target.may_lack(&request.api.endpoint, Instant::now())).then(|| {
+            let body = request.body.as_ref().and_then(RequestBody::top);
+            Named::of(&request.api, body, resolve_model(&*target.provider, &request.api))
+        })
+    }
+}
+
+/// A request to a target that may not have its endpoint.
+struct WithoutEndpoint<'a> {
+    context: &'a RouteContext<'a>,
+    ai: &'a AiUse,
+    parts: &'a Parts,
+    target: &'a Target,
+    sender: &'a Sender<'a>,
+    /// Whether no other target will be tried.
+    last: bool,
+}
+
+impl WithoutEndpoint<'_> {
+    /// The outcome of the request, given that of sending it as the client wrote it. When the reply shows that the
+    /// endpoint is missing, which no server does work for, the request is translated and sent once more.
+    ///
+    /// # Errors
+    /// Those of the attempts, and when the request can't be translated.
+    async fn after(
+        &self,
+        outcome: Result<Answer, ProxyError>,
+        named: &Named,
+        request: &mut ClassifiedRequest,
+        files: &mut Files,
+        record: &mut RequestRecord,
+    ) -> Result<Answer, ProxyError> {
+        let Self { context, ai, parts, target, sender, last } = *self;
+        let is_conversation = request.api.endpoint == Endpoint::Responses;
+        let mut first = match outcome {
+            Ok(Answer::Upstream(first)) => first,
+            outcome => return outcome,
+        };
+        if !named.misses_endpoint(&first.reply) {
+            if is_conversation && first.reply.status().is_success() {
+                target.server.shown(HasApi::Yes, Instant::now());
+            }
+            return Ok(Answer::Upstream(first));
+        }
+        first.attempt.ended(AttemptOutcome::Answered);
+        drop(first);
+        let prepare = prepare(context, ai, request, parts, files, target, true);
+        let prepared = match before(context.deadline, prepare).await?? {
+            Prepared::Operation(plan) if plan.needs_no_request() => return plan.local().map(Answer::Local),
+            prepared => prepared,
+        };
+        if last {
+            request.release();
+        }
+        record.resent(1);
+        let outcome = attempt(context, parts, prepared, files, target, sender, record).await;
+        if let Ok(Answer::Upstream(second)) = &outcome
+            && is_conversation
+            // Where the other endpoint is missing too, the address may be wrong, or the model.
+            && !is_missing(second.reply.status())
+            && target.server.shown(HasApi::No, Instant::now())
+        {
+            tracing::info!(
+                target = target.name,
+                backend = &*ai.backend.name,
+                "the server has no Responses API: its requests are translated to Chat Completions"
+            );
+        }
+        outcome
+    }
+}
+
 /// Tries targets in their order until one gives a reply after which another target would not do better.
 ///
 /// # Errors
@@ -67,7 +146,9 @@ pub async fn select(
     parts: &Parts,
     record: &mut RequestRecord,
 ) -> Result<Answer, ProxyError> {
-    let headers = ClientHeaders { all: &parts.headers, added: &request.added };
+    // Taken, so that the body can be given up while they are borrowed.
+    let added = std::mem::take(&mut request.added);
+    let headers = ClientHeaders { all: &parts.headers, added: &added };
     let caller = Caller { headers, query: parts.uri.query() };
     let mut failure: Option<ProxyError> = None;
     // A reply that is returned unless another target gives a better one.
@@ -76,8 +157,8 @@ pub async fn select(
     let mut tried = 0;
     let mut order = ai.backend.order().peekable();
     while let Some((group, index, target)) = order.next() {
-        let prepared = before(context.deadline, prepare(context, ai, request, parts, &mut files, target)).await?;
-        let prepared = match prepared {
+        let prepare = prepare(context, ai, request, parts, &mut files, target, false);
+        let prepared = match before(context.deadline, prepare).await? {
             Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
             Ok(prepared) => prepared,
             Err(error) => {
@@ -88,13 +169,17 @@ pub async fn select(
         tried += 1;
         record.attempt(group, index, resolve_model(&*target.provider, &request.api));
         let last = order.peek().is_none() || tried == MAX_ATTEMPTS;
-        if last && let Some(body) = request.body.take() {
-            // No other target will be tried: while this one works, the client's body need not be held in addition to
-            // its own.
-            body.recycle();
+        let named = prepared.may_miss(request, target);
+        if last && named.is_none() {
+            request.release();
         }
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
-        let outcome = attempt(context, parts, prepared, &mut files, target, &sender, record).await;
+        let mut outcome = attempt(context, parts, prepared, &mut files, target, &sender, record).await;
+        if let Some(named) = named {
+            let step = WithoutEndpoint { context, ai, parts, target, sender: &sender, last };
+            // Boxed: it is rare.
+            outcome = Box::pin(step.after(outcome, &named, request, &mut files, record)).await;
+        }
         record.resent(sender.resent());
         match outcome {
             Ok(Answer::Upstream(reply)) if may_be_bettered(&reply.reply, target) => {
@@ -168,7 +253,7 @@ async fn attempt(
     }
 }
 
-/// Prepares the requests for `target`.
+/// Prepares the requests for `target`. `endpoint_missing` states that it does not have the endpoint of the client's.
 async fn prepare(
     context: &RouteContext<'_>,
     ai: &AiUse,
@@ -176,6 +261,7 @@ async fn prepare(
     parts: &Parts,
     files: &mut Files,
     target: &Target,
+    endpoint_missing: bool,
 ) -> Result<Prepared, ProxyError> {
     let Some(body) = &request.body else {
         return Err(ProxyError::new(ErrorKind::Misconfigured, "the body was given up before the last attempt"));
@@ -187,6 +273,7 @@ async fn prepare(
         body: body.bytes(),
         top: body.top(),
         inlined: false,
+        endpoint_missing,
     };
     let plan = || operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend);
     if let Some(plan) = heavy::run(client.body.len(), plan).await {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use tokio::time::Instant;
 
 use super::UnavailableReason;
 use crate::{
-    dialect::{DialectId, ListedPath, ModelFacts, ModelTable},
+    dialect::{self, DialectId, ListedPath, ModelFacts, ModelTable},
     policy::Policies,
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, Token,
-        balance::{TargetState, Turns},
+        balance::{HasApi, ServerState, TargetState, Turns},
         credentials::Handle,
     },
 };
@@ -114,6 +115,21 @@ pub struct Target {
     pub models: TargetModels,
     /// Its state from earlier attempts.
     pub state: Arc<TargetState>,
+    /// What they have shown about its server.
+    pub server: Arc<ServerState>,
+}
+
+impl Target {
+    /// Whether it is unknown that the server has this endpoint, so that a 404 or 405 may mean that it does not.
+    pub fn may_lack(&self, endpoint: &dialect::Endpoint, now: Instant) -> bool {
+        // With one path for every endpoint, all of them are at the same server's one endpoint.
+        self.path.is_none() && self.provider.may_lack(endpoint) && self.server.has_responses(now).is_none()
+    }
+
+    /// Whether earlier replies have shown that the server does not have this endpoint.
+    pub fn lacks(&self, endpoint: &dialect::Endpoint, now: Instant) -> bool {
+        self.provider.may_lack(endpoint) && self.server.has_responses(now) == Some(HasApi::No)
+    }
 }
 
 /// What the models of one target accept.

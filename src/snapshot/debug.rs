@@ -3,8 +3,10 @@
 
 use http::uri::PathAndQuery;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Action, Backend, Credential, HttpBackend, Listener, Rule, SigningKeys, Snapshot, Target, WeightedBackend};
+use crate::upstream::balance::HasApi;
 
 /// The listeners and rules, port by port.
 pub fn to_json(snapshot: &Snapshot) -> Value {
@@ -86,5 +88,7 @@ fn target(target: &Target) -> Value {
         // The query of an override may be a key.
         "path": target.path.as_ref().map(PathAndQuery::path),
         "credential": credential,
+        // Only of servers that may lack it, once a reply has shown that.
+        "hasResponses": target.server.has_responses(Instant::now()).map(|has| has == HasApi::Yes),
     })
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tollgate::{
     dialect::{ApiRequest, DialectId, Endpoint, Quirks, chat},
     provider::{
-        Auth, Checked, CredentialSlot, Docs, Info, Provider, ProviderConfig, ProviderDef, Refusal, Settings,
+        Auth, Checked, CredentialSlot, Docs, Info, Provider, ProviderConfig, ProviderDef, Refusal, Server, Settings,
         TranslationNeeds,
         auth::AuthToken,
         check::{self, Problems},
@@ -44,7 +44,7 @@ struct ExampleSettings {
 }
 
 impl Settings for ExampleSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
+    fn build(&self, _server: &Server) -> Result<Box<dyn Provider>, String> {
         Ok(Box::new(Example { tenant: self.tenant.clone(), model: self.model.clone() }))
     }
 }
@@ -131,7 +131,7 @@ fn a_provider_of_a_test_goes_all_the_way() {
         "| [`example`](#example-models) | `TENANT.example.com` | OpenAI | `x-example-key: KEY` | `example` |"
     );
 
-    let provider = checked.settings.build(None).unwrap();
+    let provider = checked.settings.build(&Server::default()).unwrap();
     assert_eq!((provider.info(), provider.host()), (checked.def.info, "ours.example.com".to_owned()));
     for (dialect, expected) in [
         (DialectId::Chat, Ok("/api/chat/completions")),

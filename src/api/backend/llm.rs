@@ -6,7 +6,7 @@ use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{self, ProviderConfig, for_each_provider};
+use crate::provider::{self, Api, ProviderConfig, for_each_provider};
 
 /// Adds one optional field for each provider to the fields of a struct, and the method `set`.
 macro_rules! with_providers {
@@ -89,14 +89,23 @@ pub struct LlmProvider {
     /// Another path instead of the provider's own, as kgateway 2.0 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = (
-        "has(self.fullPath) || has(self.full)",
+        "has(self.fullPath) || has(self.full) || has(self.prefix)",
         "pathOverride needs the path: write `fullPath: /PATH`",
     ))]
     pub path_override: Option<PathOverride>,
     /// Another path instead of the provider's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("has(self.fullPath) || has(self.full)", "path needs the path: write `full: /PATH`"))]
+    #[x_kube(validation = (
+        "has(self.fullPath) || has(self.full) || has(self.prefix)",
+        "path needs the path: write `full: /PATH`, or `prefix: /PATH`",
+    ))]
     pub path: Option<PathOverride>,
+    /// The APIs for conversations that the server has, for `openai`. A request is sent in its own API if that is listed,
+    /// else it is translated to the first that fits. Without it, Chat Completions and Responses are tried, and a server
+    /// that answers 404 or 405 to Responses gets Chat Completions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 3))]
+    pub apis: Option<Vec<Api>>,
     /// The model whose facts (limits, efforts, reasoning) hold for this entry, such as `claude-sonnet-4-5`. Needed where
     /// the model's own name is free text: a deployment of Azure, an inference profile of Bedrock.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,10 +246,16 @@ pub enum CaCertificateKind {
 /// Another path instead of the provider's own. `fullPath` and `full` are two spellings of the same.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (
-    "!(has(self.fullPath) && has(self.full))",
-    "fullPath and full are mutually exclusive: remove one of them",
-))]
+#[x_kube(
+    validation = (
+        "!(has(self.fullPath) && has(self.full))",
+        "fullPath and full are mutually exclusive: remove one of them",
+    ),
+    validation = (
+        "!(has(self.prefix) && (has(self.fullPath) || has(self.full)))",
+        "prefix and the full path are mutually exclusive: prefix is for every endpoint, the full path for one",
+    ),
+)]
 pub struct PathOverride {
     /// The whole path, with its query if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,6 +265,11 @@ pub struct PathOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub full: Option<String>,
+    /// The path before each endpoint's own, instead of `/v1`: with `/openai/v1`, Chat Completions are at
+    /// `/openai/v1/chat/completions`. For `openai` and `anthropic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(/[A-Za-z0-9_~!$&'()*+,=:@.-]+)+/?$|^/$"))]
+    pub prefix: Option<String>,
 }
 
 /// Where the credential goes in the request.

@@ -6,7 +6,7 @@ use super::{AuthHeader, ProviderEntry, TlsShape};
 use crate::{
     api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
-        Checked, Forwarded,
+        Api, Checked, Forwarded, Server,
         check::{Problems, host, is_dns_subdomain, optional, required},
         list_of_names, may_be_listed, may_be_listed_in_query,
     },
@@ -47,18 +47,25 @@ pub(super) fn entry(
     };
     let skip_verify = over.and_then(|over| over.insecure_skip_verify);
     let tls = TlsShape::read(tls, skip_verify, &format!("{path}.{tls_path}"), problems);
-    let replaced = replaced_path(written, path, problems);
+    let (full_path, base_path) = match replaced_path(written, path, problems) {
+        Some(Replaced::Whole(full)) => (Some(full), None),
+        Some(Replaced::Base(base)) => (None, Some(base)),
+        None => (None, None),
+    };
     let auth_header = auth_header(written, path, problems);
     let forwarded = forwarded(written, path, problems);
     let routes = written.routes.iter().flatten().filter_map(|(key, kind)| listed(key, *kind, path, problems)).collect();
+    let apis = apis(written, path, problems);
     let provider = provider?;
+    let server = Server { host, base_path, apis };
+    check_server(&provider, &server, written, path, problems);
     Some(ProviderEntry {
         name: written.name.clone().unwrap_or_else(|| generated(provider.def.info.name)),
         provider,
-        host,
+        server,
         port,
         tls,
-        path: replaced,
+        path: full_path,
         auth_header,
         forwarded,
         model_facts: written.model_facts.clone(),
@@ -116,36 +123,105 @@ fn address(written: &LlmProvider, path: &str, problems: &mut Problems) -> (Optio
     (host(name, &format!("{path}.host"), problems), port(written.port, path, problems))
 }
 
+/// The APIs that the server has.
+fn apis(written: &LlmProvider, path: &str, problems: &mut Problems) -> Option<Vec<Api>> {
+    let apis = written.apis.as_ref()?;
+    let path = format!("{path}.apis");
+    if apis.is_empty() {
+        problems.push(path, "no API is there: write at least one of chat, responses and messages, or remove it");
+        return None;
+    }
+    let twice = apis.iter().enumerate().find(|(i, api)| apis.iter().take(*i).any(|other| other == *api));
+    if let Some((_, api)) = twice {
+        problems.push(path, format!("{} is there twice: remove one of them", api.as_str()));
+        return None;
+    }
+    Some(apis.clone())
+}
+
+/// Reports what is stated about a server and does not hold for its provider.
+fn check_server(provider: &Checked, server: &Server, written: &LlmProvider, path: &str, problems: &mut Problems) {
+    let rules = provider.settings.server_rules();
+    let name = provider.def.info.name;
+    if server.base_path.is_some() && !rules.base_path {
+        let field = if written.path_override.is_some() { "pathOverride" } else { "path" };
+        problems.push(format!("{path}.{field}.prefix"), format!("{name} has paths of its own: write the full path"));
+    }
+    if server.apis.is_some() && !rules.apis {
+        problems.push(format!("{path}.apis"), format!("the API of {name} is known: remove it"));
+    }
+    let has_host = written.host.is_some() || written.host_override.is_some();
+    if let Some(kind) = rules.needs_host.filter(|_| !has_host) {
+        problems.push(path, format!("{kind} has no host of its own: write `host` and `port` of your server"));
+    }
+}
+
+/// What replaces the provider's own path.
+enum Replaced {
+    /// Another path for every endpoint.
+    Whole(String),
+    /// Another path before each endpoint's own, without a slash at its end.
+    Base(String),
+}
+
 /// The path that replaces the provider's own.
-fn replaced_path(written: &LlmProvider, path: &str, problems: &mut Problems) -> Option<String> {
+fn replaced_path(written: &LlmProvider, path: &str, problems: &mut Problems) -> Option<Replaced> {
     if written.path_override.is_some() && written.path.is_some() {
         problems.push(path, "pathOverride and path are mutually exclusive: remove one of them");
     }
     let (field, spelling, over) = match (&written.path_override, &written.path) {
-        (Some(over), _) => ("pathOverride", "fullPath", over),
-        (None, Some(over)) => ("path", "full", over),
+        (Some(over), _) => ("pathOverride", "`fullPath: /PATH`", over),
+        (None, Some(over)) => ("path", "`full: /PATH`, or `prefix: /PATH`", over),
         (None, None) => return None,
     };
     let path = format!("{path}.{field}");
-    let PathOverride { full_path, full } = over;
-    let text = match (full_path.as_deref(), full.as_deref()) {
-        (Some(_), Some(_)) => {
-            problems.push(path, "fullPath and full are mutually exclusive: remove one of them");
-            return None;
-        }
-        (Some(text), None) | (None, Some(text)) => text,
-        (None, None) => {
-            problems.push(path, format!("{field} needs the path: write `{spelling}: /PATH`"));
-            return None;
-        }
-    };
-    let valid = text.starts_with('/') && !text.contains('#') && PathAndQuery::try_from(text).is_ok();
-    if !valid {
-        let message = "not a path: write one that starts with `/`, such as `/v1/chat/completions`, percent-encoded";
-        problems.push(path, message);
+    let PathOverride { full_path, full, prefix } = over;
+    if full_path.is_some() && full.is_some() {
+        problems.push(path, "fullPath and full are mutually exclusive: remove one of them");
         return None;
     }
-    Some(text.to_owned())
+    match (full_path.as_deref().or(full.as_deref()), prefix.as_deref()) {
+        (Some(_), Some(_)) => {
+            let message = "prefix and the full path are mutually exclusive: prefix is for every endpoint, the full path \
+                           for one";
+            problems.push(path, message);
+            None
+        }
+        (None, None) => {
+            problems.push(path, format!("{field} needs the path: write {spelling}"));
+            None
+        }
+        (Some(text), None) => {
+            let valid = text.starts_with('/') && !text.contains('#') && PathAndQuery::try_from(text).is_ok();
+            if !valid {
+                let message =
+                    "not a path: write one that starts with `/`, such as `/v1/chat/completions`, percent-encoded";
+                problems.push(path, message);
+            }
+            valid.then(|| Replaced::Whole(text.to_owned()))
+        }
+        (None, Some(text)) => {
+            let base = text.strip_suffix('/').unwrap_or(text);
+            if !text.starts_with('/') || !is_base_path(base) {
+                let message =
+                    "not a base path: write one such as `/openai/v1`, without query, empty segments and escapes";
+                problems.push(format!("{path}.prefix"), message);
+                return None;
+            }
+            Some(Replaced::Base(base.to_owned()))
+        }
+    }
+}
+
+/// The longest base path.
+const MAX_BASE_PATH: usize = 1024;
+
+/// Whether `text` is empty or segments that every server reads as they are written. The schema has the same rule.
+fn is_base_path(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_~!$&'()*+,=:@.-".contains(&b);
+    let mut segments = text.split('/').skip(1);
+    text.len() <= MAX_BASE_PATH
+        && segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain))
 }
 
 /// The place that replaces the provider's own for the credential.

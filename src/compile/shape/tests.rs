@@ -54,12 +54,15 @@ fn describe_entry(entry: &ProviderEntry) -> String {
     }
     describe_settings(&*entry.provider.settings, &mut text);
     let mut field = |name: &str, value: Option<&str>| push_field(&mut text, name, value);
-    let address = entry.host.as_ref().zip(entry.port).map(|(host, port)| format!("{host}:{port}"));
-    assert_eq!(entry.host.is_some(), entry.port.is_some(), "host and port go together");
+    let address = entry.server.host.as_ref().zip(entry.port).map(|(host, port)| format!("{host}:{port}"));
+    assert_eq!(entry.server.host.is_some(), entry.port.is_some(), "host and port go together");
     field("at", address.as_deref());
     describe_tls(&entry.tls, &mut text);
     let mut field = |name: &str, value: Option<&str>| push_field(&mut text, name, value);
     field("path", entry.path.as_deref());
+    field("base", entry.server.base_path.as_deref());
+    let apis = entry.server.apis.as_ref().map(|apis| apis.iter().map(|api| api.as_str()).collect::<Vec<_>>().join(","));
+    field("apis", apis.as_deref());
     let header = entry.auth_header.as_ref();
     field("header", header.and_then(|h| h.name.as_deref()));
     field("prefix", header.and_then(|h| h.prefix.as_deref()).map(|prefix| format!("{prefix:?}")).as_deref());
@@ -85,8 +88,9 @@ fn push_field(text: &mut String, name: &str, value: Option<&str>) {
 fn describe_settings(settings: &dyn Settings, text: &mut String) {
     let settings: &dyn std::any::Any = settings;
     let mut field = |name: &str, value: Option<&str>| push_field(text, name, value);
-    if let Some(OpenAiSettings { model }) = settings.downcast_ref() {
+    if let Some(OpenAiSettings { model, preset }) = settings.downcast_ref() {
         field("model", model.as_deref());
+        field("preset", preset.map(|preset| preset.name));
     } else if let Some(AzureOpenAiSettings { endpoint, deployment, api_version }) = settings.downcast_ref() {
         field("endpoint", Some(endpoint));
         field("deployment", Some(deployment));
@@ -282,6 +286,61 @@ fn check_problems(yaml: &str, expect: &[&str]) {
     for (line, expect) in lines.iter().zip(expect) {
         assert!(line.contains(expect), "{yaml}: {line:?}, expected {expect:?}");
     }
+}
+
+#[test]
+fn base_paths_apis_and_presets() {
+    check_llm(&format!("path: {{prefix: /openai/v1}}, {OPENAI}"), "openai_0 = openai base=/openai/v1");
+    check_llm(&format!("pathOverride: {{prefix: /api/v1/}}, {OPENAI}"), "openai_0 = openai base=/api/v1");
+    check_llm(&format!("path: {{prefix: /}}, {OPENAI}"), "openai_0 = openai base=");
+    check_llm(
+        "path: {prefix: /anthropic/v1}, provider: {anthropic: {authToken: {kind: Passthrough}}}",
+        "anthropic_0 = anthropic base=/anthropic/v1",
+    );
+    check_llm(&format!("apis: [responses, chat], {OPENAI}"), "openai_0 = openai apis=responses,chat");
+    check_llm("openai: {preset: groq, authToken: {kind: Passthrough}}", "openai_0 = openai preset=groq");
+    check_llm(
+        "host: vllm.models, port: 8000, provider: {openai: {preset: vllm, authToken: {kind: Passthrough}}}",
+        "openai_0 = openai preset=vllm at=vllm.models:8000",
+    );
+    check_llm(
+        "hostOverride: {host: a.openai.azure.com, port: 443}, openai: {preset: azure, authToken: {kind: Passthrough}}",
+        "openai_0 = openai preset=azure at=a.openai.azure.com:443",
+    );
+}
+
+#[test]
+fn mistakes_about_the_server() {
+    let check = |llm: &str, expect: &str| {
+        check_problems(&format!("{{type: AI, ai: {{llm: {{{llm}}}}}}}"), &[expect]);
+    };
+    let gemini = "gemini: {model: m, apiVersion: v1, authToken: {kind: Passthrough}}";
+    for prefix in ["v1", "/a b", "/a?b=c", "/a//b", "/a/../b", "/./a", "/a%2fb", "/a;b", "//"] {
+        check(&format!("path: {{prefix: '{prefix}'}}, {OPENAI}"), "spec.ai.llm.path.prefix: not a base path");
+    }
+    check(
+        &format!("pathOverride: {{prefix: /a, fullPath: /b}}, {OPENAI}"),
+        "spec.ai.llm.pathOverride: prefix and the full path are mutually exclusive",
+    );
+    check(&format!("path: {{prefix: /a}}, {gemini}"), "spec.ai.llm.path.prefix: gemini has paths of its own");
+    check(&format!("pathOverride: {{prefix: /a}}, {gemini}"), "spec.ai.llm.pathOverride.prefix: gemini has paths");
+    check(&format!("apis: [chat], {gemini}"), "spec.ai.llm.apis: the API of gemini is known");
+    check(&format!("apis: [], {OPENAI}"), "spec.ai.llm.apis: no API is there: write at least one of chat, responses");
+    check(&format!("apis: [chat, responses, chat], {OPENAI}"), "spec.ai.llm.apis: chat is there twice");
+    for preset in ["ollama", "vllm", "llamacpp", "lmstudio", "azure"] {
+        let llm = format!("openai: {{preset: {preset}, authToken: {{kind: Passthrough}}}}");
+        check(&llm, "has no host of its own: write `host` and `port` of your server");
+    }
+    check(
+        "openai: {preset: grok, authToken: {kind: Passthrough}}",
+        "spec.ai.llm.openai.preset: no such preset: write one of openai, azure, cerebras, cohere, deepseek, fireworks, \
+         groq, huggingface, llamacpp, lmstudio, mistral, ollama, openrouter, together, vllm, xai",
+    );
+    // Both are reported at once.
+    check_problems(
+        "{type: AI, ai: {llm: {apis: [], path: {prefix: v1}, openai: {preset: grok}}}}",
+        &["openai.authToken", "openai.preset", "path.prefix", "apis"],
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Anthropic, DEF};
 use crate::provider::{
-    Checked, Provider, ProviderConfig, ProviderDef, Settings,
+    Checked, Provider, ProviderConfig, ProviderDef, Server, ServerRules, Settings,
     auth::AuthToken,
     check::{self, Problems, optional},
 };
@@ -49,7 +49,12 @@ pub struct AnthropicSettings {
 }
 
 impl Settings for AnthropicSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
-        Ok(Box::new(Anthropic::new(self.model.clone(), self.api_version.as_deref())))
+    fn server_rules(&self) -> ServerRules {
+        ServerRules { base_path: true, ..ServerRules::default() }
+    }
+
+    fn build(&self, server: &Server) -> Result<Box<dyn Provider>, String> {
+        let provider = Anthropic::new(self.model.clone(), self.api_version.as_deref());
+        Ok(Box::new(provider.with_base_path(server.base_path.clone())))
     }
 }

@@ -8,7 +8,8 @@ pub use config::{AnthropicSettings, Config};
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{
-    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, path_and_query, query, tail,
+    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, below_base, path_and_query, query,
+    tail,
 };
 use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, messages};
 
@@ -27,24 +28,36 @@ pub const DEF: ProviderDef = ProviderDef {
     },
 };
 
-const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// The header with the version of Anthropic's API.
+pub(super) const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// The version that is sent for clients that send none: it has every field that Tollgate supports, and still accepts
 /// `temperature`.
-const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// `anthropic` in a Backend.
 #[derive(Debug)]
 pub struct Anthropic {
     model: Option<String>,
     version: HeaderValue,
+    /// The path before each endpoint's own, with the API's major version.
+    base_path: String,
 }
+
+/// The base path of `api.anthropic.com`.
+const BASE: &str = "/v1";
 
 impl Anthropic {
     /// An entry that overrides the client's model with `model`. `api_version` is sent for clients that send none; a
     /// version that no header can hold falls back to the default.
     pub fn new(model: Option<String>, api_version: Option<&str>) -> Self {
         let version = api_version.and_then(|v| HeaderValue::from_str(v).ok()).unwrap_or(DEFAULT_VERSION);
-        Self { model, version }
+        Self { model, version, base_path: BASE.to_owned() }
+    }
+
+    /// The entry with another base path.
+    #[must_use]
+    pub fn with_base_path(self, base_path: Option<String>) -> Self {
+        Self { base_path: base_path.unwrap_or(self.base_path), ..self }
     }
 }
 
@@ -67,10 +80,14 @@ impl Provider for Anthropic {
 
     fn path(&self, request: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let path = match &request.endpoint {
-            Endpoint::Models(Some(id)) => format!("/v1/models/{}", tail(id)?),
+            Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             endpoint => messages::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
         };
-        path_and_query(query::join(&path, client, &[]))
+        path_and_query(query::join(&format!("{}{path}", self.base_path), client, &[]))
+    }
+
+    fn other(&self, path: &str) -> String {
+        below_base(path).map_or_else(|| path.to_owned(), |rest| format!("{}{rest}", self.base_path))
     }
 
     fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AzureOpenAi, DEF};
 use crate::provider::{
-    Checked, Provider, ProviderConfig, ProviderDef, Settings,
+    Checked, Provider, ProviderConfig, ProviderDef, Server, Settings,
     auth::AuthToken,
     check::{self, Problems},
 };
@@ -70,7 +70,7 @@ pub struct AzureOpenAiSettings {
 }
 
 impl Settings for AzureOpenAiSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
+    fn build(&self, _server: &Server) -> Result<Box<dyn Provider>, String> {
         let (endpoint, deployment) = (self.endpoint.clone(), self.deployment.clone());
         Ok(Box::new(AzureOpenAi::new(endpoint, deployment, self.api_version.clone())))
     }

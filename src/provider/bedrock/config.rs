@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bedrock, DEF};
 use crate::provider::{
-    Auth, Checked, Provider, ProviderConfig, ProviderDef, Settings,
+    Auth, Checked, Provider, ProviderConfig, ProviderDef, Server, Settings,
     auth::LocalSecretRef,
     check::{self, Problems},
 };
@@ -131,7 +131,7 @@ pub struct BedrockSettings {
 }
 
 impl Settings for BedrockSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
+    fn build(&self, _server: &Server) -> Result<Box<dyn Provider>, String> {
         let provider = Bedrock::new(self.region.clone(), self.model.clone());
         let Some((identifier, version)) = &self.guardrail else { return Ok(Box::new(provider)) };
         let provider = provider.with_guardrail(identifier, version);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEF, Gemini};
 use crate::provider::{
-    Checked, Provider, ProviderConfig, ProviderDef, Settings,
+    Checked, Provider, ProviderConfig, ProviderDef, Server, Settings,
     auth::AuthToken,
     check::{self, Problems, optional},
 };
@@ -55,7 +55,7 @@ pub struct GeminiSettings {
 }
 
 impl Settings for GeminiSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
+    fn build(&self, _server: &Server) -> Result<Box<dyn Provider>, String> {
         Ok(Box::new(Gemini::new(self.model.clone(), self.api_version.clone())))
     }
 }

@@ -1,19 +1,24 @@
 //! OpenAI, and all other servers with its API.
 
+mod compatible;
 mod config;
+pub mod presets;
 pub(super) mod quirks;
 
 pub use config::{Config, OpenAiSettings};
 
-use http::{HeaderMap, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, uri::PathAndQuery};
 
 use super::{
-    BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, path_and_query, query, tail,
+    Api, BodyEdit, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, Server, TranslationNeeds, anthropic,
+    below_base, path_and_query, query, tail,
 };
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat},
+    dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat, messages},
     stream::TopLevel,
 };
+
+use presets::Preset;
 
 const INFO: Info = Info { name: "openai", llm: "openai", system: "openai", dialect: DialectId::Chat };
 
@@ -30,53 +35,42 @@ pub const DEF: ProviderDef = ProviderDef {
     },
 };
 
-/// Path of the API's base.
-const BASE: &str = "/v1";
-
 /// `openai` in a Backend.
 #[derive(Debug)]
 pub struct OpenAi {
     model: Option<String>,
-    /// The server's quirks, which its host determines.
     preset: &'static Preset,
+    base_path: String,
+    /// The APIs that the server has for conversations, the preferred one first.
+    apis: Vec<Api>,
+    /// Whether the server may lack one of them.
+    may_lack_responses: bool,
+    /// The path that most requests have, ready.
+    chat: Option<PathAndQuery>,
 }
 
 impl OpenAi {
-    /// An entry that overrides the client's model with `model`. `host` is the override, if there is one.
-    pub fn new(model: Option<String>, host: Option<&str>) -> Self {
-        Self { model, preset: host.map_or(OPENAI, preset) }
+    /// An entry that overrides the client's model with `model`, for the server that `preset` names, or else for the one
+    /// that the host shows.
+    pub fn new(model: Option<String>, preset: Option<&'static Preset>, server: &Server) -> Self {
+        let preset = preset.or_else(|| server.host.as_deref().map(presets::at_host)).unwrap_or(presets::OPENAI);
+        let base_path = server.base_path.clone().unwrap_or_else(|| preset.base_path.to_owned());
+        let chat = path_and_query(format!("{base_path}/chat/completions")).ok();
+        // A Backend that lists the APIs states that the server has them.
+        let may_lack_responses = preset.may_lack_responses && server.apis.is_none();
+        let apis = server.apis.clone().unwrap_or_else(|| preset.apis.to_vec());
+        Self { model, preset, base_path, apis, may_lack_responses, chat }
     }
-}
 
-/// Servers with OpenAI's API.
-#[derive(Debug)]
-struct Preset {
-    /// The domain; servers in it have the same quirks (`eu.api.openai.com`).
-    domain: &'static str,
-    /// Whether the server has Responses.
-    responses: bool,
-    /// Whether the models are OpenAI's, some of which only Responses serves.
-    is_openai: bool,
-    quirks: &'static Quirks,
-}
+    fn has(&self, api: Api) -> bool {
+        self.apis.contains(&api)
+    }
 
-const OPENAI: &Preset = &Preset { domain: "api.openai.com", responses: true, is_openai: true, quirks: quirks::OPENAI };
-const PRESETS: [&Preset; 6] = [
-    OPENAI,
-    &Preset { domain: "openai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
-    &Preset { domain: "services.ai.azure.com", responses: true, is_openai: true, quirks: quirks::AZURE },
-    &Preset { domain: "mistral.ai", responses: false, is_openai: false, quirks: quirks::MISTRAL },
-    &Preset { domain: "deepseek.com", responses: false, is_openai: false, quirks: quirks::DEEPSEEK },
-    &Preset { domain: "openrouter.ai", responses: false, is_openai: false, quirks: quirks::OPENROUTER },
-];
-/// Any other server (vLLM, Ollama, ...). Whether it has Responses is unknown, so requests for it are sent.
-const COMPATIBLE: &Preset = &Preset { domain: "", responses: true, is_openai: false, quirks: &Quirks::PLAIN };
-
-/// The server at this host. Users may write the host in any case.
-fn preset(host: &str) -> &'static Preset {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let is = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    PRESETS.into_iter().find(|preset| is(preset.domain)).unwrap_or(COMPATIBLE)
+    /// Whether `api` serves the request: some of OpenAI's models, or tools for them, need Responses.
+    fn serves(&self, api: Api, needs: &TranslationNeeds<'_>) -> bool {
+        let needs_responses = self.preset.is_openai && needs.openai_api() == OpenAiApi::Responses;
+        !(needs_responses && api == Api::Chat)
+    }
 }
 
 impl Provider for OpenAi {
@@ -85,11 +79,12 @@ impl Provider for OpenAi {
     }
 
     fn host(&self) -> String {
-        "api.openai.com".into()
+        self.preset.host.or(presets::OPENAI.host).unwrap_or_default().to_owned()
     }
 
     fn credential_slot(&self) -> CredentialSlot {
-        CredentialSlot { header: header::AUTHORIZATION, prefix: "Bearer ".into() }
+        let (header, prefix) = self.preset.key;
+        CredentialSlot { header: HeaderName::from_static(header), prefix: prefix.to_owned() }
     }
 
     fn model(&self) -> Option<&str> {
@@ -97,36 +92,56 @@ impl Provider for OpenAi {
     }
 
     fn path(&self, request: &ApiRequest, _model: Option<&str>, client: Option<&str>) -> Result<PathAndQuery, Refusal> {
-        if request.endpoint == Endpoint::ChatCompletions && client.is_none() {
-            return Ok(PathAndQuery::from_static("/v1/chat/completions"));
-        }
+        let own = match &request.endpoint {
+            Endpoint::ChatCompletions => Some(Api::Chat),
+            Endpoint::Responses
+            | Endpoint::CountResponseTokens
+            | Endpoint::CompactResponse
+            | Endpoint::ResponseResource(_) => Some(Api::Responses),
+            Endpoint::Messages => Some(Api::Messages),
+            _ => None,
+        };
         let path = match &request.endpoint {
-            Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse
-                if !self.preset.responses =>
-            {
-                return Err(Refusal::Translation);
-            }
-            Endpoint::ResponseResource(_) if !self.preset.responses => {
+            Endpoint::ResponseResource(_) if !self.has(Api::Responses) => {
                 return Err(Refusal::Endpoint("this route's provider stores no responses".into()));
             }
+            _ if own.is_some_and(|api| !self.has(api)) => return Err(Refusal::Translation),
+            // Few servers count tokens for this API: counts are estimated.
+            Endpoint::CountMessageTokens => return Err(Refusal::Translation),
+            Endpoint::ChatCompletions if client.is_none() => return self.chat.clone().ok_or(Refusal::ModelInvalid),
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             Endpoint::ResponseResource(rest) => format!("/responses/{}", tail(rest)?),
-            endpoint => chat::endpoint::path(endpoint).ok_or(Refusal::Translation)?.to_owned(),
+            endpoint => {
+                let path = chat::endpoint::path(endpoint).or_else(|| messages::endpoint::path(endpoint));
+                path.ok_or(Refusal::Translation)?.to_owned()
+            }
         };
-        path_and_query(query::join(&format!("{BASE}{path}"), client, &[]))
+        path_and_query(query::join(&format!("{}{path}", self.base_path), client, &[]))
+    }
+
+    fn may_lack(&self, endpoint: &Endpoint) -> bool {
+        let responses =
+            matches!(endpoint, Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse);
+        responses && self.may_lack_responses
     }
 
     fn translation(&self, needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
-        // Other servers need not have Responses, whatever their models are called.
-        let responses = self.preset.is_openai && needs.openai_api() == OpenAiApi::Responses;
-        Some((if responses { DialectId::Responses } else { DialectId::Chat }, self.preset.quirks))
+        let fitting = self.apis.iter().find(|api| self.serves(**api, needs));
+        let api = fitting.or_else(|| self.apis.first())?;
+        Some((api.dialect(), self.preset.quirks))
     }
 
     fn other(&self, path: &str) -> String {
-        if path.starts_with("/v1/") { path.to_owned() } else { format!("{BASE}{path}") }
+        format!("{}{}", self.base_path, below_base(path).unwrap_or(path))
     }
 
-    /// Mistral replies with 422 to `stream_options`, which agents always send.
+    fn complete_headers(&self, headers: &mut HeaderMap) {
+        if self.has(Api::Messages) {
+            headers.entry(anthropic::VERSION).or_insert(anthropic::DEFAULT_VERSION);
+        }
+    }
+
+    /// Some servers refuse `stream_options`, which agents always send: Mistral replies with 422.
     fn body_edits(&self, _request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
         let refused = !self.preset.quirks.chat.stream_options && top.contains("stream_options");
         if refused { vec![("stream_options", None)] } else { Vec::new() }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEF, VertexAi, claude::VertexClaude};
 use crate::provider::{
-    Checked, Provider, ProviderConfig, ProviderDef, Settings,
+    Checked, Provider, ProviderConfig, ProviderDef, Server, Settings,
     auth::AuthToken,
     check::{self, Problems},
 };
@@ -116,7 +116,7 @@ pub struct VertexAiSettings {
 }
 
 impl Settings for VertexAiSettings {
-    fn build(&self, _host: Option<&str>) -> Result<Box<dyn Provider>, String> {
+    fn build(&self, _server: &Server) -> Result<Box<dyn Provider>, String> {
         let (model, api_version) = (self.model.clone(), self.api_version.clone());
         let (project, location) = (self.project.clone(), self.location.clone());
         let method = self.model_path.clone();

@@ -1,10 +1,11 @@
 //! The choice of the next target of a request, and the outcomes of all attempts.
 //!
-//! All state of selection is here: the turn of each round robin, and per target the attempts under way and how attempts
-//! ended. It outlives snapshots. Compile takes handles from the [`Balance`] by name, so that a change of another object
-//! neither restarts round robin and weights nor resets a target's outcomes.
+//! All state of selection is here: the turn of each round robin, and per target the attempts under way, how attempts
+//! ended, and what they have shown about the server. It outlives snapshots. Compile takes handles from the [`Balance`]
+//! by name, so that a change of another object neither restarts round robin and weights nor resets a target's outcomes.
 
 mod attempt;
+mod server;
 mod turns;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use attempt::{Attempt, AttemptOutcome, TargetState};
+pub use server::{HasApi, ServerState};
 pub use turns::Turns;
 
 /// The state of selection, by name. A state lives as long as some snapshot holds its handle.
@@ -22,6 +24,7 @@ pub use turns::Turns;
 pub struct Balance {
     turns: Mutex<Handles<String, Turns>>,
     targets: Mutex<Handles<(String, String), TargetState>>,
+    servers: Mutex<Handles<(String, String), ServerState>>,
 }
 
 impl Balance {
@@ -34,6 +37,13 @@ impl Balance {
     pub fn target(&self, backend: &str, entry: &str) -> Arc<TargetState> {
         let key = (backend.to_owned(), entry.to_owned());
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+    }
+
+    /// What is known about the server at `address` (origin and base path) of the entry `entry` of the Backend
+    /// `backend`. Another address is another server, of which nothing is known.
+    pub fn server(&self, backend: &str, entry: &str, address: &str) -> Arc<ServerState> {
+        let key = (backend.to_owned(), format!("{entry} {address}"));
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
     }
 }
 
@@ -89,6 +99,9 @@ mod tests {
         assert!(Arc::ptr_eq(&target, &balance.target("default/openai", "a")));
         assert!(!Arc::ptr_eq(&target, &balance.target("default/openai", "b")));
         assert!(!Arc::ptr_eq(&target, &balance.target("default/other", "a")));
+        let server = balance.server("default/openai", "a", "http://h:1/v1");
+        assert!(Arc::ptr_eq(&server, &balance.server("default/openai", "a", "http://h:1/v1")));
+        assert!(!Arc::ptr_eq(&server, &balance.server("default/openai", "a", "http://h:2/v1")), "another server");
     }
 
     #[test]

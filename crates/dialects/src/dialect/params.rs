@@ -78,6 +78,12 @@ enum Slot<'r, 'a> {
 }
 
 impl Field {
+    /// The name under which it is reported.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        SAMPLING.iter().chain(&ACCOUNT).find(|(field, _)| *field == self).map_or("", |(_, name)| name)
+    }
+
     /// The value, if the client sets it.
     fn value<'r, 'a>(self, request: &'r Request<'a>) -> Option<Value<'r, 'a>> {
         let sampling = &request.sampling;

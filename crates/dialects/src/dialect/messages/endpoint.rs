@@ -45,12 +45,12 @@ pub(super) fn claims_client(request: &RequestHead<'_>) -> Option<Claim> {
     request.headers.contains_key("x-api-key").then_some(Claim::Possible)
 }
 
-/// The path of `endpoint` at `api.anthropic.com`, if Anthropic has it.
+/// The path of `endpoint` below the API's base (`/v1`), if Anthropic has it.
 pub fn path(endpoint: &Endpoint) -> Option<&'static str> {
     match endpoint {
-        Endpoint::Messages => Some("/v1/messages"),
-        Endpoint::CountMessageTokens => Some("/v1/messages/count_tokens"),
-        Endpoint::Models(None) => Some("/v1/models"),
+        Endpoint::Messages => Some("/messages"),
+        Endpoint::CountMessageTokens => Some("/messages/count_tokens"),
+        Endpoint::Models(None) => Some("/models"),
         _ => None,
     }
 }
