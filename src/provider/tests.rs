@@ -499,7 +499,7 @@ fn sent_in(provider: &OpenAi, client: DialectId, model: &str, tools: bool) -> Di
     if provider.speaks(&native_request(client, false, model), Some(model)) {
         return client;
     }
-    let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools };
+    let needs = TranslationNeeds { model: Some(model), facts: ModelFacts::of(model), tools, hosted: false };
     provider.translation(&needs).unwrap().0
 }
 

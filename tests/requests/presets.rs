@@ -112,7 +112,7 @@ fn answer(exchange: &mut Exchange) {
 fn gateway(upstream: &Upstream) -> Gateway {
     let address = format!("127.0.0.1:{}", upstream.port);
     let start = Start::new().arg("--simulate-providers").flag("--simulator-address", &address);
-    rows().iter().fold(start, |start, row| {
+    let start = rows().iter().fold(start, |start, row| {
         let token = json!({"kind": "Inline", "inline": KEY});
         let address = |entry: &mut Value, port: u16| {
             let host = row.host.split(':').next().unwrap();
@@ -131,7 +131,8 @@ fn gateway(upstream: &Upstream) -> Gateway {
         }
         let name = format!("by-host-{}", row.preset);
         start.manifest(&format!("{name}.yaml"), &s1_of(&name, &format!("/{name}"), &found))
-    })
+    });
+    start.run()
 }
 
 /// The prefixes of the routes to a row's Backends.
