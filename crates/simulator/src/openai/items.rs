@@ -35,6 +35,8 @@ const FIELDS: &[&str] = &[
     "background_options",
     "context_management",
     "metadata",
+    // Codex sends it.
+    "client_metadata",
     "service_tier",
     "prompt_cache_key",
     "prompt_cache_options",

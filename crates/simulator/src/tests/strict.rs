@@ -257,6 +257,11 @@ async fn responses_refuse_items_that_do_not_fit() {
     let reasoning = json!({"type": "reasoning", "id": "rs_1", "summary": []});
     check(input(json!([reasoning])), "without its required following item").await;
     check(input(json!([with(reasoning, &json!({"encrypted_content": "x"}))])), "could not be verified").await;
+    // What Codex sends beside the documented fields.
+    let codex = with(json!({"model": "gpt-5.5", "input": "hi"}), &json!({"client_metadata": {"turn_id": "1"}}));
+    assert_eq!(send("POST", "/v1/responses", &[BEARER], &codex.to_string()).await.status, 200);
+    let unknown = with(codex, &json!({"client_data": {}}));
+    refused(&send("POST", "/v1/responses", &[BEARER], &unknown.to_string()).await, "supplied: client_data");
 }
 
 #[tokio::test]
