@@ -90,6 +90,10 @@ sdk *options: build
 sdk-grid *options: build
     TOLLGATE={{ debug_binary }} tests/sdk/run --grid {{ options }}
 
+# Real agents from npm, each of which finishes a task at each provider; needs Node.js.
+agents *options: build
+    TOLLGATE={{ debug_binary }} tests/agents/run {{ options }}
+
 # The chart, without a cluster; needs helm.
 chart *options:
     tests/chart/run {{ options }}
