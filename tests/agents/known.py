@@ -31,7 +31,7 @@ UNFINISHED = {
 }
 # Where the task is finished, and the agent brings back no reasoning that the model signed.
 NAMED = "The reply names the Backend's model. Claude Code keeps no reasoning of another model than it asked for."
-UNSIGNED = "The reasoning's signature is on an empty part of its own, and the agent brings back those of calls and texts."
+UNSIGNED = "The reasoning's signature is on an empty part, and the agent brings back those of calls and texts."
 WITHOUT_REASONING = {
     NAMED: {"claude-code": ["openai", "azureopenai", "gemini", "vertexai"]},
     UNSIGNED: {
