@@ -4,12 +4,14 @@
 //! with `FastAPI`), `404 page not found` (Ollama), `File Not Found` (llama.cpp), pages of proxies, and nothing at all.
 //! A model or a stored response that does not exist has the same status, so the body decides.
 
+use std::borrow::Cow;
+
 use http::{Response, StatusCode};
 
 use crate::{
     conversation::Failure,
     dialect::{ApiRequest, DialectId, Endpoint},
-    stream::TopLevel,
+    stream::{Member, TopLevel},
     upstream::ReplyBody,
 };
 
@@ -32,9 +34,9 @@ pub struct Named {
 impl Named {
     /// The names in a request of `api` with this body, whose model was resolved to `model`.
     pub fn of(api: &ApiRequest, body: Option<&TopLevel<'_>>, model: Option<&str>) -> Self {
-        let previous = body.and_then(|top| top.get("previous_response_id")).and_then(|value| value.as_str());
+        let previous = body.and_then(|top| top.get("previous_response_id")).and_then(Member::as_str);
         let previous = previous.filter(|_| api.endpoint == Endpoint::Responses);
-        Self { model: model.map(str::to_owned), previous: previous.map(|id| id.into_owned()) }
+        Self { model: model.map(str::to_owned), previous: previous.map(Cow::into_owned) }
     }
 
     /// Whether `reply` to the request shows that the server does not have its endpoint.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How long it is remembered. Servers get new versions, and looking again costs one reply of 404 without any work.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// Whether a server has an API, as its replies show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,7 +96,10 @@ pub fn is_loop_without_reasoning(messages: &[Message<'_>], maker: SignatureOrigi
             turn.iter().flat_map(|message| &message.parts).any(|part| test(&part.content))
         };
         if turn.first().is_some_and(|first| first.role == Role::User) {
-            if has(|content| matches!(content, Content::Result(_))) { continue } else { break }
+            if has(|content| matches!(content, Content::Result(_))) {
+                continue;
+            }
+            break;
         }
         if !has(|content| matches!(content, Content::Call(_))) {
             break;

@@ -300,7 +300,7 @@ fn encrypted_reasoning_of_openai_comes_back_with_calls_alone() {
     }
 }
 
-/// The forms are those of OpenRouter's documentation and of its client `@openrouter/ai-sdk-provider`.
+/// The forms are those of `OpenRouter`'s documentation and of its client `@openrouter/ai-sdk-provider`.
 #[test]
 fn reasoning_details_are_read() {
     let answer = |details: Value| {
@@ -413,7 +413,7 @@ fn openrouter_gets_and_gives_reasoning_details() {
         delta(json!({"content": "hi"})),
         end,
     ];
-    let wire: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+    let wire = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect::<Vec<_>>().concat();
     let out = crate::exercise::translate(DialectId::Chat, DialectId::Messages, &[wire.as_bytes(), b"data: [DONE]\n\n"]);
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.matches(r#""signature":"S1""#).count(), 1, "{out}");
@@ -454,7 +454,7 @@ fn calls_that_were_cut_do_not_end_the_conversation() {
         ];
         for (from, request) in &requests {
             for to in DESTINATIONS {
-                let (body, dropped) = send(*from, &request, to);
+                let (body, dropped) = send(*from, request, to);
                 let sent = body.to_string();
                 assert!(sent.contains("failed to parse function arguments"), "{to:?}: {sent}");
                 let kept = if arguments.is_empty() { json!({}) } else { json!({"_raw": arguments}) };

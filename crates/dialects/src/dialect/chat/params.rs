@@ -6,7 +6,7 @@ use crate::dialect::params::{
     Param, param,
 };
 
-/// Longest id of an end user, in characters: the limit of OpenRouter, Zhipu and Doubao, and of OpenAI's
+/// Longest id of an end user, in characters: the limit of `OpenRouter`, Zhipu and Doubao, and of OpenAI's
 /// `safety_identifier`, which replaces it.
 const MAX_USER: usize = 128;
 

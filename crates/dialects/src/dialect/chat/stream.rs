@@ -231,7 +231,9 @@ impl Answer {
         let mut lost = Unsupported::default();
         let Reasoning { thoughts, signatures, .. } = Reasoning::details(delta, &mut lost);
         lost.names().iter().for_each(|name| sink(Event::Unsupported(name.clone())));
-        thoughts.into_iter().for_each(|thought| self.thinking(thought.content, plain, sink));
+        for thought in thoughts {
+            self.thinking(thought.content, plain, sink);
+        }
         for (id, signature) in signatures {
             match self.calls.iter().find(|call| call.wire_id == id).and_then(|call| call.block) {
                 Some(block) => sink(Event::Signature { choice: self.blocks.choice, block, signature }),
