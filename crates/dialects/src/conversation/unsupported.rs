@@ -137,10 +137,11 @@ fn is_hint(name: &str) -> bool {
     }
 }
 
+#[expect(clippy::missing_fields_in_debug, reason = "hints follow from the names")]
 impl fmt::Debug for Unsupported {
     /// Whether a name is a hint follows from the name in nearly all cases, and [`Display`](fmt::Display) shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unsupported").field("names", &self.names).field("more", &self.more).finish_non_exhaustive()
+        f.debug_struct("Unsupported").field("names", &self.names).field("more", &self.more).finish()
     }
 }
 
