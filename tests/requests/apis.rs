@@ -172,7 +172,8 @@ fn streams_are_translated_too() {
     let gateway = gateway(&upstream, &json!({}));
     for _ in 0..2 {
         let reply = gateway.post(RESPONSES, r#"{"model":"m","input":"x","stream":true}"#);
-        assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{}", reply.text());
+        let is_stream = reply.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+        assert!(reply.status == 200 && is_stream, "{}", reply.text());
         let events = reply.text();
         assert!(events.contains(r#""type":"response.output_text.delta""#) && events.contains("from chat"), "{events}");
         assert!(events.contains(r#""type":"response.completed""#), "{events}");

@@ -48,7 +48,8 @@ fn requests_with_hints_alone_lose_nothing() {
         "service_tier": "standard_only", "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
         "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [
             {"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "no", "is_error": true}]}],
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "c", "content": "no", "is_error": true}]}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": {"type": "ephemeral"}}]});
     let chat = json!({"model": "m", "metadata": {"a": "b"}, "store": true, "user": "u", "prompt_cache_key": "k",
         "prediction": {"type": "content", "content": "x"}, "verbosity": "low", "service_tier": "flex",
@@ -71,12 +72,14 @@ fn tools_are_named_and_not_their_kinds() {
         (
             DialectId::Messages,
             json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], "tools": [
-                {"type": "web_search_20250305", "name": "web_search"}, {"type": "code_execution_20250825", "name": "code"}]}),
+                {"type": "web_search_20250305", "name": "web_search"},
+                {"type": "code_execution_20250825", "name": "code"}]}),
             "web_search, code",
         ),
         (
             DialectId::Responses,
-            json!({"model": "m", "input": "hi", "tools": [{"type": "mcp", "server_label": "deepwiki", "server_url": "u"},
+            json!({"model": "m", "input": "hi", "tools": [
+                {"type": "mcp", "server_label": "deepwiki", "server_url": "u"},
                 {"type": "web_search"}]}),
             "deepwiki, web_search",
         ),

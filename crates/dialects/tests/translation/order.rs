@@ -270,7 +270,8 @@ fn reasoning_comes_back_with_calls_alone() {
                 part
             })
             .collect();
-        let request = json!({"contents": [{"role": "user", "parts": [{"text": "go"}]}, {"role": "model", "parts": parts}],
+        let request = json!({"contents": [{"role": "user", "parts": [{"text": "go"}]},
+                {"role": "model", "parts": parts}],
             "generationConfig": {"thinkingConfig": {"thinkingLevel": "low"}}});
         assert_eq!(blocks(&send(DialectId::Gemini, &request, CLAUDE).0), content);
     }
@@ -359,7 +360,8 @@ fn reasoning_details_are_written() {
     assert_eq!(assembled(&streamed(DialectId::Messages, &provider, DialectId::Chat))["reasoning_details"], expected);
     // Gemini signs the call.
     let provider = json!({"candidates": [{"content": {"role": "model", "parts": [
-        {"functionCall": {"id": "g1", "name": "f", "args": {}}, "thoughtSignature": "c2ln"}]}, "finishReason": "STOP"}]});
+        {"functionCall": {"id": "g1", "name": "f", "args": {}}, "thoughtSignature": "c2ln"}]},
+        "finishReason": "STOP"}]});
     let expected =
         json!([{"type": "reasoning.encrypted", "format": "google-gemini-v1", "index": 0, "data": "c2ln", "id": "g1"}]);
     let buffered = &reply(DialectId::Gemini, &provider, DialectId::Chat)["choices"][0]["message"];
@@ -538,7 +540,8 @@ fn instructions_in_mid_conversation_reach_chat_templates_at_the_beginning() {
     assert_eq!(order, ["user", "assistant", "tool", "system", "system"]);
 
     // The instruction of the gateway is in the same message.
-    let request = json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}], "system": [{"text": "S"}, {"text": " "}],
+    let request = json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}],
+        "system": [{"text": "S"}, {"text": " "}],
         "additionalModelRequestFields": {}, "outputConfig": {"textFormat": {"type": "json_schema", "structure": {
             "jsonSchema": {"schema": "{\"type\":\"object\"}", "name": "n"}}}}});
     let (body, _) = send(DialectId::Converse, &request, (DialectId::Chat, DEEPSEEK, "deepseek-chat"));
@@ -560,7 +563,8 @@ fn loops_without_reasoning_switch_it_off() {
     let system = json!({"role": "system", "content": "be brief"});
     let user = json!({"role": "user", "content": "go"});
     let said = json!({"role": "assistant", "content": "done"});
-    let signed = json!({"role": "assistant", "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "TGanS"}],
+    let signed = json!({"role": "assistant", "thinking_blocks": [
+            {"type": "thinking", "thinking": "t", "signature": "TGanS"}],
         "tool_calls": call["tool_calls"]});
     let thinks = |messages: &[&Value], to: To| {
         let request = json!({"model": "m", "reasoning_effort": "low", "max_tokens": 4000, "messages": messages});

@@ -106,8 +106,8 @@ pub(super) struct Thought<'a> {
     pub content: Content<'a>,
 }
 
-/// The parts of a message in the order in which the model wrote them. Where no step says otherwise, reasoning is first
-/// and calls are last; each has the reasoning that it carries before it. Steps beyond what the message has mean
+/// The parts of a message in the order in which the model wrote them. Where no step requires another one, reasoning is
+/// first and calls are last; each has the reasoning that it carries before it. Steps beyond what the message has mean
 /// nothing: a client may have changed it.
 pub(super) fn arrange<'a>(
     thoughts: Vec<Thought<'a>>,

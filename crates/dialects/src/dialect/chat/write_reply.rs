@@ -124,7 +124,10 @@ fn lists_of_reasoning(choice: &Choice<'_>, message: &mut ObjectWriter<'_>) {
             if let Content::Call(Call { id, signature: Some(signature), .. }) = content {
                 write_encrypted(signature, Some(id), &mut Steps::default(), &mut index, &mut list);
             }
-            write_details(content, &mut steps, &mut index, &mut list);
+            // Streams have the text of other reasoning already, and no server needs it back.
+            if signed(content) {
+                write_details(content, &mut steps, &mut index, &mut list);
+            }
             steps.part(content);
         }
     }
