@@ -215,10 +215,17 @@ impl ClientRequest<'_, '_> {
         let tools = dialect.dialect().offers_tools(top);
         let needs = TranslationNeeds { model: Some(model), facts, tools, hosted: false };
         let Some((to, quirks)) = target.provider.translation(&needs) else { return Ok(Adapted::default()) };
-        if to != dialect && to.shares_api(dialect) && needs.openai_api() == OpenAiApi::Responses {
+        if self.needs_responses(dialect, to, &needs) {
             return Err(Refusal::Translation);
         }
         Ok(adapt(dialect, top, asked, &Destination { model, facts, quirks }))
+    }
+
+    /// Whether the model that replaces the client's serves this in Responses only, though its provider has the client's
+    /// API too.
+    fn needs_responses(&self, dialect: DialectId, to: DialectId, needs: &TranslationNeeds<'_>) -> bool {
+        let elsewhere = to != dialect && to.shares_api(dialect) && needs.openai_api() == OpenAiApi::Responses;
+        elsewhere && self.asked(needs.model).is_some()
     }
 
     /// The model that the client asks for, if it gets another one.
@@ -265,7 +272,8 @@ impl ClientRequest<'_, '_> {
         let needs = TranslationNeeds { model, facts, tools, hosted };
         let (to, quirks) = provider.translation(&needs).ok_or_else(|| refused(Refusal::Translation))?;
         let may_lack = target.may_lack(&self.api_request.endpoint, Instant::now());
-        if to == dialect || (self.is_native(target, model) && !may_lack) {
+        let native = self.is_native(target, model) && !may_lack && !self.needs_responses(dialect, to, &needs);
+        if to == dialect || native {
             return self.inline(dialect, top, files, target, fetcher).await;
         }
         let model = model.ok_or_else(|| refused(Refusal::ModelMissing))?;
