@@ -28,7 +28,7 @@ use crate::{
     conversation::Unsupported,
     dialect::{
         ApiRequest, Destination, DialectId, Endpoint, ModelFacts, OpenAiApi, StreamMode,
-        adapt::{Adapted, adapt},
+        adapt::{Adapted, adapt, has_settings},
     },
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
     snapshot::{Credential, Strictness, Target},
@@ -208,8 +208,9 @@ impl ClientRequest<'_, '_> {
             return Ok(Adapted::default());
         };
         let (facts, asked) = (target.models.facts(Some(model)), target.models.facts_of_name(asked));
-        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests.
-        if facts == asked || facts == ModelFacts::PLAIN {
+        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests. And models may
+        // differ in more than the facts.
+        if facts == ModelFacts::PLAIN || (facts == asked && !has_settings(dialect, top)) {
             return Ok(Adapted::default());
         }
         let tools = dialect.dialect().offers_tools(top);

@@ -55,13 +55,16 @@ fn node(schema: &Value, path: &str, times: u64, cost: &mut u64, problems: &mut V
         }
     }
     let kind = schema["type"].as_str().unwrap_or_default();
-    if !["object", "array", "string", "boolean", "integer"].contains(&kind) {
+    // A field that may be of several types has none, and keeps its content. Its values are listed.
+    let any = !fields.contains_key("type") && schema[PRESERVE] == true && fields.contains_key("enum");
+    if !any && !["object", "array", "string", "boolean", "integer"].contains(&kind) {
         problem(format!("type {}", schema["type"]));
     }
     if schema["format"].as_str().is_some_and(|format| !FORMATS.contains(&format)) {
         problem(format!("format {}", schema["format"]));
     }
     if kind != "object"
+        && !any
         && ["properties", "required", "additionalProperties", PRESERVE].iter().any(|k| fields.contains_key(*k))
     {
         problem("an object's keyword".into());
@@ -135,6 +138,9 @@ fn the_checker_finds_what_an_api_server_rejects() {
     }
     let object = |property: Value| json!({ "type": "object", "properties": { "a": property } });
     check(&object(json!({})), ".a: type null");
+    check(&object(json!({ PRESERVE: true })), ".a: type null");
+    check(&object(json!({ "enum": [true, "a"] })), ".a: type null");
+    assert!(problems(&object(json!({ "enum": [true, "a"], PRESERVE: true }))).is_empty());
     check(&object(json!({ "type": "number" })), ".a: type \"number\"");
     check(&object(json!({ "type": "string", "nullable": true })), ".a: keyword nullable");
     check(&object(json!({ "type": "string", "anyOf": [] })), ".a: keyword anyOf");

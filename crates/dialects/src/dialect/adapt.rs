@@ -76,6 +76,12 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
     adapted
 }
 
+/// Whether `body` has any field that depends on the model, a limit of tokens aside, which nearly every body has.
+pub fn has_settings(dialect: DialectId, body: &TopLevel<'_>) -> bool {
+    let mut fields = dialect.dialect().model_fields().iter().filter(|(name, _)| !name.contains("max"));
+    fields.any(|(name, _)| field(Some(body), name).is_some())
+}
+
 /// A name without underscores and capitals.
 fn letters(name: &str) -> String {
     name.replace('_', "").to_ascii_lowercase()
