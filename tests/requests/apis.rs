@@ -20,10 +20,12 @@ const ASKED: &str = r#"{"model":"m","input":"x"}"#;
 const CHAT_REPLY: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,
     "message":{"role":"assistant","content":"from chat"},"finish_reason":"stop"}],
     "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
-const CHAT_STREAM: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
-    \"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"from chat\"},\"finish_reason\":null}]}\
-    \n\ndata: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\
-    \"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+const CHAT_STREAM: &str = concat!(
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[",
+    "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"from chat\"},\"finish_reason\":null}]}\n\n",
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[",
+    "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+);
 const RESPONSE: &str = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"m","output":[
     {"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[
     {"type":"output_text","text":"from responses","annotations":[]}]}],
