@@ -366,7 +366,7 @@ fn of_two_names_of_the_user_one_is_lost() {
     for (fields, user, lost) in [
         (r#""user":"a""#, "a", ""),
         (r#""safety_identifier":"b""#, "b", ""),
-        (r#""safety_identifier":"b","user":"a""#, "a", "safety_identifier"),
+        (r#""safety_identifier":"b","user":"a""#, "a", "safety_identifier;hint"),
         (r#""user":"a","safety_identifier":"a""#, "a", ""),
     ] {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"q"}}],{fields}}}"#);

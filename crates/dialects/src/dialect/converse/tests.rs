@@ -115,20 +115,25 @@ fn every_model_is_told_to_think_in_its_way() {
 #[test]
 fn claude_does_not_think_when_it_must_call_or_has_lost_its_thoughts() {
     let reasoning = Some(Reasoning::default());
-    for (request, thinks, names) in [
-        (Request { reasoning, ..in_loop(Some(SignatureOrigin::Anthropic)) }, true, ""),
-        (Request { reasoning, ..in_loop(None) }, false, "reasoning"),
-        (Request { reasoning, ..in_loop(Some(SignatureOrigin::OpenAi)) }, false, "reasoning, thinking"),
+    // Models with adaptive thinking do not require the reasoning before their calls.
+    for (request, with_budget, adaptive) in [
+        (Request { reasoning, ..in_loop(Some(SignatureOrigin::Anthropic)) }, (true, ""), (true, "")),
+        (Request { reasoning, ..in_loop(None) }, (false, "reasoning"), (true, "")),
+        (
+            Request { reasoning, ..in_loop(Some(SignatureOrigin::OpenAi)) },
+            (false, "reasoning, thinking"),
+            (true, "thinking"),
+        ),
         (
             Request { reasoning, tools: vec![tool("f")], tool_choice: Some(ToolChoice::Required), ..asked() },
-            false,
-            "reasoning",
+            (false, "reasoning"),
+            (false, "reasoning"),
         ),
     ] {
-        for model in [CLAUDE_4_5, CLAUDE_4_6] {
+        for (model, expected) in [(CLAUDE_4_5, with_budget), (CLAUDE_4_6, adaptive)] {
             let (body, dropped) = written(&request, model);
             let thinking = body["additionalModelRequestFields"]["thinking"].is_object();
-            assert_eq!((thinking, dropped.as_str()), (thinks, names), "{model} {request:?}");
+            assert_eq!((thinking, dropped.as_str()), expected, "{model} {request:?}");
         }
     }
 }
@@ -142,7 +147,7 @@ fn tools_of_the_history_are_defined() {
     assert!(id.len() <= 64 && !id.contains('/'), "{id}");
     let result = &body["messages"][2]["content"][0]["toolResult"];
     assert_eq!(result, &json!({"toolUseId": id, "content": [{"text": "(empty)"}]}));
-    assert_eq!(dropped, "is_error");
+    assert_eq!(dropped, "is_error;hint");
     let (body, _) = written(&in_loop(None), CLAUDE_4_5);
     assert_eq!(body["messages"][2]["content"][0]["toolResult"]["status"], "error");
 }
@@ -287,9 +292,11 @@ fn only_some_models_take_cache_points() {
     request.messages[0].parts[0].cache = Some(crate::conversation::Cache { ttl: Some("1h".into()) });
     request.tools = vec![Tool { cache: Some(crate::conversation::Cache::default()), ..tool("f") }];
     let point = json!({"cachePoint": {"type": "default", "ttl": "1h"}});
-    for (model, in_message, in_tools, names) in
-        [(CLAUDE_4_5, true, true, ""), (NOVA, true, false, "cache_control"), (UNKNOWN, false, false, "cache_control")]
-    {
+    for (model, in_message, in_tools, names) in [
+        (CLAUDE_4_5, true, true, ""),
+        (NOVA, true, false, "cache_control;hint"),
+        (UNKNOWN, false, false, "cache_control;hint"),
+    ] {
         let (body, dropped) = written(&request, model);
         assert_eq!(body["messages"][0]["content"].get(1), in_message.then_some(&point), "{model}");
         assert_eq!(body["toolConfig"]["tools"].get(1).is_some(), in_tools, "{model}");

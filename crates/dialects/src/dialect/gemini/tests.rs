@@ -107,7 +107,7 @@ fn what_is_out_of_range_is_clamped_and_named() {
         json!({"temperature": 2.0, "frequencyPenalty": -2.0, "seed": i32::MAX, "stopSequences": ["a", "b", "c", "d", "e"],
             "responseLogprobs": true, "logprobs": 20})
     );
-    let expected = "temperature, frequency_penalty, seed, stop, logprobs, user, parallel_tool_calls";
+    let expected = "temperature, frequency_penalty, seed, stop, logprobs, parallel_tool_calls, user;hint";
     assert_eq!(dropped.to_string(), expected);
 }
 

@@ -153,9 +153,12 @@ fn thinking_with_a_budget_needs_the_thoughts_behind_calls() {
         let (out, dropped) = translated(body, model);
         assert_eq!((out["thinking"].is_object(), dropped.as_str()), (on, lost), "{model}");
     }
-    // The user has sent a message since: the calls are complete.
+    // A message of the user behind the results does not end the loop; an answer does.
     let mut later = foreign;
-    later["messages"].as_array_mut().unwrap().push(json!({"role": "user", "content": "thanks"}));
+    let thanks = json!({"role": "user", "content": "thanks"});
+    later["messages"].as_array_mut().unwrap().push(thanks.clone());
+    assert!(!translated(&later, "claude-sonnet-4-5").0["thinking"].is_object());
+    later["messages"].as_array_mut().unwrap().extend([json!({"role": "assistant", "content": "done"}), thanks]);
     assert!(translated(&later, "claude-sonnet-4-5").0["thinking"].is_object());
 }
 
@@ -203,7 +206,7 @@ fn what_other_dialects_say_is_fitted() {
     assert_eq!(out["tools"], g);
     assert_eq!(out["tool_choice"], json!({"type": "any", "disable_parallel_tool_use": true}));
     assert!(out["system"][0]["text"].as_str().unwrap().contains("JSON"));
-    assert_eq!((&out["max_tokens"], dropped.as_str()), (&json!(8192), "user, service_tier"));
+    assert_eq!((&out["max_tokens"], dropped.as_str()), (&json!(8192), "user;hint, service_tier;hint"));
 }
 
 #[test]

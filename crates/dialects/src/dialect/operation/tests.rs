@@ -127,7 +127,7 @@ fn embeddings_are_written_in_each_providers_form() {
     ] {
         let plan = made(&Endpoint::Embeddings, &two, server, model).unwrap();
         assert_eq!(requests(&plan), (endpoint, bodies), "{model}");
-        assert_eq!(plan.dropped.to_string(), "user", "{model}");
+        assert_eq!(plan.dropped.to_string(), "user;hint", "{model}");
     }
 }
 

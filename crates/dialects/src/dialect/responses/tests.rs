@@ -64,8 +64,8 @@ fn what_cannot_be_understood_is_named() {
             "input[0].content[0].image_url",
         ),
         (r#"{"input":[{"role":"user","content":[{"type":"input_image"}]}]}"#, "input[0].content[0].image_url"),
-        (r#"{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{"}]}"#, "input[0].arguments"),
-        (r#"{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":"[]"}]}"#, "input[0].arguments"),
+        (r#"{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":7}]}"#, "input[0].arguments"),
+        (r#"{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":[]}]}"#, "input[0].arguments"),
         (r#"{"input":[{"type":"function_call","name":"f","arguments":"{}"}]}"#, "input[0].call_id"),
         (r#"{"input":[{"type":"function_call_output","output":"x"}]}"#, "input[0].call_id"),
         (r#"{"input":[{"type":"item_reference","id":"rs_1"}]}"#, "input[0]"),
@@ -141,7 +141,7 @@ fn what_responses_does_not_take_is_left_out_and_named() {
         ..Request::default()
     };
     let (body, dropped) = written(&request, &to("gpt-4o"));
-    assert_eq!(dropped, "top_k, stop, n, seed, presence_penalty, frequency_penalty, service_tier");
+    assert_eq!(dropped, "top_k, stop, n, seed, presence_penalty, frequency_penalty, service_tier;hint");
     assert_eq!(body["safety_identifier"].as_str().unwrap().len(), 64);
     let expected = json!({"model": "gpt-4o", "input": [{"role": "user", "content": "q"}], "store": false,
         "safety_identifier": body["safety_identifier"]});
@@ -209,7 +209,7 @@ fn media_and_results_that_do_not_fit_are_named() {
         media(MediaKind::Document, data("application/pdf")),
     ])];
     let (body, dropped) = written(&Request { messages, ..Request::default() }, &to("gpt-4o"));
-    assert_eq!(dropped, "is_error, audio, video, image");
+    assert_eq!(dropped, "audio, video, image, is_error;hint");
     assert_eq!(body["input"][0]["output"], json!("no"));
     let id = body["input"][0]["call_id"].as_str().unwrap();
     assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");
