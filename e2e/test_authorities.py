@@ -89,7 +89,7 @@ def test_authorities_of_a_config_map_and_of_a_secret_are_read_and_watched(kube, 
 
     kube.apply(config_map(ns, server.authorities["own"]))
     assert handle.serves(path=path).json()["choices"][0]["message"]["content"] == "over TLS"
-    kube.expect_condition("Backend", ns, "it", "ResolvedRefs", True)
+    kube.expect_condition("Backend", ns, "it", "Accepted", True)
     assert set(server.keys) == {"Bearer of-it"}
 
     kube.remove("ConfigMap", ns, "ca")
