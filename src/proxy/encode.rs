@@ -203,13 +203,19 @@ impl ClientRequest<'_, '_> {
     /// # Errors
     /// When the provider serves this model in another API only, which it has beside the client's.
     fn adapt(&self, target: &Target, model: Option<&str>, top: &TopLevel<'_>) -> Result<Adapted, Refusal> {
-        let (Some(dialect), Some(asked), Some(model)) = (self.api_request.endpoint.dialect(), self.asked(model), model)
+        let endpoint = &self.api_request.endpoint;
+        let counted = endpoint.counted_dialect();
+        let (Some(dialect), Some(asked), Some(model)) = (endpoint.dialect().or(counted), self.asked(model), model)
         else {
             return Ok(Adapted::default());
         };
+        // Reading such a body would take too much memory.
+        if top.values() > translate::MAX_VALUES {
+            return Ok(Adapted::default());
+        }
         let (facts, asked) = (target.models.facts(Some(model)), target.models.facts_of_name(asked));
-        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests. And models may
-        // differ in more than the facts.
+        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests. And models
+        // may differ in more than the facts.
         if facts == ModelFacts::PLAIN || (facts == asked && !has_settings(dialect, top)) {
             return Ok(Adapted::default());
         }
@@ -219,7 +225,12 @@ impl ClientRequest<'_, '_> {
         if self.needs_responses(dialect, to, &needs) {
             return Err(Refusal::Translation);
         }
-        Ok(adapt(dialect, top, asked, &Destination { model, facts, quirks }))
+        let mut adapted = adapt(dialect, top, asked, &Destination { model, facts, quirks });
+        if counted.is_some() {
+            // Endpoints that count refuse fields that only an answer needs.
+            adapted.edits.retain(|(name, _)| top.contains(name));
+        }
+        Ok(adapted)
     }
 
     /// Whether the model that replaces the client's serves this in Responses only, though its provider has the client's

@@ -44,7 +44,7 @@ pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 const MAX_ERROR: usize = 1024 * 1024;
 /// Most values, at any depth, of a body that is read whole. Ten thousand messages have half as many. Each may cost a
 /// few hundred bytes, and as few as three in the body: without a bound a body of 32 MiB would take gigabytes.
-const MAX_VALUES: usize = 250_000;
+pub const MAX_VALUES: usize = 250_000;
 /// Replies of at least this size are checked for the number of their values before they are read. Smaller ones can't
 /// hold too many.
 const COUNTED: usize = 512 * 1024;

@@ -54,6 +54,34 @@ fn settings_fit_the_model_that_the_request_gets() {
 }
 
 #[test]
+fn tokens_are_counted_with_settings_that_fit_too() {
+    let upstream = Upstream::json(r#"{"input_tokens":3}"#);
+    let gateway = start("anthropic", &upstream, &json!({"model": "claude-sonnet-4-5"}));
+    let mut asked = adaptive();
+    for field in ["max_tokens", "temperature"] {
+        asked.as_object_mut().unwrap().remove(field);
+    }
+    let reply = gateway.post("/x/v1/messages/count_tokens", asked.to_string());
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let sent = upstream.only().json();
+    assert_eq!((&sent["model"], &sent["thinking"]["type"]), (&json!("claude-sonnet-4-5"), &json!("enabled")));
+    // The endpoint refuses it.
+    assert!(sent.get("max_tokens").is_none(), "{sent}");
+}
+
+#[test]
+fn a_body_of_too_many_values_is_not_read_for_its_settings() {
+    let upstream = Upstream::json(REPLY);
+    let gateway = start("anthropic", &upstream, &json!({"model": "claude-sonnet-4-5"}));
+    let mut asked = adaptive();
+    asked["metadata"] = json!({"many": vec![0; 250_001]});
+    let reply = gateway.post(MESSAGES, asked.to_string());
+    assert_eq!(reply.status, 200);
+    let expected = asked.to_string().replace("claude-opus-4-8", "claude-sonnet-4-5");
+    assert_eq!(upstream.only().text(), expected);
+}
+
+#[test]
 fn settings_that_the_model_does_not_take_are_named_or_refused() {
     let body = json!({"model": "gpt-4o-mini", "temperature": 0.5, "max_tokens": 10, "user": "u",
         "messages": [{"role": "user", "content": "q"}]});

@@ -50,9 +50,10 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
     };
     let Some((after, dropped)) = write(&request, to.facts) else { return adapted };
     // The difference to it is what the model changes. The rest is only another spelling.
-    let before = write(&request, asked).map(|(before, _)| before).unwrap_or_default();
-    let (Ok(after), before) = (TopLevel::scan(&after), TopLevel::scan(&before).ok()) else { return adapted };
-    let mut changed = Vec::new();
+    let written = (asked != to.facts).then(|| write(&request, asked).map(|(before, _)| before).unwrap_or_default());
+    let before = TopLevel::scan(written.as_ref().unwrap_or(&after)).ok();
+    let Ok(after) = TopLevel::scan(&after) else { return adapted };
+    let mut changed: Vec<String> = Vec::new();
     for (name, inner) in dialect.model_fields() {
         let values = Values {
             old: field(Some(body), name),
@@ -61,7 +62,7 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
         };
         let edit = if inner.is_empty() { values.change() } else { values.change_inside(inner, &mut changed) };
         if inner.is_empty() && !matches!(edit, Change::None) {
-            changed.push(letters(name));
+            changed.push(letters(name).collect());
         }
         match edit {
             Change::None => {}
@@ -83,14 +84,13 @@ pub fn has_settings(dialect: DialectId, body: &TopLevel<'_>) -> bool {
 }
 
 /// A name without underscores and capitals.
-fn letters(name: &str) -> String {
-    name.replace('_', "").to_ascii_lowercase()
+fn letters(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase())
 }
 
 /// The last field of this name. Gemini's server accepts names with underscores, too.
 fn field<'b, 'a>(top: Option<&'b TopLevel<'a>>, name: &str) -> Option<&'b Member<'a>> {
-    let wanted = letters(name);
-    top?.members().iter().rev().find(|member| letters(&member.name()) == wanted)
+    top?.members().iter().rev().find(|member| letters(&member.name()).eq(letters(name)))
 }
 
 /// What becomes of a field.
@@ -147,7 +147,7 @@ impl Values<'_, '_> {
             };
             let change = values.change();
             if !matches!(change, Change::None) {
-                changed.push(letters(name));
+                changed.push(letters(name).collect());
             }
             match change {
                 Change::None => {}

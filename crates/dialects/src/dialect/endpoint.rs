@@ -93,6 +93,15 @@ impl Endpoint {
         }
     }
 
+    /// The dialect of the conversation whose tokens the endpoint counts, if its body is that of a request.
+    pub const fn counted_dialect(&self) -> Option<DialectId> {
+        match self {
+            Self::CountMessageTokens => Some(DialectId::Messages),
+            Self::CountResponseTokens => Some(DialectId::Responses),
+            _ => None,
+        }
+    }
+
     /// Whether the end of its streams is known. Others end with events of their own: images and speech of endpoints that
     /// a Backend lists, and what a model of any vendor writes behind `invoke-with-response-stream`.
     pub const fn has_known_end(&self) -> bool {

@@ -256,7 +256,8 @@ pub trait Dialect: Operations {
         false
     }
 
-    /// Whether the body may offer a tool that the client's vendor runs. It is true for some bodies that only mention one.
+    /// Whether the body may offer a tool that the client's vendor runs. It is true for some bodies that only mention
+    /// one.
     fn offers_hosted(&self, _body: &TopLevel<'_>) -> bool {
         false
     }
