@@ -223,6 +223,11 @@ pub trait Provider: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The client's settings in headers that this provider does not take, by their names in reports.
+    fn unsupported_headers(&self, _headers: &HeaderMap) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Fields that the Backend adds, as JSON text without braces, for the body of a translated request, which has no
     /// fields of these names. A client's body gets them by [`body_edits`](Self::body_edits).
     fn extra_body_fields(&self, _request: &ApiRequest) -> Option<&str> {

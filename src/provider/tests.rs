@@ -251,15 +251,41 @@ fn messages_reach_claude_on_bedrock_as_bedrock_wants_them() {
         &bedrock,
         &messages(StreamMode::Sse),
         body,
-        &[("anthropic-version", "2023-06-01"), ("anthropic-beta", "a, b"), ("anthropic-beta", "c"), ("x", "y")],
+        &[
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", BETAS),
+            ("anthropic-beta", "advanced-tool-use-2025-11-20"),
+            ("x", "y"),
+        ],
     );
     assert_eq!(
         body,
-        r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a","b","c"],"max_tokens":9,"messages":[],"new":1}"#
+        r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["context-1m-2025-08-07","tool-search-tool-2025-10-19"],"max_tokens":9,"messages":[],"new":1}"#
     );
     assert_eq!(headers, ["x: y"]);
     let own = r#"{"anthropic_version":"2026-10-21","anthropic_beta":["z"],"messages":[]}"#;
     assert_eq!(sent(&bedrock, &messages(StreamMode::No), own, &[("anthropic-beta", "a")]).0, own);
+}
+
+/// A part of what Claude Code sends.
+const BETAS: &str = "claude-code-20250219, context-1m-2025-08-07,,tool-search-tool-2025-10-19,effort-2025-11-24";
+
+#[test]
+fn betas_that_a_cloud_refuses_are_named() {
+    let mut headers = HeaderMap::new();
+    headers.append("anthropic-beta", http::HeaderValue::from_static(BETAS));
+    headers.append("anthropic-beta", http::HeaderValue::from_static("web-search-2025-03-05"));
+    let named = |names: &[&str]| names.iter().map(|name| format!("anthropic-beta: {name}")).collect::<Vec<_>>();
+    let bedrock = Bedrock::new("us-east-1".into(), None);
+    assert_eq!(
+        bedrock.unsupported_headers(&headers),
+        named(&["claude-code-20250219", "effort-2025-11-24", "web-search-2025-03-05"])
+    );
+    let [m, v, p, l] = ["m", "v1", "p", "l"].map(str::to_owned);
+    let vertex = VertexClaude::new(m, v, p, l, None);
+    assert_eq!(vertex.unsupported_headers(&headers), named(&["claude-code-20250219", "effort-2025-11-24"]));
+    let anthropic = Anthropic::new(None, None);
+    assert_eq!(anthropic.unsupported_headers(&headers), named(&[]), "Anthropic takes its own");
 }
 
 #[test]
@@ -306,13 +332,14 @@ fn claude_on_vertex_is_asked_in_messages() {
     assert_eq!(path(&vertex, &count, None), ok(&format!("{base}/count-tokens:rawPredict")));
     assert_eq!(path(&vertex, &generate(None), None), Err(Refusal::Translation));
 
-    let beta = [("anthropic-version", "2023-06-01"), ("anthropic-beta", "a")];
+    let beta =
+        [("anthropic-version", "2023-06-01"), ("anthropic-beta", BETAS), ("anthropic-beta", "web-search-2025-03-05")];
     let body = r#"{"model":"m","stream":true,"messages":[]}"#;
     assert_eq!(
         sent(&vertex, &messages(StreamMode::Sse), body, &beta),
         (
             r#"{"anthropic_version":"vertex-2023-10-16","stream":true,"messages":[]}"#.into(),
-            vec!["anthropic-beta: a".into()]
+            vec!["anthropic-beta: context-1m-2025-08-07,tool-search-tool-2025-10-19,web-search-2025-03-05".into()]
         )
     );
     assert_eq!(

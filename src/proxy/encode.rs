@@ -26,10 +26,7 @@ use super::{
 };
 use crate::{
     conversation::Unsupported,
-    dialect::{
-        ApiRequest, Destination, DialectId, Endpoint, ModelFacts, OpenAiApi, StreamMode,
-        adapt::{Adapted, adapt, has_settings},
-    },
+    dialect::{ApiRequest, Destination, DialectId, Endpoint, StreamMode, adapt::Adapted},
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
     snapshot::{Credential, Strictness, Target},
     stream::{Member, Splice, TopLevel},
@@ -137,7 +134,11 @@ impl ClientRequest<'_, '_> {
             // The file at the URL must be fetched and written into the body: see `translate`.
             return Err(Refusal::Translation);
         }
-        let Adapted { edits: adapted, dropped } = self.adapt(target, model, top)?;
+        let Adapted { edits: adapted, mut dropped } = self.adapt(target, model, top)?;
+        for name in provider.unsupported_headers(self.headers) {
+            // A feature that the body uses nevertheless is refused by the provider.
+            dropped.add_hint(name);
+        }
         let mut splice = Splice::new(top);
         if provider.model_in_body() {
             match model {
@@ -196,70 +197,6 @@ impl ClientRequest<'_, '_> {
                 ..ReplyPlan::default()
             },
         })
-    }
-
-    /// The changes to a request whose model the Backend replaces by one that accepts other settings.
-    ///
-    /// # Errors
-    /// When the provider serves this model in another API only, which it has beside the client's.
-    fn adapt(&self, target: &Target, model: Option<&str>, top: &TopLevel<'_>) -> Result<Adapted, Refusal> {
-        let endpoint = &self.api_request.endpoint;
-        let counted = endpoint.counted_dialect();
-        let (Some(dialect), Some(asked), Some(model)) = (endpoint.dialect().or(counted), self.asked(model), model)
-        else {
-            return Ok(Adapted::default());
-        };
-        // Reading such a body would take too much memory.
-        if top.values() > translate::MAX_VALUES {
-            return Ok(Adapted::default());
-        }
-        let (facts, asked) = (target.models.facts(Some(model)), target.models.facts_of_name(asked));
-        // Nothing is known of a deployment with a name of its own, so nothing is taken from its requests. And models
-        // may differ in more than the facts.
-        if facts == ModelFacts::PLAIN || (facts == asked && !has_settings(dialect, top)) {
-            return Ok(Adapted::default());
-        }
-        let tools = dialect.dialect().offers_tools(top);
-        let needs = TranslationNeeds { model: Some(model), facts, tools, hosted: false };
-        let Some((to, quirks)) = target.provider.translation(&needs) else { return Ok(Adapted::default()) };
-        if self.needs_responses(dialect, to, &needs) {
-            return Err(Refusal::Translation);
-        }
-        let mut adapted = adapt(dialect, top, asked, &Destination { model, facts, quirks });
-        if counted.is_some() {
-            // Endpoints that count refuse fields that only an answer needs.
-            adapted.edits.retain(|(name, _)| top.contains(name));
-        }
-        Ok(adapted)
-    }
-
-    /// Whether the model that replaces the client's serves this in Responses only, though its provider has the client's
-    /// API too.
-    fn needs_responses(&self, dialect: DialectId, to: DialectId, needs: &TranslationNeeds<'_>) -> bool {
-        let elsewhere = to != dialect && to.shares_api(dialect) && needs.openai_api() == OpenAiApi::Responses;
-        elsewhere && self.asked(needs.model).is_some()
-    }
-
-    /// The model that the client asks for, if it gets another one.
-    fn asked(&self, model: Option<&str>) -> Option<&str> {
-        self.api_request.model.as_deref().filter(|asked| model.is_some_and(|model| model != *asked))
-    }
-
-    /// The model that the reply is to name instead of its own.
-    fn shown_model(&self, model: Option<&str>) -> Option<String> {
-        let compares = self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().compares_models());
-        self.asked(model).filter(|_| compares).map(ToOwned::to_owned)
-    }
-
-    /// The translation of the provider's errors, if it uses the client's dialect but has another form of errors.
-    fn errors(&self, target: &Target, model: Option<&str>) -> Option<Box<Translation>> {
-        let from = target.provider.info().dialect;
-        let to = self.api_request.endpoint.dialect()?;
-        if from.shares_api(self.api_request.dialect) && !target.provider.has_foreign_errors() {
-            return None;
-        }
-        let head = translate::head(self.api_request, model.unwrap_or_default(), false);
-        Some(Box::new(Translation::of_errors(from, to, head)))
     }
 
     /// Path and body for a target of another dialect. `files` are those that were fetched for this request.

@@ -24,6 +24,7 @@
 //! `handler` runs them in this order. Plain servers have a shorter path: `forward` replaces steps 3 and 5 to 7.
 
 mod accept;
+mod adapt;
 mod body;
 mod budget;
 mod classify;

@@ -164,3 +164,69 @@ fn a_stream_names_the_clients_model_and_changes_nothing_else() {
     assert_eq!(reply.json()["model"], "claude-opus-4-8", "{}", reply.text());
     assert_eq!(gateway.access(MESSAGES)["response_model"], "gpt-4o");
 }
+
+#[test]
+fn a_server_of_the_clients_dialect_gets_what_it_accepts() {
+    // Claude Code's newest requests, at a Claude that takes instructions in `system` alone.
+    let upstream = Upstream::json(REPLY);
+    let gateway = start("anthropic", &upstream, &json!({"model": "claude-sonnet-4-5"}));
+    let mut asked = adaptive();
+    asked["messages"] = json!([{"role": "user", "content": "q"}, {"role": "system", "content": "be brief"}]);
+    gateway.post(MESSAGES, asked.to_string());
+    let expected = json!([{"role": "user", "content": "q"}, {"role": "user", "content": "be brief"}]);
+    assert_eq!(upstream.only().json()["messages"], expected);
+    let upstream = Upstream::json(r#"{"input_tokens":3}"#);
+    let gateway = start("anthropic", &upstream, &json!({"model": "claude-sonnet-4-5"}));
+    gateway.post("/x/v1/messages/count_tokens", asked.to_string());
+    assert_eq!(upstream.only().json()["messages"], expected);
+    // At the model that the client names itself they stay.
+    let upstream = Upstream::json(REPLY);
+    let gateway = start("anthropic", &upstream, &json!({}));
+    gateway.post(MESSAGES, asked.to_string());
+    assert_eq!(upstream.only().text(), asked.to_string());
+
+    // Mistral, which wants an answer between a result and the user's next message.
+    let chat = json!({"model": "m", "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": [{"id": "123456789", "type": "function",
+            "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "123456789", "content": "r"},
+        {"role": "user", "content": [{"type": "text", "text": "look"}]}]});
+    for (preset, changes) in [("mistral", true), ("groq", false)] {
+        let upstream = Upstream::json(r#"{"id":"c","object":"chat.completion","model":"m","choices":[]}"#);
+        let gateway = start("openai", &upstream, &json!({"preset": preset}));
+        let reply = gateway.post("/x/v1/chat/completions", chat.to_string());
+        assert_eq!(reply.header("x-tollgate-dropped"), None);
+        let sent = upstream.only();
+        if changes {
+            let messages = sent.json()["messages"].clone();
+            assert_eq!(messages[3]["role"], "assistant", "{messages}");
+            assert_eq!(
+                (messages[2].clone(), messages[4].clone()),
+                (chat["messages"][2].clone(), chat["messages"][3].clone())
+            );
+        } else {
+            assert_eq!(sent.text(), chat.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_cloud_gets_only_what_it_has_of_anthropics_own_api() {
+    let upstream = Upstream::json(REPLY);
+    let fields = json!({"projectId": "p", "location": "l", "apiVersion": "v1", "publisher": "ANTHROPIC",
+        "model": "claude-opus-4-8"});
+    let gateway = start("vertexai", &upstream, &fields);
+    let mut asked = adaptive();
+    asked["mcp_servers"] = json!([]);
+    asked["system"] = json!([{"type": "text", "text": "s",
+        "cache_control": {"type": "ephemeral", "scope": "global"}}]);
+    let betas = "claude-code-20250219,context-management-2025-06-27";
+    let reply = gateway.post_with(MESSAGES, &[("anthropic-beta", betas)], asked.to_string());
+    let sent = upstream.only();
+    assert_eq!(sent.header("anthropic-beta").as_deref(), Some("context-management-2025-06-27"));
+    let body = sent.json();
+    assert_eq!(body["system"][0]["cache_control"], json!({"type": "ephemeral"}));
+    assert!(body.get("mcp_servers").is_none(), "{body}");
+    assert_eq!(reply.header("x-tollgate-dropped"), Some("mcp_servers, anthropic-beta: claude-code-20250219;hint"));
+}

@@ -143,11 +143,15 @@ impl Provider for Bedrock {
         if request.endpoint == Endpoint::Messages {
             let mut edits = vec![("model", None), ("stream", None)];
             edits.extend(claude::version(top, ANTHROPIC_VERSION));
-            edits.extend(claude::betas(top, headers));
+            edits.extend(claude::beta_field(top, headers, claude::BEDROCK_BETAS));
             return edits;
         }
         let guardrail = self.guardrail.iter().filter(|_| converses(request));
         guardrail.map(|g| ("guardrailConfig", Some(Cow::Owned(g.config.clone().into_bytes())))).collect()
+    }
+
+    fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
+        claude::refused(headers, claude::BEDROCK_BETAS)
     }
 
     fn extra_body_fields(&self, request: &ApiRequest) -> Option<&str> {

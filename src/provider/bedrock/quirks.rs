@@ -2,12 +2,13 @@
 
 use tollgate_dialects::dialect::{
     DialectId,
-    quirks::{BedrockEmbeddings, ConverseQuirks, Quirks},
+    quirks::{BedrockEmbeddings, ConverseQuirks, MessagesQuirks, Quirks},
 };
 
 /// Amazon Bedrock.
 pub const BEDROCK: &Quirks = &Quirks {
     counts_tokens: Some(DialectId::Converse),
+    messages: MessagesQuirks::CLOUD,
     converse: ConverseQuirks {
         embeddings: &[("titan-embed", BedrockEmbeddings::Titan), ("cohere", BedrockEmbeddings::Cohere)],
     },

@@ -88,13 +88,18 @@ impl Provider for VertexClaude {
         edits
     }
 
+    fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
+        claude::refused(headers, claude::VERTEX_BETAS)
+    }
+
     /// Google's own service in front of the model may send errors.
     fn has_foreign_errors(&self) -> bool {
         true
     }
 
-    /// The version is in the body. `anthropic-beta` is forwarded.
+    /// The version is in the body.
     fn complete_headers(&self, headers: &mut HeaderMap) {
         headers.remove(claude::VERSION_HEADER);
+        claude::keep_betas(headers, claude::VERTEX_BETAS);
     }
 }

@@ -34,6 +34,7 @@ pub const VERTEX_CLAUDE: &Quirks = &Quirks {
     messages: MessagesQuirks {
         params: &[param("", Field::ServiceTier, Absent)],
         body_version: Some("vertex-2023-10-16"),
+        ..MessagesQuirks::CLOUD
     },
     ..Quirks::PLAIN
 };

@@ -157,6 +157,9 @@ pub struct Link {
 /// Returns the file of a URL: its media type and its base64.
 pub type FileOf<'f> = &'f dyn Fn(&str) -> Option<(&'f str, &'f str)>;
 
+/// Top-level fields with their new values as JSON text, or `None` to remove them.
+pub type Edits = Vec<(&'static str, Option<Vec<u8>>)>;
+
 /// One wire format: how its requests, replies, streams and errors are recognised, read and written.
 ///
 /// Its methods do no IO, do not depend on another dialect, and never panic.
@@ -260,6 +263,13 @@ pub trait Dialect: Operations {
     /// one.
     fn offers_hosted(&self, _body: &TopLevel<'_>) -> bool {
         false
+    }
+
+    /// The changes to a body that otherwise stays as the client wrote it, where the server of `to` refuses what this
+    /// dialect allows: top-level fields with their new values, or `None` to remove them. Lost fields are added to
+    /// `dropped`.
+    fn fit(&self, _body: &TopLevel<'_>, _to: &Destination<'_>, _dropped: &mut Unsupported) -> Edits {
+        Edits::new()
     }
 
     /// The top-level fields that not every model takes.

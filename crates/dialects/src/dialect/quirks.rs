@@ -102,7 +102,7 @@ impl Quirks {
         later_instructions: false,
         chat: ChatQuirks::PLAIN,
         responses: ResponsesQuirks { params: &[USER], developer_role: false },
-        messages: MessagesQuirks { params: &[], body_version: None },
+        messages: MessagesQuirks::PLAIN,
         gemini: GeminiQuirks {
             call_ids: true,
             media_names: false,
@@ -261,6 +261,31 @@ pub struct MessagesQuirks {
     pub params: &'static [Param],
     /// `anthropic_version` for the body, where the URL has the model.
     pub body_version: Option<&'static str>,
+    /// Top-level fields of Anthropic's own API that the server refuses.
+    pub unsupported: &'static [&'static str],
+    /// Whether `cache_control` may have a `scope`.
+    pub cache_scope: bool,
+}
+
+impl MessagesQuirks {
+    /// Anthropic's own API.
+    pub const PLAIN: Self = Self { params: &[], body_version: None, unsupported: &[], cache_scope: true };
+
+    /// Claude at a cloud. Tools at other servers, containers and skills, where and how fast a request is served, and
+    /// what is stored of it are Anthropic's own.
+    pub const CLOUD: Self = Self {
+        unsupported: &[
+            "container",
+            "diagnostics",
+            "fallbacks",
+            "inference_geo",
+            "mcp_servers",
+            "service_tier",
+            "speed",
+        ],
+        cache_scope: false,
+        ..Self::PLAIN
+    };
 }
 
 /// The quirks of a server of Gemini's API.

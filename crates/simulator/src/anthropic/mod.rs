@@ -2,6 +2,8 @@
 
 /// Checks of fields, settings and tools.
 pub(super) mod check;
+/// What clouds refuse.
+pub(super) mod cloud;
 /// What the generations of Claude take.
 pub(super) mod models;
 /// The prompt of a request.
@@ -147,6 +149,10 @@ impl Anthropic {
             prompt.limit = Some(read::limit(body).map_err(|message| invalid(&message))?);
         }
         if !request.is_shown() {
+            if self.vertex.is_some() {
+                let betas = request.received.header("anthropic-beta").into_iter().flat_map(|list| list.split(','));
+                cloud::check(body, betas, &["web-search-2025-03-05"]).map_err(|message| invalid(&message))?;
+            }
             check::request(body, model, &rules).map_err(|message| invalid(&message))?;
         }
         if count {

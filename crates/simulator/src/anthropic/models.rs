@@ -31,6 +31,11 @@ impl Claude {
         self.version >= if self.opus { (4, 7) } else { (5, 0) }
     }
 
+    /// Whether messages may have the role `system`: from Opus 4.8 on.
+    pub(crate) fn takes_later_instructions(self) -> bool {
+        self.version >= if self.opus { (4, 8) } else { (5, 0) }
+    }
+
     /// Whether `temperature` and `top_p` exclude each other.
     pub(crate) fn takes_one_sampling_parameter(self) -> bool {
         self.version >= (3, 7) && !self.is_newest()

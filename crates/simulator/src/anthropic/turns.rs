@@ -51,7 +51,7 @@ pub(super) fn check(body: &Value, model: &str, rules: &Rules) -> Result<(), Stri
     for (index, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
         if role == "system" {
-            if claude.is_some_and(|claude| !claude.is_newest()) {
+            if claude.is_some_and(|claude| !claude.takes_later_instructions()) {
                 return Err(format!("messages.{index}: role 'system' is not supported on this model"));
             }
             continue;

@@ -10,6 +10,7 @@ use super::read::list;
 use crate::ApiRequest;
 use crate::answer::{tokens, vector};
 use crate::anthropic::check;
+use crate::anthropic::cloud;
 use crate::anthropic::models::Claude;
 use crate::anthropic::read;
 use crate::anthropic::reply::Message;
@@ -66,6 +67,8 @@ fn claude(request: &ApiRequest, model: &str, streams: bool) -> Result<Reply, Str
     let mut prompt = read::prompt(body)?;
     prompt.limit = Some(read::limit(body)?);
     if !request.is_shown() {
+        let betas = list(body.get("anthropic_beta")).iter().filter_map(Value::as_str);
+        cloud::check(body, betas, &["dev-full-thinking-2025-05-14", "tool-examples-2025-10-29"])?;
         check::request(body, model, &Rules::cloud(newest))?;
     }
     let message = Message::new(request.id, model, prompt.answer(request), body);

@@ -134,6 +134,13 @@ async fn claude_on_vertex_has_its_model_in_the_path() {
     let image = json!([{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}]);
     let image = with(body.clone(), &json!({"messages": [{"role": "user", "content": image}]}));
     refused(&post(path, &image).await, "URL sources are not supported");
+    let scoped = json!([{"type": "text", "text": "s", "cache_control": {"type": "ephemeral", "scope": "global"}}]);
+    refused(&post(path, &with(body.clone(), &json!({"system": scoped}))).await, "cache_control.ephemeral.scope");
+    refused(&post(path, &with(body.clone(), &json!({"mcp_servers": []}))).await, "mcp_servers: Extra inputs");
+    for (beta, status) in [("context-1m-2025-08-07,web-search-2025-03-05", 200), ("claude-code-20250219", 400)] {
+        let reply = send("POST", path, &[BEARER, ("anthropic-beta", beta)], &body.to_string()).await;
+        assert_eq!(reply.status, status, "{beta}: {}", reply.text);
+    }
     let keyless = send("POST", path, &[("x-api-key", "k")], &body.to_string()).await;
     assert_eq!((keyless.status.as_u16(), keyless.json()["error"]["status"].take()), (401, json!("UNAUTHENTICATED")));
 }

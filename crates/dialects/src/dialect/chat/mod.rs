@@ -12,6 +12,7 @@ mod content;
 pub mod endpoint;
 pub(super) mod error;
 mod options;
+mod order;
 pub(super) mod operations;
 mod params;
 mod reasoning;
@@ -30,7 +31,7 @@ mod write_stream;
 mod tests;
 
 use super::{
-    ApiRequest, Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
+    ApiRequest, Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
     RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, text::TextSlots,
 };
 use crate::{
@@ -93,6 +94,12 @@ impl Dialect for Chat {
 
     fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
         body.contains("web_search_options")
+    }
+
+    fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, _: &mut Unsupported) -> Edits {
+        let refuses_order = !to.quirks.chat.user_after_tool;
+        let messages = refuses_order.then(|| order::answer_results(body)).flatten();
+        messages.map(|messages| ("messages", Some(messages))).into_iter().collect()
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The assistant's message between a tool's result and the user's, for servers that require one.
-const ACKNOWLEDGED: &str = "ok";
+pub(super) const ACKNOWLEDGED: &str = "ok";
 /// The content of a tool message whose result is entirely in the user message after it.
 const FOLLOWS: &str = "(see the next user message)";
 

@@ -4,6 +4,7 @@ mod client_tools;
 mod content;
 pub mod endpoint;
 mod error;
+mod fit;
 mod linked;
 mod operations;
 mod params;
@@ -24,7 +25,7 @@ mod write_tools;
 mod tests;
 
 use super::{
-    Claim, Destination, Dialect, DialectId, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
+    Claim, Destination, Dialect, DialectId, Edits, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
     RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, hosted::mentions, text::TextSlots,
 };
 use crate::{
@@ -106,6 +107,10 @@ impl Dialect for Messages {
 
     fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
         mentions(body.get("tools"), &["\"web_search_", "\"code_execution_"])
+    }
+
+    fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        fit::edits(body, to, dropped)
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

@@ -34,6 +34,8 @@ pub struct ModelFacts {
     pub structured: bool,
     /// Whether the last turn may be the assistant's, as the beginning of the answer.
     pub prefill: bool,
+    /// Whether Messages may have instructions between the turns, with the role `system`.
+    pub later_instructions: bool,
     /// Whether it can be forced to call a tool.
     pub forced_tools: bool,
     /// Whether schemas may be real JSON Schema. Gemini before 2.5 supports a part of `OpenAPI`'s instead.
@@ -145,6 +147,7 @@ impl ModelFacts {
         max_output: u64::MAX,
         structured: true,
         prefill: true,
+        later_instructions: true,
         forced_tools: true,
         json_schema: true,
         signs_calls: false,

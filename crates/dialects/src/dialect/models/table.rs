@@ -59,6 +59,7 @@ pub(super) struct Row {
     max_output: Option<u64>,
     structured_output: Option<bool>,
     prefill: Option<bool>,
+    later_instructions: Option<bool>,
     forced_tools: Option<bool>,
     json_schema: Option<bool>,
     signs_calls: Option<bool>,
@@ -271,6 +272,7 @@ impl Found {
         set(&mut facts.max_output, row.max_output);
         set(&mut facts.structured, row.structured_output);
         set(&mut facts.prefill, row.prefill);
+        set(&mut facts.later_instructions, row.later_instructions);
         set(&mut facts.forced_tools, row.forced_tools);
         set(&mut facts.json_schema, row.json_schema);
         set(&mut facts.signs_calls, row.signs_calls);

@@ -174,6 +174,20 @@ fn what_claude_refuses_depends_on_its_generation() {
 }
 
 #[test]
+fn instructions_between_turns_are_for_the_newest_claudes() {
+    for (model, takes) in [
+        ("claude-sonnet-4-5", false),
+        ("us.anthropic.claude-opus-4-7-v1:0", false),
+        ("claude-opus-4-8", true),
+        ("claude-sonnet-4-8", false),
+        ("claude-haiku-5@20260901", true),
+        ("claude-mythos-5-1", true),
+    ] {
+        assert_eq!(ModelFacts::of(model).later_instructions, takes, "{model}");
+    }
+}
+
+#[test]
 fn some_models_are_served_by_responses() {
     use OpenAiApi::{Chat, Responses};
     for (model, api, with_tools) in [
