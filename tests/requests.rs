@@ -18,6 +18,8 @@ mod credentials;
 mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/invoke.rs"]
+mod invoke;
 #[path = "requests/keys_in_replies.rs"]
 mod keys_in_replies;
 #[path = "requests/lookups.rs"]

@@ -23,6 +23,7 @@ use super::{
     key_mask::KeyMask,
     media::{self, Files, Wanted},
     translate::{self, ParsedRequest, Translation},
+    wrapped::Wrapped,
 };
 use crate::{
     conversation::Unsupported,
@@ -78,6 +79,8 @@ pub struct ReplyPlan {
     pub shown_model: Option<String>,
     /// Settings that the target's model does not accept, in a request that was not translated.
     pub dropped: Unsupported,
+    /// The request was inside the client's, and so its reply is to be wrapped.
+    pub wrapped: Option<Box<Wrapped>>,
 }
 
 /// A client's request, as it was classified.
@@ -289,7 +292,9 @@ impl Caller<'_> {
     /// When the route passes the client's key on and the client sent none, or a token can't be a header.
     pub fn headers(&self, target: &Target, encoded: &Encoded, token: Option<&Token>) -> Result<HeaderMap, ProxyError> {
         let translated = encoded.plan.translation.is_some();
-        let mut out = self.headers.to_provider(&target.forwarded, translated);
+        let inner =
+            encoded.plan.wrapped.as_ref().map(|wrapped| ClientHeaders { all: &wrapped.headers, ..self.headers });
+        let mut out = inner.unwrap_or(self.headers).to_provider(&target.forwarded, translated);
         if translated {
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

@@ -79,6 +79,7 @@ async fn try_forward(
         error_body: None,
         filter: None,
         renamed: None,
+        wrapped: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };

@@ -49,6 +49,7 @@ mod send;
 mod trace;
 mod translate;
 mod watch;
+mod wrapped;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},

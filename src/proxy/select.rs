@@ -28,11 +28,13 @@ use super::{
     operation,
     send::{Sender, UpstreamReply, too_slow},
     translate::{ReadLimits, refuse_dropped},
+    wrapped::{self, Wrapped},
 };
 use crate::{
     dialect::{Endpoint, ErrorClass},
     provider::{Refusal, resolve_model},
     snapshot::{AiUse, Target},
+    stream::TopLevel,
     upstream::{
         self,
         balance::{self, AttemptOutcome, HasApi},
@@ -279,6 +281,29 @@ async fn prepare(
     if let Some(plan) = heavy::run(client.body.len(), plan).await {
         return plan.map(Prepared::Operation);
     }
+    match heavy::run(client.body.len(), || wrapped::open(context, &client, target)).await {
+        None => encode(context, ai, &client, files, target).await.map(Prepared::One),
+        Some(inner) => {
+            let (wrapped, body) = Wrapped::new(inner, &parts.headers);
+            let top = TopLevel::scan(&body).map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
+            let (api_request, headers) = (&wrapped.api, &wrapped.headers);
+            let inner = ClientRequest { api_request, headers, body: &body, top: Some(&top), query: None, ..client };
+            // Boxed: it is rare.
+            let mut encoded = Box::pin(encode(context, ai, &inner, files, target)).await?;
+            wrapped.wrap(&mut encoded);
+            Ok(Prepared::One(encoded))
+        }
+    }
+}
+
+/// Encodes a request for `target`, translated if it has to be.
+async fn encode(
+    context: &RouteContext<'_>,
+    ai: &AiUse,
+    client: &ClientRequest<'_, '_>,
+    files: &mut Files,
+    target: &Target,
+) -> Result<Encoded, ProxyError> {
     let encoded = match heavy::run(client.body.len(), || client.encode(target)).await {
         Err(Refusal::Translation) => {
             // Boxed: most requests are not translated, and its state is large.
@@ -287,7 +312,7 @@ async fn prepare(
         encoded => encoded.map_err(|refusal| refused(refusal, client.api_request, target.provider.info().name)),
     }?;
     refuse_dropped(ai.backend.strict, &encoded.plan.dropped, "to this route's model")?;
-    Ok(Prepared::One(encoded))
+    Ok(encoded)
 }
 
 /// The result of `work`, unless `deadline` passes before.

@@ -257,6 +257,12 @@ pub enum Translated {
     Stream(Response<upstream::ReplyBody>, Box<Translator>, StreamMode),
 }
 
+impl Translated {
+    fn error(reply: Response<Bytes>) -> Self {
+        Self::Whole(reply, Totals::default())
+    }
+}
+
 impl Translation {
     /// A translation of errors only: from those of a provider of `from` to those for a client of `to`.
     pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
@@ -314,7 +320,7 @@ impl Translation {
                 failure.message = format!("the upstream redirects, with status {}", parts.status.as_u16()).into();
                 (failure.status, failure.class, failure.code) = (502, ErrorClass::BadGateway, None);
             }
-            return Ok(self.failed(parts, &failure, reading, mask));
+            return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask)));
         }
         heavy::run(bytes.len(), || self.whole(parts, &bytes, mask, reading, &chain)).await
     }
@@ -344,12 +350,12 @@ impl Translation {
                         answer.lost.extend(names);
                         answer
                     }
-                    _ => return Ok(self.failed(parts, &failure, reading, mask)),
+                    _ => return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask))),
                 }
             }
         };
         if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {
-            return Ok(self.failed(parts, &failure, reading, mask));
+            return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask)));
         }
         for choice in &mut answer.choices {
             for part in &mut choice.parts {
@@ -392,18 +398,18 @@ impl Translation {
         self.from.dialect()
     }
 
-    /// The provider's error in the client's dialect.
-    fn failed(
+    /// The provider's error in the client's dialect. `request_id` is the gateway's, for a reply without one.
+    pub fn failed(
         &self,
         mut parts: Parts,
         failure: &Failure<'_>,
-        reading: &ReadLimits,
+        request_id: &str,
         mask: Option<&KeyMask>,
-    ) -> Translated {
+    ) -> Response<Bytes> {
         let mut out = Vec::new();
         let id_of = |name| parts.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let name = self.to.dialect().request_id_header();
-        let id = id_of(name).unwrap_or(&reading.request_id).to_owned();
+        let id = id_of(name).unwrap_or(request_id).to_owned();
         let status = self.to.dialect().write_error(failure, Some(&id), &mut out);
         parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = &mut parts.headers;
@@ -422,28 +428,33 @@ impl Translation {
             Some(mask) => mask.mask(out),
             None => out,
         };
-        Translated::Whole(Response::from_parts(parts, out), Totals::default())
+        Response::from_parts(parts, out)
     }
 
     /// Converts the provider's headers to those of the client's dialect.
-    fn settle_headers(&self, headers: &mut HeaderMap, mask: Option<&KeyMask>) {
+    pub fn settle_headers(&self, headers: &mut HeaderMap, mask: Option<&KeyMask>) {
         headers::from_provider(headers, mask);
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::LOCATION);
         if let Some((name, _)) = self.from.dialect().error_type_header(ErrorClass::Internal) {
             headers.remove(name);
         }
+        self.rename_request_id(headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.head.mode.content_type()));
+        if self.head.mode != StreamMode::No {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        name_dropped(&self.dropped, headers);
+    }
+
+    /// Moves the provider's id of the request to the header in which the client's dialect has it.
+    pub fn rename_request_id(&self, headers: &mut HeaderMap) {
         let (from, to) = (self.from.dialect().request_id_header(), self.to.dialect().request_id_header());
         if from != to
             && let Some(id) = headers.remove(from)
         {
             headers.insert(to, id);
         }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.head.mode.content_type()));
-        if self.head.mode != StreamMode::No {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        }
-        name_dropped(&self.dropped, headers);
     }
 }
 

@@ -126,13 +126,13 @@ CLIENTS = [
         "claude-code",
         "Claude Code",
         environment={"ANTHROPIC_BASE_URL": "{url}", "ANTHROPIC_API_KEY": "any"},
-        quick="openai",
+        quick="vertexclaude",
         **CLAUDE,
     ),
     Client(
         "claude-code-bedrock",
         "Claude Code, Bedrock mode",
-        about="It uses InvokeModel, where the model is always the client's.",
+        about="It uses InvokeModel, which Tollgate serves at every provider.",
         environment={
             "CLAUDE_CODE_USE_BEDROCK": "1",
             "ANTHROPIC_BEDROCK_BASE_URL": "{url}",
@@ -140,7 +140,7 @@ CLIENTS = [
             "AWS_REGION": "us-east-1",
             "ANTHROPIC_MODEL": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         },
-        quick="bedrock",
+        quick="openai",
         **CLAUDE,
     ),
     Client(

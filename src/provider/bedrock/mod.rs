@@ -121,6 +121,10 @@ impl Provider for Bedrock {
     /// Bedrock has no queries: the client's is not forwarded.
     fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {
         let verb = match &request.endpoint {
+            // Another model may have another format, or other settings.
+            Endpoint::Bedrock(verb, _) if verb.is_messages() && model != request.model.as_deref() => {
+                return Err(Refusal::Translation);
+            }
             Endpoint::Bedrock(verb, _) => *verb,
             Endpoint::Messages if self.is_claude(model) => match request.stream {
                 StreamMode::No => BedrockVerb::Invoke,

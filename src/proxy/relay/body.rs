@@ -19,13 +19,14 @@ use super::{
         key_mask::{KeyMask, MaskedBody},
         watch::{Progress, Stall},
     },
+    observer::Observer,
     pace::Pace,
 };
 use crate::{
     conversation::Failure,
     dialect::{
-        DialectId, ReplyObserver, StreamEnding, StreamMode, Translator, error_summary::ErrorSummary,
-        rename::RenamedReply, text::TextFilteredStream,
+        DialectId, StreamEnding, StreamMode, error_summary::ErrorSummary, rename::RenamedReply,
+        text::TextFilteredStream, wrapped::WrappedStream,
     },
     stream::InvokeFilter,
     upstream::{
@@ -55,43 +56,12 @@ pub struct RelayForm {
     pub filter: Option<Box<TextFilteredStream>>,
     /// Writes the client's model into a reply that stays in its dialect.
     pub renamed: Option<Box<RenamedReply>>,
+    /// Wraps the stream of an inner request in the client's framing.
+    pub wrapped: Option<Box<WrappedStream>>,
     /// Longest pause of the backend.
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
-}
-
-/// Observes a reply while it is relayed.
-pub enum Observer {
-    /// Forwards the frames as they are.
-    Watch(ReplyObserver),
-    /// Forwards them in another dialect.
-    Translate(Box<Translator>),
-}
-
-impl Observer {
-    /// Observes `data`; returns the frames to forward.
-    fn frame(&mut self, data: Bytes) -> Result<smallvec::SmallVec<[Bytes; 2]>, String> {
-        match self {
-            Self::Watch(observer) => Ok(observer.frame(data)),
-            Self::Translate(translator) => translator.frame(&data).map(|out| smallvec::smallvec![out]),
-        }
-    }
-
-    /// The reply ended: returns the frames that were held back.
-    fn finish(&mut self) -> smallvec::SmallVec<[Bytes; 2]> {
-        match self {
-            Self::Watch(observer) => observer.finish(),
-            Self::Translate(translator) => smallvec::smallvec![translator.finish()],
-        }
-    }
-
-    fn ending(&self, mode: StreamMode) -> StreamEnding {
-        match self {
-            Self::Watch(observer) => observer.ending(mode),
-            Self::Translate(translator) => translator.ending(),
-        }
-    }
 }
 
 /// The parts of a relay.
@@ -171,12 +141,27 @@ impl Relay {
 
     /// The next frame for the client.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let polled = self.poll_next(cx);
+        let polled = if self.form.wrapped.is_some() { self.poll_wrapped(cx) } else { self.poll_next(cx) };
         match &polled {
             Poll::Pending => self.progress.client_waits(),
             Poll::Ready(_) => self.progress.handed_over(),
         }
         polled
+    }
+
+    /// The next frame, in the framing of the outer dialect.
+    fn poll_wrapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        loop {
+            let Some(frame) = ready!(self.poll_next(cx)) else {
+                let rest = self.form.wrapped.take().map(|mut wrapped| wrapped.finish()).unwrap_or_default();
+                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+            };
+            let frame = frame?.into_data().unwrap_or_default();
+            let wrapped = self.form.wrapped.as_mut().map(|wrapped| wrapped.push(&frame)).unwrap_or_default();
+            if !wrapped.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(wrapped))));
+            }
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
@@ -451,7 +436,7 @@ impl Relay {
 
     /// Whether nothing more will come.
     pub fn is_end_stream(&self) -> bool {
-        self.body.is_none() && self.pending.is_empty()
+        self.body.is_none() && self.pending.is_empty() && self.form.wrapped.is_none()
     }
 
     /// The length, if it is known and nothing can be dropped or added.
@@ -466,6 +451,7 @@ impl Relay {
                 body.size_hint()
             }
             Some(_) => SizeHint::default(),
+            None if self.form.wrapped.is_some() => SizeHint::default(),
             None => SizeHint::with_exact(self.pending.iter().map(|b| b.len() as u64).sum()),
         }
     }

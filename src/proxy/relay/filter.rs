@@ -10,7 +10,8 @@ use super::{
         ErrorKind, ProxyError, RequestRecord, RouteContext, heavy,
         translate::{MAX_REPLY, ReadLimits, collect},
     },
-    body::{Observer, RelayPlan, Reply},
+    body::{RelayPlan, Reply},
+    observer::Observer,
 };
 use crate::{
     conversation::Failure,
@@ -30,6 +31,11 @@ pub fn chain(context: &RouteContext<'_>, status: StatusCode) -> FilterChain {
         return FilterChain::default();
     }
     FilterChain::new(filters.collect::<Vec<Arc<dyn TextFilter>>>())
+}
+
+/// Whether replies pass any filter of text.
+pub fn filters_text(context: &RouteContext<'_>) -> bool {
+    !chain(context, StatusCode::OK).is_empty()
 }
 
 /// Puts `chain` between a reply that stays in its dialect and the client.

@@ -15,10 +15,12 @@
 
 mod body;
 mod filter;
+mod observer;
 mod pace;
 
-use body::Observer;
 pub use body::{Relay, RelayForm, RelayPlan, Reply};
+pub use filter::filters_text;
+use observer::Observer;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
@@ -30,6 +32,7 @@ use super::{
     key_mask::{KeyMask, MaskedBody},
     send::UpstreamReply,
     translate::{ReadLimits, Translated, Translation, name_dropped},
+    wrapped::wrap,
 };
 use crate::{
     dialect::{
@@ -50,11 +53,23 @@ use crate::{
 pub async fn relay(
     context: &RouteContext<'_>,
     api: &ApiRequest,
+    mut answer: UpstreamReply,
+    record: &mut RequestRecord,
+) -> Result<Reply, ProxyError> {
+    let Some(inner) = answer.plan.wrapped.take() else { return relay_one(context, api, answer, record).await };
+    // Boxed: it is rare.
+    let reply = Box::pin(relay_one(context, &inner.api, answer, record)).await?;
+    Ok(wrap(reply, inner.api.dialect, api, record.trace_id()))
+}
+
+async fn relay_one(
+    context: &RouteContext<'_>,
+    api: &ApiRequest,
     answer: UpstreamReply,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     let UpstreamReply { reply, plan, attempt } = answer;
-    let ReplyPlan { hide_usage, unwrap, errors, translation, mask, shown_model, dropped } = plan;
+    let ReplyPlan { hide_usage, unwrap, errors, translation, mask, shown_model, dropped, wrapped: _ } = plan;
     let is_error = !reply.status().is_success();
     let chain = filter::chain(context, reply.status());
     if is_error && mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|c| c != "identity") {
@@ -136,6 +151,7 @@ fn spliced(
         error_body: (!parts.status.is_success()).then(Vec::new),
         filter: None,
         renamed: None,
+        wrapped: None,
         idle: context.idle_timeout,
         deadline: context.deadline,
     };
@@ -188,6 +204,7 @@ async fn translated(
                 error_body: None,
                 filter: None,
                 renamed: None,
+                wrapped: None,
                 idle: context.idle_timeout,
                 deadline: context.deadline,
             };

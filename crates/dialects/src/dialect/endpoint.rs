@@ -64,7 +64,13 @@ impl Endpoint {
             | Self::CompactResponse
             | Self::ResponseResource(_)
             | Self::Messages
-            | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream, _) => "chat",
+            | Self::Bedrock(
+                BedrockVerb::Converse
+                | BedrockVerb::ConverseStream
+                | BedrockVerb::InvokeClaude
+                | BedrockVerb::InvokeClaudeStream,
+                _,
+            ) => "chat",
             Self::Completions => "text_completion",
             Self::Embeddings | Self::Gemini(GeminiVerb::Embed | GeminiVerb::BatchEmbed | GeminiVerb::Predict, _) => {
                 "embeddings"
@@ -102,10 +108,23 @@ impl Endpoint {
         }
     }
 
+    /// The dialect of the request that is the endpoint's body, where it is not the endpoint's own: see
+    /// [`wrapped`](super::wrapped).
+    pub const fn inner_dialect(&self) -> Option<DialectId> {
+        match self {
+            Self::Bedrock(verb, _) if verb.is_messages() => Some(DialectId::Messages),
+            _ => None,
+        }
+    }
+
     /// Whether the end of its streams is known. Others end with events of their own: images and speech of endpoints that
     /// a Backend lists, and what a model of any vendor writes behind `invoke-with-response-stream`.
     pub const fn has_known_end(&self) -> bool {
-        self.dialect().is_some() || matches!(self, Self::Completions | Self::ResponseResource(_))
+        self.dialect().is_some()
+            || matches!(
+                self,
+                Self::Completions | Self::ResponseResource(_) | Self::Bedrock(BedrockVerb::InvokeClaudeStream, _)
+            )
     }
 
     /// Whether the endpoint generates text: a Backend's `model` overrides the client's for these. Embeddings and
@@ -121,7 +140,14 @@ impl Endpoint {
                 | Self::Messages
                 | Self::CountMessageTokens
                 | Self::Gemini(GeminiVerb::Generate | GeminiVerb::StreamGenerate | GeminiVerb::CountTokens, _)
-                | Self::Bedrock(BedrockVerb::Converse | BedrockVerb::ConverseStream | BedrockVerb::CountTokens, _)
+                | Self::Bedrock(
+                    BedrockVerb::Converse
+                        | BedrockVerb::ConverseStream
+                        | BedrockVerb::InvokeClaude
+                        | BedrockVerb::InvokeClaudeStream
+                        | BedrockVerb::CountTokens,
+                    _
+                )
         )
     }
 

@@ -53,6 +53,7 @@ pub mod translator;
 pub mod unsupported;
 pub mod usage;
 pub mod text;
+pub mod wrapped;
 
 use adapt::ModelField;
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
@@ -70,6 +71,7 @@ pub use text::TextSlots;
 pub use translator::Translator;
 pub use unsupported::{ReplyGap, UnsupportedInReply};
 pub use usage::{Progress, StreamEnding, Usage};
+use wrapped::InnerRequest;
 
 use std::ops::Range;
 
@@ -271,6 +273,15 @@ pub trait Dialect: Operations {
     fn fit(&self, _body: &TopLevel<'_>, _to: &Destination<'_>, _dropped: &mut Unsupported) -> Edits {
         Edits::new()
     }
+
+    /// The request of another dialect that a request of this one has as its body.
+    fn unwrap_request(&self, _request: &ApiRequest, _body: &TopLevel<'_>) -> Option<InnerRequest> {
+        None
+    }
+
+    /// Appends an event of the reply to such a request in this dialect's framing; `last` has the counts of the whole
+    /// reply, if it is the last event.
+    fn wrap_event(&self, _event: &[u8], _last: Option<&TokenUsage>, _out: &mut Vec<u8>) {}
 
     /// The top-level fields that not every model takes.
     fn model_fields(&self) -> &'static [ModelField];

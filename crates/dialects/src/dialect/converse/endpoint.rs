@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::invoke;
 use crate::{
     dialect::{Claim, Endpoint, RequestHead, StreamMode},
     stream::TopLevel,
@@ -22,17 +23,23 @@ pub enum BedrockVerb {
     Invoke,
     /// `invoke-with-response-stream`.
     InvokeStream,
+    /// `invoke` with a body of Anthropic's Messages.
+    InvokeClaude,
+    /// `invoke-with-response-stream` with a body of Anthropic's Messages.
+    InvokeClaudeStream,
     /// `count-tokens`.
     CountTokens,
 }
 
 impl BedrockVerb {
     /// Every verb, as URLs spell it.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 7] = [
         (Self::Converse, "converse"),
         (Self::ConverseStream, "converse-stream"),
         (Self::Invoke, "invoke"),
         (Self::InvokeStream, "invoke-with-response-stream"),
+        (Self::InvokeClaude, "invoke"),
+        (Self::InvokeClaudeStream, "invoke-with-response-stream"),
         (Self::CountTokens, "count-tokens"),
     ];
 
@@ -41,14 +48,19 @@ impl BedrockVerb {
         Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("converse", |(_, word)| word)
     }
 
-    /// The verb a URL spells, if it is one.
+    /// The verb a URL spells, if it is one. The body shows whether a model is invoked with Anthropic's Messages.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == word).map(|(verb, _)| *verb)
     }
 
     /// Whether the reply comes as an event stream.
     pub const fn streams(self) -> bool {
-        matches!(self, Self::ConverseStream | Self::InvokeStream)
+        matches!(self, Self::ConverseStream | Self::InvokeStream | Self::InvokeClaudeStream)
+    }
+
+    /// Whether the body is one of Anthropic's Messages.
+    pub const fn is_messages(self) -> bool {
+        matches!(self, Self::InvokeClaude | Self::InvokeClaudeStream)
     }
 }
 
@@ -69,10 +81,17 @@ pub(super) fn from_body(body: &TopLevel<'_>) -> Option<(Claim, Endpoint)> {
 }
 
 /// How the reply is to be framed. The verb decides whether it streams; where the client's URL has no verb, the route's
-/// type does.
-pub(super) fn framing(request: &RequestHead<'_>, verb: BedrockVerb, by_path: bool) -> (BedrockVerb, StreamMode) {
+/// type does. The body shows which format an invoked model has.
+pub(super) fn framing(
+    request: &RequestHead<'_>,
+    verb: BedrockVerb,
+    by_path: bool,
+    body: Option<&TopLevel<'_>>,
+) -> (BedrockVerb, StreamMode) {
     let verb = match verb {
         BedrockVerb::Converse if !by_path && request.route_streams => BedrockVerb::ConverseStream,
+        BedrockVerb::Invoke if body.is_some_and(invoke::is_messages) => BedrockVerb::InvokeClaude,
+        BedrockVerb::InvokeStream if body.is_some_and(invoke::is_messages) => BedrockVerb::InvokeClaudeStream,
         verb => verb,
     };
     (verb, if verb.streams() { StreamMode::EventStream } else { StreamMode::No })

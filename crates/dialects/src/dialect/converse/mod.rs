@@ -4,6 +4,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod formats;
+mod invoke;
 pub(super) mod models;
 mod operations;
 mod params;
@@ -24,8 +25,9 @@ mod write_tools;
 mod tests;
 
 use super::{
-    BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress, ReadEvents,
-    ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, text::TextSlots,
+    ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress,
+    ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields,
+    text::TextSlots, wrapped::InnerRequest,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -72,8 +74,16 @@ impl Dialect for Converse {
         body: Option<&TopLevel<'_>>,
     ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
         let Endpoint::Bedrock(verb, model) = endpoint else { return classify::by_body(endpoint, body) };
-        let (verb, stream) = endpoint::framing(request, verb, by_path);
+        let (verb, stream) = endpoint::framing(request, verb, by_path, body);
         Ok((Endpoint::Bedrock(verb, model.clone()), model, stream))
+    }
+
+    fn unwrap_request(&self, request: &ApiRequest, body: &TopLevel<'_>) -> Option<InnerRequest> {
+        invoke::unwrap(request, body)
+    }
+
+    fn wrap_event(&self, event: &[u8], last: Option<&TokenUsage>, out: &mut Vec<u8>) {
+        invoke::wrap_event(event, last, out);
     }
 
     fn header_prefixes(&self) -> &'static [&'static str] {

@@ -2,16 +2,22 @@
 
 use serde::Deserialize;
 
+use super::invoke;
 use crate::{conversation::TokenUsage, dialect::Progress};
 
-/// Token counts. `inputTokens` excludes the tokens that were read from and written to a cache.
+/// Token counts. `inputTokens` excludes the tokens that were read from and written to a cache. Replies of Claude to
+/// `InvokeModel` have Anthropic's names.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "as the wire has them")]
 pub(super) struct WireUsage {
+    #[serde(alias = "input_tokens")]
     input_tokens: Option<u64>,
+    #[serde(alias = "output_tokens")]
     output_tokens: Option<u64>,
+    #[serde(alias = "cache_read_input_tokens")]
     cache_read_input_tokens: Option<u64>,
+    #[serde(alias = "cache_creation_input_tokens")]
     cache_write_input_tokens: Option<u64>,
 }
 
@@ -45,6 +51,9 @@ pub(super) const END: &[u8] = b"messageStop";
 
 /// Reads a frame. The answer ends with `messageStop`; its counts follow it. No frame names the model.
 pub(super) fn read_progress(name: &[u8], data: &[u8]) -> Progress {
+    if name == invoke::CHUNK {
+        return invoke::read_progress(data);
+    }
     let metadata = (name == b"metadata").then(|| serde_json::from_slice::<Metadata>(data).ok()).flatten();
     let usage = metadata.and_then(|metadata| metadata.usage).map(|usage| usage.read());
     Progress { ends: name == END, usage, ..Progress::default() }

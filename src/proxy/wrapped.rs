@@ -1,0 +1,106 @@
+//! Requests with a request of another dialect inside (`InvokeModel` with Claude's body): see
+//! [`dialect::wrapped`](crate::dialect::wrapped).
+//!
+//! A target that has the client's endpoint gets the request as it is. Any other gets the inner request, encoded as if
+//! the client had sent it; the reply to it is wrapped for the client as the last step of the relay.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header};
+
+use super::{
+    RouteContext,
+    encode::{ClientRequest, Encoded},
+    relay::{self, Reply},
+    translate::{self, Translation},
+};
+use crate::{
+    dialect::{
+        ApiRequest, DialectId, StreamMode, is_of_one_dialect,
+        wrapped::{InnerRequest, WrappedStream},
+    },
+    provider::resolve_model,
+    snapshot::Target,
+};
+
+/// An inner request that is sent in place of the client's.
+pub struct Wrapped {
+    /// The operation.
+    pub api: ApiRequest,
+    /// The client's headers, as a client of the inner dialect sends them.
+    pub headers: HeaderMap,
+}
+
+/// The request inside `client`'s, if `target` does not get the client's as it is. Its target has to support the
+/// endpoint, and the reply must not pass filters of text, which can't read it.
+pub fn open(context: &RouteContext<'_>, client: &ClientRequest<'_, '_>, target: &Target) -> Option<InnerRequest> {
+    client.api_request.endpoint.inner_dialect()?;
+    let model = resolve_model(&*target.provider, client.api_request);
+    if client.is_native(target, model) && !relay::filters_text(context) {
+        return None;
+    }
+    client.api_request.dialect.dialect().unwrap_request(client.api_request, client.top?)
+}
+
+impl Wrapped {
+    /// The parts of an inner request except its body, which is returned. `headers` are those of the client.
+    pub fn new(inner: InnerRequest, headers: &HeaderMap) -> (Self, Bytes) {
+        let InnerRequest { api, body, headers: own } = inner;
+        let prefixes = api.dialect.dialect().header_prefixes();
+        let is_inner = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let passes = |name: &header::HeaderName| !is_of_one_dialect(name) || is_inner(name.as_str());
+        let kept = headers.iter().filter(|(name, _)| passes(name));
+        let mut headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        for (name, value) in own {
+            headers.insert(name, value);
+        }
+        (Self { api, headers }, body)
+    }
+
+    /// Lets the reply to `encoded`, which is of the inner request, be wrapped.
+    pub fn wrap(self, encoded: &mut Encoded) {
+        let plan = &mut encoded.plan;
+        if plan.translation.is_none() {
+            // Errors are read whole, because their form changes.
+            let (dialect, head) = (self.api.dialect, translate::head(&self.api, "", false));
+            plan.errors.get_or_insert_with(|| Box::new(Translation::of_errors(dialect, dialect, head)));
+        }
+        plan.wrapped = Some(Box::new(self));
+    }
+}
+
+/// The reply to an inner request of `inner`, for the client that requested `api`.
+pub fn wrap(reply: Reply, inner: DialectId, api: &ApiRequest, request_id: &str) -> Reply {
+    let outer = Translation::of_errors(inner, api.dialect, translate::head(api, "", false));
+    match reply {
+        Reply::Relayed(mut parts, mut plan) => {
+            if plan.form.mode == StreamMode::Sse {
+                outer.settle_headers(&mut parts.headers, None);
+                plan.form.wrapped = Some(Box::new(WrappedStream::new(inner, api.dialect)));
+            } else {
+                outer.rename_request_id(&mut parts.headers);
+            }
+            Reply::Relayed(parts, plan)
+        }
+        Reply::Local(reply) => {
+            let (mut parts, body) = reply.into_parts();
+            if !parts.status.is_success() {
+                outer.settle_headers(&mut parts.headers, None);
+                let failure = inner.dialect().read_error(parts.status.as_u16(), &body);
+                return Reply::Local(outer.failed(parts, &failure, request_id, None));
+            }
+            let streams = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
+            if !streams {
+                outer.rename_request_id(&mut parts.headers);
+                return Reply::Local(Response::from_parts(parts, body));
+            }
+            outer.settle_headers(&mut parts.headers, None);
+            let mut stream = WrappedStream::new(inner, api.dialect);
+            let wrapped = [stream.push(&body), stream.finish()].concat();
+            Reply::Local(Response::from_parts(parts, wrapped.into()))
+        }
+    }
+}
+
+fn is_event_stream(value: &header::HeaderValue) -> bool {
+    value.as_bytes().starts_with(b"text/event-stream")
+}
