@@ -90,6 +90,10 @@ sdk *options: build
 sdk-grid *options: build
     TOLLGATE={{ debug_binary }} tests/sdk/run --grid {{ options }}
 
+# A real model behind llama.cpp's own server, with every client dialect.
+real-model *options: build
+    TOLLGATE={{ debug_binary }} tests/real/run {{ options }}
+
 # Real agents from npm, each of which finishes a task at each provider; needs Node.js.
 agents *options: build
     TOLLGATE={{ debug_binary }} tests/agents/run {{ options }}
