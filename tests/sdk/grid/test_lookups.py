@@ -16,7 +16,7 @@ EMBEDDERS = {
 # Bedrock lists its models elsewhere, and the Backends here name none.
 UNLISTED = ("bedrock", "nova")
 # Who counts tokens without answering.
-COUNTING = ("anthropic", "vertexclaude", "gemini", "vertexai")
+COUNTING = ("openai", "anthropic", "vertexclaude", "gemini", "vertexai")
 embedding = only(*EMBEDDERS)
 VERSIONS = pytest.mark.parametrize("version", [None, "v1beta"], ids=["v1", "v1beta"])
 
@@ -87,6 +87,12 @@ class TestCounts:
             model=column.model, messages=[{"role": "user", "content": self.QUESTION}], extra_headers=named())
         self.judge(column, raw.parse().input_tokens, raw.headers)
 
+    def test_openai(self, column):
+        client = openai_rows.client(column.url())
+        raw = client.responses.input_tokens.with_raw_response.count(
+            model=column.model, input=self.QUESTION, extra_headers=named())
+        self.judge(column, raw.parse().input_tokens, raw.headers, ("azureopenai", "compatible"))
+
     @VERSIONS
     def test_gemini(self, column, version):
         config = types.CountTokensConfig(http_options=types.HttpOptions(headers=named()))
@@ -95,9 +101,9 @@ class TestCounts:
         self.judge(column, reply.total_tokens, reply.sdk_http_response.headers)
 
     @staticmethod
-    def judge(column, count, headers):
+    def judge(column, count, headers, native=()):
         """A count by the provider is the simulator's; an estimate is marked."""
         estimated = "x-tollgate-estimated" in {name.lower() for name in headers}
         assert estimated or count == 8
         assert 4 <= count <= 20
-        assert column.name in ("bedrock", "nova") or estimated == (column.name not in COUNTING)
+        assert column.name in ("bedrock", "nova") or estimated == (column.name not in (*COUNTING, *native))

@@ -32,6 +32,8 @@ enum Api {
     Embeddings,
     Moderations,
     Responses,
+    /// The tokens of a request of Responses.
+    ResponseTokens,
     Models,
     Unknown,
 }
@@ -63,6 +65,7 @@ const APIS: &[(&str, Api)] = &[
     ("/embeddings", Api::Embeddings),
     ("/moderations", Api::Moderations),
     ("/responses", Api::Responses),
+    ("/responses/input_tokens", Api::ResponseTokens),
     ("/models", Api::Models),
 ];
 
@@ -191,6 +194,7 @@ impl OpenAi {
             Api::Embeddings => others::embeddings(request, model),
             Api::Moderations => others::moderations(request, model),
             Api::Responses => responses::answer(request, model, self.quirks),
+            Api::ResponseTokens => responses::count(request),
             Api::Models | Api::Unknown => others::models(None),
         }?;
         Ok(reply

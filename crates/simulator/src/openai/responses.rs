@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::check::{is_strict, list};
-use super::{CREATED, Quirks, items, logprob, missing, streams};
+use super::{CREATED, Quirks, error, items, logprob, missing, streams};
 use crate::ApiRequest;
 use crate::answer::{Answer, FinishReason, Prompt, ToolChoice, halves};
 use crate::sign::{SignatureOrigin, signature};
@@ -21,6 +21,33 @@ pub(super) fn answer(request: &ApiRequest, model: &str, quirks: Quirks) -> Resul
         return Ok(Reply::events(EVENTS, response.stream()));
     }
     Ok(Reply::json(StatusCode::OK, &response.object(true)))
+}
+
+/// Fields of a request for a count; any other is refused.
+const COUNTED: &[&str] = &[
+    "conversation",
+    "input",
+    "instructions",
+    "model",
+    "parallel_tool_calls",
+    "personality",
+    "previous_response_id",
+    "reasoning",
+    "text",
+    "tool_choice",
+    "tools",
+    "truncation",
+];
+
+/// The tokens of a request.
+pub(super) fn count(request: &ApiRequest) -> Result<Reply, Reply> {
+    let mut names = request.body.as_object().into_iter().flat_map(|fields| fields.keys());
+    if let Some(name) = names.find(|name| !COUNTED.contains(&name.as_str())) {
+        let message = format!("Unknown parameter: '{name}'.");
+        return Err(error(StatusCode::BAD_REQUEST, &message, Some(name), Some("unknown_parameter")));
+    }
+    let tokens = prompt(&request.body)?.tokens();
+    Ok(Reply::json(StatusCode::OK, &ordered!({"object": "response.input_tokens", "input_tokens": tokens})))
 }
 
 fn prompt(body: &Value) -> Result<Prompt, Reply> {

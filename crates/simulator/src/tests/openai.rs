@@ -199,6 +199,17 @@ async fn embeddings_are_floats_or_base64() {
 }
 
 #[tokio::test]
+async fn the_tokens_of_responses_are_counted() {
+    let body = json!({"model": "gpt-5.5", "input": "Explain how AI works in a few words"});
+    let counted = post("/v1/responses/input_tokens", &body).await;
+    assert_eq!(counted.json(), json!({"object": "response.input_tokens", "input_tokens": 8}));
+    // The SDK's types have no such field here.
+    let body = json!({"model": "gpt-5.5", "input": "x", "max_output_tokens": 5});
+    let refused = post("/v1/responses/input_tokens", &body).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"]["param"].take()), (400, json!("max_output_tokens")));
+}
+
+#[tokio::test]
 async fn responses_are_answered_and_streamed() {
     let body = json!({"model": "gpt-5", "instructions": "Be brief.", "input": "Explain how AI works in a few words"});
     check_pointers(
