@@ -13,43 +13,46 @@ pub(super) const VERSION_HEADER: &str = "anthropic-version";
 /// Anthropic's header for beta features: names, separated by commas.
 pub(super) const BETA_HEADER: &str = "anthropic-beta";
 
-/// The beta features that a cloud takes: their names in Anthropic's own API, and at the cloud. With any other, which
-/// agents send unasked, clouds refuse the request ("invalid beta flag").
-pub(super) type Betas = &'static [(&'static str, &'static str)];
+/// A cloud that serves Claude.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cloud {
+    Bedrock,
+    Vertex,
+}
 
-/// Amazon Bedrock's, from its user guide ("Anthropic Claude Messages API", `anthropic_beta`) and from Anthropic's page
-/// about the search of tools, which has another name there.
-pub(super) const BEDROCK_BETAS: Betas = &[
-    ("advanced-tool-use-2025-11-20", "tool-search-tool-2025-10-19"),
-    ("compact-2026-01-12", "compact-2026-01-12"),
-    ("computer-use-2024-10-22", "computer-use-2024-10-22"),
-    ("computer-use-2025-01-24", "computer-use-2025-01-24"),
-    ("computer-use-2025-11-24", "computer-use-2025-11-24"),
-    ("context-1m-2025-08-07", "context-1m-2025-08-07"),
-    ("context-management-2025-06-27", "context-management-2025-06-27"),
-    ("dev-full-thinking-2025-05-14", "dev-full-thinking-2025-05-14"),
-    ("interleaved-thinking-2025-05-14", "interleaved-thinking-2025-05-14"),
-    ("output-128k-2025-02-19", "output-128k-2025-02-19"),
-    ("token-efficient-tools-2025-02-19", "token-efficient-tools-2025-02-19"),
-    ("tool-examples-2025-10-29", "tool-examples-2025-10-29"),
-    ("tool-search-tool-2025-10-19", "tool-search-tool-2025-10-19"),
-];
+/// The beta features that clouds take, and which of them do. With any other, which agents send unasked, they refuse the
+/// request ("invalid beta flag"). The sources are Amazon Bedrock's user guide ("Anthropic Claude Messages API",
+/// `anthropic_beta`) and Anthropic's pages about the features.
+const BETAS: &[(&str, &[Cloud])] = {
+    use Cloud::{Bedrock, Vertex};
+    &[
+        ("compact-2026-01-12", &[Bedrock, Vertex]),
+        ("computer-use-2024-10-22", &[Bedrock, Vertex]),
+        ("computer-use-2025-01-24", &[Bedrock, Vertex]),
+        ("computer-use-2025-11-24", &[Bedrock, Vertex]),
+        ("context-1m-2025-08-07", &[Bedrock, Vertex]),
+        ("context-management-2025-06-27", &[Bedrock, Vertex]),
+        ("dev-full-thinking-2025-05-14", &[Bedrock]),
+        ("interleaved-thinking-2025-05-14", &[Bedrock, Vertex]),
+        ("output-128k-2025-02-19", &[Bedrock, Vertex]),
+        ("token-efficient-tools-2025-02-19", &[Bedrock, Vertex]),
+        ("tool-examples-2025-10-29", &[Bedrock]),
+        (TOOL_SEARCH, &[Bedrock, Vertex]),
+        ("web-search-2025-03-05", &[Vertex]),
+    ]
+};
+/// The search of tools at clouds.
+const TOOL_SEARCH: &str = "tool-search-tool-2025-10-19";
+/// The same in Anthropic's own API.
+const ADVANCED_TOOLS: &str = "advanced-tool-use-2025-11-20";
 
-/// Vertex AI's, which takes the web search too.
-pub(super) const VERTEX_BETAS: Betas = &[
-    ("advanced-tool-use-2025-11-20", "tool-search-tool-2025-10-19"),
-    ("compact-2026-01-12", "compact-2026-01-12"),
-    ("computer-use-2024-10-22", "computer-use-2024-10-22"),
-    ("computer-use-2025-01-24", "computer-use-2025-01-24"),
-    ("computer-use-2025-11-24", "computer-use-2025-11-24"),
-    ("context-1m-2025-08-07", "context-1m-2025-08-07"),
-    ("context-management-2025-06-27", "context-management-2025-06-27"),
-    ("interleaved-thinking-2025-05-14", "interleaved-thinking-2025-05-14"),
-    ("output-128k-2025-02-19", "output-128k-2025-02-19"),
-    ("token-efficient-tools-2025-02-19", "token-efficient-tools-2025-02-19"),
-    ("tool-search-tool-2025-10-19", "tool-search-tool-2025-10-19"),
-    ("web-search-2025-03-05", "web-search-2025-03-05"),
-];
+impl Cloud {
+    /// The cloud's name of a client's beta; `None` if the cloud does not take it.
+    fn beta(self, name: &str) -> Option<&'static str> {
+        let name = if name == ADVANCED_TOOLS { TOOL_SEARCH } else { name };
+        BETAS.iter().find(|(known, clouds)| *known == name && clouds.contains(&self)).map(|(known, _)| *known)
+    }
+}
 
 /// `anthropic_version` as JSON text, unless the client wrote its own.
 pub(super) fn version(top: &TopLevel<'_>, version: &'static str) -> Option<BodyEdit> {
@@ -64,24 +67,25 @@ fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// The client's betas that the cloud takes, by the cloud's names, each once.
-fn taken(headers: &HeaderMap, betas: Betas) -> Vec<&'static str> {
-    let mut taken: Vec<&str> = Vec::new();
-    for name in names(headers) {
-        let found = betas.iter().find(|(own, _)| *own == name).map(|(_, theirs)| *theirs);
-        taken.extend(found.filter(|found| !taken.contains(found)));
+fn taken(headers: &HeaderMap, cloud: Cloud) -> Vec<&'static str> {
+    let mut taken = Vec::new();
+    for name in names(headers).filter_map(|name| cloud.beta(name)) {
+        if !taken.contains(&name) {
+            taken.push(name);
+        }
     }
     taken
 }
 
 /// The client's betas that the cloud does not take, as reports name them.
-pub(super) fn refused(headers: &HeaderMap, betas: Betas) -> Vec<String> {
-    let refused = names(headers).filter(|name| !betas.iter().any(|(own, _)| own == name));
+pub(super) fn refused(headers: &HeaderMap, cloud: Cloud) -> Vec<String> {
+    let refused = names(headers).filter(|name| cloud.beta(name).is_none());
     refused.map(|name| format!("{BETA_HEADER}: {name}")).collect()
 }
 
 /// The betas of the client's headers as the field that Bedrock reads, unless the client wrote its own.
-pub(super) fn beta_field(top: &TopLevel<'_>, headers: &HeaderMap, betas: Betas) -> Option<BodyEdit> {
-    let names = taken(headers, betas);
+pub(super) fn beta_field(top: &TopLevel<'_>, headers: &HeaderMap, cloud: Cloud) -> Option<BodyEdit> {
+    let names = taken(headers, cloud);
     if top.contains("anthropic_beta") || names.is_empty() {
         return None;
     }
@@ -89,8 +93,8 @@ pub(super) fn beta_field(top: &TopLevel<'_>, headers: &HeaderMap, betas: Betas) 
 }
 
 /// Leaves the betas that the cloud takes in the header.
-pub(super) fn keep_betas(headers: &mut HeaderMap, betas: Betas) {
-    let names = taken(headers, betas);
+pub(super) fn keep_betas(headers: &mut HeaderMap, cloud: Cloud) {
+    let names = taken(headers, cloud);
     headers.remove(BETA_HEADER);
     if !names.is_empty()
         && let Ok(value) = HeaderValue::try_from(names.join(","))

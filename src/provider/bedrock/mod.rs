@@ -147,7 +147,7 @@ impl Provider for Bedrock {
         if request.endpoint == Endpoint::Messages {
             let mut edits = vec![("model", None), ("stream", None)];
             edits.extend(claude::version(top, ANTHROPIC_VERSION));
-            edits.extend(claude::beta_field(top, headers, claude::BEDROCK_BETAS));
+            edits.extend(claude::beta_field(top, headers, claude::Cloud::Bedrock));
             return edits;
         }
         let guardrail = self.guardrail.iter().filter(|_| converses(request));
@@ -155,7 +155,7 @@ impl Provider for Bedrock {
     }
 
     fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
-        claude::refused(headers, claude::BEDROCK_BETAS)
+        claude::refused(headers, claude::Cloud::Bedrock)
     }
 
     fn extra_body_fields(&self, request: &ApiRequest) -> Option<&str> {

@@ -89,7 +89,7 @@ impl Provider for VertexClaude {
     }
 
     fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
-        claude::refused(headers, claude::VERTEX_BETAS)
+        claude::refused(headers, claude::Cloud::Vertex)
     }
 
     /// Google's own service in front of the model may send errors.
@@ -100,6 +100,6 @@ impl Provider for VertexClaude {
     /// The version is in the body.
     fn complete_headers(&self, headers: &mut HeaderMap) {
         headers.remove(claude::VERSION_HEADER);
-        claude::keep_betas(headers, claude::VERTEX_BETAS);
+        claude::keep_betas(headers, claude::Cloud::Vertex);
     }
 }
