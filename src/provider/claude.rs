@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderValue};
 
 use super::BodyEdit;
-use crate::stream::TopLevel;
+use crate::{
+    dialect::{ApiRequest, Endpoint},
+    stream::TopLevel,
+};
 
 /// Anthropic's header for the API's version; clouds have it in the body.
 pub(super) const VERSION_HEADER: &str = "anthropic-version";
@@ -78,7 +81,12 @@ fn taken(headers: &HeaderMap, cloud: Cloud) -> Vec<&'static str> {
 }
 
 /// The client's betas that the cloud does not take, as reports name them.
-pub(super) fn refused(headers: &HeaderMap, cloud: Cloud) -> Vec<String> {
+pub(super) fn refused(request: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap, cloud: Cloud) -> Vec<String> {
+    let is_anthropics = matches!(request.endpoint, Endpoint::Messages | Endpoint::CountMessageTokens);
+    // Bedrock reads the client's own field, and no header.
+    if !is_anthropics || (cloud == Cloud::Bedrock && top.contains("anthropic_beta")) {
+        return Vec::new();
+    }
     let refused = names(headers).filter(|name| cloud.beta(name).is_none());
     refused.map(|name| format!("{BETA_HEADER}: {name}")).collect()
 }

@@ -224,7 +224,7 @@ pub trait Provider: Debug + Send + Sync {
     }
 
     /// The client's settings in headers that this provider does not take, by their names in reports.
-    fn unsupported_headers(&self, _headers: &HeaderMap) -> Vec<String> {
+    fn unsupported_headers(&self, _request: &ApiRequest, _top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<String> {
         Vec::new()
     }
 

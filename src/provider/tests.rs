@@ -276,16 +276,26 @@ fn betas_that_a_cloud_refuses_are_named() {
     headers.append("anthropic-beta", http::HeaderValue::from_static(BETAS));
     headers.append("anthropic-beta", http::HeaderValue::from_static("web-search-2025-03-05"));
     let named = |names: &[&str]| names.iter().map(|name| format!("anthropic-beta: {name}")).collect::<Vec<_>>();
+    let asked = messages(StreamMode::No);
+    let (none, own) = (bytes::Bytes::from("{}"), bytes::Bytes::from(r#"{"anthropic_beta":[]}"#));
+    let (top, own) = (TopLevel::scan(&none).unwrap(), TopLevel::scan(&own).unwrap());
     let bedrock = Bedrock::new("us-east-1".into(), None);
+    assert_eq!(bedrock.unsupported_headers(&asked, &own, &headers), named(&[]), "the client's own field counts");
+    let invoked = Endpoint::Bedrock(BedrockVerb::InvokeClaude, Some(CLAUDE.into()));
+    let invoked = ask(invoked, None, StreamMode::No);
+    assert_eq!(bedrock.unsupported_headers(&invoked, &top, &headers), named(&[]), "it goes as it is");
     assert_eq!(
-        bedrock.unsupported_headers(&headers),
+        bedrock.unsupported_headers(&asked, &top, &headers),
         named(&["claude-code-20250219", "effort-2025-11-24", "web-search-2025-03-05"])
     );
     let [m, v, p, l] = ["m", "v1", "p", "l"].map(str::to_owned);
     let vertex = VertexClaude::new(m, v, p, l, None);
-    assert_eq!(vertex.unsupported_headers(&headers), named(&["claude-code-20250219", "effort-2025-11-24"]));
+    assert_eq!(
+        vertex.unsupported_headers(&asked, &top, &headers),
+        named(&["claude-code-20250219", "effort-2025-11-24"])
+    );
     let anthropic = Anthropic::new(None, None);
-    assert_eq!(anthropic.unsupported_headers(&headers), named(&[]), "Anthropic takes its own");
+    assert_eq!(anthropic.unsupported_headers(&asked, &top, &headers), named(&[]), "Anthropic takes its own");
 }
 
 #[test]

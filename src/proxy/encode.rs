@@ -138,7 +138,7 @@ impl ClientRequest<'_, '_> {
             return Err(Refusal::Translation);
         }
         let Adapted { edits: adapted, mut dropped } = self.adapt(target, model, top)?;
-        for name in provider.unsupported_headers(self.headers) {
+        for name in provider.unsupported_headers(self.api_request, top, self.headers) {
             // A feature that the body uses nevertheless is refused by the provider.
             dropped.add_hint(name);
         }

@@ -284,13 +284,13 @@ async fn prepare(
     match heavy::run(client.body.len(), || wrapped::open(context, &client, target)).await {
         None => encode(context, ai, &client, files, target).await.map(Prepared::One),
         Some(inner) => {
-            let (wrapped, body) = Wrapped::new(inner, &parts.headers);
+            let (wrapped, body) = Wrapped::new(inner, &client, target);
             let top = TopLevel::scan(&body).map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
             let (api_request, headers) = (&wrapped.api, &wrapped.headers);
             let inner = ClientRequest { api_request, headers, body: &body, top: Some(&top), query: None, ..client };
             // Boxed: it is rare.
             let mut encoded = Box::pin(encode(context, ai, &inner, files, target)).await?;
-            wrapped.wrap(&mut encoded);
+            wrapped.wrap(&mut encoded, ai.backend.strict)?;
             Ok(Prepared::One(encoded))
         }
     }

@@ -8,18 +8,20 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 
 use super::{
-    RouteContext,
+    ProxyError, RouteContext,
     encode::{ClientRequest, Encoded},
     relay::{self, Reply},
     translate::{self, Translation},
 };
 use crate::{
+    conversation::Unsupported,
     dialect::{
         ApiRequest, DialectId, StreamMode, is_of_one_dialect,
         wrapped::{InnerRequest, WrappedStream},
     },
     provider::resolve_model,
-    snapshot::Target,
+    snapshot::{Strictness, Target},
+    upstream,
 };
 
 /// An inner request that is sent in place of the client's.
@@ -28,6 +30,10 @@ pub struct Wrapped {
     pub api: ApiRequest,
     /// The client's headers, as a client of the inner dialect sends them.
     pub headers: HeaderMap,
+    /// What the client's headers have beside it, by the names in reports.
+    fields: Vec<&'static str>,
+    /// Whether the target has the outer dialect, and so gets these headers.
+    at_home: bool,
 }
 
 /// The request inside `client`'s, if `target` does not get the client's as it is. Its target has to support the
@@ -42,10 +48,16 @@ pub fn open(context: &RouteContext<'_>, client: &ClientRequest<'_, '_>, target: 
 }
 
 impl Wrapped {
-    /// The parts of an inner request except its body, which is returned. `headers` are those of the client.
-    pub fn new(inner: InnerRequest, headers: &HeaderMap) -> (Self, Bytes) {
+    /// The parts of an inner request for `target` except its body, which is returned. `client` has the client's headers.
+    pub fn new(inner: InnerRequest, client: &ClientRequest<'_, '_>, target: &Target) -> (Self, Bytes) {
         let InnerRequest { api, body, headers: own } = inner;
-        let prefixes = api.dialect.dialect().header_prefixes();
+        let (outer, headers) = (client.api_request.dialect, client.headers);
+        let mut prefixes = api.dialect.dialect().header_prefixes().to_vec();
+        let fields = outer.dialect().fields_in_headers(headers);
+        let at_home = target.provider.info().dialect == outer;
+        if at_home {
+            prefixes.extend(outer.dialect().header_prefixes());
+        }
         let is_inner = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let passes = |name: &header::HeaderName| !is_of_one_dialect(name) || is_inner(name.as_str());
         let kept = headers.iter().filter(|(name, _)| passes(name));
@@ -53,18 +65,46 @@ impl Wrapped {
         for (name, value) in own {
             headers.insert(name, value);
         }
-        (Self { api, headers }, body)
+        (Self { api, headers, fields, at_home }, body)
     }
 
     /// Lets the reply to `encoded`, which is of the inner request, be wrapped.
-    pub fn wrap(self, encoded: &mut Encoded) {
+    ///
+    /// # Errors
+    /// When `strict` refuses that the target does not get what the client's headers ask.
+    pub fn wrap(self, encoded: &mut Encoded, strict: Strictness) -> Result<(), ProxyError> {
         let plan = &mut encoded.plan;
+        if !self.at_home || plan.translation.is_some() {
+            let mut lost = Unsupported::default();
+            self.fields.iter().for_each(|field| lost.add(*field));
+            translate::refuse_dropped(strict, &lost, "to this route's provider")?;
+            plan.translation.as_mut().map_or(&mut plan.dropped, |back| &mut back.dropped).extend(&lost);
+        }
         if plan.translation.is_none() {
             // Errors are read whole, because their form changes.
             let (dialect, head) = (self.api.dialect, translate::head(&self.api, "", false));
             plan.errors.get_or_insert_with(|| Box::new(Translation::of_errors(dialect, dialect, head)));
         }
         plan.wrapped = Some(Box::new(self));
+        Ok(())
+    }
+
+    /// Whether the reply with this head has another form than the inner request asks for: a stream, or a whole reply.
+    /// It is then read whole, and written anew or refused.
+    pub fn is_unexpected(&self, head: &Response<upstream::ReplyBody>) -> bool {
+        let kind = head.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        let streams = [&b"text/event-stream"[..], b"application/vnd.amazon.eventstream"];
+        let streams =
+            streams.iter().any(|prefix| kind.get(..prefix.len()).is_some_and(|k| k.eq_ignore_ascii_case(prefix)));
+        let is_encoded = head.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+        head.status().is_success() && (is_encoded || streams != (self.api.stream != StreamMode::No))
+    }
+
+    /// Reads a reply of the inner dialect whole.
+    pub fn rewritten(&self) -> Translation {
+        let (dialect, head) =
+            (self.api.dialect, translate::head(&self.api, self.api.model.as_deref().unwrap_or_default(), true));
+        Translation::of_errors(dialect, dialect, head)
     }
 }
 

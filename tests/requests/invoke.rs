@@ -271,3 +271,73 @@ fn the_backends_model_replaces_the_clients_at_bedrock_too() {
     assert_eq!(upstream.only().path(), "/model/amazon.nova-lite-v1%3A0/converse");
     assert_eq!(reply.json()["content"][0]["text"], "hi", "{}", reply.text());
 }
+
+#[test]
+fn what_the_clients_headers_ask_is_kept_or_named() {
+    let guarded = [("x-amzn-bedrock-guardrailidentifier", "g-1"), ("x-amzn-bedrock-guardrailversion", "2")];
+    // Bedrock's other Claude gets it.
+    let upstream = Upstream::json(REPLY);
+    let gateway = bedrock(&upstream, &json!({"model": "eu.anthropic.claude-haiku-4-5-20251001-v1:0"}));
+    let reply = gateway.post_with(&path("invoke"), &guarded, body().to_string());
+    assert_eq!(upstream.only().header("x-amzn-bedrock-guardrailidentifier").as_deref(), Some("g-1"));
+    assert_eq!(reply.header("x-tollgate-dropped"), None);
+    // Any other provider does not.
+    let mut plain = body();
+    plain.as_object_mut().unwrap().remove("future_field");
+    for provider in ["anthropic", "openai"] {
+        let upstream = Upstream::json(if provider == "openai" { r#"{"id":"c","choices":[]}"# } else { REPLY });
+        let gateway = start(provider, &upstream, &json!({"model": "m"}));
+        let reply = gateway.post_with(&path("invoke"), &guarded, plain.to_string());
+        assert!(
+            reply.header("x-tollgate-dropped").is_some_and(|names| names.contains("guardrailConfig")),
+            "{provider}"
+        );
+        assert_eq!(upstream.only().header("x-amzn-bedrock-guardrailidentifier"), None);
+        let manifest = s1_with(provider, "/x", upstream.port, &json!({"model": "m"}));
+        let strict = manifest.replace("\"ai\":{", "\"ai\":{\"strict\":\"losses\",");
+        let gateway = Start::new().manifest("x.yaml", &strict).run();
+        let reply = gateway.post_with(&path("invoke"), &guarded, plain.to_string());
+        assert_eq!((reply.status, upstream.received().len()), (400, 1), "{provider}: {}", reply.text());
+        assert!(reply.json()["message"].as_str().is_some_and(|m| m.contains("guardrailConfig")), "{}", reply.text());
+    }
+}
+
+#[test]
+fn a_reply_of_another_form_than_asked_is_rewritten_or_refused() {
+    let json = [("content-type", "application/json")];
+    let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+    let stream = path("invoke-with-response-stream");
+    let upstream = Upstream::fixed(200, &json, REPLY.as_bytes());
+    let reply = start("anthropic", &upstream, &json!({})).post(&stream, body().to_string());
+    assert_eq!(reply.header("content-type"), Some("application/vnd.amazon.eventstream"));
+    let seen = frames(&reply.body);
+    assert_eq!(seen[2].1["delta"]["text"], "hi", "{seen:?}");
+    assert_eq!(seen.last().unwrap().1["amazon-bedrock-invocationMetrics"]["outputTokenCount"], 4);
+    for (own, status) in [("{}", 500), ("", 500), ("<html>ok</html>", 500), (overloaded, 503)] {
+        let upstream = Upstream::fixed(200, &json, own.as_bytes());
+        let reply = start("anthropic", &upstream, &json!({})).post(&stream, body().to_string());
+        assert_eq!(reply.status, status, "{own}: {}", reply.text());
+        assert!(reply.header("x-amzn-errortype").is_some() && reply.json()["message"].is_string(), "{own}");
+    }
+    let sse = [("content-type", "text/event-stream")];
+    let upstream = Upstream::fixed(200, &sse, STREAM.as_bytes());
+    let reply = start("anthropic", &upstream, &json!({})).post(&path("invoke"), body().to_string());
+    assert_eq!((reply.status, reply.header("content-type")), (500, Some("application/json")), "{}", reply.text());
+}
+
+#[test]
+fn a_stream_whose_end_cannot_be_read_ends_with_an_exception() {
+    let (begun, _) = STREAM.split_at(STREAM.find("event: message_stop").unwrap());
+    for end in [
+        "event: error\ndata: Internal Server Error\n\n",
+        "event: error\ndata: {\"detail\":\"x\"}\n\n",
+        "event: message_stop\ndata: {}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_bl\n\n",
+    ] {
+        let upstream = Upstream::fixed(200, &[("content-type", "text/event-stream")], [begun, end].concat().as_bytes());
+        let gateway = start("anthropic", &upstream, &json!({}));
+        let reply = gateway.post(&path("invoke-with-response-stream"), body().to_string());
+        let seen = frames(&reply.body);
+        assert!(seen.last().unwrap().0.ends_with("Exception"), "{end}: {seen:?}");
+    }
+}

@@ -154,8 +154,8 @@ impl Provider for Bedrock {
         guardrail.map(|g| ("guardrailConfig", Some(Cow::Owned(g.config.clone().into_bytes())))).collect()
     }
 
-    fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
-        claude::refused(headers, claude::Cloud::Bedrock)
+    fn unsupported_headers(&self, request: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<String> {
+        claude::refused(request, top, headers, claude::Cloud::Bedrock)
     }
 
     fn extra_body_fields(&self, request: &ApiRequest) -> Option<&str> {

@@ -88,8 +88,8 @@ impl Provider for VertexClaude {
         edits
     }
 
-    fn unsupported_headers(&self, headers: &HeaderMap) -> Vec<String> {
-        claude::refused(headers, claude::Cloud::Vertex)
+    fn unsupported_headers(&self, request: &ApiRequest, top: &TopLevel<'_>, headers: &HeaderMap) -> Vec<String> {
+        claude::refused(request, top, headers, claude::Cloud::Vertex)
     }
 
     /// Google's own service in front of the model may send errors.

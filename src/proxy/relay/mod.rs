@@ -57,6 +57,9 @@ pub async fn relay(
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
     let Some(inner) = answer.plan.wrapped.take() else { return relay_one(context, api, answer, record).await };
+    if answer.plan.translation.is_none() && inner.is_unexpected(&answer.reply) {
+        answer.plan.translation = Some(Box::new(inner.rewritten()));
+    }
     // Boxed: it is rare.
     let reply = Box::pin(relay_one(context, &inner.api, answer, record)).await?;
     Ok(wrap(reply, inner.api.dialect, api, record.trace_id()))

@@ -279,6 +279,12 @@ pub trait Dialect: Operations {
         None
     }
 
+    /// The fields of this dialect that such a request has in its headers, by the names that reports have for them. A
+    /// server that has this dialect, but not the client's endpoint, gets the headers.
+    fn fields_in_headers(&self, _headers: &http::HeaderMap) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Appends an event of the reply to such a request in this dialect's framing; `last` has the counts of the whole
     /// reply, if it is the last event.
     fn wrap_event(&self, _event: &[u8], _last: Option<&TokenUsage>, _out: &mut Vec<u8>) {}

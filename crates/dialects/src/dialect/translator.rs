@@ -138,12 +138,13 @@ impl Translator {
                 self.line_start = frame.last().map_or(self.line_start, |last| matches!(last, b'\n' | b'\r'));
                 let room = MAX_BARE.saturating_sub(self.bare.len()).min(bare.len());
                 self.bare.extend_from_slice(bare.get(..room).unwrap_or_default());
-                decoder.push(events, &mut |event| inner.event(event.name, event.data));
-                if decoder.oversized() > 0 && !inner.sink.ended {
-                    inner
-                        .sink
-                        .refuse(format!("an event of the upstream's stream is larger than {MAX_EVENT_BYTES} bytes"));
-                }
+                // Without an event before it, the rest would be another answer.
+                decoder.push(events, &mut |event| {
+                    if event.oversized == 0 {
+                        inner.event(event.name, event.data);
+                    }
+                });
+                inner.refuse_oversized(decoder.oversized());
             }
             Frames::Aws(decoder) => decoder
                 .push(frame, &mut |frame| match frame.error {
@@ -160,6 +161,7 @@ impl Translator {
         let inner = &mut self.inner;
         if let Frames::Sse(decoder) = &mut self.frames {
             decoder.finish(&mut |event| inner.event(event.name, event.data));
+            inner.refuse_oversized(decoder.oversized());
         }
         let Inner { reader, sink } = inner;
         if !sink.ended && !self.bare.is_empty() {
@@ -223,6 +225,13 @@ fn split_bare(frame: &[u8], line_start: bool) -> (&[u8], &[u8]) {
 }
 
 impl Inner {
+    /// Ends the client's stream if any event was too large.
+    fn refuse_oversized(&mut self, oversized: u64) {
+        if oversized > 0 && !self.sink.ended {
+            self.sink.refuse(format!("an event of the upstream's stream is larger than {MAX_EVENT_BYTES} bytes"));
+        }
+    }
+
     fn event(&mut self, name: Option<&[u8]>, data: &[u8]) {
         let Self { reader, sink } = self;
         if sink.ended {
@@ -429,8 +438,16 @@ mod tests {
         let text = |text: &str| {
             format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}}}]}}\n\n")
         };
-        let seen = translate(&[&text("one"), &text(&"a".repeat(MAX_EVENT_BYTES + 1)), &text("two")]);
-        assert!(seen.contains("one") && seen.contains("larger than") && !seen.contains("two"), "{seen}");
+        let end = text("two").replace("}]}}]", "}]},\"finishReason\":\"STOP\"}]");
+        let large = text(&"a".repeat(MAX_EVENT_BYTES + 1));
+        // The network cuts the stream anywhere.
+        let rest = format!("{large}{end}");
+        let (head, tail) = rest.split_at(large.len() - 5);
+        for frames in [vec![&*large, &*end], vec![&*rest], vec![head, tail]] {
+            let seen = translate(&[&[&*text("one")], &*frames].concat());
+            assert!(seen.contains("one") && seen.contains("larger than") && !seen.contains("two"), "{seen}");
+            assert!(!seen.contains("\"stop\""), "{seen}");
+        }
     }
 
     #[test]

@@ -53,22 +53,33 @@ impl WrappedStream {
     pub fn push(&mut self, piece: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(piece.len() * 2);
         let Self { events, inner, outer, usage, over } = self;
-        events.push(piece, &mut |event| wrap(*inner, *outer, usage, over, &event, &mut out));
-        if events.oversized() > 0 && !*over {
-            let message = format!("an event of the upstream's stream is larger than {MAX_EVENT_BYTES} bytes");
-            let failure = Failure::new(502, ErrorClass::BadGateway, message);
-            outer.write_error_event(&failure, StreamMode::EventStream, 0, &mut out);
-            *over = true;
+        events.push(piece, &mut |event| {
+            // Without an event before it, the rest would be another answer.
+            if event.oversized == 0 {
+                wrap(*inner, *outer, usage, over, &event, &mut out);
+            }
+        });
+        if self.events.oversized() > 0 {
+            self.fail(format!("an event of the upstream's stream is larger than {MAX_EVENT_BYTES} bytes"), &mut out);
         }
         out.into()
     }
 
-    /// The inner stream has ended: wraps an event that lacks its blank line.
+    /// The inner stream has ended: wraps an event that lacks its blank line. A stream without an end ends with an error.
     pub fn finish(&mut self) -> Bytes {
         let mut out = Vec::new();
         let Self { events, inner, outer, usage, over } = self;
         events.finish(&mut |event| wrap(*inner, *outer, usage, over, &event, &mut out));
+        self.fail("the upstream's stream ended without an end that can be read".into(), &mut out);
         out.into()
+    }
+
+    /// Appends an error, unless the stream is over.
+    fn fail(&mut self, message: String, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.over, true) {
+            let failure = Failure::new(502, ErrorClass::BadGateway, message);
+            self.outer.write_error_event(&failure, StreamMode::EventStream, 0, out);
+        }
     }
 }
 

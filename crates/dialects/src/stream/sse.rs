@@ -38,6 +38,8 @@ pub struct Event<'a> {
     pub raw: Range<usize>,
     /// How many bytes of the event came in earlier frames.
     pub carried: usize,
+    /// How many events before it were too large to be observed.
+    pub oversized: u64,
     /// Whether a blank line ended the event. False only in [`SseDecoder::finish`]: the stream was cut, or ended
     /// sloppily.
     pub terminated: bool,
@@ -176,7 +178,7 @@ impl SseDecoder {
             self.oversized += 1;
             None
         } else {
-            fields.event(&self.joined, start..end)
+            fields.event(&self.joined, start..end, self.oversized)
         };
         on(Block { end, carried: &[], event });
         self.give_back();
@@ -243,7 +245,7 @@ impl SseDecoder {
         if !rest.is_empty() {
             fields.line(rest, &mut self.joined);
         }
-        fields.event(&self.joined, 0..0)
+        fields.event(&self.joined, 0..0, self.oversized)
     }
 
     /// The position after the line end at `at`.
@@ -308,13 +310,13 @@ impl<'a> Fields<'a> {
 
     /// The event of these fields; `None` without data.
     #[inline]
-    fn event<'s>(self, joined: &'s [u8], raw: Range<usize>) -> Option<Event<'s>>
+    fn event<'s>(self, joined: &'s [u8], raw: Range<usize>, oversized: u64) -> Option<Event<'s>>
     where
         'a: 's,
     {
         let data = self.data.map(|only| if self.joined { joined } else { only })?;
         let name = (!self.name.is_empty()).then_some(self.name);
-        Some(Event { name, data, raw, carried: 0, terminated: true })
+        Some(Event { name, data, raw, carried: 0, oversized, terminated: true })
     }
 }
 

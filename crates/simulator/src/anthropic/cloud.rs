@@ -31,6 +31,9 @@ pub(crate) fn check<'a>(body: &Value, mut betas: impl Iterator<Item = &'a str>, 
     if let Some(name) = FIELDS.iter().find(|name| body.get(**name).is_some()) {
         return Err(format!("{name}: Extra inputs are not permitted"));
     }
+    if body.pointer("/cache_control/scope").is_some() {
+        return Err("cache_control.ephemeral.scope: Extra inputs are not permitted".to_owned());
+    }
     for name in ["system", "tools"] {
         blocks(body.get(name), name)?;
     }
@@ -48,6 +51,7 @@ fn blocks(list: Option<&Value>, place: &str) -> Result<(), String> {
             return Err(format!("{place}.cache_control.ephemeral.scope: Extra inputs are not permitted"));
         }
         blocks(block.get("content"), &format!("{place}.content"))?;
+        blocks(block.pointer("/source/content"), &format!("{place}.source.content"))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The order of messages, for servers that refuse a user's message after the result of a tool.
+//! The order of messages, for servers that refuse a message of the user or the system after the result of a tool.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ struct Message<'a> {
     role: Option<Text<'a>>,
 }
 
-/// The messages of `body` with an assistant's message between each result and a user's message behind it; `None` if
+/// The messages of `body` with an assistant's message between each result and one of the user or the system; `None` if
 /// there is no such place.
 pub(super) fn answer_results(body: &TopLevel<'_>) -> Option<Vec<u8>> {
     let messages: Vec<&RawValue> = serde_json::from_slice(body.get("messages")?.value).ok()?;
@@ -26,7 +26,7 @@ pub(super) fn answer_results(body: &TopLevel<'_>) -> Option<Vec<u8>> {
     let mut list = ArrayWriter::begin(&mut out);
     let (mut after_result, mut changed) = (false, false);
     for message in messages {
-        if after_result && is(message, "user") {
+        if after_result && ["user", "system", "developer"].iter().any(|role| is(message, role)) {
             list.object().with("role", "assistant").with("content", ACKNOWLEDGED).end();
             changed = true;
         }
@@ -55,6 +55,8 @@ mod tests {
         );
         let expected = r#"[{"role":"tool","content":"a"},{"role":"tool", "content":"b"},{"role":"assistant","content":"ok"},{"role":"user","content":"c"},{"role":"user"}]"#;
         assert_eq!(found.as_deref(), Some(expected));
+        let system = answered(r#"[{"role":"tool"},{"role":"system"}]"#).unwrap();
+        assert!(system.contains("assistant"), "{system}");
         for same in
             [r#"[{"role":"tool"},{"role":"assistant"},{"role":"user"}]"#, "[]", "7", r#"["tool",{"role":"user"}]"#]
         {

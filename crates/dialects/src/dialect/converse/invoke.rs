@@ -14,8 +14,17 @@ use crate::{
 
 /// The name of the frames, each with one event in the model's own format.
 pub(super) const CHUNK: &[u8] = b"chunk";
+/// Headers of `InvokeModel` for what Converse has in its body, and Converse's names.
+pub(super) const HEADERS: &[(&str, &str)] = &[
+    ("x-amzn-bedrock-guardrailidentifier", "guardrailConfig"),
+    ("x-amzn-bedrock-performanceconfig-latency", "performanceConfig"),
+    ("x-amzn-bedrock-request-metadata", "requestMetadata"),
+    ("x-amzn-bedrock-service-tier", "serviceTier"),
+];
 /// The field that Bedrock requires in Claude's body, and that no other format has.
 const VERSION: &str = "anthropic_version";
+/// Anthropic's header for the version.
+const VERSION_HEADER: HeaderName = HeaderName::from_static("anthropic-version");
 /// The field with the beta features.
 const BETAS: &str = "anthropic_beta";
 /// Anthropic's header for them: names, separated by commas.
@@ -54,8 +63,14 @@ pub(super) fn unwrap(request: &ApiRequest, body: &TopLevel<'_>) -> Option<InnerR
         model: model.clone(),
         stream: if streams { StreamMode::Sse } else { StreamMode::No },
     };
-    let headers = betas(body).map(|betas| (BETA_HEADER, betas)).into_iter().collect();
+    let headers = betas(body).map(|betas| (BETA_HEADER, betas)).into_iter().chain(version(body)).collect();
     Some(InnerRequest { api, body: splice.apply(&Bytes::new()), headers })
+}
+
+/// The header for the version of Messages in `body`, unless it is one of Bedrock alone.
+fn version(body: &TopLevel<'_>) -> Option<(HeaderName, HeaderValue)> {
+    let version = body.get(VERSION).and_then(Member::as_str).filter(|version| !version.starts_with("bedrock"))?;
+    HeaderValue::try_from(&*version).ok().map(|version| (VERSION_HEADER, version))
 }
 
 /// The value of the header for the beta features of `body`.
@@ -155,8 +170,10 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(inner.api.stream, StreamMode::Sse);
         assert_eq!(inner.headers, [(BETA_HEADER, HeaderValue::from_static("a-1,b-2"))]);
-        let inner = request(BedrockVerb::InvokeClaude, r#"{"anthropic_version":"x","messages":[]}"#).unwrap();
-        assert_eq!((inner.api.stream, inner.headers), (StreamMode::No, Vec::new()));
+        let newest = r#"{"anthropic_version":"2026-10-21","messages":[]}"#;
+        let inner = request(BedrockVerb::InvokeClaude, newest).unwrap();
+        let version = (VERSION_HEADER, HeaderValue::from_static("2026-10-21"));
+        assert_eq!((inner.api.stream, inner.headers), (StreamMode::No, vec![version]));
         assert!(request(BedrockVerb::Invoke, body).is_none(), "another model's format has no inner request");
     }
 

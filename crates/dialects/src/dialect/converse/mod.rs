@@ -82,6 +82,11 @@ impl Dialect for Converse {
         invoke::unwrap(request, body)
     }
 
+    fn fields_in_headers(&self, headers: &http::HeaderMap) -> Vec<&'static str> {
+        let found = invoke::HEADERS.iter().filter(|(header, _)| headers.contains_key(*header));
+        found.map(|(_, field)| *field).collect()
+    }
+
     fn wrap_event(&self, event: &[u8], last: Option<&TokenUsage>, out: &mut Vec<u8>) {
         invoke::wrap_event(event, last, out);
     }

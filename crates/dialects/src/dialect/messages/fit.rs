@@ -9,8 +9,8 @@ use crate::{
     stream::{Member, Splice, TopLevel, json::ArrayWriter},
 };
 
-/// Deepest content: a message, a result in it, and a document in that.
-const MAX_LEVELS: u8 = 4;
+/// Deepest content: a message, a result in it, a document in that, its source, and the blocks there.
+const MAX_LEVELS: u8 = 6;
 
 /// The fields that differ.
 pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
@@ -26,6 +26,11 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
         system_to_user: !to.facts.later_instructions && mentions("\"system\""),
         remove_scope: !quirks.cache_scope && mentions("\"scope\""),
     };
+    if fit.remove_scope
+        && let Some(control) = body.get("cache_control").and_then(|control| without_scope(control.value))
+    {
+        edits.push(("cache_control", Some(control.to_vec())));
+    }
     for field in ["system", "tools", "messages"] {
         let value = body.get(field).map(|member| member.value).filter(|value| value.starts_with(b"["));
         if let Some(list) = value.and_then(|value| fit.list(value, field == "messages", MAX_LEVELS)) {
@@ -80,6 +85,11 @@ impl Fit {
             let content = top.get("content").map(|member| member.value).filter(|value| value.starts_with(b"["));
             if let Some(content) = content.and_then(|content| self.list(content, false, levels)) {
                 splice.set("content", content);
+            }
+            // A document may have blocks of its own.
+            let source = top.get("source").map(|member| member.value).filter(|value| value.starts_with(b"{"));
+            if let Some(source) = source.and_then(|source| self.block(source, false, levels)) {
+                splice.set("source", source.to_vec());
             }
         }
         (!splice.is_empty()).then(|| splice.apply(&Bytes::new()))
@@ -140,12 +150,14 @@ mod tests {
     #[test]
     fn the_scope_of_a_cache_is_removed_wherever_a_cache_ends() {
         let with = |control: Value| {
-            json!({"system": [{"type": "text", "text": "s", "cache_control": control}],
+            json!({"cache_control": control, "system": [{"type": "text", "text": "s", "cache_control": control}],
                 "tools": [{"name": "t", "input_schema": {"properties": {"scope": {"type": "string"}}},
                     "cache_control": control}],
                 "messages": [{"role": "user", "content": [
                     {"type": "tool_result", "tool_use_id": "1", "cache_control": control,
-                        "content": [{"type": "text", "text": "a", "cache_control": control}]},
+                        "content": [{"type": "text", "text": "a", "cache_control": control},
+                            {"type": "document", "source": {"type": "content", "content": [
+                                {"type": "text", "text": "b", "cache_control": control}]}}]},
                     {"type": "tool_use", "input": {"scope": "global"}}]}, {"role": "user", "content": "q"}]})
         };
         let scoped = with(json!({"scope": "global", "ttl": "1h", "type": "ephemeral"}));
