@@ -123,6 +123,46 @@ impl MaskedBody {
     }
 }
 
+/// Masks keys in the errors of a stream: from the first mention of an error on, wherever the network cuts it.
+pub struct MaskedEvents {
+    body: MaskedBody,
+    /// The last bytes before any mention.
+    tail: Vec<u8>,
+    begun: bool,
+}
+
+/// What every dialect's error events contain, whatever its case.
+const MENTION: &[u8] = b"rror";
+
+impl MaskedEvents {
+    /// Masks `mask`'s keys.
+    pub const fn new(mask: KeyMask) -> Self {
+        Self { body: MaskedBody::new(mask), tail: Vec::new(), begun: false }
+    }
+
+    /// Takes the next bytes, and returns those that can be released: the same ones before any mention of an error.
+    pub fn push(&mut self, data: Bytes) -> Bytes {
+        if !self.begun {
+            let room = MENTION.len() - 1;
+            self.tail.extend_from_slice(data.get(..room).unwrap_or(&data));
+            let mentions = |text: &[u8]| memchr::memmem::find(text, MENTION).is_some();
+            self.begun = mentions(&self.tail) || mentions(&data);
+            if data.len() >= room {
+                self.tail.clear();
+                self.tail.extend_from_slice(data.get(data.len() - room..).unwrap_or_default());
+            } else {
+                self.tail.drain(..self.tail.len().saturating_sub(room));
+            }
+        }
+        if self.begun { self.body.push(&data).into() } else { data }
+    }
+
+    /// Ends the stream: see [`MaskedBody::finish`].
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.body.finish()
+    }
+}
+
 /// The result of a search at one position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -202,6 +242,21 @@ mod tests {
                 assert_eq!(String::from_utf8(out).unwrap(), expected, "{text} at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_in_an_error_event_is_masked_wherever_the_stream_is_cut() {
+        let stream = format!("data: {{\"a\":1}}\n\nevent: error\ndata: {{\"message\":\"bad key {KEY}!\"}}\n\n");
+        for size in 1..stream.len() {
+            let mut events = MaskedEvents::new(header());
+            let pieces = stream.as_bytes().chunks(size).map(Bytes::copy_from_slice);
+            let mut out: Vec<u8> = pieces.flat_map(|piece| events.push(piece)).collect();
+            out.extend(events.finish());
+            assert_eq!(String::from_utf8(out).unwrap(), stream.replace(KEY, "***"), "in pieces of {size}");
+        }
+        let text = Bytes::from(format!("data: {KEY}\n\n"));
+        let mut events = MaskedEvents::new(header());
+        assert_eq!(events.push(text.clone()).as_ptr(), text.as_ptr(), "what is no error is not copied");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     super::{
         ErrorKind, ProxyError, RequestRecord,
-        key_mask::{KeyMask, MaskedBody},
+        key_mask::{MaskedBody, MaskedEvents},
         watch::{Progress, Stall},
     },
     observer::Observer,
@@ -49,7 +49,7 @@ pub struct RelayForm {
     /// Masks the target's key, in errors.
     pub mask: Option<MaskedBody>,
     /// Masks the target's key in error events of a stream that has begun without an error.
-    pub event_mask: Option<KeyMask>,
+    pub event_mask: Option<MaskedEvents>,
     /// The beginning of an error's body, for the log.
     pub error_body: Option<Vec<u8>>,
     /// Filters the text of a stream that stays in its dialect; absent if no policy filters it.
@@ -230,10 +230,8 @@ impl Relay {
         if let Some(mask) = &mut self.form.mask {
             data = mask.push(&data).into();
         }
-        if let Some(mask) = &self.form.event_mask
-            && memchr::memmem::find(&data, b"rror").is_some()
-        {
-            data = mask.mask(data);
+        if let Some(mask) = &mut self.form.event_mask {
+            data = mask.push(data);
         }
         if let Some(error_body) = &mut self.form.error_body {
             let room = MAX_ERROR_BODY.saturating_sub(error_body.len()).min(data.len());
@@ -320,11 +318,12 @@ impl Relay {
                 self.pending.push_back(out);
             }
         }
-        if let Some(mut mask) = self.form.mask.take() {
-            let rest = mask.finish();
-            if let Ok(Some(out)) = self.pass(rest.into()) {
-                self.pending.push_back(out);
-            }
+        let mut rest = self.form.event_mask.take().map(|mut mask| mask.finish()).unwrap_or_default();
+        rest.extend(self.form.mask.take().map(|mut mask| mask.finish()).unwrap_or_default());
+        if !rest.is_empty()
+            && let Ok(Some(out)) = self.pass(rest.into())
+        {
+            self.pending.push_back(out);
         }
         if let Err(failure) = self.flush() {
             self.say(&failure.into());

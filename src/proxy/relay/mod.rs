@@ -29,7 +29,7 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     encode::ReplyPlan,
     headers,
-    key_mask::{KeyMask, MaskedBody},
+    key_mask::{KeyMask, MaskedBody, MaskedEvents},
     send::UpstreamReply,
     translate::{ReadLimits, Translated, Translation, name_dropped},
     wrapped::wrap,
@@ -135,6 +135,7 @@ fn spliced(
     headers::from_provider(&mut parts.headers, key_mask.as_ref());
     // The frames of an AWS event stream have checksums, so they are not changed.
     let event_mask = key_mask.clone().filter(|_| matches!(mode, StreamMode::Sse | StreamMode::JsonArray));
+    let event_mask = event_mask.map(MaskedEvents::new);
     let mask = key_mask.filter(|_| !parts.status.is_success()).map(MaskedBody::new);
     if unwrap.is_some() {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -203,7 +204,7 @@ async fn translated(
                 mode,
                 unwrap: None,
                 mask: None,
-                event_mask: mask.filter(|_| !has_checksums),
+                event_mask: mask.filter(|_| !has_checksums).map(MaskedEvents::new),
                 error_body: None,
                 filter: None,
                 renamed: None,
