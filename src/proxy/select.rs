@@ -281,11 +281,16 @@ async fn prepare(
     if let Some(plan) = heavy::run(client.body.len(), plan).await {
         return plan.map(Prepared::Operation);
     }
-    match heavy::run(client.body.len(), || wrapped::open(context, &client, target)).await {
+    let inner = match client.api_request.endpoint.inner_dialect() {
+        None => None,
+        Some(_) => heavy::run(client.body.len(), || wrapped::open(context, &client, target)).await,
+    };
+    match inner {
         None => encode(context, ai, &client, files, target).await.map(Prepared::One),
         Some(inner) => {
             let (wrapped, body) = Wrapped::new(inner, &client, target);
-            let top = TopLevel::scan(&body).map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
+            let scanned = heavy::run(body.len(), || TopLevel::scan(&body)).await;
+            let top = scanned.map_err(|e| ProxyError::new(ErrorKind::BadBody, e.to_string()))?;
             let (api_request, headers) = (&wrapped.api, &wrapped.headers);
             let inner = ClientRequest { api_request, headers, body: &body, top: Some(&top), query: None, ..client };
             // Boxed: it is rare.

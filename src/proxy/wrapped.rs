@@ -39,7 +39,6 @@ pub struct Wrapped {
 /// The request inside `client`'s, if `target` does not get the client's as it is. Its target has to support the
 /// endpoint, and the reply must not pass filters of text, which can't read it.
 pub fn open(context: &RouteContext<'_>, client: &ClientRequest<'_, '_>, target: &Target) -> Option<InnerRequest> {
-    client.api_request.endpoint.inner_dialect()?;
     let model = resolve_model(&*target.provider, client.api_request);
     if client.is_native(target, model) && !relay::filters_text(context) {
         return None;
@@ -100,11 +99,13 @@ impl Wrapped {
         head.status().is_success() && (is_encoded || streams != (self.api.stream != StreamMode::No))
     }
 
-    /// Reads a reply of the inner dialect whole.
-    pub fn rewritten(&self) -> Translation {
-        let (dialect, head) =
-            (self.api.dialect, translate::head(&self.api, self.api.model.as_deref().unwrap_or_default(), true));
-        Translation::of_errors(dialect, dialect, head)
+    /// Reads a reply of the inner dialect whole. `dropped` is what its request has lost.
+    pub fn rewritten(&self, dropped: Unsupported) -> Translation {
+        let dialect = self.api.dialect;
+        let head = translate::head(&self.api, self.api.model.as_deref().unwrap_or_default(), true);
+        let mut reading = Translation::of_errors(dialect, dialect, head);
+        reading.dropped = dropped;
+        reading
     }
 }
 

@@ -339,5 +339,7 @@ fn a_stream_whose_end_cannot_be_read_ends_with_an_exception() {
         let reply = gateway.post(&path("invoke-with-response-stream"), body().to_string());
         let seen = frames(&reply.body);
         assert!(seen.last().unwrap().0.ends_with("Exception"), "{end}: {seen:?}");
+        let log = gateway.access(&path("invoke-with-response-stream"));
+        assert!(log["error"].is_string(), "{end}: {log}");
     }
 }

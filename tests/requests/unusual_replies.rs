@@ -199,3 +199,16 @@ fn a_request_may_have_instructions_alone() {
     let none = gateway.post(CHAT, r#"{"model":"m","messages":[]}"#);
     assert_eq!(none.status, 400, "{}", none.text());
 }
+
+#[test]
+fn an_error_event_with_any_text_is_a_failed_answer() {
+    for data in ["Internal Server Error", "{\"detail\":\"x\"}", "[1]"] {
+        let stream = format!("event: error\ndata: {data}\n\n");
+        let upstream = Upstream::fixed(200, &[("content-type", "text/event-stream")], stream.as_bytes());
+        let gateway = start("anthropic", &upstream, "m");
+        let reply = gateway.post(MESSAGES, message(true));
+        assert_eq!(reply.text(), stream, "a client of the same dialect gets the event as it is");
+        let log = gateway.access(MESSAGES);
+        assert!(log["error"].is_string(), "{data}: {log}");
+    }
+}

@@ -152,14 +152,22 @@ impl Relay {
     /// The next frame, in the framing of the outer dialect.
     fn poll_wrapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
-            let Some(frame) = ready!(self.poll_next(cx)) else {
-                let rest = self.form.wrapped.take().map(|mut wrapped| wrapped.finish()).unwrap_or_default();
-                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+            let next = ready!(self.poll_next(cx)).transpose()?;
+            let Some(wrapped) = &mut self.form.wrapped else { return Poll::Ready(None) };
+            let ended = next.is_none();
+            let out = match next {
+                Some(frame) => wrapped.push(&frame.into_data().unwrap_or_default()),
+                None => wrapped.finish(),
             };
-            let frame = frame?.into_data().unwrap_or_default();
-            let wrapped = self.form.wrapped.as_mut().map(|wrapped| wrapped.push(&frame)).unwrap_or_default();
-            if !wrapped.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(wrapped))));
+            if let Some(cause) = wrapped.take_failure() {
+                self.attempt.ended(AttemptOutcome::Broken);
+                self.record.failed(ErrorKind::UpstreamProtocol, &cause);
+            }
+            if ended {
+                self.form.wrapped = None;
+            }
+            if ended || !out.is_empty() {
+                return Poll::Ready((!out.is_empty()).then(|| Ok(Frame::data(out))));
             }
         }
     }

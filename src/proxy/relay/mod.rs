@@ -58,7 +58,9 @@ pub async fn relay(
 ) -> Result<Reply, ProxyError> {
     let Some(inner) = answer.plan.wrapped.take() else { return relay_one(context, api, answer, record).await };
     if answer.plan.translation.is_none() && inner.is_unexpected(&answer.reply) {
-        answer.plan.translation = Some(Box::new(inner.rewritten()));
+        let plan = &mut answer.plan;
+        let (dropped, shown) = (std::mem::take(&mut plan.dropped), plan.shown_model.take());
+        plan.translation = Some(Box::new(inner.rewritten(dropped).showing(shown)));
     }
     // Boxed: it is rare.
     let reply = Box::pin(relay_one(context, &inner.api, answer, record)).await?;

@@ -39,6 +39,8 @@ pub struct WrappedStream {
     outer: &'static dyn Dialect,
     usage: TokenUsage,
     over: bool,
+    /// Why the stream was ended here, until it is taken.
+    failure: Option<String>,
 }
 
 impl WrappedStream {
@@ -46,13 +48,13 @@ impl WrappedStream {
     pub fn new(inner: DialectId, outer: DialectId) -> Self {
         let events = SseDecoder::new(MAX_EVENT_BYTES);
         let (inner, outer) = (inner.dialect(), outer.dialect());
-        Self { events, inner, outer, usage: TokenUsage::default(), over: false }
+        Self { events, inner, outer, usage: TokenUsage::default(), over: false, failure: None }
     }
 
     /// Wraps every event that ends in `piece`.
     pub fn push(&mut self, piece: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(piece.len() * 2);
-        let Self { events, inner, outer, usage, over } = self;
+        let Self { events, inner, outer, usage, over, .. } = self;
         events.push(piece, &mut |event| {
             // Without an event before it, the rest would be another answer.
             if event.oversized == 0 {
@@ -68,7 +70,7 @@ impl WrappedStream {
     /// The inner stream has ended: wraps an event that lacks its blank line. A stream without an end ends with an error.
     pub fn finish(&mut self) -> Bytes {
         let mut out = Vec::new();
-        let Self { events, inner, outer, usage, over } = self;
+        let Self { events, inner, outer, usage, over, .. } = self;
         events.finish(&mut |event| wrap(*inner, *outer, usage, over, &event, &mut out));
         self.fail("the upstream's stream ended without an end that can be read".into(), &mut out);
         out.into()
@@ -77,9 +79,15 @@ impl WrappedStream {
     /// Appends an error, unless the stream is over.
     fn fail(&mut self, message: String, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.over, true) {
-            let failure = Failure::new(502, ErrorClass::BadGateway, message);
+            let failure = Failure::new(502, ErrorClass::BadGateway, message.as_str());
             self.outer.write_error_event(&failure, StreamMode::EventStream, 0, out);
+            self.failure = Some(message);
         }
+    }
+
+    /// Why the stream was ended with an error that the inner stream does not have; once.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
     }
 }
 

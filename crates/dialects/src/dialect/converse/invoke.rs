@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::{
         dialect::{BedrockVerb, wrapped::WrappedStream},
-        stream::{AwsDecoder, InvokeFilter},
+        stream::{AwsDecoder, InvokeFilter, sse::MAX_EVENT_BYTES},
     };
 
     fn request(verb: BedrockVerb, body: &str) -> Option<InnerRequest> {
@@ -236,6 +236,30 @@ mod tests {
         let mut stream = WrappedStream::new(DialectId::Messages, DialectId::Converse);
         let out = stream.push(format!("{error}{STREAM}").as_bytes());
         assert_eq!(frames(&out), [("serviceUnavailableException".to_owned(), r#"{"message":"busy"}"#.to_owned())]);
+    }
+
+    #[test]
+    fn a_stream_that_loses_an_event_or_its_end_fails_once() {
+        let large =
+            format!("data: {{\"type\":\"content_block_delta\",\"delta\":\"{}\"}}\n\n", "a".repeat(MAX_EVENT_BYTES));
+        let (begun, end) = STREAM.split_at(STREAM.find("event: message_delta").unwrap());
+        let (pieces, cut) = large.split_at(large.len() - 3);
+        for (stream, is_cut) in [
+            (vec![format!("{begun}{large}{end}")], false),
+            (vec![begun.to_owned(), format!("{begun}{pieces}"), format!("{cut}{end}")], false),
+            (vec![begun.to_owned()], true),
+            (vec![format!("{begun}event: message_stop\ndata: {{}}\n\n")], true),
+        ] {
+            let mut wrapped = WrappedStream::new(DialectId::Messages, DialectId::Converse);
+            let mut out: Vec<u8> = stream.iter().flat_map(|piece| wrapped.push(piece.as_bytes())).collect();
+            out.extend(wrapped.finish());
+            let seen = frames(&out);
+            let exceptions = seen.iter().filter(|(name, _)| name == "modelStreamErrorException").count();
+            assert_eq!((exceptions, seen.last().unwrap().0.as_str()), (1, "modelStreamErrorException"));
+            let why = wrapped.take_failure().unwrap();
+            assert_eq!(why.contains("without an end"), is_cut, "{why}");
+            assert_eq!(wrapped.take_failure(), None);
+        }
     }
 
     #[test]
