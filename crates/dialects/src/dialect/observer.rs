@@ -246,7 +246,7 @@ impl Seen {
                 kept.judged = Some(Progress::default());
                 kept.half = true;
             } else if data.len() > MAX_KEPT || event.name == Some(b"error") {
-                kept.judged = self.dialect.read_progress(event.name, data);
+                kept.judged = Progress::of(self.dialect, event.name, data);
             } else {
                 kept.data.extend_from_slice(data);
             }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::Dialect;
 use crate::conversation::TokenUsage;
 
 /// Token counts as the provider states them. `None` where it states nothing.
@@ -63,4 +64,13 @@ pub struct Progress {
     pub usage_only: bool,
     /// The model that it names.
     pub model: Option<String>,
+}
+
+impl Progress {
+    /// The progress that an event states. One with the name `error` is a failure, whatever is in it: servers in front
+    /// of a model put texts of their own there.
+    pub fn of(dialect: &dyn Dialect, name: Option<&[u8]>, data: &[u8]) -> Option<Self> {
+        let failed = name == Some(b"error");
+        dialect.read_progress(name, data).or_else(|| failed.then(|| Self { ends: true, failed, ..Self::default() }))
+    }
 }

@@ -13,7 +13,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{ApiRequest, Dialect, DialectId, StreamMode};
+use super::{ApiRequest, Dialect, DialectId, Progress, StreamMode};
 use crate::{
     conversation::{ErrorClass, Failure, TokenUsage},
     stream::{SseDecoder, sse::MAX_EVENT_BYTES},
@@ -103,7 +103,7 @@ fn wrap(
     if *over {
         return;
     }
-    let Some(progress) = inner.read_progress(event.name, event.data) else { return };
+    let Some(progress) = Progress::of(inner, event.name, event.data) else { return };
     usage.update(progress.usage.unwrap_or_default());
     *over = progress.ends;
     if progress.failed {

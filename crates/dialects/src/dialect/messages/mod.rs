@@ -182,12 +182,8 @@ impl Dialect for Messages {
         usage::read(raw)
     }
 
-    fn read_progress(&self, name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
-        usage::read_progress(data).or_else(|| {
-            // Servers in front of the model put texts of their own into it.
-            let failed = name == Some(b"error");
-            failed.then(|| Progress { ends: true, failed, ..Progress::default() })
-        })
+    fn read_progress(&self, _name: Option<&[u8]>, data: &[u8]) -> Option<Progress> {
+        usage::read_progress(data)
     }
 
     /// The prompt is counted in the first event, the answer near the end.

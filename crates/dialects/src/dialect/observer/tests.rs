@@ -202,9 +202,18 @@ fn relayed_and_translated_streams_end_alike() {
 
 #[test]
 fn an_error_by_its_name_alone_is_one() {
-    let mut observer = observer(DialectId::Chat, "text/event-stream", false);
-    feed(&mut observer, "data: {\"choices\":[{}]}\n\nevent: error\ndata: boom\n\n", 7);
-    assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed);
+    for (dialect, begun) in [
+        (DialectId::Chat, "{\"choices\":[{}]}"),
+        (DialectId::Responses, "{\"type\":\"response.created\"}"),
+        (DialectId::Messages, "{\"type\":\"ping\"}"),
+        (DialectId::Gemini, "{\"candidates\":[{}]}"),
+    ] {
+        for data in ["boom", "{\"detail\":\"boom\"}", "[1]"] {
+            let mut observer = observer(dialect, "text/event-stream", false);
+            feed(&mut observer, &format!("data: {begun}\n\nevent: error\ndata: {data}\n\n"), 7);
+            assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed, "{dialect:?}: {data}");
+        }
+    }
 }
 
 #[test]
