@@ -242,24 +242,13 @@ pub fn read_stream(from: DialectId, pieces: &[&[u8]]) -> Vec<Event<'static>> {
 
 /// An owned copy, which borrows nothing.
 pub fn owned(event: Event<'_>) -> Event<'static> {
-    use tollgate_dialects::conversation::{BlockStart, Citation, Signature, Text, TokenLogprob};
+    use tollgate_dialects::conversation::{Citation, Signature, Text, TokenLogprob};
     let proof = |s: Signature<'_>| Signature { maker: s.maker, value: s.value.into_owned() };
     match event {
         Event::Start { id, model, usage } => {
             Event::Start { id: id.map(Text::into_owned), model: model.map(Text::into_owned), usage }
         }
-        Event::Open { choice, block, opened } => {
-            let opened = match opened {
-                BlockStart::Text => BlockStart::Text,
-                BlockStart::Refusal => BlockStart::Refusal,
-                BlockStart::Thinking => BlockStart::Thinking,
-                BlockStart::Redacted(signature) => BlockStart::Redacted(proof(signature)),
-                BlockStart::Call { id, name, signature } => {
-                    BlockStart::Call { id: id.into_owned(), name: name.into_owned(), signature: signature.map(proof) }
-                }
-            };
-            Event::Open { choice, block, opened }
-        }
+        Event::Open { choice, block, opened } => Event::Open { choice, block, opened: opened.into_owned() },
         Event::Delta { choice, block, text } => Event::Delta { choice, block, text: text.into_owned() },
         Event::Signature { choice, block, signature } => {
             Event::Signature { choice, block, signature: proof(signature) }
@@ -339,6 +328,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                     BlockStart::Refusal => Content::Refusal(empty()),
                     BlockStart::Thinking => Content::Thinking { text: empty(), signature: None },
                     BlockStart::Redacted(signature) => Content::Redacted(signature),
+                    BlockStart::Hosted(call) => Content::Hosted(call),
                     BlockStart::Call { id, name, signature } => {
                         Content::Call(Call { id, name, arguments: "".into(), signature })
                     }

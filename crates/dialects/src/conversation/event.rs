@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Citation, Failure, Finish, Signature, Text, TokenLogprob, TokenUsage, ToolName};
+use super::{Citation, Failure, Finish, HostedCall, Signature, Text, TokenLogprob, TokenUsage, ToolName};
 
 /// One event of a stream.
 ///
@@ -109,6 +109,8 @@ pub enum BlockStart<'a> {
         /// The model's signature of the call (Gemini).
         signature: Option<Signature<'a>>,
     },
+    /// A call of a tool that the provider has run itself. It is whole and has no deltas.
+    Hosted(Box<HostedCall<'a>>),
 }
 
 /// What a block is, without what it contains.
@@ -124,6 +126,8 @@ pub enum BlockKind {
     Redacted,
     /// A call of a tool.
     Call,
+    /// A call that the provider has run itself.
+    Hosted,
 }
 
 impl BlockStart<'_> {
@@ -135,6 +139,7 @@ impl BlockStart<'_> {
             Self::Thinking => BlockKind::Thinking,
             Self::Redacted(_) => BlockKind::Redacted,
             Self::Call { .. } => BlockKind::Call,
+            Self::Hosted(_) => BlockKind::Hosted,
         }
     }
 
@@ -150,6 +155,7 @@ impl BlockStart<'_> {
                 name: name.into_owned(),
                 signature: signature.map(Signature::into_owned),
             },
+            Self::Hosted(call) => BlockStart::Hosted(Box::new(call.into_owned())),
         }
     }
 }

@@ -20,6 +20,18 @@ pub enum HostedKind {
     Other,
 }
 
+impl HostedKind {
+    /// The kind's name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSearch => "web_search",
+            Self::UrlFetch => "web_fetch",
+            Self::CodeExecution => "code_execution",
+            Self::Other => "tool",
+        }
+    }
+}
+
 /// A tool that the client's vendor runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostedTool<'a> {

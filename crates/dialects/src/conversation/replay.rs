@@ -43,6 +43,7 @@ impl Part<'_> {
                 let start = BlockStart::Call { id, name, signature: call.signature.clone() };
                 (start, Text::from(&*call.arguments), &[][..], None)
             }
+            Content::Hosted(call) => (BlockStart::Hosted(call.clone()), empty, &[][..], None),
             // Streams can't carry media, and no model answers with results.
             Content::Media(media) => return sink(Event::Unsupported(media.kind.as_str().into())),
             Content::Result(_) => return,

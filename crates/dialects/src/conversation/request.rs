@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{HostedTool, Json, Text, ToolName, Unsupported};
+use super::{HostedCall, HostedTool, Json, Text, ToolName, Unsupported};
 
 /// A request to a model.
 #[derive(Clone, Default, PartialEq)]
@@ -108,6 +108,8 @@ pub enum Content<'a> {
     Call(Call<'a>),
     /// The result of a tool call.
     Result(ToolResult<'a>),
+    /// A call of a tool that the provider has run itself, with its result; only in replies.
+    Hosted(Box<HostedCall<'a>>),
 }
 
 impl<'a> Content<'a> {

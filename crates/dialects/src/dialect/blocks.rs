@@ -151,6 +151,12 @@ impl<K: Copy + PartialEq> Blocks<K> {
         block
     }
 
+    /// Opens a block that is complete with that, and closes it.
+    pub fn whole(&mut self, start: BlockStart<'_>, sink: Sink<'_>) {
+        let block = self.unlisted(start, sink);
+        sink(Event::Close { choice: self.choice, block });
+    }
+
     /// Closes the first block whose key matches `is`.
     pub fn close(&mut self, is: impl Fn(K) -> bool, sink: Sink<'_>) {
         if let Some(at) = self.open.iter().position(|(key, _)| is(*key)) {

@@ -274,6 +274,7 @@ impl Sink {
                         self.names.restore(name);
                     }
                     BlockStart::Redacted(data) => self.beside += data.value.size() as u64,
+                    BlockStart::Hosted(call) => self.beside += call.size() as u64,
                     _ => {}
                 }
             }

@@ -2,7 +2,9 @@
 //! and in the log.
 
 use super::DialectId;
-use crate::conversation::{BlockStart, Citation, Content, Event, Finish, Part, Reply, Text, TokenUsage, Unsupported};
+use crate::conversation::{
+    BlockStart, Citation, Content, Event, Finish, HostedCall, Part, Reply, Text, TokenUsage, Unsupported,
+};
 
 /// A part of a reply that a dialect may not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum ReplyGap {
     StreamedTextSignature,
     /// Images, audio and other media.
     Media,
+    /// Calls of tools that the provider has run.
+    HostedCalls,
     /// Arguments of a call that are not a JSON object.
     OpaqueArguments,
     /// Answers after the first.
@@ -57,6 +61,9 @@ impl UnsupportedInReply {
             Event::Unsupported(name) => self.add(name),
             Event::Open { choice, block, opened } => {
                 self.choice(*choice);
+                if let BlockStart::Hosted(call) = opened {
+                    self.hosted(call);
+                }
                 // They are kept for their signatures only.
                 if *opened == BlockStart::Text && self.lacks(ReplyGap::StreamedTextSignature) {
                     self.texts.push((*choice, *block));
@@ -100,10 +107,15 @@ impl UnsupportedInReply {
                 self.add_if(signature.is_some(), ReplyGap::TextSignature, "signature");
             }
             Content::Media(media) => self.add_if(true, ReplyGap::Media, media.kind.as_str()),
+            Content::Hosted(call) => self.hosted(call),
             // A failed answer is visible as such.
             Content::Call(call) => self.add_if(call.object().is_none(), ReplyGap::OpaqueArguments, "tool_calls"),
             _ => {}
         }
+    }
+
+    fn hosted(&mut self, call: &HostedCall<'_>) {
+        self.add_if(true, ReplyGap::HostedCalls, call.kind().as_str());
     }
 
     fn choice(&mut self, number: u32) {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tollgate_dialects::{
     conversation::{
-        Call, Choice, Content, Event, Finish, Media, Part, Reply, Role, Signature, SignatureOrigin, Source,
+        Call, Choice, Content, Event, Finish, HostedAction, Media, Part, Reply, Role, Signature, SignatureOrigin,
+        Source, Text,
     },
     dialect::{DialectId, UnsupportedInReply},
     stream::TopLevel,
@@ -80,6 +81,12 @@ pub const NO_PLACES: &[NoPlace] = &[
         "image",
         no_place(&[Chat, Responses, Messages], "image", '○', "a message of the dialect has no place for media"),
     ),
+    named_as(
+        "web_search",
+        no_place(&[Chat, Converse], "searches", '○', "the dialect has citations, and no place for the search itself"),
+    ),
+    named_as("web_fetch", no_place(&[Chat, Converse], "pages read", '○', "the dialect has no place for it")),
+    named_as("code_execution", no_place(&[Chat, Converse], "code run", '○', "the dialect has no place for it")),
     named_as("usage.cache_write", no_place(&[Gemini], "cache writes", '○', "the dialect does not count them apart")),
     named_as(
         "usage.reasoning",
@@ -159,6 +166,40 @@ pub const REPLY_FEATURES: &[ReplyFeature] = &[
     ReplyFeature { name: "id", of: |r| r.id.as_ref().map(|t| t.decode().into_owned()) },
     ReplyFeature { name: "service tier", of: |r| r.service_tier.as_ref().map(|t| t.decode().into_owned()) },
     ReplyFeature {
+        name: "searches",
+        of: |r| {
+            hosted(r, |action| match action {
+                HostedAction::Search { queries, pages } => {
+                    let words = |text: &Text<'_>| text.decode().into_owned();
+                    let queries: Vec<String> = queries.iter().map(words).collect();
+                    let pages: Vec<String> = pages.iter().map(|page| words(&page.url)).collect();
+                    Some(format!("{} > {}", queries.join("; "), pages.join(" ")))
+                }
+                _ => None,
+            })
+        },
+    },
+    ReplyFeature {
+        name: "pages read",
+        of: |r| {
+            hosted(r, |action| match action {
+                HostedAction::Fetch(page) => Some(page.url.decode().into_owned()),
+                _ => None,
+            })
+        },
+    },
+    ReplyFeature {
+        name: "code run",
+        of: |r| {
+            hosted(r, |action| match action {
+                HostedAction::Code { code, output, errors, .. } => {
+                    Some(format!("{} > {}{}", code.decode(), output.decode(), errors.decode()))
+                }
+                _ => None,
+            })
+        },
+    },
+    ReplyFeature {
         name: "image",
         of: |r| {
             lines(contents(r).filter_map(|c| match c {
@@ -200,10 +241,10 @@ pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     [piece, lent_back(assemble(&read_stream(to, &[&bytes])))]
 }
 
-/// The content of a client's next request when it sends back the reply: signatures must come from there.
-pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
+/// A client's next request, with the reply as it was written for its dialect.
+pub fn next_request(to: DialectId, reply: &Reply<'_>) -> Value {
     let written: Value = serde_json::from_slice(&write_reply(to, reply)).unwrap();
-    let next = match to {
+    match to {
         DialectId::Chat => json!({"messages": [{"role": "user", "content": "Go"}, written["choices"][0]["message"]]}),
         DialectId::Responses => {
             let mut input = vec![json!({"role": "user", "content": "Go"})];
@@ -219,7 +260,11 @@ pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
             json!({"messages": [{"role": "user", "content": [{"text": "Go"}]}, written["output"]["message"]]})
         }
     }
-    .to_string();
+}
+
+/// The content of a client's next request when it sends back the reply: signatures must come from there.
+pub fn echoed(to: DialectId, reply: &Reply<'_>) -> Reply<'static> {
+    let next = next_request(to, reply).to_string();
     let top = TopLevel::scan(next.as_bytes()).unwrap();
     let request = to.dialect().read_request(&top).unwrap_or_else(|invalid| panic!("{to:?}: {invalid}: {next}"));
     let parts = request.messages.into_iter().filter(|m| m.role == Role::Assistant).flat_map(|m| m.parts).collect();
@@ -329,6 +374,14 @@ fn cited(
         _ => None,
     });
     lines(citations.flatten().filter_map(of))
+}
+
+/// Calls that the provider has run, all of which have results.
+fn hosted(reply: &Reply<'_>, of: impl Fn(&HostedAction<'_>) -> Option<String>) -> Option<String> {
+    lines(contents(reply).filter_map(|content| match content {
+        Content::Hosted(call) if call.error.is_none() => of(&call.action),
+        _ => None,
+    }))
 }
 
 fn count(count: Option<u64>) -> Option<String> {
@@ -529,6 +582,29 @@ pub const REPLY_FIXTURES: &[ReplyFixture] = &[
             r#"/output/message/content [{"text":"See"},{"image":{"format":"png","source":{"bytes":"iVBORw0KGgo="}}}]"#,
         ],
     },
+    ReplyFixture { title: "a search of the provider's", feature: "searches", changes: SEARCHED },
+    ReplyFixture {
+        title: "a page that the provider has read",
+        feature: "pages read",
+        changes: [
+            "",
+            r#"/output [{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"open_page","url":"https://e.com"}},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
+            r#"/content [{"type":"server_tool_use","id":"srvtoolu_1","name":"web_fetch","input":{"url":"https://e.com"}},{"type":"web_fetch_tool_result","tool_use_id":"srvtoolu_1","content":{"type":"web_fetch_result","url":"https://e.com","content":{"type":"document","source":{"type":"text","media_type":"text/plain","data":"Body"},"title":"E"},"retrieved_at":null}},{"type":"text","text":"Hello"}]"#,
+            r#"/candidates/0/urlContextMetadata {"urlMetadata":[{"retrievedUrl":"https://e.com","urlRetrievalStatus":"URL_RETRIEVAL_STATUS_SUCCESS"}]}"#,
+            "",
+        ],
+    },
+    ReplyFixture {
+        title: "code that the provider has run",
+        feature: "code run",
+        changes: [
+            "",
+            r#"/output [{"type":"code_interpreter_call","id":"ci_1","status":"completed","code":"print(42)","container_id":"cntr_1","outputs":[{"type":"logs","logs":"42"}]},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
+            r#"/content [{"type":"server_tool_use","id":"srvtoolu_1","name":"bash_code_execution","input":{"command":"print(42)"}},{"type":"bash_code_execution_tool_result","tool_use_id":"srvtoolu_1","content":{"type":"bash_code_execution_result","stdout":"42","stderr":"","return_code":0,"content":[]}},{"type":"text","text":"Hello"}]"#,
+            r#"/candidates/0/content/parts [{"executableCode":{"language":"PYTHON","code":"print(42)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"42"}},{"text":"Hello"}]"#,
+            "",
+        ],
+    },
     ReplyFixture { title: "tokens", feature: "tokens", changes: ["=", "=", "=", "=", "="] },
     ReplyFixture {
         title: "tokens: from the cache",
@@ -576,6 +652,14 @@ pub const REPLY_FIXTURES: &[ReplyFixture] = &[
             r#"/serviceTier {"type":"priority"}"#,
         ],
     },
+];
+
+const SEARCHED: [&str; 5] = [
+    "",
+    r#"/output [{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"search","query":"cats","queries":["cats"],"sources":[{"type":"url","url":"https://e.com"}]}},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}]"#,
+    r#"/content [{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"cats"}},{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://e.com","title":"E","encrypted_content":"b3BhcXVl","page_age":null}]},{"type":"text","text":"Hello"}]"#,
+    r#"/candidates/0/groundingMetadata {"webSearchQueries":["cats"],"groundingChunks":[{"web":{"uri":"https://e.com","title":"E"}}]}"#,
+    "",
 ];
 
 const CITED: [&str; 5] = [

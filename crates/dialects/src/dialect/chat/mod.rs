@@ -163,8 +163,8 @@ impl Dialect for Chat {
     }
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {
-        use ReplyGap::{Media, Quote, StreamedTextSignature, TextSignature};
-        &[TextSignature, StreamedTextSignature, Media, Quote]
+        use ReplyGap::{HostedCalls, Media, Quote, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, Media, Quote, HostedCalls]
     }
 
     fn text_slots(&self) -> &'static TextSlots {

@@ -190,7 +190,11 @@ impl<'o> Messages<'o> {
                     (None, Some(name)) => self.dropped.add(name),
                 },
                 // The assistant's are written elsewhere, and other roles do not have them.
-                Content::Thinking { .. } | Content::Redacted(_) | Content::Call(_) | Content::Result(_) => {}
+                Content::Thinking { .. }
+                | Content::Redacted(_)
+                | Content::Call(_)
+                | Content::Result(_)
+                | Content::Hosted(_) => {}
             }
         }
         pieces

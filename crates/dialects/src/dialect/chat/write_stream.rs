@@ -90,6 +90,7 @@ impl WriteBlocks for Chunks {
                 self.reasoning(choice, &Content::Redacted(data.clone()), out);
                 return None;
             }
+            BlockStart::Hosted(_) => return None,
             BlockStart::Call { id, name, signature } => {
                 let index = next(&mut choice.state.calls);
                 choice.state.steps.call();

@@ -187,9 +187,10 @@ impl Dialect for Converse {
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{
-            Choices, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature, TextSignature,
+            Choices, HostedCalls, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature,
+            TextSignature,
         };
-        &[TextSignature, StreamedTextSignature, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
+        &[TextSignature, StreamedTextSignature, HostedCalls, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
     }
 
     fn text_slots(&self) -> &'static TextSlots {

@@ -116,6 +116,8 @@ impl<'w> Blocks<'w> {
                     block.end();
                     true
                 }
+                // Only replies have them.
+                Content::Hosted(_) => false,
                 Content::Result(result) => {
                     self.result(result, list);
                     self.cache(part.cache.as_ref().or_else(|| inner_cache(result)), list);

@@ -95,7 +95,7 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
             let mut block = list.object();
             content::write_call(&mut block, &call.id, &call.name, input);
         }
-        Content::Result(_) => {}
+        Content::Result(_) | Content::Hosted(_) => {}
     }
 }
 

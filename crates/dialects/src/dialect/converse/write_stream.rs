@@ -34,6 +34,9 @@ impl WriteBlocks for Frames {
     }
 
     fn open(&mut self, _: &mut Choice<()>, start: &BlockStart<'_>, out: &mut Vec<u8>) -> Option<Block> {
+        if start.kind() == BlockKind::Hosted {
+            return None;
+        }
         if let BlockStart::Call { signature: Some(signature), .. } = start {
             // Converse has no field for the signature of a call: it precedes the call, as reasoning without text.
             let index = self.take_index();
@@ -42,7 +45,7 @@ impl WriteBlocks for Frames {
         }
         let index = self.take_index();
         match start {
-            BlockStart::Text | BlockStart::Refusal | BlockStart::Thinking => {}
+            BlockStart::Text | BlockStart::Refusal | BlockStart::Thinking | BlockStart::Hosted(_) => {}
             BlockStart::Redacted(signature) => {
                 let blob = content::redacted_blob(signature);
                 write_delta(out, index, |delta| {
@@ -65,7 +68,7 @@ impl WriteBlocks for Frames {
             BlockKind::Thinking => {
                 delta.object("reasoningContent").with("text", &text);
             }
-            BlockKind::Call | BlockKind::Redacted => {
+            BlockKind::Call | BlockKind::Redacted | BlockKind::Hosted => {
                 delta.object("toolUse").with("input", &text);
             }
         });

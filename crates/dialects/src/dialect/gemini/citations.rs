@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::wire::Int;
+use super::{hosted, wire::Int};
 use crate::{
-    conversation::{Citation, Text},
+    conversation::{Citation, HostedCall, Page, Text},
     stream::json::ObjectWriter,
 };
 
@@ -116,12 +116,16 @@ pub(super) struct Cited<'c, 'a> {
     pub(super) bytes: Option<(u64, u64)>,
 }
 
-/// Writes sources as `groundingMetadata`.
-pub(super) fn write(cited: &[Cited<'_, '_>], candidate: &mut ObjectWriter<'_>) {
-    if cited.is_empty() {
+/// Writes sources, and the searches of Google's counterparts, as `groundingMetadata`.
+pub(super) fn write(cited: &[Cited<'_, '_>], hosted: &[&HostedCall<'_>], candidate: &mut ObjectWriter<'_>) {
+    let (queries, pages) = hosted::searches(hosted);
+    if cited.is_empty() && queries.is_empty() && pages.is_empty() {
         return;
     }
     let mut grounding = candidate.object("groundingMetadata");
+    if !queries.is_empty() {
+        grounding.field("webSearchQueries", &queries);
+    }
     let mut chunks = grounding.array("groundingChunks");
     for Cited { citation, .. } in cited {
         let mut chunk = chunks.object();
@@ -131,6 +135,14 @@ pub(super) fn write(cited: &[Cited<'_, '_>], candidate: &mut ObjectWriter<'_>) {
         if citation.url.is_none() {
             found.maybe("text", citation.quote.as_ref());
         }
+    }
+    // The supports count the sources from the first.
+    let is_cited = |page: &Page<'_>| {
+        cited.iter().any(|cited| cited.citation.url.as_ref().is_some_and(|url| url.decode() == page.url.decode()))
+    };
+    for page in pages.into_iter().filter(|page| !is_cited(page)) {
+        let mut chunk = chunks.object();
+        chunk.object("web").with("uri", &page.url).with_maybe("title", page.title.as_ref());
     }
     chunks.end();
     let mut supports = grounding.array("groundingSupports");

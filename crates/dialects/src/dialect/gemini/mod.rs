@@ -8,6 +8,7 @@ mod content;
 mod embeddings;
 pub mod endpoint;
 mod error;
+mod hosted;
 mod names;
 mod operations;
 mod params;

@@ -7,12 +7,14 @@ use serde_json::value::RawValue;
 
 use super::{
     citations::{self, CitationMetadata, GroundingMetadata},
-    content, error, names, signature,
+    content, error,
+    hosted::Step,
+    names, signature,
     usage::{Feedback, UsageMetadata},
     wire,
 };
 use crate::conversation::{
-    Call, Choice, Citation, Content, Failure, Finish, Part, Reply, Text, TokenLogprob, Unsupported,
+    Call, Choice, Citation, Content, Failure, Finish, HostedCall, Part, Reply, Text, TokenLogprob, Unsupported,
 };
 
 /// A reply, or a chunk of one.
@@ -36,6 +38,7 @@ pub(super) struct Candidate<'a> {
     pub(super) finish_message: Option<Text<'a>>,
     pub(super) citation_metadata: Option<&'a RawValue>,
     pub(super) grounding_metadata: Option<&'a RawValue>,
+    pub(super) url_context_metadata: Option<&'a RawValue>,
     pub(super) logprobs_result: Option<&'a RawValue>,
 }
 
@@ -170,17 +173,36 @@ fn choice<'a>(
     for part in content.into_iter().flat_map(|parts| parts.0) {
         let call = part.function_call.is_some();
         called |= call;
+        match part.step() {
+            Some(Step::Code(call)) => parts.push(Content::Hosted(Box::new(call)).into()),
+            Some(Step::Result(result)) => match parts.iter_mut().rev().find_map(waiting) {
+                Some(call) => result.complete(call),
+                None => lost.add("codeExecutionResult"),
+            },
+            None => {}
+        }
         if let Some(content) = read_part(part, reply, *calls, lost) {
             content::push(&mut parts, content, true);
         }
         *calls += u64::from(call);
     }
     cite(&candidate, &mut parts);
+    // What was searched came before the answer.
+    let said = parts.iter().position(|part| matches!(part.content, Content::Text { .. })).unwrap_or(parts.len());
+    parts.splice(said..said, candidate.hosted().into_iter().map(|call| Content::Hosted(Box::new(call)).into()));
     Choice {
         finish: names::finish(candidate.finish_reason.as_ref(), called, !parts.is_empty()),
         parts,
         stop_sequence: None,
         logprobs: candidate.logprobs(),
+    }
+}
+
+/// The call in a part, if it has no result yet.
+fn waiting<'p, 'a>(part: &'p mut Part<'a>) -> Option<&'p mut HostedCall<'a>> {
+    match &mut part.content {
+        Content::Hosted(call) if call.error.is_some() => Some(call),
+        _ => None,
     }
 }
 
@@ -191,7 +213,8 @@ fn read_part<'a>(
     index: u64,
     lost: &mut Unsupported,
 ) -> Option<Content<'a>> {
-    let of_googles_tools = part.of_googles_tools();
+    let is_step = part.step().is_some();
+    let of_googles_tools = part.of_googles_tools().filter(|_| !is_step);
     if let Some((name, _)) = of_googles_tools {
         lost.add(name);
     }
@@ -207,7 +230,7 @@ fn read_part<'a>(
         return content::blob(blob).map(Content::Media);
     }
     if part.text.is_none() && signature.is_none() {
-        lost.add_if(of_googles_tools.is_none() && part.file_data.is_none(), "part");
+        lost.add_if(!is_step && of_googles_tools.is_none() && part.file_data.is_none(), "part");
         return None;
     }
     let text = part.text.unwrap_or_else(|| Text::from(""));

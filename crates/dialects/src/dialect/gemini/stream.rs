@@ -1,14 +1,16 @@
 //! Reads streams: every event is a partial reply, and the end of the stream is the end of the answer.
 
 use super::{
-    content, error, names,
+    content, error,
+    hosted::Step,
+    names,
     reply::{Candidate, Wire, arguments},
     signature,
     usage::candidate_index,
     wire,
 };
 use crate::{
-    conversation::{BlockKind, BlockStart, Event, Finish, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Event, Finish, HostedCall, Signature, Text, TokenUsage},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
         fields::{Place, find_type_error},
@@ -43,6 +45,10 @@ struct Answer {
     said: bool,
     /// Whether its text has characters of several bytes: positions in bytes are not positions in characters any more.
     wide: bool,
+    /// The code that is run, until its result comes.
+    running: Option<HostedCall<'static>>,
+    /// What the latest metadata say about searches and pages. Chunks repeat it, and it grows.
+    searched: Vec<HostedCall<'static>>,
     /// The sources so far.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
     /// Why it ended, if it has. Older models send a reason in every chunk, so it counts only at the end of the stream.
@@ -100,7 +106,7 @@ impl ReadShapes for Reader {
             return self.progress.fail(failure, sink);
         }
         for answer in &mut self.choices {
-            answer.blocks.finish(answer.end(), None, sink);
+            answer.finish(sink);
         }
         self.progress.end(sink);
     }
@@ -127,6 +133,9 @@ impl Reader {
         let Some(answer) = self.choices.get_mut(place) else { return };
         let parts = candidate.content.take().and_then(|content| content.parts);
         for part in parts.into_iter().flat_map(|parts| parts.0) {
+            if let Some(step) = part.step() {
+                answer.step(step, sink);
+            }
             match part.function_call {
                 Some(call) => {
                     let proof = part.thought_signature.filter(|text| !text.is_empty());
@@ -137,6 +146,10 @@ impl Reader {
             }
         }
         answer.cite(&candidate, sink);
+        let searched = candidate.hosted();
+        if !searched.is_empty() {
+            answer.searched = searched.into_iter().map(HostedCall::into_owned).collect();
+        }
         let tokens = candidate.logprobs();
         if !tokens.is_empty() {
             sink(Event::Logprobs { choice: answer.blocks.choice, tokens });
@@ -157,6 +170,40 @@ impl Answer {
         names::finish(reason.as_ref(), self.called, !self.blocks.is_empty())
     }
 
+    /// Takes a step of code that Google runs.
+    fn step(&mut self, step: Step<'_>, sink: Sink<'_>) {
+        self.said = true;
+        match step {
+            Step::Code(call) => {
+                if let Some(before) = self.running.replace(call.into_owned()) {
+                    self.hosted(before, sink);
+                }
+            }
+            Step::Result(result) => match self.running.take() {
+                Some(call) => {
+                    let mut call: HostedCall<'_> = call;
+                    result.complete(&mut call);
+                    self.hosted(call, sink);
+                }
+                None => sink(Event::Unsupported("codeExecutionResult".into())),
+            },
+        }
+    }
+
+    fn hosted(&mut self, call: HostedCall<'_>, sink: Sink<'_>) {
+        self.blocks.close_all(sink);
+        self.blocks.whole(BlockStart::Hosted(Box::new(call)), sink);
+    }
+
+    /// The answer ends.
+    fn finish(&mut self, sink: Sink<'_>) {
+        let reason = self.end();
+        for call in self.running.take().into_iter().chain(std::mem::take(&mut self.searched)) {
+            self.hosted(call, sink);
+        }
+        self.blocks.finish(reason, None, sink);
+    }
+
     /// The block that text or reasoning goes into.
     fn block(&mut self, thought: bool, sink: Sink<'_>) -> u32 {
         self.blocks.turn_to(if thought { BlockStart::Thinking } else { BlockStart::Text }, sink)
@@ -165,8 +212,10 @@ impl Answer {
     fn text(&mut self, part: wire::Part<'_>, sink: Sink<'_>) {
         let thought = part.thought == Some(true);
         let file = part.file_data.is_some().then_some("fileData");
-        let says = part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
-        if let Some(name) = part.of_googles_tools().map(|(name, _)| name).or(file).or((!says).then_some("part")) {
+        let step = part.step().is_some();
+        let says = step || part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
+        let tool = part.of_googles_tools().filter(|_| !step).map(|(name, _)| name);
+        if let Some(name) = tool.or(file).or((!says).then_some("part")) {
             sink(Event::Unsupported(name.into()));
         }
         if let Some(media) = part.inline_data.and_then(content::blob) {

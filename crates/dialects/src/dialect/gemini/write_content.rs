@@ -114,6 +114,8 @@ impl TurnWriter<'_, '_> {
             Content::Redacted(_) => self.dropped.add("thinking"),
             Content::Call(call) => self.call(call, parts),
             Content::Result(result) => self.result(result, parts),
+            // Only replies have them.
+            Content::Hosted(_) => {}
         }
     }
 

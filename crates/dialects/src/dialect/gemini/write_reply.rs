@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use super::{
     citations::{self, Cited},
+    hosted,
     names::finish_reason,
     signature,
 };
 use crate::{
     conversation::{
-        Call, CarriedReasoning, Choice, Content, Media, Part, Reply, Signature, Source, Text, TokenLogprob, TokenUsage,
-        object_text,
+        Call, CarriedReasoning, Choice, Content, HostedCall, Media, Part, Reply, Signature, Source, Text, TokenLogprob,
+        TokenUsage, object_text,
     },
     dialect::ReplyHead,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -45,7 +46,16 @@ fn write_choice(index: usize, choice: &Choice<'_>, mut candidate: ObjectWriter<'
     write_finish(finish_reason(choice.finish.with_refusal(refused)), malformed, &mut candidate);
     candidate.field("index", &index);
     let cited: Vec<Cited<'_, '_>> = choice.parts.iter().flat_map(cited).collect();
-    citations::write(&cited, &mut candidate);
+    let hosted: Vec<&HostedCall<'_>> = choice
+        .parts
+        .iter()
+        .filter_map(|part| match &part.content {
+            Content::Hosted(call) => Some(&**call),
+            _ => None,
+        })
+        .collect();
+    citations::write(&cited, &hosted, &mut candidate);
+    hosted::write_fetched(&hosted, &mut candidate);
     if !choice.logprobs.is_empty() {
         write_logprobs(&choice.logprobs, &mut candidate);
     }
@@ -87,6 +97,7 @@ fn write_part<'p>(
         Content::Media(Media { source: Source::Data { mime, data }, .. }) => {
             parts.object().object("inlineData").with("mimeType", mime).with("data", &data);
         }
+        Content::Hosted(call) => hosted::write_parts(call, parts),
         Content::Media(_) | Content::Result(_) => {}
     }
 }

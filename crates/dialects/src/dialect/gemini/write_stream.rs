@@ -3,13 +3,16 @@
 
 use super::{
     citations::{self, Cited},
-    error,
+    error, hosted,
     names::finish_reason,
     stream::is_ascii,
     write_reply::{write_call, write_finish, write_logprobs, write_redacted, write_text, write_usage},
 };
 use crate::{
-    conversation::{BlockStart, CarriedReasoning, Citation, Failure, Signature, Text, TokenLogprob, TokenUsage},
+    conversation::{
+        BlockStart, CarriedReasoning, Citation, Failure, HostedAction, HostedCall, Signature, Text, TokenLogprob,
+        TokenUsage,
+    },
     dialect::{
         ReplyHead, StreamMode,
         sequence::{Answer, Choice, Sequencer, WriteBlocks},
@@ -52,6 +55,7 @@ pub(super) struct Summary {
     /// The tool whose arguments are not an object.
     malformed: Option<String>,
     citations: Vec<Citation<'static>>,
+    hosted: Vec<HostedCall<'static>>,
     /// The signed reasoning before the next call.
     carried: CarriedReasoning,
     /// Whether its text has characters of several bytes.
@@ -84,6 +88,14 @@ impl WriteBlocks for Chunks {
             BlockStart::Redacted(signature) => {
                 choice.state.carried.add(None, &signature);
                 self.chunk(choice.number, out, |parts| write_redacted(&signature, parts.object()));
+                return None;
+            }
+            BlockStart::Hosted(call) => {
+                if matches!(call.action, HostedAction::Code { .. }) {
+                    self.chunk(choice.number, out, |parts| hosted::write_parts(&call, parts));
+                } else {
+                    choice.state.hosted.push(*call);
+                }
                 return None;
             }
             BlockStart::Call { id, name, signature } => {
@@ -232,12 +244,14 @@ impl Chunks {
 }
 
 fn write_summary(choice: &Choice<Summary>, mut candidate: ObjectWriter<'_>) {
-    let Summary { malformed, citations, wide, .. } = &choice.state;
+    let Summary { malformed, citations, hosted, wide, .. } = &choice.state;
     candidate.raw("content", NO_CONTENT);
     let reason = finish_reason(choice.reason.with_refusal(choice.refused));
     write_finish(reason, malformed.as_deref(), &mut candidate);
     candidate.field("index", &choice.number);
     let bytes = |citation: &Citation<'_>| if *wide { None } else { Some((citation.start?, citation.end?)) };
     let cited: Vec<_> = citations.iter().map(|citation| Cited { citation, bytes: bytes(citation) }).collect();
-    citations::write(&cited, &mut candidate);
+    let hosted: Vec<_> = hosted.iter().collect();
+    citations::write(&cited, &hosted, &mut candidate);
+    hosted::write_fetched(&hosted, &mut candidate);
 }

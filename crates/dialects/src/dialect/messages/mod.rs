@@ -5,6 +5,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod fit;
+mod hosted;
 mod linked;
 mod operations;
 mod params;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    HOME, JSON_TOOL, error,
+    HOME, JSON_TOOL, error, hosted,
     usage::WireUsage,
     wire::{Block, WireCitation, finish_of},
 };
@@ -42,7 +42,11 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, Failure<'_>> {
     };
     let mut parts = Vec::with_capacity(content.len());
     let (mut calls, mut answered, mut lost) = (false, false, Unsupported::default());
+    let mut hosted_calls = Vec::new();
     for block in content {
+        if hosted::read(&block, &mut hosted_calls, &mut parts) {
+            continue;
+        }
         let Some(content) = content_of(block, &mut answered, &mut lost) else { continue };
         calls |= matches!(content, Content::Call(_));
         parts.push(content.into());

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     HOME, JSON_TOOL, error,
+    hosted::Waiting,
     usage::{END, WireUsage},
     wire::{Block, WireCitation, finish_of},
 };
@@ -64,6 +65,7 @@ pub(super) struct Reader {
     calls: bool,
     /// Whether the answer came as a call of [`JSON_TOOL`].
     answered: bool,
+    hosted: Waiting,
 }
 
 impl ReadShapes for Reader {
@@ -86,8 +88,10 @@ impl ReadShapes for Reader {
             "message_start" => self.start(event.message, sink),
             "content_block_start" => self.open(event.index, event.content_block, sink),
             "content_block_delta" => {
-                if let (Some(block), Some(delta)) = (self.blocks.find(event.index), event.delta) {
-                    Self::delta(block, delta, sink);
+                let Some(delta) = event.delta else { return true };
+                match self.blocks.find(event.index) {
+                    Some(block) => Self::delta(block, delta, sink),
+                    None => delta.partial_json.iter().for_each(|json| self.hosted.delta(event.index, json)),
                 }
             }
             "content_block_stop" => self.blocks.close(|index| index == event.index, sink),
@@ -120,6 +124,10 @@ impl Reader {
         self.start(None, sink);
         // Content after the end of an answer is ignored.
         let Some(mut wire) = wire.filter(|_| !self.finished) else { return };
+        let blocks = &mut self.blocks;
+        if self.hosted.open(index, &wire, |call| blocks.whole(BlockStart::Hosted(Box::new(call)), sink)) {
+            return;
+        }
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());
         // Compatible servers may send the whole input at once.
         let input = wire.input.map(RawValue::get).filter(|input| input.len() > 2 && input.starts_with('{'));
@@ -132,7 +140,7 @@ impl Reader {
             BlockStart::Text => text,
             BlockStart::Thinking => thinking,
             BlockStart::Call { .. } => input.map(Text::from),
-            BlockStart::Redacted(_) | BlockStart::Refusal => None,
+            BlockStart::Redacted(_) | BlockStart::Refusal | BlockStart::Hosted(_) => None,
         };
         let signature = signature.filter(|text| start == BlockStart::Thinking && !text.is_empty());
         let (choice, block) = (0, self.blocks.open(index, start, sink));
@@ -192,6 +200,8 @@ impl Reader {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        let blocks = &mut self.blocks;
+        self.hosted.finish(|call| blocks.whole(BlockStart::Hosted(Box::new(call)), sink));
         let reason = finish_of(reason).with_answer_tool(self.answered, self.calls);
         self.blocks.finish(reason, stop_sequence, sink);
     }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt::Display};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::hosted::Uses;
 use crate::{
     conversation::{Cache, Citation, Finish, Invalid, Text, TokenUsage, Unsupported, object_text},
     dialect::fields::{self, Unknown},
@@ -100,7 +101,7 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
 
 /// Writes `usage`. Clients add the counts up without checking whether they are there, so a whole message has an
 /// `estimate` of its prompt if the provider has not counted; other unknown counts are zero.
-pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object: ObjectWriter<'_>) {
+pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, uses: Uses, mut object: ObjectWriter<'_>) {
     let counted = usage.input.map(|_| usage.fresh_input());
     if let Some(input) = counted.or(estimate) {
         object.field("input_tokens", &input);
@@ -111,6 +112,7 @@ pub(super) fn write_usage(usage: &TokenUsage, estimate: Option<u64>, mut object:
     if let Some(reasoning) = usage.reasoning {
         object.object("output_tokens_details").with("thinking_tokens", &reasoning);
     }
+    uses.write(&mut object);
 }
 
 /// The meaning of a `stop_reason`; unknown ones count as a normal end.

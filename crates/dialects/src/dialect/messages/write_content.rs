@@ -149,6 +149,8 @@ impl<'d> Encoder<'d> {
             Content::Thinking { .. } | Content::Redacted(_) => self.dropped.add("thinking"),
             Content::Call(call) => self.call(call, cache, list)?,
             Content::Result(result) => self.result(result, cache, list),
+            // Only replies have them.
+            Content::Hosted(_) => {}
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{
     HOME,
+    hosted::{self, Uses},
     wire::{write_citation, write_stop, write_usage},
 };
 use crate::{
@@ -16,13 +17,21 @@ pub(super) fn write(reply: &Reply<'_>, head: &ReplyHead, out: &mut Vec<u8>) {
     write_head(reply.id.as_ref(), reply.model.as_ref(), head, &mut top);
     let choice = reply.choices.first();
     let mut content = top.array("content");
-    for part in choice.iter().flat_map(|choice| &choice.parts) {
-        write_part(part, &mut content);
+    let mut uses = Uses::default();
+    for (number, part) in choice.iter().flat_map(|choice| &choice.parts).enumerate() {
+        if let Content::Hosted(call) = &part.content {
+            uses.add(call);
+            let id = hosted::id(&head.id, number);
+            hosted::write_use(call, &id, true, content.object());
+            hosted::write_result(call, &id, content.object());
+        } else {
+            write_part(part, &mut content);
+        }
     }
     content.end();
     let finish = choice.map_or(Finish::Stop, Choice::strict_finish);
     write_stop(finish, choice.and_then(|choice| choice.stop_sequence.as_ref()), &mut top);
-    write_usage(&reply.usage, Some(head.estimated_input), top.object("usage"));
+    write_usage(&reply.usage, Some(head.estimated_input), uses, top.object("usage"));
 }
 
 /// Writes the metadata of a message, in replies and at the beginning of streams.
@@ -63,8 +72,9 @@ fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
             }
             write_call(call, input, list.object());
         }
-        // A message of this dialect can't contain media, and only clients send results.
-        Content::Media(_) | Content::Result(_) => {}
+        // A message of this dialect can't contain media, and only clients send results. Calls that the provider has run
+        // are two blocks, which the caller writes.
+        Content::Media(_) | Content::Result(_) | Content::Hosted(_) => {}
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::{
     HOME, error,
+    hosted::{self, Uses},
     reply::failed,
     wire::{write_citation, write_stop, write_usage},
     write_reply::{write_head, write_redacted},
 };
 use crate::{
-    conversation::{BlockKind, BlockStart, Citation, Failure, Finish, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Citation, Failure, Finish, HostedCall, Signature, Text, TokenUsage},
     dialect::{
         ReplyHead,
         sequence::{Answer, Choice, Order, Sequencer, WriteBlocks},
@@ -23,12 +24,13 @@ pub(super) struct MessageEvents {
     head: ReplyHead,
     /// The open block's index on the wire, or that of the next one.
     index: u32,
+    uses: Uses,
 }
 
 impl Writer {
     /// A writer at the beginning of a stream.
     pub fn new(head: ReplyHead) -> Self {
-        Self::of(MessageEvents { head, index: 0 })
+        Self::of(MessageEvents { head, index: 0, uses: Uses::default() })
     }
 }
 
@@ -45,7 +47,7 @@ impl WriteBlocks for MessageEvents {
         message.raw("content", "[]");
         message.raw("stop_reason", "null");
         message.raw("stop_sequence", "null");
-        write_usage(usage, Some(self.head.estimated_input), message.object("usage"));
+        write_usage(usage, Some(self.head.estimated_input), Uses::default(), message.object("usage"));
         message.end();
         out.extend_from_slice(b"}\n\n");
     }
@@ -61,6 +63,10 @@ impl WriteBlocks for MessageEvents {
             }
             BlockStart::Redacted(signature) => {
                 self.redacted(signature, out);
+                return None;
+            }
+            BlockStart::Hosted(call) => {
+                self.hosted(call, out);
                 return None;
             }
             BlockStart::Call { id, name, signature } => {
@@ -83,7 +89,7 @@ impl WriteBlocks for MessageEvents {
             BlockKind::Text | BlockKind::Refusal => ("text_delta", "text"),
             BlockKind::Thinking => ("thinking_delta", "thinking"),
             BlockKind::Call => ("input_json_delta", "partial_json"),
-            BlockKind::Redacted => return,
+            BlockKind::Redacted | BlockKind::Hosted => return,
         };
         self.write_delta(name, |delta| text.write(delta.key(key)), out);
     }
@@ -116,7 +122,7 @@ impl WriteBlocks for MessageEvents {
         object.end();
         out.extend_from_slice(b",\"usage\":");
         // If the provider did not count, the start had the estimate.
-        write_usage(usage, None, ObjectWriter::begin(out));
+        write_usage(usage, None, self.uses, ObjectWriter::begin(out));
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 
@@ -128,6 +134,19 @@ impl WriteBlocks for MessageEvents {
 impl MessageEvents {
     fn redacted(&mut self, signature: &Signature<'_>, out: &mut Vec<u8>) {
         self.write_start(|out| write_redacted(signature, ObjectWriter::begin(out)), out);
+        self.write_end(out);
+    }
+
+    fn hosted(&mut self, call: &HostedCall<'_>, out: &mut Vec<u8>) {
+        self.uses.add(call);
+        let id = hosted::id(&self.head.id, self.index);
+        self.write_start(|out| hosted::write_use(call, &id, false, ObjectWriter::begin(out)), out);
+        let mut input = Vec::new();
+        hosted::write_input(call, &mut input);
+        let json = String::from_utf8_lossy(&input);
+        self.write_delta("input_json_delta", |delta| delta.field("partial_json", &*json), out);
+        self.write_end(out);
+        self.write_start(|out| hosted::write_result(call, &id, ObjectWriter::begin(out)), out);
         self.write_end(out);
     }
 

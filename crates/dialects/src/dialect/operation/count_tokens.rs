@@ -98,7 +98,7 @@ fn size(part: &Part<'_>) -> usize {
             Source::Text(text) => quoted(text),
             _ => 0,
         },
-        Content::Redacted(_) => 0,
+        Content::Redacted(_) | Content::Hosted(_) => 0,
         Content::Call(call) => quoted(&call.name) + call.arguments.len(),
         Content::Result(result) => result.parts.iter().map(size).sum(),
     }

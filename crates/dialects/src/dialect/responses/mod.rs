@@ -4,6 +4,7 @@ mod client_tools;
 mod content;
 mod endpoint;
 mod error;
+mod hosted;
 mod operations;
 pub(super) mod params;
 mod reply;

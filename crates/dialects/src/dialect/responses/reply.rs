@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{
     HOME,
     chat::usage::WireUsage,
-    error,
+    error, hosted,
     wire::{Item, Paragraph, joined, lenient},
 };
 use crate::{
@@ -166,7 +166,10 @@ pub(super) fn read_item<'a>(
                 parts.push(Content::Thinking { text, signature }.into());
             }
         }
-        kind => lost.add(kind.to_owned()),
+        kind => match hosted::read(item) {
+            Some(call) => parts.push(Content::Hosted(Box::new(call)).into()),
+            None => lost.add(kind.to_owned()),
+        },
     }
     true
 }

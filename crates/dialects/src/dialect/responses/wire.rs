@@ -72,6 +72,8 @@ pub(super) struct Item<'a> {
     pub tools: Option<&'a RawValue>,
     pub result: Option<&'a RawValue>,
     pub status: Option<&'a RawValue>,
+    pub code: Option<&'a RawValue>,
+    pub outputs: Option<&'a RawValue>,
 }
 
 impl<'a> Item<'a> {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{HOME, REDACTED, SIGNS_CALL, client_tools::ClientTool, params::TIERS};
+use super::{HOME, REDACTED, SIGNS_CALL, client_tools::ClientTool, hosted, params::TIERS};
 use crate::{
     conversation::{
-        Citation, Content, Finish, Part, Reply, Signature, Text, TokenLogprob, TokenUsage, ToolForm, ToolName,
-        free_text,
+        Citation, Content, Finish, HostedCall, Part, Reply, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
+        ToolName, free_text,
     },
     dialect::{ReplyHead, params::word},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -87,6 +87,7 @@ fn write_content(
             };
             item(&Made::Call { id: &call.id, name: &call.name, arguments: &|| text.clone(), cut });
         }
+        Content::Hosted(call) => item(&Made::Hosted(call)),
         // Models don't answer with results; a message can't contain an image here.
         Content::Media(_) | Content::Result(_) => {}
     }
@@ -116,6 +117,7 @@ pub(super) fn item_id(core: &str, made: &Made<'_>, number: u32) -> String {
         Made::Text { .. } | Made::Refusal { .. } => "msg",
         Made::Thinking { .. } => "rs",
         Made::Call { name, .. } => ClientTool::of(name.form).map_or("fc", |tool| tool.prefix),
+        Made::Hosted(call) => hosted::prefix(call),
     };
     format!("{prefix}_{core}_{number}")
 }
@@ -133,6 +135,8 @@ pub(super) enum Made<'p> {
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
     /// A call; `cut` if its arguments are not whole, as those of an answer that was cut short.
     Call { id: &'p Text<'p>, name: &'p ToolName<'p>, arguments: &'p dyn Fn() -> Cow<'p, str>, cut: bool },
+    /// A call that the provider has run.
+    Hosted(&'p HostedCall<'p>),
 }
 
 /// Appends an item: whole, or empty, as it is announced.
@@ -165,6 +169,7 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             item.field("call_id", id);
             tool.write_call(name, done.then(arguments).as_deref(), &mut item);
         }
+        Made::Hosted(call) => hosted::write(call, done, &mut item),
     }
 }
 
@@ -183,7 +188,7 @@ pub(super) fn write_part(out: &mut Vec<u8>, made: &Made<'_>, done: bool) {
             part.field("type", "refusal");
             ("refusal", Some(*text))
         }
-        Made::Thinking { .. } | Made::Call { .. } => ("text", None),
+        Made::Thinking { .. } | Made::Call { .. } | Made::Hosted(_) => ("text", None),
     };
     write_text(part.key(key), text.filter(|_| done));
 }

@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{HOME, Responses, params::PARAMS, write_content};
+use super::{HOME, Responses, hosted, params::PARAMS, write_content};
 use crate::{
     conversation::{
         Content, Effort, Format, HostedKind, HostedTool, Invalid, Message, Reasoning, Request, Role, Text, Tool,
@@ -228,14 +228,15 @@ fn include(request: &Request<'_>, to: &Destination<'_>, thinks: bool, top: &mut 
             _ => false,
         })
     };
-    let encrypted = thinks || signed();
-    if encrypted || logprobs {
+    let runs = |kind| Responses.runs(kind, request, to) && request.hosted.iter().any(|tool| tool.kind == kind);
+    let included = [
+        (thinks || signed(), "reasoning.encrypted_content"),
+        (logprobs, "message.output_text.logprobs"),
+        (runs(HostedKind::WebSearch), hosted::INCLUDE_SOURCES),
+        (runs(HostedKind::CodeExecution), hosted::INCLUDE_OUTPUTS),
+    ];
+    if included.iter().any(|(wanted, _)| *wanted) {
         let mut include = top.array("include");
-        if encrypted {
-            include.push("reasoning.encrypted_content");
-        }
-        if logprobs {
-            include.push("message.output_text.logprobs");
-        }
+        included.iter().filter(|(wanted, _)| *wanted).for_each(|(_, name)| include.push(*name));
     }
 }

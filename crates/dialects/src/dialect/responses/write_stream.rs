@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     HOME, REDACTED, SIGNS_CALL,
     client_tools::{Arguments, ClientTool},
-    error,
+    error, hosted,
     write_reply::{
         Ending, Envelope, Made, core_id, item_id, marked, write_annotation, write_item, write_logprobs, write_part,
         write_summary,
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        BlockStart, Citation, ErrorClass, Failure, Signature, Text, TokenLogprob, TokenUsage, ToolForm, ToolName,
-        free_text::TextReader,
+        BlockStart, Citation, ErrorClass, Failure, HostedCall, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
+        ToolName, free_text::TextReader,
     },
     dialect::{
         ReplyHead,
@@ -101,6 +101,7 @@ enum Kind {
     /// With its signature, once that has come.
     Thinking(Option<Text<'static>>),
     Call(Text<'static>, ToolName<'static>, Progress),
+    Hosted(Box<HostedCall<'static>>),
 }
 
 /// The state of the arguments of a call.
@@ -134,6 +135,11 @@ impl WriteBlocks for ResponseEvents {
             BlockStart::Refusal => Kind::Refusal,
             BlockStart::Thinking => Kind::Thinking(None),
             BlockStart::Redacted(signature) => Kind::Thinking(Some(marked(REDACTED, signature))),
+            BlockStart::Hosted(call) => {
+                let at = self.begin(Kind::Hosted(Box::new((**call).clone().into_owned())), out);
+                self.end_item(at, out);
+                return None;
+            }
             BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
                     let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
@@ -161,7 +167,7 @@ impl WriteBlocks for ResponseEvents {
             }
             Kind::Call(_, name, _) if name.form == ToolForm::Function => "response.function_call_arguments.delta",
             // Other calls come whole.
-            Kind::Call(..) => return item.append(text),
+            Kind::Call(..) | Kind::Hosted(_) => return item.append(text),
         };
         if matches!(item.kind, Kind::Thinking(_)) && item.is_blank() {
             self.wire.send(out, "response.reasoning_summary_part.added", |event| {
@@ -334,6 +340,7 @@ impl Item {
                 let arguments = self.decoded();
                 show(&Made::Call { id, name, arguments: &|| Cow::Borrowed(&arguments), cut })
             }
+            Kind::Hosted(call) => show(&Made::Hosted(call)),
         }
     }
 
@@ -388,7 +395,7 @@ impl Item {
         match self.kind {
             Kind::Text | Kind::Refusal => Some("content_index"),
             Kind::Thinking(_) => Some("summary_index"),
-            Kind::Call(..) => None,
+            Kind::Call(..) | Kind::Hosted(_) => None,
         }
     }
 
@@ -421,6 +428,15 @@ impl Item {
             Kind::Text => ("response.output_text.done", Some("response.content_part.done"), "text"),
             Kind::Refusal => ("response.refusal.done", Some("response.content_part.done"), "refusal"),
             Kind::Thinking(_) if self.is_blank() => return,
+            Kind::Hosted(call) => {
+                for name in hosted::events(call) {
+                    wire.send(out, name, |event| {
+                        self.place(event, None);
+                        hosted::write_code(call, name, event);
+                    });
+                }
+                return;
+            }
             Kind::Thinking(_) => {
                 ("response.reasoning_summary_text.done", Some("response.reasoning_summary_part.done"), "text")
             }

@@ -7,7 +7,9 @@ use super::{
     engine::{MAX_STREAM_TEXT, filter_json},
     filter::BlockChain,
 };
-use crate::conversation::{BlockStart, Citation, Content, Event, Failure, Part, Reply, Text};
+use crate::conversation::{
+    BlockStart, Citation, Content, Event, Failure, HostedAction, HostedCall, Page, Part, Reply, Text,
+};
 
 /// Filters the events of one translated stream.
 ///
@@ -56,6 +58,11 @@ impl EventFilter {
 
     fn filter(&mut self, event: &Event<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Result<(), Failure<'static>> {
         match event {
+            Event::Open { choice, block, opened: BlockStart::Hosted(call) } => {
+                let mut call = call.clone();
+                filter_hosted(&self.chain, *choice, *block, &mut call)?;
+                sink(&Event::Open { choice: *choice, block: *block, opened: BlockStart::Hosted(call) });
+            }
             Event::Open { choice, block, opened } => {
                 self.begin(*choice, *block, opened);
                 sink(event);
@@ -89,7 +96,7 @@ impl EventFilter {
             BlockStart::Refusal => TextKind::Refusal,
             BlockStart::Thinking => TextKind::Reasoning,
             BlockStart::Call { .. } => TextKind::Arguments,
-            BlockStart::Redacted(_) => return,
+            BlockStart::Redacted(_) | BlockStart::Hosted(_) => return,
         };
         let block = Block { kind, choice, block: number, part: 0 };
         let Some(filters) = self.chain.start(block) else { return };
@@ -164,6 +171,7 @@ fn filter_part(chain: &FilterChain, choice: u32, number: u32, part: &mut Part<'_
                 call.arguments = Cow::Owned(new);
             }
         }
+        Content::Hosted(call) => filter_hosted(chain, choice, number, call)?,
         Content::Media(_) | Content::Redacted(_) | Content::Result(_) => {}
     }
     Ok(())
@@ -181,6 +189,34 @@ fn filter_citation(
         }
     }
     Ok(())
+}
+
+/// Filters what a tool that the provider has run was asked, and what it found.
+fn filter_hosted(
+    chain: &FilterChain,
+    choice: u32,
+    number: u32,
+    call: &mut HostedCall<'_>,
+) -> Result<(), Failure<'static>> {
+    let texts: Vec<(TextKind, &mut Text<'_>)> = match &mut call.action {
+        HostedAction::Search { queries, pages } => {
+            let queries = queries.iter_mut().map(|query| (TextKind::Arguments, query));
+            queries.chain(pages.iter_mut().flat_map(page_texts)).collect()
+        }
+        HostedAction::Fetch(page) => page_texts(page).collect(),
+        HostedAction::Code { code, output, errors, .. } => {
+            vec![(TextKind::Arguments, code), (TextKind::ToolResult, output), (TextKind::ToolResult, errors)]
+        }
+    };
+    for (part, (kind, text)) in (0..).zip(texts) {
+        replace(chain, Block { kind, choice, block: number, part }, text)?;
+    }
+    Ok(())
+}
+
+fn page_texts<'p, 'a>(page: &'p mut Page<'a>) -> impl Iterator<Item = (TextKind, &'p mut Text<'a>)> {
+    let title = page.title.iter_mut().map(|title| (TextKind::Citation, title));
+    title.chain(page.text.iter_mut().map(|text| (TextKind::ToolResult, text)))
 }
 
 fn replace(chain: &FilterChain, block: Block, text: &mut Text<'_>) -> Result<(), Failure<'static>> {
