@@ -32,6 +32,9 @@ mod fixtures;
 /// Random inputs, for any length of time.
 #[path = "translation/fuzz.rs"]
 mod fuzz;
+/// Another vendor's answers in a history.
+#[path = "translation/foreign.rs"]
+mod foreign;
 /// Features that vendors have not invented yet.
 #[path = "translation/future.rs"]
 mod future;

@@ -39,6 +39,7 @@ mod golden;
 mod presets;
 pub mod messages;
 mod model_name;
+mod foreign_turns;
 mod hosted;
 pub mod models;
 pub mod observer;

@@ -227,7 +227,7 @@ fn lent_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
 }
 
 /// Redacted reasoning is bytes, which clients decode: a foreign tag must be inside the base64.
-fn redacted(data: Text<'_>) -> Signature<'_> {
+pub(super) fn redacted(data: Text<'_>) -> Signature<'_> {
     let tagged = {
         let text = data.decode();
         // All tags begin with `TG`.

@@ -3,6 +3,7 @@
 mod content;
 pub mod endpoint;
 mod error;
+mod fit;
 mod formats;
 mod invoke;
 pub(super) mod models;
@@ -25,9 +26,9 @@ mod write_tools;
 mod tests;
 
 use super::{
-    ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, ErrorClass, Progress,
-    ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields,
-    text::TextSlots, wrapped::InnerRequest,
+    ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, ErrorClass,
+    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify,
+    fields, text::TextSlots, wrapped::InnerRequest,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -106,6 +107,10 @@ impl Dialect for Converse {
 
     fn offers_tools(&self, body: &TopLevel<'_>) -> bool {
         body.contains("toolConfig")
+    }
+
+    fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        fit::edits(body, dropped)
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

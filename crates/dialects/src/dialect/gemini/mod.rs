@@ -8,6 +8,7 @@ mod content;
 mod embeddings;
 pub mod endpoint;
 mod error;
+mod fit;
 mod hosted;
 mod names;
 mod operations;
@@ -31,7 +32,7 @@ mod write_tools;
 mod tests;
 
 use super::{
-    Claim, ClassifyError, Destination, Dialect, DialectId, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
+    Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
     ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, hosted::mentions,
     text::TextSlots,
 };
@@ -108,6 +109,10 @@ impl Dialect for Gemini {
 
     fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
         mentions(body.get("tools"), &["googleSearch", "google_search", "codeExecution", "code_execution"])
+    }
+
+    fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        fit::edits(body, to, dropped)
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

@@ -10,12 +10,13 @@ use base64::{
 };
 use memchr::memchr3;
 
-use crate::conversation::{Signature, SignatureOrigin, Text};
+use crate::{
+    conversation::{Signature, SignatureOrigin, Text},
+    dialect::foreign_turns::WRAPPED,
+};
 
 /// Prefix of reasoning that only its model can read. It has only letters, and begins like the tags of origins.
 const REDACTED: &str = "TGrd";
-/// The beginning of a tag in base64: all tags begin with `TG` and a lower-case letter.
-const WRAPPED: &str = "VEd";
 
 /// Base64 as clients write it: with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

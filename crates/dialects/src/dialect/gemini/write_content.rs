@@ -15,7 +15,7 @@ use crate::{
 /// The placeholder that Gemini 3 accepts for a lost signature, base64 of `skip_thought_signature_validator`: for calls
 /// of another model, which never had one.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>
-const NO_SIGNATURE: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
+pub(super) const NO_SIGNATURE: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
 /// The text of a turn without supported content, since Gemini refuses a turn without parts.
 const EMPTY: &str = "(empty)";
 /// Longest id of a call that is sent.

@@ -3,10 +3,17 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::{HOME, Messages, hosted};
 use crate::{
-    conversation::Unsupported,
-    dialect::{Destination, Edits},
-    stream::{Member, Splice, TopLevel, json::ArrayWriter},
+    conversation::{Text, Unsupported, is_loop_without_reasoning},
+    dialect::{
+        Destination, Dialect, Edits, foreign,
+        foreign_turns::{self, Kept, is_foreign},
+    },
+    stream::{
+        Member, Splice, TopLevel,
+        json::{ArrayWriter, ObjectWriter},
+    },
 };
 
 /// Deepest content: a message, a result in it, a document in that, its source, and the blocks there.
@@ -33,11 +40,54 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
     }
     for field in ["system", "tools", "messages"] {
         let value = body.get(field).map(|member| member.value).filter(|value| value.starts_with(b"["));
-        if let Some(list) = value.and_then(|value| fit.list(value, field == "messages", MAX_LEVELS)) {
+        let Some(value) = value else { continue };
+        let own = if field == "messages" { own_turns(value, body, dropped, &mut edits) } else { None };
+        if let Some(list) = fit.list(own.as_deref().unwrap_or(value), field == "messages", MAX_LEVELS).or(own) {
             edits.push((field, Some(list)));
         }
     }
     edits
+}
+
+/// The messages without the reasoning of other vendors' models, and with the calls that other vendors have run as text;
+/// `None` if there is neither.
+fn own_turns(messages: &[u8], body: &TopLevel<'_>, dropped: &mut Unsupported, edits: &mut Edits) -> Option<Vec<u8>> {
+    if !foreign_turns::mentioned(messages, false) {
+        return None;
+    }
+    let own = foreign_turns::own(messages, Some("content"), &kept)?;
+    dropped.add_if(own.lost, "thinking");
+    // A model with a budget for thinking requires that a series of calls begins with it.
+    let budgeted = body.get("thinking").is_some_and(|thinking| mentions_budget(thinking.value));
+    if budgeted && Messages.read_request(body).is_ok_and(|read| is_loop_without_reasoning(&read.messages, HOME)) {
+        dropped.add("reasoning");
+        edits.push(("thinking", None));
+    }
+    Some(own.turns)
+}
+
+fn mentions_budget(thinking: &[u8]) -> bool {
+    let kind = TopLevel::scan(thinking).ok();
+    kind.is_some_and(|top| top.get("type").and_then(Member::as_str).as_deref() == Some("enabled"))
+}
+
+/// What becomes of a block of a message.
+fn kept(block: &TopLevel<'_>) -> Kept {
+    let text = |name: &str| block.get(name).and_then(Member::as_str).unwrap_or_default();
+    let foreign = |name: &str| is_foreign(&Text::from(text(name)), HOME);
+    let kind = text("type");
+    match &*kind {
+        "thinking" if foreign("signature") => Kept::No,
+        "redacted_thinking" if foreign("data") => Kept::No,
+        _ if text("id").starts_with(hosted::FOREIGN_ID) || text("tool_use_id").starts_with(hosted::FOREIGN_ID) => {
+            let json = String::from_utf8_lossy(block.body());
+            let mut out = Vec::new();
+            let object = ObjectWriter::begin(&mut out).with("type", "text");
+            object.with("text", &foreign::text(&kind, &json, &["cache_control"]));
+            Kept::As(out)
+        }
+        _ => Kept::AsItIs,
+    }
 }
 
 /// What has to change in lists of blocks.

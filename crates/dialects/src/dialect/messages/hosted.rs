@@ -13,7 +13,7 @@ use crate::{
 /// The type of a call's block.
 const USE: &str = "server_tool_use";
 /// What the ids of calls begin with that another vendor has run: Anthropic can't check their results.
-const FOREIGN_ID: &str = "srvtoolu_TG";
+pub(super) const FOREIGN_ID: &str = "srvtoolu_TG";
 /// Most calls of one reply whose results have not come. Claude runs a few at a time.
 const MAX_WAITING: usize = 64;
 /// Longest input of a call that is collected, in bytes.

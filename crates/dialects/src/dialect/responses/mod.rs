@@ -22,12 +22,16 @@ mod write_stream;
 mod tests;
 
 use super::{
-    Claim, Destination, Dialect, DialectId, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
-    StreamMode, WriteEvents, adapt::ModelField, chat, fields, text::TextSlots,
+    Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
+    StreamMode, WriteEvents,
+    adapt::ModelField,
+    chat, fields,
+    foreign_turns::{self, Kept, is_foreign},
+    text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
-    stream::TopLevel,
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, Text, TokenUsage, Unsupported},
+    stream::{Member, TopLevel},
 };
 
 /// The origin of signatures that have no tag in `encrypted_content`.
@@ -36,6 +40,13 @@ const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 const REDACTED: &str = "TGre";
 /// Prefix of an `encrypted_content` that signs the call after the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
+
+/// What becomes of an item of another vendor's reasoning.
+fn kept(item: &TopLevel<'_>) -> Kept {
+    let proof = item.get("encrypted_content").and_then(Member::as_str).unwrap_or_default();
+    let marked = [REDACTED, SIGNS_CALL].iter().any(|mark| proof.starts_with(mark));
+    if marked || is_foreign(&Text::from(proof), HOME) { Kept::No } else { Kept::AsItIs }
+}
 
 /// OpenAI Responses.
 pub struct Responses;
@@ -79,6 +90,13 @@ impl Dialect for Responses {
 
     fn runs(&self, kind: HostedKind, _: &Request<'_>, to: &Destination<'_>) -> bool {
         to.quirks.hosted.contains(&kind) && matches!(kind, HostedKind::WebSearch | HostedKind::CodeExecution)
+    }
+
+    fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        let input = body.get("input").map(|member| member.value).filter(|value| foreign_turns::mentioned(value, false));
+        let own = input.and_then(|input| foreign_turns::own(input, None, &kept));
+        dropped.add_if(own.is_some(), "reasoning");
+        own.map(|own| ("input", Some(own.turns))).into_iter().collect()
     }
 
     fn model_fields(&self) -> &'static [ModelField] {
