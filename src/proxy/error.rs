@@ -64,6 +64,8 @@ pub enum ErrorKind {
     UpstreamError,
     /// The backend took too long.
     UpstreamTimeout,
+    /// No connection to the backend could be made in time.
+    ConnectTimeout,
     /// A policy refuses the request; the policy's status and class are in the error.
     Refused,
     /// The gateway's own code panicked.
@@ -124,7 +126,7 @@ impl ErrorKind {
             Self::UpstreamClosed => (502, C::BadGateway, "upstream_closed"),
             Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
             Self::UpstreamError => (502, C::BadGateway, "upstream_error"),
-            Self::UpstreamTimeout => (504, C::Timeout, "upstream_timeout"),
+            Self::UpstreamTimeout | Self::ConnectTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
             Self::Misdirected => (421, C::InvalidRequest, "misdirected"),
@@ -156,7 +158,7 @@ impl ErrorKind {
     /// The outcome of an attempt with this error.
     pub const fn attempt_outcome(self) -> AttemptOutcome {
         match self {
-            Self::Unreachable | Self::EgressProxy | Self::UpstreamTls | Self::UpstreamClosed => {
+            Self::Unreachable | Self::ConnectTimeout | Self::EgressProxy | Self::UpstreamTls | Self::UpstreamClosed => {
                 AttemptOutcome::Unreachable
             }
             Self::UpstreamTimeout => AttemptOutcome::TimedOut,
@@ -230,7 +232,7 @@ impl ProxyError {
             SendErrorKind::NoDescriptors => {
                 (ErrorKind::NoDescriptors, "the gateway has no file descriptor left for a connection to the upstream")
             }
-            SendErrorKind::ConnectTimeout => (ErrorKind::UpstreamTimeout, "the upstream can't be reached in time"),
+            SendErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, "the upstream can't be reached in time"),
             SendErrorKind::Proxy => {
                 (ErrorKind::EgressProxy, "the gateway's egress proxy gives no connection to the upstream")
             }

@@ -13,7 +13,6 @@ use super::{
     peer::Peer,
     policies,
     relay::{RelayForm, RelayPlan, Reply},
-    select::worth_another,
     send::too_slow,
 };
 use crate::{
@@ -134,7 +133,8 @@ async fn send(
         };
         return match reply {
             Ok(reply) => {
-                if worth_another(reply.status()) {
+                // No provider's table applies: the status is all that is known of a plain server's reply.
+                if matches!(reply.status().as_u16(), 408 | 429) || reply.status().is_server_error() {
                     attempt.ended(AttemptOutcome::Refused);
                 }
                 Ok((reply, attempt))

@@ -9,12 +9,13 @@
 //!
 //! A target that turns out not to have the request's endpoint gets the request once more, translated: see `missing`.
 //!
-//! Targets are tried in the order of their groups, and within a group in turn. If a target could not be sent the
-//! request, replied with 408, 429 or 5xx, or refused the gateway's own key, the next one is tried, as long as nothing
-//! was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
+//! Targets are tried in the order of their groups, and within a group in turn. After a failure the table in
+//! `upstream::failure` decides whether the next one is tried, as long as nothing was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
 //! attempt holds a [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
 
-use http::{Response, StatusCode, request::Parts};
+use std::time::SystemTime;
+
+use http::{StatusCode, request::Parts};
 use tokio::time::Instant;
 
 use super::{
@@ -31,13 +32,13 @@ use super::{
     wrapped::{self, Wrapped},
 };
 use crate::{
-    dialect::{Endpoint, ErrorClass},
+    dialect::Endpoint,
     provider::{Refusal, resolve_model},
     snapshot::{AiUse, Target},
     stream::TopLevel,
     upstream::{
-        self,
         balance::{self, AttemptOutcome, HasApi},
+        failure::Verdict,
     },
 };
 
@@ -184,7 +185,7 @@ pub async fn select(
         }
         record.resent(sender.resent());
         match outcome {
-            Ok(Answer::Upstream(reply)) if may_be_bettered(&reply.reply, target) => {
+            Ok(Answer::Upstream(reply)) if reply.attempt.verdict().is_some_and(|v| v.meaning.row().tries_other()) => {
                 if !last {
                     log_next(target, record, Some(reply.reply.status()), None);
                 }
@@ -243,8 +244,9 @@ async fn attempt(
     };
     match answer {
         Ok((reply, plan)) => {
-            if may_be_bettered(&reply, target) {
-                attempt.ended(AttemptOutcome::Refused);
+            #[expect(clippy::disallowed_methods, reason = "the time of the reply, for waits that it names as dates")]
+            if let Some(verdict) = target.judge(&reply, SystemTime::now()) {
+                attempt.judged(verdict);
             }
             Ok(Answer::Upstream(UpstreamReply { reply, plan, attempt }))
         }
@@ -328,46 +330,12 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
     }
 }
 
-/// Statuses after which another target may do better.
-pub fn worth_another(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429) || status.is_server_error()
-}
-
-/// Whether another target may do better than this reply of `target`: also if it refused the gateway's key, which is not
-/// the client's fault.
-fn may_be_bettered(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
-    worth_another(reply.status()) || (target.credential.is_own() && refuses_key(reply, target))
-}
-
-/// Whether a provider refuses the key, by its status or by its error: Gemini sends 400 for it.
-fn refuses_key(reply: &Response<upstream::ReplyBody>, target: &Target) -> bool {
-    match reply.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
-        StatusCode::BAD_REQUEST => {
-            let dialect = target.provider.info().dialect.dialect();
-            dialect.read_error(400, reply.body().begun()).class == ErrorClass::Authentication
-        }
-        _ => false,
-    }
-}
-
 /// The more useful of two replies for the client; the later one if both are equal.
 fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamReply {
+    let usefulness = |reply: &UpstreamReply| reply.attempt.verdict().map_or(0, Verdict::usefulness);
     match kept {
-        Some(kept) if usefulness(&kept.reply) > usefulness(&reply.reply) => kept,
+        Some(kept) if usefulness(&kept) > usefulness(&reply) => kept,
         _ => reply,
-    }
-}
-
-/// How useful an error is for the client: it may state when to retry, or what is wrong with the request.
-fn usefulness(reply: &Response<upstream::ReplyBody>) -> u8 {
-    let says_when = ["retry-after", "retry-after-ms"].iter().any(|name| reply.headers().contains_key(*name));
-    match reply.status().as_u16() {
-        429 | 503 if says_when => 3,
-        // About the gateway's key, which the client can't change.
-        401 | 403 | 408 => 1,
-        400..=499 => 2,
-        _ => 1,
     }
 }
 

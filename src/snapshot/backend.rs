@@ -1,8 +1,8 @@
 //! Where requests are sent: compiled backends.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::UnavailableReason;
@@ -12,9 +12,10 @@ use crate::{
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
-        AwsKeys, CredentialError, Pool, Token,
+        AwsKeys, CredentialError, Pool, ReplyBody, Token,
         balance::{HasApi, ServerState, TargetState, Turns},
         credentials::Handle,
+        failure::Verdict,
     },
 };
 
@@ -129,6 +130,14 @@ impl Target {
     /// Whether earlier replies have shown that the server does not have this endpoint.
     pub fn lacks(&self, endpoint: &dialect::Endpoint, now: Instant) -> bool {
         self.provider.may_lack(endpoint) && self.server.has_responses(now) == Some(HasApi::No)
+    }
+}
+
+impl Target {
+    /// What its reply means, if it is an error.
+    pub fn judge(&self, reply: &Response<ReplyBody>, now: SystemTime) -> Option<Verdict> {
+        let (dialect, own_key) = (self.provider.info().dialect, self.credential.is_own());
+        Verdict::of_reply(reply.status(), reply.headers(), reply.body().begun(), dialect, own_key, now)
     }
 }
 

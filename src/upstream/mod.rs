@@ -6,6 +6,7 @@ mod body;
 pub mod credentials;
 mod dial;
 mod error;
+pub mod failure;
 mod fetch;
 mod http1;
 mod http2;

@@ -5,12 +5,14 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use crate::upstream::failure::{Meaning, Verdict};
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
     /// The target replied, and its reply was handed over to its end.
     Answered,
-    /// The target replied with a status after which another target may do better: 408, 429 or 5xx.
+    /// The target replied with a failure after which another target may do better.
     Refused,
     /// No connection could be made, or it ended before the reply began.
     Unreachable,
@@ -48,6 +50,18 @@ impl AttemptOutcome {
             Self::Abandoned => "abandoned",
         }
     }
+
+    /// What it means where no reply was judged; `None` if it is no failure.
+    pub const fn meaning(self) -> Option<Meaning> {
+        match self {
+            Self::Answered | Self::Abandoned => None,
+            // Within a stream: the generation has failed.
+            Self::Refused | Self::Broken => Some(Meaning::Broken),
+            Self::Unreachable => Some(Meaning::Network),
+            Self::TimedOut => Some(Meaning::Timeout),
+            Self::NotSent => Some(Meaning::NotSent),
+        }
+    }
 }
 
 /// The state of one target, over all snapshots.
@@ -76,13 +90,28 @@ impl TargetState {
 pub struct Attempt {
     state: Arc<TargetState>,
     outcome: AttemptOutcome,
+    /// What a reply that is an error means.
+    verdict: Option<Box<Verdict>>,
 }
 
 impl Attempt {
     /// Begins an attempt at the target with this state.
     pub fn begin(state: &Arc<TargetState>) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned }
+        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None }
+    }
+
+    /// Records what the target's reply means, which is an error.
+    pub fn judged(&mut self, verdict: Verdict) {
+        if verdict.meaning.row().tries_other() {
+            self.ended(AttemptOutcome::Refused);
+        }
+        self.verdict = Some(Box::new(verdict));
+    }
+
+    /// What the target's reply means, if it is an error.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_deref()
     }
 
     /// Records how the attempt ended. The first outcome counts: anything after a failure is its consequence.

@@ -55,7 +55,11 @@ fn of_value(status: u16, value: &Value) -> Failure<'static> {
     let class = match reason {
         Some("API_KEY_INVALID") => ErrorClass::Authentication,
         _ if too_long => ErrorClass::InvalidRequest,
-        _ => class(status, word),
+        _ => match class(status, word) {
+            // No retry helps before the next day.
+            ErrorClass::RateLimit if is_of_the_day(details) => ErrorClass::Quota,
+            class => class,
+        },
     };
     let violation = detail("fieldViolations").and_then(|violations| violations.get(0)?.get("field")?.as_str());
     let delay = detail("retryDelay").and_then(Value::as_str).and_then(seconds);
@@ -66,6 +70,12 @@ fn of_value(status: u16, value: &Value) -> Failure<'static> {
         retry_after: delay,
         ..Failure::new(status, class, message.map_or(Cow::Borrowed(words(status)), Cow::Owned))
     }
+}
+
+/// Whether a quota of a whole day is used up (`google.rpc.QuotaFailure`).
+fn is_of_the_day(details: &[Value]) -> bool {
+    let violations = details.iter().filter_map(|detail| detail.get("violations")?.as_array()).flatten();
+    violations.filter_map(|violation| violation.get("quotaId")?.as_str()).any(|id| id.contains("PerDay"))
 }
 
 fn is_too_long(message: &str) -> bool {

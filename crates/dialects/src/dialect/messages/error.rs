@@ -45,7 +45,8 @@ fn of(status: u16, inner: &Value, message: Option<String>) -> Failure<'static> {
     let message = message.unwrap_or_else(|| reason(status).to_owned());
     let mut class = class_of(kind).unwrap_or(ErrorClass::of_status(status));
     // Retrying does not help against a spending limit; Google reports an unknown key with 400.
-    if code.is_some_and(|code| code.ends_with("spend_limit_reached")) || message.contains("credit balance is too low") {
+    let needs_a_person = |code: &str| code.ends_with("spend_limit_reached") || code == "ramp_limit_exceeded";
+    if code.is_some_and(needs_a_person) || message.contains("credit balance is too low") {
         class = ErrorClass::Quota;
     } else if message.contains("API_KEY_INVALID") || message.contains("API key not valid") {
         class = ErrorClass::Authentication;
