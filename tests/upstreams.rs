@@ -20,6 +20,8 @@ mod egress;
 mod failover;
 #[path = "upstreams/failures.rs"]
 mod failures;
+#[path = "upstreams/health.rs"]
+mod health;
 #[path = "upstreams/http2.rs"]
 mod http2;
 #[path = "upstreams/keep_alive.rs"]

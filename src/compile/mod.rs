@@ -81,7 +81,7 @@ impl Env {
     /// When the host can't be in a `Host` header.
     pub fn endpoint(&self, backend: &str, origin: &Origin) -> Result<Endpoint, String> {
         let pool = self.pools.get(origin)?;
-        let state = self.balance.target(backend, &origin.to_string());
+        let state = self.balance.endpoint(backend, &origin.to_string());
         Ok(Endpoint { pool, state })
     }
 }

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use crate::{
     conversation::Failure,
     dialect::{DialectId, ErrorClass},
-    upstream::{CredentialError, SendError, SendErrorKind, balance::AttemptOutcome},
+    upstream::{
+        CredentialError, SendError, SendErrorKind,
+        balance::{AttemptOutcome, Wait},
+        failure::Meaning,
+    },
 };
 
 /// The kind of an error.
@@ -66,6 +71,10 @@ pub enum ErrorKind {
     UpstreamTimeout,
     /// No connection to the backend could be made in time.
     ConnectTimeout,
+    /// Every target of the backend has reached a limit.
+    TargetsLimited,
+    /// No target of the backend is usable at the moment.
+    TargetsCooling,
     /// A policy refuses the request; the policy's status and class are in the error.
     Refused,
     /// The gateway's own code panicked.
@@ -127,6 +136,8 @@ impl ErrorKind {
             Self::UpstreamProtocol => (502, C::BadGateway, "upstream_protocol"),
             Self::UpstreamError => (502, C::BadGateway, "upstream_error"),
             Self::UpstreamTimeout | Self::ConnectTimeout => (504, C::Timeout, "upstream_timeout"),
+            Self::TargetsLimited => (429, C::RateLimit, "targets_limited"),
+            Self::TargetsCooling => (503, C::Unavailable, "targets_cooling"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
             Self::Misdirected => (421, C::InvalidRequest, "misdirected"),
@@ -221,6 +232,23 @@ impl ProxyError {
     pub fn no_credential(error: &CredentialError) -> Self {
         let message = "the gateway has no valid credential for the upstream at the moment";
         Self::with_cause(ErrorKind::CredentialUnavailable, message, error.to_string())
+    }
+
+    /// The error for a backend whose targets all cool; `wait` is the one that ends first.
+    pub fn cooling(wait: &Wait, now: Instant) -> Self {
+        let (kind, message) = match wait.cause {
+            Meaning::Rate | Meaning::Quota => (ErrorKind::TargetsLimited, "the upstream's limit is reached"),
+            _ => (ErrorKind::TargetsCooling, "the upstream has failed, and is left alone for a moment"),
+        };
+        let left = wait.until.saturating_duration_since(now);
+        let cause = format!(
+            "no target is left that does not cool; the first can be used in {left:.1?}, after a failure \
+            of kind {}",
+            wait.cause.row().word
+        );
+        // Whole seconds, never too early.
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Self { retry_after: Some(Duration::from_secs(seconds)), ..Self::with_cause(kind, message, cause) }
     }
 
     /// The error for a backend that gave no reply.

@@ -131,6 +131,11 @@ impl RequestRecord {
         }
     }
 
+    /// The model of the last attempt; empty if the request names none.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or_default()
+    }
+
     /// The last attempt had to send `times` more requests on fresh connections.
     pub const fn resent(&mut self, times: u32) {
         self.attempts += times;

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     dialect::Endpoint,
     provider::{Refusal, resolve_model},
-    snapshot::{AiUse, Target},
+    snapshot::{AiUse, Pick, Target},
     stream::TopLevel,
     upstream::{
         balance::{self, AttemptOutcome, HasApi},
@@ -121,7 +121,8 @@ impl WithoutEndpoint<'_> {
             request.release();
         }
         record.resent(1);
-        let outcome = attempt(context, parts, prepared, files, target, sender, record).await;
+        let guard = balance::Attempt::watched(&target.state, record.model(), None);
+        let outcome = attempt(context, parts, prepared, files, guard, sender, record).await;
         if let Ok(Answer::Upstream(second)) = &outcome
             && is_conversation
             // Where the other endpoint is missing too, the address may be wrong, or the model.
@@ -158,8 +159,10 @@ pub async fn select(
     let mut kept: Option<UpstreamReply> = None;
     let mut files = Files::default();
     let mut tried = 0;
-    let mut order = ai.backend.order().peekable();
-    while let Some((group, index, target)) = order.next() {
+    let mut order = ai.backend.order();
+    while let Some(Pick { group, index, target, probe }) =
+        order.next(|target| resolve_model(&*target.provider, &request.api))
+    {
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = match before(context.deadline, prepare).await? {
             Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
@@ -170,14 +173,16 @@ pub async fn select(
             }
         };
         tried += 1;
-        record.attempt(group, index, resolve_model(&*target.provider, &request.api));
-        let last = order.peek().is_none() || tried == MAX_ATTEMPTS;
+        let model = resolve_model(&*target.provider, &request.api);
+        record.attempt(group, index, model);
+        let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), probe);
+        let last = order.is_last() || tried == MAX_ATTEMPTS;
         let named = prepared.may_miss(request, target);
         if last && named.is_none() {
             request.release();
         }
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
-        let mut outcome = attempt(context, parts, prepared, &mut files, target, &sender, record).await;
+        let mut outcome = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
         if let Some(named) = named {
             let step = WithoutEndpoint { context, ai, parts, target, sender: &sender, last };
             // Boxed: it is rare.
@@ -206,21 +211,22 @@ pub async fn select(
         }
     }
     kept.map(Answer::Upstream).ok_or_else(|| {
+        let cooling = || order.refused().map(|wait| ProxyError::cooling(&wait, Instant::now()));
+        let failure = failure.or_else(cooling);
         failure.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target"))
     })
 }
 
-/// One attempt: sends to `target`, under a guard that reports how it ended.
+/// One attempt: sends to the sender's target, under `attempt`, which reports how it ended.
 async fn attempt(
     context: &RouteContext<'_>,
     parts: &Parts,
     prepared: Prepared,
     files: &mut Files,
-    target: &Target,
+    mut attempt: balance::Attempt,
     sender: &Sender<'_>,
     record: &RequestRecord,
 ) -> Result<Answer, ProxyError> {
-    let mut attempt = balance::Attempt::begin(&target.state);
     let answer = match prepared {
         // Boxed: it is rare.
         Prepared::One(encoded) if encoded.has_files => Box::pin(sender.send_files(&parts.method, encoded, files)).await,
@@ -245,8 +251,9 @@ async fn attempt(
     match answer {
         Ok((reply, plan)) => {
             #[expect(clippy::disallowed_methods, reason = "the time of the reply, for waits that it names as dates")]
-            if let Some(verdict) = target.judge(&reply, SystemTime::now()) {
-                attempt.judged(verdict);
+            match sender.target().judge(&reply, SystemTime::now()) {
+                Some(verdict) => attempt.judged(verdict, record.model()),
+                None => attempt.replied(),
             }
             Ok(Answer::Upstream(UpstreamReply { reply, plan, attempt }))
         }

@@ -56,6 +56,11 @@ impl<'a> Sender<'a> {
         Self { caller, target, limit, deadline, resent: AtomicU32::new(0) }
     }
 
+    /// The target.
+    pub const fn target(&self) -> &'a Target {
+        self.target
+    }
+
     /// How often a request was sent once more on a fresh connection.
     pub fn resent(&self) -> u32 {
         self.resent.load(Ordering::Relaxed)

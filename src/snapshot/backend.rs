@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
 use tokio::time::Instant;
 
-use super::UnavailableReason;
+use super::{Order, UnavailableReason};
 use crate::{
     dialect::{self, DialectId, ListedPath, ModelFacts, ModelTable},
     policy::Policies,
@@ -192,16 +192,16 @@ pub struct AiBackend {
 }
 
 impl AiBackend {
-    /// The order in which targets are tried: group by group, each begun at the next target in turn. Returns group,
-    /// index and target.
-    pub fn order(&self) -> impl Iterator<Item = (usize, usize, &Target)> {
+    /// The order in which targets are tried: group by group, each begun at the next target in turn.
+    pub fn order(&self) -> Order<'_, impl Iterator<Item = (usize, usize, &Target)>> {
         let single = self.groups.iter().all(|group| group.len() < 2);
         let turn = if single { 0 } else { usize::try_from(self.turns.next()).unwrap_or_default() };
-        self.groups.iter().enumerate().flat_map(move |(group, targets)| {
+        let listed = self.groups.iter().enumerate().flat_map(move |(group, targets)| {
             let start = turn.checked_rem(targets.len()).unwrap_or(0);
             let turned = targets.iter().enumerate().skip(start).chain(targets.iter().enumerate().take(start));
             turned.map(move |(index, target)| (group, index, target))
-        })
+        });
+        Order::new(listed, single && self.groups.len() == 1)
     }
 }
 

@@ -4,6 +4,7 @@
 mod backend;
 mod debug;
 mod hosts;
+mod order;
 mod paths;
 mod rule;
 mod tls;
@@ -17,6 +18,7 @@ pub use backend::{
 };
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
+pub use order::{Order, Pick};
 pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
 pub use rule::{Action, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, UnavailableReason};
 use rustls::ServerConfig;

@@ -193,8 +193,9 @@ fn providers_of_one_group_share_the_load_and_fail_over() {
         assert_eq!(gateway.post("/both", CHAT).status, 200);
     }
     let asked = [a.received().len(), b.received().len(), c.received().len(), last.received().len()];
-    assert_eq!(asked.iter().sum::<usize>(), 40, "{asked:?}");
-    assert!(asked[0] >= 10 && asked[1] == 10 && asked[2] >= 10 && asked[3] == 0, "{asked:?}");
+    assert_eq!(asked.iter().sum::<usize>(), 30 + asked[1], "{asked:?}");
+    // The one that fails cools after its first request.
+    assert!(asked[0] >= 10 && (1..10).contains(&asked[1]) && asked[2] >= 10 && asked[3] == 0, "{asked:?}");
 }
 
 #[test]

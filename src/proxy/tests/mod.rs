@@ -3,6 +3,7 @@
 mod attempts;
 mod files;
 mod filters;
+mod health;
 mod policies;
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
@@ -126,10 +127,24 @@ impl Plane {
     }
 
     async fn send(&self, method: Method, path: &str, body: &str) -> Response {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same, with more headers.
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Response {
         let mut request = Request::new(Body::from(body.to_owned()));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(path).unwrap();
         request.headers_mut().insert("host", "h".parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, http::HeaderValue::from_static(value));
+        }
         let peer = Peer::new("127.0.0.1:9".parse().unwrap(), PORT);
         request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: Arc::default() }));
         self.router.clone().call(request).await.unwrap()

@@ -1,10 +1,16 @@
 //! One attempt at a target, and the state of the target that results from all of them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
+use tokio::time::Instant;
+
+use super::health::{Admission, Health, Wait};
 use crate::upstream::failure::{Meaning, Verdict};
 
 /// How an attempt ended.
@@ -69,6 +75,7 @@ impl AttemptOutcome {
 pub struct TargetState {
     in_flight: AtomicU32,
     ended: [AtomicU64; AttemptOutcome::ALL.len()],
+    health: Health,
 }
 
 impl TargetState {
@@ -81,6 +88,48 @@ impl TargetState {
     pub fn ended(&self, outcome: AttemptOutcome) -> u64 {
         self.ended.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
+
+    /// The target's health. That of a plain server's endpoint is not kept.
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Asks whether a request for `model` may be sent now, perhaps as a probe. `sole` states that the Backend has no
+    /// other target.
+    ///
+    /// # Errors
+    /// When other targets should be tried first.
+    pub fn admit(self: &Arc<Self>, model: &str, sole: bool, now: Instant) -> Result<Option<Probe>, Wait> {
+        match self.health.admit(model, sole, now) {
+            Admission::Ready => Ok(None),
+            Admission::Probe(number) => Ok(Some(Probe { state: Arc::clone(self), number })),
+            Admission::Cooling(wait) => Err(wait),
+        }
+    }
+}
+
+/// The place of the one request that finds out whether a target has recovered. It is free again when this is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Probe {
+    state: Arc<TargetState>,
+    number: u32,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.state.health.release(self.number);
+    }
+}
+
+/// What an attempt needs to report to the target's health.
+#[derive(Debug)]
+struct Watched {
+    /// The number of the target's last cooldown when the attempt began.
+    number: u32,
+    /// The model, where the target's health has something to forget after a success.
+    model: Option<Box<str>>,
+    probe: Option<Probe>,
 }
 
 /// An attempt that is under way. The code that holds it records the outcome in it, which is reported when it is
@@ -92,21 +141,45 @@ pub struct Attempt {
     outcome: AttemptOutcome,
     /// What a reply that is an error means.
     verdict: Option<Box<Verdict>>,
+    /// `None` for plain servers, and after the attempt was reported.
+    watched: Option<Watched>,
 }
 
 impl Attempt {
-    /// Begins an attempt at the target with this state.
+    /// Begins an attempt at the endpoint of a plain server with this state.
     pub fn begin(state: &Arc<TargetState>) -> Self {
-        state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None }
+        Self::new(state, None)
     }
 
-    /// Records what the target's reply means, which is an error.
-    pub fn judged(&mut self, verdict: Verdict) {
+    /// Begins an attempt at the target with this state, for `model`, perhaps as a probe.
+    pub fn watched(state: &Arc<TargetState>, model: &str, probe: Option<Probe>) -> Self {
+        let model = state.health.is_troubled().then(|| model.into());
+        Self::new(state, Some(Watched { number: state.health.number(), model, probe }))
+    }
+
+    fn new(state: &Arc<TargetState>, watched: Option<Watched>) -> Self {
+        state.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, watched }
+    }
+
+    /// Records what the target's reply means, which is an error. The target's health has it at once: the reply may be
+    /// kept while others are tried.
+    pub fn judged(&mut self, verdict: Verdict, model: &str) {
         if verdict.meaning.row().tries_other() {
             self.ended(AttemptOutcome::Refused);
         }
+        if let Some(watched) = self.watched.take() {
+            self.state.health.failed(&verdict, model, watched.number, Instant::now(), random());
+        }
         self.verdict = Some(Box::new(verdict));
+    }
+
+    /// The target's reply has begun, and is no error.
+    pub fn replied(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            self.state.health.replied(watched.number);
+            watched.probe = None;
+        }
     }
 
     /// What the target's reply means, if it is an error.
@@ -128,7 +201,20 @@ impl Drop for Attempt {
         if let Some(count) = self.state.ended.get(self.outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        let Some(watched) = self.watched.take() else { return };
+        let (health, model) = (&self.state.health, watched.model.as_deref().unwrap_or_default());
+        match self.outcome.meaning() {
+            Some(meaning) => health.failed(&Verdict::new(meaning), model, watched.number, Instant::now(), random()),
+            None if self.outcome == AttemptOutcome::Answered => {
+                health.succeeded(model, watched.number, Instant::now());
+            }
+            None => {}
+        }
     }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 #[cfg(test)]

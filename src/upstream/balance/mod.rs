@@ -1,12 +1,15 @@
 //! The choice of the next target of a request, and the outcomes of all attempts.
 //!
 //! All state of selection is here: the turn of each round robin, and per target the attempts under way, how attempts
-//! ended, and what they have shown about the server. It outlives snapshots. Compile takes handles from the [`Balance`]
-//! by name, so that a change of another object neither restarts round robin and weights nor resets a target's outcomes.
+//! ended, its health, and what they have shown about the server. It outlives snapshots. Compile takes handles from the
+//! [`Balance`] by name, so that a change of another object neither restarts round robin and weights nor resets a
+//! target's outcomes and health.
 
 mod attempt;
+mod health;
 mod server;
 mod turns;
+mod window;
 
 use std::{
     borrow::Borrow,
@@ -15,7 +18,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-pub use attempt::{Attempt, AttemptOutcome, TargetState};
+pub use attempt::{Attempt, AttemptOutcome, Probe, TargetState};
+pub use health::{Admission, BreakerPhase, Health, Wait};
 pub use server::{HasApi, ServerState};
 pub use turns::Turns;
 
@@ -24,6 +28,7 @@ pub use turns::Turns;
 pub struct Balance {
     turns: Mutex<Handles<String, Turns>>,
     targets: Mutex<Handles<(String, String), TargetState>>,
+    endpoints: Mutex<Handles<(String, String), TargetState>>,
     servers: Mutex<Handles<(String, String), ServerState>>,
 }
 
@@ -37,6 +42,12 @@ impl Balance {
     pub fn target(&self, backend: &str, entry: &str) -> Arc<TargetState> {
         let key = (backend.to_owned(), entry.to_owned());
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+    }
+
+    /// The state of the endpoint at `origin` of the plain server `backend`.
+    pub fn endpoint(&self, backend: &str, origin: &str) -> Arc<TargetState> {
+        let key = (backend.to_owned(), origin.to_owned());
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
     }
 
     /// What is known about the server at `address` (origin and base path) of the entry `entry` of the Backend
@@ -99,6 +110,7 @@ mod tests {
         assert!(Arc::ptr_eq(&target, &balance.target("default/openai", "a")));
         assert!(!Arc::ptr_eq(&target, &balance.target("default/openai", "b")));
         assert!(!Arc::ptr_eq(&target, &balance.target("default/other", "a")));
+        assert!(!Arc::ptr_eq(&target, &balance.endpoint("default/openai", "a")), "no target of a provider");
         let server = balance.server("default/openai", "a", "http://h:1/v1");
         assert!(Arc::ptr_eq(&server, &balance.server("default/openai", "a", "http://h:1/v1")));
         assert!(!Arc::ptr_eq(&server, &balance.server("default/openai", "a", "http://h:2/v1")), "another server");
