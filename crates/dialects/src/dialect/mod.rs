@@ -22,6 +22,7 @@
 //! [`DIALECTS`]: crate::dialect::DIALECTS
 
 pub mod adapt;
+pub mod beginning;
 mod blocks;
 pub mod chat;
 pub mod classify;
