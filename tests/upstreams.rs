@@ -22,6 +22,8 @@ mod failover;
 mod failures;
 #[path = "upstreams/health.rs"]
 mod health;
+#[path = "upstreams/first_content.rs"]
+mod first_content;
 #[path = "upstreams/http2.rs"]
 mod http2;
 #[path = "upstreams/keep_alive.rs"]

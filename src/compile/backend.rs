@@ -16,6 +16,7 @@ use crate::{
         condition::{ConditionType, Reason},
     },
     dialect::{DialectId, Endpoint, ListedPath},
+    policy::timeouts::FirstToken,
     provider::{Auth, CredentialSlot, KeySource},
     snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
     upstream::{Origin, OriginKind, Transport, server_name},
@@ -193,9 +194,11 @@ fn compile(
                 return Ok((None, left_out));
             }
             let dialect = compiled.iter().flatten().next().map_or(DialectId::Chat, |t| t.provider.info().dialect);
-            let strict = strictness(backend.spec.ai.as_ref().and_then(|ai| ai.strict));
-            let backend =
-                AiBackend { turns: env.balance.turns(&name), name, dialect, groups: compiled, strict, routes };
+            let ai = backend.spec.ai.as_ref();
+            let strict = strictness(ai.and_then(|ai| ai.strict));
+            let first_token = ai.and_then(|ai| ai.timeouts.as_ref()?.first_token.as_ref()).map(FirstToken::of);
+            let turns = env.balance.turns(&name);
+            let backend = AiBackend { turns, name, dialect, groups: compiled, strict, first_token, routes };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
     }

@@ -9,7 +9,7 @@ use crate::{
         condition::{ConditionType, Reason},
         traffic_policy::TrafficPolicy,
     },
-    policy::{FIELDS, RulePolicies, unbuilt},
+    policy::{FIELDS, RulePolicies, timeouts, unbuilt},
 };
 
 /// All policies of one rule, merged.
@@ -237,9 +237,12 @@ fn report(
     } else {
         Condition::new(ConditionType::Accepted, true, Reason::Valid, "Policy accepted")
     }];
-    if !partly.is_empty() {
-        let message = format!("accepted but not acted on yet: {}", partly.join(", "));
-        conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, Reason::Unsupported, message));
+    let ignored = (!partly.is_empty()).then(|| format!("accepted but not acted on yet: {}", partly.join(", ")));
+    let contradiction = timeouts::contradiction(spec);
+    if ignored.is_some() || contradiction.is_some() {
+        let reason = if ignored.is_some() { Reason::Unsupported } else { Reason::Invalid };
+        let message = ignored.into_iter().chain(contradiction).collect::<Vec<_>>().join("; ");
+        conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
     }
     let targeted = !spec.target_refs.is_empty() || !spec.target_selectors.is_empty();
     conditions.push(if gateways.is_empty() {

@@ -222,6 +222,7 @@ fn timeouts(written: &RouteRule, policy: Timeouts, problems: &mut Vec<String>) -
     Timeouts {
         request: request.unwrap_or(policy.request),
         backend: backend.unwrap_or(policy.backend),
+        first_token: policy.first_token,
         stream_idle: policy.stream_idle,
     }
 }

@@ -75,6 +75,8 @@ pub enum ErrorKind {
     TargetsLimited,
     /// No target of the backend is usable at the moment.
     TargetsCooling,
+    /// The backend took too long to begin its answer.
+    FirstTokenTimeout,
     /// A policy refuses the request; the policy's status and class are in the error.
     Refused,
     /// The gateway's own code panicked.
@@ -138,6 +140,7 @@ impl ErrorKind {
             Self::UpstreamTimeout | Self::ConnectTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::TargetsLimited => (429, C::RateLimit, "targets_limited"),
             Self::TargetsCooling => (503, C::Unavailable, "targets_cooling"),
+            Self::FirstTokenTimeout => (504, C::Timeout, "first_token_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
             Self::Misdirected => (421, C::InvalidRequest, "misdirected"),
@@ -173,6 +176,8 @@ impl ErrorKind {
                 AttemptOutcome::Unreachable
             }
             Self::UpstreamTimeout => AttemptOutcome::TimedOut,
+            Self::FirstTokenTimeout => AttemptOutcome::NoFirstToken,
+            Self::UpstreamError => AttemptOutcome::Refused,
             Self::UpstreamProtocol => AttemptOutcome::Broken,
             Self::ClientClosed | Self::ClientStalled | Self::Shutdown | Self::BodyIncomplete => {
                 AttemptOutcome::Abandoned

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Approximate bytes of JSON per token, for providers that count nothing.
-const BYTES_PER_TOKEN: u64 = 4;
+pub const BYTES_PER_TOKEN: u64 = 4;
 
 /// The record of one request.
 pub struct RequestRecord {

@@ -8,6 +8,7 @@
 //! | ends the request | with the most useful error when no target answers |
 //!
 //! A target that turns out not to have the request's endpoint gets the request once more, translated: see `missing`.
+//! Where another target follows, a reply has to begin with an answer: see `first`.
 //!
 //! Targets are tried in the order of their groups, and within a group in turn. After a failure the table in
 //! `upstream::failure` decides whether the next one is tried, as long as nothing was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
@@ -22,6 +23,7 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     classify::{ClassifiedRequest, RequestBody},
     encode::{Caller, ClientRequest, Encoded, refused},
+    first::Gate,
     headers::ClientHeaders,
     heavy,
     media::Files,
@@ -181,12 +183,20 @@ pub async fn select(
         if last && named.is_none() {
             request.release();
         }
-        let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
+        let gate = if last { None } else { Gate::new(context, ai, request) };
+        let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline)
+            .with_first_token(gate.as_ref().and_then(Gate::first_token));
         let mut outcome = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
         if let Some(named) = named {
             let step = WithoutEndpoint { context, ai, parts, target, sender: &sender, last };
             // Boxed: it is rare.
             outcome = Box::pin(step.after(outcome, &named, request, &mut files, record)).await;
+        }
+        if let (Ok(Answer::Upstream(reply)), Some(gate)) = (&mut outcome, &gate)
+            // Boxed: only requests with several targets have it.
+            && let Err(error) = Box::pin(gate.pass(reply, target)).await
+        {
+            outcome = Err(error);
         }
         record.resent(sender.resent());
         match outcome {
@@ -201,7 +211,7 @@ pub async fn select(
             Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
                 if !last {
-                    log_next(target, record, None, Some(&error.cause));
+                    log_next(target, record, None, Some(&error));
                 }
                 failure = Some(error);
             }
@@ -346,7 +356,8 @@ fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamRep
     }
 }
 
-fn log_next(target: &Target, record: &RequestRecord, status: Option<StatusCode>, cause: Option<&str>) {
+fn log_next(target: &Target, record: &RequestRecord, status: Option<StatusCode>, error: Option<&ProxyError>) {
     let status = status.map(|status| status.as_u16());
-    tracing::info!(target = target.name, status, cause, trace_id = record.trace_id(), "trying the next target");
+    let (cause, error) = (error.map(|error| error.cause.as_str()), error.map(|error| error.kind.word()));
+    tracing::info!(target = target.name, status, error, cause, trace_id = record.trace_id(), "trying the next target");
 }

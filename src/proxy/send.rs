@@ -45,6 +45,8 @@ pub struct Sender<'a> {
     target: &'a Target,
     limit: Duration,
     deadline: Option<Instant>,
+    /// When the first content of a stream must have come.
+    first_token: Option<Instant>,
     /// How often a request had to be sent once more.
     resent: AtomicU32,
 }
@@ -53,7 +55,13 @@ impl<'a> Sender<'a> {
     /// A sender of requests to `target` for `caller`. Each request may take `limit` until the head of its reply, and
     /// none continues after `deadline`.
     pub const fn new(caller: Caller<'a>, target: &'a Target, limit: Duration, deadline: Option<Instant>) -> Self {
-        Self { caller, target, limit, deadline, resent: AtomicU32::new(0) }
+        Self { caller, target, limit, deadline, first_token: None, resent: AtomicU32::new(0) }
+    }
+
+    /// The same sender, whose replies must have begun at `first_token`, as content can't come before the head.
+    #[must_use]
+    pub const fn with_first_token(self, first_token: Option<Instant>) -> Self {
+        Self { first_token, ..self }
     }
 
     /// The target.
@@ -97,7 +105,11 @@ impl<'a> Sender<'a> {
     async fn in_time<T>(&self, sending: impl Future<Output = Result<T, ProxyError>>) -> Result<T, ProxyError> {
         let until = Instant::now() + self.limit;
         let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-        tokio::time::timeout_at(until, sending).await.unwrap_or_else(|_| Err(too_slow()))
+        let (until, late): (_, fn() -> ProxyError) = match self.first_token {
+            Some(first) if first < until => (first, no_first_token),
+            _ => (until, too_slow),
+        };
+        tokio::time::timeout_at(until, sending).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Sends the request; once more, on a fresh connection, when the server can't have processed it.
@@ -205,4 +217,9 @@ impl AsRef<[u8]> for Watched {
 /// The error for an upstream that takes too long.
 pub fn too_slow() -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+}
+
+/// The error for an upstream whose stream has no content in time.
+pub fn no_first_token() -> ProxyError {
+    ProxyError::new(ErrorKind::FirstTokenTimeout, "the upstream did not begin its answer in time")
 }

@@ -276,6 +276,11 @@ impl Translation {
         Self { shown_model: model, ..self }
     }
 
+    /// The dialect of the target.
+    pub const fn from(&self) -> DialectId {
+        self.from
+    }
+
     /// Translates a target's reply: at once, or as it arrives.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Order, UnavailableReason};
 use crate::{
     dialect::{self, DialectId, ListedPath, ModelFacts, ModelTable},
-    policy::Policies,
+    policy::{Policies, timeouts::FirstToken},
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
@@ -185,6 +185,8 @@ pub struct AiBackend {
     pub groups: Vec<Vec<Target>>,
     /// Which requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: Strictness,
+    /// How long the first content of a stream may take, unless a rule says otherwise.
+    pub first_token: Option<FirstToken>,
     /// Kinds of requests by their path, as the Backend lists them.
     pub routes: Vec<ListedPath>,
     /// The next target of each group.

@@ -110,6 +110,14 @@ impl ReplyBody {
         self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(&[], |data| data)
     }
 
+    /// Puts back what was read, as the part that comes next. Nothing may be left there.
+    pub fn put_back(&mut self, data: Bytes) {
+        debug_assert!(self.first.is_none(), "it would come out of order");
+        if !data.is_empty() {
+            self.first = Some(Ok(data));
+        }
+    }
+
     /// Returns the connection to the pool if the body has ended.
     fn release(&mut self) {
         if let Inner::Http1(body, pool) = &mut self.inner

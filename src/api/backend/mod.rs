@@ -14,7 +14,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{FreeForm, conditions};
+use super::{
+    duration::GoDuration,
+    schema::{FreeForm, conditions},
+};
 
 /// A destination of requests: an LLM provider, several in order of priority, or fixed hosts.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -173,6 +176,20 @@ pub struct AiBackend {
     /// default all such fields are left out, and reported in the reply's header `x-tollgate-dropped` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<Strict>,
+    /// How long the providers may take. The timeouts of a route take precedence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<AiTimeouts>,
+}
+
+/// How long LLM providers may take.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AiTimeouts {
+    /// Until the first text, reasoning or call of a streamed answer, from sending: after it the next provider is tried.
+    /// Four minutes are added for each million tokens of input. The last provider has no such limit. By default `120s`;
+    /// `0s` means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token: Option<GoDuration>,
 }
 
 /// Several providers in order of priority, as kgateway 2.0 spells it.

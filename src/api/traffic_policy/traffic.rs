@@ -13,6 +13,11 @@ pub struct Timeouts {
     /// From the request's end to the reply's end, with all retries. `0s` means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<GoDuration>,
+    /// Until the first text, reasoning or call of a streamed answer, from sending: after it the next provider of the
+    /// Backend is tried. Four minutes are added for each million tokens of input. The last provider has no such limit.
+    /// By default `120s`; `0s` means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token: Option<GoDuration>,
     /// The longest pause within a reply. `0s` means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_idle: Option<GoDuration>,

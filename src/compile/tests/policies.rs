@@ -212,6 +212,25 @@ fn shaping_that_is_not_built_is_said_and_served_without() {
 }
 
 #[test]
+fn a_first_token_timeout_without_effect_is_said_and_the_rule_is_served() {
+    for (timeouts, contradicts) in [
+        ("{firstToken: 31s, request: 30s}", true),
+        ("{firstToken: 8760h, request: 30s}", true),
+        ("{firstToken: 30s, request: 31s}", false),
+        ("{firstToken: 8760h}", false),
+        ("{firstToken: 0s, request: 30s}", false),
+    ] {
+        let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, timeouts: {timeouts}"))]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid"]);
+        let says = world.conditions(Kind::TrafficPolicy, "default/p").contains("PartiallyInvalid=True/Invalid");
+        assert_eq!(says, contradicts, "{timeouts}");
+        assert!(world.rule_at("http://h/x").timeouts.first_token.is_some(), "{timeouts}");
+        assert_eq!(world.at("http://h/x"), "default/good");
+        world.is_fine(Kind::HttpRoute, "default/r");
+    }
+}
+
+#[test]
 fn targets_of_other_kinds_are_refused() {
     let world = world(
         "",

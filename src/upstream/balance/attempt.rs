@@ -24,6 +24,8 @@ pub enum AttemptOutcome {
     Unreachable,
     /// The target took too long: until the head of its reply, or within it.
     TimedOut,
+    /// No content of a stream came in time.
+    NoFirstToken,
     /// The reply began and broke off, or could not be read.
     Broken,
     /// The gateway could not send the request: it had no credential, or the request could not be built.
@@ -34,11 +36,12 @@ pub enum AttemptOutcome {
 
 impl AttemptOutcome {
     /// Every outcome, in the order of the counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Answered,
         Self::Refused,
         Self::Unreachable,
         Self::TimedOut,
+        Self::NoFirstToken,
         Self::Broken,
         Self::NotSent,
         Self::Abandoned,
@@ -51,6 +54,7 @@ impl AttemptOutcome {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timedOut",
+            Self::NoFirstToken => "noFirstToken",
             Self::Broken => "broken",
             Self::NotSent => "notSent",
             Self::Abandoned => "abandoned",
@@ -233,7 +237,7 @@ mod tests {
         drop(dropped);
         assert_eq!(state.in_flight(), 0);
         let counts: Vec<u64> = AttemptOutcome::ALL.iter().map(|outcome| state.ended(*outcome)).collect();
-        assert_eq!(counts, [0, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(counts, [0, 0, 0, 0, 0, 1, 0, 1]);
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! Part of step 5: whether a target's reply begins with an answer. Until its first content was forwarded, another target
+//! can still answer instead.
+//!
+//! It is looked at where another target follows, and nowhere else: the last target's reply is forwarded as it comes.
+//! What was read is put back, byte for byte, and goes through the relay like everything behind it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+
+use super::{
+    ErrorKind, ProxyError, RouteContext,
+    classify::ClassifiedRequest,
+    encode::ReplyPlan,
+    record::BYTES_PER_TOKEN,
+    send::{UpstreamReply, no_first_token, too_slow},
+};
+use crate::{
+    dialect::{
+        DialectId, ErrorClass, StreamMode,
+        beginning::{Beginning, Framing, StreamBeginning, of_whole},
+    },
+    policy::timeouts::FirstToken,
+    snapshot::{AiUse, Target},
+    upstream,
+};
+
+/// How long events that only announce an answer are held back, once the first of them has come. Providers that are
+/// overloaded report it at once, and a client hardly notices a quarter of a second before the first token.
+const HOLD: Duration = Duration::from_millis(250);
+/// The bytes that are held back at most: events before the first content have a few kilobytes, and an error has less.
+const MAX_HELD: usize = 64 * 1024;
+
+/// What a reply has to show before the client gets it, and until when.
+pub struct Gate {
+    /// The dialect of the client's conversation.
+    dialect: DialectId,
+    mode: StreamMode,
+    /// When the first content of a stream must have come.
+    first_token: Option<Instant>,
+    /// Whether the bound is configured. Then the reply is held back until its first content, because after that bound
+    /// another target is to answer.
+    is_strict: bool,
+    idle: Duration,
+    deadline: Option<Instant>,
+}
+
+/// The reply as it is judged.
+enum Judge {
+    Stream(Box<StreamBeginning>),
+    /// The bytes of a reply that is one JSON object, and whether another form of it is forwarded all the same.
+    Whole(DialectId, bool),
+}
+
+impl Gate {
+    /// The gate for an attempt that begins now. `None` where a reply can't be replaced: it is not of a conversation, or
+    /// the answer is stored at the provider.
+    pub fn new(context: &RouteContext<'_>, ai: &AiUse, request: &ClassifiedRequest) -> Option<Self> {
+        let dialect = request.api.endpoint.dialect().or_else(|| request.api.endpoint.inner_dialect())?;
+        let body = request.body.as_ref()?;
+        let is_kept = |field| body.top().and_then(|top| top.get(field)?.as_bool()) == Some(true);
+        if dialect == DialectId::Responses && (is_kept("background") || is_kept("store")) {
+            return None;
+        }
+        let written = context.rule.timeouts.first_token.or(ai.backend.first_token);
+        let tokens = body.bytes().len() as u64 / BYTES_PER_TOKEN;
+        let streams = request.api.stream != StreamMode::No;
+        let bound = FirstToken::bound(written, tokens).filter(|_| streams);
+        Some(Self {
+            dialect,
+            mode: request.api.stream,
+            first_token: bound.map(|bound| Instant::now() + bound),
+            is_strict: bound.is_some() && written.is_some(),
+            idle: context.idle_timeout,
+            deadline: context.deadline,
+        })
+    }
+
+    /// When the first content of a stream must have come.
+    pub const fn first_token(&self) -> Option<Instant> {
+        self.first_token
+    }
+
+    /// Reads the beginning of `answer`, and puts it back.
+    ///
+    /// # Errors
+    /// When it shows that another target should answer. The attempt has its outcome then.
+    pub async fn pass(&self, answer: &mut UpstreamReply, target: &Target) -> Result<(), ProxyError> {
+        let Some(judge) = self.judge(&answer.reply, &answer.plan) else { return Ok(()) };
+        let read = self.read(answer.reply.body_mut(), judge, target.credential.is_own()).await;
+        read.map_err(|error| {
+            answer.attempt.ended(error.kind.attempt_outcome());
+            error
+        })
+    }
+
+    /// How a reply with this head is judged; `None` if it is not.
+    fn judge(&self, reply: &http::Response<upstream::ReplyBody>, plan: &ReplyPlan) -> Option<Judge> {
+        if reply.status() != StatusCode::OK || is_encoded(reply.headers()) {
+            return None;
+        }
+        let wrapped = plan.wrapped.as_ref().map(|wrapped| wrapped.api.dialect);
+        let is_native = plan.translation.is_none() && wrapped.is_none();
+        let dialect = plan.translation.as_ref().map(|translation| translation.from()).or(wrapped);
+        let dialect = dialect.unwrap_or(self.dialect);
+        let kind = reply.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(name));
+        let framing = if is(b"text/event-stream") {
+            Framing::Sse
+        } else if is(b"application/vnd.amazon.eventstream") {
+            // Where the client's request has another one inside, the frames do as well.
+            let inside =
+                plan.unwrap || (is_native && self.mode == StreamMode::EventStream && dialect != DialectId::Converse);
+            if inside { Framing::Invoke } else { Framing::Aws }
+        } else if is_native && self.mode == StreamMode::JsonArray && is(b"application/json") {
+            Framing::Array
+        } else {
+            return Some(Judge::Whole(dialect, is_native));
+        };
+        Some(Judge::Stream(Box::new(StreamBeginning::new(dialect, framing))))
+    }
+
+    async fn read(&self, body: &mut upstream::ReplyBody, mut judge: Judge, own_key: bool) -> Result<(), ProxyError> {
+        let mut held: Vec<Bytes> = Vec::new();
+        let mut size = 0;
+        let mut release = None;
+        loop {
+            let idle = Instant::now() + self.idle;
+            let until = [self.first_token, self.deadline, release].into_iter().flatten().fold(idle, Instant::min);
+            let beginning = match tokio::time::timeout_at(until, body.frame()).await {
+                Err(_) if self.first_token == Some(until) => return Err(no_first_token()),
+                Err(_) if release == Some(until) => break,
+                Err(_) if self.deadline == Some(until) => return Err(too_slow()),
+                Err(_) => {
+                    let message = "the upstream fell silent before its answer";
+                    return Err(ProxyError::new(ErrorKind::UpstreamTimeout, message));
+                }
+                Ok(Some(Err(error))) => {
+                    let message = "the upstream closed the connection before its answer";
+                    return Err(ProxyError::with_cause(ErrorKind::UpstreamClosed, message, error.to_string()));
+                }
+                Ok(Some(Ok(frame))) => {
+                    // Trailers have no meaning behind an LLM's reply.
+                    let Ok(data) = frame.into_data() else { continue };
+                    size += data.len();
+                    let beginning = judge.push(&data);
+                    held.push(data);
+                    beginning
+                }
+                Ok(None) => judge.finish(&held),
+            };
+            match beginning {
+                Beginning::Failed(class) if is_worth_another(class, own_key) => return Err(failed(class)),
+                Beginning::Announced if size < MAX_HELD => {
+                    if !self.is_strict && size > 0 {
+                        release.get_or_insert_with(|| Instant::now() + HOLD);
+                    }
+                }
+                Beginning::Announced | Beginning::Content | Beginning::Failed(_) => break,
+            }
+        }
+        body.put_back(joined(held));
+        Ok(())
+    }
+}
+
+impl Judge {
+    fn push(&mut self, data: &[u8]) -> Beginning {
+        match self {
+            Self::Stream(stream) => stream.push(data),
+            Self::Whole(..) => Beginning::Announced,
+        }
+    }
+
+    fn finish(&mut self, held: &[Bytes]) -> Beginning {
+        match self {
+            Self::Stream(stream) => stream.finish(),
+            Self::Whole(dialect, any_form) => of_whole(*dialect, &joined(held.to_vec()), *any_form),
+        }
+    }
+}
+
+/// The pieces as one; the usual single one is not copied.
+fn joined(held: Vec<Bytes>) -> Bytes {
+    match <[Bytes; 1]>::try_from(held) {
+        Ok([only]) => only,
+        Err(pieces) => pieces.concat().into(),
+    }
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
+}
+
+/// Whether another target may do better after an error of this class: the classes of the statuses after which it may.
+const fn is_worth_another(class: ErrorClass, own_key: bool) -> bool {
+    match class {
+        ErrorClass::InvalidRequest | ErrorClass::NotFound | ErrorClass::TooLarge => false,
+        ErrorClass::Authentication | ErrorClass::Permission => own_key,
+        ErrorClass::Quota
+        | ErrorClass::RateLimit
+        | ErrorClass::Internal
+        | ErrorClass::NotImplemented
+        | ErrorClass::BadGateway
+        | ErrorClass::Unavailable
+        | ErrorClass::Timeout => true,
+    }
+}
+
+/// The error for a reply that has failed before its first content. The provider's text is not in it: it may repeat the
+/// key.
+fn failed(class: ErrorClass) -> ProxyError {
+    let kind = if class == ErrorClass::BadGateway { ErrorKind::UpstreamProtocol } else { ErrorKind::UpstreamError };
+    let message = "the upstream's reply has failed before any of its answer";
+    ProxyError::with_cause(kind, message, format!("{message}: {class:?}"))
+}
