@@ -32,5 +32,7 @@ mod keep_alive;
 mod plain_servers;
 #[path = "upstreams/replies.rs"]
 mod replies;
+#[path = "upstreams/retries.rs"]
+mod retries;
 #[path = "upstreams/streams.rs"]
 mod streams;

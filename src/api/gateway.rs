@@ -5,9 +5,8 @@ use serde::Deserialize;
 
 pub use gateway_api::{
     backendtlspolicies::{BackendTlsPolicy, BackendTlsPolicyStatusAncestorsAncestorRef as PolicyAncestorRef},
-    gatewayclasses::GatewayClass,
-    gateways::Gateway,
-    httproutes::{
+    // The channel whose HTTPRoutes have all fields: objects of the standard channel are read just as well.
+    experimental::httproutes::{
         HttpRoute, HttpRouteParentRefs as ParentRef, HttpRouteRules as RouteRule,
         HttpRouteRulesBackendRefs as BackendRef, HttpRouteRulesBackendRefsFilters as BackendFilter,
         HttpRouteRulesBackendRefsFiltersType as BackendFilterType, HttpRouteRulesFilters as Filter,
@@ -15,9 +14,11 @@ pub use gateway_api::{
         HttpRouteRulesFiltersRequestRedirectScheme as RedirectScheme, HttpRouteRulesFiltersType as FilterType,
         HttpRouteRulesMatches as RouteMatch, HttpRouteRulesMatchesHeadersType as HeaderMatchType,
         HttpRouteRulesMatchesMethod as MethodMatch, HttpRouteRulesMatchesPathType as PathMatchType,
-        HttpRouteRulesMatchesQueryParamsType as QueryMatchType, HttpRouteStatusParents as RouteStatus,
-        HttpRouteStatusParentsParentRef as RouteStatusParentRef,
+        HttpRouteRulesMatchesQueryParamsType as QueryMatchType, HttpRouteRulesRetry as RouteRetry,
+        HttpRouteStatusParents as RouteStatus, HttpRouteStatusParentsParentRef as RouteStatusParentRef,
     },
+    gatewayclasses::GatewayClass,
+    gateways::Gateway,
     referencegrants::ReferenceGrant,
 };
 

@@ -163,7 +163,8 @@ fn compile(
             if endpoints.is_empty() {
                 return Ok((None, left_out));
             }
-            let backend = HttpBackend { turns: env.balance.turns(&name), name, endpoints };
+            let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
+            let backend = HttpBackend { turns, retries, name, endpoints };
             Ok((Some(Compiled::Http(Arc::new(backend))), left_out))
         }
         Ok(BackendShape::Ai(groups)) => {
@@ -197,8 +198,8 @@ fn compile(
             let ai = backend.spec.ai.as_ref();
             let strict = strictness(ai.and_then(|ai| ai.strict));
             let first_token = ai.and_then(|ai| ai.timeouts.as_ref()?.first_token.as_ref()).map(FirstToken::of);
-            let turns = env.balance.turns(&name);
-            let backend = AiBackend { turns, name, dialect, groups: compiled, strict, first_token, routes };
+            let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
+            let backend = AiBackend { turns, retries, name, dialect, groups: compiled, strict, first_token, routes };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
     }

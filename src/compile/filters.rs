@@ -150,6 +150,8 @@ pub fn of_rule(filters: &[Filter], listener_port: u16) -> Filters {
             FilterType::Cors => {
                 Feature::Cors.allowed("filter CORS", &mut out.problems);
             }
+            // It protects, and is in no list of features.
+            FilterType::ExternalAuth => out.problems.push("filter ExternalAuth is not supported yet".into()),
         }
     }
     if out.redirect.is_some() && out.rewrite.is_some() {

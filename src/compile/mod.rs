@@ -22,6 +22,7 @@ mod parameters;
 mod parent;
 mod policy;
 pub mod report;
+mod retry;
 mod route;
 mod rule;
 mod server_tls;

@@ -198,7 +198,11 @@ fn attach(
         }
         return refused(Reason::NoMatchingListenerHostname, message);
     }
-    let conditions = conditions(bad_hostnames, flaws, unread::of_route(subject.unread));
+    let mut ignored = unread::of_route(subject.unread);
+    if subject.route.spec.use_default_gateways.is_some() {
+        ignored.push("useDefaultGateways, which is not acted on".into());
+    }
+    let conditions = conditions(bad_hostnames, flaws, ignored);
     // The Gateway API requires that routes that are not accepted are not counted.
     if conditions.iter().any(|c| c.kind == ConditionType::Accepted && c.status) {
         for (index, _) in attached.into_iter().filter(|(_, fresh)| *fresh) {

@@ -12,7 +12,7 @@ use super::{
     filters::{self, Filters, KGATEWAY},
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
     policy::Merged,
-    service,
+    retry, service,
     unread::UnreadRule,
 };
 use crate::{
@@ -165,11 +165,12 @@ pub fn compile(
     policy: Merged,
     flaws: &mut Flaws,
 ) -> Rule {
-    let Merged { rule: merged, blocked } = policy;
+    let Merged { rule: mut merged, blocked } = policy;
     // Filters of the route are first: they are more specific to the rule.
     let policies = filters.policies().then(merged.policies);
     let mut problems = filters.problems;
     let timeouts = timeouts(written, merged.timeouts, &mut problems);
+    let retry = retry::compile(written, place.index, merged.retry.take(), flaws);
     problems.extend(blocked);
     let action = if !problems.is_empty() {
         let why = problems.join("; ");
@@ -193,6 +194,7 @@ pub fn compile(
         policies,
         rewrite: filters.rewrite,
         timeouts,
+        retry,
         streams: merged.streams,
         metrics: (!forwards).then(|| context.env.metrics.requests.route(place.gateway, place.route_name, "")),
     }

@@ -80,6 +80,7 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
     }
     Ok(Backend::Http(Arc::new(HttpBackend {
         turns: env.balance.turns(&format!("Service {key}")),
+        retries: env.balance.retries(&format!("Service {key}")),
         name: key.to_string().into(),
         endpoints,
     })))

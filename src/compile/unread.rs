@@ -8,9 +8,9 @@ use super::{
 };
 use crate::api::condition::Reason;
 
-/// Fields of rules that only shape traffic and that no release of Tollgate implements yet. A rule is served without
-/// them; any other unknown field may be a protection.
-const SHAPING: [&str; 2] = ["retry", "sessionPersistence"];
+/// Fields of rules that only shape traffic. A rule is served without one that can't be read; any other unknown field may
+/// be a protection.
+const SHAPING: [&str; 1] = ["retry"];
 
 /// The parts of one rule that could not be read.
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub fn of_rule(unread: &[Unread], index: usize) -> UnreadRule {
                 out.matches.extend(number.index());
                 out.dropped.push(part.to_string());
             }
-            [field] if part.is_field && SHAPING.iter().any(|name| field.is(name)) => {
+            [field, ..] if SHAPING.iter().any(|name| field.is(name)) => {
                 out.ignored.push(format!("{part}, which is not acted on"));
             }
             _ => out.problems.push(part.to_string()),

@@ -14,6 +14,7 @@
 //! [`FIELDS`]: crate::policy::FIELDS
 
 pub mod header_modifier;
+pub mod retry;
 pub mod route_type;
 pub mod timeouts;
 pub mod unbuilt;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use self::timeouts::Timeouts;
+use self::{retry::Retry, timeouts::Timeouts};
 use crate::{
     api::traffic_policy::TrafficPolicySpec,
     dialect::{ApiRequest, ErrorClass, text::TextFilter},
@@ -41,13 +42,15 @@ pub trait PolicyField: Sync {
 }
 
 /// Every part of TrafficPolicy that Tollgate implements, in the order in which policies are applied to a request.
-pub const FIELDS: &[&dyn PolicyField] = &[&route_type::RouteTypeField, &timeouts::TimeoutsField];
+pub const FIELDS: &[&dyn PolicyField] = &[&route_type::RouteTypeField, &timeouts::TimeoutsField, &retry::RetryField];
 
 /// The combined result of the TrafficPolicies of one rule.
 #[derive(Default)]
 pub struct RulePolicies {
     /// Timeouts.
     pub timeouts: Timeouts,
+    /// Retries.
+    pub retry: Option<Retry>,
     /// Whether the route's requests stream where neither path nor body decides.
     pub streams: bool,
     /// Steps of the request, and policies of the reply.

@@ -1,5 +1,6 @@
 //! Fields of TrafficPolicies that Tollgate reads but does not implement.
 
+use super::retry::is_ignored;
 use crate::api::traffic_policy::TrafficPolicySpec;
 
 /// A field as manifests spell it below `spec`, and whether a spec has it.
@@ -18,7 +19,10 @@ const PROTECTING: &[Field] = &[
 const SHAPING: &[Field] = &[
     ("ai.promptEnrichment", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_enrichment.is_some())),
     ("ai.defaults", |spec| spec.ai.as_ref().is_some_and(|ai| !ai.defaults.is_empty())),
-    ("retry", |spec| spec.retry.is_some()),
+    // Failures of gRPC, of HTTP/3, and by a header of Envoy's.
+    ("retry.retryOn, some of its values", |spec| {
+        spec.retry.as_ref().is_some_and(|retry| retry.retry_on.iter().any(|failure| is_ignored(*failure)))
+    }),
 ];
 
 fn set<'a>(fields: &'a [Field], spec: &'a TrafficPolicySpec) -> impl Iterator<Item = &'static str> + 'a {

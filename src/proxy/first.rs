@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use super::{
     classify::ClassifiedRequest,
     encode::ReplyPlan,
     record::BYTES_PER_TOKEN,
+    retry::may_repeat,
     send::{UpstreamReply, no_first_token, too_slow},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     },
     policy::timeouts::FirstToken,
     snapshot::{AiUse, Target},
-    upstream,
+    upstream::{self, balance::AttemptOutcome},
 };
 
 /// How long events that only announce an answer are held back, once the first of them has come. Providers that are
@@ -60,11 +61,10 @@ impl Gate {
     /// the answer is stored at the provider.
     pub fn new(context: &RouteContext<'_>, ai: &AiUse, request: &ClassifiedRequest) -> Option<Self> {
         let dialect = request.api.endpoint.dialect().or_else(|| request.api.endpoint.inner_dialect())?;
-        let body = request.body.as_ref()?;
-        let is_kept = |field| body.top().and_then(|top| top.get(field)?.as_bool()) == Some(true);
-        if dialect == DialectId::Responses && (is_kept("background") || is_kept("store")) {
+        if !may_repeat(request, &Method::POST) {
             return None;
         }
+        let body = request.body.as_ref()?;
         let written = context.rule.timeouts.first_token.or(ai.backend.first_token);
         let tokens = body.bytes().len() as u64 / BYTES_PER_TOKEN;
         let streams = request.api.stream != StreamMode::No;
@@ -92,7 +92,9 @@ impl Gate {
         let Some(judge) = self.judge(&answer.reply, &answer.plan) else { return Ok(()) };
         let read = self.read(answer.reply.body_mut(), judge, target.credential.is_own()).await;
         read.map_err(|error| {
-            answer.attempt.ended(error.kind.attempt_outcome());
+            // The server can be reached: its head has come.
+            let is_cut = error.kind == ErrorKind::UpstreamClosed;
+            answer.attempt.ended(if is_cut { AttemptOutcome::Broken } else { error.kind.attempt_outcome() });
             error
         })
     }

@@ -5,18 +5,23 @@
 
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
+use http_body::Body as _;
+use tokio::time::Instant;
 
 use super::{
-    ErrorKind, ProxyError, RequestRecord, RouteContext,
+    ErrorKind, ProxyError, RequestRecord, RouteContext, body,
+    budget::Share,
     error::ClientError,
     headers,
     peer::Peer,
     policies,
     relay::{RelayForm, RelayPlan, Reply},
+    retry::{MAX_ATTEMPTS, Retries, failure_of},
     send::too_slow,
 };
 use crate::{
     dialect::{DialectId, StreamMode},
+    policy::retry::Failure,
     snapshot::{HttpBackend, Rule},
     upstream::{
         self, UpstreamBody,
@@ -26,6 +31,8 @@ use crate::{
 
 /// The most endpoints of one request to which a connection is tried: a Service may have hundreds, while a client waits.
 const MAX_ENDPOINTS: usize = 4;
+/// The largest body that is kept to be sent again, in bytes. Larger ones are uploads.
+const MAX_REPLAYED: usize = 1024 * 1024;
 /// The dialect of errors: clients of plain servers use none.
 const DIALECT: DialectId = DialectId::Chat;
 
@@ -56,17 +63,15 @@ async fn try_forward(
     let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
     policies::apply_to_head(context, &mut headers).await?;
     let path = rewritten(context.rule, context.matched, parts, &mut headers)?;
-    let body = body.take().filter(|body| !http_body::Body::is_end_stream(body));
-    let mut request = Request::new(body.map_or_else(UpstreamBody::empty, UpstreamBody::Stream));
+    // Held until the server has replied.
+    let mut memory = context.settings.body_budget.share();
+    let mut request = Request::new(sendable(context, body, &mut memory).await?);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = Uri::from(path);
     *request.headers_mut() = headers;
 
     context.start_clock();
-    let limits = [context.rule.timeouts.request, context.rule.timeouts.backend];
-    let limit = limits.into_iter().flatten().min().unwrap_or(context.settings.backend_timeout);
-    let (reply, attempt) =
-        tokio::time::timeout(limit, send(backend, request, record)).await.unwrap_or_else(|_| Err(too_slow()))?;
+    let (reply, attempt) = send_with_retries(context, backend, request, record).await?;
     let (mut parts, body) = reply.into_parts();
     headers::from_server(&mut parts.headers);
     let form = RelayForm {
@@ -95,28 +100,82 @@ fn has_hidden_separators(path: &str) -> bool {
     path.contains([';', '\\']) || path.match_indices('%').any(|(at, _)| encoded(at))
 }
 
-/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body is
-/// sent once more on a fresh connection when the server can't have processed it. A body that passes through can't be
-/// sent twice: over HTTP/1 it gets a fresh connection from the start.
+/// The body to send. Where the rule has retries, a small one is read whole, so that it can be sent again. Any other
+/// passes through.
+async fn sendable(
+    context: &RouteContext<'_>,
+    taken: &mut Option<Body>,
+    memory: &mut Share,
+) -> Result<UpstreamBody, ProxyError> {
+    let settings = context.settings;
+    let fits = |body: &Body| body.size_hint().exact().is_some_and(|length| length <= MAX_REPLAYED as u64);
+    if context.rule.retry.is_some() && taken.as_ref().is_some_and(fits) {
+        let bytes = body::read(taken, memory, MAX_REPLAYED, settings.body_timeout).await?;
+        return Ok(UpstreamBody::Full(Some(bytes)));
+    }
+    let passing = taken.take().filter(|body| !body.is_end_stream());
+    Ok(passing.map_or_else(UpstreamBody::empty, UpstreamBody::Stream))
+}
+
+/// Sends the request, and again after the failures that the rule retries.
+async fn send_with_retries(
+    context: &RouteContext<'_>,
+    backend: &HttpBackend,
+    mut request: Request<UpstreamBody>,
+    record: &mut RequestRecord,
+) -> Result<(Response<upstream::ReplyBody>, Attempt), ProxyError> {
+    // What a server may do twice is for the rule to decide, whose retries were written for it.
+    let mut retries = Retries::new(context, true);
+    let limits = [context.rule.timeouts.request, context.rule.try_timeout()];
+    let limit = limits.into_iter().flatten().min().unwrap_or(context.settings.backend_timeout);
+    for tried in 1.. {
+        let until = Instant::now() + limit;
+        let until = context.deadline.map_or(until, |deadline| deadline.min(until));
+        let next = if retries.may_follow() && tried < MAX_ATTEMPTS { copy(&request) } else { None };
+        let sent = tokio::time::timeout_at(until, send(backend, request, record)).await;
+        let sent = sent.unwrap_or_else(|_| Err(too_slow()));
+        let Some(next) = next else { return sent };
+        let (failure, headers) = match &sent {
+            Ok((reply, _)) => (Some(Failure::Status(reply.status())), Some(reply.headers())),
+            Err(error) => (failure_of(error), None),
+        };
+        let Some(at) = retries.next(failure, headers, &backend.retries, || backend.in_flight()) else { return sent };
+        // The server's reply, if there is one, is let go before the pause.
+        if let Ok((_, mut attempt)) = sent {
+            attempt.ended(AttemptOutcome::Refused);
+        }
+        tokio::time::sleep_until(at).await;
+        request = next;
+    }
+    Err(too_slow())
+}
+
+/// The same request, if it has no body, or one that is here whole.
+fn copy(request: &Request<UpstreamBody>) -> Option<Request<UpstreamBody>> {
+    let UpstreamBody::Full(body) = request.body() else { return None };
+    let mut copy = Request::new(UpstreamBody::Full(body.clone()));
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body, or
+/// with one that is here whole, is sent once more on a fresh connection when the server can't have processed it. A body
+/// that passes through can't be sent twice: over HTTP/1 it gets a fresh connection from the start.
 async fn send(
     backend: &HttpBackend,
     request: Request<UpstreamBody>,
     record: &mut RequestRecord,
 ) -> Result<(Response<upstream::ReplyBody>, Attempt), ProxyError> {
-    let bodiless = http_body::Body::is_end_stream(request.body());
-    let again = bodiless.then(|| {
-        let mut copy = Request::new(UpstreamBody::empty());
-        copy.method_mut().clone_from(request.method());
-        copy.uri_mut().clone_from(request.uri());
-        copy.headers_mut().clone_from(request.headers());
-        copy
-    });
+    let again = copy(&request);
+    let passes = again.is_none();
     let mut failure = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
     for endpoint in backend.order().take(MAX_ENDPOINTS) {
         record.attempt_plain();
         let mut attempt = Attempt::begin(&endpoint.state);
         let pool = &endpoint.pool;
-        let connection = match pool.connection(!bodiless && !pool.is_multiplexed()).await {
+        let connection = match pool.connection(passes && !pool.is_multiplexed()).await {
             Ok(connection) => connection,
             Err(error) => {
                 failure = ProxyError::upstream(&error);

@@ -14,7 +14,7 @@
 //! | 2 route | `route` | loads the snapshot, once, and finds the rule |
 //! | 3 classify | `classify` | reads the body and determines the operation of an LLM API |
 //! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
-//! | 5 select | `select`, `missing`, `first` | the loop of attempts: which target replies |
+//! | 5 select | `select`, `missing`, `first`, `retry` | the loop of attempts: which target replies |
 //! | 6 encode | `encode`, `translate`, `operation` | builds the request for one target |
 //! | 7 send | `send` | one attempt at one target |
 //! | 8 reply filters, 9 relay | `relay` | returns the reply to the client, frame by frame |
@@ -44,6 +44,7 @@ mod peer;
 mod policies;
 mod record;
 mod relay;
+mod retry;
 mod route;
 mod select;
 mod send;
@@ -154,7 +155,7 @@ impl<'a> RouteContext<'a> {
             rule: &matched.rule,
             matched: matched.matched,
             weighted,
-            attempt_timeout: timeouts.backend.unwrap_or(settings.backend_timeout),
+            attempt_timeout: matched.rule.try_timeout().unwrap_or(settings.backend_timeout),
             idle_timeout: timeouts.stream_idle.unwrap_or(settings.idle_timeout),
             deadline: None,
         }

@@ -11,8 +11,9 @@
 //! Where another target follows, a reply has to begin with an answer: see `first`.
 //!
 //! Targets are tried in the order of their groups, and within a group in turn. After a failure the table in
-//! `upstream::failure` decides whether the next one is tried, as long as nothing was sent to the client. When none succeeds, the client gets the reply with the most useful information. Every
-//! attempt holds a [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
+//! `upstream::failure` decides whether the next one is tried, as long as nothing was sent to the client. When none
+//! succeeds, the client gets the reply with the most useful information. Every attempt holds a
+//! [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
 
 use std::time::SystemTime;
 
@@ -29,23 +30,22 @@ use super::{
     media::Files,
     missing::{Named, is_missing},
     operation,
+    retry::{MAX_ATTEMPTS, Retries, failure_of, may_repeat},
     send::{Sender, UpstreamReply, too_slow},
     translate::{ReadLimits, refuse_dropped},
     wrapped::{self, Wrapped},
 };
 use crate::{
     dialect::Endpoint,
+    policy::retry::Failure,
     provider::{Refusal, resolve_model},
-    snapshot::{AiUse, Pick, Target},
+    snapshot::{AiBackend, AiUse, Pick, Target},
     stream::TopLevel,
     upstream::{
         balance::{self, AttemptOutcome, HasApi},
         failure::Verdict,
     },
 };
-
-/// Most attempts of one request, over all targets: a Backend may list hundreds, while a client waits.
-const MAX_ATTEMPTS: u32 = 8;
 
 /// The result of the attempts.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, which a box would make dearer")]
@@ -161,16 +161,18 @@ pub async fn select(
     let mut kept: Option<UpstreamReply> = None;
     let mut files = Files::default();
     let mut tried = 0;
+    let mut retries = Retries::new(context, may_repeat(request, &parts.method));
     let mut order = ai.backend.order();
-    while let Some(Pick { group, index, target, probe }) =
-        order.next(|target| resolve_model(&*target.provider, &request.api))
-    {
+    let mut current = order.next(|target| resolve_model(&*target.provider, &request.api));
+    while let Some(Pick { group, index, target, probe }) = current {
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = match before(context.deadline, prepare).await? {
             Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
             Ok(prepared) => prepared,
             Err(error) => {
                 failure.get_or_insert(error);
+                current = order.next(|target| resolve_model(&*target.provider, &request.api));
+                retries.at_next_target();
                 continue;
             }
         };
@@ -178,12 +180,14 @@ pub async fn select(
         let model = resolve_model(&*target.provider, &request.api);
         record.attempt(group, index, model);
         let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), probe);
-        let last = order.is_last() || tried == MAX_ATTEMPTS;
+        let is_over = tried == MAX_ATTEMPTS;
+        let next_target = !order.is_last() && !is_over;
+        let last = !next_target && (is_over || !retries.may_follow());
         let named = prepared.may_miss(request, target);
         if last && named.is_none() {
             request.release();
         }
-        let gate = if last { None } else { Gate::new(context, ai, request) };
+        let gate = if next_target { Gate::new(context, ai, request) } else { None };
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline)
             .with_first_token(gate.as_ref().and_then(Gate::first_token));
         let mut outcome = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
@@ -199,32 +203,58 @@ pub async fn select(
             outcome = Err(error);
         }
         record.resent(sender.resent());
+        let again = if last { None } else { retries.after(&outcome, &ai.backend) };
         match outcome {
-            Ok(Answer::Upstream(reply)) if reply.attempt.verdict().is_some_and(|v| v.meaning.row().tries_other()) => {
-                if !last {
-                    log_next(target, record, Some(reply.reply.status()), None);
+            Ok(Answer::Upstream(mut reply)) if again.is_some() || tries_other(&reply) => {
+                if again.is_some() || next_target {
+                    log_next(target, again.is_some(), record, Some(reply.reply.status()), None);
                 }
+                reply.attempt.ended(AttemptOutcome::Refused);
                 kept = Some(more_useful(kept, reply));
             }
             Ok(answer) => return Ok(answer),
             // The client's own key is missing, for any target.
             Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
-                if !last {
-                    log_next(target, record, None, Some(&error));
+                if again.is_some() || next_target {
+                    log_next(target, again.is_some(), record, None, Some(&error));
                 }
                 failure = Some(error);
             }
         }
-        if last {
+        if let Some(at) = again {
+            tokio::time::sleep_until(at).await;
+            current = Some(Pick { group, index, target, probe: None });
+            continue;
+        }
+        if !next_target {
             break;
         }
+        retries.at_next_target();
+        current = order.next(|target| resolve_model(&*target.provider, &request.api));
     }
     kept.map(Answer::Upstream).ok_or_else(|| {
         let cooling = || order.refused().map(|wait| ProxyError::cooling(&wait, Instant::now()));
         let failure = failure.or_else(cooling);
         failure.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target"))
     })
+}
+
+impl Retries<'_> {
+    /// When the request is to be sent to its target again, if it is.
+    fn after(&mut self, outcome: &Result<Answer, ProxyError>, backend: &AiBackend) -> Option<Instant> {
+        let (failure, headers) = match outcome {
+            Ok(Answer::Upstream(reply)) => (Some(Failure::Status(reply.reply.status())), Some(reply.reply.headers())),
+            Ok(Answer::Local(_)) => (None, None),
+            Err(error) => (failure_of(error), None),
+        };
+        self.next(failure, headers, &backend.retries, || backend.in_flight())
+    }
+}
+
+/// Whether another target may do better than this reply.
+fn tries_other(reply: &UpstreamReply) -> bool {
+    reply.attempt.verdict().is_some_and(|verdict| verdict.meaning.row().tries_other())
 }
 
 /// One attempt: sends to the sender's target, under `attempt`, which reports how it ended.
@@ -356,8 +386,19 @@ fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamRep
     }
 }
 
-fn log_next(target: &Target, record: &RequestRecord, status: Option<StatusCode>, error: Option<&ProxyError>) {
+fn log_next(
+    target: &Target,
+    again: bool,
+    record: &RequestRecord,
+    status: Option<StatusCode>,
+    error: Option<&ProxyError>,
+) {
     let status = status.map(|status| status.as_u16());
     let (cause, error) = (error.map(|error| error.cause.as_str()), error.map(|error| error.kind.word()));
-    tracing::info!(target = target.name, status, error, cause, trace_id = record.trace_id(), "trying the next target");
+    let (target, trace_id) = (target.name.as_str(), record.trace_id());
+    if again {
+        tracing::info!(target, status, error, cause, trace_id, "trying the same target again");
+    } else {
+        tracing::info!(target, status, error, cause, trace_id, "trying the next target");
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,
-        balance::{HasApi, ServerState, TargetState, Turns},
+        balance::{HasApi, RetryBudget, ServerState, TargetState, Turns},
         credentials::Handle,
         failure::Verdict,
     },
@@ -191,9 +191,16 @@ pub struct AiBackend {
     pub routes: Vec<ListedPath>,
     /// The next target of each group.
     pub turns: Arc<Turns>,
+    /// Its retries that are under way.
+    pub retries: Arc<RetryBudget>,
 }
 
 impl AiBackend {
+    /// Attempts that are under way, at all targets.
+    pub fn in_flight(&self) -> u32 {
+        in_flight(self.groups.iter().flatten().map(|target| &*target.state))
+    }
+
     /// The order in which targets are tried: group by group, each begun at the next target in turn.
     pub fn order(&self) -> Order<'_, impl Iterator<Item = (usize, usize, &Target)>> {
         let single = self.groups.iter().all(|group| group.len() < 2);
@@ -231,14 +238,25 @@ pub struct HttpBackend {
     pub endpoints: Vec<Endpoint>,
     /// The next endpoint.
     pub turns: Arc<Turns>,
+    /// Its retries that are under way.
+    pub retries: Arc<RetryBudget>,
 }
 
 impl HttpBackend {
+    /// Attempts that are under way, at all endpoints.
+    pub fn in_flight(&self) -> u32 {
+        in_flight(self.endpoints.iter().map(|endpoint| &*endpoint.state))
+    }
+
     /// The order in which endpoints are tried, begun at the next one in turn.
     pub fn order(&self) -> impl Iterator<Item = &Endpoint> {
         let start = self.turns.next_of(self.endpoints.len()).unwrap_or(0);
         self.endpoints.iter().cycle().skip(start).take(self.endpoints.len())
     }
+}
+
+fn in_flight<'a>(states: impl Iterator<Item = &'a TargetState>) -> u32 {
+    states.fold(0, |sum, state| sum.saturating_add(state.in_flight()))
 }
 
 /// Where a request may be sent.

@@ -1,12 +1,12 @@
 //! Rules: the action and policies of a request that matched.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
 use super::Split;
 use crate::{
-    policy::{Policies, timeouts::Timeouts},
+    policy::{Policies, retry::Retry, timeouts::Timeouts},
     telemetry::requests::RouteMetrics,
 };
 
@@ -34,10 +34,20 @@ pub struct Rule {
     pub rewrite: Option<Rewrite>,
     /// Timeouts.
     pub timeouts: Timeouts,
+    /// Which failures are retried, if any.
+    pub retry: Option<Retry>,
     /// `routeType: CHAT_STREAMING`.
     pub streams: bool,
     /// Counters for requests that get a reply before a backend is chosen.
     pub metrics: Option<Arc<RouteMetrics>>,
+}
+
+impl Rule {
+    /// How long one attempt may take until the head of its reply, if the rule bounds it.
+    pub fn try_timeout(&self) -> Option<Duration> {
+        let per_try = self.retry.as_ref().and_then(|retry| retry.per_try);
+        [self.timeouts.backend, per_try].into_iter().flatten().min()
+    }
 }
 
 /// The action on a request.

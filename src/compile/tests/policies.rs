@@ -193,7 +193,7 @@ fn shaping_that_is_not_built_is_said_and_served_without() {
     for (field, name) in [
         ("ai: {promptEnrichment: {prepend: [{role: SYSTEM, content: a}]}}", "ai.promptEnrichment"),
         ("ai: {defaults: [{field: a, value: b}]}", "ai.defaults"),
-        ("retry: {attempts: 2, retryOn: [5xx]}", "retry"),
+        ("retry: {attempts: 2, retryOn: [5xx, cancelled]}", "retry.retryOn, some of its values"),
         ("transformation: {}", "transformation"),
         ("extProc: {}", "extProc"),
         ("cors: {}", "cors"),
@@ -209,6 +209,32 @@ fn shaping_that_is_not_built_is_said_and_served_without() {
         assert_eq!(world.at("http://h/x"), "default/good", "{field}");
         world.is_fine(Kind::HttpRoute, "default/r");
     }
+}
+
+#[test]
+fn retries_are_those_of_the_rule_and_else_of_its_policy() {
+    let documents = |retry: &str| {
+        let one = format!("{{matches: [{{path: {{value: /x}}}}], {retry}backendRefs: [{}]}}", to("good"));
+        let other = format!("{{matches: [{{path: {{value: /y}}}}], backendRefs: [{}]}}", to("good"));
+        let rules = format!("parentRefs: [{{name: gw}}], rules: [{one}, {other}]");
+        let written = "retry: {attempts: 1000, retryOn: [connect-failure], statusCodes: [429], perTryTimeout: 2s}";
+        let policy = policy("p", &format!("{TARGET_ROUTE}, {written}"));
+        World::new(&[open_gateway("gw"), good_backend("good"), route("r", &rules), policy])
+    };
+    let at = |world: &World, path: &str| world.rule_at(&format!("http://h{path}")).retry.clone().unwrap();
+    let world = documents("retry: {codes: [500, 503], attempts: 3, backoff: 100ms}, ");
+    let own = at(&world, "/x");
+    assert_eq!((own.retries, own.backoff, own.per_try), (3, Duration::from_millis(100), None));
+    assert_eq!(own.statuses, [500, 503].map(|code| http::StatusCode::from_u16(code).unwrap()));
+    assert!(own.unreachable && own.unanswered && !own.server_errors, "connections that fail are always retried");
+    let policys = at(&world, "/y");
+    assert_eq!((policys.retries, policys.per_try), (1000, Some(Duration::from_secs(2))));
+    assert!(policys.unreachable && !policys.unanswered);
+    assert_eq!(world.rule_at("http://h/y").try_timeout(), Some(Duration::from_secs(2)));
+    world.is_fine(Kind::HttpRoute, "default/r");
+    let defaults = at(&documents("retry: {}, "), "/x");
+    assert_eq!((defaults.retries, defaults.backoff), (1, Duration::from_millis(25)));
+    assert!(defaults.statuses.is_empty());
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl AttemptOutcome {
             // Within a stream: the generation has failed.
             Self::Refused | Self::Broken => Some(Meaning::Broken),
             Self::Unreachable => Some(Meaning::Network),
-            Self::TimedOut => Some(Meaning::Timeout),
+            Self::TimedOut | Self::NoFirstToken => Some(Meaning::Timeout),
             Self::NotSent => Some(Meaning::NotSent),
         }
     }

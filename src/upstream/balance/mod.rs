@@ -1,12 +1,13 @@
 //! The choice of the next target of a request, and the outcomes of all attempts.
 //!
-//! All state of selection is here: the turn of each round robin, and per target the attempts under way, how attempts
-//! ended, its health, and what they have shown about the server. It outlives snapshots. Compile takes handles from the
-//! [`Balance`] by name, so that a change of another object neither restarts round robin and weights nor resets a
-//! target's outcomes and health.
+//! All state of selection is here: the turn of each round robin, the retries under way, and per target the attempts under
+//! way, how attempts ended, its health, and what they have shown about the server. It outlives snapshots. Compile takes
+//! handles from the [`Balance`] by name, so that a change of another object neither restarts round robin and weights nor
+//! resets a target's outcomes and health.
 
 mod attempt;
 mod health;
+mod retries;
 mod server;
 mod turns;
 mod window;
@@ -20,6 +21,7 @@ use std::{
 
 pub use attempt::{Attempt, AttemptOutcome, Probe, TargetState};
 pub use health::{Admission, BreakerPhase, Health, Wait};
+pub use retries::{RetryBudget, RetryPermit};
 pub use server::{HasApi, ServerState};
 pub use turns::Turns;
 
@@ -27,6 +29,7 @@ pub use turns::Turns;
 #[derive(Default)]
 pub struct Balance {
     turns: Mutex<Handles<String, Turns>>,
+    retries: Mutex<Handles<String, RetryBudget>>,
     targets: Mutex<Handles<(String, String), TargetState>>,
     endpoints: Mutex<Handles<(String, String), TargetState>>,
     servers: Mutex<Handles<(String, String), ServerState>>,
@@ -36,6 +39,11 @@ impl Balance {
     /// The turns among the parts of `name`: a Backend, or a rule with several backends.
     pub fn turns(&self, name: &str) -> Arc<Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    /// The retries of a backend that are under way.
+    pub fn retries(&self, name: &str) -> Arc<RetryBudget> {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).get(name)
     }
 
     /// The state of the provider entry `entry` of the Backend `backend`.

@@ -124,8 +124,10 @@ fn closes_its_rule(more: Value, why: &str) {
 
 #[tokio::test]
 async fn an_unknown_filter_closes_its_rule_and_no_other() {
-    let filter = json!({"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP"}});
-    closes_its_rule(json!({"filters": [filter.clone()]}), "filters[0].type: unknown variant `ExternalAuth`");
+    let known = json!({"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "backendRef": {"name": "a"}}});
+    closes_its_rule(json!({"filters": [known.clone()]}), "filter ExternalAuth is not supported yet");
+    let filter = json!({"type": "Quota", "quota": {"protocol": "HTTP"}});
+    closes_its_rule(json!({"filters": [filter.clone()]}), "filters[0].type: unknown variant `Quota`");
     let redirect: Value = serde_json::from_str(REDIRECT).unwrap();
     closes_its_rule(json!({"filters": [redirect, filter.clone(), filter.clone()]}), "filters[1].type");
     let reference = json!({"name": "s", "port": 80, "filters": [filter]});
@@ -141,10 +143,28 @@ async fn an_unknown_field_of_a_rule_closes_it_unless_it_only_shapes() {
     closes_its_rule(json!({"authorization": {"allow": []}}), "authorization: unknown field");
     let filter = json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "x", "onlyIf": "y"}});
     closes_its_rule(json!({"filters": [filter]}), "filters[0].requestRedirect.onlyIf: unknown field");
-    let world = World::new(&[(Kind::HttpRoute, "r", route(vec![rule("/new", json!({"retry": {"attempts": 2}}))]))]);
+    for (shaping, why) in [
+        (json!({"sessionPersistence": {"type": "Cookie"}}), "sessionPersistence, which is not acted on"),
+        (json!({"retry": {"attempts": 2, "hedge": true}}), "rules[0].retry.hedge: unknown field"),
+        (json!({"retry": {"codes": ["5xx"]}}), "rules[0].retry.codes[0]"),
+        (json!({"retry": {"codes": [302]}}), "rule 0: retry.codes: 302 is not a status from 400 to 599"),
+        (json!({"retry": {"backoff": "soon"}}), "rule 0: retry.backoff: 'soon': not a duration"),
+    ] {
+        let world = World::new(&[(Kind::HttpRoute, "r", route(vec![rule("/new", shaping)]))]);
+        assert_eq!(world.at("/new"), "redirect", "{why}");
+        world.says(Kind::HttpRoute, "r", &["Accepted=true"]);
+        world.says(Kind::HttpRoute, "r", &["PartiallyInvalid=true/UnsupportedValue", why]);
+    }
+}
+
+#[tokio::test]
+async fn default_gateways_are_not_attached_to_and_that_is_reported() {
+    let mut spec = route(vec![rule("/new", json!({}))]);
+    spec["useDefaultGateways"] = json!("All");
+    let world = World::new(&[(Kind::HttpRoute, "r", spec)]);
     assert_eq!(world.at("/new"), "redirect");
-    world.says(Kind::HttpRoute, "r", &["Accepted=true"]);
-    world.says(Kind::HttpRoute, "r", &["PartiallyInvalid=true/UnsupportedValue", "rules[0].retry", "not acted on"]);
+    let why = "useDefaultGateways, which is not acted on";
+    world.says(Kind::HttpRoute, "r", &["Accepted=true", "PartiallyInvalid=true/UnsupportedValue", why]);
 }
 
 #[tokio::test]
