@@ -33,6 +33,8 @@ mod paths;
 #[cfg(feature = "simulator")]
 #[path = "requests/presets.rs"]
 mod presets;
+#[path = "requests/rerank.rs"]
+mod rerank;
 #[path = "requests/targets.rs"]
 mod targets;
 #[path = "requests/translation.rs"]

@@ -270,7 +270,13 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         let target = identity::Target { def: checked.def, host: &host, transport: transport.clone() };
         env.identity.check(&key.namespace, &target).map_err(invalid)?;
     }
-    let pool = env.pools.get(&Origin { host, port, transport, kind: OriginKind::Provider }).map_err(invalid)?;
+    // An operator's own host, or path, is for every endpoint.
+    let own = entry.server.host.is_some() || entry.path.is_some();
+    let rerank_host = provider.rerank_host().filter(|_| !own).map(str::to_owned);
+    let pool =
+        |host, transport| env.pools.get(&Origin { host, port, transport, kind: OriginKind::Provider }).map_err(invalid);
+    let rerank_pool = rerank_host.map(|host| pool(host, transport.clone())).transpose()?;
+    let pool = pool(host, transport)?;
     let path = match entry.path {
         Some(path) => Some(
             PathAndQuery::try_from(path.as_str())
@@ -290,7 +296,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     };
     let own_account = matches!(credential, Credential::Passthrough { .. });
     let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
-    Ok(Target { name: entry.name, provider, pool, path, credential, forwarded, models, state, server })
+    Ok(Target { name: entry.name, provider, pool, rerank_pool, path, credential, forwarded, models, state, server })
 }
 
 /// The header and prefix of the credential: the entry's, or else the provider's.

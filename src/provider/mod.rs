@@ -182,6 +182,12 @@ pub trait Provider: Debug + Send + Sync {
     /// The host that answers unless a Backend overrides it.
     fn host(&self) -> String;
 
+    /// The host that [ranks documents](Endpoint::reranks) where that is another one, unless a Backend overrides the
+    /// host. It gets the same credential, so it must be the vendor's own.
+    fn rerank_host(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The header for the credential unless a Backend overrides it.
     fn credential_slot(&self) -> CredentialSlot;
 

@@ -40,6 +40,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// Whether files that were fetched for the request are in the body.
     pub has_files: bool,
+    /// Whether it ranks documents, which some targets do at another host.
+    pub reranks: bool,
     /// How the reply is returned.
     pub plan: ReplyPlan,
 }
@@ -128,7 +130,8 @@ impl ClientRequest<'_, '_> {
         let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
         let Some(top) = self.top else {
-            return Ok(Encoded { path, body: self.body.clone(), has_files: false, plan: ReplyPlan::default() });
+            let (body, plan) = (self.body.clone(), ReplyPlan::default());
+            return Ok(Encoded { path, body, has_files: false, reranks: false, plan });
         };
         if !self.inlined
             && self.api_request.endpoint.dialect().is_some_and(|dialect| dialect.dialect().names_urls(top))
@@ -191,6 +194,7 @@ impl ClientRequest<'_, '_> {
             path,
             body: splice.apply(self.body),
             has_files: self.inlined,
+            reranks: self.api_request.endpoint.reranks(),
             plan: ReplyPlan {
                 hide_usage,
                 unwrap,
@@ -246,7 +250,7 @@ impl ClientRequest<'_, '_> {
         };
         let (body, back) = heavy::run(size, write).await?;
         let plan = ReplyPlan { translation: Some(Box::new(back)), ..ReplyPlan::default() };
-        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, has_files, plan })
+        Ok(Encoded { path: target.path.clone().unwrap_or(path), body, has_files, reranks: false, plan })
     }
 
     /// Path and body for a target that uses the client's dialect and fetches nothing: files that the client names by
@@ -298,7 +302,7 @@ impl Caller<'_> {
         if translated {
             out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        out.insert(header::HOST, target.pool.host().clone());
+        out.insert(header::HOST, target.pool_for(encoded.reranks).host().clone());
         // Replies are read as they are relayed; without this header any coding would be allowed.
         out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         match &target.credential {

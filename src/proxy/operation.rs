@@ -1,4 +1,4 @@
-//! Embeddings, token counts and lists of models for targets of another dialect: the requests to the target, and the one
+//! Embeddings, rankings, token counts and lists of models for targets of another dialect: the requests to the target, and the one
 //! reply that is combined from its replies.
 
 use bytes::Bytes;
@@ -107,7 +107,7 @@ fn encode(
     let (api_request, provider) = (request.api_request, &*target.provider);
     let info = provider.info();
     // Unsupported fields do not change a count.
-    if api_request.endpoint.operation() == "embeddings" {
+    if api_request.endpoint.operation() != "count_tokens" {
         translate::refuse_dropped(strict, &operation.dropped, "to this route's provider")?;
     }
     let encoded = operation.requests.iter().map(|upstream| {
@@ -117,8 +117,9 @@ fn encode(
         let head = translate::head(api_request, model.unwrap_or_default(), false);
         let errors = Translation::of_errors(info.dialect, api_request.dialect, head);
         let plan = ReplyPlan { translation: Some(Box::new(errors)), ..ReplyPlan::default() };
+        let reranks = upstream.api_request.endpoint.reranks();
         let path: PathAndQuery = target.path.clone().unwrap_or(path);
-        Ok(Encoded { path, body: upstream.body.clone(), has_files: false, plan })
+        Ok(Encoded { path, body: upstream.body.clone(), has_files: false, reranks, plan })
     });
     let encoded = encoded.collect::<Result<Vec<_>, ProxyError>>()?;
     let method = if api_request.endpoint.has_body() { Method::POST } else { Method::GET };

@@ -297,11 +297,15 @@ impl Drop for RequestRecord {
             let answered = self.reply.totals.model.as_deref().unwrap_or_default();
             let metrics = models.get(ask.endpoint.operation(), asked, answered);
             TokenMetrics::record(&metrics, usage.prompt, usage.completion, duration, ttft, per_token);
+            if let Some(units) = usage.search_units {
+                TokenMetrics::searched(&metrics, units);
+            }
             if estimated > 0 {
                 TokenMetrics::estimated(&metrics, estimated);
             }
         }
         let usage = self.reply.totals.usage;
+        let reranks = self.ask.as_ref().is_some_and(|ask| ask.endpoint.reranks());
         let dropped = (!self.dropped.is_empty()).then(|| self.dropped.to_string());
         AccessLog {
             trace_id: self.ids.trace.as_str(),
@@ -321,7 +325,7 @@ impl Drop for RequestRecord {
             rule: labels.map(|l| l.rule.as_str()),
             backend: self.backend().map(|b| &*b.name),
             target: target.map(|(target, _)| &*target.name),
-            upstream_address: target.map(|(target, _)| target.pool.address()),
+            upstream_address: target.map(|(target, _)| target.pool_for(reranks).address()),
             provider: target.map(|(target, _)| target.provider.info().name),
             request_model: self.model.as_deref(),
             response_model: self.reply.totals.model.as_deref(),
@@ -330,6 +334,7 @@ impl Drop for RequestRecord {
             stream: streams,
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
+            search_units: usage.search_units,
             tokens_estimated: self.reply.totals.estimated,
             dropped: dropped.as_deref(),
             request_bytes: self.request_bytes,

@@ -121,8 +121,9 @@ impl<'a> Sender<'a> {
     ) -> Result<(Response<upstream::ReplyBody>, Option<KeyMask>), ProxyError> {
         let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
         let request = self.signed(method, encoded, token.as_deref()).await?;
+        let pool = self.target.pool_for(encoded.reranks);
         let sent = match files {
-            None => self.target.pool.send(request, false).await,
+            None => pool.send(request, false).await,
             Some(files) => Box::pin(self.send_and_release(request, encoded, files)).await,
         };
         let reply = match sent {
@@ -130,7 +131,7 @@ impl<'a> Sender<'a> {
             Err(error) if error.is_unprocessed() && !encoded.is_released() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
                 let again = self.signed(method, encoded, token.as_deref()).await?;
-                let again = Box::pin(self.target.pool.send(again, true));
+                let again = Box::pin(pool.send(again, true));
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),

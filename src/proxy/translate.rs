@@ -375,7 +375,7 @@ impl Translation {
         if !chain.is_empty() {
             filter_reply(&mut answer, chain)?;
         }
-        let usage = Usage { prompt: answer.usage.input, completion: answer.usage.output };
+        let usage = Usage::from(answer.usage);
         let model = answer.model.as_ref().map(|m| m.decode().into_owned());
         if let Some(shown) = &self.shown_model {
             answer.model = Some(shown.as_str().into());

@@ -106,6 +106,8 @@ pub struct Target {
     pub provider: Box<dyn Provider>,
     /// Connections.
     pub pool: Arc<Pool>,
+    /// Connections to the host that ranks documents, where that is another one.
+    pub rerank_pool: Option<Arc<Pool>>,
     /// The path that replaces the provider's, for every endpoint.
     pub path: Option<PathAndQuery>,
     /// How to authenticate.
@@ -121,6 +123,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// The connections for requests that rank documents, or for all others.
+    pub fn pool_for(&self, reranks: bool) -> &Arc<Pool> {
+        self.rerank_pool.as_ref().filter(|_| reranks).unwrap_or(&self.pool)
+    }
+
     /// Whether it is unknown that the server has this endpoint, so that a 404 or 405 may mean that it does not.
     pub fn may_lack(&self, endpoint: &dialect::Endpoint, now: Instant) -> bool {
         // With one path for every endpoint, all of them are at the same server's one endpoint.

@@ -60,6 +60,8 @@ pub struct AccessLog<'a> {
     pub prompt_tokens: Option<u64>,
     /// Tokens of the reply.
     pub completion_tokens: Option<u64>,
+    /// What a ranking is billed by.
+    pub search_units: Option<u64>,
     /// The counts are Tollgate's estimate, since the provider stated none.
     pub tokens_estimated: bool,
     /// Fields of the request that are unsupported in the provider's dialect.
@@ -109,6 +111,7 @@ impl AccessLog<'_> {
             stream = self.stream,
             prompt_tokens = self.prompt_tokens,
             completion_tokens = self.completion_tokens,
+            search_units = self.search_units,
             tokens_estimated = self.tokens_estimated.then_some(true),
             dropped = self.dropped,
             request_bytes = self.request_bytes,

@@ -24,6 +24,9 @@ pub const MAX_MODELS_PER_ROUTE: usize = 100;
 /// Longest model name in a label, in bytes. Names in use have under 70.
 pub const MAX_MODEL_BYTES: usize = 128;
 
+/// The operation that is billed by search units.
+const RERANK: &str = "rerank";
+
 /// The label of every model beyond [`MAX_MODELS_PER_ROUTE`].
 pub const OTHER_MODEL: &str = "other";
 
@@ -49,6 +52,7 @@ struct Series {
     prompt: IntCounterVec,
     completion: IntCounterVec,
     estimated: IntCounterVec,
+    search_units: IntCounterVec,
     usage: HistogramVec,
     duration: HistogramVec,
     first_token: HistogramVec,
@@ -69,7 +73,7 @@ impl Series {
 
     /// Removes the counters of a provider and model.
     fn remove_model(&self, labels: &[&str; 2]) {
-        for counter in [&self.prompt, &self.completion, &self.estimated] {
+        for counter in [&self.prompt, &self.completion, &self.estimated, &self.search_units] {
             let _ = counter.remove_label_values(labels);
         }
     }
@@ -94,6 +98,7 @@ impl TokenMetrics {
                 "tollgate_estimated_tokens_total",
                 "Tokens of prompts and replies that no provider counted: estimates, part of the other counters.",
             )?,
+            search_units: counter("tollgate_search_units_total", "Search units of rankings, as providers bill them.")?,
             usage: histogram(
                 "gen_ai_client_token_usage",
                 "Tokens of one request, by type: input or output.",
@@ -165,6 +170,13 @@ impl TokenMetrics {
         model.estimated.inc_by(tokens);
     }
 
+    /// Records what a ranking is billed by.
+    pub fn searched(model: &ModelMetrics, units: u64) {
+        if let Some(counter) = &model.search_units {
+            counter.inc_by(units);
+        }
+    }
+
     /// Records a call that has ended. Tokens are `None` if the provider did not report them; the times of tokens are
     /// `None` if there was no stream.
     pub fn record(
@@ -203,6 +215,8 @@ pub struct ModelMetrics {
     prompt: IntCounter,
     completion: IntCounter,
     estimated: IntCounter,
+    /// For rankings only.
+    search_units: Option<IntCounter>,
     input: Histogram,
     output: Histogram,
     duration: Histogram,
@@ -304,6 +318,7 @@ impl ModelCache {
             prompt: self.series.prompt.with_label_values(&[llm, &request]),
             completion: self.series.completion.with_label_values(&[llm, &request]),
             estimated: self.series.estimated.with_label_values(&[llm, &request]),
+            search_units: (operation == RERANK).then(|| self.series.search_units.with_label_values(&[llm, &request])),
             input: usage("input"),
             output: usage("output"),
             duration: self.series.duration.with_label_values(&labels),

@@ -13,6 +13,8 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read clocks and start tasks as they like"))]
 
+/// How relevant documents are to a query.
+mod rank;
 /// The received request.
 mod received;
 /// Ordered JSON, replies and the framing of events.
@@ -82,7 +84,7 @@ pub fn router(options: Options) -> Router {
 type Find = fn(&Received) -> Option<Box<dyn Provider>>;
 
 /// All providers, in the order in which they are tried. The last one takes every request.
-const PROVIDERS: &[Find] = &[bedrock::find, gemini::find, anthropic::find, openai::find];
+const PROVIDERS: &[Find] = &[bedrock::find, gemini::rank::find, gemini::find, anthropic::find, openai::find];
 
 /// The endpoint of a provider that a request is for.
 trait Provider: Send + Sync {
@@ -229,6 +231,7 @@ impl RequestCounts {
 fn index() -> Response {
     let head = "Tollgate's provider simulator. It answers like the providers, without cost.\n\n\
          OpenAI       POST /v1/chat/completions /v1/responses /v1/completions /v1/embeddings /v1/moderations\n\
+         \x20            POST /v1/rerank /v2/rerank, as Cohere has them\n\
          \x20            GET  /v1/models /v1/models/MODEL                  (Authorization: Bearer KEY)\n\
          Azure OpenAI POST /openai/deployments/NAME/chat/completions?api-version=2024-10-21\n\
          \x20            POST /openai/v1/chat/completions                 (api-key: KEY)\n\
@@ -240,6 +243,7 @@ fn index() -> Response {
          Vertex AI    POST /v1/projects/P/locations/L/publishers/google/models/MODEL:generateContent\n\
          \x20                                                           (Authorization: Bearer TOKEN)\n\
          \x20            POST .../publishers/google/models/MODEL:predict (embeddings)\n\
+         \x20            POST /v1/projects/P/locations/global/rankingConfigs/ID:rank\n\
          \x20            POST .../publishers/anthropic/models/MODEL:rawPredict :streamRawPredict\n\
          Bedrock      POST /model/ID/converse /converse-stream /invoke /invoke-with-response-stream /count-tokens\n\
          \x20                    (AWS Signature v4, secret access key simulated-secret; or Authorization: Bearer KEY)\n\

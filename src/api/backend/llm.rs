@@ -112,7 +112,7 @@ pub struct LlmProvider {
     #[schemars(length(min = 1, max = 256))]
     pub model_facts: Option<String>,
     /// Kinds of requests to other paths. A supported endpoint under another path is found by the path's suffix. With
-    /// `passthrough`, an endpoint that is not supported (audio, images, rerank) is forwarded unchanged: the whole path
+    /// `passthrough`, an endpoint that is not supported (audio, images, files) is forwarded unchanged: the whole path
     /// behind the route's prefix must be equal, and the method POST, or the one before the path (`GET /v1/files`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<String, RouteKind>>,

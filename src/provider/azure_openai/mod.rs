@@ -10,7 +10,7 @@ use super::{
     Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, model_segment,
     openai::quirks::AZURE, path_and_query, query, tail,
 };
-use crate::dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat};
+use crate::dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, RerankApi, chat, operation::NO_RERANK};
 
 const INFO: Info =
     Info { name: "azureopenai", llm: "azure_openai", system: "azure.ai.openai", dialect: DialectId::Chat };
@@ -102,6 +102,7 @@ impl Provider for AzureOpenAi {
             endpoint if chat::endpoint::path(endpoint).is_some() => {
                 Err(Refusal::Endpoint("Azure OpenAI has no such endpoint".into()))
             }
+            Endpoint::Rerank(RerankApi::V1 | RerankApi::V2) => Err(Refusal::Endpoint(NO_RERANK.into())),
             _ => Err(Refusal::Translation),
         }
     }

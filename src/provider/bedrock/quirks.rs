@@ -2,7 +2,7 @@
 
 use tollgate_dialects::dialect::{
     DialectId,
-    quirks::{BedrockEmbeddings, ConverseQuirks, MessagesQuirks, Quirks},
+    quirks::{BedrockEmbeddings, BedrockRerank, ConverseQuirks, MessagesQuirks, Quirks},
 };
 
 /// Amazon Bedrock.
@@ -11,6 +11,7 @@ pub const BEDROCK: &Quirks = &Quirks {
     messages: MessagesQuirks::CLOUD,
     converse: ConverseQuirks {
         embeddings: &[("titan-embed", BedrockEmbeddings::Titan), ("cohere", BedrockEmbeddings::Cohere)],
+        rerank: &[("amazon", BedrockRerank::Amazon), ("cohere", BedrockRerank::Cohere)],
     },
     ..Quirks::PLAIN
 };

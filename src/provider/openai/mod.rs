@@ -14,11 +14,11 @@ use super::{
     below_base, path_and_query, query, tail,
 };
 use crate::{
-    dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, chat, messages},
+    dialect::{ApiRequest, DialectId, Endpoint, OpenAiApi, Quirks, RerankApi, chat, messages, operation::NO_RERANK},
     stream::TopLevel,
 };
 
-use presets::Preset;
+use presets::{Preset, Rerank};
 
 const INFO: Info = Info { name: "openai", llm: "openai", system: "openai", dialect: DialectId::Chat };
 
@@ -66,6 +66,17 @@ impl OpenAi {
         self.apis.contains(&api)
     }
 
+    /// The path of rankings.
+    fn rerank_path(&self, api: RerankApi) -> Result<String, Refusal> {
+        match (self.preset.rerank, api) {
+            (_, RerankApi::Bedrock | RerankApi::Google) => Err(Refusal::Translation),
+            (None, _) => Err(Refusal::Endpoint(NO_RERANK.into())),
+            (Some(Rerank::BelowBase), _) => Ok(format!("{}/rerank", self.base_path)),
+            (Some(Rerank::Versioned), RerankApi::V1) => Ok("/v1/rerank".into()),
+            (Some(Rerank::Versioned), RerankApi::V2) => Ok("/v2/rerank".into()),
+        }
+    }
+
     /// Whether `api` serves the request: some of OpenAI's models, or tools for them, need Responses.
     fn serves(&self, api: Api, needs: &TranslationNeeds<'_>) -> bool {
         let needs_responses = self.preset.is_openai && needs.openai_api() == OpenAiApi::Responses;
@@ -108,6 +119,7 @@ impl Provider for OpenAi {
             _ if own.is_some_and(|api| !self.has(api)) => return Err(Refusal::Translation),
             // Few servers count tokens for this API: counts are estimated.
             Endpoint::CountMessageTokens => return Err(Refusal::Translation),
+            Endpoint::Rerank(api) => return path_and_query(query::join(&self.rerank_path(*api)?, client, &[])),
             Endpoint::ChatCompletions if client.is_none() => return self.chat.clone().ok_or(Refusal::ModelInvalid),
             Endpoint::Models(Some(id)) => format!("/models/{}", tail(id)?),
             Endpoint::ResponseResource(rest) => format!("/responses/{}", tail(rest)?),

@@ -25,6 +25,8 @@ pub struct Preset {
     pub apis: &'static [Api],
     /// Whether some versions of it have no Responses, so that a 404 or 405 may mean that.
     pub may_lack_responses: bool,
+    /// Where it ranks documents, if it does.
+    pub rerank: Option<Rerank>,
     /// The header for the key, and the text before the key.
     pub key: (&'static str, &'static str),
     /// Whether the models are OpenAI's, some of which only Responses serves.
@@ -33,6 +35,15 @@ pub struct Preset {
     pub quirks: &'static Quirks,
     /// Where the vendor documents this.
     pub source: &'static str,
+}
+
+/// Where a server ranks documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rerank {
+    /// At `/rerank` below the path of its other endpoints.
+    BelowBase,
+    /// At `/v1/rerank` or `/v2/rerank`, as the client's request has it, whatever the path of its other endpoints is.
+    Versioned,
 }
 
 impl Preset {
@@ -80,13 +91,14 @@ const HOSTED: Preset = Preset {
     base_path: "/v1",
     apis: CHAT_AND_RESPONSES,
     may_lack_responses: false,
+    rerank: None,
     key: BEARER,
     is_openai: false,
     quirks: &Quirks::PLAIN,
     source: "",
 };
 /// A server that users run, in any version.
-const LOCAL: Preset = Preset { may_lack_responses: true, ..HOSTED };
+const LOCAL: Preset = Preset { may_lack_responses: true, rerank: Some(Rerank::BelowBase), ..HOSTED };
 
 /// OpenAI, which answers where a Backend states nothing else.
 pub const OPENAI: &Preset = &Preset {
@@ -133,6 +145,7 @@ pub const PRESETS: &[&Preset] = &[
         domains: &["api.cohere.ai", "api.cohere.com"],
         base_path: "/compatibility/v1",
         apis: CHAT,
+        rerank: Some(Rerank::Versioned),
         quirks: compatible::COHERE,
         source: "https://docs.cohere.com/docs/compatibility-api",
         ..HOSTED
@@ -154,6 +167,7 @@ pub const PRESETS: &[&Preset] = &[
         host: Some("api.fireworks.ai"),
         domains: &["api.fireworks.ai"],
         base_path: "/inference/v1",
+        rerank: Some(Rerank::BelowBase),
         quirks: compatible::FIREWORKS,
         source: "https://docs.fireworks.ai/tools-sdks/openai-compatibility",
         ..HOSTED
@@ -213,6 +227,7 @@ pub const PRESETS: &[&Preset] = &[
         host: Some("openrouter.ai"),
         domains: &["openrouter.ai"],
         base_path: "/api/v1",
+        rerank: Some(Rerank::BelowBase),
         quirks: quirks::OPENROUTER,
         source: "https://openrouter.ai/docs/api-reference/overview",
         ..HOSTED
@@ -223,6 +238,7 @@ pub const PRESETS: &[&Preset] = &[
         host: Some("api.together.ai"),
         domains: &["api.together.ai", "api.together.xyz"],
         apis: CHAT,
+        rerank: Some(Rerank::BelowBase),
         quirks: compatible::TOGETHER,
         source: "https://docs.together.ai/docs/inference/openai-compatibility",
         ..HOSTED

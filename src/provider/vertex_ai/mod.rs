@@ -7,13 +7,18 @@ pub(super) mod quirks;
 pub use claude::VertexClaude;
 pub use config::{Config, Publisher, VertexAiSettings};
 
-use http::{header, uri::PathAndQuery};
+use std::borrow::Cow;
+
+use http::{HeaderMap, header, uri::PathAndQuery};
 
 use super::{
-    Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, gemini::with_alt,
+    BodyEdit, Cloud, CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, gemini::with_alt,
     model_segment, path_and_query, query, tail,
 };
-use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
+use crate::{
+    dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, RerankApi, StreamMode},
+    stream::TopLevel,
+};
 
 const INFO: Info = Info { name: "vertexai", llm: "vertex-ai", system: "gcp.vertex_ai", dialect: DialectId::Gemini };
 
@@ -31,6 +36,9 @@ pub const DEF: ProviderDef = ProviderDef {
         credential: "`Authorization: Bearer TOKEN`",
     },
 };
+
+/// Discovery Engine, which ranks documents. Google documents its rankings in the location `global`.
+const RERANK_HOST: &str = "discoveryengine.googleapis.com";
 
 /// Where the models of a publisher are.
 #[derive(Debug)]
@@ -59,6 +67,11 @@ impl Place {
     pub(super) fn models(&self) -> String {
         let Self { api_version, project, location, publisher } = self;
         format!("/{api_version}/projects/{project}/locations/{location}/publishers/{publisher}/models")
+    }
+
+    /// The path of the project's only configuration for rankings.
+    fn ranking(&self) -> String {
+        format!("/v1/projects/{}/locations/global/rankingConfigs/default_ranking_config:rank", self.project)
     }
 
     /// The path of the publisher's models. They are not per project, and only the beta lists them.
@@ -92,6 +105,10 @@ impl Provider for VertexAi {
         self.place.host()
     }
 
+    fn rerank_host(&self) -> Option<&'static str> {
+        Some(RERANK_HOST)
+    }
+
     fn credential_slot(&self) -> CredentialSlot {
         Place::credential_slot()
     }
@@ -117,6 +134,7 @@ impl Provider for VertexAi {
                     format!("{}/{}:{}", self.place.models(), model_segment(model)?, fixed.unwrap_or(verb.as_str()));
                 path_and_query(with_alt(&path, stream, client))
             }
+            Endpoint::Rerank(RerankApi::Google) => path_and_query(query::join(&self.place.ranking(), client, &[])),
             Endpoint::Models(None) => path_and_query(query::join(&self.place.list(), client, &[])),
             Endpoint::Models(Some(id)) => {
                 path_and_query(query::join(&format!("{}/{}", self.place.list(), tail(id)?), client, &[]))
@@ -127,5 +145,12 @@ impl Provider for VertexAi {
 
     fn translation(&self, _needs: &TranslationNeeds<'_>) -> Option<(DialectId, &'static Quirks)> {
         Some((DialectId::Gemini, quirks::VERTEX))
+    }
+
+    /// Rankings have their model in the body.
+    fn body_edits(&self, request: &ApiRequest, top: &TopLevel<'_>, _headers: &HeaderMap) -> Vec<BodyEdit> {
+        let missing = request.endpoint.reranks() && !top.contains("model");
+        let model = || serde_json::to_vec(&self.model).ok().map(Cow::Owned);
+        if missing { vec![("model", model())] } else { Vec::new() }
     }
 }

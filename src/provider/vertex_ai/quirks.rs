@@ -22,6 +22,7 @@ pub const VERTEX: &Quirks = &Quirks {
             ("maas", GeminiEmbeddings::Config),
             ("", GeminiEmbeddings::Predict(250)),
         ],
+        ranks: true,
     },
     ..Quirks::PLAIN
 };

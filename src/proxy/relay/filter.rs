@@ -90,6 +90,8 @@ const fn dialect_of(endpoint: &Endpoint) -> Option<DialectId> {
     match endpoint {
         // One table has the places of both.
         Endpoint::Completions | Endpoint::Embeddings | Endpoint::Moderations => Some(DialectId::Chat),
+        // Nor has a ranking any: it repeats the documents of the client.
+        Endpoint::Rerank(_) => endpoint.owner(),
         endpoint => endpoint.dialect(),
     }
 }

@@ -120,6 +120,7 @@ fn full() -> AccessLog<'static> {
         stream: true,
         prompt_tokens: Some(11),
         completion_tokens: Some(42),
+        search_units: Some(2),
         tokens_estimated: true,
         dropped: Some("seed, n"),
         request_bytes: 1_024,
@@ -136,7 +137,7 @@ fn access_lines_have_every_field() {
     let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error \
         upstream_error_type upstream_error_code upstream_error_message duration_us ttft_us gateway \
         route rule backend upstream upstream_address provider request_model response_model dialect \
-        operation stream prompt_tokens completion_tokens tokens_estimated dropped request_bytes \
+        operation stream prompt_tokens completion_tokens search_units tokens_estimated dropped request_bytes \
         response_bytes upstream_attempts client_addr generation"
         .split_whitespace()
         .collect();

@@ -22,6 +22,7 @@ fn filled() -> Metrics {
     metrics.requests.connections("default/g/http").inc();
     metrics.requests.connections_rejected("limit").inc();
     let models = metrics.tokens.models("openai", "openai", "default/g", "default/r");
+    TokenMetrics::searched(&models.get("rerank", "r", "r"), 2);
     TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
     let now = UNIX_EPOCH + Duration::from_secs(1_000);
     metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
@@ -103,6 +104,7 @@ fn the_text_has_values() {
         "tollgate_watch_errors_total{error=\"lost\",kind=\"Backend\"} 1",
         "tollgate_watch_last_event_timestamp_seconds{kind=\"Backend\"} 1001",
         "ai_prompt_tokens_total{llm=\"openai\",model=\"m\"} 1",
+        "tollgate_search_units_total{llm=\"openai\",model=\"r\"} 2",
         concat!("tollgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");

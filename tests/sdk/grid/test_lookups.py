@@ -1,6 +1,9 @@
-"""Embeddings, lists of models and counts of tokens."""
+"""Embeddings, rankings, lists of models and counts of tokens."""
 
 import anthropic_rows
+import boto3
+import botocore.config
+import cohere
 import google_row
 import openai_rows
 import pytest
@@ -58,6 +61,55 @@ def test_gemini_embeddings(column, version):
     [first, second] = [item.values for item in reply.embeddings]
     assert len(first) == len(second) > 0
     assert first != second
+
+
+RANKERS = {
+    "compatible": "bge-reranker-v2-m3", "bedrock": "cohere.rerank-v3-5:0", "nova": "amazon.rerank-v1:0",
+    "vertexai": "semantic-ranker-default@latest",
+}
+QUERY = "What is the capital of the United States?"
+DOCUMENTS = ["Carson City is the capital of Nevada.", "Saipan is an island.",
+             "Washington is the capital of the United States."]
+# Of 450 documents one is about the query. No provider but Cohere's servers takes them in one request.
+MANY = [f"number {number}" for number in range(449)] + [DOCUMENTS[2]]
+ranking = only(*RANKERS)
+
+
+@ranking
+@pytest.mark.parametrize("documents", [DOCUMENTS, MANY], ids=["few", "many"])
+@pytest.mark.parametrize("top", [None, 2], ids=["all", "best"])
+def test_cohere_ranking(column, documents, top):
+    client = cohere.ClientV2(api_key="client", base_url=column.url())
+    asked = {} if top is None else {"top_n": top}
+    reply = client.rerank(
+        model=RANKERS[column.name], query=QUERY, documents=documents, request_options={"additional_headers": named()},
+        **asked)
+    assert len(reply.results) == (top or len(documents))
+    assert documents[reply.results[0].index] == DOCUMENTS[2]
+    scores = [result.relevance_score for result in reply.results]
+    assert scores == sorted(scores, reverse=True) and scores[0] > 0.5
+    assert len({result.index for result in reply.results}) == len(reply.results)
+
+
+# botocore sends no name of a model with an `@`, as those of Google have.
+@only("compatible", "bedrock", "nova")
+def test_bedrock_agent_runtime_ranking(column):
+    config = botocore.config.Config(retries={"total_max_attempts": 1})
+    client = boto3.client("bedrock-agent-runtime", region_name="us-west-2", endpoint_url=column.url(), config=config,
+                          aws_access_key_id="client", aws_secret_access_key="client")
+    client.meta.events.register(
+        "before-call.*", lambda params, **_: params["headers"].update(named()))
+    sources = [{"type": "INLINE", "inlineDocumentSource": {"type": "TEXT", "textDocument": {"text": text}}}
+               for text in DOCUMENTS]
+    model = RANKERS[column.name]
+    arn = f"arn:aws:bedrock:us-west-2::foundation-model/{model}" if column.name in ("bedrock", "nova") else model
+    reply = client.rerank(
+        queries=[{"type": "TEXT", "textQuery": {"text": QUERY}}], sources=sources,
+        rerankingConfiguration={
+            "type": "BEDROCK_RERANKING_MODEL",
+            "bedrockRerankingConfiguration": {"numberOfResults": 2, "modelConfiguration": {"modelArn": arn}},
+        })
+    assert [result["index"] for result in reply["results"]] == [2, 0]
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)

@@ -68,6 +68,8 @@ def readable(errors):
 
 
 def vendor(host):
+    if host == "discoveryengine.googleapis.com":
+        return discovery_engine
     if host.startswith("bedrock-runtime."):
         return bedrock
     if host.endswith("aiplatform.googleapis.com") or host.endswith(".rep.googleapis.com"):
@@ -175,6 +177,18 @@ def streaming(module, name, body, **rest):
 # OpenAI, Azure and the compatible servers.
 
 
+class Rerank(pydantic.BaseModel):
+    """The arguments of `rerank` of Cohere's client, which has no types for requests."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    model: str
+    query: str
+    documents: list[str]
+    top_n: int | None = None
+    max_tokens_per_doc: int | None = None
+    priority: int | None = None
+
+
 def openai(request, config="closed"):
     path, body = request.url_path, request.body
     if path.endswith("/chat/completions"):
@@ -187,6 +201,8 @@ def openai(request, config="closed"):
         kind = checker(embedding_create_params, "EmbeddingCreateParams", config=config)
     elif path.endswith("/moderations"):
         kind = checker(moderation_create_params, "ModerationCreateParams", config=config)
+    elif path.endswith("/rerank"):
+        kind = pydantic.TypeAdapter(Rerank)
     else:
         raise ValueError(f"no endpoint of OpenAI: {path}")
     kind.validate_python(body)
@@ -315,6 +331,31 @@ def vertex(request):
     return hosted_claude(body, "vertex", ())
 
 
+class Record(pydantic.BaseModel):
+    model_config = CLOSED
+    id: str
+    title: str | None = None
+    content: str | None = None
+
+
+class Rank(pydantic.BaseModel):
+    """`RankRequest` of `google-cloud-discoveryengine`, as its REST transport writes it."""
+
+    model_config = CLOSED
+    model: str
+    query: str
+    records: list[Record] = pydantic.Field(min_length=1, max_length=200)
+    topN: int | None = None
+    ignoreRecordDetailsInResponse: bool | None = None
+    userLabels: dict[str, str] | None = None
+
+
+def discovery_engine(request):
+    if not re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/rankingConfigs/[^/]+:rank", request.url_path):
+        raise ValueError(f"no method of Discovery Engine: {request.url_path}")
+    Rank.model_validate(request.body)
+
+
 # Bedrock: botocore's model of the service.
 
 
@@ -344,6 +385,18 @@ class Cohere(pydantic.BaseModel):
     output_dimension: int | None = None
 
 
+class AmazonRerank(pydantic.BaseModel):
+    model_config = CLOSED
+    query: str
+    documents: list[str] = pydantic.Field(min_length=1, max_length=1000)
+    top_n: int | None = None
+
+
+class CohereRerank(AmazonRerank):
+    api_version: Literal[2]
+    max_tokens_per_doc: int | None = None
+
+
 def bedrock(request):
     [_, root, model, operation] = request.url_path.split("/")
     model = urllib.parse.unquote(model)
@@ -360,6 +413,8 @@ def bedrock(request):
             raise ValueError("; ".join(found))
     elif "titan-embed" in model:
         Titan.model_validate(request.body)
+    elif "rerank" in model:
+        (CohereRerank if "cohere" in model else AmazonRerank).model_validate(request.body)
     elif "embed" in model:
         Cohere.model_validate(request.body)
     elif "stream" in request.body:

@@ -163,7 +163,7 @@ impl RequestHead<'_> {
         let named = self.endpoint_from_path();
         let by_path = named.is_some();
         let endpoint = match named {
-            Some(endpoint) => endpoint,
+            Some(endpoint) => endpoint.of_body(body),
             None => body.and_then(|b| self.endpoint_from_body(b)).ok_or(ClassifyError::NoEndpoint)?,
         };
         if !endpoint.allows(self.method) {

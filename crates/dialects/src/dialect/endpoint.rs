@@ -1,6 +1,7 @@
 //! The endpoints of LLM APIs, and the properties that all requests to one of them share.
 
 use super::{BedrockVerb, DIALECTS, DialectId, GeminiVerb};
+use crate::stream::TopLevel;
 
 /// An endpoint of an LLM API, as the URL or the shape of the body names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Endpoint {
     Embeddings,
     /// OpenAI `POST /moderations`.
     Moderations,
+    /// Documents by their relevance to a query, in one of the forms that vendors have for it.
+    Rerank(RerankApi),
     /// Model list, or one model. Every dialect has this endpoint; the provider decides which form it has.
     Models(Option<String>),
     /// Anthropic `POST /messages`.
@@ -35,6 +38,19 @@ pub enum Endpoint {
     Other(String),
 }
 
+/// A form of requests that rank documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RerankApi {
+    /// Cohere's `POST /v1/rerank`, which Jina, vLLM and others have too, some of them as `/rerank`.
+    V1,
+    /// Cohere's `POST /v2/rerank`.
+    V2,
+    /// `POST /rerank` of Bedrock's agent runtime.
+    Bedrock,
+    /// `POST rankingConfigs/ID:rank` of Google's Discovery Engine.
+    Google,
+}
+
 impl Endpoint {
     /// The endpoint that `path` names by its last segments, whatever comes before them (`/v1`, `/openai/v1`,
     /// `/openai/deployments/D`, `/v1beta`, `/v1/projects/P/locations/L/publishers/google`).
@@ -42,16 +58,35 @@ impl Endpoint {
         DIALECTS.iter().find_map(|dialect| dialect.endpoint_from_path(path)).or_else(|| models(path))
     }
 
+    /// The endpoint of a request to this one's path with the fields of `body`: two APIs have the path `/rerank`, and no
+    /// field in common.
+    pub(super) fn of_body(self, body: Option<&TopLevel<'_>>) -> Self {
+        let is_bedrock = |body: &TopLevel<'_>| body.contains("queries") && !body.contains("query");
+        match self {
+            Self::Rerank(RerankApi::V1) if body.is_some_and(is_bedrock) => Self::Rerank(RerankApi::Bedrock),
+            endpoint => endpoint,
+        }
+    }
+
+    /// Whether the endpoint ranks documents.
+    pub const fn reranks(&self) -> bool {
+        matches!(self, Self::Rerank(_))
+    }
+
     /// The dialect that the endpoint belongs to; `None` for model lists, which every dialect has.
     pub const fn owner(&self) -> Option<DialectId> {
         match self {
-            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Moderations => Some(DialectId::Chat),
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Moderations
+            | Self::Rerank(RerankApi::V1 | RerankApi::V2) => Some(DialectId::Chat),
             Self::Responses | Self::CountResponseTokens | Self::CompactResponse | Self::ResponseResource(_) => {
                 Some(DialectId::Responses)
             }
             Self::Messages | Self::CountMessageTokens => Some(DialectId::Messages),
-            Self::Gemini(..) => Some(DialectId::Gemini),
-            Self::Bedrock(..) => Some(DialectId::Converse),
+            Self::Gemini(..) | Self::Rerank(RerankApi::Google) => Some(DialectId::Gemini),
+            Self::Bedrock(..) | Self::Rerank(RerankApi::Bedrock) => Some(DialectId::Converse),
             Self::Models(_) | Self::Other(_) => None,
         }
     }
@@ -76,6 +111,7 @@ impl Endpoint {
                 "embeddings"
             }
             Self::Moderations => "moderation",
+            Self::Rerank(_) => "rerank",
             Self::Other(_) => "passthrough",
             Self::Models(_) => "list_models",
             Self::CountMessageTokens
@@ -213,6 +249,15 @@ mod tests {
             ("/v1/responses/resp_1/cancel", Some(Endpoint::ResponseResource("resp_1/cancel".into()))),
             ("/v1/embeddings", Some(Endpoint::Embeddings)),
             ("/v1/moderations", Some(Endpoint::Moderations)),
+            ("/v1/rerank", Some(Endpoint::Rerank(RerankApi::V1))),
+            ("/x/rerank", Some(Endpoint::Rerank(RerankApi::V1))),
+            ("/v2/rerank", Some(Endpoint::Rerank(RerankApi::V2))),
+            (
+                "/v1/projects/p/locations/global/rankingConfigs/default_ranking_config:rank",
+                Some(Endpoint::Rerank(RerankApi::Google)),
+            ),
+            ("/v1/rankingConfigs/:rank", None),
+            ("/v1/models/m:rank", None),
             ("/v1/models", Some(Endpoint::Models(None))),
             ("/v1/models/gpt-4o", Some(Endpoint::Models(Some("gpt-4o".into())))),
             ("/v1/messages", Some(Endpoint::Messages)),

@@ -13,7 +13,7 @@
 //! | `reply`, `stream` | read a provider's reply, whole and as events |
 //! | `write_reply`, `write_stream` | write a reply for a client, whole and as events |
 //! | `error` | reads and writes errors |
-//! | `operations` | reads and writes embeddings, token counts and lists of models |
+//! | `operations` | reads and writes embeddings, rankings, token counts and lists of models |
 //! | `usage` | reads token counts and the end of a stream, for replies that are relayed and that are translated |
 //!
 //! Other files are specific to one dialect (`citations`, `thinking`, ...).
@@ -60,7 +60,7 @@ pub mod wrapped;
 use adapt::ModelField;
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, RerankApi};
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
@@ -409,13 +409,19 @@ pub trait Dialect: Operations {
 
     // === Usage and end
 
-    /// Top-level keys of a buffered reply that hold the usage and the model's name.
+    /// Top-level keys of a buffered reply that hold the usage and the model's name, and in dialects that have one, what
+    /// is [billed](Self::read_billed).
     fn reply_keys(&self) -> &'static [&'static str] {
         &["usage", "model"]
     }
 
     /// Reads the value of a usage object. `None` for `null` and for anything else that is not one.
     fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage>;
+
+    /// Reads the value of the object with what a provider bills, where that is not in the usage object.
+    fn read_billed(&self, _raw: &[u8]) -> Option<Usage> {
+        None
+    }
 
     /// Reads usage, model and end from one event of a stream. `name` is the event's, in streams of frames. `None` for
     /// events that do not belong to this dialect.

@@ -209,7 +209,16 @@ impl ReplyObserver {
         match &mut self.view {
             View::Blind => Totals::default(),
             View::Json(tap) => Totals {
-                usage: tap.value(0).and_then(|raw| self.dialect.read_usage(raw)).map(Usage::from).unwrap_or_default(),
+                usage: {
+                    let billed = tap.value(2).and_then(|raw| self.dialect.read_billed(raw));
+                    let mut usage = billed.unwrap_or_default();
+                    usage.update(
+                        tap.value(0)
+                            .and_then(|raw| self.dialect.read_usage(raw))
+                            .map_or_else(Usage::default, Usage::from),
+                    );
+                    usage
+                },
                 model: tap.value(1).and_then(|raw| serde_json::from_slice(raw).ok()),
                 ..Totals::default()
             },

@@ -109,8 +109,9 @@ impl Quirks {
             https_uris: false,
             nested_count: false,
             embeddings: &[],
+            ranks: false,
         },
-        converse: ConverseQuirks { embeddings: &[] },
+        converse: ConverseQuirks { embeddings: &[], rerank: &[] },
     };
 }
 
@@ -303,6 +304,8 @@ pub struct GeminiQuirks {
     pub nested_count: bool,
     /// How embeddings are requested. The first row whose text is in the model's name counts.
     pub embeddings: &'static [(&'static str, GeminiEmbeddings)],
+    /// Whether documents are ranked beside it, by Discovery Engine.
+    pub ranks: bool,
 }
 
 /// The form of a request for embeddings of Google's models.
@@ -321,6 +324,8 @@ pub enum GeminiEmbeddings {
 pub struct ConverseQuirks {
     /// How embeddings are requested. The first row whose text is in the model's name counts.
     pub embeddings: &'static [(&'static str, BedrockEmbeddings)],
+    /// How rankings are requested of models with `rerank` in their name. The first row whose text is before that counts.
+    pub rerank: &'static [(&'static str, BedrockRerank)],
 }
 
 /// The form of a request for embeddings of one vendor's models.
@@ -329,5 +334,14 @@ pub enum BedrockEmbeddings {
     /// Titan's: one text per request.
     Titan,
     /// Cohere's: lists of texts with one purpose.
+    Cohere,
+}
+
+/// The form of a request to rank documents with one vendor's models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BedrockRerank {
+    /// Amazon's.
+    Amazon,
+    /// Cohere's, with the version of Cohere's API.
     Cohere,
 }

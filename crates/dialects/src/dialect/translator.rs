@@ -200,7 +200,7 @@ impl Translator {
     pub fn totals(&self) -> Totals {
         let sink = &self.inner.sink;
         let estimated = (sink.usage.output.is_none() && sink.text > 0).then(|| sink.text.div_ceil(BYTES_PER_TOKEN));
-        let usage = Usage { prompt: sink.usage.input, completion: sink.usage.output.or(estimated) };
+        let usage = Usage { prompt: sink.usage.input, completion: sink.usage.output.or(estimated), ..Usage::default() };
         Totals {
             usage,
             model: sink.model.clone(),

@@ -12,11 +12,13 @@ pub struct Usage {
     pub prompt: Option<u64>,
     /// Tokens of the answer, reasoning included.
     pub completion: Option<u64>,
+    /// What rankings are billed by: a query with up to a hundred documents.
+    pub search_units: Option<u64>,
 }
 
 impl From<TokenUsage> for Usage {
     fn from(usage: TokenUsage) -> Self {
-        Self { prompt: usage.input, completion: usage.output }
+        Self { prompt: usage.input, completion: usage.output, search_units: None }
     }
 }
 
@@ -25,6 +27,7 @@ impl Usage {
     pub fn update(&mut self, later: Self) {
         self.prompt = later.prompt.or(self.prompt);
         self.completion = later.completion.or(self.completion);
+        self.search_units = later.search_units.or(self.search_units);
     }
 }
 

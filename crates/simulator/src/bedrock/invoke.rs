@@ -1,4 +1,4 @@
-//! `InvokeModel`: Claude's messages, Titan's and Cohere's embeddings, each in the model's own body.
+//! `InvokeModel`: Claude's messages, Titan's and Cohere's embeddings, Cohere's and Amazon's rankings, each in the model's own body.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::check::extraneous;
 use super::read::list;
+use super::rerank;
 use crate::ApiRequest;
 use crate::answer::{tokens, vector};
 use crate::anthropic::check;
@@ -39,6 +40,7 @@ const PURPOSES: &[&str] = &["search_document", "search_query", "classification",
 pub(super) fn answer(request: &ApiRequest, model: &str, streams: bool) -> Result<Reply, String> {
     let body = &request.body;
     let reply = match (body.get("inputText"), body.get("texts")) {
+        _ if model.contains("rerank") => rerank::answer(body, model)?,
         (Some(_), _) if !model.contains("claude") => titan(body, model)?,
         (_, Some(_)) if !model.contains("claude") => cohere(body, request.id)?,
         _ => return claude(request, model, streams),
@@ -150,15 +152,15 @@ fn counted(reply: Reply, input: u64) -> Reply {
     reply.header("x-amzn-bedrock-input-token-count", input.to_string())
 }
 
-fn only(body: &Value, known: &[&str]) -> Result<(), String> {
+pub(super) fn only(body: &Value, known: &[&str]) -> Result<(), String> {
     let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
     names.find(|name| !known.contains(&name.as_str())).map_or(Ok(()), |name| Err(extraneous(name)))
 }
 
-fn malformed(problem: &str) -> String {
+pub(super) fn malformed(problem: &str) -> String {
     format!("Malformed input request: {problem}, please reformat your input and try again.")
 }
 
-fn required(name: &str) -> String {
+pub(super) fn required(name: &str) -> String {
     malformed(&format!("#: required key [{name}] not found"))
 }

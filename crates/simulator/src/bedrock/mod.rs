@@ -10,6 +10,8 @@ mod invoke;
 mod pairs;
 /// The prompt of a Converse request.
 mod read;
+/// Rankings of models of Cohere and Amazon.
+mod rerank;
 /// Signature Version 4.
 mod sigv4;
 /// Unions of Smithy.

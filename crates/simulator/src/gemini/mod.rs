@@ -6,6 +6,8 @@ mod check;
 mod models;
 /// Embeddings.
 mod embed;
+/// Rankings.
+pub(crate) mod rank;
 /// The prompt of a request.
 mod read;
 /// Replies and their streams.

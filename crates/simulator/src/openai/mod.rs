@@ -10,6 +10,8 @@ mod compatible;
 mod items;
 /// Embeddings, models, moderations and legacy completions.
 mod others;
+/// Rankings.
+mod rerank;
 /// Responses.
 mod responses;
 
@@ -31,6 +33,7 @@ enum Api {
     Completions,
     Embeddings,
     Moderations,
+    Rerank,
     Responses,
     /// The tokens of a request of Responses.
     ResponseTokens,
@@ -64,6 +67,7 @@ const APIS: &[(&str, Api)] = &[
     ("/completions", Api::Completions),
     ("/embeddings", Api::Embeddings),
     ("/moderations", Api::Moderations),
+    ("/rerank", Api::Rerank),
     ("/responses", Api::Responses),
     ("/responses/input_tokens", Api::ResponseTokens),
     ("/models", Api::Models),
@@ -193,6 +197,7 @@ impl OpenAi {
             Api::Completions => others::completions(request, model),
             Api::Embeddings => others::embeddings(request, model),
             Api::Moderations => others::moderations(request, model),
+            Api::Rerank => rerank::answer(request, model, self.quirks),
             Api::Responses => responses::answer(request, model, self.quirks),
             Api::ResponseTokens => responses::count(request),
             Api::Models | Api::Unknown => others::models(None),

@@ -5,6 +5,7 @@ mod bedrock;
 mod connection;
 mod gemini;
 mod openai;
+mod rank;
 mod strict;
 mod thinking;
 

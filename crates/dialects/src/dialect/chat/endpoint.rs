@@ -1,7 +1,7 @@
 //! Endpoints of Chat Completions, with those of OpenAI's older operations, and how requests to them are recognised.
 
 use crate::{
-    dialect::{Claim, Endpoint, RequestHead},
+    dialect::{Claim, Endpoint, RequestHead, RerankApi},
     stream::TopLevel,
 };
 
@@ -31,6 +31,8 @@ pub(super) fn from_path(path: &str) -> Option<Endpoint> {
         "completions" => Some(Endpoint::Completions),
         "embeddings" => Some(Endpoint::Embeddings),
         "moderations" => Some(Endpoint::Moderations),
+        "rerank" if before.ends_with("/v2") => Some(Endpoint::Rerank(RerankApi::V2)),
+        "rerank" => Some(Endpoint::Rerank(RerankApi::V1)),
         _ => None,
     }
 }

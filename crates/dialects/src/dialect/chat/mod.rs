@@ -18,6 +18,7 @@ mod params;
 mod reasoning;
 mod reply;
 mod request;
+pub(super) mod rerank;
 mod steps;
 mod stream;
 pub mod text;
@@ -32,7 +33,7 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, text::TextSlots,
+    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, fields, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -152,6 +153,15 @@ impl Dialect for Chat {
 
     fn write_error(&self, failure: &Failure<'_>, _request_id: Option<&str>, out: &mut Vec<u8>) -> u16 {
         error::write(failure, out)
+    }
+
+    /// `meta` is Cohere's.
+    fn reply_keys(&self) -> &'static [&'static str] {
+        &["usage", "model", "meta"]
+    }
+
+    fn read_billed(&self, raw: &[u8]) -> Option<Usage> {
+        rerank::read_meta(raw)
     }
 
     fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {

@@ -1,16 +1,16 @@
-//! OpenAI's embeddings and lists of models.
+//! OpenAI's embeddings and lists of models, and Cohere's rankings.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Chat;
+use super::{Chat, rerank};
 use crate::{
     conversation::{Failure, Invalid, Text, Unsupported},
     dialect::{
-        Endpoint, Quirks,
+        Endpoint, Quirks, RerankApi,
         operation::{
-            Embeddings, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, Operations, UpstreamRequest,
-            models::ModelList,
+            Document, Embeddings, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, Operations, Ranking,
+            RerankReply, RerankRequest, UpstreamRequest, models::ModelList,
         },
     },
     stream::{
@@ -130,6 +130,30 @@ impl Operations for Chat {
         out.field("model", &reply.model);
         out.object("usage").with("prompt_tokens", &reply.tokens).with("total_tokens", &reply.tokens);
         Ok(())
+    }
+
+    fn read_rerank<'a>(&self, _endpoint: &Endpoint, body: &TopLevel<'a>) -> Result<RerankRequest<'a>, Invalid> {
+        rerank::read(body)
+    }
+
+    fn write_rerank(
+        &self,
+        request: &RerankRequest<'_>,
+        documents: &[Document<'_>],
+        model: &str,
+        _quirks: &Quirks,
+        _dropped: &mut Unsupported,
+    ) -> Result<UpstreamRequest, OperationError> {
+        let body = rerank::write(request, documents, model);
+        Ok(UpstreamRequest::new(Endpoint::Rerank(RerankApi::V2), model, body))
+    }
+
+    fn read_rerank_reply(&self, body: &[u8]) -> Option<RerankReply> {
+        rerank::read_reply(body)
+    }
+
+    fn write_rerank_reply(&self, endpoint: &Endpoint, ranking: &Ranking, out: &mut ObjectWriter<'_>) {
+        rerank::write_reply(endpoint, ranking, out);
     }
 
     fn model_list(&self, _path: &str) -> &'static ModelList {

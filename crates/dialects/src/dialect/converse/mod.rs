@@ -11,6 +11,7 @@ mod operations;
 mod params;
 mod reply;
 mod request;
+mod rerank;
 mod schema;
 mod stream;
 pub mod text;
@@ -27,8 +28,8 @@ mod tests;
 
 use super::{
     ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, ErrorClass,
-    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify,
-    fields, text::TextSlots, wrapped::InnerRequest,
+    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields,
+    text::TextSlots, wrapped::InnerRequest,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -74,7 +75,9 @@ impl Dialect for Converse {
         by_path: bool,
         body: Option<&TopLevel<'_>>,
     ) -> Result<(Endpoint, Option<String>, StreamMode), ClassifyError> {
-        let Endpoint::Bedrock(verb, model) = endpoint else { return classify::by_body(endpoint, body) };
+        let Endpoint::Bedrock(verb, model) = endpoint else {
+            return Ok((endpoint, body.and_then(rerank::model), StreamMode::No));
+        };
         let (verb, stream) = endpoint::framing(request, verb, by_path, body);
         Ok((Endpoint::Bedrock(verb, model.clone()), model, stream))
     }

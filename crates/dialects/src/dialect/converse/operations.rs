@@ -1,18 +1,18 @@
-//! Bedrock's token counts and embeddings. It has no list of models: clients get OpenAI's form.
+//! Bedrock's token counts, embeddings and rankings. It has no list of models: clients get OpenAI's form.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Converse;
+use super::{Converse, rerank};
 use crate::{
-    conversation::{Invalid, Text},
+    conversation::{Invalid, Text, Unsupported},
     dialect::{
         BedrockVerb, Destination, DialectId, Endpoint, ModelName, Quirks,
-        chat::operations::MODELS,
+        chat::{self, operations::MODELS},
         operation::{
-            self, CountedRequest, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, OperationPlan, Operations,
-            UpstreamRequest, models::ModelList,
+            self, CountedRequest, Document, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, OperationPlan,
+            Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest, models::ModelList,
         },
         quirks::BedrockEmbeddings,
     },
@@ -82,6 +82,34 @@ impl Operations for Converse {
 
     fn token_count_header(&self) -> Option<&'static str> {
         Some("x-amzn-bedrock-input-token-count")
+    }
+
+    fn read_rerank<'a>(&self, _endpoint: &Endpoint, body: &TopLevel<'a>) -> Result<RerankRequest<'a>, Invalid> {
+        rerank::read(body)
+    }
+
+    fn rerank_limit(&self) -> usize {
+        rerank::MAX_DOCUMENTS
+    }
+
+    fn write_rerank(
+        &self,
+        request: &RerankRequest<'_>,
+        documents: &[Document<'_>],
+        model: &str,
+        quirks: &Quirks,
+        dropped: &mut Unsupported,
+    ) -> Result<UpstreamRequest, OperationError> {
+        rerank::write(request, documents, model, quirks, dropped)
+    }
+
+    /// Models reply in Cohere's form.
+    fn read_rerank_reply(&self, body: &[u8]) -> Option<RerankReply> {
+        chat::rerank::read_reply(body)
+    }
+
+    fn write_rerank_reply(&self, _endpoint: &Endpoint, ranking: &Ranking, out: &mut ObjectWriter<'_>) {
+        rerank::write_reply(ranking, out);
     }
 
     /// Reads a conversation of Converse, or the `InvokeModel` body of a request to Claude.

@@ -1,7 +1,7 @@
 //! Endpoints of Gemini, as Google AI Studio and Vertex AI have them, and how requests to them are recognised.
 
 use crate::{
-    dialect::{Claim, Endpoint, RequestHead, StreamMode},
+    dialect::{Claim, Endpoint, RequestHead, RerankApi, StreamMode},
     stream::TopLevel,
 };
 
@@ -44,10 +44,16 @@ impl GeminiVerb {
     }
 }
 
-/// The endpoint that the last segment of `path` names: `models/MODEL:verb`.
+/// The verb of rankings, which is no verb of models.
+const RANK: &str = "rank";
+
+/// The endpoint that the last segment of `path` names: `models/MODEL:verb`, or `rankingConfigs/ID:rank`.
 pub(super) fn from_path(path: &str) -> Option<Endpoint> {
     let (before, last) = path.trim_end_matches('/').rsplit_once('/')?;
     let (model, verb) = last.rsplit_once(':')?;
+    if before.ends_with("/rankingConfigs") && verb == RANK && !model.is_empty() {
+        return Some(Endpoint::Rerank(RerankApi::Google));
+    }
     (before.ends_with("/models") && !model.is_empty())
         .then(|| GeminiVerb::parse(verb))?
         .map(|verb| Endpoint::Gemini(verb, Some(model.to_owned())))

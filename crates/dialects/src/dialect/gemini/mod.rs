@@ -15,6 +15,7 @@ mod operations;
 mod params;
 mod reply;
 mod request;
+mod rerank;
 mod schema;
 mod signature;
 mod stream;

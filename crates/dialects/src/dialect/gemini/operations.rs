@@ -1,15 +1,15 @@
-//! Gemini's embeddings, token counts and lists of models, on AI Studio and on Vertex AI.
+//! Gemini's embeddings, rankings, token counts and lists of models, on AI Studio and on Vertex AI.
 
 use serde::Deserialize;
 
-use super::{Gemini, embeddings};
+use super::{Gemini, embeddings, rerank};
 use crate::{
-    conversation::{Failure, Invalid, Text},
+    conversation::{Failure, Invalid, Text, Unsupported},
     dialect::{
-        Destination, DialectId, Endpoint, GeminiVerb, ModelName, Quirks,
+        Destination, DialectId, Endpoint, GeminiVerb, ModelName, Quirks, RerankApi,
         operation::{
-            self, CountedRequest, Embeddings, EmbeddingsReply, EmbeddingsRequest, OperationError, OperationPlan,
-            Operations, UpstreamRequest, models::ModelList,
+            self, CountedRequest, Document, Embeddings, EmbeddingsReply, EmbeddingsRequest, NO_RERANK, OperationError,
+            OperationPlan, Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest, models::ModelList,
         },
     },
     stream::{TopLevel, json::ObjectWriter},
@@ -73,6 +73,37 @@ impl Operations for Gemini {
         out: &mut ObjectWriter<'_>,
     ) -> Result<(), Failure<'static>> {
         embeddings::write_reply(endpoint, reply, out)
+    }
+
+    fn read_rerank<'a>(&self, _endpoint: &Endpoint, body: &TopLevel<'a>) -> Result<RerankRequest<'a>, Invalid> {
+        rerank::read(body)
+    }
+
+    fn rerank_limit(&self) -> usize {
+        rerank::MAX_RECORDS
+    }
+
+    fn write_rerank(
+        &self,
+        request: &RerankRequest<'_>,
+        documents: &[Document<'_>],
+        model: &str,
+        quirks: &Quirks,
+        dropped: &mut Unsupported,
+    ) -> Result<UpstreamRequest, OperationError> {
+        if !quirks.gemini.ranks {
+            return Err(OperationError::Missing(NO_RERANK.into()));
+        }
+        let body = rerank::write(request, documents, model, dropped);
+        Ok(UpstreamRequest::new(Endpoint::Rerank(RerankApi::Google), model, body))
+    }
+
+    fn read_rerank_reply(&self, body: &[u8]) -> Option<RerankReply> {
+        rerank::read_reply(body)
+    }
+
+    fn write_rerank_reply(&self, _endpoint: &Endpoint, ranking: &Ranking, out: &mut ObjectWriter<'_>) {
+        rerank::write_reply(ranking, out);
     }
 
     fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {

@@ -107,7 +107,7 @@ mod tests {
             assert!(at == whole.len() || !seen.ending().may_end() || seen.frames.at_boundary());
             seen.push(b);
             assert!(seen.ending().may_end());
-            assert_eq!(seen.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
+            assert_eq!(seen.totals().usage, Usage { prompt: Some(3), completion: Some(4), ..Usage::default() });
         }
     }
 

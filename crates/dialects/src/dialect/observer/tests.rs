@@ -44,7 +44,11 @@ fn streams_are_counted_at_every_split() {
             assert_eq!(feed(&mut observer, text, step), text, "{dialect:?}/{step}: forwarded as it came");
             assert_eq!(
                 Totals { text: None, ..observer.totals() },
-                Totals { usage: Usage { prompt, completion }, model: Some(model.into()), ..Totals::default() },
+                Totals {
+                    usage: Usage { prompt, completion, ..Usage::default() },
+                    model: Some(model.into()),
+                    ..Totals::default()
+                },
                 "{dialect:?}/{step}"
             );
             assert!(observer.ending(StreamMode::Sse).may_end(), "{dialect:?}/{step}");
@@ -58,7 +62,7 @@ fn a_usage_chunk_nobody_asked_for_is_dropped_and_still_counted() {
     for step in [1, 5, CHAT.len()] {
         let mut observer = observer(DialectId::Chat, "text/event-stream", true);
         assert_eq!(feed(&mut observer, CHAT, step), CHAT.replace(usage_chunk, ""));
-        assert_eq!(observer.totals().usage, Usage { prompt: Some(3), completion: Some(4) });
+        assert_eq!(observer.totals().usage, Usage { prompt: Some(3), completion: Some(4), ..Usage::default() });
         assert!(observer.ending(StreamMode::Sse).may_end());
     }
 }
@@ -93,7 +97,7 @@ fn buffered_replies_are_counted_without_being_kept() {
         assert_eq!(
             observer.totals(),
             Totals {
-                usage: Usage { prompt: Some(3), completion: Some(4) },
+                usage: Usage { prompt: Some(3), completion: Some(4), ..Usage::default() },
                 model: Some("gpt-x".into()),
                 ..Totals::default()
             }
@@ -107,7 +111,7 @@ fn json_array_streams_end_with_their_bracket() {
     let mut whole = observer(DialectId::Gemini, "application/json", false);
     feed(&mut whole, text, 4);
     assert!(whole.ending(StreamMode::JsonArray).may_end());
-    assert_eq!(whole.totals().usage, Usage { prompt: Some(1), completion: Some(2) });
+    assert_eq!(whole.totals().usage, Usage { prompt: Some(1), completion: Some(2), ..Usage::default() });
     let mut cut = observer(DialectId::Gemini, "application/json", false);
     feed(&mut cut, &text[..text.len() - 1], 4);
     assert!(!cut.ending(StreamMode::JsonArray).may_end());

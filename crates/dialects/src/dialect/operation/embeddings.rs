@@ -162,7 +162,7 @@ impl ReplyPlan {
         let mut top = ObjectWriter::begin(&mut body);
         client(&self.endpoint).dialect().write_embeddings_reply(&self.endpoint, &embeddings, &mut top)?;
         top.end();
-        let usage = Usage { prompt: Some(embeddings.tokens), completion: None };
+        let usage = Usage { prompt: Some(embeddings.tokens), ..Usage::default() };
         Ok(OperationReply { body, usage, model: Some(embeddings.model), estimated: counted.is_none() })
     }
 }

@@ -1,4 +1,4 @@
-//! Operations other than conversations: embeddings, token counts and lists of models.
+//! Operations other than conversations: embeddings, rankings, token counts and lists of models.
 //!
 //! Where the provider's dialect differs from the client's, an [`OperationPlan`] holds the requests for the provider:
 //! none, one or several. It combines the provider's replies into one reply in the client's dialect. Each dialect reads
@@ -7,10 +7,13 @@
 mod count_tokens;
 mod embeddings;
 pub mod models;
+mod rerank;
 mod vector;
 
 pub use count_tokens::{CountedRequest, estimate};
 pub use embeddings::{Embeddings, EmbeddingsReply, EmbeddingsRequest, Input};
+pub(in crate::dialect) use rerank::INDEX;
+pub use rerank::{Document, Fields, Ranked, Ranking, RerankReply, RerankRequest, Score};
 pub use vector::Vector;
 
 use std::borrow::Cow;
@@ -27,10 +30,14 @@ use crate::{
 };
 use models::{ModelList, read_ids};
 
+/// Most documents that a server ranks at once, unless its dialect has another limit: Cohere advises against more.
+const RERANK_LIMIT: usize = 1000;
+/// The message about a provider that does not rank.
+pub const NO_RERANK: &str = "this route's provider does not rank documents";
 /// Approximate bytes of text per token, for estimates.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// The forms of one dialect for embeddings, token counts and lists of models. A dialect without an operation keeps the
+/// The forms of one dialect for embeddings, rankings, token counts and lists of models. A dialect without an operation keeps the
 /// default of the method.
 pub trait Operations: Sync {
     // === Embeddings
@@ -82,6 +89,45 @@ pub trait Operations: Sync {
     fn token_count_header(&self) -> Option<&'static str> {
         None
     }
+
+    // === Rankings
+
+    /// Reads a client's request to rank documents.
+    ///
+    /// # Errors
+    /// When a field can't be read; the error names it.
+    fn read_rerank<'a>(&self, _endpoint: &Endpoint, _body: &TopLevel<'a>) -> Result<RerankRequest<'a>, Invalid> {
+        Err(Invalid::new("", "this API does not rank documents"))
+    }
+
+    /// Most documents of one request to a provider.
+    fn rerank_limit(&self) -> usize {
+        RERANK_LIMIT
+    }
+
+    /// Writes the request for a provider's `model` with some of the request's documents. Unsupported fields are added
+    /// to `dropped`.
+    ///
+    /// # Errors
+    /// When the provider does not rank, or the form for this model is unknown.
+    fn write_rerank(
+        &self,
+        _request: &RerankRequest<'_>,
+        _documents: &[Document<'_>],
+        _model: &str,
+        _quirks: &Quirks,
+        _dropped: &mut Unsupported,
+    ) -> Result<UpstreamRequest, OperationError> {
+        Err(OperationError::Missing(NO_RERANK.into()))
+    }
+
+    /// Reads a provider's reply. `None` when it has no ranking.
+    fn read_rerank_reply(&self, _body: &[u8]) -> Option<RerankReply> {
+        None
+    }
+
+    /// Writes the fields of the reply to a client that has sent its request to `endpoint`.
+    fn write_rerank_reply(&self, _endpoint: &Endpoint, _ranking: &Ranking, _out: &mut ObjectWriter<'_>) {}
 
     // === Token counts
 
@@ -235,6 +281,7 @@ impl From<Invalid> for OperationError {
 #[derive(Debug)]
 enum ReplyPlan {
     Embeddings(embeddings::ReplyPlan),
+    Rerank(rerank::ReplyPlan),
     Count(count_tokens::ReplyPlan),
     Models(models::ReplyPlan),
 }
@@ -243,7 +290,7 @@ impl OperationPlan {
     /// Whether requests to `endpoint` can be planned. Lists of models have [`models::plan`], since every dialect has
     /// them at the same endpoint.
     pub fn is_for(endpoint: &Endpoint) -> bool {
-        matches!(endpoint.operation(), "embeddings" | "count_tokens")
+        matches!(endpoint.operation(), "embeddings" | "rerank" | "count_tokens")
     }
 
     /// The plan for a client's request, whose body is `top`.
@@ -253,6 +300,7 @@ impl OperationPlan {
     pub fn new(api_request: &ApiRequest, top: &TopLevel<'_>, to: &OperationTarget<'_>) -> Result<Self, OperationError> {
         match api_request.endpoint.operation() {
             "count_tokens" => count_tokens::plan(&api_request.endpoint, top, to),
+            "rerank" => rerank::plan(&api_request.endpoint, top, to),
             _ => embeddings::plan(&api_request.endpoint, top, to),
         }
     }
@@ -264,6 +312,7 @@ impl OperationPlan {
     pub fn reply(self, replies: &[UpstreamReply]) -> Result<OperationReply, Failure<'static>> {
         match self.reply {
             ReplyPlan::Embeddings(plan) => plan.reply(replies),
+            ReplyPlan::Rerank(plan) => plan.reply(replies),
             ReplyPlan::Count(plan) => plan.reply(replies),
             ReplyPlan::Models(plan) => plan.reply(replies),
         }
@@ -273,7 +322,7 @@ impl OperationPlan {
     pub fn fallback(&self, status: u16) -> Option<OperationReply> {
         match &self.reply {
             ReplyPlan::Count(plan) => plan.fallback(status),
-            ReplyPlan::Embeddings(_) | ReplyPlan::Models(_) => None,
+            ReplyPlan::Embeddings(_) | ReplyPlan::Rerank(_) | ReplyPlan::Models(_) => None,
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::{
     dialect::{BedrockVerb, GeminiVerb, presets},
 };
 
+mod rerank;
+
 /// A provider's dialect and quirks.
 type Server = (DialectId, &'static Quirks);
 
