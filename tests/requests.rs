@@ -18,6 +18,8 @@ mod credentials;
 mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/images.rs"]
+mod images;
 #[path = "requests/invoke.rs"]
 mod invoke;
 #[path = "requests/keys_in_replies.rs"]

@@ -329,6 +329,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
                     BlockStart::Thinking => Content::Thinking { text: empty(), signature: None },
                     BlockStart::Redacted(signature) => Content::Redacted(signature),
                     BlockStart::Hosted(call) => Content::Hosted(call),
+                    BlockStart::Media(media) => Content::Media(*media),
                     BlockStart::Call { id, name, signature } => {
                         Content::Call(Call { id, name, arguments: "".into(), signature })
                     }

@@ -44,6 +44,9 @@ mod hosted;
 /// Fields that are missing or of a wrong type, and very large requests.
 #[path = "translation/hostile.rs"]
 mod hostile;
+/// Images that a model makes.
+#[path = "translation/images.rs"]
+mod images;
 /// What is reported, and what is not.
 #[path = "translation/losses.rs"]
 mod losses;

@@ -8,7 +8,7 @@ use tollgate_dialects::dialect::{
 
 /// Gemini on AI Studio. Instructions and tools are counted in a whole request only.
 pub const AI_STUDIO: &Quirks = &Quirks {
-    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution],
+    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution, HostedKind::ImageGeneration],
     stored_files: true,
     counts_tokens: Some(DialectId::Gemini),
     gemini: GeminiQuirks { nested_count: true, embeddings: &[("", GeminiEmbeddings::Batch)], ..Quirks::PLAIN.gemini },

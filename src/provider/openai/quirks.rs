@@ -32,7 +32,7 @@ const TIERS: &[(&str, &str)] = &[
 /// `api.openai.com`.
 pub const OPENAI: &Quirks = &Quirks {
     fetches: Fetches::Web,
-    hosted: &[HostedKind::WebSearch, HostedKind::CodeExecution],
+    hosted: &[HostedKind::WebSearch, HostedKind::CodeExecution, HostedKind::ImageGeneration],
     stored_files: true,
     counts_tokens: Some(DialectId::Responses),
     later_instructions: true,
@@ -85,7 +85,7 @@ pub const MISTRAL: &Quirks = &Quirks {
 /// <https://openrouter.ai/docs/use-cases/reasoning-tokens>
 pub const OPENROUTER: &Quirks = &Quirks {
     fetches: Fetches::Web,
-    chat: ChatQuirks { google_signatures: false, reasoning_details: true, ..Quirks::PLAIN.chat },
+    chat: ChatQuirks { google_signatures: false, images: true, reasoning_details: true, ..Quirks::PLAIN.chat },
     ..Quirks::PLAIN
 };
 

@@ -9,7 +9,7 @@ use tollgate_dialects::dialect::{
 
 /// Gemini and other models of Google.
 pub const VERTEX: &Quirks = &Quirks {
-    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution],
+    hosted: &[HostedKind::WebSearch, HostedKind::UrlFetch, HostedKind::CodeExecution, HostedKind::ImageGeneration],
     counts_tokens: Some(DialectId::Gemini),
     gemini: GeminiQuirks {
         call_ids: false,

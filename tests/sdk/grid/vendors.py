@@ -253,13 +253,18 @@ class GeminiModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", alias_generator=pydantic.alias_generators.to_camel)
 
 
+class GenerationConfig(genai.GenerationConfig):
+    # The client writes it there, and the type for reading does not have it.
+    image_config: genai.ImageConfig | None = None
+
+
 class Generate(GeminiModel):
     contents: list[genai.Content]
     systemInstruction: genai.Content | None = None
     tools: list[genai.Tool] | None = None
     toolConfig: genai.ToolConfig | None = None
     safetySettings: list[genai.SafetySetting] | None = None
-    generationConfig: genai.GenerationConfig | None = None
+    generationConfig: GenerationConfig | None = None
     cachedContent: str | None = None
     serviceTier: str | None = None
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Citation, Failure, Finish, HostedCall, Signature, Text, TokenLogprob, TokenUsage, ToolName};
+use super::{Citation, Failure, Finish, HostedCall, Media, Signature, Text, TokenLogprob, TokenUsage, ToolName};
 
 /// One event of a stream.
 ///
@@ -100,6 +100,8 @@ pub enum BlockStart<'a> {
     Thinking,
     /// Reasoning that only its model can read. It is whole and has no deltas.
     Redacted(Signature<'a>),
+    /// Media that the model has made, such as an image. They are whole and have no deltas.
+    Media(Box<Media<'a>>),
     /// A call of a tool; its arguments come as deltas, or none for `{}`.
     Call {
         /// The call's id.
@@ -124,6 +126,8 @@ pub enum BlockKind {
     Thinking,
     /// Reasoning that only its model can read.
     Redacted,
+    /// Media.
+    Media,
     /// A call of a tool.
     Call,
     /// A call that the provider has run itself.
@@ -138,6 +142,7 @@ impl BlockStart<'_> {
             Self::Refusal => BlockKind::Refusal,
             Self::Thinking => BlockKind::Thinking,
             Self::Redacted(_) => BlockKind::Redacted,
+            Self::Media(_) => BlockKind::Media,
             Self::Call { .. } => BlockKind::Call,
             Self::Hosted(_) => BlockKind::Hosted,
         }
@@ -150,6 +155,7 @@ impl BlockStart<'_> {
             Self::Refusal => BlockStart::Refusal,
             Self::Thinking => BlockStart::Thinking,
             Self::Redacted(signature) => BlockStart::Redacted(signature.into_owned()),
+            Self::Media(media) => BlockStart::Media(Box::new(media.into_owned())),
             Self::Call { id, name, signature } => BlockStart::Call {
                 id: id.into_owned(),
                 name: name.into_owned(),

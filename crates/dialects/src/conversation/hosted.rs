@@ -16,6 +16,8 @@ pub enum HostedKind {
     UrlFetch,
     /// Runs code in a container.
     CodeExecution,
+    /// Makes images, or lets the model answer in them.
+    ImageGeneration,
     /// Anything that only one vendor has.
     Other,
 }
@@ -27,6 +29,7 @@ impl HostedKind {
             Self::WebSearch => "web_search",
             Self::UrlFetch => "web_fetch",
             Self::CodeExecution => "code_execution",
+            Self::ImageGeneration => "image_generation",
             Self::Other => "tool",
         }
     }
@@ -44,7 +47,7 @@ pub struct HostedTool<'a> {
 }
 
 /// The limits of a tool that a vendor runs, nearly all of a search.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct HostedLimits<'a> {
     /// The only domains that it may use; empty for all.
     pub allowed_domains: Vec<Text<'a>>,
@@ -56,6 +59,33 @@ pub struct HostedLimits<'a> {
     pub context_size: Option<Text<'a>>,
     /// Where the user is.
     pub location: Option<Location<'a>>,
+    /// The form of images.
+    pub image: ImageForm<'a>,
+}
+
+impl fmt::Debug for HostedLimits<'_> {
+    /// Few tools make images.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("HostedLimits");
+        shown.field("allowed_domains", &self.allowed_domains);
+        shown.field("blocked_domains", &self.blocked_domains);
+        shown.field("max_uses", &self.max_uses);
+        shown.field("context_size", &self.context_size);
+        shown.field("location", &self.location);
+        if self.image != ImageForm::default() {
+            shown.field("image", &self.image);
+        }
+        shown.finish()
+    }
+}
+
+/// The form of images that a model makes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageForm<'a> {
+    /// Width and height, as in `16:9`.
+    pub aspect_ratio: Option<Text<'a>>,
+    /// The resolution, as in `2K`.
+    pub size: Option<Text<'a>>,
 }
 
 /// Where a user is, approximately.
@@ -94,6 +124,17 @@ impl<'a> Request<'a> {
             }
         }
         found
+    }
+
+    /// The tool that makes images, which is added under `name` if there is none.
+    pub fn image_tool(&mut self, name: &str) -> &mut HostedTool<'a> {
+        let known = self.hosted.iter().position(|tool| tool.kind == HostedKind::ImageGeneration);
+        let at = known.unwrap_or(self.hosted.len());
+        if known.is_none() {
+            self.hosted.push(HostedTool::new(HostedKind::ImageGeneration, name.to_owned()));
+        }
+        #[expect(clippy::indexing_slicing, reason = "it is there, or was just added")]
+        &mut self.hosted[at]
     }
 
     /// Reports the tools that the target does not run itself; `runs` decides which it does.

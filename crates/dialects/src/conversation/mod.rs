@@ -17,6 +17,7 @@
 //! [`Request::dropped`]: crate::conversation::Request::dropped
 //! [`Unsupported`]: crate::conversation::Unsupported
 
+mod answered_media;
 mod carried_reasoning;
 mod error;
 mod event;
@@ -24,6 +25,7 @@ pub mod free_text;
 mod hosted;
 mod hosted_call;
 mod json;
+mod media;
 mod names;
 mod replay;
 mod reply;
@@ -36,17 +38,19 @@ mod unsupported;
 mod usage;
 pub mod schema_envelope;
 
+pub use answered_media::show_images_to_user;
 pub use carried_reasoning::{CarriedReasoning, SeenReasoning};
 pub use error::{ErrorClass, Failure};
 pub use event::{BlockKind, BlockStart, Event};
-pub use hosted::{HostedKind, HostedLimits, HostedTool, Location, limit};
+pub use hosted::{HostedKind, HostedLimits, HostedTool, ImageForm, Location, limit};
 pub use hosted_call::{HostedAction, HostedCall, Page};
 pub use json::{Json, call_arguments, earlier_arguments, object_text};
+pub use media::{Media, MediaKind, Source};
 pub use names::{Names, safe_id};
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
-    Cache, Call, Citation, Content, Effort, Format, Media, MediaKind, Message, Part, Reasoning, Request, Role,
-    Sampling, Signature, SignatureOrigin, Source, Tool, ToolChoice, ToolResult,
+    Cache, Call, Citation, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Sampling, Signature,
+    SignatureOrigin, Tool, ToolChoice, ToolResult,
 };
 pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;

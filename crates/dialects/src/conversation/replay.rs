@@ -26,7 +26,7 @@ impl Reply<'_> {
 }
 
 impl Part<'_> {
-    /// Passes the part to `sink` as a block of its own. Media and results are not passed.
+    /// Passes the part to `sink` as a block of its own. Results are not passed.
     pub fn replay(&self, choice: u32, block: u32, sink: &mut dyn FnMut(Event<'_>)) {
         let empty = Text::from("");
         let (opened, text, citations, signature) = match &self.content {
@@ -44,8 +44,8 @@ impl Part<'_> {
                 (start, Text::from(&*call.arguments), &[][..], None)
             }
             Content::Hosted(call) => (BlockStart::Hosted(call.clone()), empty, &[][..], None),
-            // Streams can't carry media, and no model answers with results.
-            Content::Media(media) => return sink(Event::Unsupported(media.kind.as_str().into())),
+            Content::Media(media) => (BlockStart::Media(Box::new(media.clone())), empty, &[][..], None),
+            // No model answers with results.
             Content::Result(_) => return,
         };
         sink(Event::Open { choice, block, opened });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{HostedCall, HostedTool, Json, Text, ToolName, Unsupported};
+use super::{HostedCall, HostedTool, Json, Media, Text, ToolName, Unsupported};
 
 /// A request to a model.
 #[derive(Clone, Default, PartialEq)]
@@ -170,104 +170,6 @@ impl<'a> Signature<'a> {
         match found {
             Some((maker, value)) => Self { maker, value: value.into() },
             None => Self { maker: home, value: text },
-        }
-    }
-}
-
-/// An image, a document, audio or video.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Media<'a> {
-    /// What it is.
-    pub kind: MediaKind,
-    /// Where it is.
-    pub source: Source<'a>,
-    /// Its name, for documents.
-    pub name: Option<Text<'a>>,
-    /// The resolution at which the model looks at it: `low`, `high`, `auto`.
-    pub detail: Option<Text<'a>>,
-}
-
-/// Kinds of media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaKind {
-    /// A picture.
-    Image,
-    /// A PDF or a text.
-    Document,
-    /// Audio.
-    Audio,
-    /// Video.
-    Video,
-}
-
-impl MediaKind {
-    /// The kind's name in reports of unsupported fields; also Converse's field for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Document => "document",
-            Self::Audio => "audio",
-            Self::Video => "video",
-        }
-    }
-}
-
-/// Where the data of media are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source<'a> {
-    /// In the request, as base64.
-    Data {
-        /// The media type, such as `image/png`.
-        mime: Cow<'a, str>,
-        /// Base64, standard alphabet, padded.
-        data: Text<'a>,
-    },
-    /// At a URL (`https:`, `gs:`, `s3:`).
-    Url {
-        /// The URL.
-        url: Text<'a>,
-        /// The media type, if the client states it.
-        mime: Option<Cow<'a, str>>,
-    },
-    /// Uploaded to the provider before; this is its id.
-    File(Text<'a>),
-    /// A document that is text, in the request.
-    Text(Text<'a>),
-}
-
-impl<'a> Source<'a> {
-    /// The media in a data URL.
-    ///
-    /// # Errors
-    /// The URL itself, if it is no data URL in base64.
-    pub fn of_data_url(url: Text<'a>) -> Result<Self, Cow<'a, str>> {
-        /// The media type, and where the data begin.
-        fn split(url: &str) -> Option<(String, usize)> {
-            let (head, _) = url.strip_prefix("data:")?.split_once(',')?;
-            let mime = head.strip_suffix(";base64")?.split(';').next().unwrap_or_default();
-            let mime = if mime.is_empty() { "text/plain" } else { mime };
-            Some((mime.to_owned(), "data:".len() + head.len() + 1))
-        }
-        let url = url.into_decoded();
-        let Some((mime, at)) = split(&url) else { return Err(url) };
-        let data = match url {
-            Cow::Borrowed(url) => Text::from(url.get(at..).unwrap_or_default()),
-            Cow::Owned(mut url) => {
-                url.drain(..at);
-                Text::from(url)
-            }
-        };
-        Ok(Self::Data { mime: Cow::Owned(mime), data })
-    }
-
-    /// The kind of a file, by its media type.
-    pub fn kind(&self) -> MediaKind {
-        let Self::Data { mime, .. } = self else { return MediaKind::Document };
-        match mime.split('/').next() {
-            Some("image") => MediaKind::Image,
-            Some("audio") => MediaKind::Audio,
-            Some("video") => MediaKind::Video,
-            _ => MediaKind::Document,
         }
     }
 }

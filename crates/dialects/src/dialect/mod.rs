@@ -263,6 +263,11 @@ pub trait Dialect: Operations {
         false
     }
 
+    /// Whether the assistant's messages in a history may have media, as a model has made them.
+    fn answers_in_media(&self) -> bool {
+        false
+    }
+
     /// Whether the body may offer a tool that the client's vendor runs. It is true for some bodies that only mention
     /// one.
     fn offers_hosted(&self, _body: &TopLevel<'_>) -> bool {

@@ -209,16 +209,7 @@ impl ReplyObserver {
         match &mut self.view {
             View::Blind => Totals::default(),
             View::Json(tap) => Totals {
-                usage: {
-                    let billed = tap.value(2).and_then(|raw| self.dialect.read_billed(raw));
-                    let mut usage = billed.unwrap_or_default();
-                    usage.update(
-                        tap.value(0)
-                            .and_then(|raw| self.dialect.read_usage(raw))
-                            .map_or_else(Usage::default, Usage::from),
-                    );
-                    usage
-                },
+                usage: buffered_usage(tap, self.dialect),
                 model: tap.value(1).and_then(|raw| serde_json::from_slice(raw).ok()),
                 ..Totals::default()
             },
@@ -226,6 +217,14 @@ impl ReplyObserver {
             View::Aws(stream) => stream.totals(),
         }
     }
+}
+
+/// The token counts of a buffered reply, and what it is billed by.
+fn buffered_usage(tap: &JsonTap, dialect: &dyn Dialect) -> Usage {
+    let counted = tap.value(0).and_then(|raw| dialect.read_usage(raw)).map(Usage::from);
+    let mut usage = tap.value(2).and_then(|raw| dialect.read_billed(raw)).unwrap_or_default();
+    usage.update(counted.unwrap_or_default());
+    usage
 }
 
 impl Seen {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
-use crate::conversation::{HostedKind, Invalid, Request, ToolChoice, Unsupported};
+use crate::conversation::{HostedKind, Invalid, Request, ToolChoice, Unsupported, show_images_to_user};
 
 /// The model and the server that a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,11 @@ impl Destination<'_> {
         dropped: &mut Unsupported,
         out: &mut Vec<u8>,
     ) -> Result<(), Invalid> {
-        to.dialect().write_request(&self.fit(request, dropped), self, dropped, out)
+        let mut fitting = self.fit(request, dropped);
+        if !to.dialect().answers_in_media() {
+            fitting = show_images_to_user(fitting);
+        }
+        to.dialect().write_request(&fitting, self, dropped, out)
     }
 
     /// The request with the settings that are changed for every dialect alike. It is cloned only where one is changed.
@@ -174,6 +178,8 @@ pub struct ChatQuirks {
     pub reasoning_content: ReasoningContent,
     /// Whether Google's signatures of tool calls are accepted.
     pub google_signatures: bool,
+    /// Whether models answer in images, where `modalities` requests them.
+    pub images: bool,
     /// Whether signed reasoning of every vendor is accepted in `reasoning_details`.
     pub reasoning_details: bool,
     /// How media are written.
@@ -198,6 +204,7 @@ impl ChatQuirks {
         reasoning: ReasoningParam::Effort,
         reasoning_content: ReasoningContent::Always,
         google_signatures: true,
+        images: false,
         reasoning_details: false,
         media: ChatMedia::Files,
         embedding_length: "dimensions",

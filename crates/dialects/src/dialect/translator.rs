@@ -275,6 +275,7 @@ impl Sink {
                     }
                     BlockStart::Redacted(data) => self.beside += data.value.size() as u64,
                     BlockStart::Hosted(call) => self.beside += call.size() as u64,
+                    BlockStart::Media(media) => self.beside += media.size() as u64,
                     _ => {}
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::DialectId;
 use crate::conversation::{
-    BlockStart, Citation, Content, Event, Finish, HostedCall, Part, Reply, Text, TokenUsage, Unsupported,
+    BlockStart, Citation, Content, Event, Finish, HostedCall, Media, Part, Reply, Text, TokenUsage, Unsupported,
 };
 
 /// A part of a reply that a dialect may not support.
@@ -17,6 +17,10 @@ pub enum ReplyGap {
     Media,
     /// Calls of tools that the provider has run.
     HostedCalls,
+    /// Media but images that are at hand.
+    OtherMedia,
+    /// Media in a stream.
+    StreamedMedia,
     /// Arguments of a call that are not a JSON object.
     OpaqueArguments,
     /// Answers after the first.
@@ -64,6 +68,10 @@ impl UnsupportedInReply {
                 if let BlockStart::Hosted(call) = opened {
                     self.hosted(call);
                 }
+                if let BlockStart::Media(media) = opened {
+                    self.add_if(true, ReplyGap::StreamedMedia, media.kind.as_str());
+                    self.media(media);
+                }
                 // They are kept for their signatures only.
                 if *opened == BlockStart::Text && self.lacks(ReplyGap::StreamedTextSignature) {
                     self.texts.push((*choice, *block));
@@ -106,7 +114,7 @@ impl UnsupportedInReply {
                 }
                 self.add_if(signature.is_some(), ReplyGap::TextSignature, "signature");
             }
-            Content::Media(media) => self.add_if(true, ReplyGap::Media, media.kind.as_str()),
+            Content::Media(media) => self.media(media),
             Content::Hosted(call) => self.hosted(call),
             // A failed answer is visible as such.
             Content::Call(call) => self.add_if(call.object().is_none(), ReplyGap::OpaqueArguments, "tool_calls"),
@@ -116,6 +124,11 @@ impl UnsupportedInReply {
 
     fn hosted(&mut self, call: &HostedCall<'_>) {
         self.add_if(true, ReplyGap::HostedCalls, call.kind().as_str());
+    }
+
+    fn media(&mut self, media: &Media<'_>) {
+        self.add_if(true, ReplyGap::Media, media.kind.as_str());
+        self.add_if(media.image_data().is_none(), ReplyGap::OtherMedia, media.kind.as_str());
     }
 
     fn choice(&mut self, number: u32) {

@@ -78,7 +78,7 @@ const REQUESTS: &[(DialectId, &str, &str)] = &[
         r#"{"safetySettings":[{"category":"c"}],"contents":[{"role":"user","parts":[{"text":"a","speechMetadata":{"k":1}}]},
         {"role":"model","parts":[{"inlineData":{"mimeType":"image/png","data":"eA=="},"thoughtSignature":"c2ln"}]}],
         "tools":[{"functionDeclarations":[{"name":"f","behavior":"NON_BLOCKING"}]}],"generationConfig":{"audioTimestamp":true}}"#,
-        "safetySettings, speechMetadata, behavior, audioTimestamp, thinking",
+        "safetySettings, speechMetadata, behavior, audioTimestamp",
     ),
     (
         DialectId::Converse,

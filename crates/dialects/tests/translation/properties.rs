@@ -85,7 +85,7 @@ fn media(dice: &mut Dice) -> Media<'static> {
     let name = if kind == MediaKind::Document { dice.maybe(2, |_| Text::from("a b.pdf")) } else { None };
     let detail =
         if kind == MediaKind::Image { dice.maybe(3, |dice| dice.pick(&["auto", "low", "high"]).into()) } else { None };
-    Media { kind, source, name, detail }
+    Media { name, detail, ..Media::new(kind, source) }
 }
 
 fn cache(dice: &mut Dice) -> Option<Cache<'static>> {
@@ -146,12 +146,10 @@ fn results(dice: &mut Dice, ids: Vec<Text<'static>>) -> Message<'static> {
         let mut inner: Vec<Part<'static>> = vec![Content::text(dice.text()).into()];
         if dice.once_in(5) {
             inner.push(
-                Content::Media(Media {
-                    kind: MediaKind::Image,
-                    source: Source::Data { mime: "image/png".into(), data: "iVBORw0KGgo=".into() },
-                    name: None,
-                    detail: None,
-                })
+                Content::Media(Media::new(
+                    MediaKind::Image,
+                    Source::Data { mime: "image/png".into(), data: "iVBORw0KGgo=".into() },
+                ))
                 .into(),
             );
         }

@@ -77,10 +77,7 @@ pub const NO_PLACES: &[NoPlace] = &[
     no_place(&[Converse], "id", '○', "the dialect has none: it is the request id in the headers"),
     no_place(&[Responses, Converse], "id", '◐', "under a prefix of the dialect"),
     no_place(&[Messages, Gemini], "service tier", '○', "the dialect has no such word"),
-    named_as(
-        "image",
-        no_place(&[Chat, Responses, Messages], "image", '○', "a message of the dialect has no place for media"),
-    ),
+    named_as("image", no_place(&[Messages], "image", '○', "a message of the dialect has no place for media")),
     named_as(
         "web_search",
         no_place(&[Chat, Converse], "searches", '○', "the dialect has citations, and no place for the search itself"),
@@ -235,9 +232,6 @@ pub fn both_ways(to: DialectId, reply: &Reply<'_>) -> [Reply<'static>; 2] {
     // The buffered reply is converted to events, so that it borrows nothing; fields that events can't carry are added.
     let mut piece = assemble(&events);
     piece.service_tier = whole.service_tier.as_ref().map(|t| t.clone().into_owned());
-    for (choice, from) in piece.choices.iter_mut().zip(&whole.choices) {
-        choice.parts.extend(from.parts.iter().filter(|p| matches!(p.content, Content::Media(_))).map(own_media));
-    }
     [piece, lent_back(assemble(&read_stream(to, &[&bytes])))]
 }
 
@@ -303,6 +297,7 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
                 (
                     _,
                     Content::Call(Call { signature: signature @ None, .. })
+                    | Content::Media(Media { signature: signature @ None, .. })
                     | Content::Text { signature: signature @ None, .. },
                 ) => {
                     *signature = waiting.take();
@@ -314,14 +309,6 @@ pub fn lent_back(mut reply: Reply<'static>) -> Reply<'static> {
         choice.parts = parts;
     }
     reply
-}
-
-fn own_media(part: &Part<'_>) -> Part<'static> {
-    let Content::Media(Media { kind, source: Source::Data { mime, data }, .. }) = &part.content else {
-        panic!("media that are not here: {part:?}")
-    };
-    let source = Source::Data { mime: mime.clone().into_owned().into(), data: data.clone().into_owned() };
-    Content::Media(Media { kind: *kind, source, name: None, detail: None }).into()
 }
 
 fn contents<'r, 'a>(reply: &'r Reply<'a>) -> impl Iterator<Item = &'r Content<'a>> {
@@ -575,8 +562,8 @@ pub const REPLY_FIXTURES: &[ReplyFixture] = &[
         title: "an image",
         feature: "image",
         changes: [
-            "",
-            "",
+            r#"/choices/0/message {"role":"assistant","content":"See","images":[{"type":"image_url","index":0,"image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}]}"#,
+            r#"/output [{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"See","annotations":[]}]},{"type":"image_generation_call","id":"ig_1","status":"completed","result":"iVBORw0KGgo="}]"#,
             "",
             r#"/candidates/0/content/parts [{"text":"See"},{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}]"#,
             r#"/output/message/content [{"text":"See"},{"image":{"format":"png","source":{"bytes":"iVBORw0KGgo="}}}]"#,

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::models::{Thinking, thinking};
 use super::read::{field, snake};
+use super::reply::draws;
 use super::schema;
 use crate::sign::{SignatureOrigin, is_signature};
 
@@ -106,6 +107,7 @@ fn known_fields(value: &Value, known: &[&str], place: &str) -> Result<(), String
 }
 
 fn settings(config: &Value, model: &str) -> Result<(), String> {
+    modalities(config, model)?;
     let schema = field(config, "responseSchema");
     let wants_schema = schema.or(field(config, "responseJsonSchema")).is_some();
     let media_type = field(config, "responseMimeType").and_then(Value::as_str).unwrap_or("text/plain");
@@ -280,4 +282,23 @@ fn signatures(contents: &[Value], model: &str) -> Result<(), String> {
 fn is_known(signature: &str) -> bool {
     let plain = signature.trim_end_matches('=');
     SKIP.contains(&plain) || is_signature(SignatureOrigin::Gemini, plain)
+}
+
+/// Only some models answer in images.
+fn modalities(config: &Value, model: &str) -> Result<(), String> {
+    let asked = field(config, "responseModalities").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let words: Vec<String> = asked.iter().filter_map(Value::as_str).map(str::to_uppercase).collect();
+    if let Some(unknown) = words.iter().find(|word| !["TEXT", "IMAGE", "AUDIO"].contains(&word.as_str())) {
+        return Err(format!("Invalid value at 'generation_config.response_modalities': \"{unknown}\""));
+    }
+    if words.iter().any(|word| word == "IMAGE") && !draws(model) {
+        let words = words.join(", ");
+        return Err(format!(
+            "The requested combination of response modalities ({words}) is not supported by the model."
+        ));
+    }
+    if let Some(form) = field(config, "imageConfig") {
+        known_fields(form, &["aspectRatio", "imageSize", "personGeneration"], " at 'generation_config.image_config'")?;
+    }
+    Ok(())
 }

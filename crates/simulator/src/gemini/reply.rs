@@ -12,6 +12,14 @@ use crate::wire::{Node, ordered};
 /// The log probability of every token.
 const LOGPROB: f64 = -0.017_732_446_392_377_216;
 
+/// The image of every answer that has one.
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// Whether a model makes images.
+pub(super) fn draws(model: &str) -> bool {
+    model.contains("-image")
+}
+
 /// Most candidates of one reply.
 const MOST_CANDIDATES: u64 = 8;
 
@@ -25,6 +33,8 @@ pub(super) struct Generation<'a> {
     shows_reasoning: bool,
     /// Whether calls carry a signature.
     signs: bool,
+    /// Whether the answer has an image.
+    draws: bool,
     /// Number of alternatives for each token, when log probabilities are requested.
     logprobs: Option<u64>,
 }
@@ -43,6 +53,7 @@ impl<'a> Generation<'a> {
             candidates: number("candidateCount").unwrap_or(1).clamp(1, MOST_CANDIDATES),
             shows_reasoning: flag(thinking, "includeThoughts"),
             signs,
+            draws: draws(model),
             logprobs: flag(config, "responseLogprobs").then(|| number("logprobs").unwrap_or(0)),
         }
     }
@@ -82,6 +93,7 @@ impl<'a> Generation<'a> {
                     chunks.push(chunk(ordered!({"text": piece}), spent, listed));
                 }
             }
+            chunks.extend(self.image().map(|image| chunk(image, spent, None)));
             chunks.extend(self.calls().into_iter().map(|call| chunk(call, self.answer.reply_tokens, None)));
             let last = ordered!({"text": ""});
             let signed = self.answer.reasoning.is_some() && self.answer.calls.is_empty();
@@ -100,8 +112,15 @@ impl<'a> Generation<'a> {
             let signed = self.answer.reasoning.is_some();
             parts.push(if signed { text.and("thoughtSignature", self.signature()) } else { text });
         }
+        parts.extend(self.image());
         parts.extend(self.calls());
         parts
+    }
+
+    /// The image of a model that makes images, signed as those of Gemini 3 are.
+    fn image(&self) -> Option<Node> {
+        let part = || ordered!({"inlineData": {"mimeType": "image/png", "data": PIXEL}});
+        self.draws.then(|| if self.signs { part().and("thoughtSignature", self.signature()) } else { part() })
     }
 
     /// The calls. The first one is signed while thinking is on.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    images,
     reasoning::Reasoning,
     steps::arrange,
     wire::{self, CallProof, PASSED, WireCall, WireMessage, WirePart},
@@ -131,6 +132,9 @@ impl MessageReader<'_> {
         let mut said = self.content(message.content)?;
         said.retain(|p| !has_calls || !matches!(&p.content, Content::Text { text, .. } if text.is_empty()));
         said.extend(message.refusal.map(|refusal| Content::Refusal(refusal).into()));
+        if let Some(raw) = message.images {
+            said.extend(images::read(raw, &self.field("images"), self.dropped)?);
+        }
         let mut groups: Vec<Vec<Part<'a>>> = Vec::new();
         if let Some(called) = message.function_call {
             let id = format!("call_{}", self.index);
@@ -239,11 +243,11 @@ impl MessageReader<'_> {
             "refusal" => Content::Refusal(part.refusal.ok_or_else(|| missing(".refusal"))?),
             "image_url" => {
                 let raw = part.image_url.ok_or_else(|| missing(".image_url"))?;
-                Content::Media(url(MediaKind::Image, raw, || field(".image_url"), self.dropped)?)
+                Content::Media(media_at(MediaKind::Image, raw, || field(".image_url"), self.dropped)?)
             }
             "video_url" => {
                 let raw = part.video_url.ok_or_else(|| missing(".video_url"))?;
-                Content::Media(url(MediaKind::Video, raw, || field(".video_url"), self.dropped)?)
+                Content::Media(media_at(MediaKind::Video, raw, || field(".video_url"), self.dropped)?)
             }
             "input_audio" => {
                 let raw = part.input_audio.ok_or_else(|| missing(".input_audio"))?;
@@ -270,7 +274,7 @@ impl MessageReader<'_> {
 }
 
 /// An image or a video: an object with a URL, or the URL alone.
-fn url<'a>(
+pub(super) fn media_at<'a>(
     kind: MediaKind,
     raw: &'a RawValue,
     field: impl Fn() -> String,
@@ -285,13 +289,19 @@ fn url<'a>(
     } else {
         Source::Url { url: wire.url, mime: None }
     };
-    Ok(Media { kind, source, name: None, detail: wire.detail })
+    Ok(Media { kind, source, name: None, detail: wire.detail, signature: None })
 }
 
 fn audio(wire: WireAudio<'_>) -> Media<'_> {
     let format = wire.format.map_or(Cow::Borrowed("wav"), Text::into_decoded);
     let mime = Cow::Owned(format!("audio/{format}"));
-    Media { kind: MediaKind::Audio, source: Source::Data { mime, data: wire.data }, name: None, detail: None }
+    Media {
+        kind: MediaKind::Audio,
+        source: Source::Data { mime, data: wire.data },
+        name: None,
+        detail: None,
+        signature: None,
+    }
 }
 
 fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
@@ -302,7 +312,7 @@ fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
         (None, Some(id)) => Source::File(id),
         (None, None) => return None,
     };
-    Some(Media { kind: source.kind(), source, name: wire.filename, detail: None })
+    Some(Media { kind: source.kind(), source, name: wire.filename, detail: None, signature: None })
 }
 
 fn is_data(url: &Text<'_>) -> bool {

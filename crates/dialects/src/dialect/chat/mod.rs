@@ -12,6 +12,7 @@ mod content;
 pub mod endpoint;
 pub(super) mod error;
 mod options;
+mod images;
 mod order;
 pub(super) mod operations;
 mod params;
@@ -33,10 +34,10 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, fields, text::TextSlots,
+    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, fields, hosted::mentions, text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, Invalid, Reply, Request, TokenUsage, Unsupported},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
     stream::TopLevel,
 };
 
@@ -94,7 +95,11 @@ impl Dialect for Chat {
     }
 
     fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
-        body.contains("web_search_options")
+        body.contains("web_search_options") || mentions(body.get("modalities"), &["image"])
+    }
+
+    fn runs(&self, kind: HostedKind, _: &Request<'_>, to: &Destination<'_>) -> bool {
+        kind == HostedKind::ImageGeneration && to.quirks.chat.images
     }
 
     fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, _: &mut Unsupported) -> Edits {
@@ -173,8 +178,8 @@ impl Dialect for Chat {
     }
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {
-        use ReplyGap::{HostedCalls, Media, Quote, StreamedTextSignature, TextSignature};
-        &[TextSignature, StreamedTextSignature, Media, Quote, HostedCalls]
+        use ReplyGap::{HostedCalls, OtherMedia, Quote, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, OtherMedia, HostedCalls, Quote]
     }
 
     fn text_slots(&self) -> &'static TextSlots {

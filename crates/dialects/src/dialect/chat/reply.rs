@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error,
+    error, images,
     reasoning::Reasoning,
     steps::arrange,
     usage,
@@ -117,6 +117,7 @@ fn read_choice<'a>(choice: WireChoice<'a>, made: &dyn Fn(usize) -> String, lost:
     if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
         said.push(Content::Refusal(refusal).into());
     }
+    said.extend(images::read_reply(message.images, lost));
     let older = message.function_call.map(|function| WireCall {
         index: None,
         id: None,

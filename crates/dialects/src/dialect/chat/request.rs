@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Effort, Format, HostedKind, HostedLimits, HostedTool, Invalid, Json, Location, Reasoning, Request, Text, Tool,
-        ToolChoice, ToolForm, ToolName, Unsupported,
+        Effort, Format, HostedKind, HostedLimits, HostedTool, ImageForm, Invalid, Json, Location, Reasoning, Request,
+        Text, Tool, ToolChoice, ToolForm, ToolName, Unsupported,
         free_text::{self, TextFormat},
     },
     dialect::{
@@ -102,6 +102,14 @@ struct StreamOptions {
     include_obfuscation: Option<IgnoredAny>,
 }
 
+/// The form of images, as `OpenRouter` has it.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct WireImages<'a> {
+    aspect_ratio: Option<Text<'a>>,
+    image_size: Option<Text<'a>>,
+}
+
 /// Values that are combined only when every field has been read.
 #[derive(Default)]
 struct Later<'a> {
@@ -184,8 +192,19 @@ fn option<'a>(request: &mut Request<'a>, name: &str, member: &Member<'a>) -> Res
         "reasoning" => reasoning(request, member)?,
         "thinking" => thinking(request, member)?,
         "web_search_options" => request.hosted.push(search(member, name)),
-        // Every model answers in text.
-        "modalities" if parse_member::<Vec<Text<'_>>>(member)?.iter().all(|modality| modality.is("text")) => {}
+        "modalities" => {
+            let modalities: Vec<Text<'_>> = parse_member(member)?;
+            if modalities.iter().any(|modality| modality.is("image")) {
+                request.image_tool(name).name = Text::from(name.to_owned());
+            }
+            // Every model answers in text.
+            let is_known = |modality: &Text<'_>| modality.is("text") || modality.is("image");
+            request.dropped.add_if(!modalities.iter().all(is_known), "modalities");
+        }
+        "image_config" => {
+            let WireImages { aspect_ratio, image_size } = whole(member, &mut request.dropped)?;
+            request.image_tool(name).limits.image = ImageForm { aspect_ratio, size: image_size };
+        }
         _ => return Ok(false),
     }
     Ok(true)

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem};
 
 use super::{
-    error,
+    error, images,
     reasoning::Reasoning,
     reply::{WireChoice, WireReply, apart, chunk, made_up_id},
     usage,
@@ -189,6 +189,15 @@ impl Answer {
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             self.say(BlockStart::Refusal, text, sink);
         }
+        let mut lost = Unsupported::default();
+        for part in images::read_reply(delta.images, &mut lost) {
+            self.close(sink);
+            if let Content::Media(media) = part.content {
+                let block = self.blocks.unlisted(BlockStart::Media(Box::new(media)), sink);
+                sink(Event::Close { choice: self.blocks.choice, block });
+            }
+        }
+        lost.names().iter().for_each(|name| sink(Event::Unsupported(name.clone())));
         let older = delta.function_call.map(|function| WireCall {
             index: Some(0),
             id: None,

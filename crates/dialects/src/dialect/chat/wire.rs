@@ -48,6 +48,8 @@ pub(super) struct WireMessage<'a> {
     pub reasoning_details: Option<&'a RawValue>,
     pub annotations: Option<&'a RawValue>,
     pub tool_calls: Option<Vec<WireCall<'a>>>,
+    /// Images that a model has made.
+    pub images: Option<&'a RawValue>,
     pub function_call: Option<WireFunction<'a>>,
     pub tool_call_id: Option<Text<'a>>,
     pub name: Option<Text<'a>>,
@@ -200,21 +202,26 @@ impl<'a> WireCall<'a> {
         }
     }
 
-    /// The field for signatures, under the name of either of Google's clouds.
+    /// The field for signatures.
     pub fn signature_text(&self) -> Option<Text<'a>> {
-        #[derive(Deserialize)]
-        struct Extra<'a> {
-            #[serde(borrow, alias = "vertex")]
-            google: Option<Google<'a>>,
-        }
-        #[derive(Deserialize)]
-        struct Google<'a> {
-            #[serde(borrow)]
-            thought_signature: Option<Text<'a>>,
-        }
-        let extra: Extra<'a> = serde_json::from_str(self.extra_content?.get()).ok()?;
-        extra.google?.thought_signature
+        google_signature(self.extra_content?)
     }
+}
+
+/// A signature in `extra_content`, under the name of either of Google's clouds.
+pub(super) fn google_signature(extra_content: &RawValue) -> Option<Text<'_>> {
+    #[derive(Deserialize)]
+    struct Extra<'a> {
+        #[serde(borrow, alias = "vertex")]
+        google: Option<Google<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Google<'a> {
+        #[serde(borrow)]
+        thought_signature: Option<Text<'a>>,
+    }
+    let extra: Extra<'_> = serde_json::from_str(extra_content.get()).ok()?;
+    extra.google?.thought_signature
 }
 
 /// What the field for the signature of a call holds.

@@ -1,6 +1,7 @@
 //! Writes a buffered reply, and the parts that it shares with chunks.
 
 use super::{
+    images,
     reasoning::{call_signature, write_details, write_encrypted},
     steps::Steps,
     wire::HOME,
@@ -73,6 +74,7 @@ fn message(choice: &Choice<'_>, mut message: ObjectWriter<'_>) {
         "refusal",
         contents().filter_map(|c| if let Content::Refusal(text) = c { Some(text) } else { None }),
     );
+    images::write_all(contents(), &mut message);
     let thoughts = contents()
         .filter_map(|c| if let Content::Thinking { text, .. } = c { Some(text) } else { None })
         .filter(|t| !t.is_empty());

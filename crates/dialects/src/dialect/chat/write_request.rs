@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{params::PARAMS, write_content::Messages};
+use super::{Chat, params::PARAMS, write_content::Messages};
 use crate::{
-    conversation::{Effort, Format, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
-    dialect::{Destination, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam, schema::root},
+    conversation::{Effort, Format, ImageForm, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
+    dialect::{Destination, Dialect, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam, schema::root},
     stream::json::ObjectWriter,
 };
 
@@ -35,6 +35,7 @@ pub(super) fn write(
     params.sampling(&mut top, writer.dropped);
     writer.format(request.format.as_ref(), &mut top);
     writer.reasoning(request, &mut top);
+    writer.images(request, &mut top);
     params.account(&mut top, writer.dropped);
     if request.stream {
         top.field("stream", &true);
@@ -72,6 +73,19 @@ struct Writer<'w> {
 }
 
 impl Writer<'_> {
+    /// Lets the model answer in images, where the server has such models.
+    fn images(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
+        for tool in request.hosted_by(|kind| Chat.runs(kind, request, self.to)) {
+            top.field("modalities", &["image", "text"]);
+            let ImageForm { aspect_ratio, size } = &tool.limits.image;
+            if aspect_ratio.is_some() || size.is_some() {
+                top.object("image_config")
+                    .with_maybe("aspect_ratio", aspect_ratio.as_ref())
+                    .with_maybe("image_size", size.as_ref());
+            }
+        }
+    }
+
     fn tools(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
         // Most servers can't restrict the choice to some of the tools: they get only those.
         let only: Option<HashSet<_>> = match &request.tool_choice {

@@ -1,7 +1,7 @@
 //! Writes a stream of chunks.
 
 use super::{
-    error,
+    error, images,
     reasoning::{call_signature, write_details, write_encrypted},
     steps::Steps,
     write_reply,
@@ -35,6 +35,7 @@ pub(super) struct Counters {
     thoughts: u32,
     details: u32,
     citations: u32,
+    images: u32,
     /// What has come since the latest block of reasoning.
     steps: Steps,
     /// The signed reasoning before the next call.
@@ -91,6 +92,13 @@ impl WriteBlocks for Chunks {
                 return None;
             }
             BlockStart::Hosted(_) => return None,
+            BlockStart::Media(media) => {
+                if media.image_data().is_some() {
+                    let index = next(&mut choice.state.images);
+                    self.element(choice.number, "images", out, |list| images::write(index, media, list));
+                }
+                return None;
+            }
             BlockStart::Call { id, name, signature } => {
                 let index = next(&mut choice.state.calls);
                 choice.state.steps.call();

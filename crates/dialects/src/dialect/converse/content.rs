@@ -111,6 +111,7 @@ fn plain<'a>(block: Block<'a>, dropped: &mut Unsupported) -> Result<Option<Conte
                 source: Source::Text(text),
                 name: found.title,
                 detail: None,
+                signature: None,
             })
         }
         Block::Unknown(name) => {
@@ -164,7 +165,7 @@ fn media<'a>(
         }
         _ => return Err((kind.as_str(), "a source with bytes or a location is required")),
     };
-    Ok(Some(Content::Media(Media { kind, source, name: file.name, detail: None })))
+    Ok(Some(Content::Media(Media { kind, source, name: file.name, detail: None, signature: None })))
 }
 
 fn call<'a>(

@@ -195,10 +195,20 @@ impl Dialect for Converse {
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{
-            Choices, HostedCalls, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedTextSignature,
-            TextSignature,
+            Choices, HostedCalls, Logprobs, OpaqueArguments, Place, ReasoningCount, StreamedMedia,
+            StreamedTextSignature, TextSignature,
         };
-        &[TextSignature, StreamedTextSignature, HostedCalls, OpaqueArguments, Choices, Logprobs, Place, ReasoningCount]
+        &[
+            TextSignature,
+            StreamedTextSignature,
+            StreamedMedia,
+            HostedCalls,
+            OpaqueArguments,
+            Choices,
+            Logprobs,
+            Place,
+            ReasoningCount,
+        ]
     }
 
     fn text_slots(&self) -> &'static TextSlots {

@@ -43,9 +43,17 @@ impl WriteBlocks for Frames {
             write_signature(out, index, signature);
             write_stop(out, index);
         }
+        // A stream has no media.
+        if matches!(start, BlockStart::Media(_)) {
+            return None;
+        }
         let index = self.take_index();
         match start {
-            BlockStart::Text | BlockStart::Refusal | BlockStart::Thinking | BlockStart::Hosted(_) => {}
+            BlockStart::Text
+            | BlockStart::Refusal
+            | BlockStart::Thinking
+            | BlockStart::Media(_)
+            | BlockStart::Hosted(_) => {}
             BlockStart::Redacted(signature) => {
                 let blob = content::redacted_blob(signature);
                 write_delta(out, index, |delta| {
@@ -68,7 +76,7 @@ impl WriteBlocks for Frames {
             BlockKind::Thinking => {
                 delta.object("reasoningContent").with("text", &text);
             }
-            BlockKind::Call | BlockKind::Redacted | BlockKind::Hosted => {
+            BlockKind::Call | BlockKind::Redacted | BlockKind::Media | BlockKind::Hosted => {
                 delta.object("toolUse").with("input", &text);
             }
         });

@@ -44,13 +44,38 @@ pub(super) fn read<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result
             "thinkingConfig" => request.reasoning = Some(thinking(member, request)?),
             "responseModalities" => {
                 let modalities: Many<Text<'a>> = Many(wire::value(PATH, member)?);
-                let only_text = modalities.0.iter().all(|word| word.decode().eq_ignore_ascii_case("text"));
-                request.dropped.add_if(!only_text, "responseModalities");
+                let has = |known: &str| modalities.0.iter().any(|word| word.decode().eq_ignore_ascii_case(known));
+                if has("image") {
+                    request.image_tool(&name).name = Text::from(name.clone().into_owned());
+                }
+                let is_known =
+                    |word: &Text<'_>| ["text", "image"].iter().any(|known| word.decode().eq_ignore_ascii_case(known));
+                request.dropped.add_if(!modalities.0.iter().all(is_known), "responseModalities");
             }
+            "imageConfig" => image_config(member, request)?,
             _ => fields::record_unread(member, &mut request.dropped),
         }
     }
     request.format = format(mime.as_ref(), schema, request);
+    Ok(())
+}
+
+/// Reads the form of images.
+fn image_config<'a>(config: &Member<'a>, request: &mut Request<'a>) -> Result<(), Invalid> {
+    const PATH: &str = "generationConfig.imageConfig";
+    for member in wire::members(PATH, config.value)?.members() {
+        if member.is_null() {
+            continue;
+        }
+        let name = member.name();
+        match &*camel(&name) {
+            "aspectRatio" => {
+                request.image_tool("imageConfig").limits.image.aspect_ratio = Some(wire::value(PATH, member)?);
+            }
+            "imageSize" => request.image_tool("imageConfig").limits.image.size = Some(wire::value(PATH, member)?),
+            _ => request.dropped.add(name.into_owned()),
+        }
+    }
     Ok(())
 }
 

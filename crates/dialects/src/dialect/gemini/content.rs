@@ -106,12 +106,12 @@ impl<'a> Contents<'a> {
         if let Some(response) = part.function_response {
             return self.result(response, at).map(Some);
         }
-        // Only a model's text or call can have a signature.
-        self.dropped
-            .add_if(signature.is_some() && (part.inline_data.is_some() || part.file_data.is_some()), "thinking");
         if let Some(blob) = part.inline_data {
-            return inline(blob, at).map(|media| Some(Content::Media(media)));
+            let signature = signature.map(|(signature, _)| signature);
+            return inline(blob, at).map(|media| Some(Content::Media(Media { signature, ..media })));
         }
+        // A model has no files.
+        self.dropped.add_if(signature.is_some() && part.file_data.is_some(), "thinking");
         if let Some(file) = part.file_data {
             return linked(file, at).map(|media| Some(Content::Media(media)));
         }
@@ -261,7 +261,7 @@ fn inline<'a>(blob: wire::Blob<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>
     let mime = blob.mime_type.ok_or_else(|| missing("mimeType"))?.into_decoded();
     let data = blob.data.ok_or_else(|| missing("data"))?;
     let source = Source::Data { data: signature::standard_base64(data), mime: mime.clone() };
-    Ok(Media { kind: kind(&mime), source, name: blob.display_name, detail: None })
+    Ok(Media { kind: kind(&mime), source, name: blob.display_name, detail: None, signature: None })
 }
 
 /// Media in a reply; `None` if they are empty.
@@ -283,7 +283,7 @@ fn linked<'a>(file: wire::FileData<'a>, at: &dyn Fn() -> String) -> Result<Media
         None => MediaKind::Document,
     };
     let source = if uploaded { Source::File(url) } else { Source::Url { url, mime } };
-    Ok(Media { kind, source, name: file.display_name, detail: None })
+    Ok(Media { kind, source, name: file.display_name, detail: None, signature: None })
 }
 
 /// Whether `uri` names a file that was uploaded to AI Studio.

@@ -33,9 +33,9 @@ mod write_tools;
 mod tests;
 
 use super::{
-    Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, GeminiVerb, Progress, ReadEvents, ReplyGap,
-    ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields, hosted::mentions,
-    text::TextSlots,
+    Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, GeminiVerb, ModelName, Progress,
+    ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields,
+    hosted::mentions, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -104,12 +104,22 @@ impl Dialect for Gemini {
     }
 
     fn runs(&self, kind: HostedKind, request: &Request<'_>, to: &Destination<'_>) -> bool {
-        // Most models refuse functions, and a form of the answer, beside them.
-        to.quirks.hosted.contains(&kind) && request.tools.is_empty() && request.format.is_none()
+        let fits = match kind {
+            // Others refuse any modality but text. Google's names state which models make images.
+            HostedKind::ImageGeneration => ModelName::of(to.model).has(&["image"]),
+            // Most models refuse functions, and a form of the answer, beside them.
+            _ => request.tools.is_empty() && request.format.is_none(),
+        };
+        fits && to.quirks.hosted.contains(&kind)
     }
 
     fn offers_hosted(&self, body: &TopLevel<'_>) -> bool {
         mentions(body.get("tools"), &["googleSearch", "google_search", "codeExecution", "code_execution"])
+            || mentions(body.get("generationConfig"), &["\"IMAGE\"", "\"Image\"", "\"image\""])
+    }
+
+    fn answers_in_media(&self) -> bool {
+        true
     }
 
     fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {

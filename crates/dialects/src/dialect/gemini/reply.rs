@@ -14,8 +14,11 @@ use super::{
     wire,
 };
 use crate::conversation::{
-    Call, Choice, Citation, Content, Failure, Finish, HostedCall, Part, Reply, Text, TokenLogprob, Unsupported,
+    Call, Choice, Citation, Content, Failure, Finish, HostedCall, Media, Part, Reply, Text, TokenLogprob, Unsupported,
 };
+
+/// An image in the reasoning, which leads to the one in the answer.
+pub(super) const DRAFT: &str = "thinking.image";
 
 /// A reply, or a chunk of one.
 #[derive(Deserialize)]
@@ -227,7 +230,9 @@ fn read_part<'a>(
         return Some(Content::Call(Call { id, name: name.into(), arguments: Cow::Borrowed(arguments), signature }));
     }
     if let Some(blob) = part.inline_data {
-        return content::blob(blob).map(Content::Media);
+        let made = part.thought != Some(true);
+        lost.add_if(!made, DRAFT);
+        return content::blob(blob).filter(|_| made).map(|media| Content::Media(Media { signature, ..media }));
     }
     if part.text.is_none() && signature.is_none() {
         lost.add_if(!is_step && of_googles_tools.is_none() && part.file_data.is_none(), "part");

@@ -4,13 +4,13 @@ use super::{
     content, error,
     hosted::Step,
     names,
-    reply::{Candidate, Wire, arguments},
+    reply::{Candidate, DRAFT, Wire, arguments},
     signature,
     usage::candidate_index,
     wire,
 };
 use crate::{
-    conversation::{BlockKind, BlockStart, Event, Finish, HostedCall, Signature, Text, TokenUsage},
+    conversation::{BlockKind, BlockStart, Event, Finish, HostedCall, Media, Signature, Text, TokenUsage},
     dialect::{
         blocks::{Blocks, Progress, ReadShapes, Sink},
         fields::{Place, find_type_error},
@@ -218,9 +218,12 @@ impl Answer {
         if let Some(name) = tool.or(file).or((!says).then_some("part")) {
             sink(Event::Unsupported(name.into()));
         }
-        if let Some(media) = part.inline_data.and_then(content::blob) {
-            // Streams can't carry media.
-            sink(Event::Unsupported(media.kind.as_str().into()));
+        if let Some(blob) = part.inline_data {
+            return match content::blob(blob) {
+                Some(_) if thought => sink(Event::Unsupported(DRAFT.into())),
+                Some(media) => self.media(media, part.thought_signature, sink),
+                None => {}
+            };
         }
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             self.wide |= !thought && !is_ascii(&text);
@@ -236,6 +239,15 @@ impl Answer {
             let block = self.block(thought, sink);
             sink(Event::Signature { choice: self.blocks.choice, block, signature: signature::read(text).0 });
         }
+    }
+
+    fn media(&mut self, media: Media<'_>, signature: Option<Text<'_>>, sink: Sink<'_>) {
+        self.blocks.close_all(sink);
+        self.said = true;
+        let signature = signature.filter(|text| !text.is_empty()).map(|text| signature::read(text).0);
+        let start = BlockStart::Media(Box::new(Media { signature, ..media }));
+        let block = self.blocks.unlisted(start, sink);
+        sink(Event::Close { choice: self.blocks.choice, block });
     }
 
     fn call(

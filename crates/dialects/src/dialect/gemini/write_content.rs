@@ -202,6 +202,8 @@ impl TurnWriter<'_, '_> {
                 let mut blob = part.object("inlineData").with("mimeType", mime);
                 blob.maybe("displayName", media.name.as_ref().filter(|_| named));
                 data.write(blob.key("data"));
+                blob.end();
+                part.maybe("thoughtSignature", own(media.signature.as_ref()));
             }
             Source::Url { url, mime } if self.fetches(&url.decode()) => {
                 let mime = mime.as_deref().unwrap_or_else(|| guess_mime(media.kind, &url.decode()));

@@ -94,12 +94,18 @@ fn write_part<'p>(
                 });
             }
         }
-        Content::Media(Media { source: Source::Data { mime, data }, .. }) => {
-            parts.object().object("inlineData").with("mimeType", mime).with("data", &data);
-        }
         Content::Hosted(call) => hosted::write_parts(call, parts),
-        Content::Media(_) | Content::Result(_) => {}
+        Content::Media(media) => write_media(media, parts),
+        Content::Result(_) => {}
     }
+}
+
+/// Writes media that are at hand.
+pub(super) fn write_media(media: &Media<'_>, parts: &mut ArrayWriter<'_>) {
+    let Source::Data { mime, data } = &media.source else { return };
+    let mut part = parts.object();
+    part.object("inlineData").with("mimeType", mime).with("data", data).end();
+    part.maybe("thoughtSignature", media.signature.as_ref().map(|proof| signature::write(proof, false)).as_ref());
 }
 
 /// Writes a part of text or reasoning.

@@ -1,9 +1,12 @@
 //! Writes a request.
 
-use super::{params::PARAMS, schema, write_content, write_tools};
+use super::{Gemini, params::PARAMS, schema, write_content, write_tools};
 use crate::{
-    conversation::{Effort, Format, Invalid, Reasoning, Request, TurnRules, Unsupported, ends_in_prefill, turns},
-    dialect::{Destination, ModelFacts, Thinking, params::Writer as ParamWriter},
+    conversation::{
+        Effort, Format, HostedKind, ImageForm, Invalid, Reasoning, Request, TurnRules, Unsupported, ends_in_prefill,
+        turns,
+    },
+    dialect::{Destination, Dialect, ModelFacts, Thinking, params::Writer as ParamWriter},
     stream::json::ObjectWriter,
 };
 
@@ -24,7 +27,7 @@ pub(super) fn write(
     write_content::write(&turns, to, &mut top, dropped);
     write_tools::write(request, to, &mut top, dropped)?;
     let params = ParamWriter { table: PARAMS, quirks: &[], request, sampling: to.facts.sampling };
-    write_config(&params, to.facts, &mut top, dropped)?;
+    write_config(&params, to, &mut top, dropped)?;
     params.account(&mut top, dropped);
     top.end();
     Ok(())
@@ -32,10 +35,11 @@ pub(super) fn write(
 
 fn write_config(
     params: &ParamWriter<'_, '_>,
-    facts: ModelFacts,
+    to: &Destination<'_>,
     top: &mut ObjectWriter<'_>,
     dropped: &mut Unsupported,
 ) -> Result<(), Invalid> {
+    let facts = to.facts;
     let mut members = Vec::new();
     let mut config = ObjectWriter::begin(&mut members);
     params.sampling(&mut config, dropped);
@@ -57,11 +61,25 @@ fn write_config(
     if let Some(reasoning) = &request.reasoning {
         write_thinking(reasoning, facts, &mut config, dropped);
     }
+    for tool in request.hosted_by(|kind| kind == HostedKind::ImageGeneration && Gemini.runs(kind, request, to)) {
+        write_images(&tool.limits.image, &mut config);
+    }
     config.end();
     if members != b"{}" {
         top.key("generationConfig").extend_from_slice(&members);
     }
     Ok(())
+}
+
+/// Lets the model answer in images of this form.
+fn write_images(form: &ImageForm<'_>, config: &mut ObjectWriter<'_>) {
+    config.field("responseModalities", &["TEXT", "IMAGE"]);
+    if *form != ImageForm::default() {
+        config
+            .object("imageConfig")
+            .with_maybe("aspectRatio", form.aspect_ratio.as_ref())
+            .with_maybe("imageSize", form.size.as_ref());
+    }
 }
 
 fn write_thinking(reasoning: &Reasoning, facts: ModelFacts, config: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {

@@ -6,7 +6,7 @@ use super::{
     error, hosted,
     names::finish_reason,
     stream::is_ascii,
-    write_reply::{write_call, write_finish, write_logprobs, write_redacted, write_text, write_usage},
+    write_reply::{write_call, write_finish, write_logprobs, write_media, write_redacted, write_text, write_usage},
 };
 use crate::{
     conversation::{
@@ -96,6 +96,10 @@ impl WriteBlocks for Chunks {
                 } else {
                     choice.state.hosted.push(*call);
                 }
+                return None;
+            }
+            BlockStart::Media(media) => {
+                self.chunk(choice.number, out, |parts| write_media(&media, parts));
                 return None;
             }
             BlockStart::Call { id, name, signature } => {

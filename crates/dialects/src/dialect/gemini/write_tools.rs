@@ -41,14 +41,14 @@ pub(super) fn write(
 
 /// Writes the tools that Google runs. The model decides whether it uses them.
 fn write_hosted(request: &Request<'_>, to: &Destination<'_>, top: &mut ObjectWriter<'_>, dropped: &mut Unsupported) {
-    let hosted = request.hosted_by(|kind| Gemini.runs(kind, request, to));
+    let hosted = request.hosted_by(|kind| kind != HostedKind::ImageGeneration && Gemini.runs(kind, request, to));
     if hosted.is_empty() || request.tool_choice == Some(ToolChoice::None) {
         return;
     }
     let mut tools = top.array("tools");
     for tool in hosted {
         let name = match tool.kind {
-            HostedKind::WebSearch | HostedKind::Other => "googleSearch",
+            HostedKind::WebSearch | HostedKind::ImageGeneration | HostedKind::Other => "googleSearch",
             HostedKind::UrlFetch => "urlContext",
             HostedKind::CodeExecution => "codeExecution",
         };

@@ -78,7 +78,7 @@ fn read<'a>(
         "image" => {
             let source = block.source.ok_or_else(|| missing("source"))?;
             let source = parse_all(source.get(), dropped).and_then(source_of).map_err(within("source"))?;
-            Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
+            Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None, signature: None })
         }
         "document" => {
             let Some(content) = document(block, depth, parts, dropped)? else {
@@ -201,7 +201,13 @@ fn document<'a>(
         return Ok(None);
     }
     let source = source_of(wire).map_err(within("source"))?;
-    Ok(Some(Content::Media(Media { kind: MediaKind::Document, source, name: block.title, detail: None })))
+    Ok(Some(Content::Media(Media {
+        kind: MediaKind::Document,
+        source,
+        name: block.title,
+        detail: None,
+        signature: None,
+    })))
 }
 
 /// Reads a search result: a text with a title and a source.

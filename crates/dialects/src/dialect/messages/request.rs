@@ -188,6 +188,7 @@ fn tools<'a>(
                     max_uses: limit(tool.max_uses),
                     context_size: None,
                     location: limit(tool.user_location),
+                    ..HostedLimits::default()
                 };
                 hosted.push(HostedTool { limits, ..HostedTool::new(does, tool.name.unwrap_or(kind)) });
                 continue;

@@ -140,7 +140,7 @@ impl Reader {
             BlockStart::Text => text,
             BlockStart::Thinking => thinking,
             BlockStart::Call { .. } => input.map(Text::from),
-            BlockStart::Redacted(_) | BlockStart::Refusal | BlockStart::Hosted(_) => None,
+            BlockStart::Redacted(_) | BlockStart::Refusal | BlockStart::Media(_) | BlockStart::Hosted(_) => None,
         };
         let signature = signature.filter(|text| start == BlockStart::Thinking && !text.is_empty());
         let (choice, block) = (0, self.blocks.open(index, start, sink));

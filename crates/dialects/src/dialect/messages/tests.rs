@@ -211,7 +211,7 @@ fn what_other_dialects_say_is_fitted() {
 
 #[test]
 fn media_are_sent_as_far_as_the_server_reads_them() {
-    let media = |kind, source| Content::Media(Media { kind, source, name: None, detail: None });
+    let media = |kind, source| Content::Media(Media { kind, source, name: None, detail: None, signature: None });
     let data = |mime: &'static str| Source::Data { mime: mime.into(), data: "aGk=".into() };
     let url = |url: &'static str| Source::Url { url: url.into(), mime: None };
     for (content, quirks, expected) in [

@@ -69,6 +69,8 @@ impl WriteBlocks for MessageEvents {
                 self.hosted(call, out);
                 return None;
             }
+            // The dialect has no media in answers.
+            BlockStart::Media(_) => return None,
             BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
                     self.redacted(signature, out);
@@ -89,7 +91,7 @@ impl WriteBlocks for MessageEvents {
             BlockKind::Text | BlockKind::Refusal => ("text_delta", "text"),
             BlockKind::Thinking => ("thinking_delta", "thinking"),
             BlockKind::Call => ("input_json_delta", "partial_json"),
-            BlockKind::Redacted | BlockKind::Hosted => return,
+            BlockKind::Redacted | BlockKind::Media | BlockKind::Hosted => return,
         };
         self.write_delta(name, |delta| text.write(delta.key(key)), out);
     }

@@ -190,7 +190,9 @@ fn write_tool(
 /// Type and name of Anthropic's tool.
 const fn hosted_name(kind: HostedKind) -> (&'static str, &'static str) {
     match kind {
-        HostedKind::WebSearch | HostedKind::Other => ("web_search_20250305", "web_search"),
+        HostedKind::WebSearch | HostedKind::ImageGeneration | HostedKind::Other => {
+            ("web_search_20250305", "web_search")
+        }
         HostedKind::UrlFetch => ("web_fetch_20250910", "web_fetch"),
         HostedKind::CodeExecution => ("code_execution_20250825", "code_execution"),
     }

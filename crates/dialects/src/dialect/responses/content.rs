@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    HOME, REDACTED, SIGNS_CALL,
+    HOME, IMAGE, REDACTED, SIGNS_CALL,
     client_tools::{Arguments, ClientTool},
     tools::{self, Found},
     wire::{COMPACTED, Item, NO_COMPACTION, PASSED, STORED, joined, text},
@@ -132,18 +132,18 @@ impl<'a> History<'a, '_> {
         if kind == "tool_search_output" {
             self.more_tools(item, at)?;
         }
-        let image = (kind == "image_generation_call").then_some(item.result).flatten().and_then(Text::of);
-        let left_out: &[&str] = if kind == "image_generation_call" { &["result"] } else { &[] };
-        let part = Part::from(Content::text(foreign::text(kind, raw, left_out)));
+        if kind == IMAGE
+            && let Some(image) = item.image()
+        {
+            let signature = self.signature.take();
+            self.answer(Content::Media(Media { signature, ..image }).into());
+            return Ok(());
+        }
+        let part = Part::from(Content::text(foreign::text(kind, raw, &[])));
         if kind.ends_with("_output") || kind.ends_with("_response") {
             self.messages.push(Message { role: Role::User, parts: vec![part] });
         } else {
             self.answer(part);
-        }
-        if let Some(data) = image.filter(|data| !data.is_empty()) {
-            let source = Source::Data { mime: "image/png".into(), data };
-            let image = Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None });
-            self.messages.push(Message { role: Role::User, parts: vec![image.into()] });
         }
         Ok(())
     }
@@ -307,7 +307,13 @@ impl<'a> History<'a, '_> {
                     (None, Some(id)) => Source::File(id),
                     (None, None) => return Err(required("image_url")),
                 };
-                Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: part.detail })
+                Content::Media(Media {
+                    kind: MediaKind::Image,
+                    source,
+                    name: None,
+                    detail: part.detail,
+                    signature: None,
+                })
             }
             "input_file" => {
                 let source = match (part.file_data, part.file_url, part.file_id) {
@@ -317,14 +323,20 @@ impl<'a> History<'a, '_> {
                     (None, None, None) => return Err(required("file_data")),
                 };
                 self.found.dropped.add_if(part.detail.is_some_and(|word| !word.is("auto")), "detail");
-                Content::Media(Media { kind: source.kind(), source, name: part.filename, detail: None })
+                Content::Media(Media {
+                    kind: source.kind(),
+                    source,
+                    name: part.filename,
+                    detail: None,
+                    signature: None,
+                })
             }
             "input_audio" => {
                 let audio = part.input_audio.ok_or_else(|| required("input_audio"))?;
                 let data = audio.data.ok_or_else(|| required("input_audio.data"))?;
                 let format = audio.format.ok_or_else(|| required("input_audio.format"))?;
                 let source = Source::Data { mime: format!("audio/{}", format.decode()).into(), data };
-                Content::Media(Media { kind: MediaKind::Audio, source, name: None, detail: None })
+                Content::Media(Media { kind: MediaKind::Audio, source, name: None, detail: None, signature: None })
             }
             other => {
                 self.found.dropped.add(other.to_owned());
@@ -349,7 +361,7 @@ fn screenshot(output: &RawValue, field: impl Fn() -> String) -> Result<Media<'_>
         (None, Some(id)) => Source::File(id),
         (None, None) => return Err(Invalid::new(format!("{}.image_url", field()), "is required")),
     };
-    Ok(Media { kind: MediaKind::Image, source, name: None, detail: wire.detail })
+    Ok(Media { kind: MediaKind::Image, source, name: None, detail: wire.detail, signature: None })
 }
 
 /// A part of a message or of a tool's result.

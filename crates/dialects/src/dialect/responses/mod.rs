@@ -5,6 +5,7 @@ mod content;
 mod endpoint;
 mod error;
 mod hosted;
+mod images;
 mod operations;
 pub(super) mod params;
 mod reply;
@@ -38,6 +39,8 @@ use crate::{
 const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 /// Prefix of an `encrypted_content` that holds redacted reasoning of another origin.
 const REDACTED: &str = "TGre";
+/// The kind of items that hold an image.
+const IMAGE: &str = "image_generation_call";
 /// Prefix of an `encrypted_content` that signs the call after the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
 
@@ -89,7 +92,8 @@ impl Dialect for Responses {
     }
 
     fn runs(&self, kind: HostedKind, _: &Request<'_>, to: &Destination<'_>) -> bool {
-        to.quirks.hosted.contains(&kind) && matches!(kind, HostedKind::WebSearch | HostedKind::CodeExecution)
+        let known = matches!(kind, HostedKind::WebSearch | HostedKind::CodeExecution | HostedKind::ImageGeneration);
+        known && to.quirks.hosted.contains(&kind)
     }
 
     fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
@@ -150,8 +154,8 @@ impl Dialect for Responses {
     }
 
     fn reply_gaps(&self) -> &'static [ReplyGap] {
-        use ReplyGap::{Choices, Media, Quote, StopSequence, StreamedTextSignature, TextSignature};
-        &[TextSignature, StreamedTextSignature, Media, Choices, StopSequence, Quote]
+        use ReplyGap::{Choices, OtherMedia, Quote, StopSequence, StreamedTextSignature, TextSignature};
+        &[TextSignature, StreamedTextSignature, OtherMedia, Choices, StopSequence, Quote]
     }
 
     fn text_slots(&self) -> &'static TextSlots {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    HOME,
+    HOME, IMAGE,
     chat::usage::WireUsage,
     error, hosted,
     wire::{Item, Paragraph, joined, lenient},
@@ -166,6 +166,10 @@ pub(super) fn read_item<'a>(
                 parts.push(Content::Thinking { text, signature }.into());
             }
         }
+        IMAGE => match item.image() {
+            Some(image) => parts.push(Content::Media(image).into()),
+            None => lost.add(IMAGE),
+        },
         kind => match hosted::read(item) {
             Some(call) => parts.push(Content::Hosted(Box::new(call)).into()),
             None => lost.add(kind.to_owned()),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error, hosted,
+    IMAGE, error, hosted,
     reply::{VITAL, WireResponse, read_citation, read_item, read_logprobs, read_thoughts},
     usage::is_last,
     wire::{Item, lenient},
@@ -192,7 +192,7 @@ impl Reader {
                 BlockKind::Text => BlockStart::Text,
                 BlockKind::Refusal => BlockStart::Refusal,
                 BlockKind::Thinking => BlockStart::Thinking,
-                BlockKind::Redacted | BlockKind::Call | BlockKind::Hosted => return None,
+                BlockKind::Redacted | BlockKind::Media | BlockKind::Call | BlockKind::Hosted => return None,
             };
             self.open(output, part, start, sink)
         };
@@ -245,7 +245,7 @@ impl Reader {
         match item.kind.as_ref().map(Text::decode).as_deref() {
             Some("function_call") => self.call(output, item, sink),
             // Their content comes in separate events.
-            None | Some("message" | "reasoning") => {}
+            None | Some("message" | "reasoning" | IMAGE) => {}
             // They are read when they are done.
             Some(other) if hosted::is(other) => {}
             Some(other) => sink(Event::Unsupported(other.into())),

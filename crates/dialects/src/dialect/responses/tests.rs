@@ -192,7 +192,7 @@ fn thoughts_reach_their_maker_only() {
 
 #[test]
 fn media_and_results_that_do_not_fit_are_named() {
-    let media = |kind, source| Content::Media(Media { kind, source, name: None, detail: None });
+    let media = |kind, source| Content::Media(Media { kind, source, name: None, detail: None, signature: None });
     let data = |mime: &'static str| Source::Data { mime: mime.into(), data: "aGk=".into() };
     let url = |url: &'static str| Source::Url { url: url.into(), mime: None };
     let result = ToolResult {

@@ -7,11 +7,13 @@ use serde_json::value::RawValue;
 
 use super::{
     client_tools::ClientTool,
+    images,
     wire::{PASSED, text},
 };
 use crate::{
     conversation::{
-        HostedKind, HostedLimits, HostedTool, Invalid, Json, Text, Tool, ToolChoice, ToolForm, ToolName, Unsupported,
+        HostedKind, HostedLimits, HostedTool, ImageForm, Invalid, Json, Text, Tool, ToolChoice, ToolForm, ToolName,
+        Unsupported,
         free_text::{self, TextFormat},
         limit,
     },
@@ -40,6 +42,8 @@ struct WireTool<'a> {
     filters: Option<&'a RawValue>,
     user_location: Option<&'a RawValue>,
     search_context_size: Option<&'a RawValue>,
+    /// Of images.
+    size: Option<&'a RawValue>,
     /// All tools are offered at once.
     #[expect(dead_code, reason = "known, and of no consequence")]
     defer_loading: Option<&'a RawValue>,
@@ -109,6 +113,7 @@ fn list<'a>(
                     .unwrap_or_default(),
                 context_size: limit(tool.search_context_size),
                 location: limit(tool.user_location),
+                image: ImageForm { aspect_ratio: limit(tool.size).and_then(|size| images::ratio(&size)), size: None },
                 ..HostedLimits::default()
             };
             found.hosted.push(HostedTool { limits, ..HostedTool::new(hosted_kind(&kind), name) });
@@ -190,6 +195,7 @@ impl<'a> WireTool<'a> {
 fn hosted_kind(kind: &str) -> HostedKind {
     match kind {
         "code_interpreter" => HostedKind::CodeExecution,
+        "image_generation" => HostedKind::ImageGeneration,
         kind if kind.starts_with("web_search") => HostedKind::WebSearch,
         _ => HostedKind::Other,
     }

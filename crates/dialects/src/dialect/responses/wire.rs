@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conversation::{Invalid, Text},
+    conversation::{Invalid, Media, MediaKind, Source, Text},
     dialect::fields::parse,
 };
 
@@ -71,12 +71,22 @@ pub(super) struct Item<'a> {
     pub operation: Option<&'a RawValue>,
     pub tools: Option<&'a RawValue>,
     pub result: Option<&'a RawValue>,
+    pub output_format: Option<&'a RawValue>,
     pub status: Option<&'a RawValue>,
     pub code: Option<&'a RawValue>,
     pub outputs: Option<&'a RawValue>,
 }
 
 impl<'a> Item<'a> {
+    /// The image that a tool of OpenAI's has made, if it is there.
+    pub(super) fn image(&self) -> Option<Media<'a>> {
+        let data = lenient(self.result).filter(|data| !data.is_empty())?;
+        let format = lenient(self.output_format);
+        let format = format.as_ref().map_or("png".into(), Text::decode);
+        let mime = if format == "svg" { "image/svg+xml".into() } else { format!("image/{format}") };
+        Some(Media::new(MediaKind::Image, Source::Data { mime: mime.into(), data }))
+    }
+
     /// A field that holds the arguments of a call.
     pub(super) fn field(&self, name: &str) -> Option<&'a RawValue> {
         match name {

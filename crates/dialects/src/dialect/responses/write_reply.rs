@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{HOME, REDACTED, SIGNS_CALL, client_tools::ClientTool, hosted, params::TIERS};
+use super::{HOME, IMAGE, REDACTED, SIGNS_CALL, client_tools::ClientTool, hosted, params::TIERS};
 use crate::{
     conversation::{
         Citation, Content, Finish, HostedCall, Part, Reply, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
@@ -88,8 +88,15 @@ fn write_content(
             item(&Made::Call { id: &call.id, name: &call.name, arguments: &|| text.clone(), cut });
         }
         Content::Hosted(call) => item(&Made::Hosted(call)),
-        // Models don't answer with results; a message can't contain an image here.
-        Content::Media(_) | Content::Result(_) => {}
+        Content::Media(media) => {
+            let Some((mime, data)) = media.image_data() else { return };
+            if let Some(signature) = &media.signature {
+                item(&Made::Thinking { text: None, proof: Some(&marked(SIGNS_CALL, signature)) });
+            }
+            item(&Made::Image { mime, data: &|out| data.write(out) });
+        }
+        // Models don't answer with results.
+        Content::Result(_) => {}
     }
 }
 
@@ -116,6 +123,7 @@ pub(super) fn item_id(core: &str, made: &Made<'_>, number: u32) -> String {
     let prefix = match made {
         Made::Text { .. } | Made::Refusal { .. } => "msg",
         Made::Thinking { .. } => "rs",
+        Made::Image { .. } => "ig",
         Made::Call { name, .. } => ClientTool::of(name.form).map_or("fc", |tool| tool.prefix),
         Made::Hosted(call) => hosted::prefix(call),
     };
@@ -133,6 +141,8 @@ pub(super) enum Made<'p> {
     Refusal { text: Put<'p> },
     /// Reasoning, or its signature alone.
     Thinking { text: Option<Put<'p>>, proof: Option<&'p Text<'p>> },
+    /// An image that the model has made: its media type, and its base64 as a JSON string.
+    Image { mime: &'p str, data: Put<'p> },
     /// A call; `cut` if its arguments are not whole, as those of an answer that was cut short.
     Call { id: &'p Text<'p>, name: &'p ToolName<'p>, arguments: &'p dyn Fn() -> Cow<'p, str>, cut: bool },
     /// A call that the provider has run.
@@ -162,6 +172,16 @@ pub(super) fn write_item(out: &mut Vec<u8>, id: &str, made: &Made<'_>, done: boo
             summary.end();
             item.maybe("encrypted_content", proof.filter(|_| done));
         }
+        Made::Image { mime, data } => {
+            item.field("type", IMAGE);
+            item.field("status", status);
+            if done {
+                data(item.key("result"));
+                item.field("output_format", mime.trim_start_matches("image/").trim_end_matches("+xml"));
+            } else {
+                item.raw("result", "null");
+            }
+        }
         Made::Call { id, name, arguments, cut } => {
             let Some(tool) = ClientTool::of(name.form) else { return };
             item.field("type", tool.call);
@@ -188,7 +208,7 @@ pub(super) fn write_part(out: &mut Vec<u8>, made: &Made<'_>, done: bool) {
             part.field("type", "refusal");
             ("refusal", Some(*text))
         }
-        Made::Thinking { .. } | Made::Call { .. } | Made::Hosted(_) => ("text", None),
+        Made::Thinking { .. } | Made::Image { .. } | Made::Call { .. } | Made::Hosted(_) => ("text", None),
     };
     write_text(part.key(key), text.filter(|_| done));
 }

@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{HOME, Responses, hosted, params::PARAMS, write_content};
+use super::{HOME, Responses, hosted, images, params::PARAMS, write_content};
 use crate::{
     conversation::{
         Content, Effort, Format, HostedKind, HostedTool, Invalid, Message, Reasoning, Request, Role, Text, Tool,
@@ -129,6 +129,7 @@ fn write_tool(tool: &Tool<'_>, dropped: &mut Unsupported, mut object: ObjectWrit
 const fn hosted_type(kind: HostedKind) -> &'static str {
     match kind {
         HostedKind::CodeExecution => "code_interpreter",
+        HostedKind::ImageGeneration => "image_generation",
         HostedKind::WebSearch | HostedKind::UrlFetch | HostedKind::Other => "web_search",
     }
 }
@@ -139,6 +140,12 @@ fn write_hosted(tool: &HostedTool<'_>, dropped: &mut Unsupported, mut object: Ob
     if tool.kind == HostedKind::CodeExecution {
         object.object("container").with("type", "auto").end();
     }
+    if let Some(ratio) = &limits.image.aspect_ratio {
+        let (size, exact) = images::size(ratio);
+        object.field("size", size);
+        dropped.add_if(!exact, "aspect_ratio");
+    }
+    dropped.add_if(limits.image.size.is_some(), "image_size");
     if !limits.allowed_domains.is_empty() {
         object.object("filters").with("allowed_domains", limits.allowed_domains.as_slice()).end();
     }

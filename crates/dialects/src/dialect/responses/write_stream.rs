@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    HOME, REDACTED, SIGNS_CALL,
+    HOME, IMAGE, REDACTED, SIGNS_CALL,
     client_tools::{Arguments, ClientTool},
     error, hosted,
     write_reply::{
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        BlockStart, Citation, ErrorClass, Failure, HostedCall, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
-        ToolName, free_text::TextReader,
+        BlockStart, Citation, ErrorClass, Failure, HostedCall, Media, Signature, Text, TokenLogprob, TokenUsage,
+        ToolForm, ToolName, free_text::TextReader,
     },
     dialect::{
         ReplyHead,
@@ -100,6 +100,7 @@ enum Kind {
     Refusal,
     /// With its signature, once that has come.
     Thinking(Option<Text<'static>>),
+    Image(Box<Media<'static>>),
     Call(Text<'static>, ToolName<'static>, Progress),
     Hosted(Box<HostedCall<'static>>),
 }
@@ -140,6 +141,10 @@ impl WriteBlocks for ResponseEvents {
                 self.end_item(at, out);
                 return None;
             }
+            BlockStart::Media(media) => {
+                self.image(media, out);
+                return None;
+            }
             BlockStart::Call { id, name, signature } => {
                 if let Some(signature) = signature {
                     let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
@@ -167,7 +172,7 @@ impl WriteBlocks for ResponseEvents {
             }
             Kind::Call(_, name, _) if name.form == ToolForm::Function => "response.function_call_arguments.delta",
             // Other calls come whole.
-            Kind::Call(..) | Kind::Hosted(_) => return item.append(text),
+            Kind::Call(..) | Kind::Image(_) | Kind::Hosted(_) => return item.append(text),
         };
         if matches!(item.kind, Kind::Thinking(_)) && item.is_blank() {
             self.wire.send(out, "response.reasoning_summary_part.added", |event| {
@@ -267,6 +272,23 @@ impl ResponseEvents {
         });
     }
 
+    /// Writes an image, which came whole. Its signature precedes it.
+    fn image(&mut self, media: &Media<'_>, out: &mut Vec<u8>) {
+        if media.image_data().is_none() {
+            return;
+        }
+        if let Some(signature) = &media.signature {
+            let at = self.begin(Kind::Thinking(Some(marked(SIGNS_CALL, signature))), out);
+            self.end_item(at, out);
+        }
+        let at = self.begin(Kind::Image(Box::new(media.clone().into_owned())), out);
+        for step in ["in_progress", "generating", "completed"] {
+            let Some(item) = self.items.get(at) else { return };
+            self.wire.send(out, &format!("response.{IMAGE}.{step}"), |event| item.place(event, None));
+        }
+        self.end_item(at, out);
+    }
+
     /// Begins an item, and returns its index.
     fn begin(&mut self, kind: Kind, out: &mut Vec<u8>) -> usize {
         let at = self.items.len();
@@ -312,6 +334,9 @@ impl ResponseEvents {
         });
         item.whole = whole;
         // The written item holds them now.
+        if matches!(item.kind, Kind::Image(_)) {
+            item.kind = Kind::Thinking(None);
+        }
         (item.text, item.annotations, item.logprobs) = (Vec::new(), Vec::new(), Vec::new());
     }
 }
@@ -330,6 +355,10 @@ impl Item {
             Kind::Thinking(proof) => {
                 let text = if self.is_blank() { None } else { Some(&text as super::write_reply::Put<'_>) };
                 show(&Made::Thinking { text, proof: proof.as_ref() })
+            }
+            Kind::Image(media) => {
+                let data = |out: &mut Vec<u8>| media.image_data().map_or((), |(_, data)| data.write(out));
+                show(&Made::Image { mime: media.image_data().map_or("", |(mime, _)| mime), data: &data })
             }
             Kind::Call(id, name, progress) => {
                 let cut = match progress {
@@ -395,7 +424,7 @@ impl Item {
         match self.kind {
             Kind::Text | Kind::Refusal => Some("content_index"),
             Kind::Thinking(_) => Some("summary_index"),
-            Kind::Call(..) | Kind::Hosted(_) => None,
+            Kind::Image(_) | Kind::Call(..) | Kind::Hosted(_) => None,
         }
     }
 
@@ -427,6 +456,7 @@ impl Item {
         let (name, part, key) = match &self.kind {
             Kind::Text => ("response.output_text.done", Some("response.content_part.done"), "text"),
             Kind::Refusal => ("response.refusal.done", Some("response.content_part.done"), "refusal"),
+            Kind::Image(_) => return,
             Kind::Thinking(_) if self.is_blank() => return,
             Kind::Hosted(call) => {
                 for name in hosted::events(call) {

@@ -96,7 +96,7 @@ impl EventFilter {
             BlockStart::Refusal => TextKind::Refusal,
             BlockStart::Thinking => TextKind::Reasoning,
             BlockStart::Call { .. } => TextKind::Arguments,
-            BlockStart::Redacted(_) | BlockStart::Hosted(_) => return,
+            BlockStart::Redacted(_) | BlockStart::Media(_) | BlockStart::Hosted(_) => return,
         };
         let block = Block { kind, choice, block: number, part: 0 };
         let Some(filters) = self.chain.start(block) else { return };
