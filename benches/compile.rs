@@ -103,6 +103,7 @@ fn measure_compile(routes: usize, backends: usize) {
         pools,
         balance: Arc::default(),
         credentials: Arc::new(credentials),
+        health: tokio::sync::watch::channel(Arc::default()).1,
         models: tokio::sync::watch::channel(tollgate::dialect::ModelTable::built_in()).1,
         scope: Scope::Files,
         controller: Controller::default(),

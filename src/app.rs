@@ -2,6 +2,7 @@
 
 mod debug;
 mod egress;
+mod health;
 mod limits;
 mod publisher;
 mod signals;
@@ -46,7 +47,7 @@ use crate::{
         kube, models,
     },
     telemetry::{self, Metrics},
-    upstream::{Credentials, Fetcher, FetcherOptions, Pools, Proxies},
+    upstream::{Credentials, Fetcher, FetcherOptions, Pools, Proxies, balance::Balance},
 };
 
 /// The interval at which idle connections are checked.
@@ -172,11 +173,13 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let ready = Arc::new(Readiness::default());
 
     let (rival, refused) = watch::channel(None);
+    let balance = Arc::<Balance>::default();
     let debug = Debug {
         snapshots: Arc::clone(&snapshots),
         latest: Arc::clone(&latest),
         ports: Arc::clone(&ports),
         rival: refused,
+        balance: Arc::clone(&balance),
     };
     let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), debug: Arc::new(debug) };
     serve_admin(args.admin_listen, state, &stop, &mut tasks).await?;
@@ -204,7 +207,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     let env = Env {
         metrics: Arc::clone(&metrics),
         pools: Arc::clone(&pools),
-        balance: Arc::default(),
+        balance: Arc::clone(&balance),
+        health: health::start(balance, &mut tasks, &stop),
         credentials: Arc::clone(&credentials),
         models: model_facts(&args, &mut tasks, &stop),
         scope: source.scope(),
@@ -347,6 +351,7 @@ fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended
 
 fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
     Settings {
+        reply_target_headers: args.reply_target_headers,
         max_body: args.max_body_bytes,
         header_timeout: Duration::from_secs(args.header_timeout),
         body_timeout: Duration::from_secs(args.body_timeout),

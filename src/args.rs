@@ -118,6 +118,18 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", env = "TOLLGATE_MODEL_FACTS")]
     pub model_facts: Option<PathBuf>,
 
+    /// Names the target and the number of attempts in replies, as `x-tollgate-target` and `x-tollgate-attempts`.
+    #[arg(
+        long,
+        env = "TOLLGATE_REPLY_TARGET_HEADERS",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0,
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub reply_target_headers: bool,
+
     /// Where metrics, health and debug views are served.
     #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]
     pub admin_listen: SocketAddr,
@@ -288,7 +300,7 @@ mod tests {
         assert_eq!(run.manifests, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(run.admin_listen, "0.0.0.0:9092".parse().unwrap());
         assert_eq!(run.max_body_bytes, 33_554_432);
-        assert!(!run.simulate_providers);
+        assert!(!run.simulate_providers && !run.reply_target_headers);
         assert_eq!((run.refuse_media_networks.len(), run.media_ports), (0, FetcherOptions::default().ports));
         assert_eq!((run.pod_name, run.installation.service.as_str(), run.drain_delay), (None, "tollgate", 0));
         assert_eq!(run.installation.controller_name, Controller::default());

@@ -79,7 +79,7 @@ fn names_and_columns() {
             version.additional_printer_columns.as_ref().unwrap().iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, columns);
     }
-    check(0, "Backend", "be", &["Type", "Providers", "Accepted", "Age"]);
+    check(0, "Backend", "be", &["Type", "Providers", "Healthy", "Accepted", "Age"]);
     check(1, "TrafficPolicy", "tp", &["Accepted", "Attached", "Age"]);
     check(2, "GatewayParameters", "gwp", &["Service", "Age"]);
 }

@@ -6,6 +6,7 @@
 //! | `/healthz` | 200 while the process runs |
 //! | `/readyz` | 200 when requests are served, else 503 and why |
 //! | `/debug/snapshot` | the snapshot that is served, without secrets |
+//! | `/debug/health` | the health of each target, and how attempts have ended |
 //! | `/debug/objects` | the state of each object, with file and line of rejected documents |
 
 mod serve;
@@ -27,10 +28,12 @@ use serde_json::Value;
 pub use self::serve::serve;
 use crate::telemetry::Metrics;
 
-/// The source of the `/debug` views. Neither view may hold any part of a Secret.
+/// The source of the `/debug` views. No view may hold any part of a Secret.
 pub trait DebugSource: Send + Sync {
     /// The snapshot that is served.
     fn snapshot_json(&self) -> Value;
+    /// The health of each target.
+    fn health_json(&self) -> Value;
     /// The reports of compile about each object, and rejected documents.
     fn reports_json(&self) -> Value;
 }
@@ -99,6 +102,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/debug/snapshot", get(async |State(state): State<AdminState>| json(&state.debug.snapshot_json())))
+        .route("/debug/health", get(async |State(state): State<AdminState>| json(&state.debug.health_json())))
         .route("/debug/objects", get(async |State(state): State<AdminState>| json(&state.debug.reports_json())))
         .with_state(state)
 }
@@ -112,6 +116,7 @@ async fn index() -> Response {
         "/healthz         200 while the process lives\n",
         "/readyz          200 when requests are served\n",
         "/debug/snapshot  the configuration that is served\n",
+        "/debug/health    the health of each target\n",
         "/debug/objects   the conditions of each object\n",
     );
     text.into_response()

@@ -23,6 +23,10 @@ impl DebugSource for Debug {
         json!({"generation": 3})
     }
 
+    fn health_json(&self) -> Value {
+        json!({"targets": []})
+    }
+
     fn reports_json(&self) -> Value {
         json!({"objects": []})
     }

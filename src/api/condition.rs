@@ -63,6 +63,8 @@ string_enum! {
         Attached,
         /// Backend: false when keys are sent without TLS to a host that is neither local, private nor of the cluster.
         TransportSecured,
+        /// Backend: some of its targets have failed lately and are tried last.
+        Degraded,
     }
 }
 
@@ -155,6 +157,20 @@ string_enum! {
         BackendNotFound,
         /// Backend: a credential that has to be fetched can't be, at the moment or until the pod's environment is fixed.
         CredentialsUnavailable,
+        /// Degraded: a target refuses the gateway's key.
+        AuthFailed,
+        /// Degraded: a target fails again and again, or gives no reply in time.
+        Failing,
+        /// Degraded: a target is overloaded.
+        Overloaded,
+        /// Degraded: a quota, a spending limit or a balance at a target is used up.
+        QuotaExhausted,
+        /// Degraded: a target limits the rate of requests or tokens.
+        RateLimited,
+        /// Degraded: no connection to a target can be made.
+        Unreachable,
+        /// Degraded is false: all targets are used again.
+        Recovered,
         /// Backend: keys are sent without TLS to a host on the internet.
         ClearText,
         /// Backend: a reference in `caCertificateRefs` leads to nothing, or to something without certificates.

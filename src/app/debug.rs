@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::publisher::Latest;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     proxy::BindStates,
     publish::{Published, Rival},
     snapshot::{self, Snapshots},
+    upstream::balance::Balance,
 };
 
 /// The source of the debug views.
@@ -19,11 +20,16 @@ pub(super) struct Debug {
     pub latest: Latest,
     pub ports: BindStates,
     pub rival: watch::Receiver<Option<Rival>>,
+    pub balance: Arc<Balance>,
 }
 
 impl DebugSource for Debug {
     fn snapshot_json(&self) -> Value {
         snapshot::to_json(&self.snapshots.load())
+    }
+
+    fn health_json(&self) -> Value {
+        self.balance.to_json(Instant::now())
     }
 
     fn reports_json(&self) -> Value {

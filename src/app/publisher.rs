@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::tasks::Ended;
 use crate::{
     api::{Kind, condition::Reason},
-    compile::{self, Compiled, Env, Objects, Rejected, Reports},
+    compile::{self, Change, Compiled, Env, Objects, Rejected, Reports},
     publish::Published,
     snapshot::Snapshots,
     telemetry::operator::ObjectStates,
@@ -40,16 +40,18 @@ impl Publisher {
         let mut generation = 0;
         let mut credentials = self.env.credentials.changes();
         let mut models = self.env.models.clone();
+        let mut health = self.env.health.clone();
         loop {
-            let anew = tokio::select! {
+            let (anew, only_health) = tokio::select! {
                 changed = updates.changed() => match changed {
-                    Ok(()) => false,
+                    Ok(()) => (false, false),
                     Err(_) => return Ended::InputClosed,
                 },
                 // Reports about Backends are out of date; objects have not changed. The sender lives as long as `env`.
-                Ok(()) = credentials.changed() => true,
+                Ok(()) = credentials.changed() => (true, false),
+                Ok(()) = health.changed() => (true, true),
                 // Without a file of model facts there is no sender.
-                Ok(()) = models.changed() => true,
+                Ok(()) = models.changed() => (true, false),
             };
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());
@@ -59,7 +61,12 @@ impl Publisher {
                 self.send(Published { objects, ..Published::clone(&last) });
                 continue;
             }
-            generation += 1;
+            // Only the conditions of Backends have changed: what is served stays.
+            let has_objects = |last: &Published| Arc::ptr_eq(&last.objects, &objects) || same(&last.objects, &objects);
+            let only_reports = only_health && self.latest.load().as_deref().is_some_and(has_objects);
+            if !only_reports {
+                generation += 1;
+            }
             let env = self.env.clone();
             let input = Arc::clone(&objects);
             // Compile runs on a blocking thread, because thousands of routes take milliseconds.
@@ -70,8 +77,12 @@ impl Publisher {
             });
             // A panic is counted and logged by its hook. The last snapshot is still served.
             let Ok((compiled, took)) = compile.await else { continue };
-            self.publish(objects, compiled, generation, took);
-            self.env.metrics.operator.published(received.elapsed());
+            if only_reports {
+                self.publish_reports(objects, compiled.reports, compiled.services);
+            } else {
+                self.publish(objects, compiled, generation, took);
+                self.env.metrics.operator.published(received.elapsed());
+            }
         }
     }
 
@@ -80,18 +91,22 @@ impl Publisher {
         // What the last change has removed; what this one removes may be shown once.
         self.env.metrics.prune();
         self.snapshots.store(Arc::new(snapshot));
-        report(&reports, &objects.rejected, self.latest.load_full().as_deref());
         let metrics = &self.env.metrics;
         let rejected = objects.rejected.iter().map(|r| r.kind);
         metrics.config.published(generation, counts(&objects), rejected, took, SystemTime::now());
-        metrics.operator.objects(states(&reports, &objects.rejected));
-        self.send(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
+        self.publish_reports(objects, reports, services);
         self.changed.send_replace(generation);
         tracing::info!(
             generation,
             compile_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "configuration published"
         );
+    }
+
+    fn publish_reports(&self, objects: Arc<Objects>, reports: Reports, services: Vec<Change>) {
+        report(&reports, &objects.rejected, self.latest.load_full().as_deref());
+        self.env.metrics.operator.objects(states(&reports, &objects.rejected));
+        self.send(Published { objects, reports: Arc::new(reports), services: Arc::new(services) });
     }
 
     fn send(&self, published: Published) {

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
-    Condition, Env, ObjectReport, Objects, credential, identity,
+    Condition, Env, ObjectReport, Objects, credential,
+    health::{self, Healthy},
+    identity,
     server_tls::server_tls,
     shape::{AuthHeader, BackendShape, ProviderEntry, StaticEntry, TlsShape, shape},
 };
@@ -19,7 +21,7 @@ use crate::{
     policy::timeouts::FirstToken,
     provider::{Auth, CredentialSlot, KeySource},
     snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
-    upstream::{Origin, OriginKind, Transport, server_name},
+    upstream::{Origin, OriginKind, Transport, balance::HealthReport, server_name},
 };
 
 /// A Backend that can be served.
@@ -91,6 +93,8 @@ struct Outcome {
     compiled: Result<Compiled, Problem>,
     /// The provider entries or hosts that are left out, and the reason.
     left_out: Option<Problem>,
+    /// Its status has reported that targets were left alone, so that the end of that is reported, too.
+    was_degraded: bool,
 }
 
 impl Backends {
@@ -99,8 +103,10 @@ impl Backends {
         self.by_key.get(key).map(|outcome| &outcome.compiled)
     }
 
-    pub fn into_reports(self) -> impl Iterator<Item = ObjectReport> {
-        self.by_key.into_iter().map(|(key, Outcome { generation, compiled, left_out })| {
+    pub fn into_reports(self, health: &HealthReport) -> impl Iterator<Item = ObjectReport> {
+        self.by_key.into_iter().map(|(key, Outcome { generation, compiled, left_out, was_degraded })| {
+            let state = compiled.as_ref().ok().and_then(|compiled| Healthy::of(compiled, health));
+            let degraded = state.as_ref().and_then(|state| state.condition(was_degraded));
             let in_clear = compiled.as_ref().ok().and_then(Compiled::keys_in_clear);
             let accepted = match compiled {
                 Ok(compiled) => compiled.credential_problem().map_or_else(
@@ -112,8 +118,9 @@ impl Backends {
             let resolved = left_out.map(|p| Condition::new(ConditionType::ResolvedRefs, false, p.reason, p.message));
             let in_clear =
                 in_clear.map(|why| Condition::new(ConditionType::TransportSecured, false, Reason::ClearText, why));
-            let conditions = std::iter::once(accepted).chain(resolved).chain(in_clear).collect();
-            ObjectReport { conditions, ..ObjectReport::new(Kind::Backend, key, generation) }
+            let conditions = std::iter::once(accepted).chain(resolved).chain(in_clear).chain(degraded).collect();
+            let healthy = state.map(|state| state.to_string());
+            ObjectReport { conditions, healthy, ..ObjectReport::new(Kind::Backend, key, generation) }
         })
     }
 }
@@ -121,14 +128,15 @@ impl Backends {
 pub fn compile_all(objects: &Objects, env: &Env) -> Backends {
     let outcome = |key, backend: &Backend| {
         let generation = backend.metadata.generation;
+        let was_degraded = health::was_degraded(backend);
         match compile(key, backend, objects, env) {
-            Ok((Some(compiled), left_out)) => Outcome { generation, compiled: Ok(compiled), left_out },
+            Ok((Some(compiled), left_out)) => Outcome { generation, compiled: Ok(compiled), left_out, was_degraded },
             Ok((None, left_out)) => {
                 let none =
                     || Problem { reason: Reason::Invalid, message: "no provider and no host is left".to_owned() };
-                Outcome { generation, compiled: Err(left_out.clone().unwrap_or_else(none)), left_out }
+                Outcome { generation, compiled: Err(left_out.clone().unwrap_or_else(none)), left_out, was_degraded }
             }
-            Err(problem) => Outcome { generation, compiled: Err(problem), left_out: None },
+            Err(problem) => Outcome { generation, compiled: Err(problem), left_out: None, was_degraded },
         }
     };
     Backends { by_key: objects.backends.iter().map(|(key, backend)| (key.clone(), outcome(key, backend))).collect() }
@@ -287,6 +295,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         None => None,
     };
     let state = env.balance.target(&key.to_string(), &entry.name);
+    state.count_in(&env.metrics.targets, &key.to_string(), &entry.name);
     let address = format!("{}{}", pool.origin(), entry.server.base_path.as_deref().unwrap_or_default());
     let server = env.balance.server(&key.to_string(), &entry.name, &address);
     let models = TargetModels {

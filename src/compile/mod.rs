@@ -13,6 +13,7 @@ pub mod features;
 mod filters;
 mod gateway;
 mod grants;
+mod health;
 mod identity;
 mod ledger;
 mod listener;
@@ -49,7 +50,10 @@ use crate::{
     dialect::ModelTable,
     snapshot::{Endpoint, Snapshot},
     telemetry::Metrics,
-    upstream::{Credentials, Origin, Pools, balance::Balance},
+    upstream::{
+        Credentials, Origin, Pools,
+        balance::{Balance, HealthReport},
+    },
 };
 
 /// State that compiled parts refer to and that outlives every snapshot.
@@ -61,6 +65,8 @@ pub struct Env {
     pub pools: Arc<Pools>,
     /// Selection and health of targets.
     pub balance: Arc<Balance>,
+    /// The targets that are left alone.
+    pub health: watch::Receiver<Arc<HealthReport>>,
     /// What models accept: the last table that could be read.
     pub models: watch::Receiver<Arc<ModelTable>>,
     /// Credentials that are fetched. Compile registers them and reads their state, without IO of its own.
@@ -149,7 +155,7 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     reports.extend(gateway_reports);
     reports.extend(routes);
     reports.extend(unserved);
-    reports.extend(backends.into_reports().filter(|report| !elsewhere.reports(&report.key)));
+    reports.extend(backends.into_reports(&env.health.borrow()).filter(|report| !elsewhere.reports(&report.key)));
     reports.extend(policies.into_reports(&elsewhere));
     reports.extend(backend_tls);
     reports.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));

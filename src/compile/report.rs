@@ -63,6 +63,9 @@ pub struct ObjectReport {
     /// The addresses for clients: Gateways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
+    /// How many of the targets are used, such as `2/3`: Backends with LLM providers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<String>,
     /// Names of the Gateway API's features that are served, in order: GatewayClasses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_features: Vec<&'static str>,
@@ -161,12 +164,13 @@ impl ObjectReport {
             parents: Vec::new(),
             listeners: Vec::new(),
             addresses: Vec::new(),
+            healthy: None,
             supported_features: Vec::new(),
         }
     }
 
     /// The conditions that report a problem: `Accepted`, `Programmed`, `ResolvedRefs` or `Attached` false, or
-    /// `Conflicted` or `PartiallyInvalid` true.
+    /// `Conflicted`, `PartiallyInvalid` or `Degraded` true.
     pub fn problems(&self) -> impl Iterator<Item = &Condition> {
         let own = self.conditions.iter();
         let parents = self.parents.iter().flat_map(|p| &p.conditions);
@@ -182,7 +186,8 @@ impl Condition {
         if matches!(self.kind, ConditionType::OverlappingTLSConfig) {
             return false;
         }
-        let wanted = !matches!(self.kind, ConditionType::Conflicted | ConditionType::PartiallyInvalid);
-        self.status != wanted
+        let is_bad =
+            matches!(self.kind, ConditionType::Conflicted | ConditionType::PartiallyInvalid | ConditionType::Degraded);
+        self.status == is_bad
     }
 }

@@ -44,6 +44,7 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
         pools,
         balance: Arc::default(),
         credentials,
+        health: tokio::sync::watch::channel(Arc::default()).1,
         models: tokio::sync::watch::channel(crate::dialect::ModelTable::built_in()).1,
         scope: Scope::Files,
         controller: Controller::default(),

@@ -29,6 +29,10 @@ use super::{
 /// The id by which operators find a request in the log, on every reply.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 
+/// The target that has replied, and how many attempts were made, where the settings have them shown.
+const TARGET: HeaderName = HeaderName::from_static("x-tollgate-target");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+
 /// The parts of a request that decide how its reply is sent.
 #[derive(Clone, Copy)]
 pub struct ReplyTo {
@@ -75,6 +79,11 @@ pub fn finish(
     }
     if let Ok(id) = HeaderValue::from_str(record.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
+    }
+    if let Some((target, attempts)) = record.shown_target() {
+        // A name that can't be in a header is not shown.
+        parts.headers.extend(HeaderValue::from_str(target).ok().map(|target| (TARGET, target)));
+        parts.headers.insert(ATTEMPTS, HeaderValue::from(attempts));
     }
     if to.last {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -93,6 +93,8 @@ pub struct Shared {
 /// Bounds of the data plane, each with its reason in `docs/configuration.md`.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Whether replies name the target and the number of attempts, in `x-tollgate-target` and `x-tollgate-attempts`.
+    pub reply_target_headers: bool,
     /// Largest request body to an LLM provider, in bytes.
     pub max_body: usize,
     /// How long a client may take to send a request's head, and how long a connection may idle.
@@ -116,6 +118,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            reply_target_headers: false,
             max_body: 32 * 1024 * 1024,
             header_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_mins(2),

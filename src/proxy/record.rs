@@ -136,6 +136,12 @@ impl RequestRecord {
         self.model.as_deref().unwrap_or_default()
     }
 
+    /// The name of the last attempt's target and the number of attempts, if replies are to show them.
+    pub fn shown_target(&self) -> Option<(&str, u32)> {
+        let (target, _) = self.target().filter(|_| self.shared.settings.reply_target_headers)?;
+        Some((&target.name, self.attempts))
+    }
+
     /// The last attempt had to send `times` more requests on fresh connections.
     pub const fn resent(&mut self, times: u32) {
         self.attempts += times;

@@ -43,7 +43,7 @@ use crate::{
     stream::TopLevel,
     upstream::{
         balance::{self, AttemptOutcome, HasApi},
-        failure::Verdict,
+        failure::{Meaning, Verdict},
     },
 };
 
@@ -207,7 +207,9 @@ pub async fn select(
         match outcome {
             Ok(Answer::Upstream(mut reply)) if again.is_some() || tries_other(&reply) => {
                 if again.is_some() || next_target {
-                    log_next(target, again.is_some(), record, Some(reply.reply.status()), None);
+                    let meaning = reply.attempt.verdict().map(|verdict| verdict.meaning);
+                    let failed = Failed { meaning, status: Some(reply.reply.status()), error: None };
+                    failed.log(target, again.is_some(), record);
                 }
                 reply.attempt.ended(AttemptOutcome::Refused);
                 kept = Some(more_useful(kept, reply));
@@ -217,7 +219,8 @@ pub async fn select(
             Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
                 if again.is_some() || next_target {
-                    log_next(target, again.is_some(), record, None, Some(&error));
+                    let meaning = error.kind.attempt_outcome().meaning();
+                    Failed { meaning, status: None, error: Some(&error) }.log(target, again.is_some(), record);
                 }
                 failure = Some(error);
             }
@@ -386,19 +389,26 @@ fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamRep
     }
 }
 
-fn log_next(
-    target: &Target,
-    again: bool,
-    record: &RequestRecord,
+/// An attempt that is followed by another.
+struct Failed<'e> {
+    meaning: Option<Meaning>,
     status: Option<StatusCode>,
-    error: Option<&ProxyError>,
-) {
-    let status = status.map(|status| status.as_u16());
-    let (cause, error) = (error.map(|error| error.cause.as_str()), error.map(|error| error.kind.word()));
-    let (target, trace_id) = (target.name.as_str(), record.trace_id());
-    if again {
-        tracing::info!(target, status, error, cause, trace_id, "trying the same target again");
-    } else {
-        tracing::info!(target, status, error, cause, trace_id, "trying the next target");
+    error: Option<&'e ProxyError>,
+}
+
+impl Failed<'_> {
+    /// Logs it, and counts it as a failover unless the same target is tried again.
+    fn log(self, target: &Target, again: bool, record: &RequestRecord) {
+        let (failure, status) = (self.meaning.map(|m| m.row().word), self.status.map(|status| status.as_u16()));
+        let (cause, error) = (self.error.map(|e| e.cause.as_str()), self.error.map(|e| e.kind.word()));
+        let (name, trace_id) = (target.name.as_str(), record.trace_id());
+        if again {
+            tracing::info!(target = name, failure, status, error, cause, trace_id, "trying the same target again");
+            return;
+        }
+        if let Some(meaning) = self.meaning {
+            target.state.failed_over(meaning);
+        }
+        tracing::info!(target = name, failure, status, error, cause, trace_id, "trying the next target");
     }
 }

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
     config::ConfigMetrics, credentials::CredentialMetrics, operator::OperatorMetrics, register::register,
-    requests::RequestMetrics, tokens::TokenMetrics, watches::WatchMetrics,
+    requests::RequestMetrics, targets::TargetMetrics, tokens::TokenMetrics, watches::WatchMetrics,
 };
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
@@ -13,6 +13,8 @@ pub struct Metrics {
     pub registry: Registry,
     /// Requests and connections.
     pub requests: RequestMetrics,
+    /// Attempts at targets, and their health.
+    pub targets: TargetMetrics,
     /// Tokens and the times of LLM calls.
     pub tokens: TokenMetrics,
     /// The configuration that is served.
@@ -38,6 +40,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let requests = RequestMetrics::register(&registry)?;
+        let targets = TargetMetrics::register(&registry)?;
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
         let credentials = CredentialMetrics::register(&registry)?;
@@ -67,7 +70,18 @@ impl Metrics {
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, tokens, config, credentials, operator, watches, log_lines_dropped, panics })
+        Ok(Self {
+            registry,
+            requests,
+            targets,
+            tokens,
+            config,
+            credentials,
+            operator,
+            watches,
+            log_lines_dropped,
+            panics,
+        })
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.
@@ -76,6 +90,7 @@ impl Metrics {
     ///
     /// When a metric family can't be written, which is a mistake of this program.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
+        self.targets.refresh();
         let families = self.registry.gather();
         // What has ended since the last time is shown once more, with its last values.
         self.prune();
@@ -85,6 +100,7 @@ impl Metrics {
     /// Removes the series of objects that are gone: no snapshot has them, and no request that is under way.
     pub fn prune(&self) {
         self.requests.prune();
+        self.targets.prune();
         self.tokens.prune();
     }
 }

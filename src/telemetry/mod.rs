@@ -9,6 +9,7 @@ pub mod operator;
 pub mod panics;
 mod register;
 pub mod requests;
+pub mod targets;
 pub mod tokens;
 pub mod watches;
 

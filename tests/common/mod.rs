@@ -336,7 +336,7 @@ impl Gateway {
     /// Fails when any of [`SECRETS`] is in the log or in a view.
     fn assert_no_secret_is_shown(&self) {
         let mut shown = self.log.lock().unwrap().join("\n") + &self.stderr();
-        for path in ["/metrics", "/debug/snapshot", "/debug/objects"] {
+        for path in ["/metrics", "/debug/snapshot", "/debug/health", "/debug/objects"] {
             let mut client = Client::try_connect(self.admin);
             let reply = client.as_mut().and_then(|c| c.send(&request("GET", path, &[], b"")).try_reply());
             shown += &reply.map(|r| r.text()).unwrap_or_default();

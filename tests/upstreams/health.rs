@@ -43,7 +43,7 @@ fn each_kind_of_hint_reaches_the_next_client() {
     let info = r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED","details":[
         {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"31s"}]}}"#;
     let day = r#"{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED","details":[
-        {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"RequestsPerDayPerModel"}]}]}}"#;
+        {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"RequestsPerDay"}]}]}}"#;
     for (provider, headers, body, seconds) in [
         ("openai", &[("retry-after", "40")][..], rate, 40..=44),
         ("openai", &[("retry-after-ms", "12345")], rate, 13..=14),
@@ -74,8 +74,11 @@ fn each_kind_of_hint_reaches_the_next_client() {
     ] {
         let headers = [&[CONTENT_TYPE][..], headers].concat();
         let limited = Upstream::fixed(429, &headers, body.as_bytes());
-        let exhausted =
-            Upstream::fixed(429, &[CONTENT_TYPE], br#"{"error":{"message":"pay","code":"insufficient_quota"}}"#);
+        let exhausted = Upstream::fixed(
+            429,
+            &[CONTENT_TYPE, ("retry-after", "3600")],
+            br#"{"error":{"code":"insufficient_quota"}}"#,
+        );
         let gateway = gateway(&[entry("limited", provider, limited.port), openai("exhausted", exhausted.port)]);
         assert_eq!(gateway.post("/both", CHAT).status, 429, "{headers:?}");
         let reply = gateway.post("/both", CHAT);
@@ -96,7 +99,7 @@ fn a_change_of_the_configuration_keeps_what_is_known() {
     assert_eq!(dead.received().len(), 1);
     // Of another object, then of the Backend itself.
     gateway.change(|| {
-        drop(gateway.write("b.yaml", &backend("other", &json!({"llm": llm("openai", "key", 1, &json!({}))}))))
+        drop(gateway.write("b.yaml", &backend("other", &json!({"llm": llm("openai", "key", 1, &json!({}))}))));
     });
     assert_eq!(gateway.post("/both", CHAT).status, 200);
     let third = completion();
@@ -104,4 +107,49 @@ fn a_change_of_the_configuration_keeps_what_is_known() {
     gateway.change(|| drop(gateway.write("a.yaml", &manifest(&more))));
     assert_eq!(gateway.post("/both", CHAT).status, 200);
     assert_eq!((dead.received().len(), second.received().len()), (1, 3));
+}
+
+#[test]
+fn what_has_failed_can_be_seen() {
+    let (refusing, second) = (Upstream::fixed(401, &[CONTENT_TYPE], b"{}"), completion());
+    let manifest = manifest(&[openai("first", refusing.port), openai("second", second.port)]);
+    let gateway = Start::new().manifest("a.yaml", &manifest).arg("--reply-target-headers").run();
+    let replies = [gateway.post("/both", CHAT), gateway.post("/both", CHAT)];
+    for (reply, attempts) in replies.iter().zip(["2", "1"]) {
+        assert_eq!(reply.header("x-tollgate-target"), Some("second"));
+        assert_eq!(reply.header("x-tollgate-attempts"), Some(attempts));
+    }
+    let health = gateway.debug("/debug/health");
+    let [first, other] = &health["targets"].as_array().unwrap()[..] else { panic!("{health}") };
+    assert_eq!((&first["target"], &first["backend"]), (&json!("first"), &json!("default/both")));
+    assert_eq!((&first["healthy"], &other["healthy"]), (&json!(false), &json!(true)));
+    assert_eq!(first["cooling"]["cause"], "credential");
+    assert!((50.0..67.0).contains(&first["cooling"]["seconds"].as_f64().unwrap()), "{first}");
+    assert_eq!((&first["attempts"]["refused"], &other["attempts"]["answered"]), (&json!(1), &json!(2)));
+
+    let metrics = gateway.metrics();
+    let own = |target| [("backend", "default/both"), ("target", target)];
+    let value = |name, target, more: &[(&str, &str)]| metrics.sum(name, &[&own(target)[..], more].concat());
+    assert_eq!(value("tollgate_target_attempts_total", "first", &[("outcome", "credential")]), 1.0);
+    assert_eq!(value("tollgate_target_attempts_total", "second", &[("outcome", "answered")]), 2.0);
+    assert_eq!(value("tollgate_target_failovers_total", "first", &[("cause", "credential")]), 1.0);
+    assert_eq!(value("tollgate_target_healthy", "first", &[]), 0.0);
+    assert_eq!(value("tollgate_target_healthy", "second", &[]), 1.0);
+    assert!((50.0..67.0).contains(&value("tollgate_target_cooldown_seconds", "first", &[])));
+
+    // Within about a second the Backend's report has it, and so does the log.
+    let problem = gateway.wait_for_log("the condition", |line| line["condition"] == "Degraded");
+    assert_eq!((&problem["object"], &problem["reason"]), (&json!("default/both"), &json!("AuthFailed")));
+    let objects = gateway.debug("/debug/objects");
+    let report = objects["objects"].as_array().unwrap().iter().find(|o| o["kind"] == "Backend").unwrap();
+    assert_eq!(report["healthy"], "1/2");
+    assert_eq!(gateway.generation(), 1, "what is served has not changed");
+}
+
+#[test]
+fn replies_name_no_target_unless_that_is_set() {
+    let upstream = completion();
+    let reply = gateway(&[openai("first", upstream.port)]).post("/both", CHAT);
+    assert_eq!((reply.status, reply.header("x-tollgate-target")), (200, None));
+    assert_eq!(reply.header("x-tollgate-attempts"), None);
 }

@@ -40,6 +40,12 @@ use super::{
         description = "LLM providers that answer"
     ),
     printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.healthy",
+        description = "How many of the LLM providers' entries are used; the others have failed lately"
+    ),
+    printcolumn(
         name = "Accepted",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
@@ -282,4 +288,8 @@ pub struct BackendStatus {
     /// The LLM providers that answer, in order and joined with commas, such as `openai,anthropic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub providers: Option<String>,
+    /// How many of the entries with LLM providers are used, such as `2/3`. The others have failed lately and are tried
+    /// last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<String>,
 }

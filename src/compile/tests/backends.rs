@@ -360,3 +360,55 @@ fn keys_in_clear_text_are_reported_where_others_may_read_them() {
         assert_eq!(conditions.contains("TransportSecured=False/ClearText"), !secured, "{address}: {conditions}");
     }
 }
+
+#[test]
+fn targets_that_are_left_alone_degrade_their_backend() {
+    use std::time::{Duration, SystemTime};
+
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1 as meta, jiff::Timestamp};
+
+    use crate::{
+        api::{
+            backend::BackendStatus,
+            condition::{ConditionType, Reason},
+        },
+        upstream::{balance::Degraded, failure::Meaning},
+    };
+
+    let entry = |name: &str| format!("{{name: {name}, openai: {{authToken: {{kind: Inline, inline: k}}}}}}");
+    let ai = format!("type: AI, ai: {{priorityGroups: [{{providers: [{}, {}]}}]}}", entry("a"), entry("b"));
+    let mut objects = world(&[backend("x", &ai)]).objects;
+    let of = |objects: &Objects, degraded: Option<(&str, Meaning)>| {
+        let until = SystemTime::UNIX_EPOCH + Duration::from_mins(29_876_128);
+        let degraded = degraded.map(|(target, cause)| Degraded { target: target.to_owned(), cause, until });
+        let report = HealthReport::of("default/x", degraded.into_iter().collect());
+        let health = watch::channel(Arc::new(report)).1;
+        let reports = World::of(objects.clone(), &Env { health, balance: Arc::default(), ..ENV.clone() });
+        let report = reports.compiled.reports.find(Kind::Backend, &ObjectKey::new("default", "x")).unwrap().clone();
+        let condition = report.conditions.into_iter().find(|c| c.kind == ConditionType::Degraded);
+        (report.healthy.unwrap(), condition)
+    };
+    assert_eq!(of(&objects, None), ("2/2".to_owned(), None), "it never was");
+    let gone = of(&objects, Some(("removed", Meaning::Rate)));
+    assert_eq!(gone, ("2/2".to_owned(), None), "an entry that is no longer there");
+    let (healthy, condition) = of(&objects, Some(("b", Meaning::Credential)));
+    let condition = condition.unwrap();
+    assert_eq!((healthy.as_str(), condition.status, condition.reason), ("1/2", true, Reason::AuthFailed));
+    assert_eq!(condition.message, "1/2 targets are used; b: credential until 2026-10-21T07:28:00Z");
+    assert!(condition.is_problem());
+    // Its end is reported where its beginning was.
+    let written = meta::Condition {
+        type_: "Degraded".to_owned(),
+        status: "True".to_owned(),
+        reason: "AuthFailed".to_owned(),
+        message: condition.message,
+        observed_generation: None,
+        last_transition_time: meta::Time(Timestamp::UNIX_EPOCH),
+    };
+    let object = objects.backends.get_mut(&ObjectKey::new("default", "x")).unwrap();
+    Arc::make_mut(object).status = Some(BackendStatus { conditions: vec![written], ..BackendStatus::default() });
+    let (healthy, condition) = of(&objects, None);
+    let condition = condition.unwrap();
+    assert_eq!((healthy.as_str(), condition.status, condition.reason), ("2/2", false, Reason::Recovered));
+    assert!(!condition.is_problem());
+}

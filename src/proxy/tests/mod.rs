@@ -101,6 +101,7 @@ impl Plane {
             pools,
             balance: Arc::default(),
             credentials,
+            health: tokio::sync::watch::channel(Arc::default()).1,
             models: tokio::sync::watch::channel(crate::dialect::ModelTable::built_in()).1,
             scope: Scope::Files,
             controller: Controller::default(),

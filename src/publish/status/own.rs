@@ -124,6 +124,7 @@ pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: 
     let present = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
     let providers = providers(&object.spec);
     if status.and_then(|s| s.providers.as_ref()) == providers.as_ref()
+        && status.and_then(|s| s.healthy.as_ref()) == report.healthy.as_ref()
         && is_current(present, &report.conditions, report.generation)
     {
         return None;
@@ -131,6 +132,7 @@ pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: 
     let status = json!({
         "conditions": merged(present, &report.conditions, report.generation, now),
         "providers": providers,
+        "healthy": report.healthy,
     });
     let transitions = find_transitions("", present, &report.conditions).collect();
     Some(Update::fields(object.metadata.resource_version.as_deref(), &status, transitions))

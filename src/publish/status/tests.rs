@@ -143,9 +143,27 @@ fn conditions_of_a_backend() {
         let report = ObjectReport { conditions: vec![condition], ..report(Kind::Backend) };
         let update = backend(&report, &object(&spec, &status), now());
         assert_eq!(event_texts(update.as_ref()), events, "{case}");
-        let expect = expect.map(|conditions| json!({"conditions": conditions, "providers": null}));
+        let expect = expect.map(|conditions| json!({"conditions": conditions, "healthy": null, "providers": null}));
         assert_eq!(merge(update), expect, "{case}");
     }
+}
+
+#[test]
+fn how_many_targets_are_used_is_written_when_it_changes() {
+    let spec = json!({"type": "Static", "static": {"hosts": [{"host": "a", "port": 1}]}});
+    let good = written("Accepted", "True", "Accepted", "Backend accepted", OLD);
+    let status = |healthy: &str| json!({"conditions": [good], "healthy": healthy});
+    let report = |healthy: &str| {
+        let healthy = Some(healthy.to_owned());
+        ObjectReport {
+            conditions: vec![accepted(true, Reason::Accepted, "Backend accepted")],
+            healthy,
+            ..report(Kind::Backend)
+        }
+    };
+    assert_eq!(merge(backend(&report("1/2"), &object(&spec, &status("1/2")), now())), None);
+    let written = merge(backend(&report("1/2"), &object(&spec, &status("2/2")), now())).unwrap();
+    assert_eq!(written["healthy"], "1/2");
 }
 
 #[test]

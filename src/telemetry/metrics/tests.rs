@@ -2,16 +2,34 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::*;
 use crate::{
     api::Kind,
-    telemetry::operator::{ObjectStates, WriteOutcome},
+    telemetry::{
+        operator::{ObjectStates, WriteOutcome},
+        targets::TargetGauge,
+    },
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+
+/// A target that cools.
+struct Cool;
+
+impl TargetGauge for Cool {
+    fn cooling(&self) -> Option<Duration> {
+        Some(Duration::from_secs(3))
+    }
+}
+
+thread_local! {
+    /// It lives as long as the test, so that its series are not removed.
+    static COOL: Arc<Cool> = Arc::new(Cool);
+}
 
 /// Metrics with a sample in every family.
 fn filled() -> Metrics {
@@ -21,6 +39,11 @@ fn filled() -> Metrics {
     drop(route.begin());
     metrics.requests.connections("default/g/http").inc();
     metrics.requests.connections_rejected("limit").inc();
+    let series = metrics.targets.target("default/b", "t", COOL.with(|cool| Arc::downgrade(cool) as _));
+    series.answered();
+    series.ended("rate");
+    series.failed_over("rate");
+    metrics.targets.refresh();
     let models = metrics.tokens.models("openai", "openai", "default/g", "default/r");
     TokenMetrics::searched(&models.get("rerank", "r", "r"), 2);
     TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
@@ -88,6 +111,10 @@ fn the_text_has_values() {
         "tollgate_requests_total{backend=\"default/b\",error=\"\",gateway=\"default/g\",route=\"default/r\",\
             status=\"200\"} 1",
         "tollgate_requests_in_flight{gateway=\"default/g\"} 0",
+        "tollgate_target_attempts_total{backend=\"default/b\",outcome=\"answered\",target=\"t\"} 1",
+        "tollgate_target_failovers_total{backend=\"default/b\",cause=\"rate\",target=\"t\"} 1",
+        "tollgate_target_healthy{backend=\"default/b\",target=\"t\"} 0",
+        "tollgate_target_cooldown_seconds{backend=\"default/b\",target=\"t\"} 3",
         "tollgate_config_generation 3",
         "tollgate_config_objects{kind=\"Gateway\"} 2",
         "tollgate_config_rejected_objects{kind=\"Secret\"} 1",

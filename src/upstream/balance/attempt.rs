@@ -3,15 +3,19 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::health::{Admission, Health, Wait};
-use crate::upstream::failure::{Meaning, Verdict};
+use crate::{
+    telemetry::targets::{TargetGauge, TargetMetrics, TargetSeries},
+    upstream::failure::{Meaning, Verdict},
+};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct TargetState {
     in_flight: AtomicU32,
     ended: [AtomicU64; AttemptOutcome::ALL.len()],
     health: Health,
+    /// Metrics; a plain server's endpoint has none.
+    series: OnceLock<Arc<TargetSeries>>,
 }
 
 impl TargetState {
@@ -98,6 +104,20 @@ impl TargetState {
         &self.health
     }
 
+    /// Counts the attempts at the target in these metrics, under these names.
+    pub fn count_in(self: &Arc<Self>, metrics: &TargetMetrics, backend: &str, target: &str) {
+        let gauge = Arc::downgrade(&(Arc::clone(self) as Arc<dyn TargetGauge>));
+        // The names of a state never change, and neither do its series.
+        let _ = self.series.set(metrics.target(backend, target, Weak::clone(&gauge)));
+    }
+
+    /// Another target is tried after this failure.
+    pub fn failed_over(&self, cause: Meaning) {
+        if let Some(series) = self.series.get() {
+            series.failed_over(cause.row().word);
+        }
+    }
+
     /// Asks whether a request for `model` may be sent now, perhaps as a probe. `sole` states that the Backend has no
     /// other target.
     ///
@@ -109,6 +129,13 @@ impl TargetState {
             Admission::Probe(number) => Ok(Some(Probe { state: Arc::clone(self), number })),
             Admission::Cooling(wait) => Err(wait),
         }
+    }
+}
+
+impl TargetGauge for TargetState {
+    fn cooling(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.health.trouble(now).map(|wait| wait.until.saturating_duration_since(now))
     }
 }
 
@@ -186,6 +213,16 @@ impl Attempt {
         }
     }
 
+    fn count(&self) {
+        let Some(series) = self.state.series.get() else { return };
+        let meaning = self.verdict.as_ref().map(|verdict| verdict.meaning).or_else(|| self.outcome.meaning());
+        match meaning {
+            Some(meaning) => series.ended(meaning.row().word),
+            None if self.outcome == AttemptOutcome::Answered => series.answered(),
+            None => series.ended(self.outcome.as_str()),
+        }
+    }
+
     /// What the target's reply means, if it is an error.
     pub fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_deref()
@@ -205,6 +242,7 @@ impl Drop for Attempt {
         if let Some(count) = self.state.ended.get(self.outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        self.count();
         let Some(watched) = self.watched.take() else { return };
         let (health, model) = (&self.state.health, watched.model.as_deref().unwrap_or_default());
         match self.outcome.meaning() {

@@ -366,7 +366,7 @@ fn varied(time: Duration, random: u64, shorter: u32) -> Duration {
     let part = u32::try_from(random % 256).unwrap_or(0);
     // The range in percent, of which `part` out of 255 is taken.
     let range = time / 100 * (10 + shorter);
-    time - time / 100 * shorter + range * part / 255
+    time.saturating_sub(time / 100 * shorter) + range * part / 255
 }
 
 #[cfg(test)]

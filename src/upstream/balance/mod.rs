@@ -7,6 +7,7 @@
 
 mod attempt;
 mod health;
+mod report;
 mod retries;
 mod server;
 mod turns;
@@ -21,6 +22,7 @@ use std::{
 
 pub use attempt::{Attempt, AttemptOutcome, Probe, TargetState};
 pub use health::{Admission, BreakerPhase, Health, Wait};
+pub use report::{Degraded, HealthReport};
 pub use retries::{RetryBudget, RetryPermit};
 pub use server::{HasApi, ServerState};
 pub use turns::Turns;

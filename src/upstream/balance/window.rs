@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Parts of the window: the oldest is forgotten as a whole.
-const SLOTS: u64 = 6;
+const SLOTS: u8 = 6;
 /// The time of one part. The window is 30 seconds.
 const SLOT: Duration = Duration::from_secs(5);
 /// Bits of a count within a word. More attempts than fit are not counted.
@@ -22,7 +22,7 @@ impl Window {
     /// Counts an attempt that ended at `at`, the time since the window began.
     pub(super) fn record(&self, failed: bool, at: Duration) {
         let number = number(at);
-        let Some(slot) = self.0.get(usize::try_from(number % SLOTS).unwrap_or_default()) else { return };
+        let Some(slot) = self.0.get(usize::try_from(number % u64::from(SLOTS)).unwrap_or_default()) else { return };
         let counted = |word: u64| {
             let word = if word >> (2 * BITS) == number { word } else { number << (2 * BITS) };
             let (all, bad) = (word >> BITS & MASK, word & MASK);
@@ -35,7 +35,8 @@ impl Window {
     pub(super) fn counts(&self, at: Duration) -> (u64, u64) {
         let number = number(at);
         let words = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
-        let fresh = words.filter(|word| number.checked_sub(word >> (2 * BITS)).is_some_and(|age| age < SLOTS));
+        let fresh =
+            words.filter(|word| number.checked_sub(word >> (2 * BITS)).is_some_and(|age| age < u64::from(SLOTS)));
         fresh.fold((0, 0), |(all, bad), word| (all + (word >> BITS & MASK), bad + (word & MASK)))
     }
 

@@ -119,8 +119,8 @@ const UNREACHABLE: Option<Trip> =
     Some(Trip { failures: 1, first: Duration::from_secs(1), most: Duration::from_secs(30) });
 
 /// A cooldown that always has the same length.
-const fn fixed(scope: Scope, time: Duration, named: Duration) -> Option<Cooldown> {
-    Some(Cooldown { scope, first: time, most: time, factor: 1, named })
+const fn fixed(scope: Scope, time: Duration, named: Duration) -> Cooldown {
+    Cooldown { scope, first: time, most: time, factor: 1, named }
 }
 
 /// A row without a cooldown that no breaker counts.
@@ -158,7 +158,7 @@ pub const TABLE: [Row; 14] = [
         )
     },
     Row {
-        cooldown: fixed(Scope::Target, Duration::from_secs(5), Duration::from_mins(5)),
+        cooldown: Some(fixed(Scope::Target, Duration::from_secs(5), Duration::from_mins(5))),
         ..plain(Meaning::Overload, "overload", "503, 529", Next::SameOrOther, 1)
     },
     Row {
@@ -186,7 +186,7 @@ pub const TABLE: [Row; 14] = [
         )
     },
     Row {
-        cooldown: fixed(Scope::Target, Duration::from_mins(1), Duration::ZERO),
+        cooldown: Some(fixed(Scope::Target, Duration::from_mins(1), Duration::ZERO)),
         ..plain(
             Meaning::Credential,
             "credential",
@@ -196,11 +196,11 @@ pub const TABLE: [Row; 14] = [
         )
     },
     Row {
-        cooldown: fixed(Scope::Model, Duration::from_mins(1), Duration::ZERO),
+        cooldown: Some(fixed(Scope::Model, Duration::from_mins(1), Duration::ZERO)),
         ..plain(Meaning::Permission, "permission", "403, of the gateway's own key", Next::Other, 1)
     },
     Row {
-        cooldown: fixed(Scope::Model, Duration::from_mins(1), Duration::ZERO),
+        cooldown: Some(fixed(Scope::Model, Duration::from_mins(1), Duration::ZERO)),
         ..plain(
             Meaning::ModelMissing,
             "model_missing",

@@ -7,7 +7,7 @@ use crate::dialect::DialectId;
 
 /// Wed, 21 Oct 2026 07:28:00 GMT.
 fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_792_567_680)
+    UNIX_EPOCH + Duration::from_mins(29_876_128)
 }
 
 fn read(dialect: DialectId, status: u16, headers: &[(&str, &str)], body: &str, own_key: bool) -> Option<Verdict> {

@@ -37,6 +37,7 @@ impl World {
             pools,
             balance: Arc::default(),
             credentials,
+            health: tokio::sync::watch::channel(Arc::default()).1,
             models: tokio::sync::watch::channel(crate::dialect::ModelTable::built_in()).1,
             scope,
             controller: Controller::default(),
