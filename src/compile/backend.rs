@@ -172,7 +172,7 @@ fn compile(
                 return Ok((None, left_out));
             }
             let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
-            let backend = HttpBackend { turns, retries, name, endpoints };
+            let backend = HttpBackend { name, endpoints, turns, retries };
             Ok((Some(Compiled::Http(Arc::new(backend))), left_out))
         }
         Ok(BackendShape::Ai(groups)) => {
@@ -207,7 +207,7 @@ fn compile(
             let strict = strictness(ai.and_then(|ai| ai.strict));
             let first_token = ai.and_then(|ai| ai.timeouts.as_ref()?.first_token.as_ref()).map(FirstToken::of);
             let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
-            let backend = AiBackend { turns, retries, name, dialect, groups: compiled, strict, first_token, routes };
+            let backend = AiBackend { name, dialect, groups: compiled, strict, first_token, routes, turns, retries };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
     }

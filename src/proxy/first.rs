@@ -1,5 +1,5 @@
-//! Part of step 5: whether a target's reply begins with an answer. Until its first content was forwarded, another target
-//! can still answer instead.
+//! Part of step 5: whether a target's reply begins with an answer. Until its first content was forwarded, another
+//! target can still answer instead.
 //!
 //! It is looked at where another target follows, and nowhere else: the last target's reply is forwarded as it comes.
 //! What was read is put back, byte for byte, and goes through the relay like everything behind it.
@@ -91,11 +91,10 @@ impl Gate {
     pub async fn pass(&self, answer: &mut UpstreamReply, target: &Target) -> Result<(), ProxyError> {
         let Some(judge) = self.judge(&answer.reply, &answer.plan) else { return Ok(()) };
         let read = self.read(answer.reply.body_mut(), judge, target.credential.is_own()).await;
-        read.map_err(|error| {
+        read.inspect_err(|error| {
             // The server can be reached: its head has come.
             let is_cut = error.kind == ErrorKind::UpstreamClosed;
             answer.attempt.ended(if is_cut { AttemptOutcome::Broken } else { error.kind.attempt_outcome() });
-            error
         })
     }
 
@@ -106,7 +105,7 @@ impl Gate {
         }
         let wrapped = plan.wrapped.as_ref().map(|wrapped| wrapped.api.dialect);
         let is_native = plan.translation.is_none() && wrapped.is_none();
-        let dialect = plan.translation.as_ref().map(|translation| translation.from()).or(wrapped);
+        let dialect = plan.translation.as_ref().map(|translation| translation.from).or(wrapped);
         let dialect = dialect.unwrap_or(self.dialect);
         let kind = reply.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
         let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(name));

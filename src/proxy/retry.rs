@@ -22,8 +22,8 @@ use crate::{
 pub const MAX_ATTEMPTS: u32 = 8;
 /// The longest pause before a retry. A longer one is not made, as the client gives up meanwhile.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// The longest pause that a reply may ask for. After a longer one the client, or the next target, is the better place to
-/// go on.
+/// The longest pause that a reply may ask for. Instead of a longer one, the next target gets the request, or the client
+/// decides.
 const MAX_HINT: Duration = Duration::from_secs(10);
 
 /// The retries of one request.

@@ -226,7 +226,8 @@ pub fn head(api_request: &ApiRequest, model: &str, include_usage: bool) -> Reply
 
 /// How a target's reply is returned to the client.
 pub struct Translation {
-    from: DialectId,
+    /// The dialect of the target.
+    pub from: DialectId,
     to: DialectId,
     mode: StreamMode,
     names: Arc<Names>,
@@ -274,11 +275,6 @@ impl Translation {
     #[must_use]
     pub fn showing(self, model: Option<String>) -> Self {
         Self { shown_model: model, ..self }
-    }
-
-    /// The dialect of the target.
-    pub const fn from(&self) -> DialectId {
-        self.from
     }
 
     /// Translates a target's reply: at once, or as it arrives.

@@ -192,7 +192,7 @@ pub struct AiBackend {
     pub groups: Vec<Vec<Target>>,
     /// Which requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: Strictness,
-    /// How long the first content of a stream may take, unless a rule says otherwise.
+    /// How long the first content of a stream may take, unless a rule has another bound.
     pub first_token: Option<FirstToken>,
     /// Kinds of requests by their path, as the Backend lists them.
     pub routes: Vec<ListedPath>,

@@ -33,11 +33,14 @@ const CHAT: Form = Form {
     body: HELLO,
     announces: &[
         ": keep-alive\n\n",
-        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n",
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\
+            \"content\":\"\"},\"finish_reason\":null}]}\n\n",
     ],
-    error: "data: {\"error\":{\"message\":\"from the first\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n",
+    error: "data: {\"error\":{\"message\":\"from the first\",\"type\":\"server_error\",\"param\":null,\
+        \"code\":null}}\n\n",
     answer: &[
-        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":null}]}\n\n",
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\
+            \"content\":\"hi\"},\"finish_reason\":null}]}\n\n",
         "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
         "data: [DONE]\n\n",
     ],
@@ -48,17 +51,26 @@ const MESSAGES: Form = Form {
     path: "/both/v1/messages",
     body: HELLO,
     announces: &[
-        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\
+            \"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"model\":\"m\",\
+            \"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
         "event: ping\ndata: {\"type\":\"ping\"}\n\n",
-        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
+            \"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
     ],
-    error: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"from the first\"}}\n\n",
+    error: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\
+        \"message\":\"from the first\"}}\n\n",
     answer: &[
-        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_2\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"model\":\"m\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
-        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
-        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_2\",\
+            \"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"model\":\"m\",\
+            \"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
+            \"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+            \"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n",
         "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
-        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\
+            \"stop_sequence\":null},\"usage\":{\"output_tokens\":4}}\n\n",
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     ],
 };
@@ -68,14 +80,25 @@ const RESPONSES: Form = Form {
     path: "/both/v1/responses",
     body: HELLO_RESPONSES,
     announces: &[
-        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\"output\":[]}}\n\n",
-        "event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"sequence_number\":1,\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\"output\":[]}}\n\n",
+        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\
+            \"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\
+            \"output\":[]}}\n\n",
+        "event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"sequence_number\":1,\
+            \"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\
+            \"output\":[]}}\n\n",
     ],
-    error: "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"model\":\"m\",\"output\":[],\"error\":{\"code\":\"server_error\",\"message\":\"from the first\"}}}\n\n",
+    error: "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":2,\
+        \"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"failed\",\"model\":\"m\",\
+        \"output\":[],\"error\":{\"code\":\"server_error\",\"message\":\"from the first\"}}}\n\n",
     answer: &[
-        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_2\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\"output\":[]}}\n\n",
-        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"hi\"}\n\n",
-        "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_2\",\"object\":\"response\",\"status\":\"completed\",\"model\":\"m\",\"output\":[]}}\n\n",
+        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\
+            \"response\":{\"id\":\"resp_2\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"m\",\
+            \"output\":[]}}\n\n",
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\
+            \"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"hi\"}\n\n",
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":2,\
+            \"response\":{\"id\":\"resp_2\",\"object\":\"response\",\"status\":\"completed\",\"model\":\"m\",\
+            \"output\":[]}}\n\n",
     ],
 };
 
@@ -83,13 +106,14 @@ const GEMINI: Form = Form {
     provider: "gemini",
     path: "/both/v1beta/models/m:streamGenerateContent?alt=sse",
     body: HELLO_GEMINI,
-    announces: &[
-        "data: {\"candidates\":[{\"content\":{\"role\":\"model\"},\"index\":0}],\"modelVersion\":\"m\",\"responseId\":\"r1\"}\r\n\r\n",
-    ],
+    announces: &["data: {\"candidates\":[{\"content\":{\"role\":\"model\"},\"index\":0}],\"modelVersion\":\"m\",\
+            \"responseId\":\"r1\"}\r\n\r\n"],
     error: "data: {\"error\":{\"code\":503,\"message\":\"from the first\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n",
     answer: &[
-        "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hi\"}]},\"index\":0}],\"modelVersion\":\"m\",\"responseId\":\"r2\"}\r\n\r\n",
-        "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\",\"index\":0}],\"modelVersion\":\"m\",\"responseId\":\"r2\"}\r\n\r\n",
+        "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hi\"}]},\"index\":0}],\
+            \"modelVersion\":\"m\",\"responseId\":\"r2\"}\r\n\r\n",
+        "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"\"}]},\
+            \"finishReason\":\"STOP\",\"index\":0}],\"modelVersion\":\"m\",\"responseId\":\"r2\"}\r\n\r\n",
     ],
 };
 
@@ -321,7 +345,8 @@ fn a_backend_may_bound_the_first_token_and_a_policy_may_lift_that() {
 #[test]
 fn a_buffered_reply_that_is_no_answer_is_replaced() {
     let json = [("content-type", "application/json")];
-    let good = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
+    let good = "{\"id\":\"c\",\"object\":\"chat.completion\",\"model\":\"m\",\"choices\":[{\"index\":0,\
+        \"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}";
     let error = r#"{"error":{"message":"from the first","type":"server_error","code":null}}"#;
     let cases: [(&str, Upstream); 5] = [
         ("an error with 200", Upstream::json(error)),
@@ -353,7 +378,8 @@ fn a_buffered_reply_that_is_no_answer_is_replaced() {
 #[test]
 fn what_is_no_failure_of_the_target_goes_to_the_client() {
     // An error that the request causes would come from the other target too.
-    let invalid = "data: {\"error\":{\"message\":\"from the first\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"context_length_exceeded\"}}\n\n";
+    let invalid = "data: {\"error\":{\"message\":\"from the first\",\"type\":\"invalid_request_error\",\
+        \"param\":null,\"code\":\"context_length_exceeded\"}}\n\n";
     let first = Upstream::new(move |exchange| _ = exchange.stream(SSE).chunk(invalid).end());
     let second = CHAT.healthy();
     let chat = gateway(&[entry("openai", first.port), entry("openai", second.port)], "");

@@ -12,7 +12,8 @@ use crate::common::{
 
 const PATH: &str = "/both/v1/chat/completions";
 const CHAT: &str = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#;
-const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
+const ANSWER: &str = "{\"id\":\"c\",\"object\":\"chat.completion\",\"model\":\"m\",\"choices\":[{\"index\":0,\
+    \"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn fails(exchange: &mut Exchange, status: u16) {
@@ -44,12 +45,12 @@ fn manifests(ports: &[u16], fields: &Value) -> String {
 }
 
 /// A gateway whose rule has this `retry`.
-fn by_rule(ports: &[u16], retry: Value) -> Gateway {
+fn by_rule(ports: &[u16], retry: &Value) -> Gateway {
     Start::new().manifest("a.yaml", &manifests(ports, &json!({"retry": retry}))).run()
 }
 
 /// A gateway whose route has a TrafficPolicy with this `retry`.
-fn by_policy(ports: &[u16], retry: Value) -> Gateway {
+fn by_policy(ports: &[u16], retry: &Value) -> Gateway {
     let policy = yaml(&json!({
         "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "TrafficPolicy",
         "metadata": {"name": "both", "namespace": "default"},
@@ -65,11 +66,11 @@ fn by_policy(ports: &[u16], retry: Value) -> Gateway {
 fn statuses_that_are_listed_are_retried_and_others_are_not() {
     for (status, attempts) in [(500, 3), (429, 3), (409, 3), (503, 1), (400, 1)] {
         for gateway in [
-            (|port| by_rule(&[port], json!({"codes": [500, 429, 409], "attempts": 3, "backoff": "1ms"})))
+            (|port| by_rule(&[port], &json!({"codes": [500, 429, 409], "attempts": 3, "backoff": "1ms"})))
                 as fn(u16) -> Gateway,
             |port| {
                 let codes = json!([500, 429, 409]);
-                by_policy(&[port], json!({"statusCodes": codes, "attempts": 3, "backoffBaseInterval": "1ms"}))
+                by_policy(&[port], &json!({"statusCodes": codes, "attempts": 3, "backoffBaseInterval": "1ms"}))
             },
         ] {
             let upstream = recovering(status, 2);
@@ -87,7 +88,7 @@ fn statuses_that_are_listed_are_retried_and_others_are_not() {
 fn a_target_is_retried_before_the_next_one_is_tried() {
     let (first, second) = (recovering(503, 100), recovering(503, 1));
     let retry = json!({"retryOn": ["5xx"], "attempts": 2, "backoffBaseInterval": "1ms"});
-    let gateway = by_policy(&[first.port, second.port], retry);
+    let gateway = by_policy(&[first.port, second.port], &retry);
     assert_eq!(gateway.post(PATH, CHAT).text(), ANSWER);
     assert_eq!((first.received().len(), second.received().len()), (3, 2), "each has its own retries");
     // The line of the access log comes behind them.
@@ -100,7 +101,7 @@ fn a_target_is_retried_before_the_next_one_is_tried() {
         0 => fails(exchange, 502),
         _ => _ = exchange.stream("text/event-stream").chunk(&stream).end(),
     });
-    let gateway = by_rule(&[upstream.port], json!({"codes": [502], "backoff": "1ms"}));
+    let gateway = by_rule(&[upstream.port], &json!({"codes": [502], "backoff": "1ms"}));
     let body = CHAT.replacen('{', "{\"stream\":true,", 1);
     let reply = gateway.post("/both/v1/messages", body);
     assert!(reply.text().contains("message_stop") && reply.text().contains("\"hi\""), "{}", reply.text());
@@ -109,18 +110,18 @@ fn a_target_is_retried_before_the_next_one_is_tried() {
 #[test]
 fn a_request_has_at_most_eight_attempts() {
     let upstream = recovering(500, 100);
-    let gateway = by_rule(&[upstream.port], json!({"codes": [500], "attempts": 1000, "backoff": "1ms"}));
+    let gateway = by_rule(&[upstream.port], &json!({"codes": [500], "attempts": 1000, "backoff": "1ms"}));
     assert_eq!(gateway.post(PATH, CHAT).status, 500);
     assert_eq!(upstream.received().len(), 8);
     assert_eq!(gateway.access(PATH)["upstream_attempts"], 8);
     let none = recovering(500, 100);
-    let gateway = by_policy(&[none.port], json!({"retryOn": ["5xx"], "attempts": 0}));
+    let gateway = by_policy(&[none.port], &json!({"retryOn": ["5xx"], "attempts": 0}));
     assert_eq!((gateway.post(PATH, CHAT).status, none.received().len()), (500, 1));
 }
 
 #[test]
 fn connections_that_fail_are_retried() {
-    let gateway = by_rule(&[Upstream::refusing()], json!({"attempts": 2, "backoff": "1ms"}));
+    let gateway = by_rule(&[Upstream::refusing()], &json!({"attempts": 2, "backoff": "1ms"}));
     assert_eq!(gateway.post(PATH, CHAT).status, 502);
     assert_eq!(gateway.access(PATH)["upstream_attempts"], 3);
     for retry in [json!({"retryOn": ["reset"]}), json!({"retryOn": ["connect-failure"]})] {
@@ -129,7 +130,7 @@ fn connections_that_fail_are_retried() {
             _ => _ = exchange.reply(200, &[JSON], ANSWER.as_bytes()),
         });
         let expected = if retry["retryOn"][0] == "reset" { 200 } else { 502 };
-        assert_eq!(by_policy(&[closing.port], retry.clone()).post(PATH, CHAT).status, expected, "{retry}");
+        assert_eq!(by_policy(&[closing.port], &retry).post(PATH, CHAT).status, expected, "{retry}");
     }
 }
 
@@ -142,7 +143,7 @@ fn each_attempt_has_its_own_time() {
         })
     };
     let upstream = slow_first();
-    let gateway = by_policy(&[upstream.port], json!({"retryOn": ["reset"], "perTryTimeout": "500ms"}));
+    let gateway = by_policy(&[upstream.port], &json!({"retryOn": ["reset"], "perTryTimeout": "500ms"}));
     assert_eq!(gateway.post(PATH, CHAT).text(), ANSWER);
     upstream.wait_for_closed(1);
     let upstream = slow_first();
@@ -156,12 +157,12 @@ fn what_a_server_may_not_do_twice_is_not_retried() {
     let retry = || json!({"codes": [500], "attempts": 1, "backoff": "1ms"});
     for (field, attempts) in [("background", 1), ("store", 1), ("parallel_tool_calls", 2)] {
         let upstream = recovering(500, 100);
-        let gateway = by_rule(&[upstream.port], retry());
+        let gateway = by_rule(&[upstream.port], &retry());
         let body = format!(r#"{{"model":"m","{field}":true,"input":"hello"}}"#);
         assert_eq!(gateway.post("/both/v1/responses", &body).status, 500, "{field}");
         assert_eq!(upstream.received().len(), attempts, "{field}");
         // No server has seen a request without a connection.
-        let gateway = by_rule(&[Upstream::refusing()], retry());
+        let gateway = by_rule(&[Upstream::refusing()], &retry());
         assert_eq!(gateway.post("/both/v1/responses", &body).status, 502, "{field}");
         assert_eq!(gateway.access("/both/v1/responses")["upstream_attempts"], 2, "{field}");
     }
@@ -175,10 +176,10 @@ fn a_long_wait_is_left_to_the_client_or_to_the_next_target() {
     };
     for hint in ["3600", "-1", "1e9", "Wed, 21 Oct 2015 07:28:00 GMT"] {
         let (first, second) = (later(hint), recovering(500, 0));
-        let gateway = by_rule(&[first.port, second.port], json!({"codes": [429], "attempts": 3, "backoff": "1ms"}));
+        let gateway = by_rule(&[first.port, second.port], &json!({"codes": [429], "attempts": 3, "backoff": "1ms"}));
         assert_eq!(gateway.post(PATH, CHAT).text(), ANSWER, "{hint}");
         assert_eq!(first.received().len(), 1, "{hint}");
-        let gateway = by_rule(&[first.port], json!({"codes": [429], "attempts": 3, "backoff": "1ms"}));
+        let gateway = by_rule(&[first.port], &json!({"codes": [429], "attempts": 3, "backoff": "1ms"}));
         let reply = gateway.post(PATH, CHAT);
         assert_eq!((reply.status, reply.header("retry-after")), (429, Some(hint)));
         assert_eq!(first.received().len(), 2, "{hint}");
@@ -193,7 +194,7 @@ fn a_long_wait_is_left_to_the_client_or_to_the_next_target() {
 #[test]
 fn a_client_that_leaves_in_a_pause_ends_the_request() {
     let upstream = recovering(500, 100);
-    let gateway = by_rule(&[upstream.port], json!({"codes": [500], "attempts": 3, "backoff": "30s"}));
+    let gateway = by_rule(&[upstream.port], &json!({"codes": [500], "attempts": 3, "backoff": "30s"}));
     let mut client = gateway.connect();
     client.send(&request("POST", PATH, &[JSON], CHAT.as_bytes()));
     gateway.wait_for_log("the pause", |line| line["msg"] == "trying the same target again");
@@ -210,7 +211,7 @@ fn a_client_that_leaves_in_a_pause_ends_the_request() {
 fn retries_of_a_backend_have_a_budget() {
     const CLIENTS: usize = 10;
     let upstream = recovering(500, 1000);
-    let gateway = by_rule(&[upstream.port], json!({"codes": [500], "attempts": 1, "backoff": "3s"}));
+    let gateway = by_rule(&[upstream.port], &json!({"codes": [500], "attempts": 1, "backoff": "3s"}));
     let statuses: Vec<u16> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| gateway.post(PATH, CHAT).status)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()

@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{PolicyField, RulePolicies};
-use crate::api::traffic_policy::{RetryOn, TrafficPolicySpec};
+use crate::api::{
+    duration::GoDuration,
+    traffic_policy::{RetryOn, TrafficPolicySpec},
+};
 
 /// The pause before the first retry where none is written: that of kgateway and Envoy.
 pub const BACKOFF: Duration = Duration::from_millis(25);
@@ -76,10 +79,9 @@ impl Retry {
             // What no server has processed. A request that an HTTP/2 server refuses is always sent again.
             RetryOn::ConnectFailure | RetryOn::ResetBeforeRequest | RetryOn::RefusedStream => self.unreachable = true,
             RetryOn::Retriable4xx => self.statuses.push(StatusCode::CONFLICT),
-            // `statusCodes` are always retried.
-            RetryOn::RetriableStatusCodes => {}
-            // See `is_ignored`.
-            RetryOn::EnvoyRatelimited
+            // `statusCodes` are always retried; about the others see `is_ignored`.
+            RetryOn::RetriableStatusCodes
+            | RetryOn::EnvoyRatelimited
             | RetryOn::Http3PostConnectFailure
             | RetryOn::Cancelled
             | RetryOn::DeadlineExceeded
@@ -119,7 +121,7 @@ impl PolicyField for RetryField {
             statuses: codes.collect(),
             retries: written.attempts,
             backoff: written.backoff_base_interval.get(),
-            per_try: written.per_try_timeout.as_ref().map(|bound| bound.get()).filter(|bound| !bound.is_zero()),
+            per_try: written.per_try_timeout.as_ref().map(GoDuration::get).filter(|bound| !bound.is_zero()),
             ..Retry::default()
         };
         written.retry_on.iter().for_each(|failure| retry.add(*failure));
@@ -131,7 +133,7 @@ impl PolicyField for RetryField {
 mod tests {
     use super::*;
 
-    fn of(retry: serde_json::Value) -> Retry {
+    fn of(retry: &serde_json::Value) -> Retry {
         let mut rule = RulePolicies::default();
         RetryField.build(&serde_json::from_value(serde_json::json!({"retry": retry})).unwrap(), &mut rule);
         rule.retry.unwrap()
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn failures_in_envoys_words() {
         let covered = |word: &str| {
-            let retry = of(serde_json::json!({"retryOn": [word]}));
+            let retry = of(&serde_json::json!({"retryOn": [word]}));
             let status = |status| Failure::Status(StatusCode::from_u16(status).unwrap());
             let all = [
                 ("409", status(409)),
@@ -165,19 +167,19 @@ mod tests {
 
     #[test]
     fn fields_have_kgateways_defaults() {
-        let retry = of(serde_json::json!({"statusCodes": [429, 503]}));
+        let retry = of(&serde_json::json!({"statusCodes": [429, 503]}));
         assert_eq!((retry.retries, retry.backoff, retry.per_try), (1, BACKOFF, None));
         assert!(retry.covers(Failure::Status(StatusCode::TOO_MANY_REQUESTS)));
         assert!(
             !retry.covers(Failure::Status(StatusCode::INTERNAL_SERVER_ERROR)) && !retry.covers(Failure::Unreachable)
         );
-        let retry = of(serde_json::json!({"retryOn": ["5xx"], "attempts": 1000, "perTryTimeout": "2s"}));
+        let retry = of(&serde_json::json!({"retryOn": ["5xx"], "attempts": 1000, "perTryTimeout": "2s"}));
         assert_eq!((retry.retries, retry.per_try), (1000, Some(Duration::from_secs(2))));
     }
 
     #[test]
     fn pauses_double_up_to_a_bound_and_are_never_too_short() {
-        let retry = of(serde_json::json!({"statusCodes": [503], "backoffBaseInterval": "100ms"}));
+        let retry = of(&serde_json::json!({"statusCodes": [503], "backoffBaseInterval": "100ms"}));
         for (number, shortest) in [(0, 100), (1, 200), (2, 400), (4, 1600), (5, 1600), (u32::MAX, 1600)] {
             let shortest = Duration::from_millis(shortest);
             assert_eq!(retry.pause(number, 0), shortest, "{number}");

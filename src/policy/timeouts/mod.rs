@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn long_prompts_have_more_time_until_the_first_token() {
-        assert_eq!(FirstToken::bound(None, 0), Some(Duration::from_secs(120)));
-        assert_eq!(FirstToken::bound(None, 500_000), Some(Duration::from_secs(120 + 120)));
-        assert_eq!(FirstToken::bound(None, 1_000_000), Some(Duration::from_secs(120 + 240)));
-        assert_eq!(FirstToken::bound(None, u64::MAX), Some(Duration::from_secs(120 + 240)));
+        assert_eq!(FirstToken::bound(None, 0), Some(Duration::from_mins(2)));
+        assert_eq!(FirstToken::bound(None, 500_000), Some(Duration::from_mins(2 + 2)));
+        assert_eq!(FirstToken::bound(None, 1_000_000), Some(Duration::from_mins(2 + 4)));
+        assert_eq!(FirstToken::bound(None, u64::MAX), Some(Duration::from_mins(2 + 4)));
         assert_eq!(bound("10s", 25_000), Some(Duration::from_secs(10 + 6)));
     }
 

@@ -1,9 +1,9 @@
 //! The choice of the next target of a request, and the outcomes of all attempts.
 //!
-//! All state of selection is here: the turn of each round robin, the retries under way, and per target the attempts under
-//! way, how attempts ended, its health, and what they have shown about the server. It outlives snapshots. Compile takes
-//! handles from the [`Balance`] by name, so that a change of another object neither restarts round robin and weights nor
-//! resets a target's outcomes and health.
+//! All state of selection is here: the turn of each round robin, the retries under way, and per target the attempts
+//! under way, how attempts ended, its health, and what they have shown about the server. It outlives snapshots. Compile
+//! takes handles from the [`Balance`] by name, so that a change of another object neither restarts round robin and
+//! weights nor resets a target's outcomes and health.
 
 mod attempt;
 mod health;

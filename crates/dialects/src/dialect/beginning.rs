@@ -10,7 +10,7 @@ use super::{Dialect, DialectId, ReadEvents};
 use crate::{
     conversation::{BlockStart, ErrorClass, Event, Failure},
     stream::{
-        AwsDecoder, InvokeFilter, SseDecoder, TopLevel,
+        AwsDecoder, InvokeFilter, Member, SseDecoder, TopLevel,
         elements::{ArrayDecoder, ArrayPart},
     },
 };
@@ -166,17 +166,18 @@ impl Seen {
 /// The state after an event of an answer. A call and redacted reasoning are content as they open, since their deltas
 /// may be empty.
 fn after(state: Beginning, event: &Event<'_>) -> Beginning {
-    match (state, event) {
-        (Beginning::Announced, Event::Error(failure)) => Beginning::Failed(failure.class),
-        (Beginning::Announced, Event::Delta { text, .. }) if text.is_empty() => state,
-        (Beginning::Announced, Event::Open { opened, .. })
-            if matches!(opened, BlockStart::Text | BlockStart::Refusal | BlockStart::Thinking) =>
-        {
-            state
-        }
-        (Beginning::Announced, Event::Start { .. } | Event::Usage(_) | Event::Close { .. }) => state,
-        (Beginning::Announced, _) => Beginning::Content,
-        (state, _) => state,
+    use BlockStart::{Refusal, Text, Thinking};
+    if state != Beginning::Announced {
+        return state;
+    }
+    match event {
+        Event::Error(failure) => Beginning::Failed(failure.class),
+        Event::Delta { text, .. } if text.is_empty() => state,
+        Event::Open { opened: Text | Refusal | Thinking, .. }
+        | Event::Start { .. }
+        | Event::Usage(_)
+        | Event::Close { .. } => state,
+        _ => Beginning::Content,
     }
 }
 
@@ -194,7 +195,7 @@ pub fn of_whole(dialect: DialectId, body: &[u8], any_form: bool) -> Beginning {
     let top = TopLevel::scan(body).ok();
     let says_error = |top: &TopLevel<'_>| {
         top.get("error").is_some_and(|error| !error.is_null())
-            || top.get("type").and_then(|kind| kind.as_str()).is_some_and(|kind| kind == "error")
+            || top.get("type").and_then(Member::as_str).is_some_and(|kind| kind == "error")
     };
     match top {
         Some(top) if any_form && !says_error(&top) => Beginning::Content,

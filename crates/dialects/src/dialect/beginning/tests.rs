@@ -7,14 +7,14 @@ use crate::stream::aws::{write_event, write_exception};
 
 /// Events with data only.
 fn data(events: &[&str]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    events.iter().map(|event| ["data: ", event, "\n\n"].concat()).collect()
 }
 
 /// Events named after their types.
 fn named(events: &[&str]) -> String {
     let kind =
         |event: &str| serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].as_str().unwrap().to_owned();
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", kind(event))).collect()
+    events.iter().map(|event| ["event: ", &*kind(event), "\ndata: ", event, "\n\n"].concat()).collect()
 }
 
 /// How a stream begins, wherever it is cut in two.
