@@ -163,12 +163,23 @@ fn word(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// Appends `{"error": ...}`; the status that belongs to it.
 pub(in crate::dialect) fn write(failure: &Failure<'_>, out: &mut Vec<u8>) -> u16 {
     let mut top = ObjectWriter::begin(out);
-    top.object("error")
+    write_object(failure, top.object("error"));
+    top.end();
+    status(failure)
+}
+
+/// Writes the fields of an error into `object`.
+pub(in crate::dialect) fn write_object(failure: &Failure<'_>, object: ObjectWriter<'_>) {
+    object
         .with("message", &failure.message)
         .with("type", error_type(failure.class))
         .with("param", &failure.param)
-        .with("code", &code(failure));
-    top.end();
+        .with("code", &code(failure))
+        .end();
+}
+
+/// The status of an error in OpenAI's API.
+pub(in crate::dialect) const fn status(failure: &Failure<'_>) -> u16 {
     match (failure.class, failure.status) {
         // OpenAI's clients distinguish these.
         (ErrorClass::InvalidRequest, status @ (405 | 409 | 415 | 422)) | (ErrorClass::Timeout, status @ 408) => status,

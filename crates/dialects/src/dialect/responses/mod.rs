@@ -14,6 +14,7 @@ mod stream;
 pub mod text;
 mod tools;
 mod usage;
+pub mod websocket;
 mod wire;
 mod write_content;
 mod write_reply;
