@@ -39,7 +39,7 @@ use crate::{
     args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
     compile::{Env, Install, Objects, PodIdentity, Scope},
     dialect::ModelTable,
-    proxy::{BindStates, Budget, Listeners, Serving, Settings, Shared},
+    proxy::{BindStates, Budget, HISTORY_PART, Listeners, Serving, Settings, Shared},
     publish::{self, Published, Replica, Rival},
     snapshot::Snapshot,
     source::{
@@ -350,6 +350,7 @@ fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended
 }
 
 fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
+    let bodies = args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget);
     Settings {
         reply_target_headers: args.reply_target_headers,
         max_body: args.max_body_bytes,
@@ -358,7 +359,8 @@ fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
         backend_timeout: Duration::from_secs(args.backend_timeout),
         idle_timeout: Duration::from_secs(args.idle_timeout),
         write_timeout: Duration::from_secs(args.write_timeout.max(1)),
-        body_budget: Arc::new(Budget::new(args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget))),
+        body_budget: Arc::new(Budget::new(bodies)),
+        history_budget: Arc::new(Budget::new(bodies / HISTORY_PART)),
         max_connections: limits::max_connections(args.max_connections),
         fetcher: Fetcher::new(FetcherOptions {
             private: args.fetch_private_addresses,

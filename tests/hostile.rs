@@ -33,6 +33,8 @@ mod slow_clients;
 mod truth;
 #[path = "hostile/upstream_framing.rs"]
 mod upstream_framing;
+#[path = "hostile/websocket.rs"]
+mod websocket;
 
 use std::{
     io::{Read, Write},

@@ -43,3 +43,5 @@ mod targets;
 mod translation;
 #[path = "requests/unusual_replies.rs"]
 mod unusual_replies;
+#[path = "requests/websocket.rs"]
+mod websocket;

@@ -6,6 +6,8 @@
 //! | may read | the snapshot's ports, and their certificates |
 //! | may change | nothing of a request |
 //! | ends the connection | over the limit of connections, at a failed handshake, when no head comes in time |
+//!
+//! A connection that a request has made a WebSocket is served by [`websocket`] from then on.
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +40,7 @@ use super::{
     handler::{self, MAX_HEADERS},
     peer::{Arrival, Peer},
     watch::{Ending, Watch},
+    websocket::{self, Handover},
 };
 
 /// The most connections per listener that wait to be accepted.
@@ -280,16 +283,18 @@ where
         .keep_alive_interval(Duration::from_mins(1))
         .max_header_list_size(64 * 1024);
     let watch = Arc::new(Watch::default());
-    let (watched, sender) = (Arc::clone(&watch), peer.clone());
+    let handover = Handover::default();
+    let (watched, sender, handed) = (Arc::clone(&watch), peer.clone(), handover.clone());
     let cut = shared.cut.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(Arrival { peer: sender.clone(), progress: watched.begin() }));
+        let arrival = Arrival { peer: sender.clone(), progress: watched.begin(), handover: handed.clone() };
+        request.extensions_mut().insert(ConnectInfo(arrival));
         router.clone().call(request)
     });
     // The rest of a reply whose body has been handed over is in the connection's buffer, and has no other bound.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(settings.write_timeout));
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -316,5 +321,8 @@ where
     };
     if let Err(error) = result {
         tracing::debug!(port = peer.port, client = %peer.address, error, "connection ended");
+    }
+    if let Some(accepted) = handover.take() {
+        websocket::run(accepted, shared, peer, &watch, &closing).await;
     }
 }

@@ -40,6 +40,17 @@ impl Share {
         self.bytes += if taken { bytes } else { 0 };
         taken
     }
+
+    /// Makes this a share of `bytes`, by taking more or by returning some. Changes nothing and returns `false` when the
+    /// budget does not have them.
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            return self.take(more);
+        }
+        self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+        true
+    }
 }
 
 impl Drop for Share {
@@ -61,6 +72,7 @@ mod tests {
         drop(first);
         assert!(second.take(7));
         assert!(!second.take(usize::MAX), "a sum may not wrap around");
+        assert!(!second.resize(11) && second.resize(4) && second.resize(9) && second.take(1));
         drop(second);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use self_cell::self_cell;
 
-use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, error::ClientError, heavy};
+use super::{
+    ErrorKind, ProxyError, RequestRecord, RouteContext, body, budget::Share, error::ClientError, heavy,
+    websocket::requests_websocket,
+};
 use crate::{
     dialect::{ApiRequest, RequestHead, classify::ClassifyError},
     snapshot::AiUse,
@@ -147,10 +150,8 @@ fn unreadable(headers: &HeaderMap, why: String) -> ProxyError {
 fn refused(why: ClassifyError, headers: &HeaderMap) -> ProxyError {
     match why {
         // Codex changes to HTTP at once when it gets this status, and after a minute otherwise.
-        ClassifyError::Method(_) | ClassifyError::NoEndpoint
-            if headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) =>
-        {
-            ProxyError::new(ErrorKind::WebSocket, "WebSockets are not served: send the request by HTTP")
+        ClassifyError::Method(_) | ClassifyError::NoEndpoint if requests_websocket(headers) => {
+            ProxyError::new(ErrorKind::WebSocket, "no WebSocket is served here: send the request by HTTP")
         }
         ClassifyError::NoEndpoint => ProxyError::new(
             ErrorKind::NoEndpoint,

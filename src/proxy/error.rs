@@ -37,7 +37,7 @@ pub enum ErrorKind {
     NoEndpoint,
     /// The endpoint has no such method.
     MethodNotAllowed,
-    /// The client asks for a WebSocket.
+    /// The client requests a WebSocket, where none is served or in another version.
     WebSocket,
     /// Neither the request nor the Backend names a model.
     NoModel,
@@ -318,6 +318,7 @@ impl ProxyError {
             // A reply of this status names what is served instead.
             headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

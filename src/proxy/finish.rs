@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
@@ -85,7 +85,7 @@ pub fn finish(
         parts.headers.extend(HeaderValue::from_str(target).ok().map(|target| (TARGET, target)));
         parts.headers.insert(ATTEMPTS, HeaderValue::from(attempts));
     }
-    if to.last {
+    if to.last && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     parts.version = Version::HTTP_11;

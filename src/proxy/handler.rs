@@ -18,12 +18,12 @@ use http::request::Parts;
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body, classify,
     error::ClientError,
-    finish::{self, ReplyTo},
+    finish::{self, ReplyBody, ReplyTo},
     forward,
-    peer::{Arrival, Peer},
+    peer::Arrival,
     policies,
     relay::{self, Reply},
-    route, select,
+    route, select, websocket,
 };
 use crate::{
     dialect::{DialectId, Endpoint},
@@ -38,18 +38,23 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(handle).with_state(shared)
 }
 
-/// Handles one request. It never fails: errors and panics become replies.
+/// Handles one request of HTTP.
 async fn handle(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Arrival { peer, progress }): ConnectInfo<Arrival>,
+    ConnectInfo(arrival): ConnectInfo<Arrival>,
     request: Request,
 ) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let to = ReplyTo::new(&parts, &shared);
-    let mut record = RequestRecord::begin(Arc::clone(&shared), Arc::clone(&peer.address_text), &parts);
+    let (parts, body) = request.into_parts();
+    respond(&shared, arrival, parts, body).await.map(Body::new)
+}
+
+/// Handles one request, whatever it came on. It never fails: errors and panics become replies.
+pub async fn respond(shared: &Arc<Shared>, arrival: Arrival, mut parts: Parts, body: Body) -> Response<ReplyBody> {
+    let to = ReplyTo::new(&parts, shared);
+    let mut record = RequestRecord::begin(Arc::clone(shared), Arc::clone(&arrival.peer.address_text), &parts);
     let mut body = Some(body);
     // Boxed here, because axum's wrapping of a handler's future moves it several times.
-    let serving = Box::pin(serve(&shared, &peer, &mut parts, &mut body, &mut record));
+    let serving = Box::pin(serve(shared, &arrival, &mut parts, &mut body, &mut record));
     let served = AssertUnwindSafe(serving).catch_unwind().await;
     let outcome = served.unwrap_or_else(|_| {
         // The panic hook has logged it with its location; see `telemetry::panics`.
@@ -59,13 +64,13 @@ async fn handle(
     if let Some(body) = body {
         body::linger(body);
     }
-    finish::finish(outcome, to, record, progress).map(Body::new)
+    finish::finish(outcome, to, record, arrival.progress)
 }
 
 /// Serves one request: from its head to the reply's head.
 async fn serve(
     shared: &Shared,
-    peer: &Peer,
+    Arrival { peer, handover, .. }: &Arrival,
     parts: &mut Parts,
     body: &mut Option<Body>,
     record: &mut RequestRecord,
@@ -74,6 +79,9 @@ async fn serve(
         // hyper counts them in HTTP/1.1 only.
         let message = format!("the request has more than {MAX_HEADERS} headers");
         return Err(ProxyError::new(ErrorKind::TooManyHeaders, message).to(dialect_of(parts)));
+    }
+    if let Some(reply) = websocket::answer(shared, peer, parts, handover, record)? {
+        return Ok(reply);
     }
     let matched = route::route(shared, peer, parts, record).map_err(|error| error.to(dialect_of(parts)))?;
     let unavailable = |reason: &UnavailableReason| Err(route::unavailable(reason).to(dialect_of(parts)));

@@ -21,7 +21,8 @@
 //! | 10 finish | `finish` | every reply passes here, of a backend or of the gateway |
 //! | 11 record | `record` | records one request for metrics and log, which are written in its drop |
 //!
-//! `handler` runs them in this order. Plain servers have a shorter path: `forward` replaces steps 3 and 5 to 7.
+//! `handler` runs them in this order. Plain servers have a shorter path: `forward` replaces steps 3 and 5 to 7. On a
+//! WebSocket each event of the client is a request that takes this path: `websocket` makes it one.
 
 mod accept;
 mod adapt;
@@ -51,6 +52,7 @@ mod send;
 mod trace;
 mod translate;
 mod watch;
+mod websocket;
 mod wrapped;
 
 use std::{
@@ -90,6 +92,10 @@ pub struct Shared {
     pub cut: CancellationToken,
 }
 
+/// Conversations on `WebSockets` may take, in addition, the memory for bodies divided by this. Half of a pod's memory is
+/// for bodies, so an eighth of it is for them, which holds a hundred agents with a megabyte each in a pod of 1 GiB.
+pub const HISTORY_PART: usize = 4;
+
 /// Bounds of the data plane, each with its reason in `docs/configuration.md`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -109,6 +115,9 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// The memory that bodies of requests may take together.
     pub body_budget: Arc<Budget>,
+    /// The memory that conversations on `WebSockets` may take together. It is apart from that of bodies, because
+    /// connections that rest must not keep requests out.
+    pub history_budget: Arc<Budget>,
     /// Connections open at a time, over all listeners.
     pub max_connections: usize,
     /// Fetches media for providers that don't.
@@ -126,6 +135,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_mins(5),
             write_timeout: Duration::from_mins(1),
             body_budget: Arc::new(Budget::new(512 * 1024 * 1024)),
+            history_budget: Arc::new(Budget::new(512 * 1024 * 1024 / HISTORY_PART)),
             max_connections: 10_000,
             fetcher: Fetcher::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::watch::Progress;
+use super::{watch::Progress, websocket::Handover};
 
 /// The information about its connection that a request carries.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Arrival {
     pub peer: Peer,
     /// The request's progress, for the watch of the connection.
     pub progress: Arc<Progress>,
+    /// Where the connection finds the WebSocket that the request opens.
+    pub handover: Handover,
 }
 
 /// The client of a request, and the port where it arrived.

@@ -228,6 +228,12 @@ impl Client {
         std::mem::take(&mut self.read)
     }
 
+    /// The next `length` bytes, whatever they are; `None` when the connection ends before them.
+    pub fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+        self.need(length).ok()?;
+        Some(self.read.drain(..length).collect())
+    }
+
     /// Goes away with a reset, as a process does that is killed with unread data.
     pub fn reset(self) {
         super::upstream::reset(&self.stream);

@@ -21,6 +21,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod tls;
 pub mod upstream;
+pub mod websocket;
 
 use std::{
     collections::BTreeSet,
@@ -43,6 +44,7 @@ pub use manifests::{
 };
 pub use metrics::Samples;
 pub use upstream::{Exchange, Gate, Received, Upstream};
+pub use websocket::WebSocket;
 
 /// How long anything is waited for. Far more than anything takes on a busy machine; only failures wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -279,16 +279,17 @@ fn plain_servers_get_no_path_that_they_may_read_differently() {
 }
 
 #[test]
-fn a_client_that_asks_for_a_websocket_is_sent_to_http() {
+fn a_client_that_requests_a_websocket_where_there_is_none_is_sent_to_http() {
     let upstream = Upstream::json("{}");
     let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", upstream.port)).run();
-    for path in ["/openai/v1/responses", "/openai/v1/realtime"] {
+    for path in ["/openai/v1/chat/completions", "/openai/v1/realtime"] {
         let headers = [("connection", "Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-version", "13")];
         let mut client = gateway.connect();
         let reply = client.send(&request("GET", path, &headers, b"")).reply();
         assert_error(&reply, DialectId::OpenAi, 426, path);
         assert_eq!(reply.json()["error"]["code"], "websocket_not_served");
         assert_eq!(reply.header("upgrade"), Some("HTTP/1.1"));
+        assert_eq!(reply.header("sec-websocket-version"), Some("13"));
         // The connection serves on.
         let body = r#"{"model":"m","input":"q"}"#;
         assert_eq!(client.send(&request("POST", "/openai/v1/responses", &[], body.as_bytes())).reply().status, 200);

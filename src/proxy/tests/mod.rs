@@ -24,6 +24,7 @@ use tower_service::Service;
 use super::{
     Settings, Shared, handler,
     peer::{Arrival, Peer},
+    websocket::Handover,
 };
 use crate::{
     compile::{self, Controller, Env, PodIdentity, Scope},
@@ -147,7 +148,11 @@ impl Plane {
             request.headers_mut().insert(*name, http::HeaderValue::from_static(value));
         }
         let peer = Peer::new("127.0.0.1:9".parse().unwrap(), PORT);
-        request.extensions_mut().insert(ConnectInfo(Arrival { peer, progress: Arc::default() }));
+        request.extensions_mut().insert(ConnectInfo(Arrival {
+            peer,
+            progress: Arc::default(),
+            handover: Handover::default(),
+        }));
         self.router.clone().call(request).await.unwrap()
     }
 
