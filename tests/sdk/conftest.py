@@ -22,6 +22,7 @@ GEMINI_URL = BASE + ("/gemini" if GATEWAY else "")
 
 # Through the gateway the provider sees the gateway's key, not the client's.
 needs_own_key = pytest.mark.skipif(GATEWAY, reason="the gateway replaces the client's key")
+needs_websocket = pytest.mark.skipif(not GATEWAY, reason="only Tollgate serves WebSockets")
 needs_metrics = pytest.mark.skipif(METRICS is None, reason="only Tollgate counts")
 
 # The model of the Gemini Backend in the example, so that it is the same with and without the gateway.

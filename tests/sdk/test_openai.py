@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from conftest import (PROMPT_TOKENS, QUESTION, REPLY, REPLY_TOKENS, WEATHER_SCHEMA, fault, needs_metrics, needs_own_key,
-                      openai_client, scrape, simulator_requests)
+                      needs_websocket, openai_client, scrape, simulator_requests)
 
 MODEL = "gpt-5.4-mini"
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER_SCHEMA}}
@@ -179,6 +179,53 @@ def test_responses():
         final = stream.get_final_response()
     assert "".join(deltas) == REPLY
     assert final.output_text == REPLY
+
+
+def text_of(events):
+    return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+
+def until_end(connection):
+    """The events up to the last one of a response."""
+    events = []
+    for event in connection:
+        events.append(event)
+        if event.type in ("response.completed", "response.incomplete", "response.failed", "error"):
+            return events
+    raise AssertionError("the connection ended before the response")
+
+
+@needs_websocket
+def test_responses_over_websocket():
+    with openai_client().responses.connect() as connection:
+        def created(**fields):
+            connection.send({"type": "response.create", "model": "gpt-5", "store": False, **fields})
+            return until_end(connection)
+
+        warm = created(input=ask("context"), generate=False)
+        assert [event.type for event in warm] == ["response.created", "response.completed"]
+        assert warm[-1].response.output == []
+        first = created(input=QUESTION, previous_response_id=warm[-1].response.id)
+        assert first[0].type == "response.created" and text_of(first) == REPLY
+        assert first[-1].response.usage.output_tokens == REPLY_TOKENS
+        second = created(input=QUESTION, previous_response_id=first[-1].response.id, stream_id="lane")
+        assert second[-1].type == "response.completed" and text_of(second) == REPLY
+        assert {event.stream_id for event in second} == {"lane"}
+        [lost] = created(input=QUESTION, previous_response_id="resp_unknown")
+        assert (lost.type, lost.status, lost.error.code) == ("error", 400, "previous_response_not_found")
+        [wrong] = created(input=7)
+        assert (wrong.type, wrong.status, wrong.error.type) == ("error", 400, "invalid_request_error")
+        connection.response.steer(input="x", previous_response_id=first[-1].response.id)
+        refused = connection.recv()
+        assert (refused.type, refused.error.code) == ("response.steer.failed", "steering_not_supported")
+
+
+@needs_websocket
+def test_responses_over_websocket_with_an_error_of_the_provider():
+    with openai_client().responses.connect(extra_headers=fault("status=429")) as connection:
+        connection.send({"type": "response.create", "model": "gpt-5", "input": QUESTION})
+        [error] = until_end(connection)
+        assert (error.type, error.status) == ("error", 429)
 
 
 def test_models():
