@@ -30,6 +30,8 @@ class Client:
     about: str = ""
     # Whether it sends back the reasoning of a task's earlier turns.
     keeps: bool = True
+    # Whether it opens a WebSocket.
+    socket: bool = False
     # The provider of `run --quick`.
     quick: str = ""
 
@@ -160,7 +162,8 @@ CLIENTS = [
     Client(
         "codex-builtin",
         "Codex, built-in provider",
-        about="Codex tries a WebSocket first, and goes on without one.",
+        about="Codex uses a WebSocket.",
+        socket=True,
         environment={"OPENAI_API_KEY": "any"},
         content='model = "gpt-5.4"\nopenai_base_url = "{url}/v1"\ncheck_for_update_on_startup = false\n',
         quick="vertexai",

@@ -75,6 +75,7 @@ def test_an_agent_finishes_its_task(client, column, servers, cell, tmp_path, rec
     (folder / "notes.txt").write_text(f"# Notes\nkey: {key}\nstatus: open\n")
     (folder / "token.txt").write_text(f"token-{token}\n")
     (folder / "picture.png").write_bytes(picture(*colour))
+    begun = log.stat().st_size
     prompt = PROMPT.format(folder=folder, look=LOOK if column.sees else "")
     with (tmp_path / "said").open("wb") as said:
         ended(started(client, f"{base}/{column.name}", home, folder, prompt, said), cell, said)
@@ -89,7 +90,14 @@ def test_an_agent_finishes_its_task(client, column, servers, cell, tmp_path, rec
     total = hashlib.sha256(answer.encode()).hexdigest()
     assert (folder / "sum.txt").read_text().split()[0] == total
     assert total in said
+    handshake = f'"path":"/{column.name}/v1/responses"'
+    assert client.socket == any(handshake in line and '"status":101' in line for line in news(log, begun))
     assert bool(cell.lost and client.keeps) == bool(without), f"lost reasoning: {cell.lost} of {cell.signed}"
+
+
+def news(log, begun):
+    """The lines of Tollgate's log after its first `begun` bytes."""
+    return log.read_bytes()[begun:].decode().splitlines()
 
 
 def report(cell, said, log, folder):
