@@ -240,8 +240,8 @@ mod tests {
         );
         check(
             Kind::HttpRoute,
-            &json!({"rules": [{"filters": [{"type": "ExternalAuth", "externalAuth": {}}]}]}),
-            &["spec.rules[0].filters[0].externalAuth: unknown field"],
+            &json!({"rules": [{"filters": [{"type": "Sparkle", "glitter": {}}]}]}),
+            &["spec.rules[0].filters[0].glitter: unknown field"],
         );
         check(Kind::ReferenceGrant, &json!({"form": []}), &["spec.form: unknown field; did you mean `from`?"]);
         check(Kind::GatewayClass, &json!({"controler": "x"}), &["spec.controler: unknown field"]);

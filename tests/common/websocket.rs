@@ -144,7 +144,7 @@ fn head(opcode: u8, last: bool, length: usize, masked: u8) -> Vec<u8> {
     let first = if last { 0x80 | opcode } else { opcode };
     match length {
         0..126 => vec![first, masked | u8::try_from(length).unwrap()],
-        126..65_536 => [&[first, masked | 126][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
-        _ => [&[first, masked | 127][..], &u64::try_from(length).unwrap().to_be_bytes()].concat(),
+        126..65_536 => [&[first, masked | 0x7e][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
+        _ => [&[first, masked | 0x7f][..], &u64::try_from(length).unwrap().to_be_bytes()].concat(),
     }
 }

@@ -99,6 +99,12 @@ fn documented() -> BTreeSet<String> {
 #[test]
 fn after_traffic_metrics_are_those_of_the_document() {
     let provider = Upstream::new(|exchange| {
+        let path = exchange.request().path().to_owned();
+        if path.ends_with("/rerank") {
+            let reply = br#"{"results":[],"meta":{"billed_units":{"search_units":2}}}"#;
+            exchange.reply(200, &[("content-type", "application/json")], reply);
+            return;
+        }
         if !exchange.request().text().contains("\"stream\":true") {
             exchange.reply(
                 200,
@@ -118,14 +124,27 @@ fn after_traffic_metrics_are_those_of_the_document() {
         );
         exchange.chunk("data: [DONE]\n\n").end();
     });
+    // A Backend whose first target can't be reached: nothing listens at this port.
+    let entry = |name: &str, port: u16| {
+        let mut entry = llm("openai", "openai", port, &json!({}));
+        entry["name"] = name.into();
+        entry
+    };
+    let groups = json!({"priorityGroups": [
+        {"providers": [entry("first", 1)]}, {"providers": [entry("second", provider.port)]}]});
+    let two = backend("two", &groups) + &route("two", &json!([rule("/two", "two")]));
     let gateway = Start::new()
         .manifest("a.yaml", &s1("openai", "/openai", provider.port))
+        .manifest("b.yaml", &two)
         .manifest("wrong.yaml", "kind: Nonsense\n")
         .flag("--max-connections", "2")
         .run();
     assert_eq!(gateway.post("/openai", CHAT).status, 200);
     assert_eq!(gateway.post("/openai", r#"{"model":"m","messages":[],"stream":true}"#).status, 200);
     assert_eq!(gateway.post("/nowhere", CHAT).status, 404);
+    assert_eq!(gateway.post("/two", r#"{"model":"n","messages":[]}"#).status, 200);
+    let ranked = r#"{"model":"r","query":"q","documents":["d"]}"#;
+    assert_eq!(gateway.post("/openai/v1/rerank", ranked).status, 200);
     // One connection too many.
     wait_until("a refused connection", PATIENCE, || {
         // Those of before may not be gone yet, so that these may be refused themselves.
