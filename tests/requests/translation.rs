@@ -125,8 +125,8 @@ fn unsupported_reply_fields_are_reported() {
     body["seed"] = json!(7);
     let reply = ask(&gateway, &body);
     assert_eq!(reply.json()["choices"][0]["message"]["content"], "hi é");
-    assert_eq!(reply.header("x-tollgate-dropped"), Some("seed, reply.server_tool_use"));
-    assert_eq!(gateway.access(CHAT)["dropped"], "seed, reply.server_tool_use");
+    assert_eq!(reply.header("x-tollgate-dropped"), Some("seed, reply.web_search"));
+    assert_eq!(gateway.access(CHAT)["dropped"], "seed, reply.web_search");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn unsupported_stream_fields_are_logged() {
     let reply = ask(&gateway, &streaming());
     assert_eq!(chat_text(&reply.text()), ("hi é".to_owned(), true));
     assert_eq!(reply.header("x-tollgate-dropped"), None, "the head is sent before it is known");
-    assert_eq!(gateway.access(CHAT)["dropped"], "reply.server_tool_use");
+    assert_eq!(gateway.access(CHAT)["dropped"], "reply.web_search");
 }
 
 #[test]

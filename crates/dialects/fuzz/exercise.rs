@@ -270,6 +270,7 @@ pub fn owned(event: Event<'_>) -> Event<'static> {
         Event::Finish { choice, reason, stop_sequence } => {
             Event::Finish { choice, reason, stop_sequence: stop_sequence.map(Text::into_owned) }
         }
+        Event::Running => Event::Running,
         Event::Unsupported(name) => Event::Unsupported(name.into_owned().into()),
         Event::Usage(usage) => Event::Usage(usage),
         Event::Error(failure) => Event::Error(failure.into_owned()),
@@ -294,7 +295,7 @@ pub fn check_order(of: DialectId, events: &[Event<'_>]) {
             Event::Finish { choice, .. } => finished.insert(*choice) && !open.iter().any(|(of, _)| of == choice),
             Event::End => at == last && open.is_empty() && !finished.is_empty(),
             Event::Error(_) => at == last,
-            Event::Logprobs { .. } | Event::Unsupported(_) | Event::Usage(_) => true,
+            Event::Logprobs { .. } | Event::Running | Event::Unsupported(_) | Event::Usage(_) => true,
         };
         assert!(legal, "{of:?}: {event:?} at {at} of {events:#?}");
     }
@@ -366,7 +367,7 @@ pub fn assemble(events: &[Event<'_>]) -> Reply<'static> {
             }
             Event::Unsupported(name) => reply.lost.add(name),
             Event::Usage(usage) => reply.usage.update(usage),
-            Event::Close { .. } | Event::Error(_) | Event::End => {}
+            Event::Close { .. } | Event::Running | Event::Error(_) | Event::End => {}
         }
     }
     for part in reply.choices.iter_mut().flat_map(|choice| &mut choice.parts) {

@@ -57,6 +57,11 @@ impl CarriedReasoning {
         Some(Signature { maker: SignatureOrigin::Google, value })
     }
 
+    /// Whether the signature of a call is such a copy.
+    pub fn is(signature: &str) -> bool {
+        signature.starts_with(TAG)
+    }
+
     /// The reasoning in the signature of a call; `None` if the model has signed the call.
     pub fn read(signature: &str) -> Option<Vec<Content<'static>>> {
         // Clients of Gemini decode the field and encode it again, in either alphabet.

@@ -79,6 +79,8 @@ pub enum Event<'a> {
         /// The stop text that ended it.
         stop_sequence: Option<Text<'a>>,
     },
+    /// The provider begins to run a tool of its own. The call follows with its result.
+    Running,
     /// The provider sent something that the conversation has no field for. This is its name in the provider's dialect.
     Unsupported(Cow<'a, str>),
     /// The token counts so far; the last ones count.

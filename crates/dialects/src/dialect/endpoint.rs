@@ -140,6 +140,7 @@ impl Endpoint {
         match self {
             Self::CountMessageTokens => Some(DialectId::Messages),
             Self::CountResponseTokens => Some(DialectId::Responses),
+            Self::Gemini(GeminiVerb::CountTokens, _) => Some(DialectId::Gemini),
             _ => None,
         }
     }

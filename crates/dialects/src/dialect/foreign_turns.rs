@@ -36,6 +36,16 @@ pub(super) fn mentioned(text: &[u8], wrapped: bool) -> bool {
 /// What a tag begins with in base64: all tags begin with `TG` and a lower-case letter.
 pub(super) const WRAPPED: &str = "VEd";
 
+/// Whether `text` has a signature that is empty: reasoning of a model that does not sign.
+pub(super) fn has_unsigned(text: &[u8]) -> bool {
+    const FIELD: &[u8] = b"\"signature\"";
+    memchr::memmem::find_iter(text, FIELD).any(|at| {
+        let value = text.get(at + FIELD.len()..).unwrap_or_default().trim_ascii_start();
+        let value = value.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+        value.starts_with(b"\"\"")
+    })
+}
+
 /// Whether a signature in a dialect of `home` is another vendor's, or of what the dialect has no field for.
 pub(super) fn is_foreign(signature: &Text<'_>, home: SignatureOrigin) -> bool {
     Signature::untagged(signature.reborrow(), home).maker != home
@@ -49,26 +59,42 @@ pub(super) struct Own {
     pub lost: bool,
 }
 
-/// The turns without the blocks that `keep` leaves out; `None` if nothing changes. `blocks` is the field of a turn that
-/// has its blocks; without it, the turns are the blocks. A turn of which nothing remains is left out.
-pub(super) fn own(turns: &[u8], blocks: Option<&str>, keep: &dyn Fn(&TopLevel<'_>) -> Kept) -> Option<Own> {
-    let turns: Vec<&RawValue> = serde_json::from_slice(turns).ok()?;
+/// Where the blocks of a turn are.
+#[derive(Clone, Copy)]
+pub(super) struct Blocks {
+    /// The field of a turn that has them.
+    pub field: &'static str,
+    /// The JSON text that they become where none remains; without it the turn is left out.
+    pub emptied: Option<&'static str>,
+}
+
+/// The turns without the blocks that `keep` leaves out; `None` if nothing changes. Without `blocks` the turns are the
+/// blocks. Some servers take one turn or block in place of a list.
+pub(super) fn own(turns: &[u8], blocks: Option<Blocks>, keep: &dyn Fn(&TopLevel<'_>) -> Kept) -> Option<Own> {
+    let turns: Vec<&RawValue> = match turns.first() {
+        Some(b'{') => vec![serde_json::from_slice(turns).ok()?],
+        Some(b'[') => serde_json::from_slice(turns).ok()?,
+        _ => return None,
+    };
     let mut out = Vec::new();
-    let mut list = ArrayWriter::begin(&mut out);
+    let mut written = ArrayWriter::begin(&mut out);
     let (mut changed, mut lost) = (false, false);
     for turn in turns {
         let turn = turn.get().as_bytes();
         let kept = TopLevel::scan(turn).map_or(Kept::AsItIs, |top| match blocks {
             None => keep(&top),
-            Some(field) => {
-                let inner = top.get(field).map(|member| member.value).filter(|value| value.starts_with(b"["));
+            Some(Blocks { field, emptied }) => {
+                let inner = top.get(field).map(|member| member.value);
                 match inner.and_then(|inner| own(inner, None, keep)) {
                     None => Kept::AsItIs,
-                    Some(left) if left.turns == b"[]" => Kept::No,
-                    Some(left) => {
+                    Some(left) if left.turns == b"[]" && emptied.is_none() => Kept::No,
+                    Some(mut left) => {
+                        if left.turns == b"[]" {
+                            left.turns = emptied.unwrap_or_default().into();
+                        }
                         lost |= left.lost;
                         let mut splice = Splice::new(&top);
-                        splice.set(field.to_owned(), left.turns);
+                        splice.set(field, left.turns);
                         Kept::As(splice.apply(&bytes::Bytes::new()).to_vec())
                     }
                 }
@@ -77,11 +103,11 @@ pub(super) fn own(turns: &[u8], blocks: Option<&str>, keep: &dyn Fn(&TopLevel<'_
         changed |= !matches!(kept, Kept::AsItIs);
         lost |= matches!(kept, Kept::No);
         match kept {
-            Kept::AsItIs => list.element().extend_from_slice(turn),
-            Kept::As(new) => list.element().extend_from_slice(&new),
+            Kept::AsItIs => written.element().extend_from_slice(turn),
+            Kept::As(new) => written.element().extend_from_slice(&new),
             Kept::No => {}
         }
     }
-    list.end();
+    written.end();
     changed.then_some(Own { turns: out, lost })
 }

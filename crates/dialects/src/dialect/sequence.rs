@@ -246,7 +246,7 @@ impl<W: WriteBlocks> WriteEvents for Sequencer<W> {
                 }
             }
             Event::Usage(usage) => self.usage.update(*usage),
-            Event::Unsupported(_) => {}
+            Event::Unsupported(_) | Event::Running => {}
             Event::Error(failure) => {
                 self.ended = true;
                 if W::STARTS_ERRORS {

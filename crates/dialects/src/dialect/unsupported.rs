@@ -86,7 +86,7 @@ impl UnsupportedInReply {
                 self.stop_sequence(*reason, stop_sequence.as_ref());
             }
             Event::Start { usage, .. } | Event::Usage(usage) => self.usage(*usage),
-            Event::Delta { .. } | Event::Signature { .. } | Event::Error(_) | Event::End => {}
+            Event::Delta { .. } | Event::Signature { .. } | Event::Running | Event::Error(_) | Event::End => {}
         }
     }
 

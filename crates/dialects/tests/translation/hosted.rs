@@ -1,11 +1,16 @@
 //! Tools that a vendor runs: offered by every client, run by the targets that have them.
 
 use serde_json::{Value, json};
-use tollgate_dialects::{dialect::DialectId, stream::TopLevel};
+use tollgate_dialects::{
+    conversation::{BlockStart, Event, HostedAction, HostedCall, Page},
+    dialect::DialectId,
+    stream::TopLevel,
+};
 
 use crate::exercise::{
     To, destination,
     presets::{AI_STUDIO, ANTHROPIC, AZURE, BEDROCK, COMPATIBLE, OPENAI, VERTEX, VERTEX_CLAUDE},
+    read_stream, write_reply,
 };
 
 /// The body for a target, and what is left out; the text of the error if the request is refused.
@@ -161,4 +166,48 @@ fn code_and_pages_reach_the_targets_that_have_them() {
     assert_eq!((&body["tools"], dropped.as_str()), (&tools, "urlContext"));
     let (body, dropped) = send(DialectId::Gemini, &of_gemini, TO_VERTEX_CLAUDE).unwrap();
     assert_eq!((body.get("tools"), dropped.as_str()), (None, "codeExecution, urlContext"));
+}
+
+#[test]
+fn searches_and_pages_of_all_chunks_are_kept() {
+    let chunk = |candidate: Value| format!("data: {}\n\n", json!({"candidates": [candidate]}));
+    let found = |query: &str, url: &str| json!({"webSearchQueries": [query], "groundingChunks": [{"web": {"uri": url, "title": "T"}}]});
+    let pages =
+        json!({"urlMetadata": [{"retrievedUrl": "https://p", "urlRetrievalStatus": "URL_RETRIEVAL_STATUS_SUCCESS"}]});
+    let stream = [
+        chunk(json!({"content": {"parts": [{"text": "a"}]}, "urlContextMetadata": pages})),
+        chunk(json!({"content": {"parts": [{"text": "b"}]}, "groundingMetadata": found("q0", "https://z")})),
+        chunk(json!({"groundingMetadata": found("q1", "https://y")})),
+        chunk(json!({"groundingMetadata": found("q1", "https://y"), "finishReason": "STOP"})),
+    ]
+    .concat();
+    let calls: Vec<HostedCall<'static>> = read_stream(DialectId::Gemini, &[stream.as_bytes()])
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Open { opened: BlockStart::Hosted(call), .. } => Some(*call),
+            _ => None,
+        })
+        .collect();
+    let found = |query: &str| query.to_owned().into();
+    let page = |url: &str| Page { title: Some("T".into()), ..Page::at(url.to_owned().into()) };
+    let search = HostedAction::Search {
+        queries: vec![found("q0"), found("q1")],
+        pages: vec![page("https://z"), page("https://y")],
+    };
+    let read = HostedAction::Fetch(Page::at("https://p".into()));
+    assert_eq!(calls, [HostedCall::done(read), HostedCall::done(search)]);
+}
+
+#[test]
+fn a_page_without_an_address_is_no_search() {
+    let reply = json!({"id": "r", "model": "m", "status": "completed", "output": [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "open_page", "url": null}},
+        {"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "code": "plot()", "container_id": "c",
+            "outputs": [{"type": "image", "url": "https://e.com/i.png"}]}]})
+    .to_string();
+    let reply = DialectId::Responses.dialect().read_reply(reply.as_bytes()).unwrap();
+    let written: Value = serde_json::from_slice(&write_reply(DialectId::Messages, &reply)).unwrap();
+    assert_eq!(written["content"][0]["name"], "web_fetch");
+    assert_eq!(written["usage"]["server_tool_use"]["web_search_requests"], 0);
+    assert_eq!(reply.lost.to_string(), "code_interpreter_call.outputs", "the image");
 }

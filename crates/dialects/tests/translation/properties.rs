@@ -128,7 +128,7 @@ fn assistant(dice: &mut Dice, number: &mut usize, last: bool) -> (Message<'stati
     let calls = if last { 0 } else { dice.roll() % 3 };
     for _ in 0..calls {
         *number += 1;
-        let id = Text::from(format!("{}{number}", dice.pick(&["call_", "toolu_01:", "x"])));
+        let id = Text::from(format!("{}{number}", dice.pick(&["call_", "toolu_01-", "x"])));
         ids.push(id.clone());
         let arguments = dice.pick(&["{}", r#"{"a":1.50}"#, r#"{"a":{"b":[1,"\u00e9"]}}"#]).into();
         let signature = dice.maybe(5, |_| google());

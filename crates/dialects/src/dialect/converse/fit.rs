@@ -4,20 +4,28 @@ use super::{Converse, HOME, content};
 use crate::{
     conversation::{Text, Unsupported, is_loop_without_reasoning},
     dialect::{
-        Dialect, Edits,
-        foreign_turns::{self, Kept, is_foreign},
+        Destination, Dialect, Edits,
+        foreign_turns::{self, Blocks, Kept, is_foreign},
     },
     stream::{Member, Splice, TopLevel},
 };
 
 /// The field for what only one vendor's models have.
 const MODEL_FIELDS: &str = "additionalModelRequestFields";
+/// The blocks of a message. The roles of messages alternate, so none may be left out.
+const BLOCKS: Blocks = Blocks { field: "content", emptied: Some(r#"[{"text":"(no answer)"}]"#) };
 
 /// The fields that differ.
-pub(super) fn edits(body: &TopLevel<'_>, dropped: &mut Unsupported) -> Edits {
+pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
     let messages = body.get("messages").map(|member| member.value);
-    let messages = messages.filter(|value| foreign_turns::mentioned(value, true));
-    let Some(own) = messages.and_then(|messages| foreign_turns::own(messages, Some("content"), &kept)) else {
+    let is_claude = to.model.contains("claude");
+    let mentions = |value: &&[u8]| {
+        let reasons = is_claude && memchr::memmem::find(value, b"\"reasoningText\"").is_some();
+        reasons || foreign_turns::mentioned(value, true)
+    };
+    let messages = messages.filter(mentions);
+    let own = messages.and_then(|messages| foreign_turns::own(messages, Some(BLOCKS), &|block| kept(block, is_claude)));
+    let Some(own) = own else {
         return Edits::new();
     };
     dropped.add_if(own.lost, "thinking");
@@ -40,15 +48,17 @@ fn without_thinking(fields: &[u8]) -> Option<Vec<u8>> {
     Some(splice.apply(&bytes::Bytes::new()).to_vec())
 }
 
-/// What becomes of a block of a message.
-fn kept(block: &TopLevel<'_>) -> Kept {
+/// What becomes of a block of a message. Claude refuses reasoning without a signature, as models have written it that
+/// do not sign.
+fn kept(block: &TopLevel<'_>, signs: bool) -> Kept {
     let Some(reasoning) = block.get("reasoningContent").and_then(|inner| TopLevel::scan(inner.value).ok()) else {
         return Kept::AsItIs;
     };
     let blob = reasoning.get("redactedContent").and_then(Member::as_str);
     let text = reasoning.get("reasoningText").and_then(|inner| TopLevel::scan(inner.value).ok());
     let signature = text.as_ref().and_then(|text| text.get("signature")?.as_str());
+    let unsigned = signs && text.is_some() && signature.as_deref().unwrap_or_default().is_empty();
     let foreign = blob.is_some_and(|blob| content::redacted(Text::from(blob)).maker != HOME)
         || signature.is_some_and(|signature| is_foreign(&Text::from(signature), HOME));
-    if foreign { Kept::No } else { Kept::AsItIs }
+    if foreign || unsigned { Kept::No } else { Kept::AsItIs }
 }

@@ -112,8 +112,8 @@ impl Dialect for Converse {
         body.contains("toolConfig")
     }
 
-    fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
-        fit::edits(body, dropped)
+    fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        fit::edits(body, to, dropped)
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

@@ -275,7 +275,7 @@ fn inner_cache<'r, 'a>(result: &'r ToolResult<'a>) -> Option<&'r Cache<'a>> {
 }
 
 /// The id as it is, or one that Converse accepts.
-fn fitting<'i>(decoded: &'i str, id: &'i Text<'_>) -> Text<'i> {
+pub(super) fn fitting<'i>(decoded: &'i str, id: &'i Text<'_>) -> Text<'i> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     match safe_id(decoded, MAX_ID, fits) {
         Cow::Borrowed(_) => id.reborrow(),

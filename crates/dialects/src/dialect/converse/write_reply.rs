@@ -1,6 +1,6 @@
 //! Writes buffered replies.
 
-use super::{HOME, content, formats};
+use super::{HOME, content, formats, write_content};
 use crate::{
     conversation::{Choice, Content, Finish, Reply, Signature, Source, Text, TokenUsage},
     stream::json::{ArrayWriter, ObjectWriter},
@@ -93,7 +93,9 @@ fn write_part(content: &Content<'_>, list: &mut ArrayWriter<'_>) {
                 write_thinking(&"".into(), call.signature.as_ref(), list);
             }
             let mut block = list.object();
-            content::write_call(&mut block, &call.id, &call.name, input);
+            // The client sends the id back, maybe to Bedrock.
+            let decoded = call.id.decode();
+            content::write_call(&mut block, &write_content::fitting(&decoded, &call.id), &call.name, input);
         }
         Content::Result(_) | Content::Hosted(_) => {}
     }

@@ -1,6 +1,6 @@
 //! Writing streams.
 
-use super::{HOME, content, error, formats, write_reply};
+use super::{HOME, content, error, formats, write_content, write_reply};
 use crate::{
     conversation::{BlockKind, BlockStart, Citation, Failure, Finish, Signature, Text, TokenUsage},
     dialect::sequence::{Answer, Choice, Order, Sequencer, WriteBlocks},
@@ -62,6 +62,9 @@ impl WriteBlocks for Frames {
             }
             BlockStart::Call { id, name, .. } => aws::write_event(out, "contentBlockStart", |out| {
                 let mut event = ObjectWriter::begin(out).with("contentBlockIndex", &index);
+                let decoded = id.decode();
+                // The client sends the id back, maybe to Bedrock.
+                let id = write_content::fitting(&decoded, id);
                 event.object("start").object("toolUse").with("toolUseId", &id).with("name", &name);
             }),
         }

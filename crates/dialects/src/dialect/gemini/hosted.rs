@@ -1,4 +1,4 @@
-//! What Google's own tools did: parts with code and its result, and what a candidate's metadata say about searches and
+//! What Google's own tools did: parts with code and its result, and what a candidate's metadata have of searches and
 //! pages.
 //! <https://ai.google.dev/api/generate-content#Candidate>
 
@@ -64,7 +64,7 @@ fn parse<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
-/// What a part says about code that Google has run.
+/// A step of code that Google runs, in one part.
 pub(super) enum Step<'a> {
     /// It is run: a call without its result.
     Code(HostedCall<'a>),
@@ -79,7 +79,7 @@ pub(super) struct CodeResult<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// What the part says about code that Google has run.
+    /// The step of code in the part, if it has one.
     pub(super) fn step(&self) -> Option<Step<'a>> {
         let empty = || Text::from("");
         if let Some(ExecutableCode { code }) = parse(self.executable_code) {
@@ -131,15 +131,53 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// Most queries, and most pages, of one answer.
+const MAX_FOUND: usize = 256;
+
+/// Adds a search or a page of one chunk to those of the chunks before, which may repeat it.
+pub(super) fn merge(new: HostedCall<'_>, into: &mut Vec<HostedCall<'static>>) {
+    let same = |a: &Text<'_>, b: &Text<'_>| a.decode() == b.decode();
+    match new.into_owned() {
+        HostedCall { action: HostedAction::Search { queries, pages }, error } => {
+            let known = into.iter_mut().find_map(|call| match &mut call.action {
+                HostedAction::Search { queries, pages } => Some((queries, pages)),
+                _ => None,
+            });
+            let Some((all_queries, all_pages)) = known else {
+                return into.push(HostedCall { action: HostedAction::Search { queries, pages }, error });
+            };
+            for query in queries {
+                if all_queries.len() < MAX_FOUND && !all_queries.iter().any(|known| same(known, &query)) {
+                    all_queries.push(query);
+                }
+            }
+            for page in pages {
+                if all_pages.len() < MAX_FOUND && !all_pages.iter().any(|known| same(&known.url, &page.url)) {
+                    all_pages.push(page);
+                }
+            }
+        }
+        call => {
+            let url = |call: &HostedCall<'_>| match &call.action {
+                HostedAction::Fetch(page) => Some(page.url.decode().into_owned()),
+                _ => None,
+            };
+            if into.len() < MAX_FOUND && !into.iter().any(|known| url(known) == url(&call)) {
+                into.push(call);
+            }
+        }
+    }
+}
+
 /// Writes the parts of code that was run; other calls are in the candidate's metadata.
 pub(super) fn write_parts(call: &HostedCall<'_>, parts: &mut ArrayWriter<'_>) {
     let HostedAction::Code { code, output, errors, exit } = &call.action else { return };
     parts.object().object("executableCode").with("language", "PYTHON").with("code", code);
     let failed = *exit != 0 || call.error.is_some();
-    let text = if failed && !errors.is_empty() { errors } else { output };
+    let printed: Vec<_> = [output, errors].into_iter().filter(|text| !text.is_empty()).map(Text::decode).collect();
     let mut part = parts.object();
     let outcome = if failed { "OUTCOME_FAILED" } else { "OUTCOME_OK" };
-    part.object("codeExecutionResult").with("outcome", outcome).with("output", text);
+    part.object("codeExecutionResult").with("outcome", outcome).with("output", &printed.join("\n"));
 }
 
 /// What was searched for in these calls, and what was found.

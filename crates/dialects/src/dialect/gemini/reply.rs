@@ -234,8 +234,11 @@ fn read_part<'a>(
         lost.add_if(!made, DRAFT);
         return content::blob(blob).filter(|_| made).map(|media| Content::Media(Media { signature, ..media }));
     }
+    if is_step {
+        return None;
+    }
     if part.text.is_none() && signature.is_none() {
-        lost.add_if(!is_step && of_googles_tools.is_none() && part.file_data.is_none(), "part");
+        lost.add_if(of_googles_tools.is_none() && part.file_data.is_none(), "part");
         return None;
     }
     let text = part.text.unwrap_or_else(|| Text::from(""));

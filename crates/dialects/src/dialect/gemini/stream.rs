@@ -2,7 +2,7 @@
 
 use super::{
     content, error,
-    hosted::Step,
+    hosted::{self, Step},
     names,
     reply::{Candidate, DRAFT, Wire, arguments},
     signature,
@@ -47,7 +47,7 @@ struct Answer {
     wide: bool,
     /// The code that is run, until its result comes.
     running: Option<HostedCall<'static>>,
-    /// What the latest metadata say about searches and pages. Chunks repeat it, and it grows.
+    /// What the metadata of all chunks say about searches and pages.
     searched: Vec<HostedCall<'static>>,
     /// The sources so far.
     cited: Vec<(Option<String>, Option<u64>, Option<u64>)>,
@@ -135,6 +135,7 @@ impl Reader {
         for part in parts.into_iter().flat_map(|parts| parts.0) {
             if let Some(step) = part.step() {
                 answer.step(step, sink);
+                continue;
             }
             match part.function_call {
                 Some(call) => {
@@ -146,9 +147,8 @@ impl Reader {
             }
         }
         answer.cite(&candidate, sink);
-        let searched = candidate.hosted();
-        if !searched.is_empty() {
-            answer.searched = searched.into_iter().map(HostedCall::into_owned).collect();
+        for call in candidate.hosted() {
+            hosted::merge(call, &mut answer.searched);
         }
         let tokens = candidate.logprobs();
         if !tokens.is_empty() {
@@ -178,6 +178,7 @@ impl Answer {
                 if let Some(before) = self.running.replace(call.into_owned()) {
                     self.hosted(before, sink);
                 }
+                sink(Event::Running);
             }
             Step::Result(result) => match self.running.take() {
                 Some(call) => {
@@ -212,10 +213,8 @@ impl Answer {
     fn text(&mut self, part: wire::Part<'_>, sink: Sink<'_>) {
         let thought = part.thought == Some(true);
         let file = part.file_data.is_some().then_some("fileData");
-        let step = part.step().is_some();
-        let says = step || part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
-        let tool = part.of_googles_tools().filter(|_| !step).map(|(name, _)| name);
-        if let Some(name) = tool.or(file).or((!says).then_some("part")) {
+        let says = part.text.is_some() || part.thought_signature.is_some() || part.inline_data.is_some();
+        if let Some(name) = part.of_googles_tools().map(|(name, _)| name).or(file).or((!says).then_some("part")) {
             sink(Event::Unsupported(name.into()));
         }
         if let Some(blob) = part.inline_data {

@@ -8,7 +8,7 @@ use crate::{
     conversation::{Text, Unsupported, is_loop_without_reasoning},
     dialect::{
         Destination, Dialect, Edits, foreign,
-        foreign_turns::{self, Kept, is_foreign},
+        foreign_turns::{self, Blocks, Kept, is_foreign},
     },
     stream::{
         Member, Splice, TopLevel,
@@ -18,6 +18,8 @@ use crate::{
 
 /// Deepest content: a message, a result in it, a document in that, its source, and the blocks there.
 const MAX_LEVELS: u8 = 6;
+/// The blocks of a message. One of which nothing remains is left out: messages of one role are one turn.
+const BLOCKS: Blocks = Blocks { field: "content", emptied: None };
 
 /// The fields that differ.
 pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
@@ -52,16 +54,21 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
 /// The messages without the reasoning of other vendors' models, and with the calls that other vendors have run as text;
 /// `None` if there is neither.
 fn own_turns(messages: &[u8], body: &TopLevel<'_>, dropped: &mut Unsupported, edits: &mut Edits) -> Option<Vec<u8>> {
-    if !foreign_turns::mentioned(messages, false) {
+    if !foreign_turns::mentioned(messages, false) && !foreign_turns::has_unsigned(messages) {
         return None;
     }
-    let own = foreign_turns::own(messages, Some("content"), &kept)?;
+    let own = foreign_turns::own(messages, Some(BLOCKS), &kept)?;
     dropped.add_if(own.lost, "thinking");
     // A model with a budget for thinking requires that a series of calls begins with it.
     let budgeted = body.get("thinking").is_some_and(|thinking| mentions_budget(thinking.value));
     if budgeted && Messages.read_request(body).is_ok_and(|read| is_loop_without_reasoning(&read.messages, HOME)) {
         dropped.add("reasoning");
         edits.push(("thinking", None));
+        // It may name the thinking that is to be cleared, which is an error without thinking.
+        if body.contains("context_management") {
+            dropped.add("context_management");
+            edits.push(("context_management", None));
+        }
     }
     Some(own.turns)
 }
@@ -71,20 +78,31 @@ fn mentions_budget(thinking: &[u8]) -> bool {
     kind.is_some_and(|top| top.get("type").and_then(Member::as_str).as_deref() == Some("enabled"))
 }
 
-/// What becomes of a block of a message.
+/// What becomes of a block of a message. Anthropic refuses thinking without a signature, as models have written it that
+/// do not sign.
 fn kept(block: &TopLevel<'_>) -> Kept {
     let text = |name: &str| block.get(name).and_then(Member::as_str).unwrap_or_default();
     let foreign = |name: &str| is_foreign(&Text::from(text(name)), HOME);
     let kind = text("type");
     match &*kind {
-        "thinking" if foreign("signature") => Kept::No,
+        "thinking" if foreign("signature") || text("signature").is_empty() => Kept::No,
         "redacted_thinking" if foreign("data") => Kept::No,
         _ if text("id").starts_with(hosted::FOREIGN_ID) || text("tool_use_id").starts_with(hosted::FOREIGN_ID) => {
             let json = String::from_utf8_lossy(block.body());
             let mut out = Vec::new();
-            let object = ObjectWriter::begin(&mut out).with("type", "text");
-            object.with("text", &foreign::text(&kind, &json, &["cache_control"]));
+            let mut object = ObjectWriter::begin(&mut out).with("type", "text");
+            object.field("text", &foreign::text(&kind, &json, &["cache_control", "tool_use_id"]));
+            if let Some(control) = block.get("cache_control") {
+                object.key("cache_control").extend_from_slice(control.value);
+            }
+            object.end();
             Kept::As(out)
+        }
+        // Citations have an index that only the vendor of the search can read.
+        "text" if block.get("citations").is_some_and(|cited| foreign_turns::mentioned(cited.value, false)) => {
+            let mut splice = Splice::new(block);
+            splice.remove("citations");
+            Kept::As(splice.apply(&Bytes::new()).to_vec())
         }
         _ => Kept::AsItIs,
     }

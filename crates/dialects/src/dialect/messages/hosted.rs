@@ -14,6 +14,8 @@ use crate::{
 const USE: &str = "server_tool_use";
 /// What the ids of calls begin with that another vendor has run: Anthropic can't check their results.
 pub(super) const FOREIGN_ID: &str = "srvtoolu_TG";
+/// The index of a page that another vendor has found.
+pub(super) const FOREIGN_INDEX: &str = "TG";
 /// Most calls of one reply whose results have not come. Claude runs a few at a time.
 const MAX_WAITING: usize = 64;
 /// Longest input of a call that is collected, in bytes.
@@ -153,8 +155,9 @@ struct Call {
 }
 
 impl Waiting {
-    /// Takes the start of a block. Returns `false` if it is another block. A call is passed to `sink` with its result.
-    pub(super) fn open(&mut self, index: u64, block: &Block<'_>, sink: impl FnOnce(HostedCall<'_>)) -> bool {
+    /// Takes the start of a block. Returns `false` if it is another block. A call is passed to `sink` with its result;
+    /// `None` when it begins.
+    pub(super) fn open(&mut self, index: u64, block: &Block<'_>, sink: impl FnOnce(Option<HostedCall<'_>>)) -> bool {
         let Some(kind) = &block.kind else { return false };
         if kind.is(USE) {
             let (Some(id), Some(name)) = (&block.id, &block.name) else { return false };
@@ -165,6 +168,7 @@ impl Waiting {
             // Anthropic sends `{}` here, and the input in deltas.
             let input = block.input.map(RawValue::get).filter(|input| input.len() > 2 && input.len() <= MAX_INPUT);
             self.calls.push(Call { index, id, name, input: input.unwrap_or_default().to_owned() });
+            sink(None);
             return true;
         }
         let Some(id) = block.tool_use_id.as_ref().filter(|_| is_result(kind)) else { return false };
@@ -174,7 +178,7 @@ impl Waiting {
         if let Some(content) = block.content {
             fill(&mut call, content);
         }
-        sink(call);
+        sink(Some(call));
         true
     }
 

@@ -125,7 +125,11 @@ impl Reader {
         // Content after the end of an answer is ignored.
         let Some(mut wire) = wire.filter(|_| !self.finished) else { return };
         let blocks = &mut self.blocks;
-        if self.hosted.open(index, &wire, |call| blocks.whole(BlockStart::Hosted(Box::new(call)), sink)) {
+        let hosted = self.hosted.open(index, &wire, |call| match call {
+            Some(call) => blocks.whole(BlockStart::Hosted(Box::new(call)), sink),
+            None => sink(Event::Running),
+        });
+        if hosted {
             return;
         }
         let (text, thinking, signature) = (wire.text.take(), wire.thinking.take(), wire.signature.take());

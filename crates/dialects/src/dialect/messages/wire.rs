@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Display};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::hosted::Uses;
+use super::hosted::{self, Uses};
 use crate::{
     conversation::{Cache, Citation, Finish, Invalid, Text, TokenUsage, Unsupported, object_text},
     dialect::fields::{self, Unknown},
@@ -88,7 +88,7 @@ pub(super) fn write_citation(citation: &Citation<'_>, mut object: ObjectWriter<'
         object.field("cited_text", quote);
         object.field("url", url);
         object.field("title", &citation.title);
-        object.field("encrypted_index", "");
+        object.field("encrypted_index", hosted::FOREIGN_INDEX);
     } else {
         object.field("type", "char_location");
         object.field("cited_text", quote);

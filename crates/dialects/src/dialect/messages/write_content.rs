@@ -284,6 +284,7 @@ fn base64(mime: &str, data: &Text<'_>, source: &mut ObjectWriter<'_>) {
     source.field("data", data);
 }
 
-fn id(id: &str) -> Cow<'_, str> {
+/// An id of a call that Anthropic accepts.
+pub(super) fn id(id: &str) -> Cow<'_, str> {
     safe_id(id, MAX_ID, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

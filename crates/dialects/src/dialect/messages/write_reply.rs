@@ -4,6 +4,7 @@ use super::{
     HOME,
     hosted::{self, Uses},
     wire::{write_citation, write_stop, write_usage},
+    write_content::id,
 };
 use crate::{
     conversation::{Call, Choice, Citation, Content, Finish, Part, Reply, Signature, Text},
@@ -97,5 +98,10 @@ pub(super) fn write_redacted(signature: &Signature<'_>, object: ObjectWriter<'_>
 }
 
 fn write_call(call: &Call<'_>, input: &str, object: ObjectWriter<'_>) {
-    object.with("type", "tool_use").with("id", &call.id).with("name", &call.name).with_raw("input", input);
+    // The client sends the id back, maybe to Anthropic.
+    object
+        .with("type", "tool_use")
+        .with("id", &id(&call.id.decode()))
+        .with("name", &call.name)
+        .with_raw("input", input);
 }

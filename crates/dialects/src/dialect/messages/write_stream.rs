@@ -5,6 +5,7 @@ use super::{
     hosted::{self, Uses},
     reply::failed,
     wire::{write_citation, write_stop, write_usage},
+    write_content,
     write_reply::{write_head, write_redacted},
 };
 use crate::{
@@ -76,7 +77,8 @@ impl WriteBlocks for MessageEvents {
                     self.redacted(signature, out);
                 }
                 let start = |out: &mut Vec<u8>| {
-                    let mut object = ObjectWriter::begin(out).with("type", "tool_use").with("id", id);
+                    let mut object = ObjectWriter::begin(out).with("type", "tool_use");
+                    object.field("id", &write_content::id(&id.decode()));
                     object.field("name", name);
                     object.raw("input", "{}");
                 };

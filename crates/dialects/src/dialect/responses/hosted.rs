@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::wire::{Item, lenient};
 use crate::{
-    conversation::{HostedAction, HostedCall, Page, Text},
+    conversation::{HostedAction, HostedCall, Page, Text, Unsupported},
     stream::json::ObjectWriter,
 };
 
@@ -18,6 +18,8 @@ pub(super) const INCLUDE_OUTPUTS: &str = "code_interpreter_call.outputs";
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct Action<'a> {
+    #[serde(rename = "type")]
+    kind: Option<Text<'a>>,
     query: Option<Text<'a>>,
     queries: Option<Vec<Text<'a>>>,
     url: Option<Text<'a>>,
@@ -42,12 +44,15 @@ pub(super) fn is(kind: &str) -> bool {
 }
 
 /// Reads an item; `None` for items of other types, and for those that can't be read.
-pub(super) fn read<'a>(item: &Item<'a>) -> Option<HostedCall<'a>> {
+pub(super) fn read<'a>(item: &Item<'a>, lost: &mut Unsupported) -> Option<HostedCall<'a>> {
     let action = match &*item.kind.as_ref()?.decode() {
         SEARCH => {
             let action: Action<'a> = serde_json::from_str(item.action?.get()).ok()?;
+            let opens = action.kind.as_ref().is_some_and(|kind| !kind.is("search"));
             match action.url {
                 Some(url) => HostedAction::Fetch(Page::at(url)),
+                // A page that OpenAI does not name.
+                None if opens => HostedAction::Fetch(Page::at("".into())),
                 None => HostedAction::Search {
                     queries: action.queries.unwrap_or_else(|| action.query.into_iter().collect()),
                     pages: action.sources.into_iter().flatten().filter_map(|s| s.url).map(Page::at).collect(),
@@ -56,6 +61,8 @@ pub(super) fn read<'a>(item: &Item<'a>) -> Option<HostedCall<'a>> {
         }
         CODE => {
             let outputs: Option<Vec<Output<'a>>> = item.outputs.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let is_image = |output: &Output<'_>| output.logs.is_none();
+            lost.add_if(outputs.iter().flatten().any(is_image), "code_interpreter_call.outputs");
             HostedAction::Code {
                 code: lenient(item.code).unwrap_or_else(|| "".into()),
                 output: Text::join(outputs.into_iter().flatten().filter_map(|output| output.logs), "\n"),
@@ -69,12 +76,17 @@ pub(super) fn read<'a>(item: &Item<'a>) -> Option<HostedCall<'a>> {
     Some(if failed { HostedCall::begun(action) } else { HostedCall::done(action) })
 }
 
-/// The prefix of the ids of such items.
+/// The prefix of the ids of such items that another vendor has run.
 pub(super) const fn prefix(call: &HostedCall<'_>) -> &'static str {
     match call.action {
-        HostedAction::Search { .. } | HostedAction::Fetch(_) => "ws",
-        HostedAction::Code { .. } => "ci",
+        HostedAction::Search { .. } | HostedAction::Fetch(_) => "ws_TG",
+        HostedAction::Code { .. } => "ci_TG",
     }
+}
+
+/// Whether another vendor has run the item with this id.
+pub(super) fn is_foreign(id: &str) -> bool {
+    id.starts_with("ws_TG") || id.starts_with("ci_TG")
 }
 
 /// The names of the events that follow the announcement of such an item, in order.

@@ -11,6 +11,7 @@ pub(super) mod params;
 mod reply;
 mod request;
 mod stream;
+mod stream_item;
 pub mod text;
 mod tools;
 mod usage;
@@ -27,29 +28,42 @@ use super::{
     Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
     StreamMode, WriteEvents,
     adapt::ModelField,
-    chat, fields,
+    chat, fields, foreign,
     foreign_turns::{self, Kept, is_foreign},
     text::TextSlots,
 };
 use crate::{
     conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, Text, TokenUsage, Unsupported},
-    stream::{Member, TopLevel},
+    stream::{Member, TopLevel, json::ObjectWriter},
 };
 
 /// The origin of signatures that have no tag in `encrypted_content`.
 const HOME: SignatureOrigin = SignatureOrigin::OpenAi;
 /// Prefix of an `encrypted_content` that holds redacted reasoning of another origin.
 const REDACTED: &str = "TGre";
+/// Prefix of the ids of reasoning that another vendor's model has written.
+const FOREIGN_REASONING: &str = "rs_TG";
 /// The kind of items that hold an image.
 const IMAGE: &str = "image_generation_call";
 /// Prefix of an `encrypted_content` that signs the call after the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
 
-/// What becomes of an item of another vendor's reasoning.
+/// What becomes of an item of another vendor's. OpenAI looks up reasoning without encrypted content by its id.
 fn kept(item: &TopLevel<'_>) -> Kept {
-    let proof = item.get("encrypted_content").and_then(Member::as_str).unwrap_or_default();
+    let text = |name: &str| item.get(name).and_then(Member::as_str).unwrap_or_default();
+    let (id, kind, proof) = (text("id"), text("type"), text("encrypted_content"));
     let marked = [REDACTED, SIGNS_CALL].iter().any(|mark| proof.starts_with(mark));
-    if marked || is_foreign(&Text::from(proof), HOME) { Kept::No } else { Kept::AsItIs }
+    let unsigned = proof.is_empty() && id.starts_with(FOREIGN_REASONING);
+    if kind == "reasoning" && (marked || unsigned || is_foreign(&Text::from(proof), HOME)) {
+        return Kept::No;
+    }
+    if hosted::is(&kind) && hosted::is_foreign(&id) {
+        let said = foreign::text(&kind, &String::from_utf8_lossy(item.body()), &["container_id"]);
+        let mut out = Vec::new();
+        ObjectWriter::begin(&mut out).with("role", "assistant").with("content", &said);
+        return Kept::As(out);
+    }
+    Kept::AsItIs
 }
 
 /// OpenAI Responses.
@@ -100,7 +114,7 @@ impl Dialect for Responses {
     fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
         let input = body.get("input").map(|member| member.value).filter(|value| foreign_turns::mentioned(value, false));
         let own = input.and_then(|input| foreign_turns::own(input, None, &kept));
-        dropped.add_if(own.is_some(), "reasoning");
+        dropped.add_if(own.as_ref().is_some_and(|own| own.lost), "reasoning");
         own.map(|own| ("input", Some(own.turns))).into_iter().collect()
     }
 

@@ -170,7 +170,7 @@ pub(super) fn read_item<'a>(
             Some(image) => parts.push(Content::Media(image).into()),
             None => lost.add(IMAGE),
         },
-        kind => match hosted::read(item) {
+        kind => match hosted::read(item, lost) {
             Some(call) => parts.push(Content::Hosted(Box::new(call)).into()),
             None => lost.add(kind.to_owned()),
         },

@@ -245,9 +245,9 @@ impl Reader {
         match item.kind.as_ref().map(Text::decode).as_deref() {
             Some("function_call") => self.call(output, item, sink),
             // Their content comes in separate events.
-            None | Some("message" | "reasoning" | IMAGE) => {}
+            None | Some("message" | "reasoning") => {}
             // They are read when they are done.
-            Some(other) if hosted::is(other) => {}
+            Some(other) if other == IMAGE || hosted::is(other) => sink(Event::Running),
             Some(other) => sink(Event::Unsupported(other.into())),
         }
     }

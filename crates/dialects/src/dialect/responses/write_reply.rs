@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{HOME, IMAGE, REDACTED, SIGNS_CALL, client_tools::ClientTool, hosted, params::TIERS};
+use super::{FOREIGN_REASONING, HOME, IMAGE, REDACTED, SIGNS_CALL, client_tools::ClientTool, hosted, params::TIERS};
 use crate::{
     conversation::{
         Citation, Content, Finish, HostedCall, Part, Reply, Signature, Text, TokenLogprob, TokenUsage, ToolForm,
@@ -122,7 +122,7 @@ pub(super) fn core_id(id: Option<&Text<'_>>, head: &ReplyHead) -> String {
 pub(super) fn item_id(core: &str, made: &Made<'_>, number: u32) -> String {
     let prefix = match made {
         Made::Text { .. } | Made::Refusal { .. } => "msg",
-        Made::Thinking { .. } => "rs",
+        Made::Thinking { .. } => FOREIGN_REASONING,
         Made::Image { .. } => "ig",
         Made::Call { name, .. } => ClientTool::of(name.form).map_or("fc", |tool| tool.prefix),
         Made::Hosted(call) => hosted::prefix(call),
