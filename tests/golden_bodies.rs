@@ -144,7 +144,7 @@ fn first_difference(expected: &str, actual: &str) -> String {
 fn without_chance(text: &str) -> String {
     static TIME: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#""(created|created_at|completed_at)":( ?)[0-9]{10}"#).unwrap());
-    static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""([a-z]*[-_]?)[0-9a-f]{18}"#).unwrap());
+    static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""([a-z]*[-_]?(?:TG_)?)[0-9a-f]{18}"#).unwrap());
     let text = TIME.replace_all(text, r#""$1":${2}1700000000"#);
     ID.replace_all(&text, r#""${1}ID"#).into_owned()
 }
