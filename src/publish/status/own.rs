@@ -123,8 +123,13 @@ pub(in crate::publish) fn backend(report: &ObjectReport, object: &Backend, now: 
     let status = object.status.as_ref();
     let present = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
     let providers = providers(&object.spec);
+    // A cluster with an older definition drops the field from what is written. Its absence alone is no difference, or
+    // no status would ever be current there.
+    let same_health = status
+        .and_then(|status| status.healthy.as_ref())
+        .is_none_or(|present| Some(present) == report.healthy.as_ref());
     if status.and_then(|s| s.providers.as_ref()) == providers.as_ref()
-        && status.and_then(|s| s.healthy.as_ref()) == report.healthy.as_ref()
+        && same_health
         && is_current(present, &report.conditions, report.generation)
     {
         return None;

@@ -164,6 +164,9 @@ fn how_many_targets_are_used_is_written_when_it_changes() {
     assert_eq!(merge(backend(&report("1/2"), &object(&spec, &status("1/2")), now())), None);
     let written = merge(backend(&report("1/2"), &object(&spec, &status("2/2")), now())).unwrap();
     assert_eq!(written["healthy"], "1/2");
+    // A definition without the field drops it from what was written.
+    let dropped = json!({"conditions": [good]});
+    assert_eq!(merge(backend(&report("1/2"), &object(&spec, &dropped), now())), None);
 }
 
 #[test]
