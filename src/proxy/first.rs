@@ -21,12 +21,16 @@ use super::{
 };
 use crate::{
     dialect::{
-        DialectId, ErrorClass, StreamMode,
+        DialectId, StreamMode,
         beginning::{Beginning, Framing, StreamBeginning, of_whole},
     },
     policy::timeouts::FirstToken,
     snapshot::{AiUse, Target},
-    upstream::{self, balance::AttemptOutcome},
+    upstream::{
+        self,
+        balance::AttemptOutcome,
+        failure::{Meaning, Verdict},
+    },
 };
 
 /// How long events that only announce an answer are held back, once the first of them has come. Providers that are
@@ -47,6 +51,20 @@ pub struct Gate {
     is_strict: bool,
     idle: Duration,
     deadline: Option<Instant>,
+}
+
+/// Why another target should answer.
+enum Fault {
+    /// The reply has an error in it, with this meaning.
+    Inside(Verdict),
+    /// It broke off, or did not come in time.
+    Broken(ProxyError),
+}
+
+impl From<ProxyError> for Fault {
+    fn from(error: ProxyError) -> Self {
+        Self::Broken(error)
+    }
 }
 
 /// The reply as it is judged.
@@ -88,13 +106,21 @@ impl Gate {
     ///
     /// # Errors
     /// When it shows that another target should answer. The attempt has its outcome then.
-    pub async fn pass(&self, answer: &mut UpstreamReply, target: &Target) -> Result<(), ProxyError> {
+    pub async fn pass(&self, answer: &mut UpstreamReply, target: &Target, model: &str) -> Result<(), ProxyError> {
         let Some(judge) = self.judge(&answer.reply, &answer.plan) else { return Ok(()) };
         let read = self.read(answer.reply.body_mut(), judge, target.credential.is_own()).await;
-        read.inspect_err(|error| {
-            // The server can be reached: its head has come.
-            let is_cut = error.kind == ErrorKind::UpstreamClosed;
-            answer.attempt.ended(if is_cut { AttemptOutcome::Broken } else { error.kind.attempt_outcome() });
+        read.map_err(|fault| match fault {
+            Fault::Inside(verdict) => {
+                let error = failed(verdict.meaning);
+                answer.attempt.judged(verdict, model);
+                error
+            }
+            Fault::Broken(error) => {
+                // The server can be reached: its head has come.
+                let is_cut = error.kind == ErrorKind::UpstreamClosed;
+                answer.attempt.ended(if is_cut { AttemptOutcome::Broken } else { error.kind.attempt_outcome() });
+                error
+            }
         })
     }
 
@@ -124,7 +150,7 @@ impl Gate {
         Some(Judge::Stream(Box::new(StreamBeginning::new(dialect, framing))))
     }
 
-    async fn read(&self, body: &mut upstream::ReplyBody, mut judge: Judge, own_key: bool) -> Result<(), ProxyError> {
+    async fn read(&self, body: &mut upstream::ReplyBody, mut judge: Judge, own_key: bool) -> Result<(), Fault> {
         let mut held: Vec<Bytes> = Vec::new();
         let mut size = 0;
         let mut release = None;
@@ -132,16 +158,16 @@ impl Gate {
             let idle = Instant::now() + self.idle;
             let until = [self.first_token, self.deadline, release].into_iter().flatten().fold(idle, Instant::min);
             let beginning = match tokio::time::timeout_at(until, body.frame()).await {
-                Err(_) if self.first_token == Some(until) => return Err(no_first_token()),
+                Err(_) if self.first_token == Some(until) => return Err(no_first_token().into()),
                 Err(_) if release == Some(until) => break,
-                Err(_) if self.deadline == Some(until) => return Err(too_slow()),
+                Err(_) if self.deadline == Some(until) => return Err(too_slow().into()),
                 Err(_) => {
                     let message = "the upstream fell silent before its answer";
-                    return Err(ProxyError::new(ErrorKind::UpstreamTimeout, message));
+                    return Err(ProxyError::new(ErrorKind::UpstreamTimeout, message).into());
                 }
                 Ok(Some(Err(error))) => {
                     let message = "the upstream closed the connection before its answer";
-                    return Err(ProxyError::with_cause(ErrorKind::UpstreamClosed, message, error.to_string()));
+                    return Err(ProxyError::with_cause(ErrorKind::UpstreamClosed, message, error.to_string()).into());
                 }
                 Ok(Some(Ok(frame))) => {
                     // Trailers have no meaning behind an LLM's reply.
@@ -154,7 +180,9 @@ impl Gate {
                 Ok(None) => judge.finish(&held),
             };
             match beginning {
-                Beginning::Failed(class) if is_worth_another(class, own_key) => return Err(failed(class)),
+                Beginning::Failed(class) if Verdict::of_error_inside(class, own_key).meaning.row().tries_other() => {
+                    return Err(Fault::Inside(Verdict::of_error_inside(class, own_key)));
+                }
                 Beginning::Announced if size < MAX_HELD => {
                     if !self.is_strict && size > 0 {
                         release.get_or_insert_with(|| Instant::now() + HOLD);
@@ -196,25 +224,9 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
 }
 
-/// Whether another target may do better after an error of this class: the classes of the statuses after which it may.
-const fn is_worth_another(class: ErrorClass, own_key: bool) -> bool {
-    match class {
-        ErrorClass::InvalidRequest | ErrorClass::NotFound | ErrorClass::TooLarge => false,
-        ErrorClass::Authentication | ErrorClass::Permission => own_key,
-        ErrorClass::Quota
-        | ErrorClass::RateLimit
-        | ErrorClass::Internal
-        | ErrorClass::NotImplemented
-        | ErrorClass::BadGateway
-        | ErrorClass::Unavailable
-        | ErrorClass::Timeout => true,
-    }
-}
-
 /// The error for a reply that has failed before its first content. The provider's text is not in it: it may repeat the
 /// key.
-fn failed(class: ErrorClass) -> ProxyError {
-    let kind = if class == ErrorClass::BadGateway { ErrorKind::UpstreamProtocol } else { ErrorKind::UpstreamError };
+fn failed(meaning: Meaning) -> ProxyError {
     let message = "the upstream's reply has failed before any of its answer";
-    ProxyError::with_cause(kind, message, format!("{message}: {class:?}"))
+    ProxyError::with_cause(ErrorKind::UpstreamError, message, format!("{message}: {}", meaning.row().word))
 }

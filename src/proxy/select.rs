@@ -196,10 +196,12 @@ pub async fn select(
             // Boxed: it is rare.
             outcome = Box::pin(step.after(outcome, &named, request, &mut files, record)).await;
         }
+        let mut inside = None;
         if let (Ok(Answer::Upstream(reply)), Some(gate)) = (&mut outcome, &gate)
             // Boxed: only requests with several targets have it.
-            && let Err(error) = Box::pin(gate.pass(reply, target)).await
+            && let Err(error) = Box::pin(gate.pass(reply, target, record.model())).await
         {
+            inside = reply.attempt.verdict().map(|verdict| verdict.meaning);
             outcome = Err(error);
         }
         record.resent(sender.resent());
@@ -219,7 +221,7 @@ pub async fn select(
             Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
             Err(error) => {
                 if again.is_some() || next_target {
-                    let meaning = error.kind.attempt_outcome().meaning();
+                    let meaning = inside.or_else(|| error.kind.attempt_outcome().meaning());
                     Failed { meaning, status: None, error: Some(&error) }.log(target, again.is_some(), record);
                 }
                 failure = Some(error);

@@ -124,14 +124,13 @@ fn after_traffic_metrics_are_those_of_the_document() {
         );
         exchange.chunk("data: [DONE]\n\n").end();
     });
-    // A Backend whose first target can't be reached: nothing listens at this port.
     let entry = |name: &str, port: u16| {
         let mut entry = llm("openai", "openai", port, &json!({}));
         entry["name"] = name.into();
         entry
     };
     let groups = json!({"priorityGroups": [
-        {"providers": [entry("first", 1)]}, {"providers": [entry("second", provider.port)]}]});
+        {"providers": [entry("first", Upstream::refusing())]}, {"providers": [entry("second", provider.port)]}]});
     let two = backend("two", &groups) + &route("two", &json!([rule("/two", "two")]));
     let gateway = Start::new()
         .manifest("a.yaml", &s1("openai", "/openai", provider.port))

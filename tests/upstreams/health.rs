@@ -110,6 +110,27 @@ fn a_change_of_the_configuration_keeps_what_is_known() {
 }
 
 #[test]
+fn an_error_inside_a_reply_counts_as_what_it_is() {
+    // As Anthropic's reference for streams has it, and OpenAI's for errors.
+    let stream = |error: &str| Upstream::fixed(200, &[("content-type", "text/event-stream")], error.as_bytes());
+    let overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\
+        \"message\":\"Overloaded\"}}\n\n";
+    let limited =
+        "data: {\"error\":{\"message\":\"slow down\",\"type\":\"tokens\",\"code\":\"rate_limit_exceeded\"}}\n\n";
+    let asked = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hello"}],"stream":true}"#;
+    for (provider, error, cause) in [("anthropic", overloaded, "overload"), ("openai", limited, "rate")] {
+        let (failing, second) = (stream(error), completion());
+        let gateway = gateway(&[entry("first", provider, failing.port), openai("second", second.port)]);
+        for _ in 0..2 {
+            assert_eq!(gateway.post("/both", asked).status, 200, "{provider}");
+        }
+        assert_eq!((failing.received().len(), second.received().len()), (1, 2), "{provider}");
+        let failovers = [("backend", "default/both"), ("target", "first"), ("cause", cause)];
+        assert_eq!(gateway.metrics().sum("tollgate_target_failovers_total", &failovers), 1.0, "{provider}");
+    }
+}
+
+#[test]
 fn what_has_failed_can_be_seen() {
     let (refusing, second) = (Upstream::fixed(401, &[CONTENT_TYPE], b"{}"), completion());
     let manifest = manifest(&[openai("first", refusing.port), openai("second", second.port)]);

@@ -48,10 +48,29 @@ impl Verdict {
         let wait = if ceiling.is_zero() { None } else { named().map(|wait| wait.clamp(MIN_WAIT, ceiling)) };
         Some(Self { meaning, wait, of_clients_key })
     }
+
+    /// The meaning of an error that comes inside a reply with a good status. `own_key` as for a reply.
+    pub fn of_error_inside(class: ErrorClass, own_key: bool) -> Self {
+        let of_clients_key = !own_key;
+        let meaning = match of_class(class) {
+            Meaning::Credential | Meaning::Permission if of_clients_key => Meaning::Client,
+            meaning => meaning,
+        };
+        Self { meaning, wait: None, of_clients_key }
+    }
 }
 
 fn meaning(status: u16, failure: &Failure<'_>) -> Meaning {
     match class(status, failure.class) {
+        ErrorClass::NotFound if is_about_the_model(failure) => Meaning::ModelMissing,
+        ErrorClass::InvalidRequest if status == 409 => Meaning::Conflict,
+        ErrorClass::InvalidRequest if failure.code.as_deref() == Some("content_filter") => Meaning::Content,
+        class => of_class(class),
+    }
+}
+
+const fn of_class(class: ErrorClass) -> Meaning {
+    match class {
         ErrorClass::RateLimit => Meaning::Rate,
         ErrorClass::Quota => Meaning::Quota,
         ErrorClass::Authentication => Meaning::Credential,
@@ -60,9 +79,6 @@ fn meaning(status: u16, failure: &Failure<'_>) -> Meaning {
         ErrorClass::Unavailable => Meaning::Overload,
         ErrorClass::Internal | ErrorClass::BadGateway => Meaning::Broken,
         ErrorClass::NotImplemented => Meaning::Unsupported,
-        ErrorClass::NotFound if is_about_the_model(failure) => Meaning::ModelMissing,
-        ErrorClass::InvalidRequest if status == 409 => Meaning::Conflict,
-        ErrorClass::InvalidRequest if failure.code.as_deref() == Some("content_filter") => Meaning::Content,
         ErrorClass::InvalidRequest | ErrorClass::NotFound | ErrorClass::TooLarge => Meaning::Client,
     }
 }

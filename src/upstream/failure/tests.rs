@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::*;
-use crate::dialect::DialectId;
+use crate::dialect::{DialectId, ErrorClass};
 
 /// Wed, 21 Oct 2026 07:28:00 GMT.
 fn now() -> SystemTime {
@@ -113,4 +113,20 @@ fn a_wait_is_worth_most_to_the_client_then_a_cause() {
     assert_eq!([422, 404, 429].map(|status| worth(status, none)), [2; 3]);
     assert_eq!([500, 503, 408, 401, 403].map(|status| worth(status, none)), [1; 5]);
     assert_eq!([500, 408].map(|status| worth(status, wait)), [1; 2], "no wait is known for them");
+}
+
+#[test]
+fn an_error_inside_a_reply_means_what_its_class_means() {
+    let meaning = |class, own_key| Verdict::of_error_inside(class, own_key).meaning;
+    for (class, expected) in [
+        (ErrorClass::RateLimit, Meaning::Rate),
+        (ErrorClass::Quota, Meaning::Quota),
+        (ErrorClass::Unavailable, Meaning::Overload),
+        (ErrorClass::Internal, Meaning::Broken),
+        (ErrorClass::InvalidRequest, Meaning::Client),
+    ] {
+        assert_eq!([meaning(class, true), meaning(class, false)], [expected; 2]);
+    }
+    assert_eq!(meaning(ErrorClass::Authentication, true), Meaning::Credential);
+    assert_eq!(meaning(ErrorClass::Authentication, false), Meaning::Client, "the key is the client's own");
 }
