@@ -63,9 +63,6 @@ features! {
     RequestPercentageMirror = "HTTPRouteRequestPercentageMirror", false;
     RequestTimeout = "HTTPRouteRequestTimeout", true;
     ResponseHeaders = "HTTPRouteResponseHeaderModification", true;
-    Retry = "HTTPRouteRetry", true;
-    RetryBackendTimeout = "HTTPRouteRetryBackendTimeout", true;
-    RetryConnectionError = "HTTPRouteRetryConnectionError", true;
     SchemeRedirect = "HTTPRouteSchemeRedirect", true;
     ReferenceGrant = "ReferenceGrant", true;
 }

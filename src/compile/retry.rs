@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{features::Feature, rule::Flaws};
+use super::rule::Flaws;
 use crate::{
     api::{
         duration::GoDuration,
@@ -21,9 +21,9 @@ pub fn compile(rule: &RouteRule, index: usize, policy: Option<Retry>, flaws: &mu
     }
     let Some(written) = &rule.retry else { return policy };
     let mut problems = Vec::new();
-    let retry = Feature::Retry.allowed("retry", &mut problems).then(|| read(written, &mut problems));
+    let retry = read(written, &mut problems);
     flaws.ignored.extend(problems.into_iter().map(|problem| format!("rule {index}: {problem}")));
-    retry
+    Some(retry)
 }
 
 fn read(written: &RouteRetry, problems: &mut Vec<String>) -> Retry {
@@ -46,8 +46,8 @@ fn read(written: &RouteRetry, problems: &mut Vec<String>) -> Retry {
     Retry {
         statuses,
         // A rule has no field for these: they are always retried.
-        unreachable: Feature::RetryConnectionError.served(),
-        unanswered: Feature::RetryBackendTimeout.served(),
+        unreachable: true,
+        unanswered: true,
         retries: written.attempts.map_or(1, |attempts| u32::try_from(attempts.max(0)).unwrap_or(u32::MAX)),
         backoff,
         ..Retry::default()
