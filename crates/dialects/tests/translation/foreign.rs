@@ -196,7 +196,10 @@ fn reasoning_that_nobody_signed_is_left_out_where_it_must_be_signed() {
         assert!(!text.contains(kind) && text.contains("Hello"), "{to:?}: {text}");
         assert!(["thinking", "reasoning"].contains(&lost.as_str()), "{lost}");
     }
-    // Other models on Bedrock take it.
+    // Other models behind Anthropic's API, and on Bedrock, take it.
+    let kimi = (DialectId::Messages, ANTHROPIC, "kimi-k2-thinking");
+    let next = next_request(DialectId::Messages, &chat);
+    assert_eq!(fitted(kimi, &next), (next, String::new()));
     let open = (DialectId::Converse, BEDROCK, "openai.gpt-oss-120b-1:0");
     let next = next_request(DialectId::Converse, &chat);
     assert_eq!(fitted(open, &next), (next, String::new()));

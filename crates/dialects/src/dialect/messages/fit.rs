@@ -43,7 +43,7 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
     for field in ["system", "tools", "messages"] {
         let value = body.get(field).map(|member| member.value).filter(|value| value.starts_with(b"["));
         let Some(value) = value else { continue };
-        let own = if field == "messages" { own_turns(value, body, dropped, &mut edits) } else { None };
+        let own = if field == "messages" { own_turns(value, body, to, dropped, &mut edits) } else { None };
         if let Some(list) = fit.list(own.as_deref().unwrap_or(value), field == "messages", MAX_LEVELS).or(own) {
             edits.push((field, Some(list)));
         }
@@ -53,11 +53,20 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
 
 /// The messages without the reasoning of other vendors' models, and with the calls that other vendors have run as text;
 /// `None` if there is neither.
-fn own_turns(messages: &[u8], body: &TopLevel<'_>, dropped: &mut Unsupported, edits: &mut Edits) -> Option<Vec<u8>> {
-    if !foreign_turns::mentioned(messages, false) && !foreign_turns::has_unsigned(messages) {
+fn own_turns(
+    messages: &[u8],
+    body: &TopLevel<'_>,
+    to: &Destination<'_>,
+    dropped: &mut Unsupported,
+    edits: &mut Edits,
+) -> Option<Vec<u8>> {
+    // Other models behind this API do not sign, and read their own thinking without a signature.
+    let signs = to.model.contains("claude");
+    let has_foreign = foreign_turns::mentioned(messages, false) || signs && foreign_turns::has_unsigned(messages);
+    if !has_foreign {
         return None;
     }
-    let own = foreign_turns::own(messages, Some(BLOCKS), &kept)?;
+    let own = foreign_turns::own(messages, Some(BLOCKS), &|block| kept(block, signs))?;
     dropped.add_if(own.lost, "thinking");
     // A model with a budget for thinking requires that a series of calls begins with it.
     let budgeted = body.get("thinking").is_some_and(|thinking| mentions_budget(thinking.value));
@@ -78,14 +87,14 @@ fn mentions_budget(thinking: &[u8]) -> bool {
     kind.is_some_and(|top| top.get("type").and_then(Member::as_str).as_deref() == Some("enabled"))
 }
 
-/// What becomes of a block of a message. Anthropic refuses thinking without a signature, as models have written it that
-/// do not sign.
-fn kept(block: &TopLevel<'_>) -> Kept {
+/// What becomes of a block of a message. `signs` states that the model refuses thinking without a signature, which
+/// comes from models that do not sign.
+fn kept(block: &TopLevel<'_>, signs: bool) -> Kept {
     let text = |name: &str| block.get(name).and_then(Member::as_str).unwrap_or_default();
     let foreign = |name: &str| is_foreign(&Text::from(text(name)), HOME);
     let kind = text("type");
     match &*kind {
-        "thinking" if foreign("signature") || text("signature").is_empty() => Kept::No,
+        "thinking" if foreign("signature") || signs && text("signature").is_empty() => Kept::No,
         "redacted_thinking" if foreign("data") => Kept::No,
         _ if text("id").starts_with(hosted::FOREIGN_ID) || text("tool_use_id").starts_with(hosted::FOREIGN_ID) => {
             let json = String::from_utf8_lossy(block.body());
