@@ -97,7 +97,7 @@ def test_the_commands_of_getting_started(kube, nothing_installed):
         for process in background:
             process.send_signal(signal.SIGTERM)
             process.wait()
-    assert re.search(r"google +AI +gemini +True", said["backend"]), said["backend"]
+    assert re.search(r"google +AI +gemini +1/1 +True", said["backend"]), said["backend"]
     [reply] = [text for command, text in said.items() if command.startswith("curl localhost:8080/gemini")]
     assert '"candidates"' in reply and '"totalTokenCount": 17' in reply, reply
     [metrics] = [text for command, text in said.items() if "localhost:9092/metrics" in command]
