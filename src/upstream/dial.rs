@@ -1,4 +1,4 @@
-//! New connections: DNS, a check of the addresses, TCP by hyper-util's connector or a tunnel through a proxy, then TLS.
+//! New connections: DNS, a check of the addresses, TCP or a tunnel through a proxy, then TLS.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -129,12 +129,12 @@ impl Dialer {
         let (wire, round_trip) = if let Some(proxy) = proxy {
             self.connect_through(proxy, origin, &transport).await?
         } else {
-            let (addresses, port) = match self.simulator(origin) {
-                Some(address) => (vec![address], address.port()),
-                None => (self.resolve(origin).await?, origin.port),
+            let addresses = match self.simulator(origin) {
+                Some(address) => vec![address],
+                None => self.resolve(origin).await?,
             };
             let begun = Instant::now();
-            let stream = tcp(addresses, port, self.options.connect_timeout).await?;
+            let stream = tcp(addresses, self.options.connect_timeout).await?;
             (Wire::Tcp(stream), begun.elapsed())
         };
         let tls = match transport {

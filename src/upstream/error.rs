@@ -78,26 +78,12 @@ impl SendError {
         Self { kind, unprocessed, source: error.into() }
     }
 
-    /// An error of the TCP connector, classified by its cause.
-    pub(super) fn tcp(error: impl StdError + Send + Sync + 'static) -> Self {
-        let text = error.to_string();
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-        let (mut timed_out, mut no_descriptors) = (false, false);
-        while let Some(current) = cause {
-            if let Some(io) = current.downcast_ref::<io::Error>() {
-                timed_out |= io.kind() == io::ErrorKind::TimedOut;
-                no_descriptors |= io.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code));
-            }
-            cause = current.source();
-        }
-        let kind = if no_descriptors {
-            SendErrorKind::NoDescriptors
-        } else if text.contains("dns") {
-            SendErrorKind::Resolve
-        } else if timed_out {
-            SendErrorKind::ConnectTimeout
-        } else {
-            SendErrorKind::Connect
+    /// An error of a TCP connection that was not made.
+    pub(super) fn tcp(error: io::Error) -> Self {
+        let kind = match (error.kind(), error.raw_os_error()) {
+            (_, Some(code)) if NO_DESCRIPTORS.contains(&code) => SendErrorKind::NoDescriptors,
+            (io::ErrorKind::TimedOut, _) => SendErrorKind::ConnectTimeout,
+            _ => SendErrorKind::Connect,
         };
         Self::new(kind, error)
     }

@@ -252,7 +252,7 @@ impl EgressProxy {
             resolver.resolve(&self.host).await.map_err(|e| self.fault(&format!("can't resolve its name: {e}")))?;
         let addresses = found.iter().map(|ip| (*ip, self.port).into()).collect();
         let begun = Instant::now();
-        let tcp = tcp(addresses, self.port, timeout).await.map_err(|error| match error.kind {
+        let tcp = tcp(addresses, timeout).await.map_err(|error| match error.kind {
             SendErrorKind::NoDescriptors => error,
             _ => self.fault(&with_causes(&error)),
         })?;
