@@ -175,6 +175,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECT_TIMEOUT", default_value_t = 5)]
     pub connect_timeout: u64,
 
+    /// Seconds after which a connection to a backend gets no more requests, so that a host whose addresses change is
+    /// followed.
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_CONNECTION_MAX_AGE", default_value_t = 300)]
+    pub connection_max_age: u64,
+
     /// Seconds that replies under way may take to finish after SIGTERM.
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,

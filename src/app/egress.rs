@@ -8,17 +8,21 @@ use crate::{
     upstream::{Dialer, DialerOptions, Pools, Proxies, Reach},
 };
 
+/// The longest times of connections. With more, the clock's range would end.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
 /// The connections to backends, and those with which the pod's identity is fetched.
 pub(super) fn pools(args: &RunArgs, scope: Scope, simulator: Option<SocketAddr>, proxies: &Proxies) -> [Arc<Pools>; 2] {
-    let connect_timeout = Duration::from_secs(args.connect_timeout);
+    let seconds = |seconds: u64| Duration::from_secs(seconds).min(LONGEST);
+    let (connect_timeout, max_age) = (seconds(args.connect_timeout), seconds(args.connection_max_age));
     let reach = Reach {
         no_local: scope == Scope::Cluster,
         allowed: args.allow_upstream_networks.clone(),
         admin: Some(args.admin_listen),
     };
-    let backends = DialerOptions { connect_timeout, simulator, reach, proxies: proxies.clone() };
+    let backends = DialerOptions { connect_timeout, max_age, simulator, reach, proxies: proxies.clone() };
     // Clouds issue the pod's identity at link-local addresses.
-    let pod = DialerOptions { connect_timeout, proxies: proxies.tls_only(), ..DialerOptions::default() };
+    let pod = DialerOptions { connect_timeout, max_age, proxies: proxies.tls_only(), ..DialerOptions::default() };
     [backends, pod].map(|options| Arc::new(Pools::new(Dialer::new(options))))
 }
 

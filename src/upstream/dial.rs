@@ -22,6 +22,8 @@ const LOOKUPS: usize = 128;
 pub struct DialerOptions {
     /// Bound on DNS, TCP and TLS together.
     pub connect_timeout: Duration,
+    /// How long a connection gets requests. Then another is opened, for which the host's name is resolved anew.
+    pub max_age: Duration,
     /// The simulator's address. Every connection to an LLM provider goes there instead, without TLS.
     pub simulator: Option<SocketAddr>,
     /// Which addresses connections may go to.
@@ -31,10 +33,12 @@ pub struct DialerOptions {
 }
 
 impl Default for DialerOptions {
-    /// Five seconds: three SYN retransmissions, after which another target is more promising.
+    /// Five seconds to connect: three SYN retransmissions, after which another target is more promising. Five minutes of
+    /// age: providers move their names within the time for which name servers commonly keep an address.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
+            max_age: Duration::from_mins(5),
             simulator: None,
             reach: Reach::default(),
             proxies: Proxies::default(),
@@ -75,6 +79,17 @@ impl Dialer {
     /// A dialer with these options.
     pub fn new(options: DialerOptions) -> Self {
         Self { options, resolver: Resolver::new(LOOKUPS), tls: TlsConfigs::default() }
+    }
+
+    /// The same, with names that `resolver` resolves.
+    #[cfg(test)]
+    pub(super) fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// The options of its connections.
+    pub(super) const fn options(&self) -> &DialerOptions {
+        &self.options
     }
 
     /// The actual address and security of connections to `origin`: simulated providers have no TLS.

@@ -1,8 +1,9 @@
 //! Pools of keep-alive connections, one for each origin. Pools outlive snapshots, so a change of routes needs no new
-//! handshake.
+//! handshake. The pool of an origin that no snapshot has any more ends with its last request.
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -11,17 +12,16 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::Instant;
+use hyper::client::conn::http2::SendRequest;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
     Dialer, Origin, ReplyBody, SendError, SendErrorKind, Transport, UpstreamBody,
     body::InFlight,
     dial::Dialed,
-    http1::{Http1, IdleState, Reuse, Stream},
-    http2::InTask,
+    http1::{Http1, IdleState, Reuse},
+    http2::{Multiplexed, Opening, Openings, Pings, Turn},
     proxy::EgressProxy,
 };
 
@@ -30,6 +30,8 @@ const MAX_IDLE: usize = 512;
 /// How long a connection may idle. Providers' load balancers close after one minute or more; closing earlier avoids
 /// the race.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Which part of the greatest age connections may lack, at random: those that were opened together do not end so.
+const AGE_SPREAD: u32 = 10;
 /// How long to wait for the body of an error.
 const ERROR_BODY: Duration = Duration::from_millis(250);
 /// How long every connection is used only once after a server has sent an unsolicited reply.
@@ -40,10 +42,6 @@ const REST: Duration = Duration::from_millis(5);
 /// After so many replies with nothing behind them, connections no longer rest. At 30,000 requests a second five times
 /// as many connections would be in use, and a request costs a fifth more CPU time: all their memory is cold.
 const TRUSTED: u32 = 10_000;
-/// Requests under way on one HTTP/2 connection before another is opened: the least that servers commonly allow.
-const HTTP2_STREAMS: usize = 100;
-/// Ping interval on busy HTTP/2 connections, so that a dead peer is found.
-const HTTP2_PING: Duration = Duration::from_secs(30);
 
 /// The pools, by origin.
 pub struct Pools {
@@ -69,36 +67,8 @@ pub struct Pool {
     http2: Mutex<Vec<Multiplexed>>,
     /// Whether the last connection that was made uses HTTP/2; unset before the first.
     speaks_http2: Mutex<Option<bool>>,
-    /// Held while a connection is made that others may share, so that many simultaneous requests make only one.
-    opening: tokio::sync::Mutex<()>,
-}
-
-struct Multiplexed {
-    sender: http2::SendRequest<UpstreamBody>,
-    in_flight: InFlight,
-    /// Since when no request is under way, as the last sweep found it.
-    idle_since: Option<Instant>,
-}
-
-impl Multiplexed {
-    fn in_flight(&self) -> usize {
-        Arc::strong_count(&self.in_flight) - 1
-    }
-
-    /// Reserves the connection for one more request.
-    fn lend(&self, pool: &Arc<Pool>) -> Connection {
-        let (sender, in_flight) = (self.sender.clone(), Arc::clone(&self.in_flight));
-        Connection(Inner::Http2 { sender, in_flight }, Arc::clone(pool))
-    }
-
-    /// Whether the connection has idled for too long at `now`.
-    fn is_expired(&mut self, now: Instant) -> bool {
-        if self.in_flight() > 0 {
-            self.idle_since = None;
-            return false;
-        }
-        now.duration_since(*self.idle_since.get_or_insert(now)) >= IDLE_TIMEOUT
-    }
+    /// Connections that are being opened and that several requests may share.
+    openings: Arc<Openings>,
 }
 
 /// A panic while one of these locks is held leaves a valid list of connections.
@@ -135,7 +105,7 @@ impl Pools {
             distrusted: Mutex::default(),
             http2: Mutex::default(),
             speaks_http2: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
+            openings: Arc::default(),
         });
         pools.insert(origin.clone(), Arc::downgrade(&pool));
         Ok(pool)
@@ -146,14 +116,16 @@ impl Pools {
         self.dialer.simulates_providers()
     }
 
-    /// Closes connections that have idled for too long. Call it at intervals.
+    /// Closes connections that have idled for too long, or that are too old. Call it at intervals.
     pub fn sweep(&self, now: Instant) {
         let pools: Vec<_> = lock(&self.by_origin).values().filter_map(Weak::upgrade).collect();
         for pool in pools {
-            lock(&pool.idle)
-                .retain_mut(|c| c.idle_state() == IdleState::Open && now.duration_since(c.since) < IDLE_TIMEOUT);
+            lock(&pool.idle).retain_mut(|c| {
+                let is_young = now < c.expires && now.duration_since(c.since) < IDLE_TIMEOUT;
+                is_young && c.idle_state() == IdleState::Open
+            });
             // A connection ends when its last sender is dropped.
-            lock(&pool.http2).retain_mut(|c| !c.sender.is_closed() && !c.is_expired(now));
+            lock(&pool.http2).retain_mut(|c| c.is_usable(now) && !c.has_idled(now, IDLE_TIMEOUT));
         }
     }
 }
@@ -199,43 +171,67 @@ impl Pool {
         self.connection(fresh).await?.send(request).await
     }
 
-    /// A connection for one request: an existing one, else a new one. `fresh` requires a new one.
+    /// A connection for one request: an existing one, else a new one. `fresh` requires one that is opened from now on.
     ///
     /// # Errors
     /// When none can be made. Nothing was sent then.
     pub async fn connection(self: &Arc<Self>, fresh: bool) -> Result<Connection, SendError> {
-        let mut opening = None;
-        if !fresh {
-            if let Some(there) = self.take_idle().or_else(|| self.take_http2()) {
-                return Ok(there);
-            }
-            if *lock(&self.speaks_http2) != Some(false) {
-                opening = self.opening.try_lock().ok();
-            }
-            if opening.is_none() && *lock(&self.speaks_http2) != Some(false) {
-                // Another request is making a connection that this one may share. If that fails, each dials by itself.
-                drop(self.opening.lock().await);
-                if let Some(shared) = self.take_http2() {
-                    return Ok(shared);
-                }
-            }
+        let since = fresh.then(Instant::now);
+        if let Some(there) = self.take(since) {
+            return Ok(there);
         }
         // Boxed: it is rare, and its state is larger than the rest of a request's.
-        let made = Box::pin(self.open()).await;
-        drop(opening);
-        made
+        Box::pin(self.new_connection(since)).await
     }
 
-    /// Makes a connection.
-    async fn open(self: &Arc<Self>) -> Result<Connection, SendError> {
+    /// A connection that was not there when the request came: one that it opens, or that it shares with requests which
+    /// came at the same time.
+    async fn new_connection(self: &Arc<Self>, since: Option<Instant>) -> Result<Connection, SendError> {
+        let until = Instant::now() + self.dialer.options().connect_timeout;
+        while *lock(&self.speaks_http2) != Some(false) {
+            match self.openings.turn() {
+                Turn::Open(opening) => return self.open(Some(opening)).await,
+                Turn::Wait(waiting) => {
+                    if timeout_at(until, waiting.succeeded()).await != Ok(true) {
+                        break;
+                    }
+                }
+            }
+            if let Some(there) = self.take(since) {
+                return Ok(there);
+            }
+        }
+        self.open(None).await
+    }
+
+    /// Opens a connection. Other requests wait for `opening`.
+    async fn open(self: &Arc<Self>, opening: Option<Opening>) -> Result<Connection, SendError> {
         let Dialed { stream, http2, round_trip, proxy } = self.dialer.dial(&self.origin).await?;
         *lock(&self.speaks_http2) = Some(http2);
+        let now = Instant::now();
+        let expires = now + age(self.dialer.options().max_age, RandomState::new().hash_one(&self.address));
         if http2 {
-            return self.open_http2(stream).await;
+            let (opened, task) = Multiplexed::open(stream, expires, opening, Pings::default()).await?;
+            let reserved = self.reserve(&opened);
+            lock(&self.http2).push(opened);
+            // From now on requests that wait for it may be woken.
+            self.tasks.spawn(task);
+            return Ok(reserved);
         }
-        let mut connection = Http1::new(stream, round_trip, Instant::now());
+        if let Some(opening) = opening {
+            opening.succeeded(1);
+        }
+        let mut connection = Http1::new(stream, round_trip, now);
+        connection.expires = expires;
         connection.proxy = proxy;
         Ok(Connection(Inner::Http1 { connection, reused: false }, Arc::clone(self)))
+    }
+
+    /// A connection that is there, and was opened at `since` or later.
+    fn take(self: &Arc<Self>, since: Option<Instant>) -> Option<Connection> {
+        // An idle connection is always older than the request.
+        let idle = if since.is_none() { self.take_idle() } else { None };
+        idle.or_else(|| self.take_http2(since))
     }
 
     /// The most recently used connection of those that may be used, which is the least likely to have been closed.
@@ -250,6 +246,9 @@ impl Pool {
         while rested > 0 {
             rested -= 1;
             let mut connection = idle.remove(rested);
+            if connection.expires <= now {
+                continue;
+            }
             match connection.idle_state() {
                 IdleState::Open => {
                     return Some(Connection(Inner::Http1 { connection, reused: true }, Arc::clone(self)));
@@ -287,33 +286,40 @@ impl Pool {
             return;
         }
         let mut idle = lock(&self.idle);
-        if idle.len() < MAX_IDLE {
+        if idle.len() < MAX_IDLE && now < connection.expires {
             connection.since = now;
             idle.push(connection);
         }
     }
 
-    fn take_http2(self: &Arc<Self>) -> Option<Connection> {
+    fn take_http2(self: &Arc<Self>, since: Option<Instant>) -> Option<Connection> {
         let mut open = lock(&self.http2);
         if open.is_empty() {
             return None;
         }
-        open.retain(|c| !c.sender.is_closed());
-        let least = open.iter().min_by_key(|c| c.in_flight())?;
-        (least.in_flight() < HTTP2_STREAMS).then(|| least.lend(self))
+        let now = Instant::now();
+        // Dropped here, a connection ends with the last of its requests.
+        open.retain(|c| c.is_usable(now));
+        let may_take = |c: &&Multiplexed| c.has_room() && since.is_none_or(|since| c.is_since(since));
+        open.iter().filter(may_take).min_by_key(|c| c.in_flight()).map(|c| self.reserve(c))
     }
 
-    async fn open_http2(self: &Arc<Self>, stream: Stream) -> Result<Connection, SendError> {
-        let tasks = InTask::default();
-        let mut builder = http2::Builder::new(tasks.clone());
-        builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).adaptive_window(true);
-        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(SendError::http2)?;
-        self.tasks.spawn(tasks.run(driver));
-        let opened = Multiplexed { sender, in_flight: InFlight::default(), idle_since: None };
-        let lent = opened.lend(self);
-        lock(&self.http2).push(opened);
-        Ok(lent)
+    /// Reserves `connection` for one more request.
+    fn reserve(self: &Arc<Self>, connection: &Multiplexed) -> Connection {
+        let (sender, in_flight) = connection.reserve();
+        Connection(Inner::Http2 { sender, in_flight }, Arc::clone(self))
     }
+
+    /// Gives no more requests to the connection whose requests `in_flight` counts.
+    fn retire(&self, in_flight: &InFlight) {
+        lock(&self.http2).retain(|c| !c.is_counted_by(in_flight));
+    }
+}
+
+/// How long one connection gets requests, given the greatest age and a random number.
+fn age(greatest: Duration, random: u64) -> Duration {
+    let part = u32::try_from(random % 256).unwrap_or(0);
+    greatest.saturating_sub(greatest / AGE_SPREAD / 256 * part)
 }
 
 /// A connection for one request.
@@ -326,7 +332,7 @@ enum Inner {
         reused: bool,
     },
     Http2 {
-        sender: http2::SendRequest<UpstreamBody>,
+        sender: SendRequest<UpstreamBody>,
         in_flight: InFlight,
     },
 }
@@ -354,7 +360,14 @@ impl Connection {
             }
             Inner::Http2 { mut sender, in_flight } => {
                 let request = pool.in_http2(request)?;
-                let reply = sender.send_request(request).await.map_err(SendError::http2)?;
+                let reply = sender.send_request(request).await.map_err(|error| {
+                    let error = SendError::http2(error);
+                    // A server that refuses a stream, or goes away, is to refuse no other request.
+                    if error.is_unprocessed() {
+                        pool.retire(&in_flight);
+                    }
+                    error
+                })?;
                 reply.map(|body| ReplyBody::http2(body, in_flight))
             }
         };

@@ -1,8 +1,9 @@
 //! Connections to real servers on this machine: TLS, HTTP/2, reuse.
 
 use std::{
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -28,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Dialer, DialerOptions, Origin, OriginKind, Pools, SendErrorKind, ServerTls, Transport, Trust, UpstreamBody,
+    resolve::Resolver,
 };
 
 /// A server with an untrusted certificate. Returns its port and the number of connections it has accepted.
@@ -230,5 +232,41 @@ async fn an_http2_server_says_what_it_has_not_processed() {
         let request = Request::post("/").body(UpstreamBody::Full(Some(Bytes::from_static(b"{}")))).unwrap();
         let error = pool.send(request, false).await.map(|_| ()).unwrap_err();
         assert_eq!(error.is_unprocessed(), unprocessed, "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_moves_is_followed_when_connections_are_too_old() {
+    let places: [IpAddr; 2] = ["127.0.0.1", "127.0.0.2"].map(|address| address.parse().unwrap());
+    let first = TcpListener::bind((places[0], 0)).await.unwrap();
+    let port = first.local_addr().unwrap().port();
+    let second = TcpListener::bind((places[1], port)).await.unwrap();
+    for (listener, reply) in [(first, "old"), (second, "new")] {
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                        let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{reply}");
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
+    for (max_age, last) in [(Duration::from_secs(3600), "old"), (Duration::ZERO, "new")] {
+        let place = Arc::new(Mutex::new(places[0]));
+        let looked_up = Arc::clone(&place);
+        let resolver = Resolver::with_lookup(1, move |_| Ok(vec![*looked_up.lock().unwrap()]));
+        let options = DialerOptions { max_age, ..DialerOptions::default() };
+        let pools = Pools::new(Dialer::new(options).with_resolver(resolver));
+        let (transport, kind) = (Transport::Http1, OriginKind::Server);
+        let origin = Origin { host: "moves.test".into(), port, transport, kind };
+        let _held = pools.get(&origin).unwrap();
+        assert_eq!(post(&pools, &origin, "a").await.as_deref(), Ok("old"));
+        *place.lock().unwrap() = places[1];
+        // Connections rest for some milliseconds before they are used again.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(post(&pools, &origin, "a").await.as_deref(), Ok(last), "{max_age:?}");
     }
 }

@@ -67,6 +67,8 @@ pub struct Http1<S = Stream> {
     round_trip: Duration,
     /// When it was last used.
     pub since: Instant,
+    /// When it is used no more.
+    pub expires: Instant,
     /// The proxy that forwards each request.
     pub proxy: Option<Arc<EgressProxy>>,
 }
@@ -141,9 +143,9 @@ impl AsyncWrite for Stream {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
-    /// A fresh connection.
+    /// A fresh connection, which is used once unless its `expires` is set.
     pub fn new(stream: S, round_trip: Duration, now: Instant) -> Self {
-        Self { stream, buffer: BytesMut::new(), round_trip, since: now, proxy: None }
+        Self { stream, buffer: BytesMut::new(), round_trip, since: now, expires: now, proxy: None }
     }
 
     /// Returns what the server has done with the connection since it became idle.

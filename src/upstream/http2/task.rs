@@ -7,7 +7,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
 };
@@ -29,22 +29,28 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InTask {
 }
 
 impl InTask {
-    /// Runs `connection` and all that it has spawned, until both have ended.
-    pub async fn run<T>(self, connection: impl Future<Output = T>) {
-        let mut connection = pin!(connection);
-        let (mut running, mut ended) = (FuturesUnordered::new(), false);
+    /// Runs `connection` and all that it has spawned, until both have ended. `look` sees the connection after each
+    /// step.
+    pub async fn run<C: Future + Unpin>(self, connection: C, mut look: impl FnMut(&C)) {
+        let (mut connection, mut running) = (Some(connection), FuturesUnordered::new());
         poll_fn(|cx| {
             loop {
-                ended = ended || connection.as_mut().poll(cx).is_ready();
-                let spawned = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-                let done = spawned.is_empty();
-                running.extend(spawned);
+                // Frames are read here, before requests are taken: after a GOAWAY none is.
                 while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
-                if done {
+                // Dropped as soon as it has ended: requests could still be left with it, which it would not send.
+                connection.take_if(|connection| Pin::new(connection).poll(cx).is_ready());
+                let spawned = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+                if spawned.is_empty() {
                     break;
                 }
+                running.extend(spawned);
             }
-            if ended && running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            match &connection {
+                Some(connection) => look(connection),
+                None if running.is_empty() => return Poll::Ready(()),
+                None => {}
+            }
+            Poll::Pending
         })
         .await;
     }
