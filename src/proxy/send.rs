@@ -9,7 +9,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     snapshot::Target,
-    upstream::{self, SendError, Token, UpstreamBody, balance::Attempt},
+    upstream::{self, SendError, Token, UpstreamBody, balance::Attempt, failure::Meaning},
 };
 
 /// How long after a request was written a server may still show that it did not process it.
@@ -112,31 +112,59 @@ impl<'a> Sender<'a> {
         tokio::time::timeout_at(until, sending).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Sends the request; once more, on a fresh connection, when the server can't have processed it.
+    /// Sends the request; once more, with another credential, when its fetched one is refused.
     async fn send_unbounded(
         &self,
         method: &Method,
         encoded: &mut Encoded,
-        files: Option<&mut Files>,
+        mut files: Option<&mut Files>,
     ) -> Result<(Response<upstream::ReplyBody>, Option<KeyMask>), ProxyError> {
-        let token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
-        let request = self.signed(method, encoded, token.as_deref()).await?;
+        let mut token = self.target.credential.token().await.map_err(|e| ProxyError::no_credential(&e))?;
+        let mut reply = self.send_with(method, encoded, files.as_deref_mut(), token.as_deref()).await?;
+        if let Some(refused) = &token
+            && self.refuses_credential(&reply)
+            && !encoded.is_released()
+            // Boxed: it is rare.
+            && let Some(newer) = Box::pin(self.target.credential.replacement(refused)).await
+        {
+            self.resent.fetch_add(1, Ordering::Relaxed);
+            reply = Box::pin(self.send_with(method, encoded, files, Some(&newer))).await?;
+            token = Some(newer);
+        }
+        Ok((reply, KeyMask::of(&self.target.credential, token.as_ref())))
+    }
+
+    /// Whether `reply` refuses the target's credential. No server works for a key that it refuses.
+    fn refuses_credential(&self, reply: &Response<upstream::ReplyBody>) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "the time of the reply, for waits that it names as dates")]
+        let verdict = reply.status().is_client_error().then(|| self.target.judge(reply, SystemTime::now()));
+        verdict.flatten().is_some_and(|verdict| verdict.meaning == Meaning::Credential)
+    }
+
+    /// Sends the request; once more, on a fresh connection, when the server can't have processed it.
+    async fn send_with(
+        &self,
+        method: &Method,
+        encoded: &mut Encoded,
+        files: Option<&mut Files>,
+        token: Option<&Token>,
+    ) -> Result<Response<upstream::ReplyBody>, ProxyError> {
+        let request = self.signed(method, encoded, token).await?;
         let pool = self.target.pool_for(encoded.reranks);
         let sent = match files {
             None => pool.send(request, false).await,
             Some(files) => Box::pin(self.send_and_release(request, encoded, files)).await,
         };
-        let reply = match sent {
+        match sent {
             Ok(reply) => Ok(reply),
             Err(error) if error.is_unprocessed() && !encoded.is_released() => {
                 self.resent.fetch_add(1, Ordering::Relaxed);
-                let again = self.signed(method, encoded, token.as_deref()).await?;
+                let again = self.signed(method, encoded, token).await?;
                 let again = Box::pin(pool.send(again, true));
                 again.await.map_err(|e| ProxyError::upstream(&e))
             }
             Err(error) => Err(ProxyError::upstream(&error)),
-        };
-        reply.map(|reply| (reply, KeyMask::of(&self.target.credential, token.as_ref())))
+        }
     }
 
     /// Sends, and lets the body and the files in it go when they are written and no longer needed to send them again.

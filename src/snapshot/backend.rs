@@ -79,6 +79,16 @@ impl Credential {
         }
     }
 
+    /// The credential that replaces `refused`, if it is one that is fetched: see [`Handle::replacement`].
+    pub async fn replacement(&self, refused: &Arc<Token>) -> Option<Arc<Token>> {
+        match self {
+            Self::Fixed(..) | Self::Passthrough { .. } | Self::Aws { keys: SigningKeys::Fixed(_), .. } => None,
+            Self::Fetched { handle, .. } | Self::Aws { keys: SigningKeys::Fetched(handle), .. } => {
+                handle.replacement(refused).await
+            }
+        }
+    }
+
     /// Whether it is the gateway's own credential, which clients do not supply.
     pub const fn is_own(&self) -> bool {
         !matches!(self, Self::Passthrough { .. })

@@ -1,15 +1,18 @@
 //! Credentials that the gateway fetches: what reaches the provider, and what happens while there are none.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 
 use serde_json::{Value, json};
 
 use crate::common::{
     Gateway, KEY, PATIENCE, Start, Upstream,
-    manifests::{backend, llm, route, rule, yaml},
+    manifests::{backend, llm, route, rule, s1, yaml},
     wait_until,
 };
 
@@ -93,6 +96,75 @@ fn the_pods_identity_is_a_token_that_is_fetched_once() {
     assert_eq!(asked.path(), "/computeMetadata/v1/instance/service-accounts/default/token");
     assert_eq!(asked.header("metadata-flavor").as_deref(), Some("Google"));
     assert_eq!(reason(&gateway).as_deref(), Some("Accepted"));
+}
+
+/// A metadata server that hands out another token each time: [`KEY`] and a number from 1.
+fn many_tokens() -> Upstream {
+    Upstream::new(|exchange| {
+        let token = format!("{KEY}-{}", exchange.nth + 1);
+        let token = json!({"access_token": token, "expires_in": 3599, "token_type": "Bearer"}).to_string();
+        exchange.reply(200, &[("content-type", "application/json")], token.as_bytes());
+    })
+}
+
+/// A provider that refuses these tokens of [`many_tokens`], with the error of Google's APIs.
+fn refusing(tokens: &'static [usize]) -> Upstream {
+    Upstream::new(move |exchange| {
+        let token = exchange.request().header("authorization").unwrap_or_default();
+        if tokens.iter().any(|number| token == format!("Bearer {KEY}-{number}")) {
+            let error = json!({"error": {
+                "code": 401, "message": "Request had invalid authentication credentials.", "status": "UNAUTHENTICATED",
+            }});
+            exchange.reply(401, &[("content-type", "application/json")], error.to_string().as_bytes());
+        } else {
+            exchange.reply(200, &[("content-type", "application/json")], b"{}");
+        }
+    })
+}
+
+#[test]
+fn a_token_that_is_refused_is_fetched_anew_and_the_request_sent_again() {
+    const CLIENTS: usize = 8;
+    let (provider, metadata) = (refusing(&[1]), many_tokens());
+    let gateway = gateway(provider.port, metadata.port);
+    let together = Barrier::new(CLIENTS);
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                together.wait();
+                assert_eq!(gateway.post(PATH, ASK).status, 200);
+            });
+        }
+    });
+    assert_eq!(metadata.received().len(), 2, "all of them share one fetch");
+    let received = provider.received();
+    let with = |number: usize| {
+        received.iter().filter(move |r| r.header("authorization") == Some(format!("Bearer {KEY}-{number}")))
+    };
+    assert_eq!(with(2).count(), CLIENTS);
+    assert!((1..=CLIENTS).contains(&with(1).count()));
+    assert!(received.iter().all(|r| r.text() == received[0].text()), "the same request");
+    gateway.wait_for_log("the refusal", |l| {
+        l["msg"] == "a credential was refused before its expiry and is fetched anew" && l["source"] == "google_metadata"
+    });
+    assert!(gateway.log().iter().all(|line| line["level"] != "ERROR"));
+}
+
+#[test]
+fn a_request_is_sent_again_once_and_only_with_another_credential() {
+    let (provider, metadata) = (refusing(&[1, 2]), many_tokens());
+    let gateway = gateway(provider.port, metadata.port);
+    assert_eq!(gateway.post(PATH, ASK).status, 401);
+    assert_eq!((provider.received().len(), metadata.received().len()), (2, 2));
+    assert_eq!(gateway.access(PATH)["upstream_attempts"], 2);
+    // A moment later nothing is fetched because of a refusal.
+    assert_eq!(gateway.post(PATH, ASK).status, 401);
+    assert_eq!((provider.received().len(), metadata.received().len()), (3, 2));
+
+    let refusing = Upstream::fixed(401, &[("content-type", "application/json")], b"{}");
+    let gateway = Start::new().manifest("a.yaml", &s1("openai", "/openai", refusing.port)).run();
+    assert_eq!(gateway.post("/openai/v1/chat/completions", r#"{"model":"m","messages":[]}"#).status, 401);
+    assert_eq!(refusing.received().len(), 1, "a key of a Secret would be the same");
 }
 
 #[test]

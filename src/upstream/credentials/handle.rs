@@ -30,6 +30,8 @@ const MIN_REST: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts: the end of an outage is noticed within this time.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// Least time between two fetches because of refusals: a provider may refuse whatever the source hands out.
+const REFUSAL_REST: Duration = Duration::from_secs(30);
 
 /// The time. Tests have a clock of their own.
 pub(super) trait Clock: Send + Sync {
@@ -108,6 +110,23 @@ struct State {
     fetching: bool,
     /// The reason why there is no valid credential, once that is known.
     problem: Option<String>,
+    /// Whether the last fetch has failed.
+    failing: bool,
+    /// Whether the credential was refused, and is to be fetched anew.
+    refused: bool,
+    /// When a credential was last fetched anew because of a refusal.
+    refetched: Option<Instant>,
+}
+
+impl State {
+    /// A refusal at `now`. Returns whether the credential is fetched anew.
+    fn refuse(&mut self, now: Instant) -> bool {
+        let rested = self.refetched.is_none_or(|last| now.duration_since(last) >= REFUSAL_REST);
+        if !self.refused && rested && !self.failing {
+            (self.refused, self.refetched) = (true, Some(now));
+        }
+        self.refused
+    }
 }
 
 /// The task that keeps a handle fresh.
@@ -120,7 +139,8 @@ pub(super) struct Upkeep {
 impl Handle {
     pub(super) fn new(label: &'static str, number: u64, fetch: Box<dyn Fetch>, around: Surroundings) -> (Self, Upkeep) {
         let gone = CancellationToken::new();
-        let state = watch::channel(State { fetching: true, problem: None }).0;
+        let state =
+            watch::channel(State { fetching: true, problem: None, failing: false, refused: false, refetched: None }).0;
         let shared = Arc::new(Shared { label, number, valid: ArcSwapOption::empty(), state, around });
         let upkeep = Upkeep { shared: Arc::clone(&shared), fetch, gone: gone.clone() };
         (Self { shared, _gone: gone.drop_guard() }, upkeep)
@@ -142,6 +162,30 @@ impl Handle {
             let why = self.problem().unwrap_or_else(|| "no credential could be fetched in time".to_owned());
             CredentialError(format!("{}: {why}", self.label()))
         })
+    }
+
+    /// The credential to use after a provider has refused `refused`, before its expiry: a newer one, if there is one, or
+    /// else one that is fetched now, once for all requests that wait. `None` where it is not fetched anew, because the
+    /// last fetch has failed, or another credential was refused a moment ago.
+    pub async fn replacement(&self, refused: &Arc<Token>) -> Option<Arc<Token>> {
+        let shared = &self.shared;
+        let newer = || shared.fresh().filter(|token| !Arc::ptr_eq(token, refused));
+        if let Some(token) = newer() {
+            return Some(token);
+        }
+        let mut state = shared.state.subscribe();
+        let now = shared.around.clock.now();
+        let mut waits = false;
+        shared.state.send_if_modified(|state| {
+            let before = state.refused;
+            waits = state.refuse(now);
+            state.refused != before
+        });
+        if waits {
+            let fetched = state.wait_for(|state| !state.refused);
+            let _ = shared.around.within(WAIT, async { drop(fetched.await) }).await;
+        }
+        newer()
     }
 
     /// The reason why there is no valid credential, as far as it is known: `None` before the first fetch has ended, and
@@ -167,11 +211,11 @@ impl Shared {
         self.state.send_modify(|state| state.fetching = true);
     }
 
-    /// Ends a fetch, and notifies compile when the problem has changed.
-    fn ends(&self, problem: Option<String>) {
+    /// Ends a fetch, which has failed if `failing`, and notifies compile when the problem has changed.
+    fn ends(&self, failing: bool, problem: Option<String>) {
         let mut changed = false;
         self.state.send_modify(|state| {
-            state.fetching = false;
+            (state.fetching, state.refused, state.failing) = (false, false, failing);
             changed = state.problem != problem;
             state.problem = problem;
         });
@@ -189,7 +233,7 @@ impl Shared {
         let expires = life.and_then(|life| SystemTime::now().checked_add(life));
         self.around.metrics.credentials.expires(self.label, self.number, expires);
         tracing::debug!(source = self.label, life_seconds = life.map(|l| l.as_secs()), "credential fetched");
-        self.ends(None);
+        self.ends(false, None);
         life.map(rest)
     }
 }
@@ -217,15 +261,31 @@ impl Upkeep {
             match fetched {
                 Ok(fetched) => {
                     failures = 0;
-                    match self.shared.keep(fetched) {
-                        Some(rest) => around.clock.sleep_until(around.clock.now() + rest).await,
-                        None => pending().await,
-                    }
+                    let rest = self.shared.keep(fetched);
+                    self.rest(rest).await;
                 }
                 Err(error) => {
                     failures += 1;
                     self.bear(error, failures).await;
                 }
+            }
+        }
+    }
+
+    /// Waits until the credential is to be fetched anew: after `rest`, or when it is refused.
+    async fn rest(&self, rest: Option<Duration>) {
+        let clock = &self.shared.around.clock;
+        let over = async {
+            match rest {
+                Some(rest) => clock.sleep_until(clock.now() + rest).await,
+                None => pending().await,
+            }
+        };
+        let mut state = self.shared.state.subscribe();
+        tokio::select! {
+            () = over => {}
+            _ = state.wait_for(|state| state.refused) => {
+                tracing::warn!(source = self.shared.label, "a credential was refused before its expiry and is fetched anew");
             }
         }
     }
@@ -249,13 +309,13 @@ impl Upkeep {
         );
         match until {
             // The current credential is valid for longer than the pause.
-            Some(until) if until > again => shared.ends(None),
+            Some(until) if until > again => shared.ends(true, None),
             Some(until) => {
-                shared.ends(None);
+                shared.ends(true, None);
                 clock.sleep_until(until).await;
-                shared.ends(Some(error.message));
+                shared.ends(true, Some(error.message));
             }
-            None => shared.ends(Some(error.message)),
+            None => shared.ends(true, Some(error.message)),
         }
         clock.sleep_until(again).await;
     }

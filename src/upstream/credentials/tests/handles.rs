@@ -202,6 +202,66 @@ async fn after_a_failure_requests_do_not_wait() {
 }
 
 #[tokio::test]
+async fn a_credential_that_is_refused_is_fetched_anew_once_for_all_requests() {
+    let stage = Stage::new(3600, 2).await;
+    stage.pass(2).await;
+    let first = stage.handle.current().await.unwrap();
+    let waiters: Vec<_> = (0..100)
+        .map(|_| {
+            let (handle, refused) = (Arc::clone(&stage.handle), Arc::clone(&first));
+            tokio::spawn(async move { handle.replacement(&refused).await.map(|token| describe(&token)) })
+        })
+        .collect();
+    settle().await;
+    stage.pass(1).await;
+    assert!(waiters.iter().all(|waiter| !waiter.is_finished()), "they wait for that fetch");
+    assert_eq!(stage.now().unwrap(), "bearer t1", "other requests do not");
+    stage.pass(1).await;
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().as_deref(), Some("bearer t2"));
+    }
+    // A refusal that comes late gets what is there.
+    let late = stage.handle.replacement(&first).now_or_never().expect("at once");
+    assert_eq!(late.map(|token| describe(&token)).as_deref(), Some("bearer t2"));
+    assert_eq!(stage.asked(), 2);
+}
+
+#[tokio::test]
+async fn credentials_that_are_always_refused_are_fetched_twice_a_minute() {
+    let stage = Stage::new(3600, 0).await;
+    let mut replaced = 0;
+    for _ in 0..60 {
+        let current = stage.handle.current().await.unwrap();
+        let (handle, refused) = (Arc::clone(&stage.handle), Arc::clone(&current));
+        let waiter = tokio::spawn(async move { handle.replacement(&refused).await.is_some() });
+        stage.pass(1).await;
+        assert!(waiter.is_finished(), "a refusal that is not followed by a fetch waits for nothing");
+        replaced += usize::from(waiter.await.unwrap());
+    }
+    assert_eq!((replaced, stage.asked()), (2, 3));
+}
+
+#[tokio::test]
+async fn when_another_credential_cant_be_fetched_requests_wait_for_one_fetch() {
+    let stage = Stage::new(3600, 1).await;
+    stage.pass(1).await;
+    let first = stage.handle.current().await.unwrap();
+    stage.play.fails.store(true, Ordering::SeqCst);
+    let (handle, refused) = (Arc::clone(&stage.handle), Arc::clone(&first));
+    let waiter = tokio::spawn(async move { handle.replacement(&refused).await.is_none() });
+    settle().await;
+    stage.pass(1).await;
+    assert!(waiter.await.unwrap());
+    let again = stage.handle.replacement(&first).now_or_never().expect("at once: the source fails");
+    assert!(again.is_none());
+    assert_eq!(stage.now().unwrap(), "bearer t1", "it may still be valid elsewhere");
+    // It is fetched as soon as that works, although the first would have lived on.
+    stage.play.fails.store(false, Ordering::SeqCst);
+    stage.pass(5).await;
+    assert_eq!(stage.now().unwrap(), "bearer t3");
+}
+
+#[tokio::test]
 async fn a_fetch_times_out_or_fails_without_a_valid_credential() {
     let stage = Stage::new(0, 0).await;
     assert!(stage.now().unwrap_err().contains("expired already"));
