@@ -10,6 +10,8 @@ mod common;
 mod failures;
 #[path = "manifests/listeners.rs"]
 mod listeners;
+#[path = "manifests/live.rs"]
+mod live;
 #[path = "manifests/reload.rs"]
 mod reload;
 #[path = "manifests/tls.rs"]
