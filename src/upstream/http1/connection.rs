@@ -238,7 +238,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         self.buffer.reserve(room);
         let future = pin!(tokio::io::AsyncReadExt::read_buf(&mut self.stream, &mut self.buffer));
-        std::future::Future::poll(future, cx)
+        let read = std::future::Future::poll(future, cx);
+        if read.is_pending() && self.buffer.is_empty() {
+            // A reply that is waited for holds no buffer: thousands of models may be thinking.
+            self.buffer = BytesMut::new();
+        }
+        read
     }
 }
 
