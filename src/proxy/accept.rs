@@ -246,13 +246,16 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server) {
     // The protocol is that of the snapshot at the time of the connection; a changed certificate applies to the next
     // one.
     let tls = shared.snapshots.load().ports.get(&port).and_then(|p| p.tls.clone());
+    // Boxed, as is all below that not every connection needs at the same time: thousands of clients do nothing, and a
+    // future is as large as all that it may ever hold.
     let Some(config) = tls else {
-        return http(stream, Peer::new(address, port), server).await;
+        return Box::pin(http(stream, Peer::new(address, port), server)).await;
     };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+    let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => {
             let server_name = stream.get_ref().1.server_name().map(Arc::from);
-            http(stream, Peer { secure: true, server_name, ..Peer::new(address, port) }, server).await;
+            Box::pin(http(stream, Peer { secure: true, server_name, ..Peer::new(address, port) }, server)).await;
         }
         Ok(Err(error)) => {
             shared.metrics.requests.connections_rejected("tls").inc();
@@ -294,8 +297,7 @@ where
     // The rest of a reply whose body has been handed over is in the connection's buffer, and has no other bound.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(settings.write_timeout));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service);
-    tokio::pin!(connection);
+    let mut connection = Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
         ending = watch.ending(settings.write_timeout, settings.header_timeout) => {
@@ -306,14 +308,14 @@ where
             // An idle connection: over HTTP/2 it ends with a GOAWAY.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                result = connection => result,
+                result = &mut connection => result,
                 () = tokio::time::sleep(GOODBYE) => return,
             }
         }
         () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                result = connection => result,
+                result = &mut connection => result,
                 _ = watch.ending(settings.write_timeout, Duration::MAX) => return,
                 () = cut.cancelled() => return,
             }
@@ -323,6 +325,25 @@ where
         tracing::debug!(port = peer.port, client = %peer.address, error, "connection ended");
     }
     if let Some(accepted) = handover.take() {
-        websocket::run(accepted, shared, peer, &watch, &closing).await;
+        drop(connection);
+        Box::pin(websocket::run(accepted, shared, peer, &watch, &closing)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the futures that a function returns.
+    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_client_that_does_nothing_costs_little() {
+        // The connection's task, and HTTP inside of it. With what hyper holds, they are bounded by 8 KiB.
+        let task = size_of_future(connection);
+        let http = size_of_future(http::<TcpStream>);
+        assert!(task < 1024 && http < 2048, "{task} and {http} bytes");
     }
 }
