@@ -184,7 +184,8 @@ impl Gate {
                     return Err(Fault::Inside(Verdict::of_error_inside(class, own_key)));
                 }
                 Beginning::Announced if size < MAX_HELD => {
-                    if !self.is_strict && size > 0 {
+                    // A client can do nothing with half of a JSON object: it is held back until it is whole.
+                    if !self.is_strict && size > 0 && matches!(judge, Judge::Stream(_)) {
                         release.get_or_insert_with(|| Instant::now() + HOLD);
                     }
                 }
