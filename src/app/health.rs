@@ -73,7 +73,7 @@ mod tests {
         let closed = CancellationToken::new();
         let task = tokio::spawn(report(Arc::clone(&balance), reports, closed.clone(), look, interval));
         let states = ["a", "b", "c"].map(|name| balance.target("ns/b", name));
-        let fail = |state| Attempt::watched(state, "", None).judged(Verdict::new(Meaning::Credential), "");
+        let fail = |state| Attempt::watched(state, "", true, None).judged(Verdict::new(Meaning::Credential), "");
         sleep(10 * look).await;
         assert!(!reported.has_changed().unwrap(), "nothing has happened");
         fail(&states[0]);

@@ -81,6 +81,7 @@ async fn try_forward(
         mask: None,
         event_mask: None,
         error_body: None,
+        answers: false,
         filter: None,
         renamed: None,
         wrapped: None,

@@ -123,7 +123,7 @@ impl WithoutEndpoint<'_> {
             request.release();
         }
         record.resent(1);
-        let guard = balance::Attempt::watched(&target.state, record.model(), None);
+        let guard = balance::Attempt::watched(&target.state, record.model(), target.credential.is_own(), None);
         let outcome = attempt(context, parts, prepared, files, guard, sender, record).await;
         if let Ok(Answer::Upstream(second)) = &outcome
             && is_conversation
@@ -179,7 +179,8 @@ pub async fn select(
         tried += 1;
         let model = resolve_model(&*target.provider, &request.api);
         record.attempt(group, index, model);
-        let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), probe);
+        let own_key = target.credential.is_own();
+        let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), own_key, probe);
         let is_over = tried == MAX_ATTEMPTS;
         let next_target = !order.is_last() && !is_over;
         let last = !next_target && (is_over || !retries.may_follow());

@@ -254,6 +254,8 @@ pub struct ReadLimits {
 pub enum Translated {
     /// A whole reply.
     Whole(Response<Bytes>, Totals),
+    /// The error that a whole reply is although its status is good, and its class.
+    Failed(Response<Bytes>, ErrorClass),
     /// A reply to be relayed.
     Stream(Response<upstream::ReplyBody>, Box<Translator>, StreamMode),
 }
@@ -351,7 +353,11 @@ impl Translation {
                         answer.lost.extend(names);
                         answer
                     }
-                    _ => return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask))),
+                    _ => {
+                        let class = failure.class;
+                        let error = self.failed(parts, &failure, &reading.request_id, mask);
+                        return Ok(Translated::Failed(error, class));
+                    }
                 }
             }
         };

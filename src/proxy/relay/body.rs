@@ -25,7 +25,7 @@ use super::{
 use crate::{
     conversation::Failure,
     dialect::{
-        DialectId, StreamEnding, StreamMode, error_summary::ErrorSummary, rename::RenamedReply,
+        DialectId, ErrorClass, StreamEnding, StreamMode, error_summary::ErrorSummary, rename::RenamedReply,
         text::TextFilteredStream, wrapped::WrappedStream,
     },
     stream::InvokeFilter,
@@ -52,6 +52,8 @@ pub struct RelayForm {
     pub event_mask: Option<MaskedEvents>,
     /// The beginning of an error's body, for the log.
     pub error_body: Option<Vec<u8>>,
+    /// Whether a reply that does not stream is an answer, going by its status.
+    pub answers: bool,
     /// Filters the text of a stream that stays in its dialect; absent if no policy filters it.
     pub filter: Option<Box<TextFilteredStream>>,
     /// Writes the client's model into a reply that stays in its dialect.
@@ -62,6 +64,14 @@ pub struct RelayForm {
     pub idle: Duration,
     /// When the reply must have ended.
     pub deadline: Option<Instant>,
+}
+
+/// The error of a reply with a good status that has an error of this class in place of an answer, and its cause.
+pub const fn failure_inside(class: ErrorClass) -> (ErrorKind, &'static str) {
+    match class {
+        ErrorClass::BadGateway => (ErrorKind::UpstreamProtocol, "the upstream's reply is no answer"),
+        _ => (ErrorKind::UpstreamError, "the upstream's reply reports that the answer has failed"),
+    }
 }
 
 /// The parts of a relay.
@@ -342,8 +352,13 @@ impl Relay {
                     self.attempt.ended(AttemptOutcome::Broken);
                     self.say(&ProxyError::new(ErrorKind::UpstreamClosed, message));
                 }
-                Some(StreamEnding::Failed) => self.failed_inside(),
-                Some(StreamEnding::Complete | StreamEnding::Unknown) | None => {}
+                Some(StreamEnding::Failed(class)) => self.failed_inside(class),
+                Some(StreamEnding::Complete | StreamEnding::Unknown) => {}
+                None => {
+                    if let Some(class) = self.form.answers.then(|| self.observer.as_ref()?.failure()).flatten() {
+                        self.failed_inside(class);
+                    }
+                }
             }
         }
         self.attempt.ended(AttemptOutcome::Answered);
@@ -356,10 +371,11 @@ impl Relay {
         Some(observer.ending(self.form.mode))
     }
 
-    /// Records that the stream has an event that reports a failed answer. The client gets that event as it is.
-    fn failed_inside(&mut self) {
-        self.attempt.ended(AttemptOutcome::Refused);
-        self.record.failed(ErrorKind::UpstreamError, "an event of the stream reports that the answer has failed");
+    /// Records that the reply reports a failed answer, although its status is good. The client gets it as it is.
+    fn failed_inside(&mut self, class: ErrorClass) {
+        self.attempt.failed_inside(class, self.record.model());
+        let (kind, cause) = failure_inside(class);
+        self.record.failed(kind, cause);
     }
 
     /// The backend's reply broke: writes an error event inside a stream, and closes the connection otherwise.
@@ -397,7 +413,7 @@ impl Relay {
                 self.attempt.ended(AttemptOutcome::Answered);
                 self.record.complete();
             }
-            (None, Some(StreamEnding::Failed)) => self.failed_inside(),
+            (None, Some(StreamEnding::Failed(class))) => self.failed_inside(class),
             (None, _) => {}
         }
     }

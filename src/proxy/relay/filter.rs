@@ -10,7 +10,7 @@ use super::{
         ErrorKind, ProxyError, RequestRecord, RouteContext, heavy,
         translate::{MAX_REPLY, ReadLimits, collect},
     },
-    body::{RelayPlan, Reply},
+    body::{RelayPlan, Reply, failure_inside},
     observer::Observer,
 };
 use crate::{
@@ -68,11 +68,12 @@ pub async fn apply(
             _ => AttemptOutcome::Broken,
         });
     })?;
-    attempt.ended(AttemptOutcome::Answered);
+    let mut failure = None;
     let work = || {
         if let Some(Observer::Watch(mut observer)) = observer {
             observer.frame(body.clone());
             observer.finish();
+            failure = observer.failure().filter(|_| form.answers);
             record.counted(observer.totals());
         }
         let filtered = filter_body(dialect, BodyKind::Reply, &body, &chain)?;
@@ -81,7 +82,14 @@ pub async fn apply(
             None => filtered,
         })
     };
-    let filtered = heavy::run(body.len(), work).await?;
+    let filtered = heavy::run(body.len(), work).await;
+    if let Some(class) = failure {
+        attempt.failed_inside(class, record.model());
+        let (kind, cause) = failure_inside(class);
+        record.failed(kind, cause);
+    }
+    attempt.ended(AttemptOutcome::Answered);
+    let filtered = filtered?;
     Ok(Reply::Local(whole(parts, filtered)))
 }
 

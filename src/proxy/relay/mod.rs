@@ -18,12 +18,13 @@ mod filter;
 mod observer;
 mod pace;
 
+use body::failure_inside;
 pub use body::{Relay, RelayForm, RelayPlan, Reply};
 pub use filter::filters_text;
 use observer::Observer;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
@@ -155,6 +156,7 @@ fn spliced(
         mask,
         event_mask,
         error_body: (!parts.status.is_success()).then(Vec::new),
+        answers: parts.status == StatusCode::OK,
         filter: None,
         renamed: None,
         wrapped: None,
@@ -199,6 +201,13 @@ async fn translated(
             record.counted(totals);
             Ok(Reply::Local(reply))
         }
+        Ok(Translated::Failed(reply, class)) => {
+            attempt.failed_inside(class, record.model());
+            let (kind, cause) = failure_inside(class);
+            record.failed(kind, cause);
+            attempt.ended(AttemptOutcome::Answered);
+            Ok(Reply::Local(reply))
+        }
         Ok(Translated::Stream(reply, translator, mode)) => {
             let (parts, body) = reply.into_parts();
             let form = RelayForm {
@@ -208,6 +217,7 @@ async fn translated(
                 mask: None,
                 event_mask: mask.filter(|_| !has_checksums).map(MaskedEvents::new),
                 error_body: None,
+                answers: false,
                 filter: None,
                 renamed: None,
                 wrapped: None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
-use crate::dialect::{ReplyObserver, StreamEnding, StreamMode, Translator};
+use crate::dialect::{ErrorClass, ReplyObserver, StreamEnding, StreamMode, Translator};
 
 /// Observes a reply while it is relayed.
 pub enum Observer {
@@ -27,6 +27,14 @@ impl Observer {
         match self {
             Self::Watch(observer) => observer.finish(),
             Self::Translate(translator) => smallvec![translator.finish()],
+        }
+    }
+
+    /// The class of the error that a whole reply is, in place of an answer.
+    pub fn failure(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Watch(observer) => observer.failure(),
+            Self::Translate(_) => None,
         }
     }
 

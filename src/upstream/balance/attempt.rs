@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::health::{Admission, Health, Wait};
 use crate::{
+    dialect::ErrorClass,
     telemetry::targets::{TargetGauge, TargetMetrics, TargetSeries},
     upstream::failure::{Meaning, Verdict},
 };
@@ -172,6 +173,8 @@ pub struct Attempt {
     outcome: AttemptOutcome,
     /// What a reply that is an error means.
     verdict: Option<Box<Verdict>>,
+    /// Whether the request has the gateway's own key, and not the client's.
+    own_key: bool,
     /// `None` for plain servers, and after the attempt was reported.
     watched: Option<Watched>,
 }
@@ -179,18 +182,19 @@ pub struct Attempt {
 impl Attempt {
     /// Begins an attempt at the endpoint of a plain server with this state.
     pub fn begin(state: &Arc<TargetState>) -> Self {
-        Self::new(state, None)
+        Self::new(state, true, None)
     }
 
-    /// Begins an attempt at the target with this state, for `model`, perhaps as a probe.
-    pub fn watched(state: &Arc<TargetState>, model: &str, probe: Option<Probe>) -> Self {
+    /// Begins an attempt at the target with this state, for `model`, perhaps as a probe. `own_key` states whether it has
+    /// the gateway's own key, and not the client's.
+    pub fn watched(state: &Arc<TargetState>, model: &str, own_key: bool, probe: Option<Probe>) -> Self {
         let model = state.health.is_troubled().then(|| model.into());
-        Self::new(state, Some(Watched { number: state.health.number(), model, probe }))
+        Self::new(state, own_key, Some(Watched { number: state.health.number(), model, probe }))
     }
 
-    fn new(state: &Arc<TargetState>, watched: Option<Watched>) -> Self {
+    fn new(state: &Arc<TargetState>, own_key: bool, watched: Option<Watched>) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, watched }
+        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched }
     }
 
     /// Records what the target's reply means, which is an error. The target's health has it at once: the reply may be
@@ -203,6 +207,12 @@ impl Attempt {
             self.state.health.failed(&verdict, model, watched.number, Instant::now(), random());
         }
         self.verdict = Some(Box::new(verdict));
+    }
+
+    /// Records that the reply has an error of this class in it, although its status is good. An error that the client
+    /// has caused is an answer.
+    pub fn failed_inside(&mut self, class: ErrorClass, model: &str) {
+        self.judged(Verdict::of_error_inside(class, self.own_key), model);
     }
 
     /// The target's reply has begun, and is no error.

@@ -111,7 +111,7 @@ mod tests {
         let states: Vec<Arc<TargetState>> = ["limited", "fine"].map(|name| balance.target("ns/b", name)).into();
         let plain = balance.endpoint("ns/plain", "http://h:1");
         for (state, meaning) in [(&states[0], Meaning::Quota), (&states[1], Meaning::Client)] {
-            Attempt::watched(state, "m", None).judged(Verdict::new(meaning), "m");
+            Attempt::watched(state, "m", true, None).judged(Verdict::new(meaning), "m");
         }
         let report = balance.report(Instant::now(), time);
         let [degraded] = report.backend("ns/b") else { panic!("{report:?}") };

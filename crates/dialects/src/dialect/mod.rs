@@ -414,10 +414,11 @@ pub trait Dialect: Operations {
 
     // === Usage and end
 
-    /// Top-level keys of a buffered reply that hold the usage and the model's name, and in dialects that have one, what
-    /// is [billed](Self::read_billed).
-    fn reply_keys(&self) -> &'static [&'static str] {
-        &["usage", "model"]
+    /// Top-level keys of a buffered reply that hold the usage, the model's name, what is
+    /// [billed](Self::read_billed), and an error in place of an answer.
+    fn reply_keys(&self) -> &'static [&'static str; 4] {
+        // `meta` is Cohere's.
+        &["usage", "model", "meta", "error"]
     }
 
     /// Reads the value of a usage object. `None` for `null` and for anything else that is not one.

@@ -15,7 +15,7 @@ use smallvec::{SmallVec, smallvec};
 use self::text_meter::TextMeter;
 use super::{Dialect, DialectId, Progress, StreamEnding, Usage, classify::StreamMode};
 use crate::{
-    conversation::Unsupported,
+    conversation::{ErrorClass, Unsupported},
     stream::{Event, JsonTap, SseDecoder, SseFilter, sse::MAX_EVENT_BYTES},
 };
 
@@ -88,6 +88,8 @@ struct Kept {
     data: Vec<u8>,
     /// For an event too large to keep.
     judged: Option<Progress>,
+    /// Its error's class, if it is such an event and reports a failure.
+    failure: Option<ErrorClass>,
     /// Whether the stream ended inside the event.
     half: bool,
 }
@@ -133,7 +135,8 @@ impl ReplyObserver {
             View::Sse(Box::new(Stream { reader, seen }))
         } else if starts(b"application/vnd.amazon.eventstream") {
             View::Aws(Box::new(aws::AwsStream::new(dialect)))
-        } else if starts(b"application/json") {
+        } else if starts(b"application/json") || form.known_end {
+            // A conversation has no other form, whatever the type says.
             View::Json(Box::new(JsonTap::new(dialect.reply_keys())))
         } else {
             View::Blind
@@ -196,6 +199,22 @@ impl ReplyObserver {
         }
     }
 
+    /// The class of the error that a whole reply is, in place of an answer: an error object, or something else than a
+    /// whole JSON document. `None` for an answer, and for what can't be judged.
+    pub fn failure(&self) -> Option<ErrorClass> {
+        let View::Json(tap) = &self.view else { return None };
+        if !self.known_end {
+            return None;
+        }
+        if !tap.complete() {
+            return Some(ErrorClass::BadGateway);
+        }
+        // An answer has its usage, whatever else is in it.
+        let error = tap.value(3).filter(|error| error.starts_with(b"{") && tap.value(0).is_none())?;
+        let body = [&b"{\"error\":"[..], error, b"}"].concat();
+        Some(self.dialect.read_error(200, &body).class)
+    }
+
     /// Elements of a JSON array that have passed.
     pub fn elements(&self) -> u64 {
         match &self.view {
@@ -246,8 +265,7 @@ impl Seen {
         }
         if let Some(kept) = self.tail.get_mut(self.events % TAIL_EVENTS) {
             kept.data.clear();
-            kept.judged = None;
-            kept.half = false;
+            (kept.judged, kept.failure, kept.half) = (None, None, false);
             let half = || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err();
             if !event.terminated && data.starts_with(b"{") && half() {
                 // Half an object at the very end: whatever it was, there was more of it.
@@ -255,6 +273,8 @@ impl Seen {
                 kept.half = true;
             } else if data.len() > MAX_KEPT || event.name == Some(b"error") {
                 kept.judged = Progress::of(self.dialect, event.name, data);
+                let failed = kept.judged.as_ref().is_some_and(|progress| progress.failed);
+                kept.failure = failed.then(|| Progress::class_of_failure(self.dialect, event.name, data));
             } else {
                 kept.data.extend_from_slice(data);
             }
@@ -312,15 +332,17 @@ impl Seen {
                 None => choices.push((*choice, *ended)),
             }
         }
-        if tail.iter().flatten().any(|progress| progress.failed) {
-            StreamEnding::Failed
+        let failed = |progress: &Option<Progress>| progress.as_ref().is_some_and(|progress| progress.failed);
+        if let Some((_, kept)) = tail.iter().zip(&self.tail).find(|(progress, _)| failed(progress)) {
+            StreamEnding::Failed(kept.class_of_failure(self.dialect))
         } else if tail.iter().flatten().any(|progress| progress.ends)
             || (!choices.is_empty() && choices.iter().all(|(_, ended)| *ended))
         {
             StreamEnding::Complete
-        } else if last.is_none() {
+        } else if last.is_none() && self.events > 0 {
             StreamEnding::Unknown
         } else {
+            // More events must follow, or something else came than events.
             StreamEnding::Cut
         }
     }
@@ -330,6 +352,11 @@ impl Kept {
     /// The progress of the stream at this event; `None` if the dialect has no event of its form.
     fn progress(&self, dialect: &dyn Dialect) -> Option<Progress> {
         self.judged.clone().or_else(|| dialect.read_progress(None, &self.data))
+    }
+
+    /// The class of the error in it, if it reports a failure.
+    fn class_of_failure(&self, dialect: &dyn Dialect) -> ErrorClass {
+        self.failure.unwrap_or_else(|| Progress::class_of_failure(dialect, None, &self.data))
     }
 }
 

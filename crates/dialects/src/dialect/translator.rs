@@ -72,7 +72,7 @@ struct Sink {
     /// Set if filters see the text that the client gets.
     filter: Option<EventFilter>,
     ended: bool,
-    failed: bool,
+    failed: Option<ErrorClass>,
 }
 
 impl Translator {
@@ -97,7 +97,7 @@ impl Translator {
             wrapped: None,
             filter: None,
             ended: false,
-            failed: false,
+            failed: None,
         };
         Self {
             frames,
@@ -176,7 +176,7 @@ impl Translator {
     /// The ending of the client's stream, if it is closed here.
     pub const fn ending(&self) -> StreamEnding {
         match &self.inner.sink {
-            Sink { failed: true, .. } => StreamEnding::Failed,
+            Sink { failed: Some(class), .. } => StreamEnding::Failed(*class),
             Sink { ended: true, .. } => StreamEnding::Complete,
             _ => StreamEnding::Cut,
         }
@@ -280,7 +280,7 @@ impl Sink {
                 }
             }
             Event::Citation { .. } => self.beside += BLOCK,
-            Event::Error(_) => (self.ended, self.failed) = (true, true),
+            Event::Error(failure) => (self.ended, self.failed) = (true, Some(failure.class)),
             Event::End => self.ended = true,
             _ => {}
         }

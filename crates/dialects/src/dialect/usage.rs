@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Dialect;
-use crate::conversation::TokenUsage;
+use crate::conversation::{ErrorClass, Event, TokenUsage};
 
 /// Token counts as the provider states them. `None` where it states nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Usage {
 pub enum StreamEnding {
     /// It has ended regularly.
     Complete,
-    /// An event reports that the answer has failed.
-    Failed,
+    /// An event reports that the answer has failed, with an error of this class.
+    Failed(ErrorClass),
     /// It was cut: more events must follow.
     Cut,
     /// Its form is unknown, so that it can't be judged.
@@ -75,5 +75,18 @@ impl Progress {
     pub fn of(dialect: &dyn Dialect, name: Option<&[u8]>, data: &[u8]) -> Option<Self> {
         let failed = name == Some(b"error");
         dialect.read_progress(name, data).or_else(|| failed.then(|| Self { ends: true, failed, ..Self::default() }))
+    }
+
+    /// The class of the error in an event that reports a failure. The reader of the dialect's streams decides.
+    pub fn class_of_failure(dialect: &dyn Dialect, name: Option<&[u8]>, data: &[u8]) -> ErrorClass {
+        let mut class = ErrorClass::Internal;
+        // Readers take UTF-8.
+        let text = String::from_utf8_lossy(data);
+        dialect.read_events().event(name, text.as_bytes(), &mut |event| {
+            if let Event::Error(failure) = event {
+                class = failure.class;
+            }
+        });
+        class
     }
 }

@@ -160,11 +160,6 @@ impl Dialect for Chat {
         error::write(failure, out)
     }
 
-    /// `meta` is Cohere's.
-    fn reply_keys(&self) -> &'static [&'static str] {
-        &["usage", "model", "meta"]
-    }
-
     fn read_billed(&self, raw: &[u8]) -> Option<Usage> {
         rerank::read_meta(raw)
     }

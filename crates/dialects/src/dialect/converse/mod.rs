@@ -180,11 +180,6 @@ impl Dialect for Converse {
         "x-amzn-requestid"
     }
 
-    /// Its replies name no model.
-    fn reply_keys(&self) -> &'static [&'static str] {
-        &["usage"]
-    }
-
     fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {
         usage::read(raw)
     }

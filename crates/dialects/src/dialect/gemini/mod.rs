@@ -185,8 +185,8 @@ impl Dialect for Gemini {
         error::write_event(failure, mode, elements, out);
     }
 
-    fn reply_keys(&self) -> &'static [&'static str] {
-        &["usageMetadata", "modelVersion"]
+    fn reply_keys(&self) -> &'static [&'static str; 4] {
+        &["usageMetadata", "modelVersion", "meta", "error"]
     }
 
     fn read_usage(&self, raw: &[u8]) -> Option<TokenUsage> {

@@ -2,7 +2,7 @@
 
 use super::{Totals, text_meter::TextMeter};
 use crate::{
-    dialect::{Dialect, StreamEnding},
+    dialect::{Dialect, Progress, StreamEnding},
     stream::AwsDecoder,
 };
 
@@ -43,7 +43,8 @@ impl AwsStream {
             }
             let progress = dialect.read_progress(Some(frame.name), frame.payload).unwrap_or_default();
             if progress.failed || frame.is_failure() {
-                *events = StreamEnding::Failed;
+                let class = Progress::class_of_failure(*dialect, Some(frame.name), frame.payload);
+                *events = StreamEnding::Failed(class);
             } else if progress.ends && *events == StreamEnding::Cut {
                 // Only counts may follow.
                 *events = StreamEnding::Complete;

@@ -80,7 +80,7 @@ fn a_stream_without_its_end_was_cut() {
 
 #[test]
 fn shapes_nobody_knows_may_end_anywhere() {
-    for text in ["data: hello\n\n", "garbage", "data: [1,2\n\n", "data: {\"shape\":1}\n\n"] {
+    for text in ["data: hello\n\n", "data: [1,2\n\n", "data: {\"shape\":1}\n\n"] {
         let mut observer = observer(DialectId::Chat, "text/event-stream", false);
         assert_eq!(feed(&mut observer, text, 3), text);
         assert!(observer.ending(StreamMode::Sse).may_end(), "{text:?}");
@@ -189,8 +189,9 @@ fn relayed_and_translated_streams_end_alike() {
     chat(Cut, &[more, stop, other]);
     // An empty reason is none.
     chat(Cut, &[r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}"#]);
-    chat(Failed, &[more, r#"{"error":{"message":"boom"}}"#]);
-    chat(Failed, &[more, r#"{"object":"error","message":"boom","type":"x","code":"1"}"#]);
+    chat(Failed(ErrorClass::Internal), &[more, r#"{"error":{"message":"boom"}}"#]);
+    chat(Failed(ErrorClass::RateLimit), &[more, r#"{"error":{"message":"boom","code":"rate_limit_exceeded"}}"#]);
+    chat(Failed(ErrorClass::Internal), &[more, r#"{"object":"error","message":"boom","type":"x","code":"1"}"#]);
 
     let gemini = |expected, events: &[&str]| check(DialectId::Gemini, expected, events);
     let more = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{"promptTokenCount":1}}"#;
@@ -200,8 +201,10 @@ fn relayed_and_translated_streams_end_alike() {
     gemini(Complete, &[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#]);
     gemini(Cut, &[more, more]);
     gemini(Cut, &[more, stop, other]);
-    gemini(Failed, &[more, r#"{"error":{"code":500,"message":"boom"}}"#]);
-    gemini(Failed, &[more, r#"[{"error":{"code":500,"message":"boom"}}]"#]);
+    gemini(Failed(ErrorClass::Internal), &[more, r#"{"error":{"code":500,"message":"boom"}}"#]);
+    let busy = r#"{"error":{"code":503,"message":"boom","status":"UNAVAILABLE"}}"#;
+    gemini(Failed(ErrorClass::Unavailable), &[more, busy]);
+    gemini(Failed(ErrorClass::Internal), &[more, r#"[{"error":{"code":500,"message":"boom"}}]"#]);
 }
 
 #[test]
@@ -215,7 +218,8 @@ fn an_error_by_its_name_alone_is_one() {
         for data in ["boom", "{\"detail\":\"boom\"}", "[1]"] {
             let mut observer = observer(dialect, "text/event-stream", false);
             feed(&mut observer, &format!("data: {begun}\n\nevent: error\ndata: {data}\n\n"), 7);
-            assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed, "{dialect:?}: {data}");
+            let ending = observer.ending(StreamMode::Sse);
+            assert!(matches!(ending, StreamEnding::Failed(_)), "{dialect:?}: {data}: {ending:?}");
         }
     }
 }
@@ -240,8 +244,51 @@ fn a_stream_of_an_unknown_end_is_judged_by_its_last_event_only() {
         (format!("{done}\n\n"), StreamEnding::Unknown),
         (done.to_owned(), StreamEnding::Unknown),
         (done[..40].to_owned(), StreamEnding::Cut),
-        ("data: {\"error\":{\"message\":\"a\"}}\n\n".to_owned(), StreamEnding::Failed),
+        ("data: {\"error\":{\"message\":\"a\"}}\n\n".to_owned(), StreamEnding::Failed(ErrorClass::Internal)),
     ] {
         assert_eq!(ending(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_error_event_by_its_name_has_the_class_of_its_error() {
+    let busy =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"a\"}}\n\n";
+    let mut observer = observer(DialectId::Messages, "text/event-stream", false);
+    feed(&mut observer, busy, 9);
+    assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Failed(ErrorClass::Unavailable));
+}
+
+#[test]
+fn something_else_than_events_is_a_cut_stream() {
+    let mut observer = observer(DialectId::Chat, "text/event-stream", false);
+    feed(&mut observer, "<html>\n<body>502 Bad Gateway</body>\n", 9);
+    assert_eq!(observer.ending(StreamMode::Sse), StreamEnding::Cut);
+}
+
+#[test]
+fn a_whole_reply_that_is_no_answer_is_found() {
+    let failure = |dialect, content_type, body: &str| {
+        let mut observer = observer(dialect, content_type, false);
+        feed(&mut observer, body, 5);
+        observer.failure()
+    };
+    let json = "application/json";
+    for body in ["", "<html>busy</html>", "{\"id\":\"c\",\"choices\":[{\"ind", "busy"] {
+        for content_type in [json, "text/html", ""] {
+            let found = failure(DialectId::Chat, content_type, body);
+            assert_eq!(found, Some(ErrorClass::BadGateway), "{content_type}: {body}");
+        }
+    }
+    let error = |kind: &str| format!("{{\"error\":{{\"message\":\"a\",\"type\":\"{kind}\"}}}}");
+    assert_eq!(failure(DialectId::Chat, json, &error("server_error")), Some(ErrorClass::Internal));
+    assert_eq!(failure(DialectId::Chat, json, &error("rate_limit_error")), Some(ErrorClass::RateLimit));
+    assert_eq!(failure(DialectId::Messages, json, &error("overloaded_error")), Some(ErrorClass::Unavailable));
+    let google = r#"[{"error":{"code":503,"message":"a","status":"UNAVAILABLE"}}]"#;
+    assert_eq!(failure(DialectId::Gemini, json, google), Some(ErrorClass::Unavailable));
+    // Answers, and JSON of other forms, which is not for the gateway to judge.
+    for body in [r#"{"choices":[],"error":null}"#, r#"{"usage":{},"error":{"message":"a"}}"#, r#"{"text":"hi"}"#, "[1]"]
+    {
+        assert_eq!(failure(DialectId::Chat, json, body), None, "{body}");
     }
 }
