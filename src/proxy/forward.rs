@@ -1,7 +1,7 @@
 //! The shorter path to a plain HTTP server: a Service or a `static` Backend. Bodies pass through unread.
 //!
 //! It replaces the steps from classify to send: nothing is classified, policies see the head alone, and one endpoint is
-//! chosen in turn.
+//! chosen in turn. Those to which no connection could be made lately come last.
 
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
@@ -172,9 +172,9 @@ async fn send(
     let again = copy(&request);
     let passes = again.is_none();
     let mut failure = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
-    for endpoint in backend.order().take(MAX_ENDPOINTS) {
+    for (endpoint, probe) in backend.order().take(MAX_ENDPOINTS) {
         record.attempt_plain();
-        let mut attempt = Attempt::begin(&endpoint.state);
+        let mut attempt = Attempt::begin(&endpoint.state, probe);
         let pool = &endpoint.pool;
         let connection = match pool.connection(passes && !pool.is_multiplexed()).await {
             Ok(connection) => connection,
@@ -184,6 +184,7 @@ async fn send(
                 continue;
             }
         };
+        attempt.connected();
         let reply = match (connection.send(request).await, again) {
             (Err(error), Some(again)) if error.is_unprocessed() => {
                 record.attempt_plain();

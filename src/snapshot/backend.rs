@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{Order, UnavailableReason};
@@ -13,7 +14,7 @@ use crate::{
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,
-        balance::{HasApi, RetryBudget, ServerState, TargetState, Turns},
+        balance::{HasApi, Probe, RetryBudget, ServerState, TargetState, Turns, Wait},
         credentials::Handle,
         failure::Verdict,
     },
@@ -247,6 +248,13 @@ pub struct Endpoint {
     pub state: Arc<TargetState>,
 }
 
+impl Endpoint {
+    /// Whether a request may be sent to it before others, perhaps as a probe.
+    fn admit(&self) -> Result<Option<Probe>, Wait> {
+        if self.state.health().is_troubled() { self.state.admit("", false, Instant::now()) } else { Ok(None) }
+    }
+}
+
 /// A plain HTTP backend: a Service or a `static` Backend.
 pub struct HttpBackend {
     /// `namespace/name`: a metric label.
@@ -265,10 +273,22 @@ impl HttpBackend {
         in_flight(self.endpoints.iter().map(|endpoint| &*endpoint.state))
     }
 
-    /// The order in which endpoints are tried, begun at the next one in turn.
-    pub fn order(&self) -> impl Iterator<Item = &Endpoint> {
+    /// The order in which endpoints are tried, begun at the next one in turn. Those to which no connection could be made
+    /// lately come last, and of them first the one that is left alone for the shortest time.
+    pub fn order(&self) -> impl Iterator<Item = (&Endpoint, Option<Probe>)> {
         let start = self.turns.next_of(self.endpoints.len()).unwrap_or(0);
-        self.endpoints.iter().cycle().skip(start).take(self.endpoints.len())
+        let mut turned = self.endpoints.iter().cycle().skip(start).take(self.endpoints.len());
+        let mut last: SmallVec<[(Instant, &Endpoint); 4]> = SmallVec::new();
+        std::iter::from_fn(move || {
+            for endpoint in turned.by_ref() {
+                match endpoint.admit() {
+                    Ok(probe) => return Some((endpoint, probe)),
+                    Err(wait) => last.push((wait.until, endpoint)),
+                }
+            }
+            let soonest = last.iter().enumerate().min_by_key(|(_, (until, _))| *until).map(|(at, _)| at)?;
+            Some((last.swap_remove(soonest).1, None))
+        })
     }
 }
 

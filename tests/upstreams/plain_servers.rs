@@ -8,9 +8,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::common::{
-    CLIENT_KEY, DialectId, Gate, Gateway, Start, Upstream, assert_error,
+    CLIENT_KEY, DialectId, Gate, Gateway, PATIENCE, Start, Upstream, assert_error,
     manifests::{route, rule, yaml},
-    request,
+    request, wait_until,
 };
 
 fn static_backend(name: &str, port: u16) -> String {
@@ -364,17 +364,52 @@ fn a_missing_backend_fails_only_its_share_of_requests() {
     assert_eq!(gateway.get("/good").status, 200);
 }
 
-#[test]
-fn endpoints_without_a_listener_are_passed_over() {
-    let upstream = Upstream::json("{}");
-    let hosts = [Upstream::refusing(), upstream.port, Upstream::refusing()]
-        .map(|port| json!({"host": "127.0.0.1", "port": port}));
+/// A `static` Backend `plain` with these ports of this machine, and its route below `/plain`.
+fn plain_of(ports: &[u16]) -> String {
+    let hosts: Vec<Value> = ports.iter().map(|port| json!({"host": "127.0.0.1", "port": port})).collect();
     let backend = yaml(&json!({
         "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
         "metadata": {"name": "plain", "namespace": "default"},
         "spec": {"type": "Static", "static": {"hosts": hosts}},
     }));
-    let manifest = backend + &route("plain", &json!([rule("/plain", "plain")]));
+    backend + &route("plain", &json!([rule("/plain", "plain")]))
+}
+
+#[test]
+fn an_endpoint_that_refuses_connections_is_left_alone_until_it_is_back() {
+    const COUNT: usize = 40;
+    let upstream = Upstream::json("{}");
+    let refusing = Upstream::refusing();
+    let gateway = Start::new().manifest("a.yaml", &plain_of(&[refusing, upstream.port])).run();
+    for number in 0..COUNT {
+        assert_eq!(gateway.post("/plain", "").status, 200, "request {number}");
+    }
+    let is_access = |line: &Value| line["target"] == "tollgate::access";
+    let attempts = wait_until("the access log", PATIENCE, || {
+        let log = gateway.log();
+        let lines: Vec<&Value> = log.iter().filter(|line| is_access(line)).collect();
+        let attempts = || lines.iter().map(|line| line["upstream_attempts"].as_u64().unwrap()).sum::<u64>();
+        (lines.len() == COUNT).then(attempts)
+    });
+    // Each second request would try it first; after a failure it is tried once when a second is over, then two, then four.
+    let extra = usize::try_from(attempts).unwrap() - COUNT;
+    assert!((1..COUNT / 4).contains(&extra), "{extra} attempts at the endpoint that is gone");
+    // It comes back.
+    let listener = TcpListener::bind(("127.0.0.1", refusing)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut clients = Vec::new();
+    wait_until("a request for the endpoint that is back", PATIENCE, || {
+        let mut client = gateway.connect();
+        client.send(&request("GET", "/plain", &[], b""));
+        clients.push(client);
+        listener.accept().ok()
+    });
+}
+
+#[test]
+fn endpoints_without_a_listener_are_passed_over() {
+    let upstream = Upstream::json("{}");
+    let manifest = plain_of(&[Upstream::refusing(), upstream.port, Upstream::refusing()]);
     let gateway = Start::new().manifest("a.yaml", &manifest).run();
     for number in 0..9 {
         let reply = gateway.post("/plain", "a body that can be sent once");

@@ -100,7 +100,7 @@ impl TargetState {
         self.ended.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// The target's health. That of a plain server's endpoint is not kept.
+    /// The target's health. Of a plain server's endpoint it has only whether connections can be made.
     pub const fn health(&self) -> &Health {
         &self.health
     }
@@ -175,14 +175,15 @@ pub struct Attempt {
     verdict: Option<Box<Verdict>>,
     /// Whether the request has the gateway's own key, and not the client's.
     own_key: bool,
-    /// `None` for plain servers, and after the attempt was reported.
+    /// `None` after the attempt was reported.
     watched: Option<Watched>,
 }
 
 impl Attempt {
-    /// Begins an attempt at the endpoint of a plain server with this state.
-    pub fn begin(state: &Arc<TargetState>) -> Self {
-        Self::new(state, true, None)
+    /// Begins an attempt at the endpoint of a plain server with this state, perhaps as a probe. Of its health it is known
+    /// whether connections can be made: what a server's replies mean is between it and its clients.
+    pub fn begin(state: &Arc<TargetState>, probe: Option<Probe>) -> Self {
+        Self::new(state, true, Some(Watched { number: state.health.number(), model: None, probe }))
     }
 
     /// Begins an attempt at the target with this state, for `model`, perhaps as a probe. `own_key` states whether it has
@@ -213,6 +214,15 @@ impl Attempt {
     /// has caused is an answer.
     pub fn failed_inside(&mut self, class: ErrorClass, model: &str) {
         self.judged(Verdict::of_error_inside(class, self.own_key), model);
+    }
+
+    /// There is a connection to the endpoint of a plain server.
+    pub fn connected(&mut self) {
+        if let Some(watched) = self.watched.take()
+            && self.state.health.is_troubled()
+        {
+            self.state.health.succeeded("", watched.number, Instant::now());
+        }
     }
 
     /// The target's reply has begun, and is no error.
@@ -276,8 +286,8 @@ mod tests {
     #[test]
     fn every_attempt_is_counted_once_by_its_first_outcome() {
         let state = Arc::new(TargetState::default());
-        let mut broken = Attempt::begin(&state);
-        let dropped = Attempt::begin(&state);
+        let mut broken = Attempt::begin(&state, None);
+        let dropped = Attempt::begin(&state, None);
         assert_eq!(state.in_flight(), 2);
         broken.ended(AttemptOutcome::Broken);
         broken.ended(AttemptOutcome::Answered);
