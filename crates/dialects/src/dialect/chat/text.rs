@@ -10,6 +10,8 @@ pub static SLOTS: TextSlots = TextSlots {
     request: LazyLock::new(|| Table::new(REQUEST)),
     reply: LazyLock::new(|| Table::new(REPLY)),
     event: LazyLock::new(|| Table::new(EVENT)),
+    prompt: &["messages"],
+    cache_key: Some("prompt_cache_key"),
 };
 
 /// Mistral writes content as a list of chunks; `DeepSeek` and vLLM have `reasoning_content`, Ollama has `reasoning`.

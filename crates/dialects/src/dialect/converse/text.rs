@@ -10,6 +10,8 @@ pub static SLOTS: TextSlots = TextSlots {
     request: LazyLock::new(|| Table::new(REQUEST)),
     reply: LazyLock::new(|| Table::new(REPLY)),
     event: LazyLock::new(|| Table::new(EVENT)),
+    prompt: &["system", "messages"],
+    cache_key: None,
 };
 
 const REQUEST: &[Row] = &[

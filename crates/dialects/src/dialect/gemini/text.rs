@@ -10,6 +10,8 @@ pub static SLOTS: TextSlots = TextSlots {
     request: LazyLock::new(|| Table::new(REQUEST)),
     reply: LazyLock::new(|| Table::of(&[("", REPLY), (CANDIDATE, WHOLE)])),
     event: LazyLock::new(|| Table::of(&[("", EVENT), (CANDIDATE, WHOLE)])),
+    prompt: &["systemInstruction", "system_instruction", "contents"],
+    cache_key: None,
 };
 
 /// Text in requests. Contents and parts may each be an object instead of a list of one.

@@ -10,6 +10,8 @@ pub static SLOTS: TextSlots = TextSlots {
     request: LazyLock::new(|| Table::of(&[("", REQUEST), ("messages[].content[].", RESULTS)])),
     reply: LazyLock::new(|| Table::of(&[("", REPLY), ("content[].", RESULTS)])),
     event: LazyLock::new(|| Table::of(&[("", EVENT), ("content_block.", RESULTS)])),
+    prompt: &["system", "messages"],
+    cache_key: None,
 };
 
 /// Results of tools in a block: a string or blocks, the output of code that the provider ran, or a page it fetched.

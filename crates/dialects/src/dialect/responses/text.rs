@@ -12,6 +12,8 @@ pub static SLOTS: TextSlots = TextSlots {
     request: LazyLock::new(|| Table::of(&[("", REQUEST), ("input[].", RESULTS)])),
     reply: LazyLock::new(|| Table::of(&[("", REPLY), ("output[].", RESULTS)])),
     event: LazyLock::new(|| Table::of(&[("", EVENT), ("item.", RESULTS), ("response.output[].", RESULTS)])),
+    prompt: &["instructions", "input"],
+    cache_key: Some("prompt_cache_key"),
 };
 
 /// Results of tools in an item, some of which the provider ran.

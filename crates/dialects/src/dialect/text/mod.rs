@@ -59,6 +59,7 @@ mod engine;
 mod events;
 mod filter;
 mod framing;
+mod prefix;
 mod shape;
 mod stream;
 mod table;
@@ -74,6 +75,7 @@ pub use body::{PlacedText, filter_body, read_texts, write_texts};
 pub use engine::{MAX_BLOCKS, MAX_STREAM_TEXT};
 pub use events::{EventFilter, filter_reply};
 pub use filter::{BlockFilter, FilterChain, TextFilter};
+pub use prefix::{MAX_PREFIX, prompt_prefix};
 pub use stream::TextFilteredStream;
 pub use table::{Number, Row, Shape, SlotRole, Table, When};
 pub use walk::MAX_PLACES;
@@ -140,6 +142,10 @@ pub struct TextSlots {
     pub reply: LazyLock<Table>,
     /// Its table for events.
     pub event: LazyLock<Table>,
+    /// The top-level fields with the prompt of a request: the instructions, and then the conversation.
+    pub prompt: &'static [&'static str],
+    /// The top-level field in which clients name prompts that begin alike.
+    pub cache_key: Option<&'static str>,
 }
 
 impl TextSlots {

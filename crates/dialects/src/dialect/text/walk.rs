@@ -58,14 +58,21 @@ pub(super) struct TooMany;
 /// Finds the places of `table` in the object that `top` has scanned, in their order. `event` is the event's name.
 pub(super) fn places(table: &Table, top: &TopLevel<'_>, event: &[u8]) -> Result<SmallVec<[Place; 4]>, TooMany> {
     let mut walker = Walker { table, bytes: top.body(), frames: SmallVec::new(), hits: SmallVec::new() };
-    walker.walk(top.open_brace())?;
-    let mut found = SmallVec::new();
-    for (index, hit) in walker.hits.iter().enumerate() {
-        if let Some(place) = walker.place(hit, index, event) {
-            found.push(place);
-        }
-    }
-    Ok(found)
+    walker.walk(top.open_brace() + 1)?;
+    Ok(walker.found(event))
+}
+
+/// Finds the places of `table` in a part of the object that `top` has scanned: `range` begins with the key of one of its
+/// fields, and may end anywhere in the value.
+pub(super) fn places_from(
+    table: &Table,
+    top: &TopLevel<'_>,
+    range: Range<usize>,
+) -> Result<SmallVec<[Place; 4]>, TooMany> {
+    let bytes = top.body().get(..range.end).unwrap_or_default();
+    let mut walker = Walker { table, bytes, frames: SmallVec::new(), hits: SmallVec::new() };
+    walker.walk(range.start)?;
+    Ok(walker.found(b""))
 }
 
 struct Walker<'a> {
@@ -76,10 +83,15 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// Walks over the object at `open`. The text has been validated, so every container is closed.
-    fn walk(&mut self, open: usize) -> Result<(), TooMany> {
+    /// The places of all hits.
+    fn found(&self, event: &[u8]) -> SmallVec<[Place; 4]> {
+        self.hits.iter().enumerate().filter_map(|(index, hit)| self.place(hit, index, event)).collect()
+    }
+
+    /// Walks over the fields of an object from `at` on. The text has been validated, so every container is closed,
+    /// unless the bytes end before.
+    fn walk(&mut self, mut at: usize) -> Result<(), TooMany> {
         let mut current = self.open(ROOT, 0, true);
-        let mut at = open + 1;
         while let Some(byte) = self.bytes.get(at) {
             let Some(frame) = self.frames.get_mut(current) else { break };
             match byte {
