@@ -23,6 +23,7 @@ pub trait TargetGauge: Send + Sync {
 pub struct TargetMetrics {
     attempts: IntCounterVec,
     failovers: IntCounterVec,
+    hedges: IntCounterVec,
     healthy: IntGaugeVec,
     cooldown: GaugeVec,
     targets: Mutex<HashMap<[String; 2], Entry>>,
@@ -40,6 +41,7 @@ pub struct TargetSeries {
     answered: IntCounter,
     attempts: IntCounterVec,
     failovers: IntCounterVec,
+    hedges: IntCounterVec,
     /// The words that were counted, so that their series can be removed.
     used: Mutex<BTreeSet<&'static str>>,
 }
@@ -71,6 +73,16 @@ impl TargetMetrics {
                     &["backend", "target", "cause"],
                 ),
             )?,
+            hedges: register(
+                registry,
+                IntCounterVec::new(
+                    options(
+                        "target_hedges_total",
+                        "Requests that a target got because another one was slow, by outcome.",
+                    ),
+                    &["backend", "target", "outcome"],
+                ),
+            )?,
             healthy: register(
                 registry,
                 IntGaugeVec::new(options("target_healthy", "1 for a target that is used, 0 while it cools."), &names),
@@ -98,6 +110,7 @@ impl TargetMetrics {
                 answered: self.attempts.with_label_values(&[backend.as_str(), target.as_str(), ANSWERED]),
                 attempts: self.attempts.clone(),
                 failovers: self.failovers.clone(),
+                hedges: self.hedges.clone(),
                 used: Mutex::new(BTreeSet::from([ANSWERED])),
             };
             Entry { series: Arc::new(series), gauge: Weak::clone(&gauge) }
@@ -126,6 +139,7 @@ impl TargetMetrics {
             for word in entry.series.used.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 let _ = self.attempts.remove_label_values(&[names[0], names[1], word]);
                 let _ = self.failovers.remove_label_values(&[names[0], names[1], word]);
+                let _ = self.hedges.remove_label_values(&[names[0], names[1], word]);
             }
             let _ = self.healthy.remove_label_values(&names);
             let _ = self.cooldown.remove_label_values(&names);
@@ -147,6 +161,11 @@ impl TargetSeries {
     /// Another target is tried after this failure.
     pub fn failed_over(&self, cause: &'static str) {
         self.count(&self.failovers, cause);
+    }
+
+    /// A second attempt that was made while another target was slow has ended.
+    pub fn hedged(&self, outcome: &'static str) {
+        self.count(&self.hedges, outcome);
     }
 
     fn count(&self, family: &IntCounterVec, word: &'static str) {
@@ -178,6 +197,7 @@ mod tests {
         metrics.target("b", "fine", weak(&fine)).answered();
         series.ended("rate");
         series.failed_over("rate");
+        series.hedged("won");
         assert!(Arc::ptr_eq(&series, &metrics.target("b", "cool", weak(&cool))), "a recompile counts on");
         metrics.refresh();
         assert_eq!(metrics.healthy.with_label_values(&["b", "cool"]).get(), 0);
@@ -187,8 +207,8 @@ mod tests {
             let families = registry.gather();
             families.iter().map(|family| family.get_metric().len()).sum::<usize>()
         };
-        // Two outcomes, a failover and two gauges; an outcome and two gauges.
-        assert_eq!(count(), 8);
+        // Two outcomes, a failover, a hedge and two gauges; an outcome and two gauges.
+        assert_eq!(count(), 9);
         drop(cool);
         metrics.prune();
         assert_eq!(count(), 3);

@@ -43,6 +43,7 @@ fn filled() -> Metrics {
     series.answered();
     series.ended("rate");
     series.failed_over("rate");
+    series.hedged("won");
     metrics.targets.refresh();
     let models = metrics.tokens.models("openai", "openai", "default/g", "default/r");
     TokenMetrics::searched(&models.get("rerank", "r", "r"), 2);

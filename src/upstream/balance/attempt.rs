@@ -4,14 +4,17 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::health::{Admission, Health, Wait};
+use super::{
+    health::{Admission, Health, Wait},
+    latency::Latencies,
+};
 use crate::{
     dialect::ErrorClass,
     telemetry::targets::{TargetGauge, TargetMetrics, TargetSeries},
@@ -35,13 +38,15 @@ pub enum AttemptOutcome {
     Broken,
     /// The gateway could not send the request: it had no credential, or the request could not be built.
     NotSent,
+    /// The attempt was ended because another target's answer had begun.
+    Outrun,
     /// The attempt was dropped before it had an outcome: the client went away, or the process ended.
     Abandoned,
 }
 
 impl AttemptOutcome {
     /// Every outcome, in the order of the counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Answered,
         Self::Refused,
         Self::Unreachable,
@@ -49,6 +54,7 @@ impl AttemptOutcome {
         Self::NoFirstToken,
         Self::Broken,
         Self::NotSent,
+        Self::Outrun,
         Self::Abandoned,
     ];
 
@@ -62,6 +68,7 @@ impl AttemptOutcome {
             Self::NoFirstToken => "noFirstToken",
             Self::Broken => "broken",
             Self::NotSent => "notSent",
+            Self::Outrun => "outrun",
             Self::Abandoned => "abandoned",
         }
     }
@@ -69,7 +76,7 @@ impl AttemptOutcome {
     /// What it means where no reply was judged; `None` if it is no failure.
     pub const fn meaning(self) -> Option<Meaning> {
         match self {
-            Self::Answered | Self::Abandoned => None,
+            Self::Answered | Self::Outrun | Self::Abandoned => None,
             // Within a stream: the generation has failed.
             Self::Refused | Self::Broken => Some(Meaning::Broken),
             Self::Unreachable => Some(Meaning::Network),
@@ -85,6 +92,7 @@ pub struct TargetState {
     in_flight: AtomicU32,
     ended: [AtomicU64; AttemptOutcome::ALL.len()],
     health: Health,
+    latencies: Latencies,
     /// Metrics; a plain server's endpoint has none.
     series: OnceLock<Arc<TargetSeries>>,
 }
@@ -103,6 +111,11 @@ impl TargetState {
     /// The target's health. Of a plain server's endpoint it has only whether connections can be made.
     pub const fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// How long its answers take to begin, where that was measured.
+    pub const fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 
     /// Counts the attempts at the target in these metrics, under these names.
@@ -154,6 +167,50 @@ impl Drop for Probe {
     }
 }
 
+/// Whether an attempt was ended because another target's answer had begun.
+#[derive(Clone, Debug, Default)]
+pub struct Outrun(Arc<AtomicBool>);
+
+impl Outrun {
+    /// The other target's answer has begun.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A second attempt at a request whose first one is under way. What became of it is counted when this is dropped.
+#[derive(Debug)]
+pub struct HedgeCount {
+    state: Arc<TargetState>,
+    /// The word that is counted.
+    word: &'static str,
+}
+
+impl HedgeCount {
+    /// The second attempt is made at the target with this state.
+    pub fn begin(state: &Arc<TargetState>) -> Self {
+        Self { state: Arc::clone(state), word: "lost" }
+    }
+
+    /// It has ended before the first one: with the answer that counts, or without one.
+    pub fn ended(mut self, won: bool) {
+        self.word = if won { "won" } else { "failed" };
+    }
+}
+
+impl Drop for HedgeCount {
+    fn drop(&mut self) {
+        if let Some(series) = self.state.series.get() {
+            series.hedged(self.word);
+        }
+    }
+}
+
 /// What an attempt needs to report to the target's health.
 #[derive(Debug)]
 struct Watched {
@@ -177,6 +234,8 @@ pub struct Attempt {
     own_key: bool,
     /// `None` after the attempt was reported.
     watched: Option<Watched>,
+    /// Set while it goes on when another target's answer has begun.
+    outrun: Option<Outrun>,
 }
 
 impl Attempt {
@@ -195,7 +254,13 @@ impl Attempt {
 
     fn new(state: &Arc<TargetState>, own_key: bool, watched: Option<Watched>) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched }
+        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched, outrun: None }
+    }
+
+    /// The same attempt, which may be ended because another target is faster.
+    pub fn racing(mut self, outrun: &Outrun) -> Self {
+        self.outrun = Some(outrun.clone());
+        self
     }
 
     /// Records what the target's reply means, which is an error. The target's health has it at once: the reply may be
@@ -258,6 +323,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if self.outrun.as_ref().is_some_and(Outrun::is_set) {
+            self.ended(AttemptOutcome::Outrun);
+        }
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = self.state.ended.get(self.outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -295,7 +363,7 @@ mod tests {
         drop(dropped);
         assert_eq!(state.in_flight(), 0);
         let counts: Vec<u64> = AttemptOutcome::ALL.iter().map(|outcome| state.ended(*outcome)).collect();
-        assert_eq!(counts, [0, 0, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(counts, [0, 0, 0, 0, 0, 1, 0, 0, 1]);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! weights nor resets a target's outcomes and health.
 
 mod attempt;
+mod choose;
 mod health;
+mod latency;
 mod report;
 mod retries;
 mod server;
@@ -20,8 +22,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-pub use attempt::{Attempt, AttemptOutcome, Probe, TargetState};
+pub use attempt::{Attempt, AttemptOutcome, HedgeCount, Outrun, Probe, TargetState};
+pub use choose::{Candidate, KeyHash, Ranks, by_cost, by_key, in_turn};
 pub use health::{Admission, BreakerPhase, Health, Wait};
+pub use latency::{AnswerKind, FirstContent, Latencies, Latency};
 pub use report::{Degraded, HealthReport};
 pub use retries::{RetryBudget, RetryPermit};
 pub use server::{HasApi, ServerState};
@@ -32,6 +36,7 @@ pub use turns::Turns;
 pub struct Balance {
     turns: Mutex<Handles<String, Turns>>,
     retries: Mutex<Handles<String, RetryBudget>>,
+    hedges: Mutex<Handles<String, RetryBudget>>,
     targets: Mutex<Handles<(String, String), TargetState>>,
     endpoints: Mutex<Handles<(String, String), TargetState>>,
     servers: Mutex<Handles<(String, String), ServerState>>,
@@ -46,6 +51,11 @@ impl Balance {
     /// The retries of a backend that are under way.
     pub fn retries(&self, name: &str) -> Arc<RetryBudget> {
         self.retries.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    /// The hedges of a backend that are under way.
+    pub fn hedges(&self, name: &str) -> Arc<RetryBudget> {
+        self.hedges.lock().unwrap_or_else(PoisonError::into_inner).get(name)
     }
 
     /// The state of the provider entry `entry` of the Backend `backend`.

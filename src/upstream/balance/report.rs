@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{AttemptOutcome, Balance, TargetState, Wait};
+use super::{AnswerKind, AttemptOutcome, Balance, TargetState, Wait};
 use crate::upstream::failure::Meaning;
 
 /// The targets that are left alone, by Backend (`namespace/name`).
@@ -74,6 +74,11 @@ fn target(backend: &str, name: &str, state: &TargetState, now: Instant) -> Value
         .models(now)
         .into_iter()
         .map(|(model, wait)| json!({"model": model, "cause": wait.cause.row().word, "seconds": seconds(&wait)}));
+    let latency = |kind| {
+        let latency = state.latencies().of(kind);
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        json!({"seconds": seconds(latency.estimate(now)), "p95Seconds": seconds(latency.p95())})
+    };
     let trouble = health.trouble(now);
     let (phase, in_a_row) = health.breaker(now);
     json!({
@@ -84,6 +89,7 @@ fn target(backend: &str, name: &str, state: &TargetState, now: Instant) -> Value
         "models": models.collect::<Vec<_>>(),
         "breaker": {"state": phase.as_str(), "failuresInARow": in_a_row},
         "inFlight": state.in_flight(),
+        "firstContent": {"stream": latency(AnswerKind::Stream), "whole": latency(AnswerKind::Whole)},
         "attempts": ended.collect::<serde_json::Map<String, Value>>(),
     })
 }

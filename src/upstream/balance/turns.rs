@@ -25,10 +25,14 @@ impl Turns {
     /// A point in `0..total` for the next turn. Over any run of turns the points match the shares closely, not only on
     /// average.
     pub fn next_point(&self, total: u32) -> u32 {
-        let turn = self.next().wrapping_mul(GOLDEN);
-        // The high half of the product maps the full range evenly onto 0..total.
-        u32::try_from((u64::from(turn) * u64::from(total)) >> 32).unwrap_or(0)
+        point(self.next(), total)
     }
+}
+
+/// The point in `0..total` of this turn.
+pub(super) fn point(turn: u32, total: u32) -> u32 {
+    // The high half of the product maps the full range evenly onto 0..total.
+    u32::try_from((u64::from(turn.wrapping_mul(GOLDEN)) * u64::from(total)) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
