@@ -63,6 +63,14 @@ pub struct ReplyBody {
     inner: Inner,
     /// The part that was read together with the head: data, or the trailers of a body without any.
     first: Option<Result<Bytes, Box<HeaderMap>>>,
+    /// Sees the data as it comes.
+    watch: Option<Box<dyn Watch>>,
+}
+
+/// Looks at the beginning of a reply's body.
+pub trait Watch: Send {
+    /// Looks at the next part. Returns whether it wants to see more.
+    fn sees(&mut self, data: &[u8]) -> bool;
 }
 
 enum Inner {
@@ -76,13 +84,13 @@ pub(super) type InFlight = Arc<()>;
 
 impl ReplyBody {
     pub(super) fn http1(body: Http1Body, pool: Arc<Pool>) -> Self {
-        let mut reply = Self { inner: Inner::Http1(body, pool), first: None };
+        let mut reply = Self { inner: Inner::Http1(body, pool), first: None, watch: None };
         reply.release();
         reply
     }
 
     pub(super) const fn http2(body: Incoming, in_flight: InFlight) -> Self {
-        Self { inner: Inner::Http2(body, in_flight), first: None }
+        Self { inner: Inner::Http2(body, in_flight), first: None, watch: None }
     }
 
     /// Reads the part that has arrived with the head; if there is none, waits for this long.
@@ -108,6 +116,18 @@ impl ReplyBody {
     /// The part that arrived with the head, as long as nothing was read.
     pub fn begun(&self) -> &[u8] {
         self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(&[], |data| data)
+    }
+
+    /// Lets `watch` see the data, each part once: what has arrived with the head at once, the others as they are read.
+    pub fn watch(&mut self, mut watch: Box<dyn Watch>) {
+        let begun = self.begun();
+        if begun.is_empty() || watch.sees(begun) {
+            self.watch = Some(watch);
+        }
+    }
+
+    fn show(&mut self, data: &[u8]) {
+        self.watch.take_if(|watch| !watch.sees(data));
     }
 
     /// Puts back what was read, as the part that comes next. Nothing may be left there.
@@ -142,9 +162,20 @@ impl Body for ReplyBody {
             Inner::Http1(body, _) => {
                 let data = ready!(body.poll_data(cx));
                 self.release();
+                if let Some(Ok(data)) = &data {
+                    self.show(data);
+                }
                 Poll::Ready(data.map(|d| d.map(Frame::data)))
             }
-            Inner::Http2(body, _) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Inner::Http2(body, _) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    self.show(data);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+            }
         }
     }
 

@@ -18,7 +18,7 @@ mod sign;
 mod tcp;
 mod tls;
 
-pub use body::{ReplyBody, UpstreamBody};
+pub use body::{ReplyBody, UpstreamBody, Watch};
 pub use credentials::{CredentialError, Credentials, Token};
 pub use dial::{Dialer, DialerOptions};
 pub use error::{SendError, SendErrorKind};
