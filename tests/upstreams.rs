@@ -10,6 +10,8 @@ mod common;
 mod authorities;
 #[path = "upstreams/cancellation.rs"]
 mod cancellation;
+#[path = "upstreams/choosing.rs"]
+mod choosing;
 #[path = "upstreams/credentials.rs"]
 mod credentials;
 #[path = "upstreams/drain.rs"]
@@ -20,6 +22,8 @@ mod egress;
 mod failover;
 #[path = "upstreams/failures.rs"]
 mod failures;
+#[path = "upstreams/hedging.rs"]
+mod hedging;
 #[path = "upstreams/health.rs"]
 mod health;
 #[path = "upstreams/first_content.rs"]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use http::{HeaderName, Method, uri::PathAndQuery};
 
 use super::{
-    Condition, Env, ObjectReport, Objects, credential,
+    Condition, Env, ObjectReport, Objects, choice, credential,
     health::{self, Healthy},
     identity,
     server_tls::server_tls,
@@ -18,10 +18,14 @@ use crate::{
         condition::{ConditionType, Reason},
     },
     dialect::{DialectId, Endpoint, ListedPath},
-    policy::timeouts::FirstToken,
+    policy::{hedge::Hedge, timeouts::FirstToken},
     provider::{Auth, CredentialSlot, KeySource},
     snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
-    upstream::{Origin, OriginKind, Transport, balance::HealthReport, server_name},
+    upstream::{
+        Origin, OriginKind, Transport,
+        balance::{HealthReport, KeyHash},
+        server_name,
+    },
 };
 
 /// A Backend that can be served.
@@ -181,7 +185,7 @@ fn compile(
             let mut routes = Vec::new();
             for group in groups {
                 let mut targets = Vec::new();
-                for entry in group {
+                for entry in group.into_iter().filter(|entry| entry.weight > 0) {
                     let listed = |(method, path, kind): &(Option<Method>, String, RouteKind)| ListedPath {
                         method: method.clone(),
                         path: path.clone(),
@@ -206,8 +210,23 @@ fn compile(
             let ai = backend.spec.ai.as_ref();
             let strict = strictness(ai.and_then(|ai| ai.strict));
             let first_token = ai.and_then(|ai| ai.timeouts.as_ref()?.first_token.as_ref()).map(FirstToken::of);
+            let choice = choice::of(ai.and_then(|ai| ai.load_balancer.as_ref()));
+            let hedge = ai.and_then(|ai| ai.hedge.as_ref()).map(Hedge::of);
             let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
-            let backend = AiBackend { name, dialect, groups: compiled, strict, first_token, routes, turns, retries };
+            let hedges = env.balance.hedges(&name);
+            let backend = AiBackend {
+                name,
+                dialect,
+                groups: compiled,
+                strict,
+                first_token,
+                routes,
+                choice,
+                turns,
+                hedge,
+                retries,
+                hedges,
+            };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }
     }
@@ -305,7 +324,21 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     };
     let own_account = matches!(credential, Credential::Passthrough { .. });
     let forwarded = entry.forwarded.with_account(own_account).with_simulator(env.pools.simulates_providers());
-    Ok(Target { name: entry.name, provider, pool, rerank_pool, path, credential, forwarded, models, state, server })
+    let (name_hash, weight) = (KeyHash::of(entry.name.as_bytes()), entry.weight);
+    Ok(Target {
+        name: entry.name,
+        name_hash,
+        weight,
+        provider,
+        pool,
+        rerank_pool,
+        path,
+        credential,
+        forwarded,
+        models,
+        state,
+        server,
+    })
 }
 
 /// The header and prefix of the credential: the entry's, or else the provider's.

@@ -5,6 +5,7 @@
 
 mod backend;
 mod backend_tls;
+mod choice;
 mod controller;
 mod elsewhere;
 mod credential;

@@ -3,6 +3,7 @@
 //! Mistakes that the schema and its CEL rules refuse in a cluster are refused here again, with the same messages:
 //! manifests from files do not pass through an API server, and a cluster may have kgateway's own definitions installed.
 
+mod choosing;
 mod entry;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub struct StaticEntry {
 pub struct ProviderEntry {
     /// Its name as written, or `PROVIDER_N` where N counts the Backend's entries from 0. Unique in the Backend.
     pub name: String,
+    /// Its share of the requests of its group; 0 for none.
+    pub weight: u32,
     /// The provider with its own fields.
     pub provider: Checked,
     /// What it states about the server. The host is set if and only if `port` is.
@@ -180,7 +183,10 @@ fn ai_groups(ai: &AiBackend, problems: &mut Problems) -> Vec<Vec<ProviderEntry>>
             return Vec::new();
         }
     };
-    named(groups, problems)
+    choosing::check(ai, problems);
+    let groups = named(groups, problems);
+    choosing::check_weights(&groups, problems);
+    groups
 }
 
 /// Every entry of every group with its path. Reports groups that are missing, empty or too many.

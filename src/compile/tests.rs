@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod backends;
+mod choosing;
 mod controllers;
 mod credentials;
 mod exposed;

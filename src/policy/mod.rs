@@ -14,6 +14,7 @@
 //! [`FIELDS`]: crate::policy::FIELDS
 
 pub mod header_modifier;
+pub mod hedge;
 pub mod retry;
 pub mod route_type;
 pub mod timeouts;

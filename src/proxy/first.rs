@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::{
     ErrorKind, ProxyError, RouteContext,
+    affinity::answer_kind,
     classify::ClassifiedRequest,
-    encode::ReplyPlan,
     record::BYTES_PER_TOKEN,
     retry::may_repeat,
     send::{UpstreamReply, no_first_token, too_slow},
@@ -27,8 +27,8 @@ use crate::{
     policy::timeouts::FirstToken,
     snapshot::{AiUse, Target},
     upstream::{
-        self,
-        balance::AttemptOutcome,
+        self, Watch,
+        balance::{AttemptOutcome, FirstContent},
         failure::{Meaning, Verdict},
     },
 };
@@ -97,6 +97,18 @@ impl Gate {
         })
     }
 
+    /// The same gate, which holds a reply back until its first content: another one may come earlier.
+    #[must_use]
+    pub const fn until_content(self) -> Self {
+        Self { is_strict: true, ..self }
+    }
+
+    /// The same gate at a target after which no other follows: a slow answer is better than none.
+    #[must_use]
+    pub const fn unbounded(self) -> Self {
+        Self { first_token: None, ..self }
+    }
+
     /// When the first content of a stream must have come.
     pub const fn first_token(&self) -> Option<Instant> {
         self.first_token
@@ -107,7 +119,7 @@ impl Gate {
     /// # Errors
     /// When it shows that another target should answer. The attempt has its outcome then.
     pub async fn pass(&self, answer: &mut UpstreamReply, target: &Target, model: &str) -> Result<(), ProxyError> {
-        let Some(judge) = self.judge(&answer.reply, &answer.plan) else { return Ok(()) };
+        let Some(judge) = judge(self.dialect, self.mode, answer) else { return Ok(()) };
         let read = self.read(answer.reply.body_mut(), judge, target.credential.is_own()).await;
         read.map_err(|fault| match fault {
             Fault::Inside(verdict) => {
@@ -122,32 +134,6 @@ impl Gate {
                 error
             }
         })
-    }
-
-    /// How a reply with this head is judged; `None` if it is not.
-    fn judge(&self, reply: &http::Response<upstream::ReplyBody>, plan: &ReplyPlan) -> Option<Judge> {
-        if reply.status() != StatusCode::OK || is_encoded(reply.headers()) {
-            return None;
-        }
-        let wrapped = plan.wrapped.as_ref().map(|wrapped| wrapped.api.dialect);
-        let is_native = plan.translation.is_none() && wrapped.is_none();
-        let dialect = plan.translation.as_ref().map(|translation| translation.from).or(wrapped);
-        let dialect = dialect.unwrap_or(self.dialect);
-        let kind = reply.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
-        let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(name));
-        let framing = if is(b"text/event-stream") {
-            Framing::Sse
-        } else if is(b"application/vnd.amazon.eventstream") {
-            // Where the client's request has another one inside, the frames do as well.
-            let inside =
-                plan.unwrap || (is_native && self.mode == StreamMode::EventStream && dialect != DialectId::Converse);
-            if inside { Framing::Invoke } else { Framing::Aws }
-        } else if is_native && self.mode == StreamMode::JsonArray && is(b"application/json") {
-            Framing::Array
-        } else {
-            return Some(Judge::Whole(dialect, is_native));
-        };
-        Some(Judge::Stream(Box::new(StreamBeginning::new(dialect, framing))))
     }
 
     async fn read(&self, body: &mut upstream::ReplyBody, mut judge: Judge, own_key: bool) -> Result<(), Fault> {
@@ -197,6 +183,33 @@ impl Gate {
     }
 }
 
+/// How a reply with this head is judged; `None` if it is not. `own` is the dialect of the
+/// client's conversation.
+fn judge(own: DialectId, mode: StreamMode, answer: &UpstreamReply) -> Option<Judge> {
+    let (reply, plan) = (&answer.reply, &answer.plan);
+    if reply.status() != StatusCode::OK || is_encoded(reply.headers()) {
+        return None;
+    }
+    let wrapped = plan.wrapped.as_ref().map(|wrapped| wrapped.api.dialect);
+    let is_native = plan.translation.is_none() && wrapped.is_none();
+    let dialect = plan.translation.as_ref().map(|translation| translation.from).or(wrapped);
+    let dialect = dialect.unwrap_or(own);
+    let kind = reply.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes).unwrap_or_default();
+    let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(name));
+    let framing = if is(b"text/event-stream") {
+        Framing::Sse
+    } else if is(b"application/vnd.amazon.eventstream") {
+        // Where the client's request has another one inside, the frames do as well.
+        let inside = plan.unwrap || (is_native && mode == StreamMode::EventStream && dialect != DialectId::Converse);
+        if inside { Framing::Invoke } else { Framing::Aws }
+    } else if is_native && mode == StreamMode::JsonArray && is(b"application/json") {
+        Framing::Array
+    } else {
+        return Some(Judge::Whole(dialect, is_native));
+    };
+    Some(Judge::Stream(Box::new(StreamBeginning::new(dialect, framing))))
+}
+
 impl Judge {
     fn push(&mut self, data: &[u8]) -> Beginning {
         match self {
@@ -210,6 +223,54 @@ impl Judge {
             Self::Stream(stream) => stream.finish(),
             Self::Whole(dialect, any_form) => of_whole(*dialect, &joined(held.to_vec()), *any_form),
         }
+    }
+}
+
+/// Measures how long an attempt takes to the first content of its answer. It is measured where the Backend chooses or
+/// hedges by it.
+pub struct Measure {
+    content: FirstContent,
+    dialect: DialectId,
+    mode: StreamMode,
+}
+
+impl Measure {
+    /// Begins to measure an attempt at `target`.
+    pub fn begin(ai: &AiUse, request: &ClassifiedRequest, target: &Target) -> Option<Self> {
+        if !ai.backend.measures() {
+            return None;
+        }
+        let endpoint = &request.api.endpoint;
+        let dialect = endpoint.dialect().or_else(|| endpoint.inner_dialect())?;
+        let content = FirstContent::begin(&target.state, answer_kind(request));
+        Some(Self { content, dialect, mode: request.api.stream })
+    }
+
+    /// The attempt has this reply, in which the content is yet to come.
+    pub fn watch(self, answer: &mut UpstreamReply) {
+        if answer.attempt.verdict().is_none() {
+            let judge = judge(self.dialect, self.mode, answer);
+            answer.reply.body_mut().watch(Box::new(Watched { judge, content: Some(self.content) }));
+        }
+    }
+}
+
+struct Watched {
+    judge: Option<Judge>,
+    content: Option<FirstContent>,
+}
+
+impl Watch for Watched {
+    fn sees(&mut self, data: &[u8]) -> bool {
+        let beginning = match &mut self.judge {
+            Some(Judge::Stream(stream)) => stream.push(data),
+            Some(Judge::Whole(..)) | None => Beginning::Content,
+        };
+        let content = if beginning == Beginning::Announced { None } else { self.content.take() };
+        if let Some(content) = content.filter(|_| beginning == Beginning::Content) {
+            content.came();
+        }
+        beginning == Beginning::Announced
     }
 }
 

@@ -100,6 +100,11 @@ impl RequestRecord {
         self.ids.request.as_str()
     }
 
+    /// The client's address and port.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// The request uses this generation of the snapshot.
     pub fn reads(&mut self, generation: u64) {
         self.generation = generation;
@@ -129,6 +134,11 @@ impl RequestRecord {
         if self.model.as_deref() != model {
             self.model = model.map(str::to_owned);
         }
+    }
+
+    /// An attempt at another target has begun besides this one, and lost.
+    pub const fn hedged(&mut self) {
+        self.attempts += 1;
     }
 
     /// The model of the last attempt; empty if the request names none.

@@ -10,23 +10,26 @@
 //! A target that turns out not to have the request's endpoint gets the request once more, translated: see `missing`.
 //! Where another target follows, a reply has to begin with an answer: see `first`.
 //!
-//! Targets are tried in the order of their groups, and within a group in turn. After a failure the table in
+//! Targets are tried in the order of their groups, and within a group as the Backend chooses. After a failure the table in
 //! `upstream::failure` decides whether the next one is tried, as long as nothing was sent to the client. When none
 //! succeeds, the client gets the reply with the most useful information. Every attempt holds a
 //! [guard](balance::Attempt), which reports how the attempt ended, also from inside the relay.
 
 use std::time::SystemTime;
 
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 use tokio::time::Instant;
 
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
+    affinity::{Affinity, answer_kind},
     classify::{ClassifiedRequest, RequestBody},
     encode::{Caller, ClientRequest, Encoded, refused},
-    first::Gate,
+    failures::{Failures, Next, Outcome},
+    first::{Gate, Measure},
     headers::ClientHeaders,
     heavy,
+    hedge::Race,
     media::Files,
     missing::{Named, is_missing},
     operation,
@@ -39,12 +42,9 @@ use crate::{
     dialect::Endpoint,
     policy::retry::Failure,
     provider::{Refusal, resolve_model},
-    snapshot::{AiBackend, AiUse, Pick, Target},
+    snapshot::{AiBackend, AiUse, Listed, Order, Pick, Target},
     stream::TopLevel,
-    upstream::{
-        balance::{self, AttemptOutcome, HasApi},
-        failure::{Meaning, Verdict},
-    },
+    upstream::balance::{self, AttemptOutcome, HasApi, HedgeCount},
 };
 
 /// The result of the attempts.
@@ -65,6 +65,11 @@ enum Prepared {
 }
 
 impl Prepared {
+    /// Whether it is one request, without files that were fetched for it.
+    const fn is_plain(&self) -> bool {
+        matches!(self, Self::One(encoded) if !encoded.has_files)
+    }
+
     /// What the request names, if its reply may show that the target does not have its endpoint.
     fn may_miss(&self, request: &ClassifiedRequest, target: &Target) -> Option<Named> {
         let is_native = matches!(self, Self::One(encoded) if encoded.plan.translation.is_none());
@@ -156,13 +161,11 @@ pub async fn select(
     let added = std::mem::take(&mut request.added);
     let headers = ClientHeaders { all: &parts.headers, added: &added };
     let caller = Caller { headers, query: parts.uri.query() };
-    let mut failure: Option<ProxyError> = None;
-    // A reply that is returned unless another target gives a better one.
-    let mut kept: Option<UpstreamReply> = None;
+    let mut failures = Failures::default();
     let mut files = Files::default();
-    let mut tried = 0;
+    let (mut tried, mut hedged) = (0, false);
     let mut retries = Retries::new(context, may_repeat(request, &parts.method));
-    let mut order = ai.backend.order();
+    let mut order = ai.backend.order(&Affinity { request, parts, record });
     let mut current = order.next(|target| resolve_model(&*target.provider, &request.api));
     while let Some(Pick { group, index, target, probe }) = current {
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
@@ -170,7 +173,7 @@ pub async fn select(
             Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
             Ok(prepared) => prepared,
             Err(error) => {
-                failure.get_or_insert(error);
+                failures.error.get_or_insert(error);
                 current = order.next(|target| resolve_model(&*target.provider, &request.api));
                 retries.at_next_target();
                 continue;
@@ -191,43 +194,60 @@ pub async fn select(
         let gate = if next_target { Gate::new(context, ai, request) } else { None };
         let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline)
             .with_first_token(gate.as_ref().and_then(Gate::first_token));
-        let mut outcome = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
-        if let Some(named) = named {
-            let step = WithoutEndpoint { context, ai, parts, target, sender: &sender, last };
-            // Boxed: it is rare.
-            outcome = Box::pin(step.after(outcome, &named, request, &mut files, record)).await;
-        }
-        let mut inside = None;
-        if let (Ok(Answer::Upstream(reply)), Some(gate)) = (&mut outcome, &gate)
-            // Boxed: only requests with several targets have it.
-            && let Err(error) = Box::pin(gate.pass(reply, target, record.model())).await
-        {
-            inside = reply.attempt.verdict().map(|verdict| verdict.meaning);
-            outcome = Err(error);
-        }
+        let measure = Measure::begin(ai, request, target);
+        // Once for a request, at another target, and not where the same one may have to get it translated.
+        let may_hedge = next_target && !hedged && named.is_none();
+        let hedge_at = hedge_at(context, ai, request, target, &prepared).filter(|_| may_hedge);
+        let outcome = match (hedge_at, gate) {
+            (Some(at), Some(gate)) => {
+                hedged = true;
+                let race = Race::default();
+                let (gate, guard) = (gate.until_content(), guard.racing(&race.first));
+                let sending = attempt(context, parts, prepared, &mut files, guard, &sender, record);
+                let first = async {
+                    let outcome = Outcome::of(sending.await, measure);
+                    Raced { group, index, target, outcome: outcome.pass(Some(&gate), target, record.model()).await }
+                };
+                let second = Second { context, ai, request, parts, caller, race: &race, record };
+                let second = second.attempt(&mut order, tried + 1 == MAX_ATTEMPTS);
+                // Boxed: it is rare, and holds two attempts.
+                let (first, second) = Box::pin(race.run(first, at, second, |raced| raced.outcome.wins())).await;
+                tried += u32::from(race.second_began());
+                if let Some(second) = second {
+                    if second.outcome.wins() {
+                        if let Some(first) = first {
+                            failures.add(first.outcome, target, Some(Next::Other), record);
+                        }
+                        let model = resolve_model(&*second.target.provider, &request.api);
+                        record.attempt(second.group, second.index, model);
+                        return second.outcome.result;
+                    }
+                    failures.add(second.outcome, second.target, None, record);
+                }
+                if race.second_began() {
+                    record.hedged();
+                }
+                let Some(first) = first else { break };
+                first.outcome
+            }
+            (_, gate) => {
+                let mut result = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
+                if let Some(named) = named {
+                    let step = WithoutEndpoint { context, ai, parts, target, sender: &sender, last };
+                    // Boxed: it is rare.
+                    result = Box::pin(step.after(result, &named, request, &mut files, record)).await;
+                }
+                Outcome::of(result, measure).pass(gate.as_ref(), target, record.model()).await
+            }
+        };
         record.resent(sender.resent());
-        let again = if last { None } else { retries.after(&outcome, &ai.backend) };
-        match outcome {
-            Ok(Answer::Upstream(mut reply)) if again.is_some() || tries_other(&reply) => {
-                if again.is_some() || next_target {
-                    let meaning = reply.attempt.verdict().map(|verdict| verdict.meaning);
-                    let failed = Failed { meaning, status: Some(reply.reply.status()), error: None };
-                    failed.log(target, again.is_some(), record);
-                }
-                reply.attempt.ended(AttemptOutcome::Refused);
-                kept = Some(more_useful(kept, reply));
-            }
-            Ok(answer) => return Ok(answer),
-            // The client's own key is missing, for any target.
-            Err(error) if error.kind == ErrorKind::NoCredential => return Err(error),
-            Err(error) => {
-                if again.is_some() || next_target {
-                    let meaning = inside.or_else(|| error.kind.attempt_outcome().meaning());
-                    Failed { meaning, status: None, error: Some(&error) }.log(target, again.is_some(), record);
-                }
-                failure = Some(error);
-            }
+        let next_target = !order.is_last() && tried < MAX_ATTEMPTS;
+        let again = if last { None } else { retries.after(&outcome.result, &ai.backend) };
+        if again.is_none() && outcome.wins() {
+            return outcome.result;
         }
+        let after = if again.is_some() { Some(Next::Same) } else { next_target.then_some(Next::Other) };
+        failures.add(outcome, target, after, record);
         if let Some(at) = again {
             tokio::time::sleep_until(at).await;
             current = Some(Pick { group, index, target, probe: None });
@@ -239,11 +259,7 @@ pub async fn select(
         retries.at_next_target();
         current = order.next(|target| resolve_model(&*target.provider, &request.api));
     }
-    kept.map(Answer::Upstream).ok_or_else(|| {
-        let cooling = || order.refused().map(|wait| ProxyError::cooling(&wait, Instant::now()));
-        let failure = failure.or_else(cooling);
-        failure.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target"))
-    })
+    failures.into_result(order.refused())
 }
 
 impl Retries<'_> {
@@ -258,9 +274,69 @@ impl Retries<'_> {
     }
 }
 
-/// Whether another target may do better than this reply.
-fn tries_other(reply: &UpstreamReply) -> bool {
-    reply.attempt.verdict().is_some_and(|verdict| verdict.meaning.row().tries_other())
+/// When a second target is to get the request, if the first one has not answered then. `None` where that can't be, or
+/// is not configured. Files that were fetched for a request are held once, and an operation is several requests.
+fn hedge_at(
+    context: &RouteContext<'_>,
+    ai: &AiUse,
+    request: &ClassifiedRequest,
+    target: &Target,
+    prepared: &Prepared,
+) -> Option<Instant> {
+    let hedge = ai.backend.hedge?;
+    if !prepared.is_plain() {
+        return None;
+    }
+    let at = Instant::now().checked_add(hedge.delay(target.state.latencies().of(answer_kind(request)))?)?;
+    context.deadline.is_none_or(|deadline| at < deadline).then_some(at)
+}
+
+/// One of two attempts at a request.
+struct Raced<'a> {
+    group: usize,
+    index: usize,
+    target: &'a Target,
+    outcome: Outcome,
+}
+
+/// The second attempt at a request whose first one is under way.
+struct Second<'a> {
+    context: &'a RouteContext<'a>,
+    ai: &'a AiUse,
+    request: &'a ClassifiedRequest,
+    parts: &'a Parts,
+    caller: Caller<'a>,
+    race: &'a Race,
+    record: &'a RequestRecord,
+}
+
+impl Second<'_> {
+    /// Makes the attempt at the next target that does not cool. `None` where there is none, where it can't take the
+    /// request, or where as many second attempts as allowed are under way.
+    async fn attempt<'t>(self, order: &mut Order<'t, Listed<'t>>, is_over: bool) -> Option<Raced<'t>> {
+        let Self { context, ai, request, parts, caller, race, record } = self;
+        let backend = &ai.backend;
+        let _permit = backend.hedges.permit(backend.in_flight())?;
+        let Pick { group, index, target, probe } =
+            order.next_ready(|target| resolve_model(&*target.provider, &request.api))?;
+        let mut files = Files::default();
+        let prepare = prepare(context, ai, request, parts, &mut files, target, false);
+        let prepared = before(context.deadline, prepare).await.ok()?.ok()?;
+        let gate = Gate::new(context, ai, request)?.until_content();
+        let gate = if is_over || order.is_last() { gate.unbounded() } else { gate };
+        let model = resolve_model(&*target.provider, &request.api).unwrap_or_default();
+        let guard = balance::Attempt::watched(&target.state, model, probe).racing(&race.second);
+        let sender =
+            Sender::new(caller, target, context.attempt_timeout, context.deadline).with_first_token(gate.first_token());
+        race.second_begins();
+        let count = HedgeCount::begin(&target.state);
+        tracing::debug!(target = target.name, trace_id = record.trace_id(), "a second target gets the request");
+        let measure = Measure::begin(ai, request, target);
+        let result = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
+        let outcome = Outcome::of(result, measure).pass(Some(&gate), target, model).await;
+        count.ended(outcome.wins());
+        Some(Raced { group, index, target, outcome })
+    }
 }
 
 /// One attempt: sends to the sender's target, under `attempt`, which reports how it ended.
@@ -380,38 +456,5 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
     match deadline {
         Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| too_slow()),
         None => Ok(work.await),
-    }
-}
-
-/// The more useful of two replies for the client; the later one if both are equal.
-fn more_useful(kept: Option<UpstreamReply>, reply: UpstreamReply) -> UpstreamReply {
-    let usefulness = |reply: &UpstreamReply| reply.attempt.verdict().map_or(0, Verdict::usefulness);
-    match kept {
-        Some(kept) if usefulness(&kept) > usefulness(&reply) => kept,
-        _ => reply,
-    }
-}
-
-/// An attempt that is followed by another.
-struct Failed<'e> {
-    meaning: Option<Meaning>,
-    status: Option<StatusCode>,
-    error: Option<&'e ProxyError>,
-}
-
-impl Failed<'_> {
-    /// Logs it, and counts it as a failover unless the same target is tried again.
-    fn log(self, target: &Target, again: bool, record: &RequestRecord) {
-        let (failure, status) = (self.meaning.map(|m| m.row().word), self.status.map(|status| status.as_u16()));
-        let (cause, error) = (self.error.map(|e| e.cause.as_str()), self.error.map(|e| e.kind.word()));
-        let (name, trace_id) = (target.name.as_str(), record.trace_id());
-        if again {
-            tracing::info!(target = name, failure, status, error, cause, trace_id, "trying the same target again");
-            return;
-        }
-        if let Some(meaning) = self.meaning {
-            target.state.failed_over(meaning);
-        }
-        tracing::info!(target = name, failure, status, error, cause, trace_id, "trying the next target");
     }
 }

@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{Order, UnavailableReason};
+use super::{Choice, UnavailableReason};
 use crate::{
     dialect::{self, DialectId, ListedPath, ModelFacts, ModelTable},
-    policy::{Policies, timeouts::FirstToken},
+    policy::{Policies, hedge::Hedge, timeouts::FirstToken},
     provider::{Forwarded, Provider},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
@@ -113,6 +113,10 @@ impl Credential {
 pub struct Target {
     /// The entry's name within its Backend.
     pub name: String,
+    /// The hash of the name, with which it draws for keys.
+    pub name_hash: u64,
+    /// Its share of the requests of its group, relative to others; not 0.
+    pub weight: u32,
     /// The provider.
     pub provider: Box<dyn Provider>,
     /// Connections.
@@ -207,28 +211,22 @@ pub struct AiBackend {
     pub first_token: Option<FirstToken>,
     /// Kinds of requests by their path, as the Backend lists them.
     pub routes: Vec<ListedPath>,
+    /// How targets are chosen inside a group.
+    pub choice: Choice,
     /// The next target of each group.
     pub turns: Arc<Turns>,
+    /// When a second target gets a request that is under way.
+    pub hedge: Option<Hedge>,
     /// Its retries that are under way.
     pub retries: Arc<RetryBudget>,
+    /// Its hedges that are under way.
+    pub hedges: Arc<RetryBudget>,
 }
 
 impl AiBackend {
     /// Attempts that are under way, at all targets.
     pub fn in_flight(&self) -> u32 {
         in_flight(self.groups.iter().flatten().map(|target| &*target.state))
-    }
-
-    /// The order in which targets are tried: group by group, each begun at the next target in turn.
-    pub fn order(&self) -> Order<'_, impl Iterator<Item = (usize, usize, &Target)>> {
-        let single = self.groups.iter().all(|group| group.len() < 2);
-        let turn = if single { 0 } else { usize::try_from(self.turns.next()).unwrap_or_default() };
-        let listed = self.groups.iter().enumerate().flat_map(move |(group, targets)| {
-            let start = turn.checked_rem(targets.len()).unwrap_or(0);
-            let turned = targets.iter().enumerate().skip(start).chain(targets.iter().enumerate().take(start));
-            turned.map(move |(index, target)| (group, index, target))
-        });
-        Order::new(listed, single && self.groups.len() == 1)
     }
 }
 

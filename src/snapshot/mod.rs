@@ -2,6 +2,7 @@
 //! generation.
 
 mod backend;
+mod choice;
 mod debug;
 mod hosts;
 mod order;
@@ -16,6 +17,7 @@ pub use backend::{
     AiBackend, AiUse, Backend, Credential, Endpoint, HttpBackend, SigningKeys, Split, Strictness, Target, TargetModels,
     WeightedBackend,
 };
+pub use choice::{Choice, HashPolicy, KeySource, Listed};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
 pub use order::{Order, Pick};

@@ -47,6 +47,20 @@ impl<'a, I: Iterator<Item = (usize, usize, &'a Target)>> Order<'a, I> {
 
     /// The next target. `model` is the model that the request has at a target.
     pub fn next<'m>(&mut self, model: impl Fn(&'a Target) -> Option<&'m str>) -> Option<Pick<'a>> {
+        if let Some(pick) = self.next_ready(model) {
+            return Some(pick);
+        }
+        let (wait, group, index, target) = self.cooling.drain(..).min_by_key(|(wait, ..)| wait.until)?;
+        let is_long = wait.until.saturating_duration_since(Instant::now()) > SHORT;
+        if is_long && (self.sole || !self.tried) {
+            self.refused = Some(wait);
+            return None;
+        }
+        Some(Pick { group, index, target, probe: None })
+    }
+
+    /// The next target that does not cool.
+    pub fn next_ready<'m>(&mut self, model: impl Fn(&'a Target) -> Option<&'m str>) -> Option<Pick<'a>> {
         for (group, index, target) in self.listed.by_ref() {
             let admitted = if target.state.health().is_troubled() {
                 target.state.admit(model(target).unwrap_or_default(), self.sole, Instant::now())
@@ -61,13 +75,7 @@ impl<'a, I: Iterator<Item = (usize, usize, &'a Target)>> Order<'a, I> {
                 Err(wait) => self.cooling.push((wait, group, index, target)),
             }
         }
-        let (wait, group, index, target) = self.cooling.drain(..).min_by_key(|(wait, ..)| wait.until)?;
-        let is_long = wait.until.saturating_duration_since(Instant::now()) > SHORT;
-        if is_long && (self.sole || !self.tried) {
-            self.refused = Some(wait);
-            return None;
-        }
-        Some(Pick { group, index, target, probe: None })
+        None
     }
 
     /// Whether no target is left, as far as that is known.

@@ -68,6 +68,11 @@ pub struct LlmProvider {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
+    /// The share of the requests that this entry gets among those of its priority, relative to theirs; 1 by default. An
+    /// entry with 0 gets none, also when others fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: Option<u32>,
     /// The provider, as kgateway 2.0 writes it: one key below this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Providers>,

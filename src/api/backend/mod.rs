@@ -1,8 +1,10 @@
 //! The Backend resource: the LLM providers or hosts that answer requests.
 
+mod choosing;
 mod llm;
 mod strict;
 
+pub use choosing::{HashHeader, HashPolicy, Hedge, LoadBalancer, Plain, RingHash};
 pub use llm::{
     AuthHeader, CaCertificateKind, CaCertificateRef, HostOverride, HostTls, LlmProvider, PathOverride, Providers,
     RouteKind,
@@ -185,6 +187,12 @@ pub struct AiBackend {
     /// How long the providers may take. The timeouts of a route take precedence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<AiTimeouts>,
+    /// How requests are spread over the providers of one priority; by default in turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
+    /// Asks a second provider when the first one is slow to answer: `hedge: {}`. Both may be billed. Off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
 }
 
 /// How long LLM providers may take.

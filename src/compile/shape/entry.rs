@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::{AuthHeader, ProviderEntry, TlsShape};
+use super::{AuthHeader, ProviderEntry, TlsShape, choosing};
 use crate::{
     api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
@@ -60,6 +60,7 @@ pub(super) fn entry(
     let server = Server { host, base_path, apis };
     check_server(&provider, &server, written, path, problems);
     Some(ProviderEntry {
+        weight: choosing::weight(written.weight, path, problems),
         name: written.name.clone().unwrap_or_else(|| generated(provider.def.info.name)),
         provider,
         server,

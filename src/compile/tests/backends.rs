@@ -261,11 +261,7 @@ fn groups_keep_their_order() {
         let rule = world.rule_at("http://h/x");
         let Action::Forward(split) = &rule.action else { panic!("not forwarded") };
         let Backend::Ai(ai) = &split.backends()[0].backend else { panic!("no AI backend") };
-        let turn = || {
-            let mut order = ai.backend.order();
-            let names = std::iter::from_fn(|| order.next(|_| None).map(|pick| pick.target.name.as_str()));
-            names.collect::<Vec<_>>().join(" ")
-        };
+        let turn = || choosing::order(&ai.backend, None);
         // The first group takes turns; the second only replaces it.
         assert_eq!([turn(), turn(), turn()], ["b a c", "a b c", "b a c"]);
     }

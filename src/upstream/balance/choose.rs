@@ -12,7 +12,7 @@ const INLINE: usize = 32;
 /// Another target is chosen for its lower cost only if that is lower than this part: smaller differences are noise.
 const CLEARLY: f64 = 0.8;
 /// A key's target may have so many times the requests that it would have if all had their share. It is the bound of
-/// "Consistent Hashing with Bounded Loads" (Mirrokni, Thorup, Zadimoghaddam, 2018) that Vimeo and HAProxy use as well.
+/// "Consistent Hashing with Bounded Loads" (Mirrokni, Thorup, Zadimoghaddam, 2018) which proxies use as well.
 const BOUND: f64 = 1.25;
 
 /// Numbers of targets in their group, first choice first.
@@ -47,7 +47,7 @@ pub fn in_turn(weights: impl ExactSizeIterator<Item = u32> + Clone, turn: u32) -
 }
 
 /// Begins with the better of two targets that are drawn by weight ("the power of two choices"), and goes on by cost.
-/// Where their costs hardly differ, the first one drawn is chosen, so that weights are kept as long as nobody waits.
+/// Where their costs hardly differ, the first one drawn is chosen, so that weights are kept as long as no request waits.
 pub fn by_cost(candidates: &[Candidate], random: u64) -> Ranks {
     let costs = costs(candidates);
     let cost = |index: usize| costs.get(index).copied().unwrap_or(f64::MAX);
