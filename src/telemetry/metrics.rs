@@ -3,8 +3,8 @@
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
-    config::ConfigMetrics, credentials::CredentialMetrics, operator::OperatorMetrics, register::register,
-    requests::RequestMetrics, targets::TargetMetrics, tokens::TokenMetrics, watches::WatchMetrics,
+    config::ConfigMetrics, credentials::CredentialMetrics, load::LoadMetrics, operator::OperatorMetrics,
+    register::register, requests::RequestMetrics, targets::TargetMetrics, tokens::TokenMetrics, watches::WatchMetrics,
 };
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.
@@ -15,6 +15,8 @@ pub struct Metrics {
     pub requests: RequestMetrics,
     /// Attempts at targets, and their health.
     pub targets: TargetMetrics,
+    /// Queues before Backends with limits.
+    pub load: LoadMetrics,
     /// Tokens and the times of LLM calls.
     pub tokens: TokenMetrics,
     /// The configuration that is served.
@@ -41,6 +43,7 @@ impl Metrics {
         let registry = Registry::new();
         let requests = RequestMetrics::register(&registry)?;
         let targets = TargetMetrics::register(&registry)?;
+        let load = LoadMetrics::register(&registry)?;
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
         let credentials = CredentialMetrics::register(&registry)?;
@@ -74,6 +77,7 @@ impl Metrics {
             registry,
             requests,
             targets,
+            load,
             tokens,
             config,
             credentials,
@@ -91,6 +95,7 @@ impl Metrics {
     /// When a metric family can't be written, which is a mistake of this program.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         self.targets.refresh();
+        self.load.refresh();
         let families = self.registry.gather();
         // What has ended since the last time is shown once more, with its last values.
         self.prune();
@@ -101,6 +106,7 @@ impl Metrics {
     pub fn prune(&self) {
         self.requests.prune();
         self.targets.prune();
+        self.load.prune();
         self.tokens.prune();
     }
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod config;
 pub mod credentials;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod operator;

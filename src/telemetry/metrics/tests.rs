@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     api::Kind,
     telemetry::{
+        load::LoadGauge,
         operator::{ObjectStates, WriteOutcome},
         targets::TargetGauge,
     },
@@ -26,9 +27,19 @@ impl TargetGauge for Cool {
     }
 }
 
+/// A Backend at which requests wait.
+struct Waiting;
+
+impl LoadGauge for Waiting {
+    fn waiting(&self) -> usize {
+        4
+    }
+}
+
 thread_local! {
-    /// It lives as long as the test, so that its series are not removed.
+    /// They live as long as the test, so that their series are not removed.
     static COOL: Arc<Cool> = Arc::new(Cool);
+    static WAITING: Arc<Waiting> = Arc::new(Waiting);
 }
 
 /// Metrics with a sample in every family.
@@ -45,6 +56,10 @@ fn filled() -> Metrics {
     series.failed_over("rate");
     series.hedged("won");
     metrics.targets.refresh();
+    let series = metrics.load.backend("default/b", &WAITING.with(|waiting| Arc::downgrade(waiting) as _));
+    series.waited("batch", Duration::from_millis(3));
+    series.refused("queue_full");
+    metrics.load.refresh();
     let models = metrics.tokens.models("openai", "openai", "default/g", "default/r");
     TokenMetrics::searched(&models.get("rerank", "r", "r"), 2);
     TokenMetrics::record(&models.get("chat", "m", "m"), Some(1), Some(1), Duration::ZERO, None, None);
@@ -123,6 +138,7 @@ fn the_text_has_values() {
         "tollgate_config_last_change_timestamp_seconds 1000",
         "tollgate_credential_fetches_total{outcome=\"fetched\",source=\"aws_instance\"} 1",
         "tollgate_credential_expiry_timestamp_seconds{source=\"aws_instance\"} 1000",
+        "tollgate_backend_queue_length{backend=\"default/b\"} 4",
         "tollgate_leader 1",
         "tollgate_another_installation 1",
         "tollgate_status_writes_total{kind=\"HTTPRoute\",outcome=\"conflict\"} 1",

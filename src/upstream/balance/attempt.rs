@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     health::{Admission, Health, Wait},
     latency::Latencies,
+    load::{Room, TargetPermit},
 };
 use crate::{
     dialect::ErrorClass,
@@ -93,6 +94,7 @@ pub struct TargetState {
     ended: [AtomicU64; AttemptOutcome::ALL.len()],
     health: Health,
     latencies: Latencies,
+    room: Room,
     /// Metrics; a plain server's endpoint has none.
     series: OnceLock<Arc<TargetSeries>>,
 }
@@ -116,6 +118,11 @@ impl TargetState {
     /// How long its answers take to begin, where that was measured.
     pub const fn latencies(&self) -> &Latencies {
         &self.latencies
+    }
+
+    /// The target's room, where that is limited.
+    pub const fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Counts the attempts at the target in these metrics, under these names.
@@ -236,6 +243,8 @@ pub struct Attempt {
     watched: Option<Watched>,
     /// Set while it goes on when another target's answer has begun.
     outrun: Option<Outrun>,
+    /// Its place at the target, where these are limited.
+    permit: Option<TargetPermit>,
 }
 
 impl Attempt {
@@ -254,13 +263,24 @@ impl Attempt {
 
     fn new(state: &Arc<TargetState>, own_key: bool, watched: Option<Watched>) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched, outrun: None }
+        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched, outrun: None, permit: None }
     }
 
     /// The same attempt, which may be ended because another target is faster.
     pub fn racing(mut self, outrun: &Outrun) -> Self {
         self.outrun = Some(outrun.clone());
         self
+    }
+
+    /// The same attempt, which gives its place at the target back when it ends.
+    pub fn holding(mut self, permit: Option<TargetPermit>) -> Self {
+        self.permit = permit;
+        self
+    }
+
+    /// Takes the attempt's place at the target: another attempt goes on with it, or it is free.
+    pub const fn take_permit(&mut self) -> Option<TargetPermit> {
+        self.permit.take()
     }
 
     /// Records what the target's reply means, which is an error. The target's health has it at once: the reply may be

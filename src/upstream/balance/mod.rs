@@ -1,7 +1,8 @@
 //! The choice of the next target of a request, and the outcomes of all attempts.
 //!
-//! All state of selection is here: the turn of each round robin, the retries under way, and per target the attempts
-//! under way, how attempts ended, its health, and what they have shown about the server. It outlives snapshots. Compile
+//! All state of selection is here: the turn of each round robin, the retries under way, the requests of Backends with
+//! limits and those that wait for room, and per target the attempts under way, how attempts ended, its health, and what
+//! they have shown about the server. It outlives snapshots. Compile
 //! takes handles from the [`Balance`] by name, so that a change of another object neither restarts round robin and
 //! weights nor resets a target's outcomes and health.
 
@@ -9,6 +10,7 @@ mod attempt;
 mod choose;
 mod health;
 mod latency;
+pub mod load;
 mod report;
 mod retries;
 mod server;
@@ -26,6 +28,7 @@ pub use attempt::{Attempt, AttemptOutcome, HedgeCount, Outrun, Probe, TargetStat
 pub use choose::{Candidate, KeyHash, Ranks, by_cost, by_key, in_turn};
 pub use health::{Admission, BreakerPhase, Health, Wait};
 pub use latency::{AnswerKind, FirstContent, Latencies, Latency};
+use load::Load;
 pub use report::{Degraded, HealthReport};
 pub use retries::{RetryBudget, RetryPermit};
 pub use server::{HasApi, ServerState};
@@ -37,6 +40,7 @@ pub struct Balance {
     turns: Mutex<Handles<String, Turns>>,
     retries: Mutex<Handles<String, RetryBudget>>,
     hedges: Mutex<Handles<String, RetryBudget>>,
+    loads: Mutex<Handles<String, Load>>,
     targets: Mutex<Handles<(String, String), TargetState>>,
     endpoints: Mutex<Handles<(String, String), TargetState>>,
     servers: Mutex<Handles<(String, String), ServerState>>,
@@ -56,6 +60,16 @@ impl Balance {
     /// The hedges of a backend that are under way.
     pub fn hedges(&self, name: &str) -> Arc<RetryBudget> {
         self.hedges.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    /// The requests of the Backend `name`, which has limits.
+    pub fn load(&self, name: &str) -> Arc<Load> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    /// The requests of the Backend `name`, if it has had limits and requests of that time are under way.
+    pub fn earlier_load(&self, name: &str) -> Option<Arc<Load>> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner).by_key.get(name).and_then(Weak::upgrade)
     }
 
     /// The state of the provider entry `entry` of the Backend `backend`.

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{AnswerKind, AttemptOutcome, Balance, TargetState, Wait};
+use super::{AnswerKind, AttemptOutcome, Balance, TargetState, Wait, load::Load};
 use crate::upstream::failure::Meaning;
 
 /// The targets that are left alone, by Backend (`namespace/name`).
@@ -56,11 +56,18 @@ impl Balance {
     pub fn to_json(&self, now: Instant) -> Value {
         let targets =
             self.all_targets().into_iter().map(|((backend, name), state)| target(&backend, &name, &state, now));
-        json!({"targets": targets.collect::<Vec<_>>()})
+        let backends = self.all_loads().into_iter().map(|(name, load)| backend(&name, &load));
+        json!({"targets": targets.collect::<Vec<_>>(), "backends": backends.collect::<Vec<_>>()})
+    }
+
+    /// The Backends with limits, by name.
+    fn all_loads(&self) -> BTreeMap<String, Arc<Load>> {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.by_key.iter().filter_map(|(key, load)| Some((key.clone(), load.upgrade()?))).collect()
     }
 
     /// The targets of providers, by Backend and name.
-    fn all_targets(&self) -> BTreeMap<(String, String), std::sync::Arc<TargetState>> {
+    fn all_targets(&self) -> BTreeMap<(String, String), Arc<TargetState>> {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         targets.by_key.iter().filter_map(|(key, state)| Some((key.clone(), state.upgrade()?))).collect()
     }
@@ -90,7 +97,21 @@ fn target(backend: &str, name: &str, state: &TargetState, now: Instant) -> Value
         "breaker": {"state": phase.as_str(), "failuresInARow": in_a_row},
         "inFlight": state.in_flight(),
         "firstContent": {"stream": latency(AnswerKind::Stream), "whole": latency(AnswerKind::Whole)},
+        "limit": state.room().limit(),
         "attempts": ended.collect::<serde_json::Map<String, Value>>(),
+    })
+}
+
+/// A Backend with limits. `null` is a limit that it does not have.
+fn backend(name: &str, load: &Load) -> Value {
+    let (limits, in_flight, waiting) = load.snapshot();
+    let waiting = waiting.into_iter().map(|(priority, count)| (priority.as_str().to_owned(), count.into()));
+    json!({
+        "backend": name,
+        "inFlight": in_flight,
+        "limit": limits.requests,
+        "waiting": waiting.collect::<serde_json::Map<String, Value>>(),
+        "maxWaiting": limits.pending,
     })
 }
 
@@ -106,8 +127,6 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::upstream::{balance::Attempt, failure::Verdict};
 
