@@ -9,7 +9,7 @@ use crate::{
         condition::{ConditionType, Reason},
         traffic_policy::TrafficPolicy,
     },
-    policy::{FIELDS, RulePolicies, timeouts, unbuilt},
+    policy::{FIELDS, RulePolicies, priority, timeouts, unbuilt},
 };
 
 /// All policies of one rule, merged.
@@ -238,10 +238,10 @@ fn report(
         Condition::new(ConditionType::Accepted, true, Reason::Valid, "Policy accepted")
     }];
     let ignored = (!partly.is_empty()).then(|| format!("accepted but not acted on yet: {}", partly.join(", ")));
-    let contradiction = timeouts::contradiction(spec);
-    if ignored.is_some() || contradiction.is_some() {
+    let invalid: Vec<String> = timeouts::contradiction(spec).into_iter().chain(priority::problem(spec)).collect();
+    if ignored.is_some() || !invalid.is_empty() {
         let reason = if ignored.is_some() { Reason::Unsupported } else { Reason::Invalid };
-        let message = ignored.into_iter().chain(contradiction).collect::<Vec<_>>().join("; ");
+        let message = ignored.into_iter().chain(invalid).collect::<Vec<_>>().join("; ");
         conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
     }
     let targeted = !spec.target_refs.is_empty() || !spec.target_selectors.is_empty();

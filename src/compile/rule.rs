@@ -195,6 +195,7 @@ pub fn compile(
         rewrite: filters.rewrite,
         timeouts,
         retry,
+        priority: merged.priority,
         streams: merged.streams,
         metrics: (!forwards).then(|| context.env.metrics.requests.route(place.gateway, place.route_name, "")),
     }

@@ -15,6 +15,7 @@
 
 pub mod header_modifier;
 pub mod hedge;
+pub mod priority;
 pub mod retry;
 pub mod route_type;
 pub mod timeouts;
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-use self::{retry::Retry, timeouts::Timeouts};
+use self::{priority::RulePriority, retry::Retry, timeouts::Timeouts};
 use crate::{
     api::traffic_policy::TrafficPolicySpec,
     dialect::{ApiRequest, ErrorClass, text::TextFilter},
@@ -43,7 +44,8 @@ pub trait PolicyField: Sync {
 }
 
 /// Every part of TrafficPolicy that Tollgate implements, in the order in which policies are applied to a request.
-pub const FIELDS: &[&dyn PolicyField] = &[&route_type::RouteTypeField, &timeouts::TimeoutsField, &retry::RetryField];
+pub const FIELDS: &[&dyn PolicyField] =
+    &[&route_type::RouteTypeField, &timeouts::TimeoutsField, &retry::RetryField, &priority::PriorityField];
 
 /// The combined result of the TrafficPolicies of one rule.
 #[derive(Default)]
@@ -52,6 +54,8 @@ pub struct RulePolicies {
     pub timeouts: Timeouts,
     /// Retries.
     pub retry: Option<Retry>,
+    /// The place among requests that wait.
+    pub priority: RulePriority,
     /// Whether the route's requests stream where neither path nor body decides.
     pub streams: bool,
     /// Steps of the request, and policies of the reply.

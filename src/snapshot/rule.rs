@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Split;
 use crate::{
-    policy::{Policies, retry::Retry, timeouts::Timeouts},
+    policy::{Policies, priority::RulePriority, retry::Retry, timeouts::Timeouts},
     telemetry::requests::RouteMetrics,
 };
 
@@ -36,6 +36,8 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// Which failures are retried, if any.
     pub retry: Option<Retry>,
+    /// The place of its requests among those that wait.
+    pub priority: RulePriority,
     /// `routeType: CHAT_STREAMING`.
     pub streams: bool,
     /// Counters for requests that get a reply before a backend is chosen.

@@ -8,7 +8,7 @@ pub use ai::{
     PromptEnrichment, PromptGuard, PromptGuardRequest, PromptGuardResponse, PromptMessage, Regex, RegexAction,
     RegexMatch, RouteType, Webhook, WebhookHost,
 };
-pub use traffic::{LocalRateLimit, RateLimit, Retry, RetryOn, Timeouts, TokenBucket};
+pub use traffic::{LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket};
 
 use std::collections::BTreeMap;
 
@@ -74,6 +74,9 @@ pub struct TrafficPolicySpec {
     /// When and how often a failed request is sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Which requests come first where a Backend has as many as it may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// How many requests are let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,

@@ -23,6 +23,30 @@ pub struct Timeouts {
     pub stream_idle: Option<GoDuration>,
 }
 
+/// Which requests come first where a Backend has as many as its `circuitBreakers` or `maxRequests` allow.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Priority {
+    /// The class of the requests.
+    #[serde(default)]
+    pub class: PriorityClass,
+    /// A header of clients that has the class: `interactive` or `batch`. Any other value counts as none. Without this
+    /// field no client chooses its class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
+    pub header: Option<String>,
+}
+
+/// How urgent requests are.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PriorityClass {
+    /// A person waits for the answer.
+    #[default]
+    Interactive,
+    /// The answer may come later: these requests wait until no interactive one does.
+    Batch,
+}
+
 /// When and how often a failed request is sent again.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

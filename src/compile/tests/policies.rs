@@ -272,3 +272,18 @@ fn targets_of_other_kinds_are_refused() {
     );
     assert_eq!(world.at("http://h/x"), "default/good");
 }
+
+#[test]
+fn a_priority_is_that_of_the_most_specific_policy_and_a_bad_header_is_reported() {
+    use crate::upstream::balance::load::Priority;
+
+    let rule = policy("rule", &format!("{}, priority: {{class: Batch}}", target("HTTPRoute", "r", "one")));
+    let gateway = policy("gateway", &format!("{}, priority: {{header: 'x y'}}", target("Gateway", "gw", "")));
+    let world = world("", &[rule, gateway]);
+    let at = |path: &str| world.rule_at(&format!("http://h{path}")).priority.of(&http::HeaderMap::new());
+    assert_eq!((at("/x"), at("/y")), (Priority::Batch, Priority::Interactive));
+    world.reports(Kind::TrafficPolicy, "default/rule", &["Accepted=True/Valid"]);
+    assert!(!world.conditions(Kind::TrafficPolicy, "default/rule").contains("PartiallyInvalid"));
+    let named = ["PartiallyInvalid=True/Invalid", "priority.header: 'x y' is not a header's name"];
+    world.reports(Kind::TrafficPolicy, "default/gateway", &named);
+}
