@@ -7,7 +7,7 @@ use http::{HeaderName, Method, uri::PathAndQuery};
 use super::{
     Condition, Env, ObjectReport, Objects, choice, credential,
     health::{self, Healthy},
-    identity,
+    identity, load,
     server_tls::server_tls,
     shape::{AuthHeader, BackendShape, ProviderEntry, StaticEntry, TlsShape, shape},
 };
@@ -163,11 +163,15 @@ fn compile(
         }
         Ok(BackendShape::Static { hosts, app_protocol }) => {
             let clear = if app_protocol.is_some_and(is_http2) { Transport::Http2 } else { Transport::Http1 };
-            let (mut endpoints, mut problems) = (Vec::new(), Vec::new());
+            let (mut endpoints, mut limits, mut problems) = (Vec::new(), Vec::new(), Vec::new());
             for entry in hosts {
                 let address = format!("host {}:{}", entry.host, entry.port);
+                let limit = entry.max_requests;
                 match static_endpoint(entry, &clear, &name, key, objects, env) {
-                    Ok(endpoint) => endpoints.push(endpoint),
+                    Ok(endpoint) => {
+                        limits.push(limit);
+                        endpoints.push(endpoint);
+                    }
                     Err(problem) => problems.push((address, problem)),
                 }
             }
@@ -176,12 +180,16 @@ fn compile(
                 return Ok((None, left_out));
             }
             let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
-            let backend = HttpBackend { name, endpoints, turns, retries };
+            let states = endpoints.iter().map(|endpoint| &*endpoint.state);
+            let load = load::load(&name, &backend.spec, states.zip(limits), env);
+            let backend = HttpBackend { name, endpoints, turns, retries, load };
             Ok((Some(Compiled::Http(Arc::new(backend))), left_out))
         }
         Ok(BackendShape::Ai(groups)) => {
             let mut problems = Vec::new();
             let mut compiled = Vec::new();
+            // Of the targets, in their order.
+            let mut limits = Vec::new();
             let mut routes = Vec::new();
             for group in groups {
                 let mut targets = Vec::new();
@@ -193,8 +201,12 @@ fn compile(
                     };
                     routes.extend(entry.routes.iter().map(listed));
                     let entry_name = format!("provider {}", entry.name);
+                    let limit = entry.max_requests;
                     match target(entry, key, objects, env) {
-                        Ok(target) => targets.push(target),
+                        Ok(target) => {
+                            limits.push(limit);
+                            targets.push(target);
+                        }
                         Err(p) => problems.push((entry_name, p)),
                     }
                 }
@@ -214,6 +226,8 @@ fn compile(
             let hedge = ai.and_then(|ai| ai.hedge.as_ref()).map(Hedge::of);
             let (turns, retries) = (env.balance.turns(&name), env.balance.retries(&name));
             let hedges = env.balance.hedges(&name);
+            let states = compiled.iter().flatten().map(|target: &Target| &*target.state);
+            let load = load::load(&name, &backend.spec, states.zip(limits), env);
             let backend = AiBackend {
                 name,
                 dialect,
@@ -226,6 +240,7 @@ fn compile(
                 hedge,
                 retries,
                 hedges,
+                load,
             };
             Ok((Some(Compiled::Ai(Arc::new(backend))), left_out))
         }

@@ -18,6 +18,7 @@ mod health;
 mod identity;
 mod ledger;
 mod listener;
+mod load;
 mod marks;
 pub mod objects;
 mod parameters;

@@ -83,6 +83,8 @@ pub fn compile(objects: &Objects, env: &Env, key: &ObjectKey, port: Option<i32>)
         retries: env.balance.retries(&format!("Service {key}")),
         name: key.to_string().into(),
         endpoints,
+        // A Service has no field for limits.
+        load: None,
     })))
 }
 

@@ -5,6 +5,7 @@
 
 mod choosing;
 mod entry;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -65,6 +66,8 @@ pub struct StaticEntry {
     pub port: u16,
     /// Its TLS.
     pub tls: TlsShape,
+    /// Requests at a time, not 0.
+    pub max_requests: Option<u32>,
 }
 
 /// One LLM provider and how to reach it.
@@ -82,6 +85,8 @@ pub struct ProviderEntry {
     pub port: Option<u16>,
     /// Its TLS. On port 443 it is used in any case.
     pub tls: TlsShape,
+    /// Requests at a time, not 0.
+    pub max_requests: Option<u32>,
     /// The parts of a client's headers and query that are forwarded to it.
     pub forwarded: Forwarded,
     /// Another path, with its query if it has one, instead of the provider's own. Starts with `/` and is valid in a
@@ -111,6 +116,7 @@ pub struct AuthHeader {
 pub fn shape(spec: &BackendSpec) -> Result<BackendShape, Vec<ShapeProblem>> {
     let mut problems = Problems::default();
     check_type(spec, &mut problems);
+    limits::check(spec.circuit_breakers.as_ref(), &mut problems);
     let shape = match spec.kind {
         Some(BackendType::Ai) => spec.ai.as_ref().map(|ai| BackendShape::Ai(ai_groups(ai, &mut problems))),
         Some(BackendType::Static) => spec.static_.as_ref().map(|fixed| static_hosts(fixed, &mut problems)),
@@ -253,7 +259,8 @@ fn static_hosts(fixed: &StaticBackend, problems: &mut Problems) -> BackendShape 
         let name = name.and_then(|name| check::host(&name, &format!("{path}.host"), problems));
         let port = entry::port(host.port, &path, problems);
         let tls = TlsShape::read(host.tls.as_ref(), host.insecure_skip_verify, &format!("{path}.tls"), problems);
-        hosts.extend(name.zip(port).map(|(host, port)| StaticEntry { host, port, tls }));
+        let max_requests = limits::max_requests(host.max_requests, &path, problems);
+        hosts.extend(name.zip(port).map(|(host, port)| StaticEntry { host, port, tls, max_requests }));
     }
     BackendShape::Static { hosts, app_protocol: fixed.app_protocol }
 }

@@ -14,7 +14,7 @@ use crate::{
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,
-        balance::{HasApi, Probe, RetryBudget, ServerState, TargetState, Turns, Wait},
+        balance::{HasApi, Probe, RetryBudget, ServerState, TargetState, Turns, Wait, load::Load},
         credentials::Handle,
         failure::Verdict,
     },
@@ -221,6 +221,8 @@ pub struct AiBackend {
     pub retries: Arc<RetryBudget>,
     /// Its hedges that are under way.
     pub hedges: Arc<RetryBudget>,
+    /// Its requests, and those that wait, where they are limited.
+    pub load: Option<Arc<Load>>,
 }
 
 impl AiBackend {
@@ -263,6 +265,8 @@ pub struct HttpBackend {
     pub turns: Arc<Turns>,
     /// Its retries that are under way.
     pub retries: Arc<RetryBudget>,
+    /// Its requests, and those that wait, where they are limited.
+    pub load: Option<Arc<Load>>,
 }
 
 impl HttpBackend {

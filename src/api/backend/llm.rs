@@ -105,6 +105,11 @@ pub struct LlmProvider {
         "path needs the path: write `full: /PATH`, or `prefix: /PATH`",
     ))]
     pub path: Option<PathOverride>,
+    /// Requests that this entry has at a time. While it has as many, other entries get the requests, or the requests
+    /// wait: see `circuitBreakers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub max_requests: Option<u32>,
     /// The APIs for conversations that the server has, for `openai`. A request is sent in its own API if that is listed,
     /// else it is translated to the first that fits. Without it, Chat Completions and Responses are tried, and a server
     /// that answers 404 or 405 to Responses gets Chat Completions.

@@ -1,10 +1,12 @@
 //! The Backend resource: the LLM providers or hosts that answer requests.
 
 mod choosing;
+mod circuit_breakers;
 mod llm;
 mod strict;
 
 pub use choosing::{HashHeader, HashPolicy, Hedge, LoadBalancer, Plain, RingHash};
+pub use circuit_breakers::CircuitBreakers;
 pub use llm::{
     AuthHeader, CaCertificateKind, CaCertificateRef, HostOverride, HostTls, LlmProvider, PathOverride, Providers,
     RouteKind,
@@ -111,6 +113,10 @@ pub struct BackendSpec {
     /// Fixed hosts, for `type: Static`.
     #[serde(rename = "static", skip_serializing_if = "Option::is_none")]
     pub static_: Option<StaticBackend>,
+    /// How many requests the backend has at a time, and how many wait. Without it, any number, as far as its providers
+    /// or hosts have no `maxRequests`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub circuit_breakers: Option<CircuitBreakers>,
     /// An AWS Lambda function, for `type: AWS`. Accepted so that manifests apply; Tollgate does not serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws: Option<FreeForm>,
@@ -264,6 +270,10 @@ pub struct StaticHost {
     /// TLS to this host: `tls: {}`. Without it the host is reached in clear text, whatever its port is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<HostTls>,
+    /// Requests that the host has at a time. While it has as many, others get the requests, or the requests wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub max_requests: Option<u32>,
 }
 
 /// The protocol that static hosts speak.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::{AuthHeader, ProviderEntry, TlsShape, choosing};
+use super::{AuthHeader, ProviderEntry, TlsShape, choosing, limits};
 use crate::{
     api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
@@ -52,6 +52,7 @@ pub(super) fn entry(
         Some(Replaced::Base(base)) => (None, Some(base)),
         None => (None, None),
     };
+    let max_requests = limits::max_requests(written.max_requests, path, problems);
     let auth_header = auth_header(written, path, problems);
     let forwarded = forwarded(written, path, problems);
     let routes = written.routes.iter().flatten().filter_map(|(key, kind)| listed(key, *kind, path, problems)).collect();
@@ -68,6 +69,7 @@ pub(super) fn entry(
         tls,
         path: full_path,
         auth_header,
+        max_requests,
         forwarded,
         model_facts: written.model_facts.clone(),
         routes,

@@ -444,3 +444,33 @@ fn no_value_is_in_a_problem_or_in_debug_output() {
     let debug = format!("{good:?} {:?}", shape(&good).unwrap());
     assert!(!debug.contains(secret), "{debug}");
 }
+
+#[test]
+fn limits_are_positive_and_a_wait_is_a_time() {
+    let with = |fields: &str| {
+        format!(
+            "{{type: AI, circuitBreakers: {{{fields}}}, ai: {{llm: {{openai: {{authToken: {{kind: Passthrough}}}}}}}}}}"
+        )
+    };
+    for fields in [
+        "maxRequests: 0",
+        "maxRequests: 4294967295",
+        "maxPendingRequests: 2147483648",
+        "pendingTimeout: 0s",
+        "pendingTimeout: 999us",
+    ] {
+        let field = fields.split(':').next().unwrap();
+        check_problems(&with(fields), &[&format!("spec.circuitBreakers.{field}: ")]);
+    }
+    for fields in ["maxRequests: 1", "maxRequests: 2147483647", "maxPendingRequests: 0", "pendingTimeout: 8760h", ""] {
+        assert!(shape(&spec(&with(fields))).is_ok(), "{fields}");
+    }
+    check_problems(
+        "{type: AI, ai: {llm: {maxRequests: 0, openai: {authToken: {kind: Passthrough}}}}}",
+        &["spec.ai.llm.maxRequests: out of range: write 1 to 2147483647, or remove it"],
+    );
+    check_problems(
+        "{type: Static, static: {hosts: [{host: a, port: 1}, {host: b, port: 1, maxRequests: 0}]}}",
+        &["spec.static.hosts[1].maxRequests: out of range"],
+    );
+}
