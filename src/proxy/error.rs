@@ -11,7 +11,7 @@ use crate::{
     dialect::{DialectId, ErrorClass},
     upstream::{
         CredentialError, SendError, SendErrorKind,
-        balance::{AttemptOutcome, Wait},
+        balance::{AttemptOutcome, Wait, load::NoRoom},
         failure::Meaning,
     },
 };
@@ -75,6 +75,8 @@ pub enum ErrorKind {
     TargetsLimited,
     /// No target of the backend is usable at the moment.
     TargetsCooling,
+    /// The backend has as many requests as it may have, and the request could not wait, or has waited too long.
+    NoRoom,
     /// The backend took too long to begin its answer.
     FirstTokenTimeout,
     /// A policy refuses the request; the policy's status and class are in the error.
@@ -140,6 +142,7 @@ impl ErrorKind {
             Self::UpstreamTimeout | Self::ConnectTimeout => (504, C::Timeout, "upstream_timeout"),
             Self::TargetsLimited => (429, C::RateLimit, "targets_limited"),
             Self::TargetsCooling => (503, C::Unavailable, "targets_cooling"),
+            Self::NoRoom => (503, C::Unavailable, "no_room"),
             Self::FirstTokenTimeout => (504, C::Timeout, "first_token_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
             Self::Panic => (500, C::Internal, "panic"),
@@ -254,6 +257,14 @@ impl ProxyError {
         // Whole seconds, never too early.
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Self { retry_after: Some(Duration::from_secs(seconds)), ..Self::with_cause(kind, message, cause) }
+    }
+
+    /// The error for a backend that has as many requests as it may have.
+    pub fn no_room(no_room: &NoRoom) -> Self {
+        let message = "the upstream has as many requests as it can take; try again later";
+        let cause = format!("the limit of the backend's requests is reached: {}", no_room.cause.as_str());
+        let error = Self::with_cause(ErrorKind::NoRoom, message, cause);
+        Self { retry_after: Some(no_room.retry_after), ..error }
     }
 
     /// The error for a backend that gave no reply.

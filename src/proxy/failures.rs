@@ -80,11 +80,11 @@ impl Failures {
     /// What the client gets when no target has answered: the most useful reply.
     ///
     /// # Errors
-    /// When there is none: the last error, else that all targets cool, with this wait.
-    pub fn into_result(self, cooling: Option<Wait>) -> Result<Answer, ProxyError> {
+    /// When there is none: the last error, else that there was no room, else that all targets cool, with this wait.
+    pub fn into_result(self, no_room: Option<ProxyError>, cooling: Option<Wait>) -> Result<Answer, ProxyError> {
         self.kept.map(Answer::Upstream).ok_or_else(|| {
             let cooling = || cooling.map(|wait| ProxyError::cooling(&wait, Instant::now()));
-            let failure = self.error.or_else(cooling);
+            let failure = self.error.or(no_room).or_else(cooling);
             failure.unwrap_or_else(|| ProxyError::new(ErrorKind::Misconfigured, "the backend has no target"))
         })
     }
@@ -98,6 +98,8 @@ impl Failures {
                 let failed = Failed { meaning, status: Some(reply.reply.status()), error: None };
                 failed.log(target, next, record);
                 reply.attempt.ended(AttemptOutcome::Refused);
+                // The target has done its work.
+                drop(reply.attempt.take_permit());
                 self.kept = Some(more_useful(self.kept.take(), reply));
             }
             // The gateway's own answer is never a failure.

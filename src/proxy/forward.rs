@@ -6,6 +6,7 @@
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, Uri, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     headers,
     peer::Peer,
     policies,
+    queue::Queue,
     relay::{RelayForm, RelayPlan, Reply},
     retry::{MAX_ATTEMPTS, Retries, failure_of},
     send::too_slow,
@@ -22,10 +24,13 @@ use super::{
 use crate::{
     dialect::{DialectId, StreamMode},
     policy::retry::Failure,
-    snapshot::{HttpBackend, Rule},
+    snapshot::{Endpoint, HttpBackend, Rule},
     upstream::{
         self, UpstreamBody,
-        balance::{Attempt, AttemptOutcome},
+        balance::{
+            Attempt, AttemptOutcome, Probe,
+            load::{Entry, Full, TargetPermit},
+        },
     },
 };
 
@@ -129,18 +134,29 @@ async fn send_with_retries(
     let mut retries = Retries::new(context, true);
     let limits = [context.rule.timeouts.request, context.rule.try_timeout()];
     let limit = limits.into_iter().flatten().min().unwrap_or(context.settings.backend_timeout);
+    let mut entry = Entry::new(backend.load.as_ref());
+    let mut queue = Queue::new(context, request.headers());
     for tried in 1.. {
+        let mut order = backend.order();
+        // The time of an attempt begins behind the wait.
+        let first = with_room(&mut order, &mut entry, &mut queue, record).await?;
         let until = Instant::now() + limit;
         let until = context.deadline.map_or(until, |deadline| deadline.min(until));
         let next = if retries.may_follow() && tried < MAX_ATTEMPTS { copy(&request) } else { None };
-        let sent = tokio::time::timeout_at(until, send(backend, request, record)).await;
-        let sent = sent.unwrap_or_else(|_| Err(too_slow()));
-        let Some(next) = next else { return sent };
+        let sent = send(first, order, &mut entry, request, record);
+        let sent = tokio::time::timeout_at(until, sent).await.unwrap_or_else(|_| Err(too_slow()));
+        let Some(next) = next else {
+            record.holds(entry.into_permit());
+            return sent;
+        };
         let (failure, headers) = match &sent {
             Ok((reply, _)) => (Some(Failure::Status(reply.status())), Some(reply.headers())),
             Err(error) => (failure_of(error), None),
         };
-        let Some(at) = retries.next(failure, headers, &backend.retries, || backend.in_flight()) else { return sent };
+        let Some(at) = retries.next(failure, headers, &backend.retries, || backend.in_flight()) else {
+            record.holds(entry.into_permit());
+            return sent;
+        };
         // The server's reply, if there is one, is let go before the pause.
         if let Ok((_, mut attempt)) = sent {
             attempt.ended(AttemptOutcome::Refused);
@@ -161,26 +177,70 @@ fn copy(request: &Request<UpstreamBody>) -> Option<Request<UpstreamBody>> {
     Some(copy)
 }
 
-/// Sends to the endpoint in turn, and to the next one as long as no connection can be made. A request without a body, or
-/// with one that is here whole, is sent once more on a fresh connection when the server can't have processed it. A body
+/// An endpoint that is tried next.
+struct Chosen<'b> {
+    endpoint: &'b Endpoint,
+    /// Its recovery is found out by this attempt.
+    probe: Option<Probe>,
+    /// The attempt's place there, where places are limited.
+    permit: Option<TargetPermit>,
+}
+
+/// The first endpoint of `order` with room, after a wait where all are full.
+async fn with_room<'b>(
+    order: &mut impl Iterator<Item = (&'b Endpoint, Option<Probe>)>,
+    entry: &mut Entry,
+    queue: &mut Queue<'_>,
+    record: &mut RequestRecord,
+) -> Result<Chosen<'b>, ProxyError> {
+    let mut full = SmallVec::<[&Endpoint; MAX_ENDPOINTS]>::new();
+    for (endpoint, probe) in order {
+        match entry.try_target(&endpoint.state) {
+            Ok(permit) => return Ok(Chosen { endpoint, probe, permit }),
+            Err(Full) => full.push(endpoint),
+        }
+    }
+    let states = full.iter().map(|endpoint| &endpoint.state);
+    if !full.is_empty()
+        && let Some((index, permit)) = queue.wait_for(entry, states, record).await
+        && let Some(endpoint) = full.get(index)
+    {
+        return Ok(Chosen { endpoint, probe: None, permit });
+    }
+    let none = || ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
+    Err(queue.refused().unwrap_or_else(none))
+}
+
+/// Sends to `first`, and to the next one of `order` that has room as long as no connection can be made. A request without
+/// a body, or with one that is here whole, is sent once more on a fresh connection when the server can't have processed it. A body
 /// that passes through can't be sent twice: over HTTP/1 it gets a fresh connection from the start.
-async fn send(
-    backend: &HttpBackend,
+async fn send<'b>(
+    first: Chosen<'b>,
+    mut order: impl Iterator<Item = (&'b Endpoint, Option<Probe>)>,
+    entry: &mut Entry,
     request: Request<UpstreamBody>,
     record: &mut RequestRecord,
 ) -> Result<(Response<upstream::ReplyBody>, Attempt), ProxyError> {
     let again = copy(&request);
     let passes = again.is_none();
     let mut failure = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
-    for (endpoint, probe) in backend.order().take(MAX_ENDPOINTS) {
+    let mut next = Some(first);
+    for tried in 1.. {
+        let Some(Chosen { endpoint, probe, permit }) = next.take() else { break };
         record.attempt_plain();
-        let mut attempt = Attempt::begin(&endpoint.state, probe);
+        let mut attempt = Attempt::begin(&endpoint.state, probe).holding(permit);
         let pool = &endpoint.pool;
         let connection = match pool.connection(passes && !pool.is_multiplexed()).await {
             Ok(connection) => connection,
             Err(error) => {
                 failure = ProxyError::upstream(&error);
                 attempt.ended(failure.kind.attempt_outcome());
+                if tried < MAX_ENDPOINTS {
+                    next = order.by_ref().find_map(|(endpoint, probe)| {
+                        let permit = entry.try_target(&endpoint.state).ok()?;
+                        Some(Chosen { endpoint, probe, permit })
+                    });
+                }
                 continue;
             }
         };

@@ -14,7 +14,7 @@
 //! | 2 route | `route` | loads the snapshot, once, and finds the rule |
 //! | 3 classify | `classify` | reads the body and determines the operation of an LLM API |
 //! | 4 request policies | `policies` | runs the steps that rule and backend have for their requests |
-//! | 5 select | `select`, `affinity`, `missing`, `first`, `hedge`, `failures`, `retry` | the loop of attempts: which target replies |
+//! | 5 select | `select`, `queue`, `affinity`, `missing`, `first`, `hedge`, `failures`, `retry` | the loop of attempts: which target replies |
 //! | 6 encode | `encode`, `translate`, `operation` | builds the request for one target |
 //! | 7 send | `send` | one attempt at one target |
 //! | 8 reply filters, 9 relay | `relay` | returns the reply to the client, frame by frame |
@@ -46,6 +46,7 @@ mod missing;
 mod operation;
 mod peer;
 mod policies;
+mod queue;
 mod record;
 mod relay;
 mod retry;

@@ -21,6 +21,7 @@ use crate::{
         requests::InFlight,
         tokens::{ModelCache, TokenMetrics},
     },
+    upstream::balance::load::RequestPermit,
 };
 
 /// Approximate bytes of JSON per token, for providers that count nothing.
@@ -36,6 +37,11 @@ pub struct RequestRecord {
     path: String,
     generation: u64,
     in_flight: Option<InFlight>,
+    /// Its place at the backend, where these are limited.
+    permit: Option<RequestPermit>,
+    /// How long it has waited for such a place, and since when it does so.
+    queued: Option<Duration>,
+    queued_since: Option<Instant>,
     rule: Option<Arc<Rule>>,
     /// Index of the rule's backend, and of its group and target.
     chosen: Option<usize>,
@@ -77,6 +83,9 @@ impl RequestRecord {
             path: parts.uri.path().to_owned(),
             generation: 0,
             in_flight: None,
+            permit: None,
+            queued: None,
+            queued_since: None,
             rule: None,
             chosen: None,
             target: None,
@@ -119,6 +128,25 @@ impl RequestRecord {
     pub fn chose(&mut self, backend: usize) {
         self.chosen = Some(backend);
         self.in_flight = self.backend().map(|b| b.metrics.begin());
+    }
+
+    /// The request waits for room at its backend.
+    pub fn queue_begins(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "the time of the request, as for its begin")]
+        let now = Instant::now();
+        self.queued_since = Some(now);
+    }
+
+    /// It waits no longer.
+    pub fn queue_ends(&mut self) {
+        if let Some(since) = self.queued_since.take() {
+            *self.queued.get_or_insert_default() += since.elapsed();
+        }
+    }
+
+    /// The request has this place at its backend until its reply has ended.
+    pub fn holds(&mut self, permit: Option<RequestPermit>) {
+        self.permit = permit;
     }
 
     /// The operation of the request, and the body's length.
@@ -288,6 +316,9 @@ impl Drop for RequestRecord {
                 self.reply.status = why.status();
             }
         }
+        self.queue_ends();
+        // The next request need not wait for the log.
+        drop(self.permit.take());
         let duration = self.start.elapsed();
         // A refused request used no tokens, and its model may not exist.
         let answered_well = (200..300).contains(&self.reply.status);
@@ -335,6 +366,7 @@ impl Drop for RequestRecord {
             upstream_error_code: self.refusal.as_ref().and_then(|refusal| refusal.code.as_deref()),
             upstream_error_message: self.refusal.as_ref().and_then(|refusal| refusal.message.as_deref()),
             duration_us: micros(duration),
+            queued_us: self.queued.map(micros),
             ttft_us: ttft.map(micros),
             gateway: labels.map(|l| &*l.gateway),
             route: labels.map(|l| &*l.route),

@@ -33,6 +33,7 @@ use super::{
     media::Files,
     missing::{Named, is_missing},
     operation,
+    queue::Queue,
     retry::{MAX_ATTEMPTS, Retries, failure_of, may_repeat},
     send::{Sender, UpstreamReply, too_slow},
     translate::{ReadLimits, refuse_dropped},
@@ -118,6 +119,7 @@ impl WithoutEndpoint<'_> {
             return Ok(Answer::Upstream(first));
         }
         first.attempt.ended(AttemptOutcome::Answered);
+        let permit = first.attempt.take_permit();
         drop(first);
         let prepare = prepare(context, ai, request, parts, files, target, true);
         let prepared = match before(context.deadline, prepare).await?? {
@@ -128,7 +130,8 @@ impl WithoutEndpoint<'_> {
             request.release();
         }
         record.resent(1);
-        let guard = balance::Attempt::watched(&target.state, record.model(), target.credential.is_own(), None);
+        let own_key = target.credential.is_own();
+        let guard = balance::Attempt::watched(&target.state, record.model(), own_key, None).holding(permit);
         let outcome = attempt(context, parts, prepared, files, guard, sender, record).await;
         if let Ok(Answer::Upstream(second)) = &outcome
             && is_conversation
@@ -166,15 +169,17 @@ pub async fn select(
     let (mut tried, mut hedged) = (0, false);
     let mut retries = Retries::new(context, may_repeat(request, &parts.method));
     let mut order = ai.backend.order(&Affinity { request, parts, record });
-    let mut current = order.next(|target| resolve_model(&*target.provider, &request.api));
-    while let Some(Pick { group, index, target, probe }) = current {
+    let mut queue = Queue::new(context, &parts.headers);
+    let mut current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
+    while let Some(Pick { group, index, target, probe, permit }) = current {
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = match before(context.deadline, prepare).await? {
             Ok(Prepared::Operation(plan)) if plan.needs_no_request() => return plan.local().map(Answer::Local),
             Ok(prepared) => prepared,
             Err(error) => {
                 failures.error.get_or_insert(error);
-                current = order.next(|target| resolve_model(&*target.provider, &request.api));
+                drop(permit);
+                current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
                 retries.at_next_target();
                 continue;
             }
@@ -184,6 +189,7 @@ pub async fn select(
         record.attempt(group, index, model);
         let own_key = target.credential.is_own();
         let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), own_key, probe);
+        let guard = guard.holding(permit);
         let is_over = tried == MAX_ATTEMPTS;
         let next_target = !order.is_last() && !is_over;
         let last = !next_target && (is_over || !retries.may_follow());
@@ -220,6 +226,7 @@ pub async fn select(
                         }
                         let model = resolve_model(&*second.target.provider, &request.api);
                         record.attempt(second.group, second.index, model);
+                        record.holds(order.into_permit());
                         return second.outcome.result;
                     }
                     failures.add(second.outcome, second.target, None, record);
@@ -244,22 +251,26 @@ pub async fn select(
         let next_target = !order.is_last() && tried < MAX_ATTEMPTS;
         let again = if last { None } else { retries.after(&outcome.result, &ai.backend) };
         if again.is_none() && outcome.wins() {
+            record.holds(order.into_permit());
             return outcome.result;
         }
         let after = if again.is_some() { Some(Next::Same) } else { next_target.then_some(Next::Other) };
         failures.add(outcome, target, after, record);
         if let Some(at) = again {
             tokio::time::sleep_until(at).await;
-            current = Some(Pick { group, index, target, probe: None });
+            let permit = queue.again(&mut order, target, record).await;
+            current = permit.map(|permit| Pick { group, index, target, probe: None, permit });
             continue;
         }
         if !next_target {
             break;
         }
         retries.at_next_target();
-        current = order.next(|target| resolve_model(&*target.provider, &request.api));
+        current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
     }
-    failures.into_result(order.refused())
+    let cooling = order.refused();
+    record.holds(order.into_permit());
+    failures.into_result(queue.refused(), cooling)
 }
 
 impl Retries<'_> {
@@ -311,13 +322,13 @@ struct Second<'a> {
 }
 
 impl Second<'_> {
-    /// Makes the attempt at the next target that does not cool. `None` where there is none, where it can't take the
+    /// Makes the attempt at the next target that does not cool and has room. `None` where there is none, where it can't take the
     /// request, or where as many second attempts as allowed are under way.
     async fn attempt<'t>(self, order: &mut Order<'t, Listed<'t>>, is_over: bool) -> Option<Raced<'t>> {
         let Self { context, ai, request, parts, caller, race, record } = self;
         let backend = &ai.backend;
         let _permit = backend.hedges.permit(backend.in_flight())?;
-        let Pick { group, index, target, probe } =
+        let Pick { group, index, target, probe, permit } =
             order.next_ready(|target| resolve_model(&*target.provider, &request.api))?;
         let mut files = Files::default();
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
@@ -325,7 +336,9 @@ impl Second<'_> {
         let gate = Gate::new(context, ai, request)?.until_content();
         let gate = if is_over || order.is_last() { gate.unbounded() } else { gate };
         let model = resolve_model(&*target.provider, &request.api).unwrap_or_default();
-        let guard = balance::Attempt::watched(&target.state, model, probe).racing(&race.second);
+        let own_key = target.credential.is_own();
+        let guard = balance::Attempt::watched(&target.state, model, own_key, probe).racing(&race.second);
+        let guard = guard.holding(permit);
         let sender =
             Sender::new(caller, target, context.attempt_timeout, context.deadline).with_first_token(gate.first_token());
         race.second_begins();

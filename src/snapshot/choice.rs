@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{AiBackend, Order, Target};
 use crate::{
     policy::hedge::Hedge,
-    upstream::balance::{AnswerKind, Candidate, Ranks, by_cost, by_key, in_turn},
+    upstream::balance::{AnswerKind, Candidate, Ranks, by_cost, by_key, in_turn, load::Entry},
 };
 
 /// How a Backend chooses among the targets of a group.
@@ -70,7 +70,7 @@ impl AiBackend {
         let single = self.groups.iter().all(|group| group.len() < 2);
         let draw = if single { Draw::Turn(0) } else { self.draw(request) };
         let listed = Listed::new(&self.groups, draw, request.answer());
-        Order::new(listed, single && self.groups.len() == 1)
+        Order::new(listed, single && self.groups.len() == 1, Entry::new(self.load.as_ref()))
     }
 
     fn draw(&self, request: &impl KeySource) -> Draw {

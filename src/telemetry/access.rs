@@ -30,6 +30,8 @@ pub struct AccessLog<'a> {
     pub upstream_error_message: Option<&'a str>,
     /// To the end of the reply, in microseconds.
     pub duration_us: u64,
+    /// How long the request has waited for room at its Backend, in microseconds, if it did.
+    pub queued_us: Option<u64>,
     /// To the first token, in microseconds.
     pub ttft_us: Option<u64>,
     /// The Gateway, as `namespace/name`.
@@ -96,6 +98,7 @@ impl AccessLog<'_> {
             upstream_error_code = self.upstream_error_code,
             upstream_error_message = self.upstream_error_message,
             duration_us = self.duration_us,
+            queued_us = self.queued_us,
             ttft_us = self.ttft_us,
             gateway = self.gateway,
             route = self.route,

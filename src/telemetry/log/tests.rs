@@ -105,6 +105,7 @@ fn full() -> AccessLog<'static> {
         upstream_error_code: Some("529"),
         upstream_error_message: Some("Overloaded"),
         duration_us: 123_456,
+        queued_us: Some(1_234),
         ttft_us: Some(12_345),
         gateway: Some("default/ai-gateway"),
         route: Some("default/openai"),
@@ -135,7 +136,7 @@ fn full() -> AccessLog<'static> {
 fn access_lines_have_every_field() {
     let got = line(|| full().emit());
     let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error \
-        upstream_error_type upstream_error_code upstream_error_message duration_us ttft_us gateway \
+        upstream_error_type upstream_error_code upstream_error_message duration_us queued_us ttft_us gateway \
         route rule backend upstream upstream_address provider request_model response_model dialect \
         operation stream prompt_tokens completion_tokens search_units tokens_estimated dropped request_bytes \
         response_bytes upstream_attempts client_addr generation"
