@@ -32,6 +32,8 @@ mod first_content;
 mod http2;
 #[path = "upstreams/keep_alive.rs"]
 mod keep_alive;
+#[path = "upstreams/load.rs"]
+mod load;
 #[path = "upstreams/plain_servers.rs"]
 mod plain_servers;
 #[path = "upstreams/replies.rs"]
