@@ -119,8 +119,8 @@ impl<W> FairQueue<W> {
         Some(entry)
     }
 
-    /// Takes out the entry that has to leave a full queue for one of `priority` and `flow`: the last of the longest flow
-    /// of the lowest priority. `None` if the new entry has no better claim than that one.
+    /// Takes out the entry that has to leave a full queue for one of `priority` and `flow`: the last of the longest
+    /// flow of the lowest priority. `None` if the new entry has no better claim than that one.
     pub fn displace(&mut self, priority: Priority, flow: &Arc<str>) -> Option<W> {
         let (lowest, ring) = Priority::ALL.into_iter().zip(&self.rings).rfind(|(_, ring)| !ring.is_empty())?;
         let longest = ring.iter().map(|there| there.waiting.len()).max().unwrap_or_default();
