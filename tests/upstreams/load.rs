@@ -216,7 +216,6 @@ fn without_room_the_client_gets_503_in_its_dialect_and_when_to_come_back() {
     for (breakers, cause, after) in [
         (json!({"maxRequests": 1, "maxPendingRequests": 0}), "queue_full", "30"),
         (json!({"maxRequests": 1, "pendingTimeout": "1ms"}), "wait_limit", "1"),
-        (json!({"maxRequests": 1, "pendingTimeout": "1ms", "maxPendingRequests": 9}), "wait_limit", "1"),
     ] {
         for (dialect, provider, path, body) in DIALECTS {
             let (asked, gate) = (Gate::default(), Gate::default());

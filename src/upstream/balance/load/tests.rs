@@ -279,6 +279,16 @@ async fn limits_at_their_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_appears_before_a_request_is_in_the_queue_is_not_missed() {
+    let backend = Backend::new(Some(1), &[None]);
+    let mut entry = Entry::new(Some(&backend.load));
+    let candidates = Candidates::from_iter([Arc::clone(&backend.targets[0])]);
+    let result = entry.wait(candidates, Interactive, &"a".into()).now_or_never().expect("it waits");
+    assert_eq!(result.map(|(index, _)| index), Ok(0));
+    assert_eq!((backend.in_flight().0, backend.waiting()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_requests_wait_and_leave() {
     const MANY: usize = 10_000;
     let backend = Backend::new(Some(1), &[None, Some(1)]);
@@ -312,8 +322,8 @@ enum Step {
     Come { targets: u8, batch: bool, flow: u8 },
     /// A request goes away: one that waits, or one in flight.
     Leave(prop::sample::Index),
-    /// One in flight ends.
-    End(prop::sample::Index),
+    /// One in flight ends, and before those that wait run, one of them goes away.
+    End(prop::sample::Index, Option<prop::sample::Index>),
     /// One in flight fails over to other targets.
     FailOver { which: prop::sample::Index, targets: u8 },
     /// The limits change.
@@ -327,7 +337,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (1..4u8, any::<bool>(), 0..3u8).prop_map(|(targets, batch, flow)| Step::Come { targets, batch, flow }),
         2 => index().prop_map(Step::Leave),
-        3 => index().prop_map(Step::End),
+        3 => (index(), prop::option::of(index())).prop_map(|(which, leaves)| Step::End(which, leaves)),
         1 => (index(), 1..4u8).prop_map(|(which, targets)| Step::FailOver { which, targets }),
         1 => (0..5u32, 0..4u32, 0..4u32, 0..8u8)
             .prop_map(|(requests, first, second, pending)| Step::Limit { requests, first, second, pending }),
@@ -388,9 +398,12 @@ async fn run(steps: Vec<Step>) {
                     drop(waiting.remove(which.index(waiting.len())));
                 }
             }
-            Step::End(which) => {
+            Step::End(which, leaves) => {
                 if !placed.is_empty() {
                     drop(placed.remove(which.index(placed.len())));
+                }
+                if let Some(leaves) = leaves.filter(|_| !waiting.is_empty()) {
+                    drop(waiting.remove(leaves.index(waiting.len())));
                 }
             }
             Step::FailOver { which, targets } => {
