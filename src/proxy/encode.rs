@@ -30,7 +30,7 @@ use crate::{
     dialect::{ApiRequest, Destination, DialectId, Endpoint, StreamMode, adapt::Adapted},
     provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
     snapshot::{Credential, Strictness, Target},
-    stream::{Member, Splice, TopLevel},
+    stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
 };
 
@@ -179,9 +179,7 @@ impl ClientRequest<'_, '_> {
             }
         }
         // It is removed, not refused: servers that distinguish case ignore it, and the request is valid for them.
-        for variant in top.members().iter().map(Member::name).filter(|name| is_variant(name, &own)) {
-            splice.remove(variant);
-        }
+        splice.remove_variants(&own);
         let unwrap = provider.framing(self.api_request) == Framing::WrappedEvents;
         let mut hide_usage = false;
         if provider.asks_for_usage()
@@ -336,18 +334,6 @@ impl Caller<'_> {
         target.provider.complete_headers(&mut out);
         Ok(out)
     }
-}
-
-/// Whether `name` is one of `own` in another case. Servers that ignore case (Go, .NET and Java do) use the last of
-/// both, so it would override the gateway's. Such servers also fold a few non-ASCII letters into ASCII.
-fn is_variant(name: &str, own: &[&str]) -> bool {
-    let folded = |c: char| match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        '\u{130}' | '\u{131}' => 'i',
-        c => c.to_ascii_lowercase(),
-    };
-    own.iter().any(|own| *own != name && own.chars().eq(name.chars().map(folded)))
 }
 
 fn fetches_urls(provider: &dyn Provider, model: Option<&str>) -> bool {

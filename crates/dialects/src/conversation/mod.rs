@@ -56,7 +56,7 @@ pub use schema_envelope::Opener as Unwrap;
 pub use text::Text;
 pub use tool_name::{ToolForm, ToolName};
 pub use tree::Tree;
-pub use turns::{Turn, TurnRules, called_tools, ends_in_prefill, is_loop_without_reasoning, turns};
+pub use turns::{PLACEHOLDER, Turn, TurnRules, called_tools, ends_in_prefill, is_loop_without_reasoning, turns};
 pub use unsupported::Unsupported;
 pub use usage::TokenUsage;
 

@@ -8,7 +8,7 @@ use std::{
 use super::{Call, Content, Invalid, Message, Part, Role, SignatureOrigin, Text, ToolResult};
 
 /// The text of a user's turn that a target requires and the client has not sent.
-const PLACEHOLDER: &str = "(continue)";
+pub const PLACEHOLDER: &str = "(continue)";
 /// The text of the result of a call that was never answered.
 const NO_RESULT: &str = "(no result)";
 

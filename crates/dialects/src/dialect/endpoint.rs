@@ -135,6 +135,17 @@ impl Endpoint {
         }
     }
 
+    /// Whether the endpoint counts the tokens of a conversation.
+    pub const fn counts(&self) -> bool {
+        matches!(
+            self,
+            Self::CountMessageTokens
+                | Self::CountResponseTokens
+                | Self::Gemini(GeminiVerb::CountTokens, _)
+                | Self::Bedrock(BedrockVerb::CountTokens, _)
+        )
+    }
+
     /// The dialect of the conversation whose tokens the endpoint counts, if its body is that of a request.
     pub const fn counted_dialect(&self) -> Option<DialectId> {
         match self {

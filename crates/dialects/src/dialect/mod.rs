@@ -28,6 +28,7 @@ pub mod chat;
 pub mod classify;
 pub mod converse;
 pub mod endpoint;
+pub mod enrichment;
 pub mod error;
 pub mod error_summary;
 pub mod events;
@@ -61,6 +62,7 @@ use adapt::ModelField;
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
 pub use endpoint::{Endpoint, RerankApi};
+use enrichment::PromptPlaces;
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};
 pub use gemini::endpoint::GeminiVerb;
@@ -440,6 +442,16 @@ pub trait Dialect: Operations {
 
     /// The parts of a reply that this dialect can't express.
     fn reply_gaps(&self) -> &'static [ReplyGap];
+
+    // === Text
+
+    /// Whether a body's field of this name is the one that the dialect's documentation calls `field`.
+    fn is_field(&self, name: &str, field: &str) -> bool {
+        name == field
+    }
+
+    /// The fields of its requests that a gateway's own messages are added to.
+    fn prompt_places(&self) -> &'static PromptPlaces;
 
     /// The fields of its requests, replies and events that hold text.
     fn text_slots(&self) -> &'static TextSlots;

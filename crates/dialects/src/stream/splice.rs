@@ -51,6 +51,15 @@ impl<'a, 'body> Splice<'a, 'body> {
         self.edit(key.into(), None);
     }
 
+    /// Removes the fields whose names are those of `own` in another case. Servers that ignore case (Go, .NET and Java do)
+    /// take the last of both, so a client's would override what is set here. Others ignore such a field.
+    pub fn remove_variants(&mut self, own: &[&str]) {
+        let top = self.top;
+        for name in top.members().iter().map(Member::name).filter(|name| is_variant(name, own)) {
+            self.remove(name);
+        }
+    }
+
     /// Whether there are no edits, so that applying them changes nothing.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
@@ -165,6 +174,18 @@ impl Edit<'_> {
 enum Piece<'p> {
     Body(Range<usize>),
     New(&'p [u8]),
+}
+
+/// Whether `name` is one of `own` in another case. Servers that ignore case also fold a few non-ASCII letters into ASCII.
+fn is_variant(name: &str, own: &[&str]) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        c => c.to_ascii_lowercase(),
+    };
+    let is_same = |own: &str| own.chars().map(|c| c.to_ascii_lowercase()).eq(name.chars().map(folded));
+    own.iter().any(|own| *own != name && is_same(own))
 }
 
 fn quote(text: &str) -> String {

@@ -34,7 +34,8 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, fields, hosted::mentions, text::TextSlots,
+    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, enrichment::PromptPlaces, fields, hosted::mentions,
+    text::TextSlots,
 };
 use crate::{
     conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -175,6 +176,10 @@ impl Dialect for Chat {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{HostedCalls, OtherMedia, Quote, StreamedTextSignature, TextSignature};
         &[TextSignature, StreamedTextSignature, OtherMedia, HostedCalls, Quote]
+    }
+
+    fn prompt_places(&self) -> &'static PromptPlaces {
+        &text::PROMPT
     }
 
     fn text_slots(&self) -> &'static TextSlots {

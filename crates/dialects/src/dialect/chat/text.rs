@@ -2,7 +2,21 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, whole};
+use crate::dialect::{
+    enrichment::{PromptPlaces, SystemPlace},
+    text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, whole},
+};
+
+/// Where a gateway's messages are added: instructions are messages like any other.
+pub static PROMPT: PromptPlaces = PromptPlaces {
+    system: SystemPlace::Turn("system"),
+    turns: "messages",
+    roles: ["user", "assistant"],
+    assistants: &[],
+    content: "content",
+    block: None,
+    begins_with_user: false,
+};
 
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {

@@ -28,8 +28,8 @@ mod tests;
 
 use super::{
     ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, ErrorClass,
-    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields,
-    text::TextSlots, wrapped::InnerRequest,
+    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField,
+    enrichment::PromptPlaces, fields, text::TextSlots, wrapped::InnerRequest,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -204,6 +204,10 @@ impl Dialect for Converse {
             Place,
             ReasoningCount,
         ]
+    }
+
+    fn prompt_places(&self) -> &'static PromptPlaces {
+        &text::PROMPT
     }
 
     fn text_slots(&self) -> &'static TextSlots {

@@ -1,6 +1,7 @@
 //! Bedrock's token counts, embeddings and rankings. It has no list of models: clients get OpenAI's form.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,13 +12,14 @@ use crate::{
         BedrockVerb, Destination, DialectId, Endpoint, ModelName, Quirks,
         chat::{self, operations::MODELS},
         operation::{
-            self, CountedRequest, Document, EmbeddingsReply, EmbeddingsRequest, Input, OperationError, OperationPlan,
-            Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest, models::ModelList,
+            self, CountedRequest, Document, EditConversation, EmbeddingsReply, EmbeddingsRequest, Input,
+            OperationError, OperationPlan, Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest,
+            models::ModelList,
         },
         quirks::BedrockEmbeddings,
     },
     stream::{
-        TopLevel,
+        Splice, TopLevel,
         json::{Member, ObjectWriter},
     },
 };
@@ -128,6 +130,24 @@ impl Operations for Converse {
             return Err(bad("only Anthropic's Messages are known to this route's provider").into());
         }
         counted(DialectId::Messages, &claude)
+    }
+
+    fn edit_counted(&self, body: &Bytes, edit: EditConversation<'_>) -> Result<Bytes, Invalid> {
+        operation::edit_inside(body, "input", &mut |input| {
+            if TopLevel::scan(input).is_ok_and(|input| input.contains("converse")) {
+                return operation::edit_inside(input, "converse", &mut |body| edit(DialectId::Converse, body));
+            }
+            operation::edit_inside(input, "invokeModel", &mut |invoke| {
+                let invalid = |why: String| Invalid::new("input.invokeModel.body", why);
+                let top = TopLevel::scan(invoke).map_err(|error| invalid(error.to_string()))?;
+                let body = top.get("body").and_then(Member::as_str).unwrap_or_default();
+                let body = BASE64_STANDARD.decode(&*body).map_err(|_| invalid("must be base64".into()))?;
+                let edited = edit(DialectId::Messages, &body.into())?;
+                let mut splice = Splice::new(&top);
+                splice.set_str("body", &BASE64_STANDARD.encode(edited));
+                Ok(splice.apply(invoke))
+            })
+        })
     }
 
     /// The foundation model of an inference profile, which is the model that Bedrock counts for. The ARN of an

@@ -2,7 +2,21 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, whole};
+use crate::dialect::{
+    enrichment::{PromptPlaces, SystemPlace},
+    text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, whole},
+};
+
+/// Where a gateway's messages are added.
+pub static PROMPT: PromptPlaces = PromptPlaces {
+    system: SystemPlace::Blocks("system"),
+    turns: "messages",
+    roles: ["user", "assistant"],
+    assistants: &[],
+    content: "content",
+    block: Some(r#"{"text":"#),
+    begins_with_user: true,
+};
 
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {

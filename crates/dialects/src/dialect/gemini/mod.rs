@@ -34,8 +34,8 @@ mod tests;
 
 use super::{
     Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, GeminiVerb, ModelName, Progress,
-    ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify, fields,
-    hosted::mentions, text::TextSlots,
+    ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField, classify,
+    enrichment::PromptPlaces, fields, hosted::mentions, text::TextSlots,
 };
 use crate::{
     conversation::{Failure, HostedKind, Invalid, Reply, Request, TokenUsage, Unsupported},
@@ -200,6 +200,15 @@ impl Dialect for Gemini {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{CacheWriteCount, OpaqueArguments, Quote, StopSequence};
         &[OpaqueArguments, StopSequence, Quote, CacheWriteCount]
+    }
+
+    /// Google's servers accept names with underscores, too.
+    fn is_field(&self, name: &str, field: &str) -> bool {
+        names::camel(name) == names::camel(field)
+    }
+
+    fn prompt_places(&self) -> &'static PromptPlaces {
+        &text::PROMPT
     }
 
     fn text_slots(&self) -> &'static TextSlots {

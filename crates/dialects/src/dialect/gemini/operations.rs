@@ -1,18 +1,22 @@
 //! Gemini's embeddings, rankings, token counts and lists of models, on AI Studio and on Vertex AI.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Gemini, embeddings, rerank};
+use super::{Gemini, embeddings, names::camel, rerank};
 use crate::{
     conversation::{Failure, Invalid, Text, Unsupported},
     dialect::{
         Destination, DialectId, Endpoint, GeminiVerb, ModelName, Quirks, RerankApi,
         operation::{
-            self, CountedRequest, Document, Embeddings, EmbeddingsReply, EmbeddingsRequest, NO_RERANK, OperationError,
-            OperationPlan, Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest, models::ModelList,
+            self, CountedRequest, Document, EditConversation, Embeddings, EmbeddingsReply, EmbeddingsRequest,
+            NO_RERANK, OperationError, OperationPlan, Operations, Ranking, RerankReply, RerankRequest, UpstreamRequest,
+            models::ModelList,
         },
     },
-    stream::{TopLevel, json::ObjectWriter},
+    stream::{Member, Splice, TopLevel, json::ObjectWriter},
 };
 
 /// The fields that Vertex AI counts.
@@ -111,6 +115,29 @@ impl Operations for Gemini {
             Some(whole) => counted(DialectId::Gemini, &operation::object(whole)?),
             None => counted(DialectId::Gemini, body),
         }
+    }
+
+    /// A body without a whole request has no place for instructions on AI Studio: they are counted as a turn.
+    fn edit_counted(&self, body: &Bytes, edit: EditConversation<'_>) -> Result<Bytes, Invalid> {
+        let top = TopLevel::scan(body).map_err(|error| Invalid::new("", error.to_string()))?;
+        let has = |top: &TopLevel<'_>, name: &str| {
+            top.members().iter().map(Member::name).find(|member| camel(member) == name).map(Cow::into_owned)
+        };
+        if let Some(whole) = has(&top, "generateContentRequest") {
+            return operation::edit_inside(body, &whole, &mut |body| edit(DialectId::Gemini, body));
+        }
+        let edited = edit(DialectId::Gemini, body)?;
+        let top_after = TopLevel::scan(&edited).map_err(|error| Invalid::new("", error.to_string()))?;
+        let (None, Some(system)) = (has(&top, "systemInstruction"), top_after.get("systemInstruction")) else {
+            return Ok(edited);
+        };
+        let turns = top_after.get("contents").map_or("", Member::as_json);
+        let turns = turns.strip_prefix('[').and_then(|turns| turns.strip_suffix(']')).unwrap_or(turns);
+        let comma = if turns.trim().is_empty() { "" } else { "," };
+        let mut splice = Splice::new(&top_after);
+        splice.set("contents", format!("[{}{comma}{turns}]", system.as_json()).into_bytes());
+        splice.remove("systemInstruction");
+        Ok(splice.apply(&edited))
     }
 
     fn write_count(

@@ -2,7 +2,21 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, whole};
+use crate::dialect::{
+    enrichment::{PromptPlaces, SystemPlace},
+    text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, whole},
+};
+
+/// Where a gateway's messages are added.
+pub static PROMPT: PromptPlaces = PromptPlaces {
+    system: SystemPlace::Content("systemInstruction", "parts"),
+    turns: "contents",
+    roles: ["user", "model"],
+    assistants: &[],
+    content: "parts",
+    block: Some(r#"{"text":"#),
+    begins_with_user: true,
+};
 
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {

@@ -27,7 +27,8 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Edits, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, adapt::ModelField, fields, hosted::mentions, text::TextSlots,
+    RequestHead, StreamMode, WriteEvents, adapt::ModelField, enrichment::PromptPlaces, fields, hosted::mentions,
+    text::TextSlots,
 };
 use crate::{
     conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -196,6 +197,10 @@ impl Dialect for Messages {
         use ReplyGap::{Choices, Logprobs, Media, OpaqueArguments, Place, StreamedTextSignature};
         // A buffered reply has blocks that may hold the signature of a text.
         &[StreamedTextSignature, Media, OpaqueArguments, Choices, Logprobs, Place]
+    }
+
+    fn prompt_places(&self) -> &'static PromptPlaces {
+        &text::PROMPT
     }
 
     fn text_slots(&self) -> &'static TextSlots {

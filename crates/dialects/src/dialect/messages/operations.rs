@@ -1,11 +1,14 @@
 //! Anthropic's token counts and lists of models.
 
+use bytes::Bytes;
+
 use super::Messages;
 use crate::{
+    conversation::Invalid,
     dialect::{
         Destination, DialectId, Endpoint,
         operation::{
-            self, CountedRequest, OperationError, OperationPlan, Operations,
+            self, CountedRequest, EditConversation, OperationError, OperationPlan, Operations,
             models::{Model, ModelList},
         },
     },
@@ -38,6 +41,10 @@ const MODELS: &ModelList = &ModelList {
 impl Operations for Messages {
     fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
         counted(DialectId::Messages, body)
+    }
+
+    fn edit_counted(&self, body: &Bytes, edit: EditConversation<'_>) -> Result<Bytes, Invalid> {
+        edit(DialectId::Messages, body)
     }
 
     fn write_count(

@@ -1,5 +1,7 @@
 //! Token counts: from the provider if it counts, else estimated.
 
+use bytes::Bytes;
+
 use super::{
     BYTES_PER_TOKEN, OperationError, OperationPlan, OperationReply, OperationTarget, ReplyPlan as AnyPlan,
     UpstreamReply, UpstreamRequest, client,
@@ -15,6 +17,9 @@ const TOKENS_PER_MEDIUM: u64 = 256;
 
 /// Receives the conversation that is to be counted: its dialect and its body.
 pub type CountedRequest<'p> = &'p mut dyn FnMut(DialectId, &TopLevel<'_>) -> Result<OperationPlan, OperationError>;
+
+/// Edits a conversation, given its dialect and its body.
+pub type EditConversation<'e> = &'e mut dyn FnMut(DialectId, &Bytes) -> Result<Bytes, Invalid>;
 
 /// The data for making the reply.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ pub mod models;
 mod rerank;
 mod vector;
 
-pub use count_tokens::{CountedRequest, estimate};
+pub use count_tokens::{CountedRequest, EditConversation, estimate};
 pub use embeddings::{Embeddings, EmbeddingsReply, EmbeddingsRequest, Input};
 pub(in crate::dialect) use rerank::INDEX;
 pub use rerank::{Document, Fields, Ranked, Ranking, RerankReply, RerankRequest, Score};
@@ -24,7 +24,7 @@ use super::{ApiRequest, Destination, DialectId, Endpoint, ModelFacts, Quirks, St
 use crate::{
     conversation::{Failure, Invalid, Unsupported},
     stream::{
-        TopLevel,
+        Splice, TopLevel, ValueKind,
         json::{Member, ObjectWriter},
     },
 };
@@ -137,6 +137,14 @@ pub trait Operations: Sync {
     /// When there is none, and those of `counted`.
     fn read_count(&self, _body: &TopLevel<'_>, _counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
         Err(Invalid::new("", "this API counts no tokens").into())
+    }
+
+    /// The body of a request to count a conversation, with the conversation as `edit` returns it.
+    ///
+    /// # Errors
+    /// Those of `edit`, and when there is no conversation to be found.
+    fn edit_counted(&self, body: &Bytes, _edit: EditConversation<'_>) -> Result<Bytes, Invalid> {
+        Ok(body.clone())
     }
 
     /// The name under which the provider counts for `model`. `None` when it can't be determined.
@@ -338,6 +346,23 @@ fn client(endpoint: &Endpoint) -> DialectId {
 /// When it is not an object.
 pub(super) fn object<'a>(member: &Member<'a>) -> Result<TopLevel<'a>, Invalid> {
     TopLevel::scan(member.value).map_err(|_| Invalid::new(member.name(), "must be an object"))
+}
+
+/// `body` with the object in the field `name` as `edit` returns it.
+///
+/// # Errors
+/// Those of `edit`, and when the field is no object.
+pub(super) fn edit_inside(
+    body: &Bytes,
+    name: &str,
+    edit: &mut dyn FnMut(&Bytes) -> Result<Bytes, Invalid>,
+) -> Result<Bytes, Invalid> {
+    let invalid = || Invalid::new(name, "must be an object");
+    let top = TopLevel::scan(body).map_err(|error| Invalid::new("", error.to_string()))?;
+    let member = top.get(name).filter(|member| member.kind == ValueKind::Object).ok_or_else(invalid)?;
+    let mut splice = Splice::new(&top);
+    splice.set(name, edit(&Bytes::copy_from_slice(member.value))?.to_vec());
+    Ok(splice.apply(body))
 }
 
 /// Copies the fields whose names are in `wanted`.

@@ -28,7 +28,9 @@ use super::{
     Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
     StreamMode, WriteEvents,
     adapt::ModelField,
-    chat, fields, foreign,
+    chat,
+    enrichment::PromptPlaces,
+    fields, foreign,
     foreign_turns::{self, Kept, is_foreign},
     text::TextSlots,
 };
@@ -171,6 +173,10 @@ impl Dialect for Responses {
     fn reply_gaps(&self) -> &'static [ReplyGap] {
         use ReplyGap::{Choices, OtherMedia, Quote, StopSequence, StreamedTextSignature, TextSignature};
         &[TextSignature, StreamedTextSignature, OtherMedia, Choices, StopSequence, Quote]
+    }
+
+    fn prompt_places(&self) -> &'static PromptPlaces {
+        &text::PROMPT
     }
 
     fn text_slots(&self) -> &'static TextSlots {

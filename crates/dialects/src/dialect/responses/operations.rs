@@ -1,11 +1,16 @@
 //! OpenAI's token counts. Lists of models are those of Chat Completions.
 
+use bytes::Bytes;
+
 use super::Responses;
 use crate::{
+    conversation::Invalid,
     dialect::{
         Destination, DialectId, Endpoint,
         chat::operations::MODELS,
-        operation::{self, CountedRequest, OperationError, OperationPlan, Operations, models::ModelList},
+        operation::{
+            self, CountedRequest, EditConversation, OperationError, OperationPlan, Operations, models::ModelList,
+        },
     },
     stream::{TopLevel, json::ObjectWriter},
 };
@@ -26,6 +31,10 @@ const COUNTED: [&str; 9] = [
 impl Operations for Responses {
     fn read_count(&self, body: &TopLevel<'_>, counted: CountedRequest<'_>) -> Result<OperationPlan, OperationError> {
         counted(DialectId::Responses, body)
+    }
+
+    fn edit_counted(&self, body: &Bytes, edit: EditConversation<'_>) -> Result<Bytes, Invalid> {
+        edit(DialectId::Responses, body)
     }
 
     fn count_object(&self) -> Option<&'static str> {

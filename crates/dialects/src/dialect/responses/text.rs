@@ -2,8 +2,21 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::text::{
-    DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, repeat, whole,
+use crate::dialect::{
+    enrichment::{PromptPlaces, SystemPlace},
+    text::{DialectId, Number, Row, SlotRole, Table, TextKind, TextSlots, delta, end, erase, repeat, whole},
+};
+
+/// Where a gateway's messages are added. Instructions are in a field of their own, since a stored conversation keeps
+/// its items and would have them once for each request.
+pub static PROMPT: PromptPlaces = PromptPlaces {
+    system: SystemPlace::Text("instructions"),
+    turns: "input",
+    roles: ["user", "assistant"],
+    assistants: &["reasoning"],
+    content: "content",
+    block: None,
+    begins_with_user: false,
 };
 
 /// The text slots of this dialect.
