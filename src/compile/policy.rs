@@ -9,7 +9,7 @@ use crate::{
         condition::{ConditionType, Reason},
         traffic_policy::TrafficPolicy,
     },
-    policy::{FIELDS, RulePolicies, priority, timeouts, unbuilt},
+    policy::{FIELDS, RulePolicies, unbuilt},
 };
 
 /// All policies of one rule, merged.
@@ -112,6 +112,8 @@ impl<'a> Policies<'a> {
                 match decided {
                     None => {
                         field.build(spec, &mut merged.rule);
+                        let invalid = field.invalid(spec);
+                        merged.blocked.extend(invalid.iter().map(|why| format!("TrafficPolicy {key}: {why}")));
                         *decided = Some((level, key));
                         self.effective.insert(key);
                     }
@@ -221,6 +223,7 @@ fn report(
         .map(|t| t.kind.as_str())
         .collect();
     let (blocked, partly) = (unbuilt::protecting(spec), unbuilt::shaping(spec));
+    let invalid: Vec<String> = FIELDS.iter().flat_map(|field| field.invalid(spec)).collect();
     let unread: Vec<String> = unread.iter().filter(|part| !part.is_status()).map(ToString::to_string).collect();
     let mut conditions = vec![if !unread.is_empty() {
         let message = format!("{}; the rules it applies to answer 500 rather than serve without", unread.join("; "));
@@ -231,6 +234,9 @@ fn report(
             blocked.join(", ")
         );
         Condition::new(ConditionType::Accepted, false, Reason::Unsupported, message)
+    } else if !invalid.is_empty() {
+        let message = format!("{}; the rules it applies to answer 500 rather than serve without", invalid.join("; "));
+        Condition::new(ConditionType::Accepted, false, Reason::Invalid, message)
     } else if !foreign.is_empty() {
         let message = format!("targetRefs may only name Gateways and HTTPRoutes, not {}", foreign.join(", "));
         Condition::new(ConditionType::Accepted, false, Reason::Invalid, message)
@@ -238,10 +244,10 @@ fn report(
         Condition::new(ConditionType::Accepted, true, Reason::Valid, "Policy accepted")
     }];
     let ignored = (!partly.is_empty()).then(|| format!("accepted but not acted on yet: {}", partly.join(", ")));
-    let invalid: Vec<String> = timeouts::contradiction(spec).into_iter().chain(priority::problem(spec)).collect();
-    if ignored.is_some() || !invalid.is_empty() {
+    let ineffective: Vec<String> = FIELDS.iter().flat_map(|field| field.ineffective(spec)).collect();
+    if ignored.is_some() || !ineffective.is_empty() {
         let reason = if ignored.is_some() { Reason::Unsupported } else { Reason::Invalid };
-        let message = ignored.into_iter().chain(invalid).collect::<Vec<_>>().join("; ");
+        let message = ignored.into_iter().chain(ineffective).collect::<Vec<_>>().join("; ");
         conditions.push(Condition::new(ConditionType::PartiallyInvalid, true, reason, message));
     }
     let targeted = !spec.target_refs.is_empty() || !spec.target_selectors.is_empty();

@@ -1,18 +1,22 @@
 //! Policies: what a rule or a backend adds to the path of its requests.
 //!
-//! A policy is one folder here, with up to two halves:
+//! A policy is one folder here, with up to three parts:
 //!
 //! - a [`RequestPolicy`] is a step between classification and the choice of a target. It may change the request, or
 //!   refuse it;
+//! - a [`BodyPolicy`] edits the body that a target gets, in the target's dialect;
 //! - a [`ReplyPolicy`] may change the head of every reply, and filter the text of replies on its way to the client.
 //!
 //! Compile builds the lists of each rule and backend: from filters of HTTPRoutes, and from TrafficPolicies by the list
 //! [`FIELDS`]. The request path runs them in their order. An empty list is free.
 //!
 //! [`RequestPolicy`]: crate::policy::RequestPolicy
+//! [`BodyPolicy`]: crate::policy::BodyPolicy
 //! [`ReplyPolicy`]: crate::policy::ReplyPolicy
 //! [`FIELDS`]: crate::policy::FIELDS
 
+pub mod defaults;
+pub mod enrichment;
 pub mod header_modifier;
 pub mod hedge;
 pub mod priority;
@@ -30,7 +34,8 @@ use http::HeaderMap;
 use self::{priority::RulePriority, retry::Retry, timeouts::Timeouts};
 use crate::{
     api::traffic_policy::TrafficPolicySpec,
-    dialect::{ApiRequest, ErrorClass, text::TextFilter},
+    conversation::Invalid,
+    dialect::{ApiRequest, Endpoint, ErrorClass, text::TextFilter},
 };
 
 /// A part of TrafficPolicy that Tollgate implements.
@@ -41,11 +46,28 @@ pub trait PolicyField: Sync {
 
     /// Adds the policies that `spec` configures to a rule.
     fn build(&self, spec: &TrafficPolicySpec, rule: &mut RulePolicies);
+
+    /// What in `spec` can't be honoured, though it asks for it: the policy is not accepted, and its rules are closed.
+    fn invalid(&self, _spec: &TrafficPolicySpec) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What in `spec` has no effect, and harms none: the status reports it.
+    fn ineffective(&self, _spec: &TrafficPolicySpec) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Every part of TrafficPolicy that Tollgate implements, in the order in which policies are applied to a request.
-pub const FIELDS: &[&dyn PolicyField] =
-    &[&route_type::RouteTypeField, &timeouts::TimeoutsField, &retry::RetryField, &priority::PriorityField];
+pub const FIELDS: &[&dyn PolicyField] = &[
+    &route_type::RouteTypeField,
+    &timeouts::TimeoutsField,
+    &retry::RetryField,
+    &priority::PriorityField,
+    // Enrichment adds to fields that defaults set.
+    &defaults::DefaultsField,
+    &enrichment::EnrichmentField,
+];
 
 /// The combined result of the TrafficPolicies of one rule.
 #[derive(Default)]
@@ -67,6 +89,8 @@ pub struct RulePolicies {
 pub struct Policies {
     /// Steps of the request, in their order.
     pub request: Vec<Box<dyn RequestPolicy>>,
+    /// Edits of the body for each target, in their order.
+    pub body: Vec<Box<dyn BodyPolicy>>,
     /// Policies of the reply, in their order.
     pub reply: Vec<Box<dyn ReplyPolicy>>,
 }
@@ -76,6 +100,7 @@ impl Policies {
     #[must_use]
     pub fn then(mut self, next: Self) -> Self {
         self.request.extend(next.request);
+        self.body.extend(next.body);
         self.reply.extend(next.reply);
         self
     }
@@ -92,6 +117,8 @@ pub struct PolicyRequest<'a> {
     pub api: Option<&'a ApiRequest>,
     /// The whole body of a request to an LLM provider. A policy that changes it stores the new one here.
     pub body: Option<Bytes>,
+    /// The model that a policy has chosen in place of the client's.
+    pub model: Option<String>,
 }
 
 /// Why a policy refuses a request.
@@ -117,6 +144,16 @@ pub trait RequestPolicy: Send + Sync {
     /// # Errors
     /// When the policy refuses the request.
     fn apply<'a>(&'a self, request: &'a mut PolicyRequest<'_>) -> PolicyFuture<'a>;
+}
+
+/// A policy of the body that a target gets.
+pub trait BodyPolicy: Send + Sync {
+    /// The new body of a request to `endpoint`, which is the target's after a translation. Bodies that are none of its
+    /// concern are returned as they are, not copied. The body of a request to count tokens is the client's.
+    ///
+    /// # Errors
+    /// When a field that it edits has an unknown form, which the client can mend.
+    fn edit(&self, endpoint: &Endpoint, body: &Bytes) -> Result<Bytes, Invalid>;
 }
 
 /// A policy of the reply.

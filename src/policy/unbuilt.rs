@@ -1,14 +1,18 @@
 //! Fields of TrafficPolicies that Tollgate reads but does not implement.
 
 use super::retry::is_ignored;
-use crate::api::traffic_policy::TrafficPolicySpec;
+use crate::api::traffic_policy::{PromptGuardRequest, PromptGuardResponse, TrafficPolicySpec};
 
 /// A field as manifests spell it below `spec`, and whether a spec has it.
 type Field = (&'static str, fn(&TrafficPolicySpec) -> bool);
 
 /// Fields that protect a backend. Serving without them would be worse than not serving: their rules reply with 500.
 const PROTECTING: &[Field] = &[
-    ("ai.promptGuard", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_guard.is_some())),
+    ("ai.promptGuard.request.webhook", |spec| request_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
+    ("ai.promptGuard.request.regex", |spec| request_guard(spec).is_some_and(|guard| guard.regex.is_some())),
+    ("ai.promptGuard.request.moderation", |spec| request_guard(spec).is_some_and(|guard| guard.moderation.is_some())),
+    ("ai.promptGuard.response.webhook", |spec| response_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
+    ("ai.promptGuard.response.regex", |spec| response_guard(spec).is_some_and(|guard| guard.regex.is_some())),
     ("rateLimit", |spec| spec.rate_limit.is_some()),
     ("extAuth", |spec| spec.ext_auth.is_some()),
     ("rbac", |spec| spec.rbac.is_some()),
@@ -17,13 +21,19 @@ const PROTECTING: &[Field] = &[
 
 /// Fields that shape traffic: rules are served without them, and the status reports that.
 const SHAPING: &[Field] = &[
-    ("ai.promptEnrichment", |spec| spec.ai.as_ref().is_some_and(|ai| ai.prompt_enrichment.is_some())),
-    ("ai.defaults", |spec| spec.ai.as_ref().is_some_and(|ai| !ai.defaults.is_empty())),
     // Failures of gRPC, of HTTP/3, and by a header of Envoy's.
     ("retry.retryOn, some of its values", |spec| {
         spec.retry.as_ref().is_some_and(|retry| retry.retry_on.iter().any(|failure| is_ignored(*failure)))
     }),
 ];
+
+fn request_guard(spec: &TrafficPolicySpec) -> Option<&PromptGuardRequest> {
+    spec.ai.as_ref()?.prompt_guard.as_ref()?.request.as_ref()
+}
+
+fn response_guard(spec: &TrafficPolicySpec) -> Option<&PromptGuardResponse> {
+    spec.ai.as_ref()?.prompt_guard.as_ref()?.response.as_ref()
+}
 
 fn set<'a>(fields: &'a [Field], spec: &'a TrafficPolicySpec) -> impl Iterator<Item = &'static str> + 'a {
     fields.iter().filter(|(_, is_set)| is_set(spec)).map(|(name, _)| *name)

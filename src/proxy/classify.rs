@@ -20,9 +20,9 @@ use super::{
     websocket::requests_websocket,
 };
 use crate::{
-    dialect::{ApiRequest, RequestHead, classify::ClassifyError},
+    dialect::{ApiRequest, Endpoint, RequestHead, classify::ClassifyError},
     snapshot::AiUse,
-    stream::TopLevel,
+    stream::{Splice, TopLevel},
 };
 
 /// A classified request.
@@ -50,12 +50,29 @@ impl ClassifiedRequest {
     /// When the new body is not a JSON object.
     pub async fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
         let length = bytes.len();
-        let scan = || RequestBody::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some));
-        let body = heavy::run(length, scan).await.map_err(|error| {
-            ProxyError::with_cause(ErrorKind::Misconfigured, "a policy broke the body", error.to_string())
-        })?;
-        self.body = Some(body);
+        self.body = Some(heavy::run(length, || RequestBody::scan(bytes)).await?);
         Ok(())
+    }
+}
+
+impl ClassifiedRequest {
+    /// Replaces the model, which is in the body where the endpoint's dialect has it there.
+    ///
+    /// # Errors
+    /// As [`replace_body`](Self::replace_body).
+    pub async fn replace_model(&mut self, model: String) -> Result<(), ProxyError> {
+        let in_path = matches!(self.api.endpoint, Endpoint::Gemini(..) | Endpoint::Bedrock(..));
+        let edited = self.body.as_ref().filter(|_| !in_path).and_then(|body| {
+            let mut splice = Splice::new(body.top()?);
+            splice.remove_variants(&["model"]);
+            splice.set_str("model", &model);
+            Some(splice.apply(body.bytes()))
+        });
+        self.api.model = Some(model);
+        match edited {
+            Some(body) => self.replace_body(body).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -71,6 +88,16 @@ self_cell!(
 );
 
 impl RequestBody {
+    /// The body that a policy has written.
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub fn scan(bytes: Bytes) -> Result<Self, ProxyError> {
+        Self::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some)).map_err(|error| {
+            ProxyError::with_cause(ErrorKind::Misconfigured, "a policy broke the body", error.to_string())
+        })
+    }
+
     /// The body as it was received.
     pub fn bytes(&self) -> &Bytes {
         self.borrow_owner()

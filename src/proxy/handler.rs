@@ -115,7 +115,7 @@ async fn serve_ai(
     let mut request = classify::classify(context, ai, parts, body, &mut memory, record).await?;
     context.start_clock();
     let dialect = request.api.dialect;
-    policies::apply(context, &mut request, &mut parts.headers).await.map_err(|error| error.to(dialect))?;
+    policies::apply(context, &mut request, &mut parts.headers, record).await.map_err(|error| error.to(dialect))?;
     let answer = select::select(context, ai, &mut request, parts, record).await.map_err(|error| error.to(dialect))?;
     match answer {
         select::Answer::Local(reply) => Ok(reply.into_reply(record)),

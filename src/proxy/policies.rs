@@ -10,10 +10,14 @@
 //! Compile builds the lists: first the policies of the rule run, then those of the backend that was chosen. An empty
 //! list costs nothing.
 
+use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{ErrorKind, ProxyError, RouteContext, classify::ClassifiedRequest};
-use crate::policy::{PolicyRequest, Refusal, RequestPolicy};
+use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, classify::ClassifiedRequest, heavy};
+use crate::{
+    dialect::Endpoint,
+    policy::{BodyPolicy, PolicyRequest, Refusal, RequestPolicy},
+};
 
 /// Runs the policies for a request to an LLM provider.
 ///
@@ -23,6 +27,7 @@ pub async fn apply(
     context: &RouteContext<'_>,
     classified: &mut ClassifiedRequest,
     headers: &mut HeaderMap,
+    record: &mut RequestRecord,
 ) -> Result<(), ProxyError> {
     let mut policies = of(context).peekable();
     if policies.peek().is_none() {
@@ -30,15 +35,41 @@ pub async fn apply(
     }
     let before = classified.body.as_ref().map(|body| body.bytes().clone());
     let added = &mut classified.added;
-    let mut request = PolicyRequest { headers, added, api: Some(&classified.api), body: before.clone() };
+    let mut request = PolicyRequest { headers, added, api: Some(&classified.api), body: before.clone(), model: None };
     for policy in policies {
         policy.apply(&mut request).await?;
     }
-    let after = request.body;
-    match after {
-        Some(body) if before.as_ref() != Some(&body) => classified.replace_body(body).await,
-        _ => Ok(()),
+    let (after, model) = (request.body, request.model);
+    if let Some(body) = after.filter(|body| before.as_ref() != Some(body)) {
+        classified.replace_body(body).await?;
     }
+    if let Some(model) = model {
+        classified.replace_model(model).await?;
+        record.classified(&classified.api, before.map_or(0, |body| body.len()));
+    }
+    Ok(())
+}
+
+/// The body of a request to `endpoint` after the edits of its policies. Without policies it is `body` itself.
+///
+/// # Errors
+/// When a policy can't edit the body.
+pub async fn edit(context: &RouteContext<'_>, endpoint: &Endpoint, body: &Bytes) -> Result<Bytes, ProxyError> {
+    let mut edited = body.clone();
+    for policy in body_policies(context) {
+        let written = heavy::run(edited.len(), || policy.edit(endpoint, &edited)).await;
+        edited = written.map_err(|invalid| ProxyError::new(ErrorKind::BadBody, invalid.to_string()))?;
+    }
+    Ok(edited)
+}
+
+/// Whether there is any policy that edits bodies.
+pub fn edits(context: &RouteContext<'_>) -> bool {
+    body_policies(context).next().is_some()
+}
+
+fn body_policies<'a>(context: &RouteContext<'a>) -> impl Iterator<Item = &'a dyn BodyPolicy> {
+    context.rule.policies.body.iter().chain(&context.weighted.policies.body).map(|policy| &**policy)
 }
 
 /// Runs the policies for a request whose body passes through unread.
@@ -48,7 +79,7 @@ pub async fn apply(
 pub async fn apply_to_head(context: &RouteContext<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
     let mut added = HeaderMap::new();
     for policy in of(context) {
-        policy.apply(&mut PolicyRequest { headers, added: &mut added, api: None, body: None }).await?;
+        policy.apply(&mut PolicyRequest { headers, added: &mut added, api: None, body: None, model: None }).await?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ use super::{
     hedge::Race,
     media::Files,
     missing::{Named, is_missing},
-    operation,
+    operation, policies,
     queue::Queue,
     retry::{MAX_ATTEMPTS, Retries, failure_of, may_repeat},
     send::{Sender, UpstreamReply, too_slow},
@@ -412,7 +412,8 @@ async fn prepare(
     let Some(body) = &request.body else {
         return Err(ProxyError::new(ErrorKind::Misconfigured, "the body was given up before the last attempt"));
     };
-    let client = ClientRequest {
+    let counted;
+    let mut client = ClientRequest {
         api_request: &request.api,
         query: parts.uri.query(),
         headers: &parts.headers,
@@ -421,6 +422,11 @@ async fn prepare(
         inlined: false,
         endpoint_missing,
     };
+    if request.api.endpoint.counts() && policies::edits(context) {
+        // What is counted is what would be sent, and an estimate is made of the client's body.
+        counted = RequestBody::scan(policies::edit(context, &request.api.endpoint, client.body).await?)?;
+        (client.body, client.top) = (counted.bytes(), counted.top());
+    }
     let plan = || operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend);
     if let Some(plan) = heavy::run(client.body.len(), plan).await {
         return plan.map(Prepared::Operation);
@@ -453,7 +459,7 @@ async fn encode(
     files: &mut Files,
     target: &Target,
 ) -> Result<Encoded, ProxyError> {
-    let encoded = match heavy::run(client.body.len(), || client.encode(target)).await {
+    let mut encoded = match heavy::run(client.body.len(), || client.encode(target)).await {
         Err(Refusal::Translation) => {
             // Boxed: most requests are not translated, and its state is large.
             Box::pin(client.translate(files, target, ai.backend.strict, &context.settings.fetcher)).await
@@ -461,6 +467,12 @@ async fn encode(
         encoded => encoded.map_err(|refusal| refused(refusal, client.api_request, target.provider.info().name)),
     }?;
     refuse_dropped(ai.backend.strict, &encoded.plan.dropped, "to this route's model")?;
+    if policies::edits(context) && !client.api_request.endpoint.counts() {
+        let back = encoded.plan.translation.as_ref();
+        let endpoint = back.map(|back| back.from.dialect().conversation_endpoint("", false).0);
+        let endpoint = endpoint.as_ref().unwrap_or(&client.api_request.endpoint);
+        encoded.body = policies::edit(context, endpoint, &encoded.body).await?;
+    }
     Ok(encoded)
 }
 

@@ -21,7 +21,7 @@ pub struct AiPolicy {
     /// Content that is rejected or masked, in prompts and in replies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_guard: Option<PromptGuard>,
-    /// Values for top-level fields of the request's body.
+    /// Values for fields of the body that the provider gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defaults: Vec<FieldDefault>,
 }
@@ -51,7 +51,7 @@ pub struct PromptEnrichment {
 /// One message.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptMessage {
-    /// The author's role: `system`, `user` or `assistant`, case-insensitive.
+    /// The author's role: `system` (or `developer`), `user` or `assistant` (or `model`), case-insensitive.
     pub role: String,
     /// The text.
     pub content: String,
@@ -280,10 +280,10 @@ impl OpenAiModeration {
     }
 }
 
-/// A value for a top-level field of the request's body.
+/// A value for a field of the body that the provider gets.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldDefault {
-    /// Name of the field.
+    /// Name of the field, as the provider spells it, or a JSON pointer: `/generationConfig/maxOutputTokens`.
     #[schemars(length(min = 1))]
     pub field: String,
     /// The value, as JSON: `0.5` is a number, `[1,2]` a list. A value that is not JSON is a string.

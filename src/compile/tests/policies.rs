@@ -159,7 +159,14 @@ fn an_extension_ref_to_a_missing_policy_blocks_its_rule() {
 #[test]
 fn unsupported_protection_blocks_the_rules_that_request_it() {
     for (field, name) in [
-        ("ai: {promptGuard: {request: {regex: {matches: [{pattern: a}]}}}}", "ai.promptGuard"),
+        ("ai: {promptGuard: {request: {regex: {matches: [{pattern: a}]}}}}", "ai.promptGuard.request.regex"),
+        ("ai: {promptGuard: {request: {webhook: {host: {host: h, port: 1}}}}}", "ai.promptGuard.request.webhook"),
+        (
+            "ai: {promptGuard: {request: {moderation: {openAIModeration: {authToken: {kind: Passthrough}}}}}}",
+            "ai.promptGuard.request.moderation",
+        ),
+        ("ai: {promptGuard: {response: {regex: {builtins: [SSN]}}}}", "ai.promptGuard.response.regex"),
+        ("ai: {promptGuard: {response: {webhook: {endpoint: {host: h, port: 1}}}}}", "ai.promptGuard.response.webhook"),
         ("rateLimit: {local: {tokenBucket: {maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}}}", "rateLimit"),
         ("rateLimit: {global: {}}", "rateLimit"),
         ("extAuth: {extensionRef: {name: e}}", "extAuth"),
@@ -189,10 +196,41 @@ fn unsupported_protection_blocks_the_rules_that_request_it() {
 }
 
 #[test]
+fn what_can_not_be_honoured_blocks_the_rules_that_request_it() {
+    for (field, why) in [
+        (
+            "ai: {promptEnrichment: {append: [{role: tool, content: a}]}}",
+            "ai.promptEnrichment.append[0].role: 'tool' is none of system, developer, user, assistant and model",
+        ),
+        ("ai: {defaults: [{field: stream, value: 'true'}]}", "ai.defaults[0]: stream can't be set"),
+        ("ai: {defaults: [{field: a, value: '{'}]}", "ai.defaults[0]: field a contains invalid JSON string: {"),
+    ] {
+        let world = world("", &[policy("p", &format!("{}, {field}", target("HTTPRoute", "r", "one")))]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=False/Invalid", why, "answer 500"]);
+        let landed = world.at("http://h/x");
+        assert!(landed.starts_with("500 ") && landed.contains(&format!("TrafficPolicy default/p: {why}")), "{landed}");
+        assert_eq!(world.at("http://h/y"), "default/good", "{field}");
+    }
+    // A more specific policy with the same field takes the place of the invalid one.
+    let invalid = format!("{}, ai: {{defaults: [{{field: stream, value: a}}]}}", target("Gateway", "gw", ""));
+    let world = world("", &[policy("a", &format!("{TARGET_ROUTE}, ai: {{}}")), policy("b", &invalid)]);
+    assert_eq!(world.at("http://h/x"), "default/good");
+}
+
+#[test]
+fn a_blank_message_is_left_out_and_named() {
+    let blank = "ai: {promptEnrichment: {prepend: [{role: USER, content: ' '}, {role: Developer, content: a}]}}";
+    let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, {blank}"))]);
+    let why = "ai.promptEnrichment.prepend[0].content is empty, so the message is left out";
+    world.reports(Kind::TrafficPolicy, "default/p", &["PartiallyInvalid=True/Invalid", why]);
+    world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid"]);
+    assert_eq!(world.at("http://h/x"), "default/good");
+    assert_eq!(world.rule_at("http://h/x").policies.body.len(), 1);
+}
+
+#[test]
 fn shaping_that_is_not_built_is_said_and_served_without() {
     for (field, name) in [
-        ("ai: {promptEnrichment: {prepend: [{role: SYSTEM, content: a}]}}", "ai.promptEnrichment"),
-        ("ai: {defaults: [{field: a, value: b}]}", "ai.defaults"),
         ("retry: {attempts: 2, retryOn: [5xx, cancelled]}", "retry.retryOn, some of its values"),
         ("transformation: {}", "transformation"),
         ("extProc: {}", "extProc"),

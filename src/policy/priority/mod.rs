@@ -30,7 +30,7 @@ impl RulePriority {
 }
 
 /// Why `spec.priority.header` has no effect, if so.
-pub fn problem(spec: &TrafficPolicySpec) -> Option<String> {
+fn problem(spec: &TrafficPolicySpec) -> Option<String> {
     let name = spec.priority.as_ref()?.header.as_deref()?;
     let is_name = HeaderName::from_bytes(name.as_bytes()).is_ok();
     (!is_name).then(|| format!("priority.header: '{name}' is not a header's name; write one such as `X-Priority`"))
@@ -52,6 +52,10 @@ impl PolicyField for PriorityField {
         };
         let header = written.header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
         rule.priority = RulePriority { class, header };
+    }
+
+    fn ineffective(&self, spec: &TrafficPolicySpec) -> Vec<String> {
+        problem(spec).into_iter().collect()
     }
 }
 

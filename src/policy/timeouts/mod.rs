@@ -69,10 +69,14 @@ impl PolicyField for TimeoutsField {
         rule.timeouts.first_token = written.first_token.as_ref().map(FirstToken::of);
         rule.timeouts.stream_idle = bound(written.stream_idle.as_ref());
     }
+
+    fn ineffective(&self, spec: &TrafficPolicySpec) -> Vec<String> {
+        contradiction(spec).into_iter().collect()
+    }
 }
 
 /// Why `spec.timeouts` can't have the effect that it seems to have, if so.
-pub fn contradiction(spec: &TrafficPolicySpec) -> Option<String> {
+fn contradiction(spec: &TrafficPolicySpec) -> Option<String> {
     let written = spec.timeouts.as_ref()?;
     let (first, request) = (written.first_token.as_ref()?, written.request.as_ref()?);
     let never = !request.get().is_zero() && first.get() >= request.get();
