@@ -10,6 +10,8 @@ mod common;
 mod defaults;
 #[path = "content/enrichment.rs"]
 mod enrichment;
+#[path = "content/transformation.rs"]
+mod transformation;
 
 use common::{Gateway, Start, Upstream, manifests::s1_with, yaml};
 use serde_json::{Value, json};

@@ -23,6 +23,7 @@ pub mod priority;
 pub mod retry;
 pub mod route_type;
 pub mod timeouts;
+pub mod transformation;
 pub mod unbuilt;
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub const FIELDS: &[&dyn PolicyField] = &[
     &timeouts::TimeoutsField,
     &retry::RetryField,
     &priority::PriorityField,
+    &transformation::TransformationField,
     // Enrichment adds to fields that defaults set.
     &defaults::DefaultsField,
     &enrichment::EnrichmentField,

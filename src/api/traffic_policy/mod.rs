@@ -8,7 +8,10 @@ pub use ai::{
     PromptEnrichment, PromptGuard, PromptGuardRequest, PromptGuardResponse, PromptMessage, Regex, RegexAction,
     RegexMatch, RouteType, Webhook, WebhookHost,
 };
-pub use traffic::{LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket};
+pub use traffic::{
+    HeaderTransformation, LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket,
+    Transform, Transformation,
+};
 
 use std::collections::BTreeMap;
 
@@ -80,9 +83,9 @@ pub struct TrafficPolicySpec {
     /// How many requests are let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Header and body templates. Accepted but not acted on, which the status reports.
+    /// Edits of headers. Templates and bodies are accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub transformation: Option<FreeForm>,
+    pub transformation: Option<Transformation>,
     /// An external processor. Accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ext_proc: Option<FreeForm>,
@@ -117,8 +120,15 @@ impl TrafficPolicySpec {
     #[must_use]
     pub fn unsupported_fields(&self) -> Vec<&'static str> {
         let global = self.rate_limit.as_ref().is_some_and(|limit| limit.global.is_some());
+        let (request, response) = match &self.transformation {
+            Some(both) => (both.request.as_ref(), both.response.as_ref()),
+            None => (None, None),
+        };
         [
-            ("transformation", self.transformation.is_some()),
+            ("transformation.request.body", request.is_some_and(|edits| edits.body.is_some())),
+            ("transformation.request, its templates", request.is_some_and(Transform::has_templates)),
+            ("transformation.response.body", response.is_some_and(|edits| edits.body.is_some())),
+            ("transformation.response, its templates", response.is_some_and(Transform::has_templates)),
             ("extProc", self.ext_proc.is_some()),
             ("extAuth", self.ext_auth.is_some()),
             ("rateLimit.global", global),

@@ -124,6 +124,64 @@ pub enum RetryOn {
     Unavailable,
 }
 
+/// Edits of the headers of requests and replies.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transformation {
+    /// Edits of requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Transform>,
+    /// Edits of replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Transform>,
+}
+
+/// Edits of the headers of one direction. First headers are set, then added, then removed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transform {
+    /// Headers that are set, in place of those of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub set: Vec<HeaderTransformation>,
+    /// Headers that are added beside those of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub add: Vec<HeaderTransformation>,
+    /// Names of headers that are removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub remove: Vec<String>,
+    /// A template for the body. Accepted but not acted on, which the status reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<FreeForm>,
+}
+
+impl Transform {
+    /// Whether a value of a header is a template.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        self.set.iter().chain(&self.add).any(HeaderTransformation::is_template)
+    }
+}
+
+/// A header and its value.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderTransformation {
+    /// Name of the header.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// The value. One with a template of Inja (`{{ ... }}`) is accepted but not acted on, which the status reports.
+    #[serde(default)]
+    pub value: String,
+}
+
+impl HeaderTransformation {
+    /// Whether the value is a template of Inja: it has an expression, a statement or a comment.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        ["{{", "{%", "{#"].iter().any(|mark| self.value.contains(mark))
+    }
+}
+
 /// How many requests are let through.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RateLimit {

@@ -203,6 +203,7 @@ fn what_can_not_be_honoured_blocks_the_rules_that_request_it() {
             "ai.promptEnrichment.append[0].role: 'tool' is none of system, developer, user, assistant and model",
         ),
         ("ai: {defaults: [{field: stream, value: 'true'}]}", "ai.defaults[0]: stream can't be set"),
+        ("transformation: {request: {remove: [':path']}}", "transformation.request: ':path' is not a header name"),
         ("ai: {defaults: [{field: a, value: '{'}]}", "ai.defaults[0]: field a contains invalid JSON string: {"),
     ] {
         let world = world("", &[policy("p", &format!("{}, {field}", target("HTTPRoute", "r", "one")))]);
@@ -232,7 +233,8 @@ fn a_blank_message_is_left_out_and_named() {
 fn shaping_that_is_not_built_is_said_and_served_without() {
     for (field, name) in [
         ("retry: {attempts: 2, retryOn: [5xx, cancelled]}", "retry.retryOn, some of its values"),
-        ("transformation: {}", "transformation"),
+        ("transformation: {request: {body: {parseAs: AsJson, value: a}}}", "transformation.request.body"),
+        ("transformation: {response: {add: [{name: a, value: '{{ b }}'}]}}", "transformation.response, its templates"),
         ("extProc: {}", "extProc"),
         ("cors: {}", "cors"),
         ("buffer: {}", "buffer"),
