@@ -45,7 +45,7 @@ test filter="":
 # Random changes of golden files and of upstream replies on stable Rust, so many seconds for each target.
 fuzz seconds="10":
     crates/dialects/fuzz/run {{ seconds }}
-    FUZZ_SECONDS={{ seconds }} cargo test {{ locked }} --package tollgate --lib -- --ignored --nocapture fuzz_
+    FUZZ_SECONDS={{ seconds }} cargo test {{ locked }} --package tollgate --package tollgate-guards --lib -- --ignored --nocapture fuzz_
 
 # Coverage-guided fuzzing of one target; needs nightly Rust and cargo-fuzz.
 fuzz-coverage target seconds="600":

@@ -52,7 +52,7 @@ fn file(path: &Path) -> Option<File> {
 }
 
 /// The folders with the source of a package.
-const PACKAGES: [&str; 3] = ["src", "crates/dialects/src", "crates/simulator/src"];
+const PACKAGES: [&str; 4] = ["src", "crates/dialects/src", "crates/guards/src", "crates/simulator/src"];
 
 /// The Rust files of all packages that are not tests as a whole.
 fn sources() -> Vec<File> {
