@@ -51,6 +51,17 @@ pub enum RerankApi {
     Google,
 }
 
+/// Where the text of requests or replies is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextPlaces {
+    /// There is none.
+    Nowhere,
+    /// In the slots of this dialect; see [`text`](super::text).
+    In(DialectId),
+    /// There may be some, and its places are not known.
+    Unknown,
+}
+
 impl Endpoint {
     /// The endpoint that `path` names by its last segments, whatever comes before them (`/v1`, `/openai/v1`,
     /// `/openai/deployments/D`, `/v1beta`, `/v1/projects/P/locations/L/publishers/google`).
@@ -153,6 +164,44 @@ impl Endpoint {
             Self::CountResponseTokens => Some(DialectId::Responses),
             Self::Gemini(GeminiVerb::CountTokens, _) => Some(DialectId::Gemini),
             _ => None,
+        }
+    }
+
+    /// Where the text of the endpoint's requests is.
+    pub const fn request_text(&self) -> TextPlaces {
+        match self {
+            Self::Models(_) | Self::ResponseResource(_) => TextPlaces::Nowhere,
+            Self::Bedrock(verb, _) if verb.is_messages() => TextPlaces::In(DialectId::Messages),
+            Self::Bedrock(BedrockVerb::Invoke | BedrockVerb::InvokeStream | BedrockVerb::CountTokens, _) => {
+                TextPlaces::Unknown
+            }
+            _ => match self.owner() {
+                Some(dialect) => TextPlaces::In(dialect),
+                None => TextPlaces::Unknown,
+            },
+        }
+    }
+
+    /// Where the text of the endpoint's replies is. Vectors, counts and lists of models have none, and rankings repeat
+    /// documents of the client.
+    pub const fn reply_text(&self) -> TextPlaces {
+        match self {
+            Self::Completions => TextPlaces::In(DialectId::Chat),
+            Self::CompactResponse | Self::ResponseResource(_) => TextPlaces::In(DialectId::Responses),
+            Self::Embeddings
+            | Self::Moderations
+            | Self::Rerank(_)
+            | Self::Models(_)
+            | Self::CountMessageTokens
+            | Self::CountResponseTokens
+            | Self::Bedrock(BedrockVerb::CountTokens, _) => TextPlaces::Nowhere,
+            _ => match self.dialect() {
+                Some(dialect) => TextPlaces::In(dialect),
+                None => match self {
+                    Self::Gemini(..) => TextPlaces::Nowhere,
+                    _ => TextPlaces::Unknown,
+                },
+            },
         }
     }
 

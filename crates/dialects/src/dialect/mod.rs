@@ -61,7 +61,7 @@ pub mod wrapped;
 use adapt::ModelField;
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
-pub use endpoint::{Endpoint, RerankApi};
+pub use endpoint::{Endpoint, RerankApi, TextPlaces};
 use enrichment::PromptPlaces;
 pub use error::ErrorClass;
 pub use events::{ReadEvents, ReplyHead, WriteEvents};

@@ -51,6 +51,10 @@ const REQUEST: &[Row] = &[
     whole("suffix", TextKind::User),
     whole("input", TextKind::User),
     whole("input[]", TextKind::User),
+    whole("input[].text", TextKind::User),
+    // Rankings, and documents beside a conversation.
+    whole("query", TextKind::User),
+    whole("documents[].**", TextKind::User),
 ];
 
 const CHOICE: Number = Number::Element(0, "index");

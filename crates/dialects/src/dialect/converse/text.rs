@@ -48,6 +48,10 @@ const REQUEST: &[Row] = &[
     whole("messages[].content[].toolUse.input.**", TextKind::Arguments),
     whole("messages[].content[].reasoningContent.reasoningText.text", TextKind::Reasoning).signed_by("signature"),
     whole("promptVariables.**", TextKind::User),
+    // Rankings.
+    whole("queries[].textQuery.text", TextKind::User),
+    whole("sources[].inlineDocumentSource.textDocument.text", TextKind::User),
+    whole("sources[].inlineDocumentSource.jsonDocument.**", TextKind::User),
 ];
 
 const BLOCK: Number = Number::Element(0, "");

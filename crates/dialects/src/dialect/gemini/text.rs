@@ -21,12 +21,35 @@ pub static PROMPT: PromptPlaces = PromptPlaces {
 /// The text slots of this dialect.
 pub static SLOTS: TextSlots = TextSlots {
     dialect: DialectId::Gemini,
-    request: LazyLock::new(|| Table::new(REQUEST)),
+    request: LazyLock::new(|| {
+        Table::of(&[("", REQUEST), ("", OTHER), ("generateContentRequest.", REQUEST), ("requests[].", EMBEDDED)])
+    }),
     reply: LazyLock::new(|| Table::of(&[("", REPLY), (CANDIDATE, WHOLE)])),
     event: LazyLock::new(|| Table::of(&[("", EVENT), (CANDIDATE, WHOLE)])),
     prompt: &["systemInstruction", "system_instruction", "contents"],
     cache_key: None,
 };
+
+/// Text that is to be embedded, by itself or in a batch.
+const EMBEDDED: &[Row] = &[
+    whole("content", TextKind::User),
+    whole("content.parts[].text", TextKind::User),
+    whole("content.parts.text", TextKind::User),
+    whole("title", TextKind::User),
+];
+
+/// Text of requests that generate nothing: one that is to be embedded (here and on Vertex AI), and rankings.
+const OTHER: &[Row] = &[
+    whole("content", TextKind::User),
+    whole("content.parts[].text", TextKind::User),
+    whole("content.parts.text", TextKind::User),
+    whole("title", TextKind::User),
+    whole("instances[].content", TextKind::User),
+    whole("instances[].title", TextKind::User),
+    whole("query", TextKind::User),
+    whole("records[].title", TextKind::User),
+    whole("records[].content", TextKind::User),
+];
 
 /// Text in requests. Contents and parts may each be an object instead of a list of one.
 const REQUEST: &[Row] = &[

@@ -23,7 +23,9 @@ pub static PROMPT: PromptPlaces = PromptPlaces {
 pub static SLOTS: TextSlots = TextSlots {
     dialect: DialectId::Responses,
     request: LazyLock::new(|| Table::of(&[("", REQUEST), ("input[].", RESULTS)])),
-    reply: LazyLock::new(|| Table::of(&[("", REPLY), ("output[].", RESULTS)])),
+    reply: LazyLock::new(|| {
+        Table::of(&[("", REPLY), ("output[].", RESULTS), ("data[].", ITEMS), ("data[].", RESULTS)])
+    }),
     event: LazyLock::new(|| Table::of(&[("", EVENT), ("item.", RESULTS), ("response.output[].", RESULTS)])),
     prompt: &["instructions", "input"],
     cache_key: Some("prompt_cache_key"),
@@ -52,6 +54,17 @@ const REQUEST: &[Row] = &[
     whole("input[].input", TextKind::Arguments),
     whole("input[].code", TextKind::Arguments),
     whole("prompt.variables.**", TextKind::User),
+];
+
+/// The items of a stored response, as `GET /responses/ID/input_items` lists them.
+const ITEMS: &[Row] = &[
+    whole("content", TextKind::Assistant).by_role(),
+    whole("content[].text", TextKind::Assistant).by_role(),
+    whole("content[].refusal", TextKind::Refusal),
+    whole("summary[].text", TextKind::Summary),
+    whole("arguments", TextKind::Arguments).json(),
+    whole("input", TextKind::Arguments),
+    whole("code", TextKind::Arguments),
 ];
 
 const ITEM: Number = Number::Element(0, "");

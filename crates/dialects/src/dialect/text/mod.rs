@@ -108,6 +108,24 @@ pub enum TextKind {
     Citation,
 }
 
+impl TextKind {
+    /// The word for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::ToolResult => "tool_result",
+            Self::Answer => "answer",
+            Self::Refusal => "refusal",
+            Self::Reasoning => "reasoning",
+            Self::Summary => "reasoning_summary",
+            Self::Arguments => "tool_arguments",
+            Self::Citation => "citation",
+        }
+    }
+}
+
 /// Identifies a text: the pieces of one block are one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Block {
