@@ -2,6 +2,7 @@
 
 mod debug;
 mod egress;
+mod guard;
 mod health;
 mod limits;
 mod publisher;
@@ -74,6 +75,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => block_on(args.worker_threads, serve(*args)),
         Command::Simulate(args) => block_on(0, simulate(args)),
         Command::Uninstall(args) => block_on(1, uninstall::uninstall(args)),
+        Command::Guard { command } => guard::run(command),
         Command::Crds(args) => crds(&args),
     }
 }

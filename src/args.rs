@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum,
     builder::{BoolishValueParser, NonEmptyStringValueParser},
 };
 
@@ -39,8 +39,51 @@ pub enum Command {
     /// Delete the EndpointSlices that an installation maintains. The chart runs it before `helm uninstall` deletes the
     /// rest.
     Uninstall(InstallationArgs),
+    /// Try the prompt guards of a TrafficPolicy, without a request.
+    Guard {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: GuardCommand,
+    },
     /// Print, write or check the CustomResourceDefinitions.
     Crds(CrdsArgs),
+}
+
+/// `tollgate guard`.
+#[derive(Debug, Subcommand)]
+pub enum GuardCommand {
+    /// Show what a guard masks or refuses in a text, and which rule does it. See docs/guards.md.
+    Test(GuardTestArgs),
+}
+
+/// `tollgate guard test`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["text", "file", "stream"])))]
+pub struct GuardTestArgs {
+    /// The manifest file, or directory, with the TrafficPolicy.
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+
+    /// The policy's name, where there are several: `NAME` or `NAMESPACE/NAME`.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// The text.
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+
+    /// A file with the text.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// A file with the text in pieces, one a line, as a stream brings them. Shows what is released after each, and in
+    /// the last line what is released at the end.
+    #[arg(long, value_name = "FILE")]
+    pub stream: Option<PathBuf>,
+
+    /// Try the guard of responses instead of that of requests.
+    #[arg(long)]
+    pub response: bool,
 }
 
 /// `tollgate run`.

@@ -18,6 +18,8 @@ mod credentials;
 mod forwarding;
 #[path = "requests/framing.rs"]
 mod framing;
+#[path = "requests/guards.rs"]
+mod guards;
 #[path = "requests/images.rs"]
 mod images;
 #[path = "requests/invoke.rs"]

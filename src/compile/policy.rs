@@ -111,8 +111,10 @@ impl<'a> Policies<'a> {
                 }
                 match decided {
                     None => {
-                        field.build(spec, &mut merged.rule);
                         let invalid = field.invalid(spec);
+                        if invalid.is_empty() {
+                            field.build(spec, &mut merged.rule);
+                        }
                         merged.blocked.extend(invalid.iter().map(|why| format!("TrafficPolicy {key}: {why}")));
                         *decided = Some((level, key));
                         self.effective.insert(key);
@@ -241,7 +243,9 @@ fn report(
         let message = format!("targetRefs may only name Gateways and HTTPRoutes, not {}", foreign.join(", "));
         Condition::new(ConditionType::Accepted, false, Reason::Invalid, message)
     } else {
-        Condition::new(ConditionType::Accepted, true, Reason::Valid, "Policy accepted")
+        let remarks = FIELDS.iter().filter_map(|field| field.remark(spec));
+        let message = std::iter::once("Policy accepted".to_owned()).chain(remarks).collect::<Vec<_>>().join("; ");
+        Condition::new(ConditionType::Accepted, true, Reason::Valid, message)
     }];
     let ignored = (!partly.is_empty()).then(|| format!("accepted but not acted on yet: {}", partly.join(", ")));
     let ineffective: Vec<String> = FIELDS.iter().flat_map(|field| field.ineffective(spec)).collect();

@@ -17,9 +17,11 @@
 
 pub mod defaults;
 pub mod enrichment;
+pub mod findings;
 pub mod header_modifier;
 pub mod hedge;
 pub mod priority;
+pub mod prompt_guard;
 pub mod retry;
 pub mod route_type;
 pub mod timeouts;
@@ -32,6 +34,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
+pub use self::findings::{Direction, Finding, Findings};
 use self::{priority::RulePriority, retry::Retry, timeouts::Timeouts};
 use crate::{
     api::traffic_policy::TrafficPolicySpec,
@@ -45,7 +48,12 @@ pub trait PolicyField: Sync {
     /// specific one that has the field decides.
     fn is_set(&self, spec: &TrafficPolicySpec) -> bool;
 
-    /// Adds the policies that `spec` configures to a rule.
+    /// What its author should know although the field is honoured.
+    fn remark(&self, _spec: &TrafficPolicySpec) -> Option<String> {
+        None
+    }
+
+    /// Adds the policies that `spec` configures to a rule. It is called only if nothing is invalid.
     fn build(&self, spec: &TrafficPolicySpec, rule: &mut RulePolicies);
 
     /// What in `spec` can't be honoured, though it asks for it: the policy is not accepted, and its rules are closed.
@@ -66,6 +74,8 @@ pub const FIELDS: &[&dyn PolicyField] = &[
     &retry::RetryField,
     &priority::PriorityField,
     &transformation::TransformationField,
+    // Guards see what the client wrote, before anything is added.
+    &prompt_guard::PromptGuardField,
     // Enrichment adds to fields that defaults set.
     &defaults::DefaultsField,
     &enrichment::EnrichmentField,
@@ -121,12 +131,14 @@ pub struct PolicyRequest<'a> {
     pub body: Option<Bytes>,
     /// The model that a policy has chosen in place of the client's.
     pub model: Option<String>,
+    /// Where policies of content record what they have found.
+    pub findings: &'a Findings,
 }
 
 /// Why a policy refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status: 4xx or 5xx.
+    /// The status: 4xx or 5xx, or any from 200 with [`RefusalForm::GuardedText`].
     pub status: u16,
     /// The class, for the dialects' error types.
     pub class: ErrorClass,
@@ -134,7 +146,23 @@ pub struct Refusal {
     pub message: String,
     /// The message for the log.
     pub cause: String,
+    /// The form of the reply.
+    pub form: RefusalForm,
 }
+
+/// The form of the reply to a refused request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalForm {
+    /// An error of the client's dialect.
+    Error,
+    /// An error of the client's dialect with the code [`GUARDED`].
+    Guarded,
+    /// The message alone, as plain text: the user wrote it. It counts as [`GUARDED`].
+    GuardedText,
+}
+
+/// The code of errors for content that a policy does not let pass.
+pub const GUARDED: &str = "guarded";
 
 /// The result of a step.
 pub type PolicyFuture<'a> = BoxFuture<'a, Result<(), Refusal>>;
@@ -165,7 +193,9 @@ pub trait ReplyPolicy: Send + Sync {
 
     /// The filter of the text of a model's answer, if this policy has one. It works on decoded text: buffered and
     /// streaming, spliced and translated alike.
-    fn text_filter(&self) -> Option<Arc<dyn TextFilter>> {
+    ///
+    /// `findings` are those of the request.
+    fn text_filter(&self, _findings: &Findings) -> Option<Arc<dyn TextFilter>> {
         None
     }
 }

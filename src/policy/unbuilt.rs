@@ -9,10 +9,8 @@ type Field = (&'static str, fn(&TrafficPolicySpec) -> bool);
 /// Fields that protect a backend. Serving without them would be worse than not serving: their rules reply with 500.
 const PROTECTING: &[Field] = &[
     ("ai.promptGuard.request.webhook", |spec| request_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
-    ("ai.promptGuard.request.regex", |spec| request_guard(spec).is_some_and(|guard| guard.regex.is_some())),
     ("ai.promptGuard.request.moderation", |spec| request_guard(spec).is_some_and(|guard| guard.moderation.is_some())),
     ("ai.promptGuard.response.webhook", |spec| response_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
-    ("ai.promptGuard.response.regex", |spec| response_guard(spec).is_some_and(|guard| guard.regex.is_some())),
     ("rateLimit", |spec| spec.rate_limit.is_some()),
     ("extAuth", |spec| spec.ext_auth.is_some()),
     ("rbac", |spec| spec.rbac.is_some()),

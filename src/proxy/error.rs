@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::{
     conversation::Failure,
     dialect::{DialectId, ErrorClass},
+    policy::GUARDED,
     upstream::{
         CredentialError, SendError, SendErrorKind,
         balance::{AttemptOutcome, Wait, load::NoRoom},
@@ -81,6 +82,8 @@ pub enum ErrorKind {
     FirstTokenTimeout,
     /// A policy refuses the request; the policy's status and class are in the error.
     Refused,
+    /// A policy does not let the content of the request or of the reply pass.
+    Guarded,
     /// The gateway's own code panicked.
     Panic,
     /// The request is for another host than its connection.
@@ -145,6 +148,7 @@ impl ErrorKind {
             Self::NoRoom => (503, C::Unavailable, "no_room"),
             Self::FirstTokenTimeout => (504, C::Timeout, "first_token_timeout"),
             Self::Refused => (403, C::Permission, "refused"),
+            Self::Guarded => (403, C::Permission, GUARDED),
             Self::Panic => (500, C::Internal, "panic"),
             Self::Misdirected => (421, C::InvalidRequest, "misdirected"),
             Self::TooManyHeaders => (431, C::InvalidRequest, "too_many_headers"),
@@ -169,7 +173,12 @@ impl ErrorKind {
 
     /// Whether the same request gets the same error until a manifest or the request changes.
     const fn is_permanent(self) -> bool {
-        matches!(self, Self::Misconfigured | Self::NotImplemented | Self::Refused)
+        matches!(self, Self::Misconfigured | Self::NotImplemented | Self::Refused | Self::Guarded)
+    }
+
+    /// Whether a policy ends the request, while the backend did what it should.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::Refused | Self::Guarded)
     }
 
     /// The outcome of an attempt with this error.
@@ -207,6 +216,8 @@ pub struct ProxyError {
     pub retry_after: Option<Duration>,
     /// Status and class that a policy has chosen.
     pub refused: Option<(u16, ErrorClass)>,
+    /// The reply is the message alone, as plain text: the user wrote it.
+    pub plain: bool,
 }
 
 impl ProxyError {
@@ -226,6 +237,7 @@ impl ProxyError {
             close: false,
             retry_after: None,
             refused: None,
+            plain: false,
         }
     }
 
@@ -305,24 +317,30 @@ impl ProxyError {
     /// The reply in the client's dialect. `trace_id` helps to find the log line for a client's report.
     pub fn reply(self, dialect: DialectId, trace_id: &str) -> Response<Bytes> {
         let (dialect, failure, mut body) = (dialect.dialect(), self.failure(), Vec::new());
-        dialect.write_error(&failure, Some(trace_id), &mut body);
+        let content_type = if self.plain {
+            body.extend_from_slice(self.message.as_bytes());
+            HeaderValue::from_static("text/plain")
+        } else {
+            dialect.write_error(&failure, Some(trace_id), &mut body);
+            HeaderValue::from_static("application/json")
+        };
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut reply = Response::new(Bytes::from(body));
         *reply.status_mut() = status;
         let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, content_type);
         if let Ok(id) = HeaderValue::from_str(trace_id) {
             // The header in which the dialect's clients expect it.
             headers.insert(dialect.request_id_header(), id.clone());
             headers.insert("x-request-id", id);
         }
-        if self.kind.is_permanent() && failure.status >= 500 {
+        if self.kind.is_permanent() && (failure.status >= 500 || self.kind == ErrorKind::Guarded) {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
-        if let Some((name, value)) = dialect.error_type_header(self.kind.row().class) {
+        if let Some((name, value)) = dialect.error_type_header(self.kind.row().class).filter(|_| !self.plain) {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if self.kind == ErrorKind::WebSocket {

@@ -66,7 +66,7 @@ async fn try_forward(
         return Err(ProxyError::new(ErrorKind::BadRequest, message));
     }
     let mut headers = headers::to_server(&parts.headers, peer.address.ip(), peer.scheme());
-    policies::apply_to_head(context, &mut headers).await?;
+    policies::apply_to_head(context, &mut headers, record).await?;
     let path = rewritten(context.rule, context.matched, parts, &mut headers)?;
     // Held until the server has replied.
     let mut memory = context.settings.body_budget.share();

@@ -16,7 +16,7 @@ use http::HeaderMap;
 use super::{ErrorKind, ProxyError, RequestRecord, RouteContext, classify::ClassifiedRequest, heavy};
 use crate::{
     dialect::Endpoint,
-    policy::{BodyPolicy, PolicyRequest, Refusal, RequestPolicy},
+    policy::{BodyPolicy, PolicyRequest, Refusal, RefusalForm, RequestPolicy},
 };
 
 /// Runs the policies for a request to an LLM provider.
@@ -35,7 +35,9 @@ pub async fn apply(
     }
     let before = classified.body.as_ref().map(|body| body.bytes().clone());
     let added = &mut classified.added;
-    let mut request = PolicyRequest { headers, added, api: Some(&classified.api), body: before.clone(), model: None };
+    let findings = record.findings();
+    let api = Some(&classified.api);
+    let mut request = PolicyRequest { headers, added, api, body: before.clone(), model: None, findings };
     for policy in policies {
         policy.apply(&mut request).await?;
     }
@@ -76,10 +78,15 @@ fn body_policies<'a>(context: &RouteContext<'a>) -> impl Iterator<Item = &'a dyn
 ///
 /// # Errors
 /// When a policy refuses the request.
-pub async fn apply_to_head(context: &RouteContext<'_>, headers: &mut HeaderMap) -> Result<(), ProxyError> {
+pub async fn apply_to_head(
+    context: &RouteContext<'_>,
+    headers: &mut HeaderMap,
+    record: &mut RequestRecord,
+) -> Result<(), ProxyError> {
     let mut added = HeaderMap::new();
     for policy in of(context) {
-        policy.apply(&mut PolicyRequest { headers, added: &mut added, api: None, body: None, model: None }).await?;
+        let (added, findings) = (&mut added, record.findings());
+        policy.apply(&mut PolicyRequest { headers, added, api: None, body: None, model: None, findings }).await?;
     }
     Ok(())
 }
@@ -90,9 +97,11 @@ fn of<'a>(context: &RouteContext<'a>) -> impl Iterator<Item = &'a dyn RequestPol
 
 impl From<Refusal> for ProxyError {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { status, class, message, cause } = refusal;
-        let mut error = Self::with_cause(ErrorKind::Refused, message, cause);
+        let Refusal { status, class, message, cause, form } = refusal;
+        let kind = if form == RefusalForm::Error { ErrorKind::Refused } else { ErrorKind::Guarded };
+        let mut error = Self::with_cause(kind, message, cause);
         error.refused = Some((status, class));
+        error.plain = form == RefusalForm::GuardedText;
         error
     }
 }

@@ -14,7 +14,7 @@ use super::{ErrorKind, Shared, trace::RequestIds};
 use crate::{
     conversation::Unsupported,
     dialect::{ApiRequest, StreamMode, error_summary::ErrorSummary, observer::Totals},
-    policy::ReplyPolicy,
+    policy::{Finding, Findings, ReplyPolicy},
     snapshot::{Action, Backend, Rule, Target, WeightedBackend},
     telemetry::{
         AccessLog,
@@ -55,6 +55,8 @@ pub struct RequestRecord {
     dropped: Unsupported,
     /// The summary of the target's error.
     refusal: Option<Box<ErrorSummary>>,
+    /// What policies of content have found, if the request has passed any.
+    findings: Option<Findings>,
 }
 
 /// The result of the request.
@@ -96,6 +98,7 @@ impl RequestRecord {
             attempts: 0,
             dropped: Unsupported::default(),
             refusal: None,
+            findings: None,
         }
     }
 
@@ -250,6 +253,21 @@ impl RequestRecord {
         self.refusal = Some(Box::new(summary));
     }
 
+    /// Where policies of content record what they find.
+    pub fn findings(&mut self) -> &Findings {
+        self.findings.get_or_insert_default()
+    }
+
+    /// Counts the findings, and returns them as text for the log.
+    fn found(&mut self) -> Option<String> {
+        let findings = self.findings.take()?.take();
+        for Finding { direction, rule, action, kind, count } in &findings {
+            self.shared.metrics.guards.matched(direction.as_str(), rule, action, kind.as_str(), *count);
+        }
+        let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
+    }
+
     /// The reply has been handed over to its end.
     pub fn complete(&mut self) {
         self.reply.complete = true;
@@ -323,6 +341,7 @@ impl Drop for RequestRecord {
         // A refused request used no tokens, and its model may not exist.
         let answered_well = (200..300).contains(&self.reply.status);
         let estimate = if answered_well { self.estimate() } else { [None; 2] };
+        let found = self.found();
         let error = self.reply.error.map_or("", ErrorKind::word);
         let labels = self.rule.as_ref().map(|r| &r.labels);
         if let Some(backend) = self.backend() {
@@ -385,6 +404,7 @@ impl Drop for RequestRecord {
             search_units: usage.search_units,
             tokens_estimated: self.reply.totals.estimated,
             dropped: dropped.as_deref(),
+            guarded: found.as_deref(),
             request_bytes: self.request_bytes,
             response_bytes: self.reply.bytes,
             upstream_attempts: self.attempts,

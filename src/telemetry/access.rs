@@ -68,6 +68,8 @@ pub struct AccessLog<'a> {
     pub tokens_estimated: bool,
     /// Fields of the request that are unsupported in the provider's dialect.
     pub dropped: Option<&'a str>,
+    /// What guards of content have found: direction, rule, action, kind of the text and count of each.
+    pub guarded: Option<&'a str>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the reply's body that were sent.
@@ -117,6 +119,7 @@ impl AccessLog<'_> {
             search_units = self.search_units,
             tokens_estimated = self.tokens_estimated.then_some(true),
             dropped = self.dropped,
+            guarded = self.guarded,
             request_bytes = self.request_bytes,
             response_bytes = self.response_bytes,
             upstream_attempts = self.upstream_attempts,

@@ -3,7 +3,8 @@
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
-    config::ConfigMetrics, credentials::CredentialMetrics, load::LoadMetrics, operator::OperatorMetrics,
+    config::ConfigMetrics, credentials::CredentialMetrics, guards::GuardMetrics, load::LoadMetrics,
+    operator::OperatorMetrics,
     register::register, requests::RequestMetrics, targets::TargetMetrics, tokens::TokenMetrics, watches::WatchMetrics,
 };
 
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// Credentials that are fetched.
     pub credentials: CredentialMetrics,
+    /// Guards of content.
+    pub guards: GuardMetrics,
     /// The operator.
     pub operator: OperatorMetrics,
     /// Watches on the API server.
@@ -47,6 +50,7 @@ impl Metrics {
         let tokens = TokenMetrics::register(&registry)?;
         let config = ConfigMetrics::register(&registry)?;
         let credentials = CredentialMetrics::register(&registry)?;
+        let guards = GuardMetrics::register(&registry)?;
         let operator = OperatorMetrics::register(&registry)?;
         let watches = WatchMetrics::register(&registry)?;
         let log_lines_dropped = register(
@@ -81,6 +85,7 @@ impl Metrics {
             tokens,
             config,
             credentials,
+            guards,
             operator,
             watches,
             log_lines_dropped,

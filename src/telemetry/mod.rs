@@ -3,6 +3,7 @@
 pub mod access;
 pub mod config;
 pub mod credentials;
+pub mod guards;
 pub mod load;
 pub mod log;
 pub mod metrics;

@@ -17,8 +17,7 @@ const MAX_BUILD_BYTES: usize = 16 * 1024 * 1024;
 /// An automaton that finds the matches of one pattern that begin at a given position.
 pub struct Automaton {
     dfa: dense::DFA<Vec<u32>>,
-    /// The state before the first byte, by the byte before it; the last one is for the beginning of the text. Dead where
-    /// nothing can begin.
+    /// The state before the first byte, by the byte before it; the last one is for the beginning of the text.
     starts: Box<[StateID]>,
 }
 
@@ -41,8 +40,8 @@ pub const TEXT_START: usize = 256;
 impl Automaton {
     /// The automaton of `hir`. `None` if it would be larger than [`MAX_AUTOMATON_BYTES`].
     ///
-    /// With [`MatchKind::All`] it finds every end of a match; with [`MatchKind::LeftmostFirst`] the last end that it finds
-    /// is that of the match.
+    /// With [`MatchKind::All`] it finds every end of a match; with [`MatchKind::LeftmostFirst`] the last end that it
+    /// finds is that of the match.
     pub fn new(hir: &Hir, kind: MatchKind) -> Option<Self> {
         let config = thompson::Config::new()
             .utf8(false)

@@ -15,8 +15,8 @@ static SETS: LazyLock<[Arc<GuardSet>; 3]> = LazyLock::new(|| {
         .map(|rules| Arc::new(GuardSet::compile(&rules, Action::Mask).unwrap_or_else(|error| unreachable!("{error}"))))
 });
 
-/// Checks that `text` is masked alike as a whole and in pieces whose lengths are chosen by the bits of `cuts`, that what
-/// is masked stays masked, and that the text that is held is bounded.
+/// Checks that `text` is masked alike as a whole and in pieces whose lengths are chosen by the bits of `cuts`, and that
+/// the text that is held is bounded.
 pub fn check(text: &str, cuts: u64) {
     for set in &*SETS {
         let whole = mask(set, &[text]);

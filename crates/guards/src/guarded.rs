@@ -16,8 +16,8 @@ use crate::{
 /// What reaches it is masked or rejected as a match of the pattern: it may be one.
 pub const MAX_HELD_BYTES: usize = 64 * 1024;
 
-/// Steps of automata that each byte of a text may take, beside [`BASE_STEPS`]. Ordinary text takes one or two. A pattern
-/// that matches nearly everything, and everywhere anew, takes as many as its matches are long.
+/// Steps of automata that each byte of a text may take, beside [`BASE_STEPS`]. Ordinary text takes one or two. A
+/// pattern that matches nearly everything, and everywhere anew, takes as many as its matches are long.
 pub const STEPS_PER_BYTE: u64 = 256;
 /// Steps that every text may take: some milliseconds.
 pub const BASE_STEPS: u64 = 4 * 1024 * 1024;

@@ -142,7 +142,8 @@ impl GuardSet {
         self.rules.iter().map(|rule| &rule.name)
     }
 
-    /// The names of patterns whose matches have no longest length. Text that may become one is held until it is decided.
+    /// The names of patterns whose matches have no longest length. Text that may become one is held until that is
+    /// decided.
     pub fn unbounded(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter(|rule| matches!(rule.kind, Kind::Pattern(_, true))).map(|rule| &*rule.name)
     }

@@ -1,7 +1,9 @@
 //! Policies on LLM requests and replies: guards, enrichment, defaults.
 
+use std::borrow::Cow;
+
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::provider::{auth::AuthToken, check::no_workload};
@@ -136,9 +138,12 @@ pub struct Regex {
     /// Ready-made patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builtins: Vec<Builtin>,
-    /// The action on a match: `MASK` replaces it with `<NAME>`, `REJECT` refuses the request. In replies a match is always masked.
+    /// The action on a match: `MASK` replaces it with `<NAME>`, `REJECT` refuses the request. In replies both mask; `Reject` refuses replies too.
     #[serde(default)]
     pub action: RegexAction,
+    /// The texts that are looked at. Without it all but `ToolInput`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<GuardScope>,
 }
 
 /// One pattern of your own.
@@ -152,29 +157,91 @@ pub struct RegexMatch {
     pub name: Option<String>,
 }
 
-/// A ready-made pattern.
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A ready-made pattern. Agentgateway's spellings are accepted, as in `CreditCard`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Builtin {
     /// US social security numbers.
+    #[serde(alias = "Ssn")]
     Ssn,
     /// Credit card numbers.
+    #[serde(alias = "CreditCard")]
     CreditCard,
     /// Telephone numbers.
+    #[serde(alias = "PhoneNumber")]
     PhoneNumber,
     /// E-mail addresses.
+    #[serde(alias = "Email")]
     Email,
+    /// Canadian social insurance numbers.
+    #[serde(alias = "CaSin")]
+    CaSin,
+    /// International bank account numbers.
+    Iban,
+    /// IP addresses.
+    IpAddress,
+    /// Keys of well-known APIs.
+    ApiKey,
+    /// JSON web tokens.
+    Jwt,
+    /// Private keys in PEM.
+    PrivateKey,
+}
+
+impl JsonSchema for Builtin {
+    fn schema_name() -> Cow<'static, str> {
+        "Builtin".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "`SSN` (US social security numbers), `CREDIT_CARD`, `PHONE_NUMBER`, `EMAIL`, `CA_SIN` (Canadian \
+                social insurance numbers), `IBAN`, `IP_ADDRESS`, `API_KEY` (of well-known APIs), `JWT`, or `PRIVATE_KEY` \
+                (PEM). The first five also in agentgateway's spelling, as in `CreditCard`.",
+            "enum": [
+                "SSN", "CREDIT_CARD", "PHONE_NUMBER", "EMAIL", "CA_SIN", "IBAN", "IP_ADDRESS", "API_KEY", "JWT",
+                "PRIVATE_KEY", "Ssn", "CreditCard", "PhoneNumber", "Email", "CaSin",
+            ],
+        })
+    }
 }
 
 /// The action on a match.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegexAction {
     /// The match is replaced.
     #[default]
+    #[serde(rename = "MASK", alias = "Mask")]
     Mask,
-    /// The request is refused.
+    /// A request is refused, and a reply is masked, as in kgateway.
+    #[serde(rename = "REJECT")]
+    RejectRequest,
+    /// A request is refused, and so is a reply, as in agentgateway.
     Reject,
+}
+
+impl JsonSchema for RegexAction {
+    fn schema_name() -> Cow<'static, str> {
+        "RegexAction".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": ["MASK", "REJECT", "Mask", "Reject"] })
+    }
+}
+
+/// The texts that a guard looks at.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuardScope {
+    /// Instructions.
+    SystemPrompt,
+    /// The client's texts and the model's.
+    Messages,
+    /// Arguments of tool calls.
+    ToolInput,
+    /// Results of tool calls.
+    ToolOutput,
 }
 
 /// A service of yours that decides over a plain HTTP call. `host` and `endpoint` are two spellings of the same, as are

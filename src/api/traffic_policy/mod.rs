@@ -4,9 +4,9 @@ mod ai;
 mod traffic;
 
 pub use ai::{
-    AiPolicy, Builtin, CustomResponse, FieldDefault, HeaderMatch, HeaderMatchType, Moderation, OpenAiModeration,
-    PromptEnrichment, PromptGuard, PromptGuardRequest, PromptGuardResponse, PromptMessage, Regex, RegexAction,
-    RegexMatch, RouteType, Webhook, WebhookHost,
+    AiPolicy, Builtin, CustomResponse, FieldDefault, GuardScope, HeaderMatch, HeaderMatchType, Moderation,
+    OpenAiModeration, PromptEnrichment, PromptGuard, PromptGuardRequest, PromptGuardResponse, PromptMessage, Regex,
+    RegexAction, RegexMatch, RouteType, Webhook, WebhookHost,
 };
 pub use traffic::{
     HeaderTransformation, LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket,

@@ -159,13 +159,11 @@ fn an_extension_ref_to_a_missing_policy_blocks_its_rule() {
 #[test]
 fn unsupported_protection_blocks_the_rules_that_request_it() {
     for (field, name) in [
-        ("ai: {promptGuard: {request: {regex: {matches: [{pattern: a}]}}}}", "ai.promptGuard.request.regex"),
         ("ai: {promptGuard: {request: {webhook: {host: {host: h, port: 1}}}}}", "ai.promptGuard.request.webhook"),
         (
             "ai: {promptGuard: {request: {moderation: {openAIModeration: {authToken: {kind: Passthrough}}}}}}",
             "ai.promptGuard.request.moderation",
         ),
-        ("ai: {promptGuard: {response: {regex: {builtins: [SSN]}}}}", "ai.promptGuard.response.regex"),
         ("ai: {promptGuard: {response: {webhook: {endpoint: {host: h, port: 1}}}}}", "ai.promptGuard.response.webhook"),
         ("rateLimit: {local: {tokenBucket: {maxTokens: 1, tokensPerFill: 1, fillInterval: 1s}}}", "rateLimit"),
         ("rateLimit: {global: {}}", "rateLimit"),
@@ -326,4 +324,76 @@ fn a_priority_is_that_of_the_most_specific_policy_and_a_bad_header_is_reported()
     assert!(!world.conditions(Kind::TrafficPolicy, "default/rule").contains("PartiallyInvalid"));
     let named = ["PartiallyInvalid=True/Invalid", "priority.header: 'x y' is not a header's name"];
     world.reports(Kind::TrafficPolicy, "default/gateway", &named);
+}
+
+/// How many steps of the request, and policies of the reply, a rule has.
+fn guards(world: &World, path: &str) -> (usize, usize) {
+    let policies = &world.rule_at(&format!("http://h{path}")).policies;
+    (policies.request.len(), policies.reply.len())
+}
+
+#[test]
+fn guards_of_the_most_specific_policy_that_has_any_apply() {
+    let both = "ai: {promptGuard: {request: {regex: {builtins: [SSN]}}, response: {regex: {builtins: [Ssn]}}}}";
+    let gateway = policy("gateway", &format!("{}, {both}", target("Gateway", "gw", "")));
+    let route_type = policy("type", &format!("{TARGET_ROUTE}, ai: {{routeType: CHAT_STREAMING}}"));
+    let world = world(
+        "",
+        &[
+            gateway,
+            route_type,
+            policy(
+                "rule",
+                &format!(
+                    "{}, ai: {{promptGuard: {{response: {{regex: {{builtins: [EMAIL]}}}}}}}}",
+                    target("HTTPRoute", "r", "one")
+                ),
+            ),
+        ],
+    );
+    assert_eq!(guards(&world, "/x"), (0, 1), "the rule's own policy replaces that of the Gateway");
+    assert_eq!(guards(&world, "/y"), (1, 1), "another field of `ai` takes no protection away");
+    for key in ["default/rule", "default/gateway"] {
+        world.is_fine(Kind::TrafficPolicy, key);
+    }
+}
+
+#[test]
+fn guards_that_can_not_be_used_close_their_rules() {
+    for (pattern, why) in [
+        ("'('", "unclosed group"),
+        ("'a*'", "it matches the empty text"),
+        ("''", "it matches the empty text"),
+        ("'x.{0,100000}'", "its automaton would take more than 4 MiB"),
+        ("'(a)\\1'", "backreferences are not supported"),
+        ("'(?=a)b'", "look-around"),
+    ] {
+        for direction in ["request", "response"] {
+            let section = target("HTTPRoute", "r", "one");
+            let guard = format!(
+                "ai: {{promptGuard: {{{direction}: {{regex: {{matches: [{{pattern: fine}}, {{pattern: {pattern}}}]}}}}}}}}"
+            );
+            let world = world("", &[policy("p", &format!("{section}, {guard}"))]);
+            let field = format!("ai.promptGuard.{direction}.regex: pattern 1: ");
+            world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=False/Invalid", &field, why, "answer 500"]);
+            let landed = world.at("http://h/x");
+            assert!(landed.starts_with("500 ") && landed.contains(why), "{pattern}: {landed}");
+            assert_eq!(world.at("http://h/y"), "default/good", "{pattern}");
+        }
+    }
+}
+
+#[test]
+fn a_guard_that_matches_nothing_or_holds_streams_is_accepted_and_reported() {
+    for (guard, remark) in [
+        ("request: {regex: {}}", "ai.promptGuard.request.regex has neither matches nor builtins"),
+        ("response: {regex: {matches: [{pattern: BEGIN.*END, name: B}]}}", "matches of B have no longest length"),
+    ] {
+        let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, ai: {{promptGuard: {{{guard}}}}}"))]);
+        world.reports(Kind::TrafficPolicy, "default/p", &["Accepted=True/Valid", remark]);
+    }
+    // Without either, nothing is built.
+    let world = world("", &[policy("p", &format!("{TARGET_ROUTE}, ai: {{promptGuard: {{request: {{}}}}}}"))]);
+    assert_eq!(guards(&world, "/x"), (0, 0));
+    world.is_fine(Kind::TrafficPolicy, "default/p");
 }

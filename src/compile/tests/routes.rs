@@ -347,8 +347,14 @@ fn listed(headers: &HeaderMap) -> String {
 fn sent_with(policies: &Policies) -> String {
     let (mut headers, mut added) = (headers(), HeaderMap::new());
     for policy in &policies.request {
-        let mut request =
-            PolicyRequest { headers: &mut headers, added: &mut added, api: None, body: None, model: None };
+        let mut request = PolicyRequest {
+            headers: &mut headers,
+            added: &mut added,
+            api: None,
+            body: None,
+            model: None,
+            findings: &crate::policy::Findings::default(),
+        };
         policy.apply(&mut request).now_or_never().expect("headers are edited at once").unwrap();
     }
     listed(&headers)

@@ -52,6 +52,7 @@ impl ReplyPolicy for HeaderModifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Findings;
 
     #[test]
     fn what_a_route_adds_is_known_apart_from_the_client() {
@@ -63,8 +64,14 @@ mod tests {
         };
         let mut headers: HeaderMap = [pair("a", "same"), pair("b", "1"), pair("d", "x")].into_iter().collect();
         let mut added: HeaderMap = [pair("c", "of another policy")].into_iter().collect();
-        let mut request =
-            PolicyRequest { headers: &mut headers, added: &mut added, api: None, body: None, model: None };
+        let mut request = PolicyRequest {
+            headers: &mut headers,
+            added: &mut added,
+            api: None,
+            body: None,
+            model: None,
+            findings: &Findings::default(),
+        };
         RequestPolicy::apply(&modifier, &mut request).now_or_never().unwrap().unwrap();
         assert_eq!(added, [pair("a", "same"), pair("b", "2")].into_iter().collect());
         assert_eq!(headers.len(), 4);

@@ -383,14 +383,14 @@ impl Relay {
         self.body = None;
         self.attempt.ended(match error.kind {
             ErrorKind::UpstreamTimeout => AttemptOutcome::TimedOut,
-            ErrorKind::Refused => AttemptOutcome::Answered,
+            kind if kind.is_refusal() => AttemptOutcome::Answered,
             _ => AttemptOutcome::Broken,
         });
         if self.form.mode == StreamMode::No || self.observer.is_none() {
             self.record.failed(error.kind, &error.cause);
             return Err(io::Error::other(error.message));
         }
-        if error.kind == ErrorKind::Refused {
+        if error.kind.is_refusal() {
             self.form.filter = None;
         } else if let Err(failure) = self.flush() {
             self.say(&failure.into());

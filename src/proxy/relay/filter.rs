@@ -16,26 +16,29 @@ use super::{
 use crate::{
     conversation::Failure,
     dialect::{
-        ApiRequest, DialectId, Endpoint, StreamMode,
+        ApiRequest, StreamMode, TextPlaces,
         text::{BodyKind, FilterChain, TextFilter, TextFilteredStream, filter_body},
     },
+    policy::{Findings, GUARDED},
     upstream::balance::AttemptOutcome,
 };
 
 /// The filters for a reply with this status: first those of the rule, then those of the backend. Errors have no text of
 /// a model.
-pub fn chain(context: &RouteContext<'_>, status: StatusCode) -> FilterChain {
-    let policies = context.rule.policies.reply.iter().chain(&context.weighted.policies.reply);
-    let mut filters = policies.filter_map(|policy| policy.text_filter()).peekable();
-    if filters.peek().is_none() || !status.is_success() {
+/// `findings` gives the findings of the request, if there are filters.
+pub fn chain(context: &RouteContext<'_>, status: StatusCode, findings: impl FnOnce() -> Findings) -> FilterChain {
+    let mut policies = context.rule.policies.reply.iter().chain(&context.weighted.policies.reply).peekable();
+    if policies.peek().is_none() || !status.is_success() {
         return FilterChain::default();
     }
-    FilterChain::new(filters.collect::<Vec<Arc<dyn TextFilter>>>())
+    let findings = findings();
+    let filters: Vec<Arc<dyn TextFilter>> = policies.filter_map(|policy| policy.text_filter(&findings)).collect();
+    if filters.is_empty() { FilterChain::default() } else { FilterChain::new(filters) }
 }
 
 /// Whether replies pass any filter of text.
 pub fn filters_text(context: &RouteContext<'_>) -> bool {
-    !chain(context, StatusCode::OK).is_empty()
+    !chain(context, StatusCode::OK, Findings::default).is_empty()
 }
 
 /// Puts `chain` between a reply that stays in its dialect and the client.
@@ -49,9 +52,12 @@ pub async fn apply(
     chain: FilterChain,
     record: &mut RequestRecord,
 ) -> Result<Reply, ProxyError> {
-    let (Reply::Relayed(parts, mut plan), Some(dialect)) = (reply, dialect_of(&api.endpoint)) else {
-        return Err(unreadable("the reply is of no dialect whose text is known"));
+    let dialect = match api.endpoint.reply_text() {
+        TextPlaces::Nowhere => return Ok(reply),
+        TextPlaces::In(dialect) => dialect,
+        TextPlaces::Unknown => return Err(unreadable("the reply is of no dialect whose text is known")),
     };
+    let Reply::Relayed(parts, mut plan) = reply else { return Err(unreadable("the reply was read already")) };
     if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(unreadable("the upstream compressed its reply, which was not requested"));
     }
@@ -93,17 +99,6 @@ pub async fn apply(
     Ok(Reply::Local(whole(parts, filtered)))
 }
 
-/// The dialect of the endpoint's replies; `None` for endpoints whose replies have no text of a model in a known place.
-const fn dialect_of(endpoint: &Endpoint) -> Option<DialectId> {
-    match endpoint {
-        // One table has the places of both.
-        Endpoint::Completions | Endpoint::Embeddings | Endpoint::Moderations => Some(DialectId::Chat),
-        // Nor has a ranking any: it repeats the documents of the client.
-        Endpoint::Rerank(_) => endpoint.owner(),
-        endpoint => endpoint.dialect(),
-    }
-}
-
 fn whole(mut parts: http::response::Parts, body: Bytes) -> Response<Bytes> {
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, body)
@@ -117,7 +112,8 @@ fn unreadable(cause: &str) -> ProxyError {
 impl From<Failure<'_>> for ProxyError {
     /// The error for a text that a filter refuses.
     fn from(failure: Failure<'_>) -> Self {
-        let mut error = Self::new(ErrorKind::Refused, failure.message);
+        let kind = if failure.code.as_deref() == Some(GUARDED) { ErrorKind::Guarded } else { ErrorKind::Refused };
+        let mut error = Self::new(kind, failure.message);
         error.refused = Some((failure.status, failure.class));
         error
     }

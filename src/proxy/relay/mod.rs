@@ -77,7 +77,7 @@ async fn relay_one(
     let UpstreamReply { reply, plan, attempt } = answer;
     let ReplyPlan { hide_usage, unwrap, errors, translation, mask, shown_model, dropped, wrapped: _ } = plan;
     let is_error = !reply.status().is_success();
-    let chain = filter::chain(context, reply.status());
+    let chain = filter::chain(context, reply.status(), || record.findings().clone());
     if is_error && mask.is_some() && reply.headers().get(header::CONTENT_ENCODING).is_some_and(|c| c != "identity") {
         // It may repeat the key, and can't be searched for it.
         let message = "the upstream compressed its error, which was not requested";
@@ -190,7 +190,7 @@ async fn translated(
     match translation.reply(reply, mask.as_ref(), &limits, chain).await {
         Err(error) => {
             attempt.ended(match error.kind.attempt_outcome() {
-                _ if error.kind == ErrorKind::Refused => AttemptOutcome::Answered,
+                _ if error.kind.is_refusal() => AttemptOutcome::Answered,
                 AttemptOutcome::TimedOut => AttemptOutcome::TimedOut,
                 _ => AttemptOutcome::Broken,
             });

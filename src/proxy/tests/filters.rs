@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     conversation::{ErrorClass, Failure},
     dialect::text::{Block, BlockFilter, TextFilter, TextKind},
-    policy::ReplyPolicy,
+    policy::{Findings, PolicyField, ReplyPolicy, RulePolicies, prompt_guard::PromptGuardField},
     stream::{AwsDecoder, aws},
 };
 
@@ -29,7 +29,7 @@ struct Masking;
 struct MaskedBlock(String);
 
 impl ReplyPolicy for Masking {
-    fn text_filter(&self) -> Option<Arc<dyn TextFilter>> {
+    fn text_filter(&self, _: &Findings) -> Option<Arc<dyn TextFilter>> {
         Some(Arc::new(Self))
     }
 }
@@ -347,7 +347,7 @@ async fn an_empty_chain_leaves_a_streams_bytes_as_they_came() {
 struct Refusing;
 
 impl ReplyPolicy for Refusing {
-    fn text_filter(&self) -> Option<Arc<dyn TextFilter>> {
+    fn text_filter(&self, _: &Findings) -> Option<Arc<dyn TextFilter>> {
         Some(Arc::new(Self))
     }
 }
@@ -389,4 +389,71 @@ async fn a_filter_that_refuses_ends_the_reply_with_an_error_of_the_clients_diale
         assert!(!text.contains("[DONE]"), "{outcome}: it does not end as if it were complete: {text}");
         assert!(plane.ended(0).iter().all(|(how, _)| *how == "answered"), "{outcome}: {:?}", plane.ended(0));
     }
+}
+
+/// The guard that a policy with this `promptGuard` has.
+fn guard(rule: &mut Rule, guard: Value) {
+    let spec = serde_json::from_value(json!({"ai": {"promptGuard": guard}})).unwrap();
+    let mut built = RulePolicies::default();
+    PromptGuardField.build(&spec, &mut built);
+    rule.policies = built.policies;
+}
+
+#[tokio::test]
+async fn a_guard_masks_replies_in_every_cell_of_the_grid() {
+    let masks = |rule: &mut Rule| {
+        guard(rule, json!({"response": {"regex": {"matches": [{"name": "X", "pattern": "secret"}]}}}));
+    };
+    for (what, headers, body, client) in grid(masks).await {
+        let lossy = String::from_utf8_lossy(&body);
+        assert!(!lossy.contains(WORD), "{what}: {lossy}");
+        assert_eq!(text_of(client, &data_of(&headers, &body)), "The <X> is a <X>.", "{what}: {lossy}");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_refuses_replies_with_a_typed_error_of_each_dialect() {
+    let refuses = |rule: &mut Rule| {
+        guard(rule, json!({"response": {"regex": {"action": "Reject", "matches": [{"pattern": "secret"}]}}}));
+    };
+    let message = "The request was rejected due to inappropriate content";
+    for (provider_name, entry) in PROVIDERS {
+        let plane = Plane::with(entry, &[provider().await], refuses);
+        for (client, path, stream_path, request) in CLIENTS {
+            let what = format!("{client} at {provider_name}");
+            let (status, text) = read(plane.send(Method::POST, path, request).await).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{what}: {text}");
+            let error: Value = serde_json::from_str(&text).unwrap();
+            let (pointer, kind) = match client {
+                "chat" | "responses" => ("/error/code", "guarded"),
+                "messages" => ("/error/type", "permission_error"),
+                "converse" => ("/message", message),
+                _ => ("/error/status", "PERMISSION_DENIED"),
+            };
+            assert_eq!(error.pointer(pointer), Some(&json!(kind)), "{what}: {text}");
+            assert!(text.contains(message) && !text.contains("secret"), "{what}: {text}");
+
+            let mut body: Value = serde_json::from_str(request).unwrap();
+            if path == stream_path {
+                body["stream"] = json!(true);
+            }
+            let reply = plane.send(Method::POST, stream_path, &body.to_string()).await;
+            assert_eq!(reply.status(), StatusCode::OK, "{what}: it had begun");
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains("The ") && text.contains(message), "{what}: {text}");
+            assert!(!text.contains("cret") && !text.contains("[DONE]"), "{what}: {text}");
+        }
+        let ended = plane.ended(0);
+        assert!(ended.iter().all(|(how, _)| *how == "answered"), "{provider_name}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn kgateways_reject_masks_replies() {
+    let plane = Plane::new(&[provider().await], |rule| {
+        guard(rule, json!({"response": {"regex": {"action": "REJECT", "matches": [{"pattern": "secret"}]}}}));
+    });
+    let (status, text) = read(plane.chat().await).await;
+    assert!(status == StatusCode::OK && text.contains("The <CUSTOM> is a <CUSTOM>."), "{text}");
 }

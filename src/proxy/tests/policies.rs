@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     dialect::ErrorClass,
-    policy::{PolicyFuture, PolicyRequest, Refusal, ReplyPolicy, RequestPolicy},
+    policy::{PolicyFuture, PolicyRequest, Refusal, RefusalForm, ReplyPolicy, RequestPolicy},
 };
 
 /// A request policy made of a function.
@@ -97,6 +97,7 @@ async fn a_refusal_is_an_error_of_the_clients_dialect() {
             class: ErrorClass::RateLimit,
             message: "slower, please".into(),
             cause: "the bucket of key 7 is empty".into(),
+            form: RefusalForm::Error,
         })
     };
     let unused = "127.0.0.1:9".parse().unwrap();

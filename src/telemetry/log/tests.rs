@@ -124,6 +124,7 @@ fn full() -> AccessLog<'static> {
         search_units: Some(2),
         tokens_estimated: true,
         dropped: Some("seed, n"),
+        guarded: Some("request SSN mask user 2"),
         request_bytes: 1_024,
         response_bytes: 2_048,
         upstream_attempts: 1,
@@ -138,7 +139,7 @@ fn access_lines_have_every_field() {
     let names: Vec<_> = "level target msg trace_id request_id client_request_id method path status error \
         upstream_error_type upstream_error_code upstream_error_message duration_us queued_us ttft_us gateway \
         route rule backend upstream upstream_address provider request_model response_model dialect \
-        operation stream prompt_tokens completion_tokens search_units tokens_estimated dropped request_bytes \
+        operation stream prompt_tokens completion_tokens search_units tokens_estimated dropped guarded request_bytes \
         response_bytes upstream_attempts client_addr generation"
         .split_whitespace()
         .collect();

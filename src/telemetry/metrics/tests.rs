@@ -67,6 +67,7 @@ fn filled() -> Metrics {
     metrics.config.published(3, [(Kind::Gateway, 2)], [Some(Kind::Secret), None], Duration::from_millis(2), now);
     metrics.credentials.fetched("aws_instance", true);
     metrics.credentials.expires("aws_instance", 0, Some(now));
+    metrics.guards.matched("request", "SSN", "mask", "user", 2);
     metrics.operator.set_leader(true);
     metrics.operator.set_refused(true);
     metrics.operator.record_write("HTTPRoute", WriteOutcome::Conflict);

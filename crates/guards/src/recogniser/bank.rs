@@ -2,7 +2,8 @@
 
 use super::Candidate;
 
-/// Country, check digits, and groups. A capital word that follows has the same letters; the country's length excludes it.
+/// Country, check digits, and groups. A capital word that follows has the same letters; the country's length excludes
+/// it.
 pub const IBAN: &str = r"\b{start-half}[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b{end-half}";
 
 /// Lengths by country, from the registry of SWIFT.

@@ -20,7 +20,10 @@ pub fn is_email(candidate: &Candidate<'_>) -> bool {
 }
 
 /// Four numbers, or what has the letters of IPv6.
-pub const IP: &str = r"\b{start-half}(?:\d{1,3}(?:\.\d{1,3}){3}\b{end-half}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:\.\d{1,3}){0,3})";
+pub const IP: &str = concat!(
+    r"\b{start-half}(?:\d{1,3}(?:\.\d{1,3}){3}\b{end-half}",
+    r"|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:\.\d{1,3}){0,3})"
+);
 
 /// It can be parsed, and neither a version nor a path of a programming language goes on with it.
 pub fn is_ip(candidate: &Candidate<'_>) -> bool {

@@ -40,8 +40,8 @@ fn is_regular(text: &str) -> bool {
     separators.all(|separator| Some(separator) == first)
 }
 
-/// Lengths of numbers with their country code, for numbering plans of a nearly fixed length (ITU-T E.164 and its list of
-/// assigned codes). Without them a number would take digits with it that follow by chance.
+/// Lengths of numbers with their country code, for numbering plans of a nearly fixed length (ITU-T E.164 and its list
+/// of assigned codes). Without them a number would take digits with it that follow by chance.
 const LENGTHS: &[(&str, RangeInclusive<usize>)] = &[
     ("20", 10..=12), // Egypt
     ("27", 11..=11), // South Africa
