@@ -138,16 +138,10 @@ impl Guarded {
 
     fn advance(&mut self, ends: bool, out: &mut String) -> Result<(), Stop> {
         loop {
-            let mut run = match self.run.take() {
-                Some(run) => run,
-                None => match self.begin() {
-                    Some(run) => run,
-                    None => {
-                        self.release(self.text.len(), out);
-                        self.scan = self.text.len();
-                        return Ok(());
-                    }
-                },
+            let Some(mut run) = self.run.take().or_else(|| self.begin()) else {
+                self.release(self.text.len(), out);
+                self.scan = self.text.len();
+                return Ok(());
             };
             let is_over = self.step(&mut run, ends, out)?;
             if !is_over {

@@ -109,39 +109,31 @@ impl Guard {
 }
 
 /// Which texts are guarded.
-#[derive(Clone, Copy, Debug)]
-struct Scope {
-    system: bool,
-    messages: bool,
-    tool_input: bool,
-    tool_output: bool,
-}
+#[derive(Clone)]
+struct Scope(Arc<[GuardScope]>);
 
 impl Scope {
     /// As it is written; without it everything but arguments of tools, which are data for a program.
     fn of(regex: &Regex) -> Self {
-        let has = |scope| regex.scope.contains(&scope) || (regex.scope.is_empty() && scope != GuardScope::ToolInput);
-        Self {
-            system: has(GuardScope::SystemPrompt),
-            messages: has(GuardScope::Messages),
-            tool_input: has(GuardScope::ToolInput),
-            tool_output: has(GuardScope::ToolOutput),
+        if regex.scope.is_empty() {
+            return Self(Arc::new([GuardScope::SystemPrompt, GuardScope::Messages, GuardScope::ToolOutput]));
         }
+        Self(regex.scope.clone().into())
     }
 
-    const fn covers(self, kind: TextKind) -> bool {
-        match kind {
-            TextKind::System => self.system,
-            TextKind::Arguments => self.tool_input,
-            TextKind::ToolResult => self.tool_output,
+    fn covers(&self, kind: TextKind) -> bool {
+        self.0.contains(&match kind {
+            TextKind::System => GuardScope::SystemPrompt,
+            TextKind::Arguments => GuardScope::ToolInput,
+            TextKind::ToolResult => GuardScope::ToolOutput,
             TextKind::User
             | TextKind::Assistant
             | TextKind::Answer
             | TextKind::Refusal
             | TextKind::Reasoning
             | TextKind::Summary
-            | TextKind::Citation => self.messages,
-        }
+            | TextKind::Citation => GuardScope::Messages,
+        })
     }
 }
 
@@ -183,10 +175,10 @@ impl RequestGuard {
             });
         }
         let chain = FilterChain::new(vec![self.guard.filter(Direction::Request, findings)]);
-        filter_body(dialect, BodyKind::Request, body, &chain).map_err(|failure| self.refusal(failure))
+        filter_body(dialect, BodyKind::Request, body, &chain).map_err(|failure| self.refusal(&failure))
     }
 
-    fn refusal(&self, failure: Failure<'static>) -> Refusal {
+    fn refusal(&self, failure: &Failure<'_>) -> Refusal {
         let cause = failure.message.clone().into_owned();
         match (&self.custom, failure.code.as_deref()) {
             (Some(CustomResponse { message, status_code }), Some(GUARDED)) => {

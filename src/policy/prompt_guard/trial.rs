@@ -37,7 +37,7 @@ pub fn try_texts(
         .and_then(|(_, regex)| Some(Guard { set: compiled(regex, direction).ok()?, scope: Scope::of(regex) }));
     let block = Block { kind, choice: 0, block: 0, part: 0 };
     let Some(mut filter) = guard.and_then(|guard| guard.filter(direction, &findings).start(block)) else {
-        return Ok(Trial { released: pieces.iter().map(ToString::to_string).collect(), ..Trial::default() });
+        return Ok(Trial { released: pieces.iter().map(|piece| (*piece).to_owned()).collect(), ..Trial::default() });
     };
     let mut trial = Trial::default();
     for piece in pieces.iter().copied().map(Some).chain([None]) {

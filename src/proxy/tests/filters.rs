@@ -392,7 +392,7 @@ async fn a_filter_that_refuses_ends_the_reply_with_an_error_of_the_clients_diale
 }
 
 /// The guard that a policy with this `promptGuard` has.
-fn guard(rule: &mut Rule, guard: Value) {
+fn guard(rule: &mut Rule, guard: &Value) {
     let spec = serde_json::from_value(json!({"ai": {"promptGuard": guard}})).unwrap();
     let mut built = RulePolicies::default();
     PromptGuardField.build(&spec, &mut built);
@@ -402,7 +402,7 @@ fn guard(rule: &mut Rule, guard: Value) {
 #[tokio::test]
 async fn a_guard_masks_replies_in_every_cell_of_the_grid() {
     let masks = |rule: &mut Rule| {
-        guard(rule, json!({"response": {"regex": {"matches": [{"name": "X", "pattern": "secret"}]}}}));
+        guard(rule, &json!({"response": {"regex": {"matches": [{"name": "X", "pattern": "secret"}]}}}));
     };
     for (what, headers, body, client) in grid(masks).await {
         let lossy = String::from_utf8_lossy(&body);
@@ -414,7 +414,7 @@ async fn a_guard_masks_replies_in_every_cell_of_the_grid() {
 #[tokio::test]
 async fn a_guard_refuses_replies_with_a_typed_error_of_each_dialect() {
     let refuses = |rule: &mut Rule| {
-        guard(rule, json!({"response": {"regex": {"action": "Reject", "matches": [{"pattern": "secret"}]}}}));
+        guard(rule, &json!({"response": {"regex": {"action": "Reject", "matches": [{"pattern": "secret"}]}}}));
     };
     let message = "The request was rejected due to inappropriate content";
     for (provider_name, entry) in PROVIDERS {
@@ -452,7 +452,7 @@ async fn a_guard_refuses_replies_with_a_typed_error_of_each_dialect() {
 #[tokio::test]
 async fn kgateways_reject_masks_replies() {
     let plane = Plane::new(&[provider().await], |rule| {
-        guard(rule, json!({"response": {"regex": {"action": "REJECT", "matches": [{"pattern": "secret"}]}}}));
+        guard(rule, &json!({"response": {"regex": {"action": "REJECT", "matches": [{"pattern": "secret"}]}}}));
     });
     let (status, text) = read(plane.chat().await).await;
     assert!(status == StatusCode::OK && text.contains("The <CUSTOM> is a <CUSTOM>."), "{text}");

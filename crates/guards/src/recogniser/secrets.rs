@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::Candidate;
 
-/// Prefixes in this order: Anthropic, OpenAI, AWS, Google, GitHub, GitLab, Slack, Stripe, DigitalOcean, Hugging Face.
+/// Prefixes of well-known vendors.
+// In this order: Anthropic, OpenAI, AWS, Google, GitHub, GitLab, Slack, Stripe, DigitalOcean, Hugging Face.
 pub const API_KEY: &str = concat!(
     r"\b{start-half}(?:sk-ant-[a-z]{2,8}\d{2}-[A-Za-z0-9_-]{20,}",
     r"|sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}\b{end-half}",

@@ -21,8 +21,8 @@ fn check(builtin: Builtin, lines: &[&str]) {
         let mut expected = String::new();
         for part in line.split_inclusive('⟧') {
             match part.split_once('⟦') {
-                Some((before, _)) => expected += &format!("{before}<{}>", builtin.mask_name()),
-                None => expected += part,
+                Some((before, _)) => expected.extend([before, "<", builtin.mask_name(), ">"]),
+                None => expected.push_str(part),
             }
         }
         assert_eq!(mask(&[builtin], &text), expected, "{text}");
