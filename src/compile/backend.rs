@@ -20,7 +20,7 @@ use crate::{
     dialect::{DialectId, Endpoint, ListedPath},
     policy::{hedge::Hedge, timeouts::FirstToken},
     provider::{Auth, CredentialSlot, KeySource},
-    snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
+    snapshot::{self, AiBackend, Credential, HttpBackend, ModelNames, Strictness, Target, TargetModels},
     upstream::{
         Origin, OriginKind, Transport,
         balance::{HealthReport, KeyHash},
@@ -186,6 +186,7 @@ fn compile(
             Ok((Some(Compiled::Http(Arc::new(backend))), left_out))
         }
         Ok(BackendShape::Ai(groups)) => {
+            let by_model = groups.iter().flatten().any(|entry| entry.names.is_some());
             let mut problems = Vec::new();
             let mut compiled = Vec::new();
             // Of the targets, in their order.
@@ -202,7 +203,7 @@ fn compile(
                     routes.extend(entry.routes.iter().map(listed));
                     let entry_name = format!("provider {}", entry.name);
                     let limit = entry.max_requests;
-                    match target(entry, key, objects, env) {
+                    match target(entry, by_model, key, objects, env) {
                         Ok(target) => {
                             limits.push(limit);
                             targets.push(target);
@@ -232,6 +233,7 @@ fn compile(
                 name,
                 dialect,
                 groups: compiled,
+                by_model,
                 strict,
                 first_token,
                 routes,
@@ -286,7 +288,29 @@ fn static_endpoint(
     env.endpoint(name, &origin).map_err(|message| Problem { reason: Reason::Invalid, message })
 }
 
-fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -> Result<Target, Problem> {
+/// The models of an entry of a Backend that selects by the model: those that are listed, else the provider's own, else
+/// every one.
+fn names(listed: Option<ModelNames>, own: Option<&str>) -> Result<ModelNames, Problem> {
+    match (listed, own) {
+        (Some(names), Some(own)) if names.has_aliases() => Err(Problem {
+            reason: Reason::Invalid,
+            message: format!(
+                "modelAliases: the provider's own model, '{own}', replaces every other: list the names in `models`"
+            ),
+        }),
+        (Some(names), _) => Ok(names),
+        (None, Some(own)) => Ok(ModelNames::new([own], [])),
+        (None, None) => Ok(ModelNames::every()),
+    }
+}
+
+fn target(
+    entry: ProviderEntry,
+    by_model: bool,
+    key: &ObjectKey,
+    objects: &Objects,
+    env: &Env,
+) -> Result<Target, Problem> {
     let invalid = |message: String| Problem { reason: Reason::Invalid, message };
     let checked = entry.provider;
     let provider = checked.settings.build(&entry.server).map_err(invalid)?;
@@ -332,6 +356,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
     state.count_in(&env.metrics.targets, &key.to_string(), &entry.name);
     let address = format!("{}{}", pool.origin(), entry.server.base_path.as_deref().unwrap_or_default());
     let server = env.balance.server(&key.to_string(), &entry.name, &address);
+    let names = by_model.then(|| names(entry.names, provider.model())).transpose()?;
     let models = TargetModels {
         table: Arc::clone(&env.models.borrow()),
         provider: checked.def.info.name,
@@ -351,6 +376,7 @@ fn target(entry: ProviderEntry, key: &ObjectKey, objects: &Objects, env: &Env) -
         credential,
         forwarded,
         models,
+        names,
         state,
         server,
     })

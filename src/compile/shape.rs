@@ -6,6 +6,7 @@
 mod choosing;
 mod entry;
 mod limits;
+mod names;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -22,6 +23,7 @@ use crate::{
         Checked, Forwarded, Server,
         check::{self, Problems},
     },
+    snapshot::ModelNames,
 };
 
 /// The most priority groups, and the most entries in one, as the schema defines them.
@@ -94,6 +96,8 @@ pub struct ProviderEntry {
     pub path: Option<String>,
     /// Another place for the credential.
     pub auth_header: Option<AuthHeader>,
+    /// The models that are listed for this entry, with the client's model as the choice, if any are.
+    pub names: Option<ModelNames>,
     /// The model whose facts hold for every model of this entry.
     pub model_facts: Option<String>,
     /// The kind of request by method and path, which starts with `/`.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     conversation::Unsupported,
     dialect::{ApiRequest, Destination, DialectId, Endpoint, StreamMode, adapt::Adapted},
-    provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of, resolve_model},
+    provider::{Framing, Provider, Refusal, TranslationNeeds, native_request, path_of},
     snapshot::{Credential, Strictness, Target},
     stream::{Splice, TopLevel},
     upstream::{self, Fetcher, Token},
@@ -125,7 +125,7 @@ impl ClientRequest<'_, '_> {
             return Err(Refusal::Translation);
         }
         let provider = &*target.provider;
-        let model = resolve_model(provider, self.api_request);
+        let model = target.model_for(self.api_request);
         // Needed even when overridden: it refuses requests that the provider can't accept.
         let path = path_of(provider, self.api_request, model, target.forwarded.query(self.query).as_deref())?;
         let path = target.path.clone().unwrap_or(path);
@@ -150,10 +150,7 @@ impl ClientRequest<'_, '_> {
             match model {
                 Some(model) if self.api_request.model.as_deref() != Some(model) => splice.set_str("model", model),
                 // If the field is there twice, the last one counts here, but the provider may read the first.
-                Some(model)
-                    if provider.model() == Some(model)
-                        && top.members().iter().filter(|m| m.is("model")).count() > 1 =>
-                {
+                Some(model) if top.members().iter().filter(|m| m.is("model")).count() > 1 => {
                     splice.set_str("model", model);
                 }
                 None if self.api_request.endpoint.needs_model() => return Err(Refusal::ModelMissing),
@@ -217,7 +214,7 @@ impl ClientRequest<'_, '_> {
     ) -> Result<Encoded, ProxyError> {
         let provider = &*target.provider;
         let refused = |refusal| refused(refusal, self.api_request, provider.info().name);
-        let model = resolve_model(provider, self.api_request);
+        let model = target.model_for(self.api_request);
         let (Some(dialect), Some(top)) = (self.api_request.endpoint.dialect(), self.top) else {
             return Err(refused(Refusal::Translation));
         };

@@ -199,6 +199,9 @@ impl ErrorKind {
     }
 }
 
+/// The characters of a model's name that an error repeats: names of models have fewer.
+const MAX_SHOWN_MODEL: usize = 256;
+
 /// One error: the message that the client may see, and the cause for the log.
 #[derive(Debug)]
 pub struct ProxyError {
@@ -246,6 +249,12 @@ impl ProxyError {
     pub const fn closing(mut self) -> Self {
         self.close = true;
         self
+    }
+
+    /// The error for a model that is not served. Of its name, which is the client's, the beginning is in the message.
+    pub fn unknown_model(model: &str) -> Self {
+        let shown: String = model.chars().take(MAX_SHOWN_MODEL).collect();
+        Self::new(ErrorKind::UnknownModel, format!("this route serves no model '{shown}'"))
     }
 
     /// The error for a backend whose credential can't be fetched.

@@ -19,7 +19,7 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body, classify,
     error::ClientError,
     finish::{self, ReplyBody, ReplyTo},
-    forward,
+    forward, model_list,
     peer::Arrival,
     policies,
     relay::{self, Reply},
@@ -116,7 +116,13 @@ async fn serve_ai(
     context.start_clock();
     let dialect = request.api.dialect;
     policies::apply(context, &mut request, &mut parts.headers, record).await.map_err(|error| error.to(dialect))?;
-    let answer = select::select(context, ai, &mut request, parts, record).await.map_err(|error| error.to(dialect))?;
+    let answer = if model_list::is_for(ai, &request) {
+        // Boxed: it is rare.
+        Box::pin(model_list::answer(context, ai, &request, parts, record)).await
+    } else {
+        select::select(context, ai, &mut request, parts, record).await
+    };
+    let answer = answer.map_err(|error| error.to(dialect))?;
     match answer {
         select::Answer::Local(reply) => Ok(reply.into_reply(record)),
         select::Answer::Upstream(reply) => {

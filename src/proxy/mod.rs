@@ -43,6 +43,7 @@ mod hedge;
 mod key_mask;
 mod media;
 mod missing;
+mod model_list;
 mod operation;
 mod peer;
 mod policies;

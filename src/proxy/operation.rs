@@ -1,6 +1,8 @@
 //! Embeddings, rankings, token counts and lists of models for targets of another dialect: the requests to the target, and the one
 //! reply that is combined from its replies.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, Response, header, uri::PathAndQuery};
@@ -23,8 +25,8 @@ use crate::{
             models::{self, Model, Source},
         },
     },
-    provider::{Refusal, TranslationNeeds, resolve_model},
-    snapshot::{Action, AiBackend, Backend, Rule, Strictness, Target},
+    provider::{Refusal, TranslationNeeds},
+    snapshot::{Action, AiBackend, Backend, ModelNames, Rule, Strictness, Target},
     upstream,
 };
 
@@ -64,14 +66,18 @@ pub fn plan(
     let name = provider.info().name;
     let operation = match (&api_request.endpoint, request.top) {
         (Endpoint::Models(one), _) => {
-            let source = match source(target, rule, backend, api_request.dialect)? {
-                Ok(source) => source,
-                Err(error) => return Some(Err(error)),
+            let mut known = named(rule);
+            let source = match one {
+                Some(id) if backend.by_model && settles(target, id, &mut known) => Source::Backends,
+                _ => match source(target, rule, backend, api_request.dialect)? {
+                    Ok(source) => source,
+                    Err(error) => return Some(Err(error)),
+                },
             };
-            models::plan(one.as_deref(), api_request.dialect, path, named(rule), source)
+            models::plan(one.as_deref(), api_request.dialect, path, known, source)
         }
         (endpoint, Some(top)) if OperationPlan::is_for(endpoint) => {
-            let model = resolve_model(provider, api_request);
+            let model = target.model_for(api_request);
             if request.is_native(target, model) {
                 return None;
             }
@@ -91,14 +97,16 @@ pub fn plan(
         OperationError::Invalid(invalid) => ProxyError::new(ErrorKind::BadBody, invalid.to_string()),
         OperationError::Missing(message) => ProxyError::new(ErrorKind::NoEndpoint, message),
         OperationError::NoModel => refused(Refusal::ModelMissing, api_request, name),
-        OperationError::UnknownModel(id) => {
-            ProxyError::new(ErrorKind::UnknownModel, format!("this route serves no model '{id}'"))
-        }
+        OperationError::UnknownModel(id) => ProxyError::unknown_model(&id),
     });
     Some(operation.and_then(|operation| encode(operation, request, target, backend.strict)))
 }
 
-fn encode(
+/// The requests of `operation` to `target`.
+///
+/// # Errors
+/// When the target can't be sent them, or `strict` refuses what they leave out.
+pub fn encode(
     operation: OperationPlan,
     request: &ClientRequest<'_, '_>,
     target: &Target,
@@ -142,22 +150,36 @@ fn targets(rule: &Rule) -> impl Iterator<Item = &Target> {
 }
 
 /// The models that a rule's Backends name, each once.
-fn named(rule: &Rule) -> Vec<Model> {
+pub fn named(rule: &Rule) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
+    let mut seen = HashSet::new();
     for target in targets(rule) {
-        if let Some(id) = target.provider.model()
-            && !models.iter().any(|model| model.id == id)
-        {
+        let own = target.provider.model().filter(|_| target.names.is_none());
+        let listed = target.names.iter().flat_map(ModelNames::listed);
+        for id in own.into_iter().chain(listed).filter(|id| seen.insert(*id)) {
             models.push(Model { id: id.to_owned(), owner: target.provider.info().name });
         }
     }
     models
 }
 
+/// Whether the manifests decide that there is the model `id`, which `target` serves. It is then among the known ones.
+fn settles(target: &Target, id: &str, known: &mut Vec<Model>) -> bool {
+    if known.iter().any(|model| model.id == id) {
+        return true;
+    }
+    // It fits a pattern, and the provider gets a model of the manifest's in any case.
+    let is_replaced = !target.is_open();
+    if is_replaced {
+        known.push(Model { id: id.to_owned(), owner: target.provider.info().name });
+    }
+    is_replaced
+}
+
 /// The source of the models when `target` serves a client of `dialect`. `None` when the target's own reply is returned
 /// to the client.
 fn source(target: &Target, rule: &Rule, backend: &AiBackend, dialect: DialectId) -> Option<Result<Source, ProxyError>> {
-    let is_open = |target: &Target| target.provider.model().is_none();
+    let is_open = Target::is_open;
     let info = target.provider.info();
     if !targets(rule).any(is_open) || !backend.groups.iter().flatten().any(is_open) {
         return Some(Ok(Source::Backends));
@@ -251,7 +273,11 @@ async fn send(
     Ok(Sent::Reply(UpstreamReply { body, tokens }))
 }
 
-fn local(mut operation: OperationPlan, replies: &[UpstreamReply]) -> Result<LocalReply, ProxyError> {
+/// The reply that `operation` makes of its requests' replies.
+///
+/// # Errors
+/// When they do not contain what was requested.
+pub fn local(mut operation: OperationPlan, replies: &[UpstreamReply]) -> Result<LocalReply, ProxyError> {
     let dropped = std::mem::take(&mut operation.dropped);
     let reply = operation
         .reply(replies)
@@ -268,6 +294,11 @@ pub enum Outcome {
 }
 
 impl LocalReply {
+    /// Its body.
+    pub fn body(&self) -> &[u8] {
+        &self.reply.body
+    }
+
     /// The reply to the client.
     pub fn into_reply(self, record: &mut RequestRecord) -> Reply {
         let Self { reply: OperationReply { body, usage, model, estimated }, dropped } = self;

@@ -42,7 +42,7 @@ use super::{
 use crate::{
     dialect::Endpoint,
     policy::retry::Failure,
-    provider::{Refusal, resolve_model},
+    provider::Refusal,
     snapshot::{AiBackend, AiUse, Listed, Order, Pick, Target},
     stream::TopLevel,
     upstream::balance::{self, AttemptOutcome, HasApi, HedgeCount},
@@ -58,7 +58,7 @@ pub enum Answer {
 }
 
 /// The prepared requests for a target.
-enum Prepared {
+pub(super) enum Prepared {
     /// One request.
     One(Encoded),
     /// As many requests as the operation takes.
@@ -76,7 +76,7 @@ impl Prepared {
         let is_native = matches!(self, Self::One(encoded) if encoded.plan.translation.is_none());
         (is_native && target.may_lack(&request.api.endpoint, Instant::now())).then(|| {
             let body = request.body.as_ref().and_then(RequestBody::top);
-            Named::of(&request.api, body, resolve_model(&*target.provider, &request.api))
+            Named::of(&request.api, body, target.model_for(&request.api))
         })
     }
 }
@@ -168,9 +168,12 @@ pub async fn select(
     let mut files = Files::default();
     let (mut tried, mut hedged) = (0, false);
     let mut retries = Retries::new(context, may_repeat(request, &parts.method));
-    let mut order = ai.backend.order(&Affinity { request, parts, record });
+    // A copy, so that the body can be given up.
+    let selecting = ai.backend.selecting_model(&request.api).map(str::to_owned);
+    refuse_unknown(&ai.backend, request, selecting.as_deref())?;
+    let mut order = ai.backend.order(selecting.as_deref(), &Affinity { request, parts, record });
     let mut queue = Queue::new(context, &parts.headers);
-    let mut current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
+    let mut current = queue.next(&mut order, record, |target| target.model_for(&request.api)).await;
     while let Some(Pick { group, index, target, probe, permit }) = current {
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = match before(context.deadline, prepare).await? {
@@ -179,13 +182,13 @@ pub async fn select(
             Err(error) => {
                 failures.error.get_or_insert(error);
                 drop(permit);
-                current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
+                current = queue.next(&mut order, record, |target| target.model_for(&request.api)).await;
                 retries.at_next_target();
                 continue;
             }
         };
         tried += 1;
-        let model = resolve_model(&*target.provider, &request.api);
+        let model = target.model_for(&request.api);
         record.attempt(group, index, model);
         let own_key = target.credential.is_own();
         let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), own_key, probe);
@@ -224,7 +227,7 @@ pub async fn select(
                         if let Some(first) = first {
                             failures.add(first.outcome, target, Some(Next::Other), record);
                         }
-                        let model = resolve_model(&*second.target.provider, &request.api);
+                        let model = second.target.model_for(&request.api);
                         record.attempt(second.group, second.index, model);
                         record.holds(order.into_permit());
                         return second.outcome.result;
@@ -266,11 +269,23 @@ pub async fn select(
             break;
         }
         retries.at_next_target();
-        current = queue.next(&mut order, record, |target| resolve_model(&*target.provider, &request.api)).await;
+        current = queue.next(&mut order, record, |target| target.model_for(&request.api)).await;
     }
     let cooling = order.refused();
     record.holds(order.into_permit());
     failures.into_result(queue.refused(), cooling)
+}
+
+/// Refuses a request by whose model no target of `backend` can be selected.
+fn refuse_unknown(backend: &AiBackend, request: &ClassifiedRequest, model: Option<&str>) -> Result<(), ProxyError> {
+    match model {
+        Some(model) if backend.serves(model) => Ok(()),
+        Some(model) => Err(ProxyError::unknown_model(model)),
+        None if backend.by_model && request.api.endpoint.generates() => {
+            Err(ProxyError::new(ErrorKind::NoModel, "name a model: the models of this route are those of several providers"))
+        }
+        None => Ok(()),
+    }
 }
 
 impl Retries<'_> {
@@ -329,13 +344,13 @@ impl Second<'_> {
         let backend = &ai.backend;
         let _permit = backend.hedges.permit(backend.in_flight())?;
         let Pick { group, index, target, probe, permit } =
-            order.next_ready(|target| resolve_model(&*target.provider, &request.api))?;
+            order.next_ready(|target| target.model_for(&request.api))?;
         let mut files = Files::default();
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = before(context.deadline, prepare).await.ok()?.ok()?;
         let gate = Gate::new(context, ai, request)?.until_content();
         let gate = if is_over || order.is_last() { gate.unbounded() } else { gate };
-        let model = resolve_model(&*target.provider, &request.api).unwrap_or_default();
+        let model = target.model_for(&request.api).unwrap_or_default();
         let own_key = target.credential.is_own();
         let guard = balance::Attempt::watched(&target.state, model, own_key, probe).racing(&race.second);
         let guard = guard.holding(permit);
@@ -353,7 +368,7 @@ impl Second<'_> {
 }
 
 /// One attempt: sends to the sender's target, under `attempt`, which reports how it ended.
-async fn attempt(
+pub(super) async fn attempt(
     context: &RouteContext<'_>,
     parts: &Parts,
     prepared: Prepared,

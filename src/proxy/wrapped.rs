@@ -19,7 +19,6 @@ use crate::{
         ApiRequest, DialectId, StreamMode, is_of_one_dialect,
         wrapped::{InnerRequest, WrappedStream},
     },
-    provider::resolve_model,
     snapshot::{Strictness, Target},
     upstream,
 };
@@ -39,7 +38,7 @@ pub struct Wrapped {
 /// The request inside `client`'s, if `target` does not get the client's as it is. Its target has to support the
 /// endpoint, and the reply must not pass filters of text, which can't read it.
 pub fn open(context: &RouteContext<'_>, client: &ClientRequest<'_, '_>, target: &Target) -> Option<InnerRequest> {
-    let model = resolve_model(&*target.provider, client.api_request);
+    let model = target.model_for(client.api_request);
     if client.is_native(target, model) && !relay::filters_text(context) {
         return None;
     }

@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{Choice, UnavailableReason};
+use super::{Choice, Fit, ModelNames, UnavailableReason};
 use crate::{
-    dialect::{self, DialectId, ListedPath, ModelFacts, ModelTable},
+    dialect::{self, ApiRequest, DialectId, Endpoint as ApiEndpoint, ListedPath, ModelFacts, ModelTable},
     policy::{Policies, hedge::Hedge, timeouts::FirstToken},
-    provider::{Forwarded, Provider},
+    provider::{Forwarded, Provider, resolve_model},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,
@@ -134,6 +134,8 @@ pub struct Target {
     pub forwarded: Forwarded,
     /// What its models accept.
     pub models: TargetModels,
+    /// The models that it serves, where its Backend selects targets by the client's model.
+    pub names: Option<ModelNames>,
     /// Its state from earlier attempts.
     pub state: Arc<TargetState>,
     /// What they have shown about its server.
@@ -144,6 +146,22 @@ impl Target {
     /// The connections for requests that rank documents, or for all others.
     pub fn pool_for(&self, reranks: bool) -> &Arc<Pool> {
         self.rerank_pool.as_ref().filter(|_| reranks).unwrap_or(&self.pool)
+    }
+
+    /// The model that `request` gets here: of an alias the provider's name, else as [`resolve_model`] has it.
+    pub fn model_for<'a>(&'a self, request: &'a ApiRequest) -> Option<&'a str> {
+        let alias = || self.names.as_ref()?.alias(request.model.as_deref()?);
+        alias().or_else(|| resolve_model(&*self.provider, request))
+    }
+
+    /// How well a model that a client names fits the models that are listed for it.
+    pub fn fit(&self, model: &str) -> Option<Fit> {
+        self.names.as_ref()?.fit(model)
+    }
+
+    /// Whether its provider has models that the Backend does not name.
+    pub fn is_open(&self) -> bool {
+        self.provider.model().is_none() && self.names.as_ref().is_none_or(ModelNames::has_patterns)
     }
 
     /// Whether it is unknown that the server has this endpoint, so that a 404 or 405 may mean that it does not.
@@ -208,6 +226,8 @@ pub struct AiBackend {
     pub dialect: DialectId,
     /// Targets by priority; no group is empty.
     pub groups: Vec<Vec<Target>>,
+    /// The model that a client names selects among the targets, all of which have [`Target::names`].
+    pub by_model: bool,
     /// Which requests with unsupported fields are refused, instead of dropping the fields.
     pub strict: Strictness,
     /// How long the first content of a stream may take, unless a rule has another bound.
@@ -232,6 +252,20 @@ impl AiBackend {
     /// Attempts that are under way, at all targets.
     pub fn in_flight(&self) -> u32 {
         in_flight(self.groups.iter().flatten().map(|target| &*target.state))
+    }
+
+    /// The model by which `request` selects among the targets, if it does.
+    pub fn selecting_model<'a>(&self, request: &'a ApiRequest) -> Option<&'a str> {
+        let named = match &request.endpoint {
+            ApiEndpoint::Models(one) => one.as_deref(),
+            _ => request.model.as_deref(),
+        };
+        named.filter(|_| self.by_model)
+    }
+
+    /// Whether any target serves `model`.
+    pub fn serves(&self, model: &str) -> bool {
+        self.groups.iter().flatten().any(|target| target.fit(model).is_some())
     }
 }
 

@@ -57,6 +57,7 @@ enum Draw {
 /// only.
 pub struct Listed<'a> {
     groups: &'a [Vec<Target>],
+    model: Option<&'a str>,
     draw: Draw,
     kind: AnswerKind,
     group: usize,
@@ -65,12 +66,16 @@ pub struct Listed<'a> {
 }
 
 impl AiBackend {
-    /// The order in which targets are tried: group by group, and inside a group as the Backend chooses.
-    pub fn order(&self, request: &impl KeySource) -> Order<'_, Listed<'_>> {
-        let single = self.groups.iter().all(|group| group.len() < 2);
+    /// The order in which targets are tried: group by group, and inside a group as the Backend chooses. With a `model`, a
+    /// group's targets are those that it fits best.
+    pub fn order<'a>(&'a self, model: Option<&'a str>, request: &impl KeySource) -> Order<'a, Listed<'a>> {
+        let count = |group: &Vec<Target>| model.map_or(group.len(), |model| fitting(group, model).count());
+        let (single, used) = self.groups.iter().map(count).fold((true, 0), |(single, used), count| {
+            (single && count < 2, used + usize::from(count > 0))
+        });
         let draw = if single { Draw::Turn(0) } else { self.draw(request) };
-        let listed = Listed::new(&self.groups, draw, request.answer());
-        Order::new(listed, single && self.groups.len() == 1, Entry::new(self.load.as_ref()))
+        let listed = Listed::new(&self.groups, model, draw, request.answer());
+        Order::new(listed, single && used == 1, Entry::new(self.load.as_ref()))
     }
 
     fn draw(&self, request: &impl KeySource) -> Draw {
@@ -89,9 +94,9 @@ impl AiBackend {
 }
 
 impl<'a> Listed<'a> {
-    fn new(groups: &'a [Vec<Target>], draw: Draw, kind: AnswerKind) -> Self {
-        let ranks = groups.first().map(|group| ranks(group, draw, kind)).unwrap_or_default();
-        Self { groups, draw, kind, group: 0, ranks, at: 0 }
+    fn new(groups: &'a [Vec<Target>], model: Option<&'a str>, draw: Draw, kind: AnswerKind) -> Self {
+        let ranks = groups.first().map(|group| ranks_for(group, model, draw, kind)).unwrap_or_default();
+        Self { groups, model, draw, kind, group: 0, ranks, at: 0 }
     }
 }
 
@@ -108,23 +113,41 @@ impl<'a> Iterator for Listed<'a> {
             }
             self.group += 1;
             self.at = 0;
-            self.ranks = self.groups.get(self.group).map(|group| ranks(group, self.draw, self.kind))?;
+            self.ranks = self.groups.get(self.group).map(|group| ranks_for(group, self.model, self.draw, self.kind))?;
         }
     }
 }
 
-fn ranks(group: &[Target], draw: Draw, kind: AnswerKind) -> Ranks {
-    if group.len() == 1 {
+/// The targets of `group` that `model` fits best, with their numbers.
+fn fitting<'a>(group: &'a [Target], model: &str) -> impl Iterator<Item = (usize, &'a Target)> {
+    let best = group.iter().filter_map(|target| target.fit(model)).max();
+    group.iter().enumerate().filter(move |(_, target)| best.is_some() && target.fit(model) == best)
+}
+
+/// The numbers of the targets of `group` that serve `model`, if there is one, in their order.
+fn ranks_for(group: &[Target], model: Option<&str>, draw: Draw, kind: AnswerKind) -> Ranks {
+    let Some(model) = model else { return ranks(group.iter(), draw, kind) };
+    let fitting: SmallVec<[(usize, &Target); 8]> = fitting(group, model).collect();
+    if fitting.is_empty() {
+        return Ranks::new();
+    }
+    let ranks = ranks(fitting.iter().map(|(_, target)| *target), draw, kind);
+    let number = |rank: &u8| fitting.get(usize::from(*rank)).and_then(|(number, _)| u8::try_from(*number).ok());
+    ranks.iter().filter_map(number).collect()
+}
+
+fn ranks<'a>(targets: impl ExactSizeIterator<Item = &'a Target> + Clone, draw: Draw, kind: AnswerKind) -> Ranks {
+    if targets.len() == 1 {
         return Ranks::from_slice(&[0]);
     }
     match draw {
-        Draw::Turn(turn) => in_turn(group.iter().map(|target| target.weight), turn),
-        Draw::Random(random) => by_cost(&candidates(group, kind), random),
-        Draw::Key(key) => by_key(&candidates(group, kind), key),
+        Draw::Turn(turn) => in_turn(targets.map(|target| target.weight), turn),
+        Draw::Random(random) => by_cost(&candidates(targets, kind), random),
+        Draw::Key(key) => by_key(&candidates(targets, kind), key),
     }
 }
 
-fn candidates(group: &[Target], kind: AnswerKind) -> SmallVec<[Candidate; 8]> {
+fn candidates<'a>(targets: impl Iterator<Item = &'a Target>, kind: AnswerKind) -> SmallVec<[Candidate; 8]> {
     let now = Instant::now();
     let candidate = |target: &Target| Candidate {
         weight: target.weight,
@@ -133,5 +156,5 @@ fn candidates(group: &[Target], kind: AnswerKind) -> SmallVec<[Candidate; 8]> {
         name: target.name_hash,
         left_alone: target.state.health().trouble(now).is_some(),
     };
-    group.iter().map(candidate).collect()
+    targets.map(candidate).collect()
 }

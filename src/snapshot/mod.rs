@@ -5,6 +5,7 @@ mod backend;
 mod choice;
 mod debug;
 mod hosts;
+mod model_names;
 mod order;
 mod paths;
 mod rule;
@@ -20,6 +21,7 @@ pub use backend::{
 pub use choice::{Choice, HashPolicy, KeySource, Listed};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
+pub use model_names::{Fit, ModelNames};
 pub use order::{Order, Pick};
 pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
 pub use rule::{Action, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, UnavailableReason};

@@ -116,6 +116,18 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     pub apis: Option<Vec<Api>>,
+    /// The models that this entry serves, by the names that clients use: names, and patterns with one `*`, such as
+    /// `claude-*`. As soon as one entry of a Backend has this field or `modelAliases`, the client's model decides which
+    /// entries get its requests, and other models are answered with 404. An entry without both serves its provider's
+    /// `model`, or every model where none is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
+    pub models: Option<Vec<String>>,
+    /// Other names that clients may use, each with the provider's name for the model: `fast: gpt-5.4-mini`. For entries
+    /// whose provider has no `model` of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
+    pub model_aliases: Option<BTreeMap<String, String>>,
     /// The model whose facts (limits, efforts, reasoning) hold for this entry, such as `claude-sonnet-4-5`. Needed where
     /// the model's own name is free text: a deployment of Azure, an inference profile of Bedrock.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::{AuthHeader, ProviderEntry, TlsShape, choosing, limits};
+use super::{AuthHeader, ProviderEntry, TlsShape, choosing, limits, names};
 use crate::{
     api::backend::{LlmProvider, PathOverride, Providers, RouteKind},
     provider::{
@@ -57,6 +57,7 @@ pub(super) fn entry(
     let forwarded = forwarded(written, path, problems);
     let routes = written.routes.iter().flatten().filter_map(|(key, kind)| listed(key, *kind, path, problems)).collect();
     let apis = apis(written, path, problems);
+    let names = names::names(written, path, problems);
     let provider = provider?;
     let server = Server { host, base_path, apis };
     check_server(&provider, &server, written, path, problems);
@@ -71,6 +72,7 @@ pub(super) fn entry(
         auth_header,
         max_requests,
         forwarded,
+        names,
         model_facts: written.model_facts.clone(),
         routes,
     })

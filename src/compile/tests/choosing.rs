@@ -42,7 +42,7 @@ fn compiled(world: &World) -> Arc<AiBackend> {
 
 /// The names of the targets, in the order in which a request with this key tries them.
 pub fn order(backend: &AiBackend, key: Option<u64>) -> String {
-    let mut order = backend.order(&Keyed(key));
+    let mut order = backend.order(None, &Keyed(key));
     let names = std::iter::from_fn(|| order.next(|_| None).map(|pick| pick.target.name.as_str()));
     names.collect::<Vec<_>>().join(" ")
 }
