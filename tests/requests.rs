@@ -28,6 +28,8 @@ mod invoke;
 mod keys_in_replies;
 #[path = "requests/lookups.rs"]
 mod lookups;
+#[path = "requests/models.rs"]
+mod models;
 #[path = "requests/other_model.rs"]
 mod other_model;
 #[path = "requests/passthrough.rs"]

@@ -24,7 +24,7 @@ use crate::{
     },
     policy::timeouts::Timeouts,
     snapshot::{
-        Action, AiUse, Backend, Conditions, PathPattern, Rule, RuleLabels, Split, UnavailableReason, ValuePattern,
+        Action, AiUse, Backend, Conditions, MODEL_HEADERS, PathPattern, Rule, RuleLabels, Split, UnavailableReason, ValuePattern,
         WeightedBackend,
     },
 };
@@ -111,14 +111,16 @@ fn matching(written: &RouteMatch) -> Result<Matching, String> {
         let name = HeaderName::try_from(header.name.as_str())
             .map_err(|_| format!("'{}' is not a header name", header.name))?;
         // Of two conditions on one header the first counts, as the Gateway API specifies.
-        if conditions.headers.iter().any(|(n, _)| *n == name) {
+        if conditions.headers.iter().chain(&conditions.model).any(|(n, _)| *n == name) {
             continue;
         }
         let pattern = match header.r#type {
             Some(HeaderMatchType::RegularExpression) => ValuePattern::Regex(regex("header", &header.value)?),
             Some(HeaderMatchType::Exact) | None => ValuePattern::Exact(header.value.clone()),
         };
-        conditions.headers.push((name, pattern));
+        // Never the client's header: it could name another model than the body.
+        let list = if MODEL_HEADERS.contains(&name) { &mut conditions.model } else { &mut conditions.headers };
+        list.push((name, pattern));
     }
     for query in written.query_params.iter().flatten() {
         if conditions.query.iter().any(|(n, _)| *n == query.name) {

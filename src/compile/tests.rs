@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     api::Kind,
-    snapshot::{self, Action, Backend, RequestView, Routed, Rule, WeightedBackend},
+    snapshot::{self, Action, Backend, RequestModel, RequestView, Routed, Rule, WeightedBackend},
     source::file::{self, LoadOptions},
     upstream::{Credentials, Dialer, DialerOptions},
 };
@@ -151,11 +151,12 @@ impl World {
         let uri: Uri = url.parse().unwrap();
         let headers: HeaderMap = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         let view =
-            RequestView { host: uri.host().unwrap(), path: uri.path(), query: uri.query(), method, headers: &headers };
+            RequestView { host: uri.host().unwrap(), path: uri.path(), query: uri.query(), method, headers: &headers, model: RequestModel::Unread };
         match self.compiled.snapshot.route(uri.port_u16().unwrap_or(8080), &view) {
             Routed::Rule(matched) => Ok(matched.rule),
             Routed::NoRule(listener) => Err(format!("no rule at {} {}", listener.gateway, listener.name)),
             Routed::NoListener => Err("no listener".to_owned()),
+            Routed::NeedsModel => Err("needs the model".to_owned()),
         }
     }
 

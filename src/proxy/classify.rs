@@ -108,13 +108,29 @@ impl RequestBody {
         self.borrow_dependent().as_ref()
     }
 
+    /// A body without the fields of its top level.
+    pub fn unread(bytes: Bytes) -> Self {
+        Self::new(bytes, |_| None)
+    }
+
+    /// The same body with the fields of its top level, which came with these headers.
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub async fn scan(self, headers: &HeaderMap) -> Result<Self, ProxyError> {
+        let bytes = self.into_owner();
+        let scan = |bytes| Self::try_new(bytes, |bytes: &Bytes| TopLevel::scan(bytes).map(Some));
+        let scanned = heavy::run(bytes.len(), || scan(bytes)).await;
+        scanned.map_err(|error| unreadable(headers, error.to_string()))
+    }
+
     /// Returns the memory for reuse.
     pub fn recycle(self) {
         body::recycle(self.into_owner());
     }
 }
 
-/// Reads the body and determines the operation.
+/// Reads the body, unless it was `read` before, and determines the operation.
 ///
 /// # Errors
 /// When the body can't be read, or the request is for no operation of the backend.
@@ -123,6 +139,7 @@ pub async fn classify(
     ai: &AiUse,
     parts: &Parts,
     body: &mut Option<Body>,
+    read: Option<RequestBody>,
     memory: &mut Share,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedRequest, ClientError> {
@@ -138,29 +155,36 @@ pub async fn classify(
         route_streams: context.rule.streams,
     };
     let settings = context.settings;
-    let read = body::read(body, memory, settings.max_body, settings.body_timeout).await;
-    let bytes = read.map_err(|error| error.to(head.dialect_hint()))?;
-    let length = bytes.len();
-    let scanned = heavy::run(length, || RequestBody::try_new(bytes, |bytes| scan(&head, bytes))).await;
-    let body = scanned.map_err(|error| error.to(head.dialect_hint()))?;
+    let body = match read {
+        Some(read) => read,
+        None => {
+            let bytes = body::read(body, memory, settings.max_body, settings.body_timeout).await;
+            RequestBody::unread(bytes.map_err(|error| error.to(head.dialect_hint()))?)
+        }
+    };
+    let length = body.bytes().len();
+    let body = match needs_json(&head, length) {
+        Ok(true) if body.top().is_some() => Ok(body),
+        Ok(true) => body.scan(head.headers).await,
+        Ok(false) => Ok(RequestBody::unread(body.into_owner())),
+        Err(error) => Err(error),
+    };
+    let body = body.map_err(|error| error.to(head.dialect_hint()))?;
     let api = head.classify(body.top()).map_err(|why| refused(why, head.headers).to(head.dialect_hint()))?;
     record.classified(&api, length);
     Ok(ClassifiedRequest { api, body: Some(body), added: HeaderMap::new() })
 }
 
-/// The body's top level, when there is a body to read.
-fn scan<'b>(head: &RequestHead<'_>, body: &'b Bytes) -> Result<Option<TopLevel<'b>>, ProxyError> {
+/// Whether the body, which has this length, has to be a JSON object.
+fn needs_json(head: &RequestHead<'_>, length: usize) -> Result<bool, ProxyError> {
     let by_path = head.endpoint_from_path();
-    if by_path.is_none() && body.is_empty() {
+    if by_path.is_none() && length == 0 {
         if head.method == http::Method::POST {
             return Err(ProxyError::new(ErrorKind::BadBody, "the request body is empty"));
         }
-        return Ok(None);
+        return Ok(false);
     }
-    if !by_path.as_ref().is_none_or(|endpoint| endpoint.has_body() && endpoint.allows(head.method)) {
-        return Ok(None);
-    }
-    TopLevel::scan(body).map(Some).map_err(|error| unreadable(head.headers, error.to_string()))
+    Ok(by_path.as_ref().is_none_or(|endpoint| endpoint.has_body() && endpoint.allows(head.method)))
 }
 
 /// The error for a body that is not a JSON object.

@@ -16,18 +16,21 @@ use futures_util::FutureExt;
 use http::request::Parts;
 
 use super::{
-    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body, classify,
+    ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body,
+    by_model::{self, Early},
+    classify,
     error::ClientError,
     finish::{self, ReplyBody, ReplyTo},
     forward, model_list,
     peer::Arrival,
     policies,
     relay::{self, Reply},
-    route, select, websocket,
+    route::{self, Route},
+    select, websocket,
 };
 use crate::{
     dialect::{DialectId, Endpoint},
-    snapshot::{Action, AiUse, Backend, UnavailableReason},
+    snapshot::{Action, AiUse, Backend, RequestModel, UnavailableReason},
 };
 
 /// Headers of one request: real clients send 40 at most.
@@ -83,7 +86,14 @@ async fn serve(
     if let Some(reply) = websocket::answer(shared, peer, parts, handover, record)? {
         return Ok(reply);
     }
-    let matched = route::route(shared, peer, parts, record).map_err(|error| error.to(dialect_of(parts)))?;
+    let routed = route::route(shared, peer, parts, RequestModel::Unread, record);
+    let (matched, early) = match routed.map_err(|error| error.to(dialect_of(parts)))? {
+        Route::Rule(matched) => (matched, Early::default()),
+        // Boxed: it is rare.
+        Route::ByModel => Box::pin(by_model::route(shared, peer, parts, body, record))
+            .await
+            .map_err(|error| error.to(dialect_of(parts)))?,
+    };
     let unavailable = |reason: &UnavailableReason| Err(route::unavailable(reason).to(dialect_of(parts)));
     let split = match &matched.rule.action {
         Action::Forward(split) => split,
@@ -96,8 +106,13 @@ async fn serve(
     record.chose(number);
     let mut context = RouteContext::new(&shared.settings, &matched, weighted);
     match &weighted.backend {
-        Backend::Ai(ai) => serve_ai(&mut context, ai, parts, body, record).await,
-        Backend::Http(http) => forward::forward(&mut context, http, parts, body, peer, record).await,
+        Backend::Ai(ai) => serve_ai(&mut context, ai, early, parts, body, record).await,
+        Backend::Http(http) => {
+            if let Some(read) = early.body {
+                *body = Some(Body::from(read.bytes().clone()));
+            }
+            forward::forward(&mut context, http, parts, body, peer, record).await
+        }
         Backend::Unavailable(reason) => unavailable(reason),
     }
 }
@@ -106,17 +121,20 @@ async fn serve(
 async fn serve_ai(
     context: &mut RouteContext<'_>,
     ai: &AiUse,
+    early: Early,
     parts: &mut Parts,
     body: &mut Option<Body>,
     record: &mut RequestRecord,
 ) -> Result<Reply, ClientError> {
     // Held until a target has replied, which is as long as a body is held.
-    let mut memory = context.settings.body_budget.share();
-    let mut request = classify::classify(context, ai, parts, body, &mut memory, record).await?;
+    let mut memory = early.memory.unwrap_or_else(|| context.settings.body_budget.share());
+    let mut request = classify::classify(context, ai, parts, body, early.body, &mut memory, record).await?;
     context.start_clock();
     let dialect = request.api.dialect;
     policies::apply(context, &mut request, &mut parts.headers, record).await.map_err(|error| error.to(dialect))?;
-    let answer = if model_list::is_for(ai, &request) {
+    let answer = if let Some(models) = early.models {
+        model_list::local(dialect, parts.uri.path(), models).map(select::Answer::Local)
+    } else if model_list::is_for(ai, &request) {
         // Boxed: it is rare.
         Box::pin(model_list::answer(context, ai, &request, parts, record)).await
     } else {

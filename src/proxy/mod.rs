@@ -29,6 +29,7 @@ mod adapt;
 mod affinity;
 mod body;
 mod budget;
+mod by_model;
 mod classify;
 mod encode;
 mod error;

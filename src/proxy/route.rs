@@ -7,7 +7,8 @@
 //! | may change | the `Host` header, when the request's target names a host |
 //! | ends the request | with 400 (head), 404 (no rule), 405 (CONNECT), 421 (another host), 501 (transfer coding) |
 //!
-//! The snapshot is loaded once, here. All later steps read the rule that was found in it.
+//! The snapshot is loaded once, here. All later steps read the rule that was found in it. Where the model decides which
+//! rule it is, `by_model` reads that, and the request is routed anew in the snapshot of that moment.
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
@@ -15,12 +16,20 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 
 use super::{ErrorKind, ProxyError, RequestRecord, Shared, peer::Peer};
-use crate::snapshot::{Matched, Redirect, RequestView, Routed, UnavailableReason};
+use crate::snapshot::{Matched, Redirect, RequestModel, RequestView, Routed, UnavailableReason};
 
 /// Longest path that is served. Providers' longest are under 200 bytes; hyper's own bound on a head is far above.
 const MAX_PATH: usize = 8 * 1024;
 
-/// Finds the rule for this request.
+/// The result of routing.
+pub enum Route {
+    /// This rule.
+    Rule(Matched),
+    /// The rule that the model decides, which was not read: see [`by_model`](super::by_model).
+    ByModel,
+}
+
+/// Finds the rule for this request, which names `model`.
 ///
 /// # Errors
 /// When the head is not valid, or no rule matches.
@@ -28,8 +37,9 @@ pub fn route(
     shared: &Shared,
     peer: &Peer,
     parts: &mut Parts,
+    model: RequestModel<'_>,
     record: &mut RequestRecord,
-) -> Result<Matched, ProxyError> {
+) -> Result<Route, ProxyError> {
     settle_host(parts)?;
     let bad = |message: &str| ProxyError::new(ErrorKind::BadRequest, message);
     let path = parts.uri.path();
@@ -49,13 +59,12 @@ pub fn route(
         let message = "this host has another certificate than this connection: connect anew";
         return Err(ProxyError::new(ErrorKind::Misdirected, message));
     }
-    let view =
-        RequestView { host: &host, path, query: parts.uri.query(), method: &parts.method, headers: &parts.headers };
-    match snapshot.route(peer.port, &view) {
+    match snapshot.route(peer.port, &view(parts, &host, model)) {
         Routed::Rule(matched) => {
             record.routed(&matched.rule);
-            Ok(matched)
+            Ok(Route::Rule(matched))
         }
+        Routed::NeedsModel => Ok(Route::ByModel),
         Routed::NoRule(listener) => Err(ProxyError::with_cause(
             ErrorKind::NoRoute,
             "no route matches this request",
@@ -63,6 +72,12 @@ pub fn route(
         )),
         Routed::NoListener => Err(ProxyError::new(ErrorKind::NoRoute, "no listener has this host")),
     }
+}
+
+/// The parts of a request to `host` that routing matches.
+pub fn view<'a>(parts: &'a Parts, host: &'a str, model: RequestModel<'a>) -> RequestView<'a> {
+    let (path, query) = (parts.uri.path(), parts.uri.query());
+    RequestView { host, path, query, method: &parts.method, headers: &parts.headers, model }
 }
 
 /// The error for a rule or a backend that can't be served.
@@ -118,7 +133,7 @@ fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
 
 /// The request's host, in lower case, without port. `None` when HTTP's rules are violated: no host, several, or an
 /// invalid one.
-fn host(parts: &Parts) -> Option<Cow<'_, str>> {
+pub fn host(parts: &Parts) -> Option<Cow<'_, str>> {
     let authority = if let Some(authority) = parts.uri.authority() {
         authority.as_str()
     } else {

@@ -23,7 +23,9 @@ pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
 pub use model_names::{Fit, ModelNames};
 pub use order::{Order, Pick};
-pub use paths::{Conditions, PathPattern, PathTable, Precedence, RequestView, ValuePattern};
+pub use paths::{
+    Conditions, MODEL_HEADERS, NeedsModel, PathPattern, PathTable, Precedence, RequestModel, RequestView, ValuePattern,
+};
 pub use rule::{Action, PathRewrite, Redirect, Rewrite, Rule, RuleLabels, UnavailableReason};
 use rustls::ServerConfig;
 pub use tls::TlsTable;
@@ -82,6 +84,8 @@ pub enum Routed<'a> {
     NoRule(&'a Listener),
     /// No listener on this port has this host.
     NoListener,
+    /// The model decides, which the view does not have.
+    NeedsModel,
 }
 
 impl Snapshot {
@@ -104,9 +108,27 @@ impl Snapshot {
         let Some(listener) = self.ports.get(&port).and_then(|p| p.listeners.matching(request.host).next()) else {
             return Routed::NoListener;
         };
-        match listener.routes.matching(request.host).find_map(|table| table.find(request)) {
-            Some(matched) => Routed::Rule(matched),
-            None => Routed::NoRule(listener),
+        for table in listener.routes.matching(request.host) {
+            match table.find(request) {
+                Ok(Some(matched)) => return Routed::Rule(matched),
+                Ok(None) => {}
+                Err(NeedsModel) => return Routed::NeedsModel,
+            }
         }
+        Routed::NoRule(listener)
+    }
+
+    /// The rules that `request` would match with one model or another, in the order of precedence, up to the first that
+    /// does not depend on it.
+    pub fn by_model<'a>(&'a self, port: u16, request: &RequestView<'a>) -> Vec<(&'a Conditions, Matched)> {
+        let listener = self.ports.get(&port).and_then(|p| p.listeners.matching(request.host).next());
+        let mut rules: Vec<(&Conditions, Matched)> = Vec::new();
+        for table in listener.into_iter().flat_map(|listener| listener.routes.matching(request.host)) {
+            rules.extend(table.by_model(request));
+            if rules.last().is_some_and(|(conditions, _)| conditions.model.is_empty()) {
+                break;
+            }
+        }
+        rules
     }
 }

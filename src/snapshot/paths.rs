@@ -21,7 +21,23 @@ pub struct RequestView<'a> {
     pub method: &'a Method,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// The model that it names.
+    pub model: RequestModel<'a>,
 }
+
+/// What is known of the model that a request names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestModel<'a> {
+    /// It was not read yet.
+    #[default]
+    Unread,
+    /// The model, if the request names one.
+    Read(Option<&'a str>),
+}
+
+/// Which rule matches depends on the request's model, which was not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeedsModel;
 
 /// How a value is compared.
 #[derive(Clone, Debug)]
@@ -33,7 +49,8 @@ pub enum ValuePattern {
 }
 
 impl ValuePattern {
-    fn matches(&self, value: &str) -> bool {
+    /// Whether `value` is as the pattern wants it.
+    pub fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == value,
             Self::Regex(regex) => regex.is_match(value),
@@ -60,6 +77,11 @@ pub enum PathPattern {
     Regex(Regex),
 }
 
+/// Headers that stand for the model which the request's body or path names: that of the Gateway API's Inference
+/// Extension, and that of Envoy AI Gateway.
+pub const MODEL_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-gateway-model-name"), HeaderName::from_static("x-ai-eg-model")];
+
 /// Conditions beside the path.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
@@ -69,13 +91,38 @@ pub struct Conditions {
     pub headers: Vec<(HeaderName, ValuePattern)>,
     /// Query parameters: each must match.
     pub query: Vec<(String, ValuePattern)>,
+    /// The model that the request names, by the header of which manifests write it: each must match.
+    pub model: Vec<(HeaderName, ValuePattern)>,
 }
 
 impl Conditions {
-    fn hold(&self, request: &RequestView<'_>) -> bool {
+    /// Whether those on the model hold. Without one its value makes no difference.
+    fn hold_for_model(&self, request: &RequestView<'_>) -> Result<bool, NeedsModel> {
+        match request.model {
+            _ if self.model.is_empty() => Ok(true),
+            RequestModel::Unread => Err(NeedsModel),
+            RequestModel::Read(model) => Ok(model.is_some_and(|model| self.allow(model))),
+        }
+    }
+
+    /// Whether all others hold.
+    fn hold_beside_model(&self, request: &RequestView<'_>) -> bool {
         self.method.as_ref().is_none_or(|m| m == request.method)
             && self.headers.iter().all(|(name, pattern)| header_matches(request.headers, name, pattern))
             && self.query.iter().all(|(name, pattern)| query_matches(request.query, name, pattern))
+    }
+
+    /// Whether requests for `model` match, as far as that depends on the model.
+    pub fn allow(&self, model: &str) -> bool {
+        self.model.iter().all(|(_, pattern)| pattern.matches(model))
+    }
+
+    /// The models that they name.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.model.iter().filter_map(|(_, pattern)| match pattern {
+            ValuePattern::Exact(model) => Some(model.as_str()),
+            ValuePattern::Regex(_) => None,
+        })
     }
 }
 
@@ -120,7 +167,7 @@ impl Precedence {
     pub fn new(conditions: &Conditions, created: Option<i64>, route: String, rule: usize, matching: usize) -> Self {
         Self {
             method: Reverse(conditions.method.is_some()),
-            headers: Reverse(conditions.headers.len()),
+            headers: Reverse(conditions.headers.len() + conditions.model.len()),
             query: Reverse(conditions.query.len()),
             created: created.unwrap_or(i64::MAX),
             route,
@@ -174,30 +221,71 @@ impl PathTable {
     }
 
     /// The first rule that `request` matches: exact paths, then regular expressions, then prefixes, longest first.
-    pub fn find(&self, request: &RequestView<'_>) -> Option<Matched> {
-        let pick = |entries: &[Entry], matched: usize| {
-            let entry = entries.iter().find(|e| e.conditions.hold(request))?;
-            Some(Matched { rule: Arc::clone(&entry.rule), matched })
-        };
-        let path = request.path;
-        if let Some(found) = self.exact.get(path).and_then(|entries| pick(entries, path.len())) {
-            return Some(found);
+    ///
+    /// # Errors
+    /// When that depends on the model, which the view does not have.
+    pub fn find(&self, request: &RequestView<'_>) -> Result<Option<Matched>, NeedsModel> {
+        let mut found = None;
+        self.visit(request.path, |entry, matched, is_at_path| {
+            let conditions = &entry.conditions;
+            if !conditions.hold_beside_model(request) || !is_at_path() || !conditions.hold_for_model(request)? {
+                return Ok(false);
+            }
+            found = Some(Matched { rule: Arc::clone(&entry.rule), matched });
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// The rules that `request` would match with one model or another, in their order, up to the first that does not
+    /// depend on it. Each is with its conditions.
+    pub fn by_model(&self, request: &RequestView<'_>) -> Vec<(&Conditions, Matched)> {
+        let mut found = Vec::new();
+        let visited = self.visit(request.path, |entry, matched, is_at_path| -> Result<bool, NeedsModel> {
+            if !entry.conditions.hold_beside_model(request) || !is_at_path() {
+                return Ok(false);
+            }
+            found.push((&entry.conditions, Matched { rule: Arc::clone(&entry.rule), matched }));
+            Ok(entry.conditions.model.is_empty())
+        });
+        debug_assert!(visited.is_ok(), "nothing here needs the model");
+        found
+    }
+
+    /// Calls `visit` with the entries that `path` may match, in the order of precedence, until it returns `true` or an
+    /// error: with the entry, the length of what matches, and a check of the path, which is only expensive for regular
+    /// expressions.
+    fn visit<'t>(
+        &'t self,
+        path: &str,
+        mut visit: impl FnMut(&'t Entry, usize, &dyn Fn() -> bool) -> Result<bool, NeedsModel>,
+    ) -> Result<(), NeedsModel> {
+        for entry in self.exact.get(path).into_iter().flatten() {
+            if visit(entry, path.len(), &|| true)? {
+                return Ok(());
+            }
         }
-        let by_regex = self.regex.iter().find(|(regex, e)| e.conditions.hold(request) && regex.is_match(path));
-        if let Some((_, entry)) = by_regex {
-            return Some(Matched { rule: Arc::clone(&entry.rule), matched: path.len() });
+        for (regex, entry) in &self.regex {
+            if visit(entry, path.len(), &|| regex.is_match(path))? {
+                return Ok(());
+            }
         }
         if self.prefix.is_empty() {
-            return None;
+            return Ok(());
         }
         // Ends of the path's first `depth` elements, the whole path among them.
         let ends = path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]).take(self.depth);
         let mut candidates: smallvec::SmallVec<[usize; 16]> = ends.collect();
         candidates.insert(0, 0);
-        candidates.iter().rev().find_map(|end| {
-            let prefix = path.get(..*end)?.trim_end_matches('/');
-            self.prefix.get(prefix).and_then(|entries| pick(entries, prefix.len()))
-        })
+        for end in candidates.iter().rev() {
+            let prefix = path.get(..*end).unwrap_or_default().trim_end_matches('/');
+            for entry in self.prefix.get(prefix).into_iter().flatten() {
+                if visit(entry, prefix.len(), &|| true)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A readable description of each match, with its rule, in order.
@@ -227,7 +315,7 @@ impl std::fmt::Display for Conditions {
         }
         // The values may be credentials: routes match on keys of clients.
         let sign = |pattern: &ValuePattern| if matches!(pattern, ValuePattern::Exact(_)) { '=' } else { '~' };
-        for (name, pattern) in &self.headers {
+        for (name, pattern) in self.headers.iter().chain(&self.model) {
             write!(f, " header {name}{}***", sign(pattern))?;
         }
         for (name, pattern) in &self.query {

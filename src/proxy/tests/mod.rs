@@ -30,7 +30,7 @@ use crate::{
     compile::{self, Controller, Env, PodIdentity, Scope},
     policy::Policies,
     snapshot::{
-        Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestView, Routed, Rule, Snapshot,
+        Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestModel, RequestView, Routed, Rule, Snapshot,
         Split, WeightedBackend,
     },
     source::file::{self, LoadOptions},
@@ -183,7 +183,8 @@ fn split(rule: &Rule) -> &Split {
 /// The rule of a snapshot, unshared so that a test may change it.
 fn changeable(snapshot: &Snapshot) -> Rule {
     let headers = http::HeaderMap::new();
-    let view = RequestView { host: "h", path: "/", query: None, method: &Method::POST, headers: &headers };
+    let (method, model) = (&Method::POST, RequestModel::Unread);
+    let view = RequestView { host: "h", path: "/", query: None, method, headers: &headers, model };
     let Routed::Rule(matched) = snapshot.route(PORT, &view) else { panic!("the route is not served") };
     let compiled = &matched.rule;
     let backends = split(compiled).backends().iter().map(|weighted| {

@@ -7,10 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, req
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError, handshake::server::create_response};
 
-use super::super::{ErrorKind, ProxyError, RequestRecord, Shared, error::ClientError, peer::Peer, relay::Reply, route};
+use super::super::{ErrorKind, ProxyError, RequestRecord, Shared, error::ClientError, peer::Peer, relay::Reply,
+    route::{self, Route},
+};
 use crate::{
     dialect::{DialectId, Endpoint, RequestHead, responses::websocket::BETA},
-    snapshot::{Action, AiUse, Backend, Matched},
+    snapshot::{Action, AiUse, Backend, Matched, RequestModel},
 };
 
 const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
@@ -70,8 +72,12 @@ pub fn answer(
         return Ok(None);
     }
     parts.method = Method::POST;
-    let routed = route::route(shared, peer, parts, record).ok();
-    let serves = routed.is_some_and(|matched| serves_responses(&matched, parts, record));
+    let serves = match route::route(shared, peer, parts, RequestModel::Unread, record) {
+        Ok(Route::Rule(matched)) => serves_responses(&matched, parts, record),
+        // Each event names its model, and is routed by it.
+        Ok(Route::ByModel) => Endpoint::from_path(parts.uri.path()) == Some(Endpoint::Responses),
+        Err(_) => false,
+    };
     parts.method = Method::GET;
     // The connection can be taken over only in HTTP/1.1.
     let Some(upgraded) = parts.extensions.remove::<OnUpgrade>().filter(|_| serves) else { return Ok(None) };

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{Action, RuleLabels, UnavailableReason};
+use crate::snapshot::{Action, RequestModel, RuleLabels, UnavailableReason};
 
 fn rule(name: &str) -> Arc<Rule> {
     Arc::new(Rule {
@@ -40,8 +40,8 @@ fn find_with(table: &PathTable, method: &Method, uri: &str, headers: &[(&str, &s
         map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
     let (path, query) = uri.split_once('?').map_or((uri, None), |(p, q)| (p, Some(q)));
-    let view = RequestView { host: "h", path, query, method, headers: &map };
-    table.find(&view).map(|m| (m.rule.labels.rule.clone(), m.matched))
+    let view = RequestView { host: "h", path, query, method, headers: &map, model: RequestModel::Unread };
+    table.find(&view).unwrap().map(|m| (m.rule.labels.rule.clone(), m.matched))
 }
 
 fn find(table: &PathTable, uri: &str) -> Option<String> {
@@ -152,5 +152,40 @@ proptest! {
         let wanted = matching.map(|p| elements(p).len()).max();
         let found = find(&table, &path).map(|name| elements(&name).len());
         prop_assert_eq!(found, wanted);
+    }
+}
+
+/// A table with a rule for the model `a` at `/v1`, one for any model there, and one at `/`.
+fn by_model() -> PathTable {
+    let model = |pattern: ValuePattern| Conditions {
+        model: vec![(MODEL_HEADERS[0].clone(), pattern)],
+        ..Conditions::default()
+    };
+    table(vec![
+        ("a", PathPattern::Prefix("/v1".into()), model(ValuePattern::Exact("a".into()))),
+        ("b", PathPattern::Prefix("/v1".into()), model(ValuePattern::Regex(ValuePattern::whole("b.*").unwrap()))),
+        ("any", PathPattern::Prefix("/".into()), Conditions::default()),
+        ("deep", PathPattern::Prefix("/v1/files".into()), Conditions::default()),
+    ])
+}
+
+#[test]
+fn the_model_is_needed_only_where_a_rule_that_could_match_depends_on_it() {
+    let table = by_model();
+    let mut headers = HeaderMap::new();
+    // The client's own header never counts.
+    headers.insert(MODEL_HEADERS[0].clone(), "a".parse().unwrap());
+    let find = |path: &str, model| {
+        let view = RequestView { host: "h", path, query: None, method: &Method::POST, headers: &headers, model };
+        let found = table.find(&view);
+        found.map(|found| found.map(|found| found.rule.labels.rule.clone()).unwrap_or_default())
+    };
+    let unread = RequestModel::Unread;
+    assert_eq!(find("/v1/chat/completions", unread), Err(NeedsModel));
+    for path in ["/", "/v2/x", "/v1/files/x"] {
+        assert!(find(path, unread).is_ok(), "{path}");
+    }
+    for (model, rule) in [(Some("a"), "a"), (Some("bb"), "b"), (Some("c"), "any"), (None, "any")] {
+        assert_eq!(find("/v1/x", RequestModel::Read(model)).as_deref(), Ok(rule), "{model:?}");
     }
 }

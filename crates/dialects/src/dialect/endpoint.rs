@@ -79,6 +79,14 @@ impl Endpoint {
         }
     }
 
+    /// The model that the URL names.
+    pub fn model_in_url(&self) -> Option<&str> {
+        match self {
+            Self::Gemini(_, model) | Self::Bedrock(_, model) | Self::Models(model) => model.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether the endpoint ranks documents.
     pub const fn reranks(&self) -> bool {
         matches!(self, Self::Rerank(_))

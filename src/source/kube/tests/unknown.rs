@@ -5,7 +5,7 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::{
     compile::{self, Compiled, Controller, Env, PodIdentity, Scope},
-    snapshot::{Action, RequestView, Routed},
+    snapshot::{Action, RequestModel, RequestView, Routed},
     upstream::{Credentials, Dialer, DialerOptions, Pools},
 };
 
@@ -51,7 +51,7 @@ impl World {
     /// The result of a GET of `path` at host `h`.
     fn at(&self, path: &str) -> String {
         let (headers, method) = (HeaderMap::new(), Method::GET);
-        let view = RequestView { host: "h", path, query: None, method: &method, headers: &headers };
+        let view = RequestView { host: "h", path, query: None, method: &method, headers: &headers, model: RequestModel::Unread };
         match self.compiled.snapshot.route(80, &view) {
             Routed::Rule(matched) => match &matched.rule.action {
                 Action::Forward(_) => "forward".to_owned(),
@@ -60,6 +60,7 @@ impl World {
             },
             Routed::NoRule(_) => "no rule".to_owned(),
             Routed::NoListener => "no listener".to_owned(),
+            Routed::NeedsModel => "needs the model".to_owned(),
         }
     }
 
