@@ -19,8 +19,8 @@ use crate::{
     },
     dialect::{DialectId, Endpoint, ListedPath},
     policy::{hedge::Hedge, timeouts::FirstToken},
-    provider::{Auth, CredentialSlot, KeySource},
-    snapshot::{self, AiBackend, Credential, HttpBackend, ModelNames, Strictness, Target, TargetModels},
+    provider::{Auth, CredentialSlot, KeySource, ModelNames},
+    snapshot::{self, AiBackend, Credential, HttpBackend, Strictness, Target, TargetModels},
     upstream::{
         Origin, OriginKind, Transport,
         balance::{HealthReport, KeyHash},

@@ -20,10 +20,9 @@ pub use crate::provider::check::ShapeProblem;
 use crate::{
     api::backend::{AiBackend, AppProtocol, BackendSpec, BackendType, LlmProvider, RouteKind, StaticBackend},
     provider::{
-        Checked, Forwarded, Server,
+        Checked, Forwarded, ModelNames, Server,
         check::{self, Problems},
     },
-    snapshot::ModelNames,
 };
 
 /// The most priority groups, and the most entries in one, as the schema defines them.

@@ -35,6 +35,7 @@ mod claude;
 mod definition;
 mod forward;
 pub mod gemini;
+mod model_names;
 pub mod openai;
 mod query;
 mod server;
@@ -42,6 +43,7 @@ pub mod vertex_ai;
 
 pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
 pub use forward::{Forwarded, is_framing, is_hop_by_hop, may_be_listed, may_be_listed_in_query};
+pub use model_names::{Fit, ModelNames};
 pub use query::credential_in_query;
 pub use server::{Api, Server, ServerRules};
 

@@ -25,8 +25,8 @@ use crate::{
             models::{self, Model, Source},
         },
     },
-    provider::{Refusal, TranslationNeeds},
-    snapshot::{Action, AiBackend, Backend, ModelNames, Rule, Strictness, Target},
+    provider::{ModelNames, Refusal, TranslationNeeds},
+    snapshot::{Action, AiBackend, Backend, Rule, Strictness, Target},
     upstream,
 };
 
@@ -168,8 +168,8 @@ fn settles(target: &Target, id: &str, known: &mut Vec<Model>) -> bool {
     if known.iter().any(|model| model.id == id) {
         return true;
     }
-    // It fits a pattern, and the provider gets a model of the manifest's in any case.
-    let is_replaced = !target.is_open();
+    // It fits a pattern, and the provider does not know it by this name.
+    let is_replaced = !target.is_open() || target.names.as_ref().is_some_and(|names| names.alias(id).is_some());
     if is_replaced {
         known.push(Model { id: id.to_owned(), owner: target.provider.info().name });
     }

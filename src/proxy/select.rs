@@ -281,9 +281,10 @@ fn refuse_unknown(backend: &AiBackend, request: &ClassifiedRequest, model: Optio
     match model {
         Some(model) if backend.serves(model) => Ok(()),
         Some(model) => Err(ProxyError::unknown_model(model)),
-        None if backend.by_model && request.api.endpoint.generates() => {
-            Err(ProxyError::new(ErrorKind::NoModel, "name a model: the models of this route are those of several providers"))
-        }
+        None if backend.by_model && request.api.endpoint.generates() => Err(ProxyError::new(
+            ErrorKind::NoModel,
+            "name a model: the models of this route are those of several providers",
+        )),
         None => Ok(()),
     }
 }

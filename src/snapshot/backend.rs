@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, Response, uri::PathAndQuery};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{Choice, Fit, ModelNames, UnavailableReason};
+use super::{Choice, UnavailableReason};
 use crate::{
     dialect::{self, ApiRequest, DialectId, Endpoint as ApiEndpoint, ListedPath, ModelFacts, ModelTable},
     policy::{Policies, hedge::Hedge, timeouts::FirstToken},
-    provider::{Forwarded, Provider, resolve_model},
+    provider::{Fit, Forwarded, ModelNames, Provider, resolve_model},
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,

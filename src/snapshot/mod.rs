@@ -5,7 +5,6 @@ mod backend;
 mod choice;
 mod debug;
 mod hosts;
-mod model_names;
 mod order;
 mod paths;
 mod rule;
@@ -21,7 +20,6 @@ pub use backend::{
 pub use choice::{Choice, HashPolicy, KeySource, Listed};
 pub use debug::to_json;
 pub use hosts::{HostIndex, HostPattern};
-pub use model_names::{Fit, ModelNames};
 pub use order::{Order, Pick};
 pub use paths::{
     Conditions, MODEL_HEADERS, NeedsModel, PathPattern, PathTable, Precedence, RequestModel, RequestView, ValuePattern,

@@ -123,8 +123,9 @@ pub struct LlmProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
     pub models: Option<Vec<String>>,
-    /// Other names that clients may use, each with the provider's name for the model: `fast: gpt-5.4-mini`. For entries
-    /// whose provider has no `model` of its own.
+    /// Other names that clients may use, each with the provider's name for the model: `fast: gpt-5.4-mini`. A name with
+    /// `*` has the model `*`, which is what that stands for: `"openai/*": "*"`. For entries whose provider has no
+    /// `model` of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
     pub model_aliases: Option<BTreeMap<String, String>>,

@@ -1,6 +1,9 @@
 //! The models that an entry lists.
 
-use crate::{api::backend::LlmProvider, provider::check::Problems, snapshot::ModelNames};
+use crate::{
+    api::backend::LlmProvider,
+    provider::{ModelNames, check::Problems},
+};
 
 /// The most names of one entry, and the most aliases, as the schema defines them.
 const MAX_NAMES: usize = 256;
@@ -38,8 +41,10 @@ pub(super) fn names(written: &LlmProvider, path: &str, problems: &mut Problems) 
         let path = format!("{path}.modelAliases");
         if !is_name(alias) || !is_name(model) {
             problems.push(&path, NOT_A_NAME);
-        } else if alias.contains('*') || model.contains('*') {
-            problems.push(&path, "an alias and its model are names: patterns are written in `models`");
+        } else if alias.matches('*').count() > 1 || model.contains('*') != alias.contains('*') {
+            problems.push(&path, ODD_ALIAS);
+        } else if alias.contains('*') && model != "*" {
+            problems.push(&path, ODD_ALIAS);
         }
         if taken.contains(alias) {
             problems.push(path, format!("'{alias}' is in `models`, too: remove one of them"));
@@ -50,6 +55,8 @@ pub(super) fn names(written: &LlmProvider, path: &str, problems: &mut Problems) 
     Some(ModelNames::new(listed, aliases))
 }
 
+const ODD_ALIAS: &str = "an alias with `*` has the model `*`, for what that stands for; every other alias and model is a \
+                         name without `*`";
 const NOT_A_NAME: &str = "not the name of a model: write 1 to 256 visible characters without spaces";
 
 fn is_name(name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The models that an entry of a Backend serves, by the names that clients use.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// How well a name fits a list. A greater one is more specific.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,12 +16,22 @@ pub enum Fit {
 struct Pattern {
     start: Box<str>,
     end: Box<str>,
+    /// The provider's name is what `*` stands for.
+    strips: bool,
 }
 
 impl Pattern {
+    fn new((start, end): (&str, &str), strips: bool) -> Self {
+        Self { start: start.into(), end: end.into(), strips }
+    }
+
+    /// What `*` stands for in `model`, if that fits.
+    fn inside<'a>(&self, model: &'a str) -> Option<&'a str> {
+        model.strip_prefix(&*self.start)?.strip_suffix(&*self.end)
+    }
+
     fn fits(&self, model: &str) -> bool {
-        let rest = model.strip_prefix(&*self.start);
-        rest.is_some_and(|rest| rest.ends_with(&*self.end))
+        self.inside(model).is_some()
     }
 
     fn fit(&self) -> Fit {
@@ -38,7 +48,8 @@ pub struct ModelNames {
 }
 
 impl ModelNames {
-    /// The names and patterns of `listed`; a pattern has one `*`. `aliases` are names with the provider's for each.
+    /// The names and patterns of `listed`; a pattern has one `*`. `aliases` are names with the provider's for each, and
+    /// patterns: of these the provider's name is what their `*` stands for.
     pub fn new<'a>(
         listed: impl IntoIterator<Item = &'a str>,
         aliases: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -46,14 +57,20 @@ impl ModelNames {
         let mut names = Self::default();
         for name in listed {
             match name.split_once('*') {
-                Some((start, end)) => names.patterns.push(Pattern { start: start.into(), end: end.into() }),
+                Some(parts) => names.patterns.push(Pattern::new(parts, false)),
                 None => {
                     names.names.insert(name.into(), None);
                 }
             }
         }
-        let aliases = aliases.into_iter().map(|(alias, model)| (alias.into(), Some(model.into())));
-        names.names.extend(aliases);
+        for (alias, model) in aliases {
+            match alias.split_once('*') {
+                Some(parts) => names.patterns.push(Pattern::new(parts, true)),
+                None => {
+                    names.names.insert(alias.into(), Some(model.into()));
+                }
+            }
+        }
         names
     }
 
@@ -71,8 +88,22 @@ impl ModelNames {
     }
 
     /// The provider's name for `model`, if that is an alias.
-    pub fn alias(&self, model: &str) -> Option<&str> {
-        self.names.get(model)?.as_deref()
+    pub fn alias<'a>(&'a self, model: &'a str) -> Option<&'a str> {
+        if let Some(named) = self.names.get(model) {
+            return named.as_deref();
+        }
+        let fitting = self.patterns.iter().filter(|pattern| pattern.fits(model));
+        fitting.max_by_key(|pattern| pattern.fit()).filter(|pattern| pattern.strips)?.inside(model)
+    }
+
+    /// The name by which clients get the provider's model `id`, if they can.
+    pub fn name_of<'a>(&self, id: &'a str) -> Option<Cow<'a, str>> {
+        if self.fit(id).is_some() && self.alias(id).is_none() {
+            return Some(id.into());
+        }
+        let strips = self.patterns.iter().filter(|pattern| pattern.strips);
+        let mut names = strips.map(|pattern| format!("{}{id}{}", pattern.start, pattern.end));
+        names.find(|name| self.alias(name) == Some(id)).map(Cow::Owned)
     }
 
     /// The names and aliases, without the patterns.
@@ -82,7 +113,7 @@ impl ModelNames {
 
     /// Whether any name stands for another.
     pub fn has_aliases(&self) -> bool {
-        self.names.values().any(Option::is_some)
+        self.names.values().any(Option::is_some) || self.patterns.iter().any(|pattern| pattern.strips)
     }
 
     /// Whether models that are not listed by their names are served.
@@ -97,7 +128,8 @@ mod tests {
 
     #[test]
     fn an_exact_name_fits_best_and_then_the_longest_pattern() {
-        let names = ModelNames::new(["claude-*", "claude-haiku-*", "*", "gpt-5.4", "*-mini"], [("fast", "gpt-5.4-mini")]);
+        let names =
+            ModelNames::new(["claude-*", "claude-haiku-*", "*", "gpt-5.4", "*-mini"], [("fast", "gpt-5.4-mini")]);
         for (model, fit) in [
             ("gpt-5.4", Fit::Exact),
             ("fast", Fit::Exact),
@@ -113,6 +145,22 @@ mod tests {
         assert!(Fit::Exact > Fit::Pattern(usize::MAX));
         assert_eq!((names.alias("fast"), names.alias("gpt-5.4")), (Some("gpt-5.4-mini"), None));
         assert_eq!(names.listed().collect::<Vec<_>>(), ["fast", "gpt-5.4"]);
+    }
+
+    #[test]
+    fn a_pattern_among_aliases_stands_for_a_part_of_the_name() {
+        let names = ModelNames::new(["gpt-*"], [("openai/*", "*"), ("openai/old", "gpt-3.5-turbo")]);
+        for (model, alias) in [
+            ("openai/whisper-1", Some("whisper-1")),
+            ("openai/gpt-5.4", Some("gpt-5.4")),
+            ("openai/old", Some("gpt-3.5-turbo")),
+            ("gpt-5.4", None),
+        ] {
+            assert_eq!(names.alias(model), alias, "{model}");
+        }
+        assert_eq!(names.name_of("gpt-5.4").as_deref(), Some("gpt-5.4"));
+        assert_eq!(names.name_of("whisper-1").as_deref(), Some("openai/whisper-1"));
+        assert_eq!(ModelNames::new(["gpt-*"], []).name_of("whisper-1"), None);
     }
 
     #[test]
