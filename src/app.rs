@@ -8,12 +8,13 @@ mod limits;
 mod publisher;
 mod signals;
 mod simulator;
+mod source;
 mod tasks;
 mod uninstall;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -32,21 +33,19 @@ use self::{
     egress::{log_proxies, pools, proxies},
     publisher::{Latest, Publisher},
     signals::{IgnoredSignals, StopSignals},
+    source::{Source, source, variable},
     tasks::{Ended, Tasks},
 };
 use crate::{
     admin::{self, AdminState, Readiness},
     api::{self, ObjectKey},
-    args::{Cli, Command, CrdsArgs, RunArgs, SimulateArgs},
-    compile::{Env, Install, Objects, PodIdentity, Scope},
+    args::{Cli, Command, CrdsArgs, InitArgs, RunArgs, SimulateArgs},
+    compile::{Env, Install, Objects},
     dialect::ModelTable,
     proxy::{BindStates, Budget, HISTORY_PART, Listeners, Serving, Settings, Shared},
     publish::{self, Published, Replica, Rival},
     snapshot::Snapshot,
-    source::{
-        file::{self, LoadOptions},
-        kube, models,
-    },
+    source::{environment::Environment, models},
     telemetry::{self, Metrics},
     upstream::{Credentials, Fetcher, FetcherOptions, Pools, Proxies, balance::Balance},
 };
@@ -63,8 +62,6 @@ const LEASE_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 const LISTENERS: &str = "listeners";
 /// The task that writes to the cluster. Stopping waits for it, so that the Lease is released.
 const WRITER: &str = "cluster writer";
-/// The value of keys that are not set while providers are simulated.
-const SIMULATED_KEY: &str = "simulated-key";
 
 /// Runs the command of the command line.
 ///
@@ -73,6 +70,7 @@ const SIMULATED_KEY: &str = "simulated-key";
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => block_on(args.worker_threads, serve(*args)),
+        Command::Init(args) => Ok(init(&args)),
         Command::Simulate(args) => block_on(0, simulate(args)),
         Command::Uninstall(args) => block_on(1, uninstall::uninstall(args)),
         Command::Guard { command } => guard::run(command),
@@ -104,6 +102,12 @@ fn model_facts(args: &RunArgs, tasks: &mut Tasks, stop: &CancellationToken) -> w
         });
     }
     facts
+}
+
+fn init(args: &InitArgs) -> ExitCode {
+    let environment = Environment::read(&variable, args.listen_port);
+    print!("{}", environment.unwrap_or_else(|| Environment::example(args.listen_port)).manifests());
+    ExitCode::SUCCESS
 }
 
 async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
@@ -168,7 +172,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         None if args.simulate_providers => Some(start_simulator(&stop, &mut tasks).await?),
         None => None,
     };
-    let [pools, pod_pools] = pools(&args, source.scope(), simulated, &proxies);
+    let [pools, pod_pools] = pools(&args, &source, simulated, &proxies);
     let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let latest = Latest::default();
     let ports = BindStates::default();
@@ -184,13 +188,13 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         balance: Arc::clone(&balance),
     };
     let state = AdminState { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), debug: Arc::new(debug) };
-    serve_admin(args.admin_listen, state, &stop, &mut tasks).await?;
+    serve_admin(source.admin_listen(&args), state, &stop, &mut tasks).await?;
 
     let shared = Arc::new(Shared {
         snapshots: Arc::clone(&snapshots),
         unrouted: metrics.requests.route("", "", ""),
         metrics: Arc::clone(&metrics),
-        settings: settings(&args, proxies),
+        settings: settings(&args, &source, proxies),
         leaving: AtomicBool::new(false),
         cut: CancellationToken::new(),
     });
@@ -351,9 +355,10 @@ fn stopped(result: Result<(), impl Into<anyhow::Error>>) -> anyhow::Result<Ended
     result.map(|()| Ended::Stopped).map_err(Into::into)
 }
 
-fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
+fn settings(args: &RunArgs, source: &Source, proxies: Proxies) -> Settings {
     let bodies = args.max_request_bytes_in_flight.unwrap_or_else(limits::body_budget);
     Settings {
+        listen_address: source.listen_address(args),
         reply_target_headers: args.reply_target_headers,
         max_body: args.max_body_bytes,
         header_timeout: Duration::from_secs(args.header_timeout),
@@ -368,7 +373,7 @@ fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
             private: args.fetch_private_addresses,
             refused: args.refuse_media_networks.clone(),
             ports: args.media_ports.clone(),
-            admin: Some(args.admin_listen),
+            admin: Some(source.admin_listen(args)),
             proxies,
         }),
     }
@@ -376,9 +381,7 @@ fn settings(args: &RunArgs, proxies: Proxies) -> Settings {
 
 /// The fetcher of cloud credentials. It sends nothing to the network while providers are simulated.
 fn credentials(args: &RunArgs, pools: &Arc<Pools>, pod_pools: &Arc<Pools>, metrics: &Arc<Metrics>) -> Arc<Credentials> {
-    #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
-    let environment = Arc::new(|name: &str| std::env::var(name).ok());
-    let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), environment);
+    let credentials = Credentials::new(Arc::clone(pools), Arc::clone(metrics), Arc::new(variable));
     let credentials = credentials.with_pod_pools(Arc::clone(pod_pools));
     Arc::new(if args.simulate_providers { credentials.simulated() } else { credentials })
 }
@@ -390,71 +393,6 @@ async fn start_simulator(stop: &CancellationToken, tasks: &mut Tasks) -> anyhow:
     let closed = stop.clone().cancelled_owned();
     tasks.spawn("provider simulator", async move { stopped(simulator::serve(listener, closed).await) });
     Ok(address)
-}
-
-/// The source of objects.
-enum Source {
-    Files(Vec<PathBuf>, LoadOptions),
-    Cluster(::kube::Client),
-}
-
-async fn source(args: &RunArgs, proxies: &Proxies) -> anyhow::Result<Source> {
-    if args.manifests.is_empty() {
-        let client = kube::connect(proxies).await.context("no --manifests DIR, and no cluster")?;
-        return Ok(Source::Cluster(client));
-    }
-    let placeholder_for_unset = args.simulate_providers.then(|| SIMULATED_KEY.to_owned());
-    Ok(Source::Files(args.manifests.clone(), LoadOptions { placeholder_for_unset }))
-}
-
-impl Source {
-    const fn scope(&self) -> Scope {
-        match self {
-            Self::Files(..) => Scope::Files,
-            Self::Cluster(_) => Scope::Cluster,
-        }
-    }
-
-    /// Which Backends may use the pod's identity, and for which hosts.
-    fn identity(&self, args: &RunArgs) -> PodIdentity {
-        let namespaces = match self {
-            _ if args.pod_identity_namespaces.iter().any(|name| name == "*") => None,
-            _ if !args.pod_identity_namespaces.is_empty() => Some(args.pod_identity_namespaces.clone()),
-            Self::Files(..) => None,
-            Self::Cluster(client) => {
-                Some(vec![args.installation.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())])
-            }
-        };
-        PodIdentity { namespaces, hosts: args.pod_identity_hosts.clone() }
-    }
-
-    /// How Tollgate is installed; `None` with files, and without `--pod-name`.
-    fn install(&self, args: &RunArgs) -> Option<Arc<Install>> {
-        let Self::Cluster(client) = self else { return None };
-        args.pod_name.as_ref()?;
-        Some(Arc::new(Install {
-            namespace: args.installation.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
-            service: args.installation.service.clone(),
-            selector: args.pod_selector.clone(),
-            admin_port: args.admin_listen.port(),
-        }))
-    }
-
-    async fn watch(
-        self,
-        metrics: Arc<Metrics>,
-        objects: watch::Sender<Arc<Objects>>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        match self {
-            Self::Files(dirs, options) => {
-                #[expect(clippy::disallowed_methods, reason = "the environment is read here, and passed on")]
-                let env: file::Env = Arc::new(|name| std::env::var(name).ok());
-                file::watch(dirs, env, options, objects, stop).await.context("manifests")
-            }
-            Self::Cluster(client) => kube::watch(client, metrics, objects, stop).await.context("cluster"),
-        }
-    }
 }
 
 /// Writes published reports to the cluster where Tollgate runs in a pod; else waits for `stop`.

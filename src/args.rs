@@ -1,6 +1,10 @@
 //! The command line. Every flag can also be an environment variable.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{
     ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum,
@@ -18,10 +22,10 @@ use crate::{
 #[command(
     version,
     about = "An AI gateway for Kubernetes in one pod: operator and data plane in one process",
-    after_help = "Try it without a cluster and without a key:\n  \
-        tollgate run --manifests examples/cloud-llm-providers --simulate-providers\n  \
-        curl localhost:8080/gemini -H content-type:application/json \\\n    \
-        -d '{\"contents\":[{\"parts\":[{\"text\":\"Explain how AI works in a few words\"}]}]}'"
+    after_help = "Try it with a key, as in OPENAI_API_KEY=... tollgate run, or without one:\n  \
+        tollgate run --simulate-providers\n  \
+        curl localhost:8080/v1/chat/completions -H content-type:application/json \\\n    \
+        -d '{\"model\":\"gpt-5.4-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'"
 )]
 pub struct Cli {
     /// What to do.
@@ -32,8 +36,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve: from a directory of manifests, or from the cluster of the pod or of KUBECONFIG.
+    /// Serve: manifests in files, a cluster, or the providers whose variables are set in the environment.
     Run(Box<RunArgs>),
+    /// Print the manifests of the providers whose variables are set in the environment, which name no value of them:
+    /// what `tollgate run` serves without manifests and without a cluster. Without any, print those of OpenAI,
+    /// Anthropic and Gemini.
+    Init(InitArgs),
     /// Answer like the providers, to practise without spending tokens. See docs/simulator.md.
     Simulate(SimulateArgs),
     /// Delete the EndpointSlices that an installation maintains. The chart runs it before `helm uninstall` deletes the
@@ -94,6 +102,21 @@ pub struct RunArgs {
     /// Changes are live within a second. In Secrets, `$NAME` and `${NAME}` are replaced by environment variables.
     #[arg(long, value_name = "DIR", env = "TOLLGATE_MANIFESTS", value_delimiter = ',')]
     pub manifests: Vec<PathBuf>,
+
+    /// What is served where no `--manifests` are given. Without this flag it is the cluster in a pod, and where KUBECONFIG
+    /// is set; else the environment, if it has a provider's variable or providers are simulated; else the cluster of
+    /// `~/.kube/config`.
+    #[arg(long, value_name = "SOURCE", env = "TOLLGATE_SOURCE", conflicts_with = "manifests")]
+    pub source: Option<SourceKind>,
+
+    /// The address at which the ports of Gateways are bound. By default every address of the machine, and 127.0.0.1
+    /// where the environment is served.
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN_ADDRESS")]
+    pub listen_address: Option<IpAddr>,
+
+    /// The port of the Gateway, where the environment is served.
+    #[arg(long, value_name = "PORT", env = "TOLLGATE_LISTEN_PORT", default_value_t = DEFAULT_PORT)]
+    pub listen_port: u16,
 
     /// Answer for every LLM provider with the built-in simulator. Nothing leaves the machine, and environment
     /// variables that Secrets name need not be set.
@@ -173,9 +196,10 @@ pub struct RunArgs {
     )]
     pub reply_target_headers: bool,
 
-    /// Where metrics, health and debug views are served.
-    #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN", default_value = "0.0.0.0:9092")]
-    pub admin_listen: SocketAddr,
+    /// Where metrics, health and debug views are served. By default 0.0.0.0:9092, and 127.0.0.1:9092 where the
+    /// environment is served.
+    #[arg(long, value_name = "ADDR:PORT", env = "TOLLGATE_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
 
     /// Threads that serve requests; 0 is one per core.
     #[arg(long, value_name = "N", env = "TOLLGATE_WORKER_THREADS", default_value_t = 0)]
@@ -258,6 +282,26 @@ pub struct RunArgs {
     /// The filter of the log, as in `info,tollgate::access=off`.
     #[arg(long, value_name = "FILTER", env = "TOLLGATE_LOG", default_value = "info")]
     pub log: String,
+}
+
+/// The port of the Gateway that is made from the environment.
+const DEFAULT_PORT: u16 = 8080;
+
+/// What is served where no manifests are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceKind {
+    /// The cluster of the pod or of KUBECONFIG.
+    Cluster,
+    /// The providers whose variables are set.
+    Environment,
+}
+
+/// `tollgate init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The port of the Gateway.
+    #[arg(long, value_name = "PORT", env = "TOLLGATE_LISTEN_PORT", default_value_t = DEFAULT_PORT)]
+    pub listen_port: u16,
 }
 
 /// What distinguishes one installation in a cluster from another.
@@ -346,7 +390,7 @@ mod tests {
         let cli = Cli::parse_from(["tollgate", "run", "--manifests", "a", "--manifests", "b"]);
         let Command::Run(run) = cli.command else { panic!("not run") };
         assert_eq!(run.manifests, [PathBuf::from("a"), PathBuf::from("b")]);
-        assert_eq!(run.admin_listen, "0.0.0.0:9092".parse().unwrap());
+        assert_eq!((run.admin_listen, run.listen_address, run.source), (None, None, None));
         assert_eq!(run.max_body_bytes, 33_554_432);
         assert!(!run.simulate_providers && !run.reply_target_headers);
         assert_eq!((run.refuse_media_networks.len(), run.media_ports), (0, FetcherOptions::default().ports));

@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "manifests/environment.rs"]
+mod environment;
 #[path = "manifests/failures.rs"]
 mod failures;
 #[path = "manifests/listeners.rs"]

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use super::source::Source;
 use crate::{
     args::RunArgs,
     compile::Scope,
@@ -12,13 +13,18 @@ use crate::{
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// The connections to backends, and those with which the pod's identity is fetched.
-pub(super) fn pools(args: &RunArgs, scope: Scope, simulator: Option<SocketAddr>, proxies: &Proxies) -> [Arc<Pools>; 2] {
+pub(super) fn pools(
+    args: &RunArgs,
+    source: &Source,
+    simulator: Option<SocketAddr>,
+    proxies: &Proxies,
+) -> [Arc<Pools>; 2] {
     let seconds = |seconds: u64| Duration::from_secs(seconds).min(LONGEST);
     let (connect_timeout, max_age) = (seconds(args.connect_timeout), seconds(args.connection_max_age));
     let reach = Reach {
-        no_local: scope == Scope::Cluster,
+        no_local: source.scope() == Scope::Cluster,
         allowed: args.allow_upstream_networks.clone(),
-        admin: Some(args.admin_listen),
+        admin: Some(source.admin_listen(args)),
     };
     let backends = DialerOptions { connect_timeout, max_age, simulator, reach, proxies: proxies.clone() };
     // Clouds issue the pod's identity at link-local addresses.

@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -139,7 +139,7 @@ impl Listeners {
             if self.bound.contains_key(port) {
                 continue;
             }
-            match bind(*port) {
+            match bind(self.shared.settings.listen_address, *port) {
                 Ok(socket) => {
                     tracing::info!(port, "listener bound");
                     let token = CancellationToken::new();
@@ -177,8 +177,8 @@ impl Listeners {
     }
 }
 
-/// Binds both address families, if the machine has both.
-fn bind(port: u16) -> io::Result<TcpListener> {
+/// Binds `port` at `address`, or at every address of both families, if the machine has both.
+fn bind(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
     let open = |domain, address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         if domain == Domain::IPV6 {
@@ -191,6 +191,9 @@ fn bind(port: u16) -> io::Result<TcpListener> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
+    if let Some(address) = address {
+        return open(if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 }, (address, port).into());
+    }
     open(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
         _ => open(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, port).into()),

@@ -62,6 +62,7 @@ mod websocket;
 mod wrapped;
 
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -105,6 +106,8 @@ pub const HISTORY_PART: usize = 4;
 /// Bounds of the data plane, each with its reason in `docs/configuration.md`.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The address at which the ports of Gateways are bound; `None` is every one of the machine.
+    pub listen_address: Option<IpAddr>,
     /// Whether replies name the target and the number of attempts, in `x-tollgate-target` and `x-tollgate-attempts`.
     pub reply_target_headers: bool,
     /// Largest request body to an LLM provider, in bytes.
@@ -133,6 +136,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            listen_address: None,
             reply_target_headers: false,
             max_body: 32 * 1024 * 1024,
             header_timeout: Duration::from_mins(1),

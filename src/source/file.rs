@@ -85,3 +85,10 @@ pub fn load(
     loader.load(env)?;
     Ok(loader.objects())
 }
+
+/// Reads the documents of `text` as if they were in a file of the name `name`.
+pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>, options: &LoadOptions) -> Objects {
+    let mut loader = assemble::Loader::new(Vec::new(), options.clone());
+    loader.load_text(name, text, env);
+    loader.objects()
+}

@@ -1,5 +1,6 @@
 //! Where objects come from: each source yields the same [`Objects`](crate::compile::Objects).
 
+pub mod environment;
 pub mod file;
 mod kinds;
 pub mod kube;

@@ -98,6 +98,7 @@ pub struct Start {
     log: String,
     wait_ready: bool,
     read_log: bool,
+    has_manifests: bool,
 }
 
 impl Start {
@@ -118,7 +119,13 @@ impl Start {
             log: "info,tollgate=debug".into(),
             wait_ready: true,
             read_log: true,
+            has_manifests: true,
         }
+    }
+
+    /// With the Gateway's listener on this port.
+    pub fn on_port(self, port: u16) -> Self {
+        Self { port, ..self }
     }
 
     /// The port of the Gateway's listener.
@@ -156,6 +163,13 @@ impl Start {
         self
     }
 
+    /// Without `--manifests`: from the environment.
+    pub fn from_environment() -> Self {
+        let start = Self::bare();
+        let port = start.port.to_string();
+        Self { has_manifests: false, ..start }.flag("--listen-port", &port)
+    }
+
     /// Does not wait for readiness, for gateways that are not going to be ready.
     pub fn not_ready(mut self) -> Self {
         self.wait_ready = false;
@@ -177,8 +191,8 @@ impl Start {
         let admin = free_port();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .arg("run")
-            .arg("--manifests")
-            .arg(dir.path())
+            .args(self.has_manifests.then_some("--manifests"))
+            .args(self.has_manifests.then_some(dir.path()))
             .args(["--admin-listen", &format!("127.0.0.1:{admin}"), "--log", &self.log, "--worker-threads", "2"])
             .args(&self.args)
             .env_clear()

@@ -102,6 +102,16 @@ impl Loader {
         Ok(changed)
     }
 
+    /// Reads the documents of `text` alone, as if they were in a file of the name `name`.
+    pub(super) fn load_text(&mut self, name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) {
+        let context = Context { file: name, env, options: &self.options };
+        let mut next = Next::default();
+        next.add(&Arc::from(Path::new(name)), &decode::file(text, false, MAX_DOCUMENTS, &context), &self.served);
+        self.served = next.served;
+        self.rejected = next.rejected;
+        self.revision += 1;
+    }
+
     /// The objects of the last load.
     pub(super) fn objects(&self) -> Objects {
         let mut objects = Objects { rejected: self.rejected.clone(), revision: self.revision, ..Objects::default() };
