@@ -109,6 +109,7 @@ fn measure_compile(routes: usize, backends: usize) {
         controller: Controller::default(),
         identity: PodIdentity::default(),
         install: None,
+        exposed: false,
     };
     let before = resident_mib();
     // As in the program, the last snapshot lives until the next one is there.

@@ -221,6 +221,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
         controller: args.installation.controller_name.clone(),
         identity: source.identity(&args),
         install,
+        exposed: source.is_exposed(&args),
     };
     let counted = Arc::clone(&metrics);
     let (objects, updates) = watch::channel(Arc::new(Objects::default()));

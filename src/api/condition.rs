@@ -63,6 +63,8 @@ string_enum! {
         Attached,
         /// Backend: false when keys are sent without TLS to a host that is neither local, private nor of the cluster.
         TransportSecured,
+        /// Gateway: false when it spends the gateway's keys for every client that reaches it.
+        ClientsAuthenticated,
         /// Backend: some of its targets have failed lately and are tried last.
         Degraded,
     }
@@ -173,6 +175,8 @@ string_enum! {
         Recovered,
         /// Backend: keys are sent without TLS to a host on the internet.
         ClearText,
+        /// Gateway: who reaches it uses the gateway's keys, and no client is authenticated.
+        OpenToAll,
         /// Backend: a reference in `caCertificateRefs` leads to nothing, or to something without certificates.
         InvalidCACertificateRef,
         /// Backend or policy: the Secret it refers to does not exist.

@@ -159,6 +159,11 @@ fn report(reports: &Reports, rejected: &[Rejected], previous: Option<&Published>
         }
         // A report may differ only in a count.
         let known = |problem: &&compile::Condition| before.is_some_and(|b| b.problems().any(|old| old == *problem));
+        let is_open = |condition: &&compile::Condition| condition.reason == Reason::OpenToAll;
+        let was_open = before.is_some_and(|before| before.conditions.iter().any(|condition| is_open(&condition)));
+        if let Some(open) = object.conditions.iter().find(is_open).filter(|_| !was_open) {
+            tracing::warn!(kind = object.kind.as_str(), object = name, detail = open.message, "open to all clients");
+        }
         // The first state of a Gateway is not a problem.
         let begins = |problem: &&compile::Condition| problem.reason == Reason::Pending;
         // Two conditions may have one cause.

@@ -81,6 +81,11 @@ impl Source {
         args.listen_address.or(own)
     }
 
+    /// Whether other machines reach the ports of Gateways, and real keys are behind them.
+    pub fn is_exposed(&self, args: &RunArgs) -> bool {
+        !args.simulate_providers && self.listen_address(args).is_none_or(|address| !address.is_loopback())
+    }
+
     /// The address of the admin port.
     pub fn admin_listen(&self, args: &RunArgs) -> SocketAddr {
         let address = match self {

@@ -21,6 +21,7 @@ mod listener;
 mod load;
 mod marks;
 pub mod objects;
+mod open;
 mod parameters;
 mod parent;
 mod policy;
@@ -81,6 +82,8 @@ pub struct Env {
     pub identity: PodIdentity,
     /// Where the pod is installed, if it runs in one. Without it listeners bind their own ports and nothing is written.
     pub install: Option<Arc<Install>>,
+    /// Other machines reach the ports of Gateways.
+    pub exposed: bool,
 }
 
 impl Env {
@@ -153,7 +156,10 @@ pub fn compile(objects: &Objects, env: &Env, generation: u64) -> Compiled {
     let backend_tls = backend_tls::reports(objects, env.scope, &gateways);
     let services = std::mem::take(&mut gateways.changes);
     let mut reports = Vec::new();
-    let (ports, gateway_reports) = gateway::finish(gateways);
+    let (ports, mut gateway_reports) = gateway::finish(gateways);
+    if env.exposed {
+        open::report(&ports, &mut gateway_reports);
+    }
     reports.extend(gateway_reports);
     reports.extend(routes);
     reports.extend(unserved);

@@ -182,8 +182,9 @@ impl ObjectReport {
 impl Condition {
     /// Whether this condition reports a problem.
     pub const fn is_problem(&self) -> bool {
-        // A wildcard always overlaps with the names below it: that is reported, and requires no change.
-        if matches!(self.kind, ConditionType::OverlappingTLSConfig) {
+        // A wildcard always overlaps with the names below it, and inside a network that is closed every client may be
+        // one's own: both are reported, and require no change.
+        if matches!(self.kind, ConditionType::OverlappingTLSConfig | ConditionType::ClientsAuthenticated) {
             return false;
         }
         let is_bad =

@@ -51,6 +51,7 @@ fn env(variables: &'static [(&'static str, &'static str)]) -> Env {
         controller: Controller::default(),
         identity,
         install: None,
+        exposed: false,
     }
 }
 
@@ -150,8 +151,14 @@ impl World {
     fn rule(&self, method: &Method, url: &str, headers: &[(&'static str, &str)]) -> Result<Arc<Rule>, String> {
         let uri: Uri = url.parse().unwrap();
         let headers: HeaderMap = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        let view =
-            RequestView { host: uri.host().unwrap(), path: uri.path(), query: uri.query(), method, headers: &headers, model: RequestModel::Unread };
+        let view = RequestView {
+            host: uri.host().unwrap(),
+            path: uri.path(),
+            query: uri.query(),
+            method,
+            headers: &headers,
+            model: RequestModel::Unread,
+        };
         match self.compiled.snapshot.route(uri.port_u16().unwrap_or(8080), &view) {
             Routed::Rule(matched) => Ok(matched.rule),
             Routed::NoRule(listener) => Err(format!("no rule at {} {}", listener.gateway, listener.name)),

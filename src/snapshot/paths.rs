@@ -288,6 +288,12 @@ impl PathTable {
         Ok(())
     }
 
+    /// The rule of each match, in no order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let listed = self.exact.values().chain(self.prefix.values()).flatten();
+        listed.chain(self.regex.iter().map(|(_, entry)| entry)).map(|entry| &*entry.rule)
+    }
+
     /// A readable description of each match, with its rule, in order.
     pub fn describe(&self) -> Vec<(String, Arc<Rule>)> {
         fn listed<'a>(

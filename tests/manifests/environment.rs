@@ -4,7 +4,7 @@ use std::{net::TcpStream, process::Command};
 
 use serde_json::json;
 
-use crate::common::{DialectId, KEY, PATIENCE, Start, assert_error, free_port, request, wait_until};
+use crate::common::{DialectId, Gateway, KEY, PATIENCE, Start, assert_error, free_port, request, s1, wait_until};
 
 /// What `tollgate init` prints with these variables.
 fn init(variables: &[(&str, &str)], port: u16) -> String {
@@ -89,4 +89,26 @@ fn what_is_served_is_never_a_guess() {
     refused(Start::new().flag("--source", "environment"), "cannot be used with");
     let gateway = key().env("KUBECONFIG", "/nonexistent/config").flag("--source", "environment").run();
     gateway.wait_for_log("what is served", |line| line["providers"] == "openai");
+}
+
+#[test]
+fn a_gateway_that_spends_its_keys_for_everyone_is_reported() {
+    let manifest = || s1("openai", "/x", 1);
+    let is_open = |gateway: &Gateway| {
+        let objects = gateway.debug("/debug/objects");
+        let gateways = objects["objects"].as_array().unwrap().iter().filter(|object| object["kind"] == "Gateway");
+        gateways.flat_map(|object| object["conditions"].as_array().unwrap()).any(|condition| {
+            condition["type"] == "ClientsAuthenticated"
+                && condition["status"] == false
+                && condition["reason"] == "OpenToAll"
+        })
+    };
+    let open = Start::new().manifest("x.yaml", &manifest()).run();
+    assert!(is_open(&open));
+    open.wait_for_log("the warning", |line| line["msg"] == "open to all clients" && line["level"] == "WARN");
+    let local = Start::new().manifest("x.yaml", &manifest()).flag("--listen-address", "127.0.0.1").run();
+    assert!(!is_open(&local));
+    // A client's own key is its own business.
+    let passing = manifest().replace("SecretRef", "Passthrough");
+    assert!(!is_open(&Start::new().manifest("x.yaml", &passing).run()));
 }

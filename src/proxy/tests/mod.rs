@@ -30,8 +30,8 @@ use crate::{
     compile::{self, Controller, Env, PodIdentity, Scope},
     policy::Policies,
     snapshot::{
-        Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestModel, RequestView, Routed, Rule, Snapshot,
-        Split, WeightedBackend,
+        Action, AiUse, Backend, HostPattern, Listener, PathPattern, Precedence, RequestModel, RequestView, Routed,
+        Rule, Snapshot, Split, WeightedBackend,
     },
     source::file::{self, LoadOptions},
     telemetry::Metrics,
@@ -108,6 +108,7 @@ impl Plane {
             controller: Controller::default(),
             identity: PodIdentity::default(),
             install: None,
+            exposed: false,
         };
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("all.yaml"), manifests(provider, upstreams)).unwrap();

@@ -42,6 +42,7 @@ impl World {
             scope,
             controller: Controller::default(),
             install: None,
+            exposed: false,
             identity: PodIdentity::default(),
         };
         let compiled = compile::compile(&objects, &env, 1);
@@ -51,7 +52,14 @@ impl World {
     /// The result of a GET of `path` at host `h`.
     fn at(&self, path: &str) -> String {
         let (headers, method) = (HeaderMap::new(), Method::GET);
-        let view = RequestView { host: "h", path, query: None, method: &method, headers: &headers, model: RequestModel::Unread };
+        let view = RequestView {
+            host: "h",
+            path,
+            query: None,
+            method: &method,
+            headers: &headers,
+            model: RequestModel::Unread,
+        };
         match self.compiled.snapshot.route(80, &view) {
             Routed::Rule(matched) => match &matched.rule.action {
                 Action::Forward(_) => "forward".to_owned(),
