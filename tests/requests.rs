@@ -10,6 +10,8 @@ mod common;
 mod apis;
 #[path = "requests/bodies.rs"]
 mod bodies;
+#[path = "requests/client_keys.rs"]
+mod client_keys;
 #[path = "requests/connections.rs"]
 mod connections;
 #[path = "requests/credentials.rs"]

@@ -6,6 +6,7 @@
 mod backend;
 mod backend_tls;
 mod choice;
+mod client_keys;
 mod controller;
 mod elsewhere;
 mod credential;

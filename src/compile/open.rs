@@ -38,7 +38,8 @@ fn open(ports: &BTreeMap<u16, Port>) -> BTreeSet<Arc<str>> {
 
 fn spends_key(rule: &Rule) -> bool {
     let Action::Forward(split) = &rule.action else { return false };
-    split.backends().iter().any(|weighted| match &weighted.backend {
+    rule.client_keys.is_none()
+        && split.backends().iter().any(|weighted| match &weighted.backend {
             Backend::Ai(ai) => ai.backend.groups.iter().flatten().any(|target| target.credential.is_own()),
             Backend::Http(_) | Backend::Unavailable(_) => false,
         })

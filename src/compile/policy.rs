@@ -17,6 +17,8 @@ use crate::{
 pub struct Merged {
     /// Policies that the rule runs.
     pub rule: RulePolicies,
+    /// The policy that decides how clients are authenticated.
+    pub authenticates: Option<ObjectKey>,
     /// Protections that are requested and not implemented: the rule must not serve without them.
     pub blocked: Vec<String>,
 }
@@ -111,11 +113,15 @@ impl<'a> Policies<'a> {
                 }
                 match decided {
                     None => {
+                        let had_auth = merged.rule.api_key_auth.is_some();
                         let invalid = field.invalid(spec);
                         if invalid.is_empty() {
                             field.build(spec, &mut merged.rule);
                         }
                         merged.blocked.extend(invalid.iter().map(|why| format!("TrafficPolicy {key}: {why}")));
+                        if merged.rule.api_key_auth.is_some() && !had_auth {
+                            merged.authenticates = Some(key.clone());
+                        }
                         *decided = Some((level, key));
                         self.effective.insert(key);
                     }

@@ -7,7 +7,7 @@ use http::{HeaderName, Method};
 use super::{
     Env, Objects,
     backend::{Backends, Compiled},
-    backend_tls,
+    backend_tls, client_keys,
     features::Feature,
     filters::{self, Filters, KGATEWAY},
     grants::{self, Grants, GroupKind, HTTP_ROUTE},
@@ -24,8 +24,8 @@ use crate::{
     },
     policy::timeouts::Timeouts,
     snapshot::{
-        Action, AiUse, Backend, Conditions, MODEL_HEADERS, PathPattern, Rule, RuleLabels, Split, UnavailableReason, ValuePattern,
-        WeightedBackend,
+        Action, AiUse, Backend, Conditions, MODEL_HEADERS, PathPattern, Rule, RuleLabels, Split, UnavailableReason,
+        ValuePattern, WeightedBackend,
     },
 };
 
@@ -167,13 +167,19 @@ pub fn compile(
     policy: Merged,
     flaws: &mut Flaws,
 ) -> Rule {
-    let Merged { rule: mut merged, blocked } = policy;
+    let Merged { rule: mut merged, authenticates, blocked } = policy;
     // Filters of the route are first: they are more specific to the rule.
     let policies = filters.policies().then(merged.policies);
     let mut problems = filters.problems;
     let timeouts = timeouts(written, merged.timeouts, &mut problems);
     let retry = retry::compile(written, place.index, merged.retry.take(), flaws);
     problems.extend(blocked);
+    let client_keys = match (authenticates, merged.api_key_auth.take()) {
+        (Some(policy), Some(auth)) => {
+            client_keys::compile(context, &policy, &auth, flaws).map_err(|why| problems.push(why)).unwrap_or_default()
+        }
+        _ => None,
+    };
     let action = if !problems.is_empty() {
         let why = problems.join("; ");
         flaws.unsupported.append(&mut problems);
@@ -194,6 +200,7 @@ pub fn compile(
         labels,
         action,
         policies,
+        client_keys,
         rewrite: filters.rewrite,
         timeouts,
         retry,

@@ -15,11 +15,13 @@
 //! [`ReplyPolicy`]: crate::policy::ReplyPolicy
 //! [`FIELDS`]: crate::policy::FIELDS
 
+pub mod client_keys;
 pub mod defaults;
 pub mod enrichment;
 pub mod findings;
 pub mod header_modifier;
 pub mod hedge;
+pub mod identity;
 pub mod priority;
 pub mod prompt_guard;
 pub mod retry;
@@ -37,7 +39,7 @@ use http::HeaderMap;
 pub use self::findings::{Direction, Finding, Findings};
 use self::{priority::RulePriority, retry::Retry, timeouts::Timeouts};
 use crate::{
-    api::traffic_policy::TrafficPolicySpec,
+    api::traffic_policy::{ApiKeyAuth, TrafficPolicySpec},
     conversation::Invalid,
     dialect::{ApiRequest, Endpoint, ErrorClass, text::TextFilter},
 };
@@ -69,6 +71,7 @@ pub trait PolicyField: Sync {
 
 /// Every part of TrafficPolicy that Tollgate implements, in the order in which policies are applied to a request.
 pub const FIELDS: &[&dyn PolicyField] = &[
+    &client_keys::ApiKeyAuthField,
     &route_type::RouteTypeField,
     &timeouts::TimeoutsField,
     &retry::RetryField,
@@ -90,6 +93,8 @@ pub struct RulePolicies {
     pub retry: Option<Retry>,
     /// The place among requests that wait.
     pub priority: RulePriority,
+    /// How clients are authenticated, if they are.
+    pub api_key_auth: Option<ApiKeyAuth>,
     /// Whether the route's requests stream where neither path nor body decides.
     pub streams: bool,
     /// Steps of the request, and policies of the reply.

@@ -11,6 +11,7 @@ const PROTECTING: &[Field] = &[
     ("ai.promptGuard.request.webhook", |spec| request_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
     ("ai.promptGuard.request.moderation", |spec| request_guard(spec).is_some_and(|guard| guard.moderation.is_some())),
     ("ai.promptGuard.response.webhook", |spec| response_guard(spec).is_some_and(|guard| guard.webhook.is_some())),
+    ("apiKeyAuth.secretSelector", |spec| spec.api_key_auth.as_ref().is_some_and(|auth| auth.secret_selector.is_some())),
     ("rateLimit", |spec| spec.rate_limit.is_some()),
     ("extAuth", |spec| spec.ext_auth.is_some()),
     ("rbac", |spec| spec.rbac.is_some()),

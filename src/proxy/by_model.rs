@@ -8,7 +8,11 @@ use axum::body::Body;
 use http::{HeaderValue, Method, request::Parts};
 
 use super::{
-    ErrorKind, ProxyError, RequestRecord, Shared, body, budget::Share, classify::RequestBody, operation, peer::Peer,
+    ErrorKind, ProxyError, RequestRecord, Shared, body,
+    budget::Share,
+    classify::RequestBody,
+    operation,
+    peer::Peer,
     route::{self, Route},
 };
 use crate::{

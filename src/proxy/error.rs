@@ -44,6 +44,10 @@ pub enum ErrorKind {
     NoModel,
     /// No such model is served.
     UnknownModel,
+    /// The request has no key of a client.
+    InvalidApiKey,
+    /// The client may not request this model.
+    ModelNotAllowed,
     /// The route passes the client's key on, and the client sent none.
     NoCredential,
     /// The rule or its backend can't be served as configured.
@@ -130,6 +134,8 @@ impl ErrorKind {
             Self::WebSocket => (426, C::InvalidRequest, "websocket_not_served"),
             Self::NoModel => (400, C::InvalidRequest, "no_model"),
             Self::UnknownModel => (404, C::NotFound, "model_not_found"),
+            Self::InvalidApiKey => (401, C::Authentication, "invalid_api_key"),
+            Self::ModelNotAllowed => (403, C::Permission, "model_not_allowed"),
             Self::NoCredential => (401, C::Authentication, "no_credential"),
             Self::Misconfigured => (500, C::Internal, "misconfigured"),
             Self::NotCarried => (400, C::InvalidRequest, "not_carried"),
@@ -351,6 +357,9 @@ impl ProxyError {
         }
         if let Some((name, value)) = dialect.error_type_header(self.kind.row().class).filter(|_| !self.plain) {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if self.kind == ErrorKind::InvalidApiKey {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.kind == ErrorKind::WebSocket {
             // A reply of this status names what is served instead.

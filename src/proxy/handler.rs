@@ -18,7 +18,7 @@ use http::request::Parts;
 use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext, Shared, body,
     by_model::{self, Early},
-    classify,
+    classify, client,
     error::ClientError,
     finish::{self, ReplyBody, ReplyTo},
     forward, model_list,
@@ -94,17 +94,19 @@ async fn serve(
             .await
             .map_err(|error| error.to(dialect_of(parts)))?,
     };
-    let unavailable = |reason: &UnavailableReason| Err(route::unavailable(reason).to(dialect_of(parts)));
+    let client = client::authenticate(&matched.rule, parts, record).map_err(|error| error.to(dialect_of(parts)))?;
     let split = match &matched.rule.action {
         Action::Forward(split) => split,
         Action::Redirect(to) => return Ok(Reply::Local(route::redirect(to, peer, parts, matched.matched))),
-        Action::Unavailable(reason) => return unavailable(reason),
+        Action::Unavailable(reason) => return Err(unavailable(reason, parts)),
     };
     let Some((number, weighted)) = split.choose() else {
-        return unavailable(&UnavailableReason { status: 500, why: "no backend has any weight".into() });
+        return Err(unavailable(&UnavailableReason { status: 500, why: "no backend has any weight".into() }, parts));
     };
     record.chose(number);
+    client::hide(client.as_ref(), &matched.rule, matches!(weighted.backend, Backend::Http(_)), parts);
     let mut context = RouteContext::new(&shared.settings, &matched, weighted);
+    context.client = client.map(|client| client.identity);
     match &weighted.backend {
         Backend::Ai(ai) => serve_ai(&mut context, ai, early, parts, body, record).await,
         Backend::Http(http) => {
@@ -113,8 +115,12 @@ async fn serve(
             }
             forward::forward(&mut context, http, parts, body, peer, record).await
         }
-        Backend::Unavailable(reason) => unavailable(reason),
+        Backend::Unavailable(reason) => Err(unavailable(reason, parts)),
     }
+}
+
+fn unavailable(reason: &UnavailableReason, parts: &Parts) -> ClientError {
+    route::unavailable(reason).to(dialect_of(parts))
 }
 
 /// Serves one request from an AI backend.
@@ -131,10 +137,12 @@ async fn serve_ai(
     let mut request = classify::classify(context, ai, parts, body, early.body, &mut memory, record).await?;
     context.start_clock();
     let dialect = request.api.dialect;
+    client::check(context.client.as_ref(), &request.api).map_err(|error| error.to(dialect))?;
     policies::apply(context, &mut request, &mut parts.headers, record).await.map_err(|error| error.to(dialect))?;
-    let answer = if let Some(models) = early.models {
+    let answer = if let Some(mut models) = early.models {
+        models.retain(|model| context.client.as_ref().is_none_or(|client| client.may_request(&model.id)));
         model_list::local(dialect, parts.uri.path(), models).map(select::Answer::Local)
-    } else if model_list::is_for(ai, &request) {
+    } else if model_list::is_for(context, ai, &request) {
         // Boxed: it is rare.
         Box::pin(model_list::answer(context, ai, &request, parts, record)).await
     } else {

@@ -31,6 +31,7 @@ mod body;
 mod budget;
 mod by_model;
 mod classify;
+mod client;
 mod encode;
 mod error;
 mod failures;
@@ -77,6 +78,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    policy::identity::Identity,
     snapshot::{Matched, Rule, Snapshots, WeightedBackend},
     telemetry::{Metrics, requests::RouteMetrics},
     upstream::Fetcher,
@@ -168,6 +170,8 @@ pub struct RouteContext<'a> {
     idle_timeout: Duration,
     /// When the reply must have ended, over all attempts.
     deadline: Option<Instant>,
+    /// The client, where the rule authenticates it.
+    client: Option<Arc<Identity>>,
 }
 
 impl<'a> RouteContext<'a> {
@@ -181,6 +185,7 @@ impl<'a> RouteContext<'a> {
             attempt_timeout: matched.rule.try_timeout().unwrap_or(settings.backend_timeout),
             idle_timeout: timeouts.stream_idle.unwrap_or(settings.idle_timeout),
             deadline: None,
+            client: None,
         }
     }
 

@@ -1,10 +1,11 @@
-//! Part of step 5: the list of models where a Backend selects its targets by the client's model.
+//! Part of step 5: the list of models where a Backend selects its targets by the client's model, or where a client may
+//! request some models only.
 //!
 //! The list is what clients may request: the names and aliases in the manifests and, of each provider with a pattern,
 //! those of its own models that fit one. A provider that does not answer is left out, so that its failure does not hide
 //! the models of the others.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::request::Parts;
@@ -34,8 +35,9 @@ const AT_ONCE: usize = 4;
 const MAX_MODELS: usize = 10_000;
 
 /// Whether `request` is for the list that is made here.
-pub fn is_for(ai: &AiUse, request: &ClassifiedRequest) -> bool {
-    ai.backend.by_model && request.api.endpoint == Endpoint::Models(None)
+pub fn is_for(context: &RouteContext<'_>, ai: &AiUse, request: &ClassifiedRequest) -> bool {
+    let is_limited = context.client.as_ref().is_some_and(|client| client.models.is_some());
+    (ai.backend.by_model || is_limited) && request.api.endpoint == Endpoint::Models(None)
 }
 
 /// The list of the models that the Backend's targets serve.
@@ -62,8 +64,12 @@ pub async fn answer(
             Ok(Listed::Models(ids)) => {
                 let owner = target.provider.info().name;
                 let room = MAX_MODELS.saturating_sub(models.len());
-                let fitting = ids.into_iter().filter(|id| target.fit(id).is_some() && seen.insert(id.clone()));
-                models.extend(fitting.take(room).map(|id| Model { id, owner }));
+                let names = ids.iter().filter_map(|id| match &target.names {
+                    Some(names) => names.name_of(id).map(Cow::into_owned),
+                    None => Some(id.clone()),
+                });
+                let new = names.filter(|name| seen.insert(name.clone()));
+                models.extend(new.take(room).map(|id| Model { id, owner }));
             }
             Ok(Listed::Failed(answer)) => {
                 tracing::warn!(target = target.name, "the list of models lacks this provider's: it answered an error");
@@ -77,6 +83,7 @@ pub async fn answer(
         }
     }
     drop(lists);
+    models.retain(|model| context.client.as_ref().is_none_or(|client| client.may_request(&model.id)));
     match failure {
         Some(failure) if models.is_empty() => failure,
         _ => local(request.api.dialect, parts.uri.path(), models).map(Answer::Local),

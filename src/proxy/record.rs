@@ -14,7 +14,7 @@ use super::{ErrorKind, Shared, trace::RequestIds};
 use crate::{
     conversation::Unsupported,
     dialect::{ApiRequest, StreamMode, error_summary::ErrorSummary, observer::Totals},
-    policy::{Finding, Findings, ReplyPolicy},
+    policy::{Finding, Findings, ReplyPolicy, identity::Identity},
     snapshot::{Action, Backend, Rule, Target, WeightedBackend},
     telemetry::{
         AccessLog,
@@ -43,6 +43,8 @@ pub struct RequestRecord {
     queued: Option<Duration>,
     queued_since: Option<Instant>,
     rule: Option<Arc<Rule>>,
+    /// The client that was authenticated.
+    identity: Option<Arc<Identity>>,
     /// Index of the rule's backend, and of its group and target.
     chosen: Option<usize>,
     target: Option<(usize, usize)>,
@@ -89,6 +91,7 @@ impl RequestRecord {
             queued: None,
             queued_since: None,
             rule: None,
+            identity: None,
             chosen: None,
             target: None,
             ask: None,
@@ -125,6 +128,11 @@ impl RequestRecord {
     /// The request matched this rule.
     pub fn routed(&mut self, rule: &Arc<Rule>) {
         self.rule = Some(Arc::clone(rule));
+    }
+
+    /// The request is of this client.
+    pub fn identified(&mut self, identity: &Arc<Identity>) {
+        self.identity = Some(Arc::clone(identity));
     }
 
     /// The rule's backend with this number was chosen.
@@ -409,6 +417,7 @@ impl Drop for RequestRecord {
             response_bytes: self.reply.bytes,
             upstream_attempts: self.attempts,
             client_addr: Some(&self.client),
+            client_id: self.identity.as_ref().map(|identity| &*identity.name),
             generation: self.generation,
         }
         .emit();

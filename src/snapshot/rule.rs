@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Split;
 use crate::{
-    policy::{Policies, priority::RulePriority, retry::Retry, timeouts::Timeouts},
+    policy::{Policies, client_keys::ClientKeys, priority::RulePriority, retry::Retry, timeouts::Timeouts},
     telemetry::requests::RouteMetrics,
 };
 
@@ -30,6 +30,8 @@ pub struct Rule {
     pub action: Action,
     /// Policies of its requests.
     pub policies: Policies,
+    /// The keys that clients must have, if they must.
+    pub client_keys: Option<Arc<ClientKeys>>,
     /// Edits of the request's URL, for plain Services. A provider's own path takes precedence.
     pub rewrite: Option<Rewrite>,
     /// Timeouts.

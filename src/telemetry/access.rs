@@ -78,6 +78,8 @@ pub struct AccessLog<'a> {
     pub upstream_attempts: u32,
     /// The client.
     pub client_addr: Option<&'a str>,
+    /// The client's name, where its key was checked: never the key.
+    pub client_id: Option<&'a str>,
     /// The snapshot that served it.
     pub generation: u64,
 }
@@ -124,6 +126,7 @@ impl AccessLog<'_> {
             response_bytes = self.response_bytes,
             upstream_attempts = self.upstream_attempts,
             client_addr = self.client_addr,
+            client_id = self.client_id,
             generation = self.generation,
             "request"
         );

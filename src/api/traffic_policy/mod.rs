@@ -1,6 +1,7 @@
 //! The TrafficPolicy resource: processing of requests and replies.
 
 mod ai;
+mod auth;
 mod traffic;
 
 pub use ai::{
@@ -12,6 +13,7 @@ pub use traffic::{
     HeaderTransformation, LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket,
     Transform, Transformation,
 };
+pub use auth::{ApiKeyAuth, KeySource, SecretObjectReference, SecretSelector};
 
 use std::collections::BTreeMap;
 
@@ -83,6 +85,9 @@ pub struct TrafficPolicySpec {
     /// How many requests are let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// The keys that clients must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_auth: Option<ApiKeyAuth>,
     /// Edits of headers. Templates and bodies are accepted but not acted on, which the status reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transformation: Option<Transformation>,

@@ -7,7 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, req
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError, handshake::server::create_response};
 
-use super::super::{ErrorKind, ProxyError, RequestRecord, Shared, error::ClientError, peer::Peer, relay::Reply,
+use super::super::{
+    ErrorKind, ProxyError, RequestRecord, Shared, client,
+    error::ClientError,
+    peer::Peer,
+    relay::Reply,
     route::{self, Route},
 };
 use crate::{
@@ -73,7 +77,11 @@ pub fn answer(
     }
     parts.method = Method::POST;
     let serves = match route::route(shared, peer, parts, RequestModel::Unread, record) {
-        Ok(Route::Rule(matched)) => serves_responses(&matched, parts, record),
+        Ok(Route::Rule(matched)) => {
+            // Each event is checked, too: its key may have been removed meanwhile.
+            client::authenticate(&matched.rule, parts, record).map_err(|error| error.to(DialectId::Responses))?;
+            serves_responses(&matched, parts, record)
+        }
         // Each event names its model, and is routed by it.
         Ok(Route::ByModel) => Endpoint::from_path(parts.uri.path()) == Some(Endpoint::Responses),
         Err(_) => false,

@@ -296,12 +296,25 @@ fn a_policy_with_an_unknown_field_is_an_error_and_closes_its_rules() {
     assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), error);
     assert_eq!(objects.traffic_policies[&key("a")].spec.target_refs.len(), 1);
     // Another mistake takes the place of the first; a good version ends both, and stays when a mistake comes again.
-    let objects = load(&policy("apiKeyAuth: {}"));
-    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), "spec.apiKeyAuth: unknown field");
+    let objects = load(&policy("jwtAuth: {}"));
+    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), "spec.jwtAuth: unknown field");
     let objects = load(&policy("rateLimit: {}"));
     assert_eq!((objects.rejected.len(), objects.unread.len()), (0, 0));
     let objects = load(&policy("ratelimit: {}"));
     assert_eq!((objects.rejected.len(), objects.unread.len()), (1, 0));
     assert!(objects.traffic_policies[&key("a")].spec.rate_limit.is_some());
     assert!(objects.rejected[0].error.ends_with("its last good version is still served"), "{:?}", objects.rejected);
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for folder in ["client-keys", "cloud-llm-providers", "one-endpoint", "openai-compatible"] {
+        let objects = super::load(&[examples.join(folder)], &|_| Some("key".into()), LoadOptions::default()).unwrap();
+        assert_eq!((objects.rejected.len(), objects.unread.len()), (0, 0), "{folder}: {:?}", objects.rejected);
+        for (key, backend) in &objects.backends {
+            let shape = crate::compile::shape::shape(&backend.spec);
+            assert!(shape.is_ok(), "{folder}: {key}: {:?}", shape.err());
+        }
+    }
 }

@@ -129,6 +129,7 @@ fn full() -> AccessLog<'static> {
         response_bytes: 2_048,
         upstream_attempts: 1,
         client_addr: Some("10.0.0.1:43210"),
+        client_id: Some("default/keys/alice"),
         generation: 3,
     }
 }
@@ -140,7 +141,7 @@ fn access_lines_have_every_field() {
         upstream_error_type upstream_error_code upstream_error_message duration_us queued_us ttft_us gateway \
         route rule backend upstream upstream_address provider request_model response_model dialect \
         operation stream prompt_tokens completion_tokens search_units tokens_estimated dropped guarded request_bytes \
-        response_bytes upstream_attempts client_addr generation"
+        response_bytes upstream_attempts client_addr client_id generation"
         .split_whitespace()
         .collect();
     assert_eq!(got.as_object().unwrap().len(), names.len());

@@ -265,7 +265,6 @@ async fn a_listener_that_is_not_understood_is_closed_and_its_neighbours_are_serv
 #[tokio::test]
 async fn a_policy_that_is_not_understood_closes_its_rules() {
     for (unknown, why) in [
-        (json!({"apiKeyAuth": {"secretRef": {"name": "keys"}}}), "spec.apiKeyAuth: unknown field"),
         (json!({"basicAuth": {}}), "spec.basicAuth: unknown field"),
         (json!({"jwtAuth": {}}), "spec.jwtAuth: unknown field"),
         (json!({"ratelimit": {}}), "spec.ratelimit: unknown field; did you mean `rateLimit`?"),
