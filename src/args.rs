@@ -103,9 +103,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "TOLLGATE_MANIFESTS", value_delimiter = ',')]
     pub manifests: Vec<PathBuf>,
 
-    /// What is served where no `--manifests` are given. Without this flag it is the cluster in a pod, and where KUBECONFIG
-    /// is set; else the environment, if it has a provider's variable or providers are simulated; else the cluster of
-    /// `~/.kube/config`.
+    /// What is served where no `--manifests` are given. Without this flag it is the cluster in a pod, and where
+    /// KUBECONFIG is set; else the environment, if it has a provider's variable or providers are simulated; else the
+    /// cluster of `~/.kube/config`.
     #[arg(long, value_name = "SOURCE", env = "TOLLGATE_SOURCE", conflicts_with = "manifests")]
     pub source: Option<SourceKind>,
 

@@ -1,4 +1,4 @@
-//! Gateways that spend the gateway's keys for whoever reaches them.
+//! Gateways that spend the gateway's keys for every client that reaches them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use crate::{
     snapshot::{Action, Backend, PathTable, Port, Rule},
 };
 
-const MESSAGE: &str = "who reaches this Gateway uses the gateway's keys for LLM providers, and no client is authenticated: \
+const MESSAGE: &str = "who reaches this Gateway uses the gateway's keys for providers, and no client is authenticated: \
                        write a TrafficPolicy with apiKeyAuth, or let only your own clients reach it";
 
 /// Adds a condition to the reports of such Gateways.

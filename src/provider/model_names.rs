@@ -11,12 +11,12 @@ pub enum Fit {
     Exact,
 }
 
-/// A pattern with one `*`, which stands for any characters, or none.
+/// A pattern with one `*`, which matches any characters, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     start: Box<str>,
     end: Box<str>,
-    /// The provider's name is what `*` stands for.
+    /// The provider's name is the part that `*` matches.
     strips: bool,
 }
 
@@ -25,7 +25,7 @@ impl Pattern {
         Self { start: start.into(), end: end.into(), strips }
     }
 
-    /// What `*` stands for in `model`, if that fits.
+    /// The part of `model` that `*` matches, if it fits.
     fn inside<'a>(&self, model: &'a str) -> Option<&'a str> {
         model.strip_prefix(&*self.start)?.strip_suffix(&*self.end)
     }
@@ -49,7 +49,7 @@ pub struct ModelNames {
 
 impl ModelNames {
     /// The names and patterns of `listed`; a pattern has one `*`. `aliases` are names with the provider's for each, and
-    /// patterns: of these the provider's name is what their `*` stands for.
+    /// patterns: of these the provider's name is the part that their `*` matches.
     pub fn new<'a>(
         listed: impl IntoIterator<Item = &'a str>,
         aliases: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -111,7 +111,7 @@ impl ModelNames {
         self.names.keys().map(|name| &**name)
     }
 
-    /// Whether any name stands for another.
+    /// Whether any name is an alias.
     pub fn has_aliases(&self) -> bool {
         self.names.values().any(Option::is_some) || self.patterns.iter().any(|pattern| pattern.strips)
     }

@@ -49,7 +49,7 @@ pub enum ValuePattern {
 }
 
 impl ValuePattern {
-    /// Whether `value` is as the pattern wants it.
+    /// Whether `value` matches.
     pub fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == value,

@@ -131,7 +131,7 @@ impl Environment {
     /// The manifests.
     pub fn manifests(&self) -> String {
         let mut text = format!(
-            "# One endpoint for all models: the model that a request names chooses the provider, and PROVIDER/MODEL does\n\
+            "# One endpoint for all models: the model that a request names chooses the provider. PROVIDER/MODEL does\n\
              # for all its models. Serve it to this machine alone:\n\
              #   tollgate run --manifests FILE --listen-address 127.0.0.1\n\
              apiVersion: gateway.networking.k8s.io/v1\n\

@@ -252,8 +252,8 @@ mod tests {
     fn a_field_at_the_wrong_level_has_its_place() {
         check(
             Kind::TrafficPolicy,
-            &json!({"promptGuard": {"request": {}}, "jwtAuth": {}}),
-            &["spec.jwtAuth: unknown field", "spec.promptGuard: unknown field; did you mean `spec.ai.promptGuard`?"],
+            &json!({"promptGuard": {"request": {}}, "basicAuth": {}}),
+            &["spec.basicAuth: unknown field", "spec.promptGuard: unknown field; did you mean `spec.ai.promptGuard`?"],
         );
     }
 

@@ -76,7 +76,7 @@ fn a_key_is_needed_in_every_dialect_and_found_where_its_sdk_puts_it() {
             assert_eq!(missing.json()["error"]["code"], "invalid_api_key");
         }
         if let Some((name, value)) = key {
-            let wrong = value.replace(CLIENT_KEY, "sk-of-nobody-at-all-000");
+            let wrong = value.replace(CLIENT_KEY, "sk-of-no-client-at-all");
             let headers = [kept, &[(name, &*wrong)]].concat();
             assert_error(&gateway.post_with(bare, &headers, body), dialect, 401, bare);
         }
@@ -175,12 +175,14 @@ fn plain_servers_get_the_clients_name_and_not_its_key() {
         "metadata": {"name": "plain", "namespace": "default"},
         "spec": {"type": "Static", "static": {"hosts": [{"host": "127.0.0.1", "port": upstream.port}]}},
     }));
-    let auth = |forwards: bool| json!({"secretRef": {"name": "keys"}, "forwardCredential": forwards, "clientIdHeader": "X-Client"});
+    let keys_of = json!({"name": "keys"});
+    let auth =
+        |forwards: bool| json!({"secretRef": keys_of, "forwardCredential": forwards, "clientIdHeader": "X-Client"});
     let manifest = plain + &route("plain", &json!([rule("/p", "plain")])) + &keys(&json!({"alice": CLIENT_KEY}));
     let start = Start::new().manifest("a.yaml", &manifest);
     let gateway = start.manifest("policy.yaml", &policy("keys", "HTTPRoute", "plain", &auth(false))).run();
     let send = || {
-        let headers = [("x-api-key", CLIENT_KEY), ("x-client", "somebody else")];
+        let headers = [("x-api-key", CLIENT_KEY), ("x-client", "another")];
         assert_eq!(gateway.post_with("/p/a?b=1", &headers, "{}").status, 200);
         upstream.received().pop().unwrap()
     };
@@ -214,7 +216,7 @@ fn what_can_not_be_checked_is_closed() {
     }
     let twice = json!({"alice": CLIENT_KEY, "bob": CLIENT_KEY, "carol": "abc", "dave": "", "erin": "{\"key\":1}"});
     let gateway = start(&json!({"secretRef": {"name": "keys"}}), &keys(&twice));
-    assert_eq!(chat(&gateway, &[("x-api-key", CLIENT_KEY)]).status, 401, "it is nobody's alone");
+    assert_eq!(chat(&gateway, &[("x-api-key", CLIENT_KEY)]).status, 401, "two clients have it");
     assert_eq!(chat(&gateway, &[("x-api-key", "abc")]).status, 200, "it is reported");
     let objects = gateway.debug("/debug/objects").to_string();
     for why in [

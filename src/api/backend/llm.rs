@@ -124,10 +124,9 @@ pub struct LlmProvider {
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
     pub models: Option<Vec<String>>,
     /// Other names that clients may use, each with the provider's name for the model: `fast: gpt-5.4-mini`. A name with
-    /// `*` has the model `*`, which is what that stands for: `"openai/*": "*"`. For entries whose provider has no
+    /// `*` has the model `*`, the part that it matches: `"openai/*": "*"`. For entries whose provider has no
     /// `model` of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
     pub model_aliases: Option<BTreeMap<String, String>>,
     /// The model whose facts (limits, efforts, reasoning) hold for this entry, such as `claude-sonnet-4-5`. Needed where
     /// the model's own name is free text: a deployment of Azure, an inference profile of Bedrock.

@@ -55,7 +55,7 @@ pub(super) fn names(written: &LlmProvider, path: &str, problems: &mut Problems) 
     Some(ModelNames::new(listed, aliases))
 }
 
-const ODD_ALIAS: &str = "an alias with `*` has the model `*`, for what that stands for; every other alias and model is a \
+const ODD_ALIAS: &str = "an alias with `*` has the model `*`, the part that it matches; every other alias and model is a \
                          name without `*`";
 const NOT_A_NAME: &str = "not the name of a model: write 1 to 256 visible characters without spaces";
 

@@ -15,8 +15,8 @@ use crate::api::traffic_policy::{KeySource, TrafficPolicySpec};
 /// The longest key that is looked up: what is longer is no key, and costs no time.
 const MAX_KEY: usize = 4096;
 
-/// The hash of a key. Keys themselves are not kept. A key is looked up by its hash, so the time of a look-up tells
-/// nothing about the keys that are there.
+/// The hash of a key. Keys themselves are not kept. A key is looked up by its hash, so the time of a look-up
+/// shows nothing of the keys that are there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash([u8; 32]);
 

@@ -296,8 +296,8 @@ fn a_policy_with_an_unknown_field_is_an_error_and_closes_its_rules() {
     assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), error);
     assert_eq!(objects.traffic_policies[&key("a")].spec.target_refs.len(), 1);
     // Another mistake takes the place of the first; a good version ends both, and stays when a mistake comes again.
-    let objects = load(&policy("jwtAuth: {}"));
-    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), "spec.jwtAuth: unknown field");
+    let objects = load(&policy("basicAuth: {}"));
+    assert_eq!(objects.unread(Kind::TrafficPolicy, &key("a"))[0].to_string(), "spec.basicAuth: unknown field");
     let objects = load(&policy("rateLimit: {}"));
     assert_eq!((objects.rejected.len(), objects.unread.len()), (0, 0));
     let objects = load(&policy("ratelimit: {}"));
