@@ -33,8 +33,8 @@ pub struct DialerOptions {
 }
 
 impl Default for DialerOptions {
-    /// Five seconds to connect: three SYN retransmissions, after which another target is more promising. Five minutes of
-    /// age: providers move their names within the time for which name servers commonly keep an address.
+    /// Five seconds to connect: three SYN retransmissions, after which another target is more promising. Five minutes
+    /// of age: providers move their names within the time for which name servers commonly keep an address.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),

@@ -1,7 +1,7 @@
 //! TCP connections to addresses that were resolved and checked.
 //!
-//! A name may have addresses that do not answer, such as those of IPv6 in a network without it. So a name's addresses are
-//! tried as RFC 8305 ("happy eyeballs") has it: families in turn, each attempt a quarter of a second after the one
+//! A name may have addresses that do not answer, such as those of IPv6 in a network without it. So a name's addresses
+//! are tried as RFC 8305 ("happy eyeballs") has it: families in turn, each attempt a quarter of a second after the one
 //! before, or at once when that has failed. The first connection is used.
 
 use std::{future::pending, io, net::SocketAddr, time::Duration};
@@ -106,8 +106,8 @@ mod tests {
     }
     use Attempt::{Connected, Late, Refused, Silent};
 
-    /// Tries the addresses, with pauses that end at once or never. Returns the one that was connected to, and those that
-    /// were tried.
+    /// Tries the addresses, with pauses that end at once or never. Returns the one that was connected to, and those
+    /// that were tried.
     async fn tried(attempts: &[(&str, Attempt)], pauses_end: bool) -> (io::Result<SocketAddr>, Vec<SocketAddr>) {
         let log = Mutex::new(Vec::new());
         let connect = |to| {

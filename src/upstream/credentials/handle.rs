@@ -164,9 +164,9 @@ impl Handle {
         })
     }
 
-    /// The credential to use after a provider has refused `refused`, before its expiry: a newer one, if there is one, or
-    /// else one that is fetched now, once for all requests that wait. `None` where it is not fetched anew, because the
-    /// last fetch has failed, or another credential was refused a moment ago.
+    /// The credential to use after a provider has refused `refused`, before its expiry: a newer one, if there is one,
+    /// or else one that is fetched now, once for all requests that wait. `None` where it is not fetched anew, because
+    /// the last fetch has failed, or another credential was refused a moment ago.
     pub async fn replacement(&self, refused: &Arc<Token>) -> Option<Arc<Token>> {
         let shared = &self.shared;
         let newer = || shared.fresh().filter(|token| !Arc::ptr_eq(token, refused));
@@ -285,7 +285,8 @@ impl Upkeep {
         tokio::select! {
             () = over => {}
             _ = state.wait_for(|state| state.refused) => {
-                tracing::warn!(source = self.shared.label, "a credential was refused before its expiry and is fetched anew");
+                let source = self.shared.label;
+                tracing::warn!(source, "a credential was refused before its expiry and is fetched anew");
             }
         }
     }

@@ -60,8 +60,8 @@ pub struct Multiplexed {
 }
 
 impl Multiplexed {
-    /// Begins HTTP/2 on `stream`. Returns the connection, and the task that drives it. Requests that wait for `opening` go
-    /// on when the server has sent its limit of streams.
+    /// Begins HTTP/2 on `stream`. Returns the connection, and the task that drives it. Requests that wait for `opening`
+    /// go on when the server has sent its limit of streams.
     ///
     /// # Errors
     /// When the connection is closed already.
