@@ -267,7 +267,7 @@ async fn pinged(pings: Pings, answers: bool) -> (Multiplexed, TaskTracker) {
         }
     });
     let (stream, tasks) = (Stream::Clear(TcpStream::connect(address).await.unwrap()), TaskTracker::new());
-    let expires = Instant::now() + Duration::from_secs(3600);
+    let expires = Instant::now() + Duration::from_hours(1);
     let (connection, task) = Multiplexed::open(stream, expires, None, pings).await.unwrap();
     tasks.spawn(task);
     (connection, tasks)
