@@ -69,7 +69,7 @@ pub struct ReplyBody {
 
 /// Looks at the beginning of a reply's body.
 pub trait Watch: Send {
-    /// Looks at the next part. Returns whether it wants to see more.
+    /// Looks at the next part. Returns whether it needs to see more.
     fn sees(&mut self, data: &[u8]) -> bool;
 }
 

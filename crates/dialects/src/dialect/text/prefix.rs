@@ -7,7 +7,7 @@ use crate::stream::TopLevel;
 /// Bytes of a field that are looked at: what comes before its text, such as marks for caches, is small.
 const MAX_LOOKED_AT: usize = 32 * 1024;
 /// Bytes of text that count of each field. Providers cache from a thousand tokens on, which is four kilobytes, and half
-/// of it tells prompts apart: instructions differ at their beginning, and so do conversations.
+/// of it distinguishes prompts: instructions differ at their beginning, and so do conversations.
 pub const MAX_PREFIX: usize = 2 * 1024;
 
 /// Passes the beginning of the prompt to `sink`, piece by piece. Returns whether there was any.
@@ -77,7 +77,8 @@ mod tests {
                 DialectId::Chat,
                 json!({"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]}),
                 json!({"temperature": 1, "messages": [
-                    {"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+                    {"role": "system", "content": "be brief"},
+                    {"role": "user", "content": [{"type": "text", "text": "hi"}]},
                     {"role": "assistant", "content": "hello"}, {"role": "user", "content": "more"}]}),
             ),
             (
