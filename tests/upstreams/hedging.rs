@@ -23,7 +23,8 @@ const ANSWER: &str = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\
     \"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"c\",\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\
     \"completion_tokens\":7,\"total_tokens\":10}}\n\ndata: [DONE]\n\n";
 const WHOLE: &str = "{\"id\":\"c\",\"object\":\"chat.completion\",\"model\":\"m\",\"choices\":[{\"index\":0,\
-    \"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\
+    \"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}],\
+    \"usage\":{\"prompt_tokens\":3,\
     \"completion_tokens\":7,\"total_tokens\":10}}";
 const MESSAGE: &str = "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[{\
     \"type\":\"text\",\"text\":\"hi\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{\

@@ -47,7 +47,7 @@ pub fn in_turn(weights: impl ExactSizeIterator<Item = u32> + Clone, turn: u32) -
 }
 
 /// Begins with the better of two targets that are drawn by weight ("the power of two choices"), and goes on by cost.
-/// Where their costs hardly differ, the first one drawn is chosen, so that weights are kept as long as no request waits.
+/// Where their costs hardly differ, the first one drawn is chosen, so that weights are kept while no request waits.
 pub fn by_cost(candidates: &[Candidate], random: u64) -> Ranks {
     let costs = costs(candidates);
     let cost = |index: usize| costs.get(index).copied().unwrap_or(f64::MAX);
