@@ -152,13 +152,11 @@ impl<'a, I: Iterator<Item = Numbered<'a>>> Order<'a, I> {
         priority: Priority,
         flow: &Arc<str>,
     ) -> Result<Option<TargetPermit>, NoRoom> {
-        match self.entry.try_target(&target.state) {
-            Ok(permit) => Ok(permit),
-            Err(Full) => {
-                let candidates = std::iter::once(Arc::clone(&target.state)).collect();
-                self.entry.wait(candidates, priority, flow).await.map(|(_, permit)| permit)
-            }
+        if let Ok(permit) = self.entry.try_target(&target.state) {
+            return Ok(permit);
         }
+        let candidates = std::iter::once(Arc::clone(&target.state)).collect();
+        self.entry.wait(candidates, priority, flow).await.map(|(_, permit)| permit)
     }
 
     /// The request's place at the Backend, to be held until the reply has ended.

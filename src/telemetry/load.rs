@@ -27,7 +27,12 @@ pub struct LoadMetrics {
     waiting: IntGaugeVec,
     waited: HistogramVec,
     refused: IntCounterVec,
-    backends: Mutex<HashMap<String, (Arc<LoadSeries>, Weak<dyn LoadGauge>)>>,
+    backends: Mutex<HashMap<String, Entry>>,
+}
+
+struct Entry {
+    series: Arc<LoadSeries>,
+    gauge: Weak<dyn LoadGauge>,
 }
 
 /// The series of one Backend.
@@ -74,19 +79,20 @@ impl LoadMetrics {
     /// compile, not for requests.
     pub fn backend(&self, backend: &str, gauge: &Weak<dyn LoadGauge>) -> Arc<LoadSeries> {
         let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        let (series, there) = backends.entry(backend.to_owned()).or_insert_with_key(|backend| {
+        let entry = backends.entry(backend.to_owned()).or_insert_with_key(|backend| {
             let (waited, refused) = (self.waited.clone(), self.refused.clone());
-            (Arc::new(LoadSeries { backend: backend.clone(), waited, refused }), Weak::clone(gauge))
+            let series = LoadSeries { backend: backend.clone(), waited, refused };
+            Entry { series: Arc::new(series), gauge: Weak::clone(gauge) }
         });
-        *there = Weak::clone(gauge);
-        Arc::clone(series)
+        entry.gauge = Weak::clone(gauge);
+        Arc::clone(&entry.series)
     }
 
     /// Reads the queues of all Backends.
     pub(super) fn refresh(&self) {
         let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        for (backend, (_, gauge)) in &*backends {
-            let Some(gauge) = gauge.upgrade() else { continue };
+        for (backend, entry) in &*backends {
+            let Some(gauge) = entry.gauge.upgrade() else { continue };
             let waiting = i64::try_from(gauge.waiting()).unwrap_or(i64::MAX);
             self.waiting.with_label_values(&[backend]).set(waiting);
         }
@@ -95,7 +101,7 @@ impl LoadMetrics {
     /// Removes the series of Backends that are gone, or have no limit any more and no request that waits.
     pub(super) fn prune(&self) {
         let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        for (backend, _) in backends.extract_if(|_, (_, gauge)| gauge.strong_count() == 0) {
+        for (backend, _) in backends.extract_if(|_, entry| entry.gauge.strong_count() == 0) {
             let _ = self.waiting.remove_label_values(&[&backend]);
             for priority in PRIORITIES {
                 let _ = self.waited.remove_label_values(&[backend.as_str(), priority]);

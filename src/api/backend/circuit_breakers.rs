@@ -1,4 +1,4 @@
-//! How much a Backend gets at a time, in the words of kgateway's BackendConfigPolicy.
+//! How much a Backend gets at a time, in the words of kgateway's circuit breakers.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

@@ -69,7 +69,9 @@ mod tests {
         let spec = serde_json::from_value(serde_json::json!({"priority": priority})).unwrap();
         PriorityField.build(&spec, &mut rule);
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| _ = headers.append("x-priority", value.parse().unwrap()));
+        for value in values {
+            headers.append("x-priority", value.parse().unwrap());
+        }
         rule.priority.of(&headers)
     }
 

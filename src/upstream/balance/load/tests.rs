@@ -444,8 +444,8 @@ async fn run(steps: Vec<Step>) {
             assert!(backend_full || all_full, "{targets:?} of {taken:?} and {requests}, {limits:?}");
         }
         assert_eq!(backend.waiting(), waiting.len());
-        for index in 0..2 {
-            assert_eq!(taken[index] as usize, placed.iter().filter(|(_, target)| *target == index).count());
+        for (index, taken) in taken.iter().enumerate() {
+            assert_eq!(*taken as usize, placed.iter().filter(|(_, target)| *target == index).count());
         }
     }
     drop(waiting);
@@ -476,21 +476,20 @@ async fn many_threads_never_exceed_the_limit_and_all_get_their_turn() {
         let (most, now) = (Arc::clone(&most), Arc::clone(&now));
         tasks.spawn(async move {
             let mut entry = Entry::new(Some(&load));
-            let permit = match entry.try_target(&states[0]) {
-                Ok(permit) => permit,
-                Err(Full) => {
-                    let flow = "a".into();
-                    let wait = entry.wait(states.into_iter().collect(), Interactive, &flow);
-                    // Every fifth goes away while it waits, or just when it has got its place.
-                    if number % 5 == 0 {
-                        let mut wait = Box::pin(wait);
-                        let once = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_ready()));
-                        once.await;
-                        tokio::task::yield_now().await;
-                        return;
-                    }
-                    wait.await.unwrap().1
+            let permit = if let Ok(permit) = entry.try_target(&states[0]) {
+                permit
+            } else {
+                let flow = "a".into();
+                let wait = entry.wait(states.into_iter().collect(), Interactive, &flow);
+                // Every fifth goes away while it waits, or just when it has got its place.
+                if number % 5 == 0 {
+                    let mut wait = Box::pin(wait);
+                    let once = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_ready()));
+                    once.await;
+                    tokio::task::yield_now().await;
+                    return;
                 }
+                wait.await.unwrap().1
             };
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::task::yield_now().await;
