@@ -260,12 +260,6 @@ pub enum Translated {
     Stream(Response<upstream::ReplyBody>, Box<Translator>, StreamMode),
 }
 
-impl Translated {
-    fn error(reply: Response<Bytes>) -> Self {
-        Self::Whole(reply, Totals::default())
-    }
-}
-
 impl Translation {
     /// A translation of errors only: from those of a provider of `from` to those for a client of `to`.
     pub fn of_errors(from: DialectId, to: DialectId, head: ReplyHead) -> Self {
@@ -323,7 +317,7 @@ impl Translation {
                 failure.message = format!("the upstream redirects, with status {}", parts.status.as_u16()).into();
                 (failure.status, failure.class, failure.code) = (502, ErrorClass::BadGateway, None);
             }
-            return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask)));
+            return Ok(Translated::Whole(self.failed(parts, &failure, &reading.request_id, mask), Totals::default()));
         }
         heavy::run(bytes.len(), || self.whole(parts, &bytes, mask, reading, &chain)).await
     }
@@ -362,7 +356,7 @@ impl Translation {
             }
         };
         if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {
-            return Ok(Translated::error(self.failed(parts, &failure, &reading.request_id, mask)));
+            return Ok(Translated::Whole(self.failed(parts, &failure, &reading.request_id, mask), Totals::default()));
         }
         for choice in &mut answer.choices {
             for part in &mut choice.parts {

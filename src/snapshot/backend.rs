@@ -312,8 +312,8 @@ impl HttpBackend {
         in_flight(self.endpoints.iter().map(|endpoint| &*endpoint.state))
     }
 
-    /// The order in which endpoints are tried, begun at the next one in turn. Those to which no connection could be made
-    /// lately come last, and of them first the one that is left alone for the shortest time.
+    /// The order in which endpoints are tried, begun at the next one in turn. Those to which no connection could be
+    /// made lately come last, and of them first the one that is left alone for the shortest time.
     pub fn order(&self) -> impl Iterator<Item = (&Endpoint, Option<Probe>)> {
         let start = self.turns.next_of(self.endpoints.len()).unwrap_or(0);
         let mut turned = self.endpoints.iter().cycle().skip(start).take(self.endpoints.len());

@@ -1,5 +1,5 @@
-//! Configuration that nobody means, and peers that misbehave while they are waited for: each has a bounded, named effect,
-//! and the neighbours are served.
+//! Configuration that makes no sense, and peers that misbehave while they are waited for. Each has a bounded effect
+//! with a name, and the neighbours are served.
 
 use std::{
     io::Write,

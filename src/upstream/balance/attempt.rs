@@ -248,14 +248,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins an attempt at the endpoint of a plain server with this state, perhaps as a probe. Of its health it is known
+    /// Begins an attempt at the endpoint of a plain server with this state, perhaps as a probe. Its health has only
     /// whether connections can be made: what a server's replies mean is between it and its clients.
     pub fn begin(state: &Arc<TargetState>, probe: Option<Probe>) -> Self {
         Self::new(state, true, Some(Watched { number: state.health.number(), model: None, probe }))
     }
 
-    /// Begins an attempt at the target with this state, for `model`, perhaps as a probe. `own_key` states whether it has
-    /// the gateway's own key, and not the client's.
+    /// Begins an attempt at the target with this state, for `model`, perhaps as a probe. `own_key` states whether it
+    /// has the gateway's own key, and not the client's.
     pub fn watched(state: &Arc<TargetState>, model: &str, own_key: bool, probe: Option<Probe>) -> Self {
         let model = state.health.is_troubled().then(|| model.into());
         Self::new(state, own_key, Some(Watched { number: state.health.number(), model, probe }))

@@ -136,7 +136,7 @@ impl ReplyObserver {
         } else if starts(b"application/vnd.amazon.eventstream") {
             View::Aws(Box::new(aws::AwsStream::new(dialect)))
         } else if starts(b"application/json") || form.known_end {
-            // A conversation has no other form, whatever the type says.
+            // A conversation has no other form, whatever type its reply has.
             View::Json(Box::new(JsonTap::new(dialect.reply_keys())))
         } else {
             View::Blind
