@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CHAT, MESSAGES, sent, start};
-use crate::common::{DialectId, Exchange, Upstream, WebSocket, assert_error};
+use crate::common::{DialectId, Exchange, Received, Upstream, WebSocket, assert_error};
 
 /// As kgateway's guide spells it, with one more message of each role.
 fn spec() -> Value {
@@ -90,7 +90,7 @@ fn bedrock_gets_it_from_every_client() {
     }
     let chat = json!({"model": "anthropic.claude-sonnet-4-5-v1:0", "messages": [{"role": "user", "content": "q"}]});
     gateway.post(CHAT, chat.to_string());
-    let sent: Vec<Value> = upstream.received().iter().map(|request| request.json()).collect();
+    let sent: Vec<Value> = upstream.received().iter().map(Received::json).collect();
     let turns = json!([{"role": "user", "content": [{"text": "U1"}, {"text": "q"}, {"text": "U2"}]}]);
     let expected = json!({"messages": turns,
         "system": [{"text": SYSTEM}, {"text": "own"}, {"cachePoint": {"type": "default"}}]});
@@ -110,7 +110,7 @@ fn counts_and_estimates_include_it() {
     // A server that does not count: the gateway estimates, by four bytes to a token.
     let estimate = |spec: &Value| {
         let upstream = Upstream::json("{}");
-        let gateway = start("openai", &upstream, &json!({"apis": ["chat"]}), spec);
+        let gateway = start("openai", &upstream, &json!({"model": "gpt-4o"}), spec);
         let reply = gateway.post("/x/v1/messages/count_tokens", body.to_string());
         assert_eq!((reply.status, upstream.received().len()), (200, 0), "{}", reply.text());
         reply.json()["input_tokens"].as_u64().unwrap()

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     api::traffic_policy::FieldDefault,
     stream::{
-        Splice, TopLevel,
+        Member, Splice, TopLevel,
         json::{ArrayWriter, ObjectWriter},
     },
 };
@@ -89,7 +89,7 @@ impl Entry {
                 let member = top.members().iter().rev().find(|member| is_field(&member.name(), step));
                 let value = self.set_at(rest, member.map(|member| member.value), is_field)?;
                 let mut splice = Splice::new(&top);
-                splice.set(member.map_or(step.as_str().into(), |member| member.name()), value.to_vec());
+                splice.set(member.map_or(step.as_str().into(), Member::name), value.to_vec());
                 Some(splice.apply(&old))
             }
             Some(b'[') => self.set_in_list(step, rest, &old, is_field),
