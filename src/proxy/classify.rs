@@ -155,12 +155,11 @@ pub async fn classify(
         route_streams: context.rule.streams,
     };
     let settings = context.settings;
-    let body = match read {
-        Some(read) => read,
-        None => {
-            let bytes = body::read(body, memory, settings.max_body, settings.body_timeout).await;
-            RequestBody::unread(bytes.map_err(|error| error.to(head.dialect_hint()))?)
-        }
+    let body = if let Some(read) = read {
+        read
+    } else {
+        let bytes = body::read(body, memory, settings.max_body, settings.body_timeout).await;
+        RequestBody::unread(bytes.map_err(|error| error.to(head.dialect_hint()))?)
     };
     let length = body.bytes().len();
     let body = match needs_json(&head, length) {

@@ -73,7 +73,7 @@ pub async fn answer(
             }
             Ok(Listed::Failed(answer)) => {
                 tracing::warn!(target = target.name, "the list of models lacks this provider's: it answered an error");
-                failure.get_or_insert(Ok(answer));
+                failure.get_or_insert(Ok(*answer));
             }
             Err(error) => {
                 let cause = error.cause.as_str();
@@ -108,7 +108,7 @@ fn lists(target: &Target) -> bool {
 enum Listed {
     Models(Vec<String>),
     /// An error of the provider.
-    Failed(Answer),
+    Failed(Box<Answer>),
 }
 
 async fn ask(
@@ -146,7 +146,7 @@ async fn ask(
         }
         Answer::Upstream(mut reply) => {
             reply.attempt.ended(AttemptOutcome::Refused);
-            Ok(Listed::Failed(Answer::Upstream(reply)))
+            Ok(Listed::Failed(Box::new(Answer::Upstream(reply))))
         }
     }
 }

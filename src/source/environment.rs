@@ -109,7 +109,7 @@ impl Environment {
         };
         let mut entries: Vec<Entry> = USUAL.iter().filter_map(usual).collect();
         let region = AWS_REGIONS.iter().filter(|name| is_set(name)).find_map(|name| get(name));
-        if let Some(region) = region.filter(|region| is_region(region) && AWS_KEYS.iter().all(|name| is_set(&name))) {
+        if let Some(region) = region.filter(|region| is_region(region) && AWS_KEYS.iter().all(is_set)) {
             let provider = format!("bedrock: {{region: {region}}}");
             entries.push(Entry { name: "bedrock", variable: None, provider, models: BEDROCK_MODELS });
         }

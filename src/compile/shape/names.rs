@@ -41,9 +41,8 @@ pub(super) fn names(written: &LlmProvider, path: &str, problems: &mut Problems) 
         let path = format!("{path}.modelAliases");
         if !is_name(alias) || !is_name(model) {
             problems.push(&path, NOT_A_NAME);
-        } else if alias.matches('*').count() > 1 || model.contains('*') != alias.contains('*') {
-            problems.push(&path, ODD_ALIAS);
-        } else if alias.contains('*') && model != "*" {
+        } else if alias.matches('*').count() > 1 || if alias.contains('*') { model != "*" } else { model.contains('*') }
+        {
             problems.push(&path, ODD_ALIAS);
         }
         if taken.contains(alias) {
