@@ -87,7 +87,8 @@ struct Compiled {
 
 enum Kind {
     Builtin(&'static Recogniser),
-    Pattern(Automaton, bool),
+    /// Whether its matches have no longest length is in the flag.
+    Pattern(Box<Automaton>, bool),
 }
 
 impl GuardSet {
@@ -109,7 +110,7 @@ impl GuardSet {
                     patterns += 1;
                     let name = name.as_deref().filter(|name| !name.is_empty()).unwrap_or("CUSTOM");
                     size += read.automaton.size();
-                    (name, Kind::Pattern(read.automaton, read.unbounded))
+                    (name, Kind::Pattern(Box::new(read.automaton), read.unbounded))
                 }
             };
             if size > MAX_SET_BYTES {
@@ -212,16 +213,15 @@ impl GuardSet {
                 else {
                     continue;
                 };
-                let begins = match known.iter().find(|(start, _)| *start == state) {
-                    Some((_, begins)) => *begins,
-                    None => {
-                        let mut begins = [false; 256];
-                        for (byte, begins) in (0..=u8::MAX).zip(&mut begins) {
-                            *begins = automaton.step(state, byte) != Stepped::Dead;
-                        }
-                        known.push((state, begins));
-                        begins
+                let begins = if let Some((_, begins)) = known.iter().find(|(start, _)| *start == state) {
+                    *begins
+                } else {
+                    let mut begins = [false; 256];
+                    for (byte, begins) in (0..=u8::MAX).zip(&mut begins) {
+                        *begins = automaton.step(state, byte) != Stepped::Dead;
                     }
+                    known.push((state, begins));
+                    begins
                 };
                 let Some(of_set) = self.begins.get_mut(before) else { continue };
                 for ((of_set, of_rule), first) in of_set.iter_mut().zip(begins).zip(&mut firsts) {
@@ -244,6 +244,9 @@ fn bytes_before(bytes: &[u8], at: usize) -> usize {
 
 impl std::fmt::Debug for GuardSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuardSet").field("rules", &self.rules.len()).field("action", &self.action).finish()
+        f.debug_struct("GuardSet")
+            .field("rules", &self.rules.len())
+            .field("action", &self.action)
+            .finish_non_exhaustive()
     }
 }
