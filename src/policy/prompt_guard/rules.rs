@@ -17,9 +17,12 @@ const MAX_UNUSED: usize = 64;
 
 type Outcome = Result<Arc<GuardSet>, GuardError>;
 
+/// What each list compiles to.
+type Sets = BTreeMap<(Vec<Rule>, Action), Outcome>;
+
 /// Automata take milliseconds to make, and a policy of a Gateway is compiled for each rule of its routes, with every
 /// change of any object.
-static SETS: LazyLock<Mutex<BTreeMap<(Vec<Rule>, Action), Outcome>>> = LazyLock::new(Mutex::default);
+static SETS: LazyLock<Mutex<Sets>> = LazyLock::new(Mutex::default);
 
 /// The set of `regex`.
 ///
