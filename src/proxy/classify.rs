@@ -50,7 +50,7 @@ impl ClassifiedRequest {
     /// When the new body is not a JSON object.
     pub async fn replace_body(&mut self, bytes: Bytes) -> Result<(), ProxyError> {
         let length = bytes.len();
-        self.body = Some(heavy::run(length, || RequestBody::scan(bytes)).await?);
+        self.body = Some(heavy::run(length, || RequestBody::edited(bytes)).await?);
         Ok(())
     }
 }
@@ -92,7 +92,7 @@ impl RequestBody {
     ///
     /// # Errors
     /// When it is not a JSON object.
-    pub fn scan(bytes: Bytes) -> Result<Self, ProxyError> {
+    pub fn edited(bytes: Bytes) -> Result<Self, ProxyError> {
         Self::try_new(bytes, |bytes| TopLevel::scan(bytes).map(Some)).map_err(|error| {
             ProxyError::with_cause(ErrorKind::Misconfigured, "a policy broke the body", error.to_string())
         })

@@ -136,7 +136,7 @@ async fn ask(
     let headers = ClientHeaders { all: &parts.headers, added: &request.added };
     let caller = Caller { headers, query: parts.uri.query() };
     let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
-    let guard = Attempt::watched(&target.state, "", None);
+    let guard = Attempt::watched(&target.state, "", target.credential.is_own(), None);
     let mut files = Files::default();
     let prepared = Prepared::Operation(plan);
     match select::attempt(context, parts, prepared, &mut files, guard, &sender, record).await? {

@@ -344,8 +344,7 @@ impl Second<'_> {
         let Self { context, ai, request, parts, caller, race, record } = self;
         let backend = &ai.backend;
         let _permit = backend.hedges.permit(backend.in_flight())?;
-        let Pick { group, index, target, probe, permit } =
-            order.next_ready(|target| target.model_for(&request.api))?;
+        let Pick { group, index, target, probe, permit } = order.next_ready(|target| target.model_for(&request.api))?;
         let mut files = Files::default();
         let prepare = prepare(context, ai, request, parts, &mut files, target, false);
         let prepared = before(context.deadline, prepare).await.ok()?.ok()?;
@@ -440,7 +439,7 @@ async fn prepare(
     };
     if request.api.endpoint.counts() && policies::edits(context) {
         // What is counted is what would be sent, and an estimate is made of the client's body.
-        counted = RequestBody::scan(policies::edit(context, &request.api.endpoint, client.body).await?)?;
+        counted = RequestBody::edited(policies::edit(context, &request.api.endpoint, client.body).await?)?;
         (client.body, client.top) = (counted.bytes(), counted.top());
     }
     let plan = || operation::plan(&client, parts.uri.path(), target, context.rule, &ai.backend);

@@ -14,10 +14,7 @@ use crate::{
     telemetry::{requests::RouteMetrics, tokens::ModelCache},
     upstream::{
         AwsKeys, CredentialError, Pool, ReplyBody, Token,
-        balance::{
-            HasApi, Probe, RetryBudget, ServerState, TargetState, Turns, Wait,
-            load::Load,
-        },
+        balance::{HasApi, Probe, RetryBudget, ServerState, TargetState, Turns, Wait, load::Load},
         credentials::Handle,
         failure::Verdict,
     },

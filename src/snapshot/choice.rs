@@ -70,9 +70,11 @@ impl AiBackend {
     /// group's targets are those that it fits best.
     pub fn order<'a>(&'a self, model: Option<&'a str>, request: &impl KeySource) -> Order<'a, Listed<'a>> {
         let count = |group: &Vec<Target>| model.map_or(group.len(), |model| fitting(group, model).count());
-        let (single, used) = self.groups.iter().map(count).fold((true, 0), |(single, used), count| {
-            (single && count < 2, used + usize::from(count > 0))
-        });
+        let (single, used) = self
+            .groups
+            .iter()
+            .map(count)
+            .fold((true, 0), |(single, used), count| (single && count < 2, used + usize::from(count > 0)));
         let draw = if single { Draw::Turn(0) } else { self.draw(request) };
         let listed = Listed::new(&self.groups, model, draw, request.answer());
         Order::new(listed, single && used == 1, Entry::new(self.load.as_ref()))

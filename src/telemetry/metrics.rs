@@ -4,8 +4,8 @@ use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
     config::ConfigMetrics, credentials::CredentialMetrics, guards::GuardMetrics, load::LoadMetrics,
-    operator::OperatorMetrics,
-    register::register, requests::RequestMetrics, targets::TargetMetrics, tokens::TokenMetrics, watches::WatchMetrics,
+    operator::OperatorMetrics, register::register, requests::RequestMetrics, targets::TargetMetrics,
+    tokens::TokenMetrics, watches::WatchMetrics,
 };
 
 /// All metrics of the process. One instance lives as long as the process: snapshots come and go, counters stay.

@@ -9,11 +9,11 @@ pub use ai::{
     OpenAiModeration, PromptEnrichment, PromptGuard, PromptGuardRequest, PromptGuardResponse, PromptMessage, Regex,
     RegexAction, RegexMatch, RouteType, Webhook, WebhookHost,
 };
+pub use auth::{ApiKeyAuth, KeySource, SecretObjectReference, SecretSelector};
 pub use traffic::{
     HeaderTransformation, LocalRateLimit, Priority, PriorityClass, RateLimit, Retry, RetryOn, Timeouts, TokenBucket,
     Transform, Transformation,
 };
-pub use auth::{ApiKeyAuth, KeySource, SecretObjectReference, SecretSelector};
 
 use std::collections::BTreeMap;
 

@@ -146,7 +146,7 @@ fn a_target_with_much_under_way_is_passed_over() {
         let key = Some(KeyHash::of(b"of a or b"));
         let own = order(&backend, key);
         let busy = backend.groups[0].iter().find(|target| own.starts_with(&target.name)).unwrap();
-        let under_way: Vec<Attempt> = (0..5).map(|_| Attempt::watched(&busy.state, "", None)).collect();
+        let under_way: Vec<Attempt> = (0..5).map(|_| Attempt::watched(&busy.state, "", true, None)).collect();
         for _ in 0..50 {
             assert_ne!(order(&backend, key)[..1], own[..1], "{written}");
         }

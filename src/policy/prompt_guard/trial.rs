@@ -28,8 +28,9 @@ pub fn try_texts(
     kind: TextKind,
     pieces: &[&str],
 ) -> Result<Trial, String> {
-    if let Some(problem) = PromptGuardField.problem(spec) {
-        return Err(problem);
+    let invalid = PromptGuardField.invalid(spec);
+    if !invalid.is_empty() {
+        return Err(invalid.join("; "));
     }
     let findings = Findings::default();
     let guard = parts(spec)

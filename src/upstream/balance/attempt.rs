@@ -263,7 +263,15 @@ impl Attempt {
 
     fn new(state: &Arc<TargetState>, own_key: bool, watched: Option<Watched>) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state), outcome: AttemptOutcome::Abandoned, verdict: None, own_key, watched, outrun: None, permit: None }
+        Self {
+            state: Arc::clone(state),
+            outcome: AttemptOutcome::Abandoned,
+            verdict: None,
+            own_key,
+            watched,
+            outrun: None,
+            permit: None,
+        }
     }
 
     /// The same attempt, which may be ended because another target is faster.
