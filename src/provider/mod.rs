@@ -196,8 +196,8 @@ pub trait Provider: Debug + Send + Sync {
     /// The model that replaces the client's in endpoints that generate text.
     fn model(&self) -> Option<&str>;
 
-    /// Whether the model is in the body; otherwise it is in the URL.
-    fn model_in_body(&self) -> bool {
+    /// Whether the model of `request` is in the body; otherwise it is in the URL.
+    fn model_in_body(&self, _request: &ApiRequest) -> bool {
         true
     }
 

@@ -146,7 +146,7 @@ impl ClientRequest<'_, '_> {
             dropped.add_hint(name);
         }
         let mut splice = Splice::new(top);
-        if provider.model_in_body() {
+        if provider.model_in_body(self.api_request) {
             match model {
                 Some(model) if self.api_request.model.as_deref() != Some(model) => splice.set_str("model", model),
                 // If the field is there twice, the last one counts here, but the provider may read the first.

@@ -230,3 +230,16 @@ fn a_cloud_gets_only_what_it_has_of_anthropics_own_api() {
     assert!(body.get("mcp_servers").is_none(), "{body}");
     assert_eq!(reply.header("x-tollgate-dropped"), Some("mcp_servers, anthropic-beta: claude-code-20250219;hint"));
 }
+
+/// Azure reads the deployment in the body of Responses, and in the path of Chat Completions.
+#[test]
+fn the_deployment_replaces_the_clients_model_in_responses() {
+    let upstream = Upstream::json("{}");
+    let gateway = start("azureopenai", &upstream, &json!({"apiVersion": "2025-04-01-preview"}));
+    for path in ["/x/v1/responses", "/x/v1/responses/input_tokens", "/x/v1/responses/compact"] {
+        let reply = gateway.post(path, r#"{"model":"gpt-5.5","input":"q"}"#);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let models: Vec<Value> = upstream.requests().iter().map(|sent| sent.json()["model"].clone()).collect();
+    assert_eq!(models, ["our-gpt", "our-gpt", "our-gpt"]);
+}

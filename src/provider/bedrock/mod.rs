@@ -114,7 +114,7 @@ impl Provider for Bedrock {
         self.model.as_deref()
     }
 
-    fn model_in_body(&self) -> bool {
+    fn model_in_body(&self, _request: &ApiRequest) -> bool {
         false
     }
 

@@ -89,7 +89,7 @@ impl Provider for Gemini {
         self.model.as_deref()
     }
 
-    fn model_in_body(&self) -> bool {
+    fn model_in_body(&self, _request: &ApiRequest) -> bool {
         false
     }
 

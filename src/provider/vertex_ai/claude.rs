@@ -53,7 +53,7 @@ impl Provider for VertexClaude {
         Some(&self.model)
     }
 
-    fn model_in_body(&self) -> bool {
+    fn model_in_body(&self, _request: &ApiRequest) -> bool {
         false
     }
 

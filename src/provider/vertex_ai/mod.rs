@@ -117,7 +117,7 @@ impl Provider for VertexAi {
         Some(&self.model)
     }
 
-    fn model_in_body(&self) -> bool {
+    fn model_in_body(&self, _request: &ApiRequest) -> bool {
         false
     }
 
