@@ -56,6 +56,9 @@ mod order;
 /// Arbitrary requests, replies and streams.
 #[path = "translation/properties.rs"]
 mod properties;
+/// Requests whose model the Backend replaces.
+#[path = "translation/replaced.rs"]
+mod replaced;
 /// One reply per feature and provider dialect.
 #[path = "translation/replies.rs"]
 mod replies;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Destination, DialectId, ModelFacts};
+use super::{Destination, DialectId, ModelFacts, quirks::unforced};
 use crate::{
     conversation::{Request, Unsupported},
     stream::{Member, Splice, TopLevel},
@@ -16,16 +16,21 @@ use crate::{
 pub type ModelField = (&'static str, &'static [&'static str]);
 
 /// The settings that a model may refuse: their names in reports, and what is in the names of their fields.
-const SETTINGS: [(&str, &[&str]); 8] = [
+const SETTINGS: [(&str, &[&str]); 9] = [
     ("frequency_penalty", &["frequencypenalty"]),
     ("logprobs", &["logprobs"]),
     ("max_tokens", &["max"]),
     ("presence_penalty", &["presencepenalty"]),
     ("reasoning", &["reasoning", "thinking", "effort"]),
     ("temperature", &["temperature"]),
-    ("top_k", &["topk"]),
+    ("tool_choice", &["toolchoice", "functioncallingconfig"]),
+    // Nova has it in an `inferenceConfig` of its own.
+    ("top_k", &["topk", "inferenceconfig"]),
     ("top_p", &["topp"]),
 ];
+/// The form of an answer, which a translation would bring about in another way where the model does not take it. Here
+/// it is lost.
+const FORMAT: (&str, &str) = ("response_format", "format");
 
 /// The changes to a body.
 #[derive(Debug, Default)]
@@ -34,6 +39,22 @@ pub struct Adapted {
     pub edits: Vec<(String, Option<Bytes>)>,
     /// The settings that are left out or changed.
     pub dropped: Unsupported,
+}
+
+impl Adapted {
+    /// The value that the field `name` of `body` has after the changes so far.
+    pub(super) fn value<'v>(&'v self, body: &'v TopLevel<'_>, name: &str) -> Option<&'v [u8]> {
+        match self.edits.iter().rev().find(|(edited, _)| edited == name) {
+            Some((_, value)) => value.as_deref(),
+            None => body.get(name).map(|member| member.value),
+        }
+    }
+
+    /// Replaces or removes a field.
+    pub(super) fn set(&mut self, name: &str, value: Option<Vec<u8>>) {
+        self.edits.retain(|(edited, _)| edited != name);
+        self.edits.push((name.to_owned(), value.map(Bytes::from)));
+    }
 }
 
 /// The changes that `body` needs for the model of `to`, if the client wrote it for a model with the facts `asked`.
@@ -54,7 +75,10 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
     let before = TopLevel::scan(written.as_ref().unwrap_or(&after)).ok();
     let Ok(after) = TopLevel::scan(&after) else { return adapted };
     let mut changed: Vec<String> = Vec::new();
-    for (name, inner) in dialect.model_fields() {
+    // A choice that the model takes stays as the client spells it.
+    let refused = !to.facts.forced_tools && request.tool_choice.as_ref().is_some_and(|choice| unforced(choice).is_some());
+    let choice = refused.then(|| dialect.choice_field());
+    for (name, inner) in dialect.model_fields().iter().copied().chain(choice) {
         let values = Values {
             old: field(Some(body), name),
             before: field(before.as_ref(), name).map(|member| member.value),
@@ -74,6 +98,9 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
         let is_changed = changed.iter().any(|name| words.iter().any(|word| name.contains(word)));
         adapted.dropped.add_if(is_changed && dropped.names().iter().any(|name| name == setting), setting);
     }
+    let (setting, word) = FORMAT;
+    adapted.dropped.add_if(!to.facts.structured && changed.iter().any(|name| name.ends_with(word)), setting);
+    dialect.fit_model(body, &after, to, &mut adapted);
     adapted
 }
 

@@ -43,6 +43,7 @@ pub mod messages;
 mod model_name;
 mod foreign_turns;
 mod hosted;
+mod prefill;
 pub mod models;
 pub mod observer;
 pub mod operation;
@@ -58,7 +59,7 @@ pub mod usage;
 pub mod text;
 pub mod wrapped;
 
-use adapt::ModelField;
+use adapt::{Adapted, ModelField};
 pub use classify::{ApiRequest, Claim, ClassifyError, ListedPath, RequestHead, StreamMode};
 pub use converse::endpoint::BedrockVerb;
 pub use endpoint::{Endpoint, RerankApi, TextPlaces};
@@ -300,6 +301,22 @@ pub trait Dialect: Operations {
 
     /// The top-level fields that not every model takes.
     fn model_fields(&self) -> &'static [ModelField];
+
+    /// The field with the choice among tools.
+    fn choice_field(&self) -> ModelField {
+        ("tool_choice", &[])
+    }
+
+    /// Changes what else a model refuses that replaces the client's: fields that the conversation does not have, and
+    /// those that need a setting that is gone. `written` is the request as it is written for that model.
+    fn fit_model(
+        &self,
+        _body: &TopLevel<'_>,
+        _written: &TopLevel<'_>,
+        _to: &Destination<'_>,
+        _adapted: &mut Adapted,
+    ) {
+    }
 
     /// Whether its clients compare the model in a reply with that of their request. Claude Code discards the
     /// thinking of another model.

@@ -57,7 +57,7 @@ impl Destination<'_> {
 }
 
 /// The nearest choice that forces no call. Of a tool that must be called, only that one is offered.
-fn unforced<'a>(choice: &ToolChoice<'a>) -> Option<ToolChoice<'a>> {
+pub(super) fn unforced<'a>(choice: &ToolChoice<'a>) -> Option<ToolChoice<'a>> {
     match choice {
         // A tool that the vendor runs is carried or refused elsewhere.
         ToolChoice::Auto | ToolChoice::None | ToolChoice::Hosted(_) | ToolChoice::Allowed { required: false, .. } => {

@@ -262,6 +262,7 @@ fn settings(dice: &mut Dice, request: &mut Request<'static>) {
             effort,
             budget: if effort.is_none() { dice.maybe(2, |dice| dice.pick(&[2048, 0, 100, 50_000])) } else { None },
             visible: dice.maybe(2, |dice| dice.once_in(2)),
+            effort_only: false,
         }
     });
     request.user = dice.maybe(6, |dice| dice.pick(&["u-1", "Ann Other", "a@b.c"]).into());

@@ -34,7 +34,12 @@ mod tests;
 
 use super::{
     ApiRequest, Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, Usage, WriteEvents, adapt::ModelField, enrichment::PromptPlaces, fields, hosted::mentions,
+    RequestHead, StreamMode, Usage, WriteEvents,
+    adapt::{Adapted, ModelField},
+    enrichment::PromptPlaces,
+    fields,
+    hosted::mentions,
+    responses::fit::is_unusual,
     text::TextSlots,
 };
 use crate::{
@@ -107,6 +112,13 @@ impl Dialect for Chat {
         let refuses_order = !to.quirks.chat.user_after_tool;
         let messages = refuses_order.then(|| order::answer_results(body)).flatten();
         messages.map(|messages| ("messages", Some(messages))).into_iter().collect()
+    }
+
+    fn fit_model(&self, body: &TopLevel<'_>, _: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut Adapted) {
+        if !to.facts.verbosity && body.get("verbosity").is_some_and(is_unusual) {
+            adapted.dropped.add("verbosity");
+            adapted.set("verbosity", None);
+        }
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

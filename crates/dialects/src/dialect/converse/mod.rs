@@ -28,8 +28,12 @@ mod tests;
 
 use super::{
     ApiRequest, BedrockVerb, Claim, ClassifyError, Destination, Dialect, DialectId, Edits, Endpoint, ErrorClass,
-    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents, adapt::ModelField,
-    enrichment::PromptPlaces, fields, text::TextSlots, wrapped::InnerRequest,
+    Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead, StreamMode, WriteEvents,
+    adapt::{Adapted, ModelField},
+    enrichment::PromptPlaces,
+    fields,
+    text::TextSlots,
+    wrapped::InnerRequest,
 };
 use crate::{
     conversation::{Failure, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
@@ -116,6 +120,14 @@ impl Dialect for Converse {
         fit::edits(body, to, dropped)
     }
 
+    fn choice_field(&self) -> ModelField {
+        ("toolConfig", &["toolChoice"])
+    }
+
+    fn fit_model(&self, body: &TopLevel<'_>, _: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut Adapted) {
+        fit::fit_model(body, to, adapted);
+    }
+
     fn model_fields(&self) -> &'static [ModelField] {
         &[
             (
@@ -123,6 +135,7 @@ impl Dialect for Converse {
                 &["inferenceConfig", "output_config", "reasoningConfig", "thinking", "top_k"],
             ),
             ("inferenceConfig", &["maxTokens", "temperature", "topP"]),
+            ("outputConfig", &["textFormat"]),
         ]
     }
 

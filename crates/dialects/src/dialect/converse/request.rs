@@ -317,6 +317,10 @@ fn additional<'a>(value: &'a [u8], request: &mut Request<'a>) -> Result<(), Inva
                 let config: OutputConfig<'_> = parse(&field, member.value, &mut request.dropped)?;
                 if let Some(word) = config.effort {
                     effort(&word, "output_config", request);
+                    let thinks = ["thinking", "reasoning_config"].iter().any(|name| members.contains(name));
+                    if let Some(reasoning) = request.reasoning.as_mut().filter(|_| !thinks) {
+                        reasoning.effort_only = true;
+                    }
                 }
                 let other =
                     |format: &ClaudeFormat<'_>| format.kind.as_ref().is_some_and(|kind| !kind.is("json_schema"));

@@ -18,6 +18,8 @@ pub(super) enum Think {
     Budget(u64),
     /// Claude, which decides itself how much it thinks.
     Adaptive { effort: Option<&'static str>, visible: bool },
+    /// Claude that does not think, with this effort for its answer.
+    Answer(&'static str),
     /// Nova.
     Nova(Effort),
     /// Models that accept OpenAI's `reasoning_effort`.
@@ -61,6 +63,11 @@ fn think(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mu
             return Think::Effort(to.facts.efforts.nearest(effort.unwrap_or(Effort::Medium)));
         }
         Thinking::Nova => return Think::Nova(of_three(effort)),
+        Thinking::Adaptive { .. } if reasoning.effort_only => {
+            let effort = claude_effort(effort.unwrap_or(Effort::Medium), &to.facts);
+            return Think::Answer(effort);
+        }
+        Thinking::Budget { .. } if reasoning.effort_only => Think::Off,
         // A model that must call a tool, or whose reasoning before its calls is lost, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced => Think::Off,
         // Models with adaptive thinking do not require the reasoning.
@@ -106,6 +113,10 @@ impl Think {
                     fields.object("output_config").with("effort", effort);
                 }
             }
+            Self::Answer(effort) if !effort_elsewhere => {
+                fields.object("output_config").with("effort", effort);
+            }
+            Self::Answer(_) => {}
             Self::Nova(effort) => {
                 fields.object("reasoningConfig").with("type", "enabled").with("maxReasoningEffort", effort.as_str());
             }

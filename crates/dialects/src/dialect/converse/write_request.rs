@@ -61,6 +61,7 @@ pub(super) fn write(
     }
     let effort = match settings.think {
         Think::Adaptive { effort, .. } => effort,
+        Think::Answer(effort) => Some(effort),
         _ => None,
     };
     plan.write_output(&mut body, effort, to, dropped);

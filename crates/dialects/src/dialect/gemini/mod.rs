@@ -126,6 +126,10 @@ impl Dialect for Gemini {
         fit::edits(body, to, dropped)
     }
 
+    fn choice_field(&self) -> ModelField {
+        ("toolConfig", &["functionCallingConfig"])
+    }
+
     fn model_fields(&self) -> &'static [ModelField] {
         &[(
             "generationConfig",

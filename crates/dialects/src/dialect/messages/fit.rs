@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{HOME, Messages, hosted};
+use super::{HOME, Messages, fit_model::without_clearing, hosted};
 use crate::{
     conversation::{Text, Unsupported, is_loop_without_reasoning},
     dialect::{
         Destination, Dialect, Edits, foreign,
         foreign_turns::{self, Blocks, Kept, is_foreign},
+        prefill,
     },
     stream::{
         Member, Splice, TopLevel,
@@ -18,6 +19,8 @@ use crate::{
 
 /// Deepest content: a message, a result in it, a document in that, its source, and the blocks there.
 const MAX_LEVELS: u8 = 6;
+/// The turn behind the beginning of an answer, for models that do not continue one.
+const CONTINUE: &str = r#"{"role":"user","content":"(continue)"}"#;
 /// The blocks of a message. One of which nothing remains is left out: messages of one role are one turn.
 const BLOCKS: Blocks = Blocks { field: "content", emptied: None };
 
@@ -43,8 +46,14 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
     for field in ["system", "tools", "messages"] {
         let value = body.get(field).map(|member| member.value).filter(|value| value.starts_with(b"["));
         let Some(value) = value else { continue };
-        let own = if field == "messages" { own_turns(value, body, to, dropped, &mut edits) } else { None };
-        if let Some(list) = fit.list(own.as_deref().unwrap_or(value), field == "messages", MAX_LEVELS).or(own) {
+        let is_history = field == "messages";
+        let mut own = if is_history { own_turns(value, body, to, dropped, &mut edits) } else { None };
+        if is_history && !to.facts.prefill {
+            let answered = prefill::answered(own.as_deref().unwrap_or(value), "tool_use", CONTINUE);
+            dropped.add_if(answered.is_some(), "prefill");
+            own = answered.or(own);
+        }
+        if let Some(list) = fit.list(own.as_deref().unwrap_or(value), is_history, MAX_LEVELS).or(own) {
             edits.push((field, Some(list)));
         }
     }
@@ -73,10 +82,9 @@ fn own_turns(
     if budgeted && Messages.read_request(body).is_ok_and(|read| is_loop_without_reasoning(&read.messages, HOME)) {
         dropped.add("reasoning");
         edits.push(("thinking", None));
-        // It may name the thinking that is to be cleared, which is an error without thinking.
-        if body.contains("context_management") {
+        if let Some(left) = without_clearing(body) {
             dropped.add("context_management");
-            edits.push(("context_management", None));
+            edits.push(("context_management", left));
         }
     }
     Some(own.turns)

@@ -5,6 +5,7 @@ mod content;
 pub mod endpoint;
 mod error;
 mod fit;
+mod fit_model;
 mod hosted;
 mod linked;
 mod operations;
@@ -27,7 +28,11 @@ mod tests;
 
 use super::{
     Claim, Destination, Dialect, DialectId, Edits, Endpoint, FileOf, Link, Progress, ReadEvents, ReplyGap, ReplyHead,
-    RequestHead, StreamMode, WriteEvents, adapt::ModelField, enrichment::PromptPlaces, fields, hosted::mentions,
+    RequestHead, StreamMode, WriteEvents,
+    adapt::{Adapted, ModelField},
+    enrichment::PromptPlaces,
+    fields,
+    hosted::mentions,
     text::TextSlots,
 };
 use crate::{
@@ -115,10 +120,14 @@ impl Dialect for Messages {
         fit::edits(body, to, dropped)
     }
 
+    fn fit_model(&self, body: &TopLevel<'_>, written: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut Adapted) {
+        fit_model::fit(body, written, to, adapted);
+    }
+
     fn model_fields(&self) -> &'static [ModelField] {
         &[
             ("max_tokens", &[]),
-            ("output_config", &["effort"]),
+            ("output_config", &["effort", "format"]),
             ("temperature", &[]),
             ("thinking", &[]),
             ("top_k", &[]),

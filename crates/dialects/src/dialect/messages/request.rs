@@ -48,7 +48,9 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     request.reasoning = match pending.thinking {
         Some(thinking) if thinking.is_off() => Some(thinking),
         Some(thinking) => Some(Reasoning { effort: pending.effort, ..thinking }),
-        None => pending.effort.map(|effort| Reasoning { effort: Some(effort), ..Reasoning::default() }),
+        None => {
+            pending.effort.map(|effort| Reasoning { effort: Some(effort), effort_only: true, ..Reasoning::default() })
+        }
     };
     if let Some(cache) = pending.cache {
         cache_last(&mut request, cache);
@@ -253,8 +255,8 @@ fn thinking(json: &str, dropped: &mut Unsupported) -> Result<Option<Reasoning>, 
     // Reasoning is shown unless the client sets another display.
     let visible = Some(wire.display.is_none_or(|display| !display.is("omitted")));
     Ok(match &*kind.decode() {
-        "enabled" => Some(Reasoning { effort: None, budget: wire.budget_tokens, visible }),
-        "adaptive" | "between_tools" => Some(Reasoning { effort: None, budget: None, visible }),
+        "enabled" => Some(Reasoning { budget: wire.budget_tokens, visible, ..Reasoning::default() }),
+        "adaptive" | "between_tools" => Some(Reasoning { visible, ..Reasoning::default() }),
         "disabled" => Some(Reasoning { effort: Some(Effort::None), ..Reasoning::default() }),
         _ => {
             dropped.add("thinking");

@@ -21,6 +21,8 @@ pub(super) enum Thought {
     Budget(u64),
     /// As the model decides, or with this effort.
     Adaptive(Option<Effort>),
+    /// Not set, with this effort for the answer.
+    Effort(Effort),
 }
 
 impl Thought {
@@ -32,6 +34,9 @@ impl Thought {
         let thought = match to.facts.thinking {
             Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,
             Thinking::Budget { off: true, .. } | Thinking::Never if reasoning.is_off() => return Self::Unsaid,
+            Thinking::Adaptive { .. } | Thinking::Budget { .. } if reasoning.effort_only => {
+                reasoning.effort.filter(|_| takes_effort(to)).map_or(Self::Unsaid, Self::Effort)
+            }
             Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => Self::Adaptive(reasoning.effort_or_budget()),
             Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lost_reasoning() => {
                 let budget = claude_budget(reasoning, request.max_tokens, (min, max));
@@ -57,15 +62,23 @@ impl Thought {
     }
 
     /// The name of the effort, if one is set.
-    pub fn effort(self, to: &Destination<'_>) -> Option<&'static str> {
-        let Self::Adaptive(effort) = self else { return None };
-        Some(claude_effort(effort?, &to.facts))
+    pub fn effort(self, request: &Request<'_>, to: &Destination<'_>) -> Option<&'static str> {
+        let effort = match self {
+            Self::Adaptive(effort) => effort?,
+            Self::Effort(effort) => effort,
+            // Of a client that sets an effort only, the budget follows from it.
+            Self::Budget(_) if takes_effort(to) => {
+                request.reasoning.filter(|reasoning| reasoning.budget.is_some())?.effort?
+            }
+            Self::Unsaid | Self::Off | Self::Budget(_) => return None,
+        };
+        Some(claude_effort(effort, &to.facts))
     }
 
     /// Writes `thinking`. `visible`: whether the client requests to see the reasoning.
     pub fn write(self, visible: Option<bool>, top: &mut ObjectWriter<'_>) {
         let kind = match self {
-            Self::Unsaid => return,
+            Self::Unsaid | Self::Effort(_) => return,
             Self::Off => "disabled",
             Self::Budget(_) => "enabled",
             Self::Adaptive(_) => "adaptive",
@@ -81,4 +94,9 @@ impl Thought {
             _ => {}
         }
     }
+}
+
+/// Whether the model takes an effort, whether or not it thinks.
+const fn takes_effort(to: &Destination<'_>) -> bool {
+    to.facts.effort_and_budget || matches!(to.facts.thinking, Thinking::Adaptive { .. })
 }

@@ -46,7 +46,7 @@ pub(super) fn write(
     encoder.system(&system, (request.format == Some(Format::Json)).then_some(JSON_ONLY), &mut top);
     encoder.messages(&turns, &mut top)?;
     thought.write(request.reasoning.and_then(|reasoning| reasoning.visible), &mut top);
-    let effort = thought.effort(to);
+    let effort = thought.effort(request, to);
     if effort.is_some() || structured.is_some() {
         let mut config = top.object("output_config").with_maybe("effort", effort);
         write_format(structured, dropped, &mut config)?;

@@ -32,6 +32,14 @@ pub struct ModelFacts {
     pub max_output: u64,
     /// Whether it supports structured output with a JSON schema (else it must call a tool for that).
     pub structured: bool,
+    /// Whether it takes JSON as the form of its answer beside functions.
+    pub json_with_tools: bool,
+    /// Whether the length of its answers can be set by `verbosity`.
+    pub verbosity: bool,
+    /// Whether it can be asked to answer faster, by `speed`.
+    pub fast_mode: bool,
+    /// Whether it takes an effort beside a budget for thinking.
+    pub effort_and_budget: bool,
     /// Whether the last turn may be the assistant's, as the beginning of the answer.
     pub prefill: bool,
     /// Whether Messages may have instructions between the turns, with the role `system`.
@@ -146,6 +154,10 @@ impl ModelFacts {
         default_output: 4096,
         max_output: u64::MAX,
         structured: true,
+        json_with_tools: true,
+        verbosity: true,
+        fast_mode: true,
+        effort_and_budget: false,
         prefill: true,
         later_instructions: true,
         forced_tools: true,

@@ -58,6 +58,10 @@ pub(super) struct Row {
     default_output: Option<u64>,
     max_output: Option<u64>,
     structured_output: Option<bool>,
+    json_with_tools: Option<bool>,
+    verbosity: Option<bool>,
+    fast_mode: Option<bool>,
+    effort_and_budget: Option<bool>,
     prefill: Option<bool>,
     later_instructions: Option<bool>,
     forced_tools: Option<bool>,
@@ -271,6 +275,10 @@ impl Found {
         set(&mut facts.default_output, row.default_output);
         set(&mut facts.max_output, row.max_output);
         set(&mut facts.structured, row.structured_output);
+        set(&mut facts.json_with_tools, row.json_with_tools);
+        set(&mut facts.verbosity, row.verbosity);
+        set(&mut facts.fast_mode, row.fast_mode);
+        set(&mut facts.effort_and_budget, row.effort_and_budget);
         set(&mut facts.prefill, row.prefill);
         set(&mut facts.later_instructions, row.later_instructions);
         set(&mut facts.forced_tools, row.forced_tools);

@@ -4,6 +4,7 @@ mod client_tools;
 mod content;
 mod endpoint;
 mod error;
+pub(super) mod fit;
 mod hosted;
 mod images;
 mod operations;
@@ -27,16 +28,15 @@ mod tests;
 use super::{
     Claim, Destination, Dialect, DialectId, Edits, Endpoint, Progress, ReadEvents, ReplyGap, ReplyHead, RequestHead,
     StreamMode, WriteEvents,
-    adapt::ModelField,
+    adapt::{Adapted, ModelField},
     chat,
     enrichment::PromptPlaces,
-    fields, foreign,
-    foreign_turns::{self, Kept, is_foreign},
+    fields,
     text::TextSlots,
 };
 use crate::{
-    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, Text, TokenUsage, Unsupported},
-    stream::{Member, TopLevel, json::ObjectWriter},
+    conversation::{Failure, HostedKind, Invalid, Reply, Request, SignatureOrigin, TokenUsage, Unsupported},
+    stream::TopLevel,
 };
 
 /// The origin of signatures that have no tag in `encrypted_content`.
@@ -49,24 +49,6 @@ const FOREIGN_REASONING: &str = "rs_TG";
 const IMAGE: &str = "image_generation_call";
 /// Prefix of an `encrypted_content` that signs the call after the reasoning item, not the reasoning.
 const SIGNS_CALL: &str = "TGca";
-
-/// What becomes of an item of another vendor's. OpenAI looks up reasoning without encrypted content by its id.
-fn kept(item: &TopLevel<'_>) -> Kept {
-    let text = |name: &str| item.get(name).and_then(Member::as_str).unwrap_or_default();
-    let (id, kind, proof) = (text("id"), text("type"), text("encrypted_content"));
-    let marked = [REDACTED, SIGNS_CALL].iter().any(|mark| proof.starts_with(mark));
-    let unsigned = proof.is_empty() && id.starts_with(FOREIGN_REASONING);
-    if kind == "reasoning" && (marked || unsigned || is_foreign(&Text::from(proof), HOME)) {
-        return Kept::No;
-    }
-    if hosted::is(&kind) && hosted::is_foreign(&id) {
-        let said = foreign::text(&kind, &String::from_utf8_lossy(item.body()), &["container_id"]);
-        let mut out = Vec::new();
-        ObjectWriter::begin(&mut out).with("role", "assistant").with("content", &said);
-        return Kept::As(out);
-    }
-    Kept::AsItIs
-}
 
 /// OpenAI Responses.
 pub struct Responses;
@@ -113,11 +95,12 @@ impl Dialect for Responses {
         known && to.quirks.hosted.contains(&kind)
     }
 
-    fn fit(&self, body: &TopLevel<'_>, _: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
-        let input = body.get("input").map(|member| member.value).filter(|value| foreign_turns::mentioned(value, false));
-        let own = input.and_then(|input| foreign_turns::own(input, None, &kept));
-        dropped.add_if(own.as_ref().is_some_and(|own| own.lost), "reasoning");
-        own.map(|own| ("input", Some(own.turns))).into_iter().collect()
+    fn fit(&self, body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Unsupported) -> Edits {
+        fit::edits(body, to, dropped)
+    }
+
+    fn fit_model(&self, body: &TopLevel<'_>, _: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut Adapted) {
+        fit::fit_model(body, to, adapted);
     }
 
     fn model_fields(&self) -> &'static [ModelField] {

@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         self.request.dropped.add_if(odd || special, "reasoning");
         let visible = (wire.summary.is_some() || wire.generate_summary.is_some()).then_some(true);
         if effort.is_some() || visible.is_some() {
-            self.request.reasoning = Some(Reasoning { effort, budget: None, visible });
+            self.request.reasoning = Some(Reasoning { effort, visible, ..Reasoning::default() });
         }
         Ok(())
     }
