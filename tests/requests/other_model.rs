@@ -240,6 +240,6 @@ fn the_deployment_replaces_the_clients_model_in_responses() {
         let reply = gateway.post(path, r#"{"model":"gpt-5.5","input":"q"}"#);
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    let models: Vec<Value> = upstream.requests().iter().map(|sent| sent.json()["model"].clone()).collect();
+    let models: Vec<Value> = upstream.received().iter().map(|sent| sent.json()["model"].clone()).collect();
     assert_eq!(models, ["our-gpt", "our-gpt", "our-gpt"]);
 }

@@ -62,3 +62,6 @@ mod replaced;
 /// One reply per feature and provider dialect.
 #[path = "translation/replies.rs"]
 mod replies;
+/// Schemas as each target accepts them.
+#[path = "translation/schemas.rs"]
+mod schemas;

@@ -84,10 +84,7 @@ impl Provider for AzureOpenAi {
 
     /// In Responses the body names the deployment. Elsewhere the path does, and the body is left as the client wrote it.
     fn model_in_body(&self, request: &ApiRequest) -> bool {
-        matches!(
-            request.endpoint,
-            Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse
-        )
+        matches!(request.endpoint, Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse)
     }
 
     fn path(&self, request: &ApiRequest, model: Option<&str>, _query: Option<&str>) -> Result<PathAndQuery, Refusal> {

@@ -29,8 +29,9 @@ const STRICT_MESSAGES: ChatQuirks =
     ChatQuirks { reasoning_content: ReasoningContent::Never, google_signatures: false, ..Quirks::PLAIN.chat };
 
 /// Groq. It answers 400 to `logprobs`, `top_logprobs` and an `n` above 1, and to fields that it does not know, in
-/// messages too. No model has the penalties.
+/// messages too. No model has the penalties. "json mode cannot be combined with tool/function calling".
 pub const GROQ: &Quirks = &Quirks {
+    json_with_tools: false,
     chat: ChatQuirks {
         params: &[NO_TOP_K, NO_N, NO_LOGPROBS, NO_TOP_LOGPROBS, NO_PRESENCE_PENALTY, NO_FREQUENCY_PENALTY, FOUR_STOPS],
         ..STRICT_MESSAGES

@@ -76,7 +76,8 @@ pub fn adapt(dialect: DialectId, body: &TopLevel<'_>, asked: ModelFacts, to: &De
     let Ok(after) = TopLevel::scan(&after) else { return adapted };
     let mut changed: Vec<String> = Vec::new();
     // A choice that the model takes stays as the client spells it.
-    let refused = !to.facts.forced_tools && request.tool_choice.as_ref().is_some_and(|choice| unforced(choice).is_some());
+    let refused =
+        !to.facts.forced_tools && request.tool_choice.as_ref().is_some_and(|choice| unforced(choice).is_some());
     let choice = refused.then(|| dialect.choice_field());
     for (name, inner) in dialect.model_fields().iter().copied().chain(choice) {
         let values = Values {

@@ -43,6 +43,7 @@ pub mod messages;
 mod model_name;
 mod foreign_turns;
 mod hosted;
+mod instructed;
 mod prefill;
 pub mod models;
 pub mod observer;
@@ -309,14 +310,7 @@ pub trait Dialect: Operations {
 
     /// Changes what else a model refuses that replaces the client's: fields that the conversation does not have, and
     /// those that need a setting that is gone. `written` is the request as it is written for that model.
-    fn fit_model(
-        &self,
-        _body: &TopLevel<'_>,
-        _written: &TopLevel<'_>,
-        _to: &Destination<'_>,
-        _adapted: &mut Adapted,
-    ) {
-    }
+    fn fit_model(&self, _body: &TopLevel<'_>, _written: &TopLevel<'_>, _to: &Destination<'_>, _adapted: &mut Adapted) {}
 
     /// Whether its clients compare the model in a reply with that of their request. Claude Code discards the
     /// thinking of another model.

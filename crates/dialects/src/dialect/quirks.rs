@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::{DialectId, ModelFacts, params::Param, responses::params::USER};
-use crate::conversation::{HostedKind, Invalid, Request, ToolChoice, Unsupported, show_images_to_user};
+use super::{
+    DialectId, ModelFacts, instructed::instruct, params::Param, responses::params::USER, schema::inline::is_recursive,
+};
+use crate::conversation::{Format, HostedKind, Invalid, Request, ToolChoice, Unsupported, show_images_to_user};
 
 /// The model and the server that a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,34 @@ impl Destination<'_> {
             fitting.to_mut().tool_choice = Some(choice);
             dropped.add("tool_choice");
         }
+        if self.must_instruct(request) {
+            instruct(fitting.to_mut());
+            dropped.add("response_format");
+        }
         fitting
+    }
+
+    /// Whether the form of the answer can only be requested in words.
+    fn must_instruct(&self, request: &Request<'_>) -> bool {
+        let Some(format) = &request.format else { return false };
+        let refuses_both = !(self.facts.json_with_tools && self.quirks.json_with_tools);
+        let runs = || request.hosted.iter().any(|tool| self.quirks.hosted.contains(&tool.kind));
+        refuses_both && (!request.tools.is_empty() || runs())
+            // Such an answer would be the call of a tool, which this model can't be forced to.
+            || !self.facts.forced_tools && self.excludes(format)
+    }
+
+    /// Whether the model can't keep to the schema of this answer, though it has structured output.
+    fn excludes(&self, format: &Format<'_>) -> bool {
+        let Format::Schema { schema, .. } = format else { return false };
+        self.facts.converse.closed_schemas && is_recursive(schema.get())
+    }
+
+    /// The destination as it is for the answer of `request`: without structured output if that excludes its schema.
+    pub(super) fn for_format(self, request: &Request<'_>) -> Self {
+        let excluded = request.format.as_ref().is_some_and(|format| self.excludes(format));
+        let structured = self.facts.structured && !excluded;
+        Self { facts: ModelFacts { structured, ..self.facts }, ..self }
     }
 }
 
@@ -80,6 +109,8 @@ pub struct Quirks {
     pub stored_files: bool,
     /// The dialect whose endpoint counts tokens, where the server has one.
     pub counts_tokens: Option<DialectId>,
+    /// Whether JSON as the form of the answer may be requested beside tools.
+    pub json_with_tools: bool,
     /// Whether instructions may be anywhere in a conversation of OpenAI's dialects. Otherwise all of them are one
     /// message at its beginning: chat templates of open models refuse any other ("System message must be at the
     /// beginning").
@@ -103,6 +134,7 @@ impl Quirks {
         hosted: &[],
         stored_files: false,
         counts_tokens: None,
+        json_with_tools: true,
         later_instructions: false,
         chat: ChatQuirks::PLAIN,
         responses: ResponsesQuirks { params: &[USER], developer_role: false },

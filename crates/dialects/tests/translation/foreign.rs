@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_dialects::{
     conversation::{Reply, Unsupported},
-    dialect::DialectId,
+    dialect::{Destination, DialectId, ModelFacts},
     stream::{Splice, TopLevel},
 };
 
@@ -32,7 +32,9 @@ fn fitted(to: To, body: &Value) -> (Value, String) {
     let top = TopLevel::scan(&text).unwrap();
     let mut dropped = Unsupported::default();
     let mut splice = Splice::new(&top);
-    for (name, value) in to.0.dialect().fit(&top, &destination(to), &mut dropped) {
+    // The client names the model itself.
+    let destination = Destination { facts: ModelFacts::PLAIN, ..destination(to) };
+    for (name, value) in to.0.dialect().fit(&top, &destination, &mut dropped) {
         match value {
             Some(value) => splice.set(name, value),
             None => splice.remove(name),

@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use super::{Chat, params::PARAMS, write_content::Messages};
 use crate::{
     conversation::{Effort, Format, ImageForm, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
-    dialect::{Destination, Dialect, Thinking, params::Writer as ParamWriter, quirks::ReasoningParam, schema::root},
+    dialect::{
+        Destination, Dialect, Thinking,
+        instructed::{ASK_FOR_JSON, ASK_FOR_SCHEMA},
+        params::Writer as ParamWriter,
+        quirks::ReasoningParam,
+        schema::openai,
+    },
     stream::json::ObjectWriter,
 };
-
-/// The instruction to answer in JSON, for servers that require the word in some message.
-const ASK_FOR_JSON: &str = "Answer with one JSON object and nothing else.";
-/// The instruction to follow a schema, for servers that have no field for one.
-const ASK_FOR_SCHEMA: &str = "Answer with one JSON object and nothing else. It must follow this JSON Schema:\n";
 
 /// Appends a request for `to`.
 ///
@@ -123,13 +124,14 @@ impl Writer<'_> {
     fn tool(&mut self, tool: &Tool<'_>, mut function: ObjectWriter<'_>) {
         tool.name.write(function.key("name"));
         function.maybe("description", tool.description.as_ref());
-        if let Some(schema) = &tool.schema {
-            root::OPENAI.write(Some(schema), self.dropped, function.key("parameters"));
-        }
-        if self.to.quirks.chat.strict_tools {
-            function.maybe("strict", tool.strict.as_ref());
+        let asked = tool.strict.filter(|_| self.to.quirks.chat.strict_tools);
+        self.dropped.add_if(tool.strict == Some(true) && asked.is_none(), "strict");
+        if tool.schema.is_some() || asked == Some(true) {
+            let schema = tool.schema.as_ref();
+            let strict = openai::write_tool(schema, asked, self.dropped, function.key("parameters"));
+            function.maybe("strict", strict.as_ref());
         } else {
-            self.dropped.add_if(tool.strict == Some(true), "strict");
+            function.maybe("strict", asked.as_ref());
         }
         function.end();
         self.dropped.add_if(tool.cache.is_some(), "cache_control");
@@ -146,7 +148,7 @@ impl Writer<'_> {
                 let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
                 inner.field("name", &safe_id(name.as_deref().unwrap_or("response"), 64, fits));
                 inner.maybe("description", description.as_ref());
-                inner.field("schema", schema);
+                let strict = openai::write_answer(schema, *strict, self.dropped, inner.key("schema"));
                 inner.maybe("strict", strict.as_ref());
             }
             Format::Schema { .. } => {

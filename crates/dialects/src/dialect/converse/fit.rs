@@ -32,7 +32,8 @@ pub(super) fn edits(body: &TopLevel<'_>, to: &Destination<'_>, dropped: &mut Uns
     let changes = signs && mentions(b"\"reasoningText\"")
         || without && mentions(b"\"reasoningContent\"")
         || foreign_turns::mentioned(messages, true);
-    let own = changes.then(|| foreign_turns::own(messages, Some(BLOCKS), &|block| kept(block, signs, without))).flatten();
+    let own =
+        changes.then(|| foreign_turns::own(messages, Some(BLOCKS), &|block| kept(block, signs, without))).flatten();
     let mut edits = Edits::new();
     if let Some(own) = &own {
         dropped.add_if(own.lost, "thinking");
@@ -78,7 +79,7 @@ fn without_fields(object: &[u8], names: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// What becomes of a block of a message. Claude refuses reasoning without a signature, as models have written it that
-/// do not sign. `without`: no reasoning is taken.
+/// do not sign. `without`: no signed reasoning is taken.
 fn kept(block: &TopLevel<'_>, signs: bool, without: bool) -> Kept {
     let Some(reasoning) = block.get("reasoningContent").and_then(|inner| TopLevel::scan(inner.value).ok()) else {
         return Kept::AsItIs;
@@ -87,7 +88,9 @@ fn kept(block: &TopLevel<'_>, signs: bool, without: bool) -> Kept {
     let text = reasoning.get("reasoningText").and_then(|inner| TopLevel::scan(inner.value).ok());
     let signature = text.as_ref().and_then(|text| text.get("signature")?.as_str());
     let unsigned = signs && text.is_some() && signature.as_deref().unwrap_or_default().is_empty();
+    // Other models read reasoning that is not signed.
+    let signed = blob.is_some() || signature.as_deref().is_some_and(|signature| !signature.is_empty());
     let foreign = blob.is_some_and(|blob| content::redacted(Text::from(blob)).maker != HOME)
         || signature.is_some_and(|signature| is_foreign(&Text::from(signature), HOME));
-    if foreign || unsigned || without { Kept::No } else { Kept::AsItIs }
+    if foreign || unsigned || without && signed { Kept::No } else { Kept::AsItIs }
 }

@@ -2,7 +2,10 @@
 //! are checked by the models.
 
 use super::params::{CLAUDE_ADDITIONAL, CLAUDE_PARAMS, NOVA_ADDITIONAL, NOVA_PARAMS};
-use crate::dialect::params::Param;
+use crate::dialect::{
+    params::Param,
+    schema::root::{self, Root},
+};
 
 /// What the models of one maker take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +17,9 @@ pub struct ConverseFacts {
     pub additional: &'static [Param],
     /// Whether `tool_choice` in `additionalModelRequestFields` can forbid several calls at once.
     pub single_calls: bool,
-    /// Whether schemas are Claude's: without alternatives at the root, and closed where the model keeps to them.
+    /// The form of the root of a tool's schema.
+    pub(in crate::dialect) root: Root,
+    /// Whether schemas are closed where the model keeps to them, as Claude's.
     pub closed_schemas: bool,
     /// Whether prompts may be marked for the cache.
     pub cached_prompts: bool,
@@ -36,6 +41,7 @@ impl ConverseFacts {
         params: &[],
         additional: &[],
         single_calls: false,
+        root: root::PLAIN,
         closed_schemas: false,
         cached_prompts: false,
         cached_tools: false,
@@ -49,6 +55,7 @@ impl ConverseFacts {
         params: CLAUDE_PARAMS,
         additional: CLAUDE_ADDITIONAL,
         single_calls: true,
+        root: Root { properties: false, ..root::CLAUDE },
         closed_schemas: true,
         cached_prompts: true,
         cached_tools: true,
@@ -61,6 +68,7 @@ impl ConverseFacts {
     pub(in crate::dialect) const NOVA: Self = Self {
         params: NOVA_PARAMS,
         additional: NOVA_ADDITIONAL,
+        root: root::NOVA,
         cached_prompts: true,
         failed_results: true,
         audio: false,

@@ -67,7 +67,6 @@ fn think(request: &Request<'_>, to: &Destination<'_>, forced: bool, dropped: &mu
             let effort = claude_effort(effort.unwrap_or(Effort::Medium), &to.facts);
             return Think::Answer(effort);
         }
-        Thinking::Budget { .. } if reasoning.effort_only => Think::Off,
         // A model that must call a tool, or whose reasoning before its calls is lost, must not think.
         Thinking::Budget { .. } | Thinking::Adaptive { .. } if forced => Think::Off,
         // Models with adaptive thinking do not require the reasoning.

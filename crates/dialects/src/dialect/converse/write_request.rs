@@ -27,6 +27,7 @@ pub(super) fn write(
     dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
+    let to = &to.for_format(request);
     let (system, turns) = turns(&request.messages, TurnRules { prefill: false })?;
     dropped.add_if(ends_in_prefill(&request.messages), "prefill");
     let plan = Plan::new(request, &turns, to, dropped);

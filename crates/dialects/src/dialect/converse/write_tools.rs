@@ -117,7 +117,7 @@ impl<'r, 'a> Plan<'r, 'a> {
             });
         }
         if self.form == Form::Tool {
-            self.write_answer_tool(&mut list, dropped);
+            self.write_answer_tool(&mut list, to, dropped);
         }
         list.end();
         match self.choice {
@@ -128,7 +128,7 @@ impl<'r, 'a> Plan<'r, 'a> {
         }
     }
 
-    fn write_answer_tool(&self, list: &mut ArrayWriter<'_>, dropped: &mut Unsupported) {
+    fn write_answer_tool(&self, list: &mut ArrayWriter<'_>, to: &Destination<'_>, dropped: &mut Unsupported) {
         let Some(Format::Schema { description, schema, .. }) = &self.request.format else { return };
         write_spec(list, |spec| {
             spec.field("name", ANSWER_TOOL);
@@ -137,7 +137,7 @@ impl<'r, 'a> Plan<'r, 'a> {
                 None => spec.field("description", "Gives the final answer: the input of this tool is the answer."),
             }
             let mut input = spec.object("inputSchema");
-            schema::object(Some(schema), false, dropped, input.key("json"));
+            to.facts.converse.root.write(Some(schema), dropped, input.key("json"));
         });
     }
 
@@ -204,7 +204,7 @@ fn write_tool(list: &mut ArrayWriter<'_>, tool: &Tool<'_>, to: &Destination<'_>,
         let mut input = spec.object("inputSchema");
         match closed {
             Some(text) => input.key("json").extend_from_slice(&text),
-            None => schema::object(tool.schema.as_ref(), claude, dropped, input.key("json")),
+            None => to.facts.converse.root.write(tool.schema.as_ref(), dropped, input.key("json")),
         }
         input.end();
         if strict {

@@ -35,6 +35,7 @@ static READ: Rules<Read> = Rules {
     spelling: camel,
     finish: |_, node| finish_reading(node),
     booleans: true,
+    bound: "OBJECT",
     max_depth: usize::MAX,
     max_schemas: usize::MAX,
 };
@@ -66,6 +67,7 @@ static WRITE: Rules<Write> = Rules {
     spelling: |key| Cow::Borrowed(key),
     finish: |_, node| finish_writing(node),
     booleans: false,
+    bound: "OBJECT",
     max_depth: 32,
     max_schemas: 4096,
 };

@@ -4,21 +4,19 @@ use crate::{
     conversation::{Invalid, Json, Unsupported},
     dialect::schema::{
         claude,
-        root::{KEYWORDS, Root},
+        inline::is_recursive,
+        root::{CLAUDE, KEYWORDS},
     },
 };
 
-/// The form that the API accepts at the root of a tool's schema.
-const ROOT: Root = Root { combined: false, properties: true };
-
-/// Whether the root of a tool's schema is accepted as it is.
-pub(super) fn has_plain_root(schema: &Json<'_>) -> bool {
-    ROOT.fits(schema)
+/// Whether a tool's schema can be strict: its root is accepted as it is, and it does not contain itself.
+pub(super) fn may_be_strict(schema: &Json<'_>) -> bool {
+    CLAUDE.fits(schema) && !is_recursive(schema.get())
 }
 
 /// Writes a tool's schema unchanged, except for its root.
 pub(super) fn write_tool(schema: Option<&Json<'_>>, dropped: &mut Unsupported, out: &mut Vec<u8>) {
-    ROOT.write(schema, dropped, out);
+    CLAUDE.write(schema, dropped, out);
 }
 
 /// Writes a schema for constrained decoding.

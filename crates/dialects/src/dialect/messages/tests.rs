@@ -84,14 +84,13 @@ fn thinking_is_said_in_the_models_way() {
     let enabled = |budget: u64| json!({"thinking": {"type": "enabled", "budget_tokens": budget}, "temperature": 0.5});
     let effort = |word: &str| json!({"output_config": {"effort": word}});
     let off = json!({"thinking": {"type": "disabled"}});
-    let adaptive = json!({"type": "adaptive"});
     for (with, model, thinking, effort, max_tokens, lost) in [
         (enabled(2000), "claude-sonnet-4-5", Value::Null, Value::Null, 1000, "reasoning"),
         (effort("medium"), "claude-sonnet-4-5", Value::Null, Value::Null, 1000, "reasoning"),
         (enabled(2000), "claude-3-5-haiku-latest", Value::Null, Value::Null, 1000, "reasoning"),
-        (effort("xhigh"), "claude-sonnet-4-6", adaptive.clone(), json!("high"), 1000, ""),
-        (effort("xhigh"), "claude-opus-4-7", adaptive.clone(), json!("xhigh"), 1000, ""),
-        (effort("minimal"), "claude-opus-4-7", adaptive, json!("low"), 1000, ""),
+        (effort("xhigh"), "claude-sonnet-4-6", Value::Null, json!("high"), 1000, ""),
+        (effort("xhigh"), "claude-opus-4-7", Value::Null, json!("xhigh"), 1000, ""),
+        (effort("minimal"), "claude-opus-4-7", Value::Null, json!("low"), 1000, ""),
         (
             enabled(20_000),
             "claude-opus-4-7",

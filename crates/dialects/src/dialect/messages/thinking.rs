@@ -34,8 +34,8 @@ impl Thought {
         let thought = match to.facts.thinking {
             Thinking::Adaptive { off: true } if reasoning.is_off() => Self::Off,
             Thinking::Budget { off: true, .. } | Thinking::Never if reasoning.is_off() => return Self::Unsaid,
-            Thinking::Adaptive { .. } | Thinking::Budget { .. } if reasoning.effort_only => {
-                reasoning.effort.filter(|_| takes_effort(to)).map_or(Self::Unsaid, Self::Effort)
+            Thinking::Adaptive { .. } | Thinking::Budget { .. } if reasoning.effort_only && takes_effort(to) => {
+                reasoning.effort.map_or(Self::Unsaid, Self::Effort)
             }
             Thinking::Adaptive { .. } if !reasoning.is_off() && !forced => Self::Adaptive(reasoning.effort_or_budget()),
             Thinking::Budget { min, max, .. } if !reasoning.is_off() && !forced && !lost_reasoning() => {

@@ -23,6 +23,7 @@ pub(super) fn write(
     dropped: &mut Unsupported,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
+    let to = &to.for_format(request);
     let tools = Tools::plan(request, to);
     let by_tool = matches!(request.format, Some(Format::Schema { .. })) && !to.facts.structured;
     dropped.add_if(by_tool && !tools.answer(), "response_format");

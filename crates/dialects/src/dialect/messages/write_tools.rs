@@ -170,7 +170,7 @@ fn write_tool(
     let constrained = tool
         .schema
         .as_ref()
-        .filter(|schema| tool.strict == Some(true) && to.facts.structured && schema::has_plain_root(schema));
+        .filter(|schema| tool.strict == Some(true) && to.facts.structured && schema::may_be_strict(schema));
     encoder.dropped.add_if(tool.strict == Some(true) && constrained.is_none(), "strict");
     let mut object = list.object().with("name", &tool.name);
     // An empty description is refused.

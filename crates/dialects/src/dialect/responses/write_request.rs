@@ -6,7 +6,7 @@ use crate::{
         Content, Effort, Format, HostedKind, HostedTool, Invalid, Message, Reasoning, Request, Role, Text, Tool,
         ToolChoice, Unsupported, ends_in_prefill, safe_id,
     },
-    dialect::{Destination, Dialect, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::root},
+    dialect::{Destination, Dialect, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::openai},
     stream::json::ObjectWriter,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn write(
     }
     tools(request, to, dropped, &mut top);
     if let Some(format) = &request.format {
-        write_format(format, &mut top);
+        write_format(format, dropped, &mut top);
     }
     let thinks = reasoning(request.reasoning, to, dropped, &mut top);
     let quirks = to.quirks.responses.params;
@@ -120,9 +120,9 @@ fn write_tool(tool: &Tool<'_>, dropped: &mut Unsupported, mut object: ObjectWrit
     object.field("type", "function");
     object.field("name", &tool.name);
     object.maybe("description", tool.description.as_ref().filter(|text| !text.is_empty()));
-    root::OPENAI.write(tool.schema.as_ref(), dropped, object.key("parameters"));
+    let strict = openai::write_tool(tool.schema.as_ref(), tool.strict, dropped, object.key("parameters"));
     // Responses treats every tool as strict by default, which no other API does.
-    object.field("strict", &tool.strict.unwrap_or(false));
+    object.field("strict", &strict.unwrap_or(false));
 }
 
 /// The type of OpenAI's tool.
@@ -184,7 +184,7 @@ fn write_choice(choice: &ToolChoice<'_>, hosted: &[&HostedTool<'_>], alone: bool
     }
 }
 
-fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
+fn write_format(format: &Format<'_>, dropped: &mut Unsupported, top: &mut ObjectWriter<'_>) {
     let mut text = top.object("text");
     let mut object = text.object("format");
     match format {
@@ -195,7 +195,7 @@ fn write_format(format: &Format<'_>, top: &mut ObjectWriter<'_>) {
             let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
             object.field("name", &*safe_id(&name, MAX_NAME, fits));
             object.maybe("description", description.as_ref());
-            object.field("schema", schema);
+            let strict = openai::write_answer(schema, *strict, dropped, object.key("schema"));
             object.maybe("strict", strict.as_ref());
         }
     }

@@ -66,6 +66,7 @@ const fn rules(finish: Finish<State>) -> Rules<State> {
         spelling: |key| Cow::Borrowed(key),
         finish,
         booleans: true,
+        bound: "object",
         max_depth: 64,
         max_schemas: usize::MAX,
     }

@@ -5,6 +5,8 @@
 //! comes before the reasons.
 
 pub(super) mod claude;
+pub(super) mod inline;
+pub(super) mod openai;
 pub(super) mod root;
 
 use std::borrow::Cow;
@@ -48,6 +50,8 @@ pub(super) struct Rules<S: 'static> {
     pub finish: Finish<S>,
     /// Whether schemas may be `true` and `false`; otherwise they become objects without keywords.
     pub booleans: bool,
+    /// The type of a schema that exceeds a bound.
+    pub bound: &'static str,
     /// Deepest schema that is rewritten, references followed.
     pub max_depth: usize,
     /// Most schemas in one: references that are replaced by their schemas multiply.
@@ -120,7 +124,7 @@ impl<'t, 'a, S: Default> Walk<'t, 'a, S> {
         };
         if depth > self.rules.max_depth || self.schemas > self.rules.max_schemas {
             (self.lost, self.cut) = (true, true);
-            return Tree::Object(vec![("type".into(), Tree::string("OBJECT"))]);
+            return Tree::Object(vec![("type".into(), Tree::string(self.rules.bound))]);
         }
         let mut node = Node { fields: Vec::with_capacity(fields.len()), state: S::default() };
         for (key, value) in fields {
