@@ -16,11 +16,11 @@ pub(super) fn answered(turns: &[u8], calls: &str, turn: &str) -> Option<Vec<u8>>
         return None;
     }
     let mut out = Vec::new();
-    let mut list = ArrayWriter::begin(&mut out);
+    let mut answered = ArrayWriter::begin(&mut out);
     for turn in turns.iter().map(|turn| turn.get()).chain([turn]) {
-        list.element().extend_from_slice(turn.as_bytes());
+        answered.element().extend_from_slice(turn.as_bytes());
     }
-    list.end();
+    answered.end();
     Some(out)
 }
 

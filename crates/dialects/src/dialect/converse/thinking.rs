@@ -112,10 +112,11 @@ impl Think {
                     fields.object("output_config").with("effort", effort);
                 }
             }
-            Self::Answer(effort) if !effort_elsewhere => {
-                fields.object("output_config").with("effort", effort);
+            Self::Answer(effort) => {
+                if !effort_elsewhere {
+                    fields.object("output_config").with("effort", effort);
+                }
             }
-            Self::Answer(_) => {}
             Self::Nova(effort) => {
                 fields.object("reasoningConfig").with("type", "enabled").with("maxReasoningEffort", effort.as_str());
             }

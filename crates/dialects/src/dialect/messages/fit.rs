@@ -82,9 +82,9 @@ fn own_turns(
     if budgeted && Messages.read_request(body).is_ok_and(|read| is_loop_without_reasoning(&read.messages, HOME)) {
         dropped.add("reasoning");
         edits.push(("thinking", None));
-        if let Some(left) = without_clearing(body) {
-            dropped.add("context_management");
-            edits.push(("context_management", left));
+        if let Some((name, left)) = without_clearing(body) {
+            dropped.add(name);
+            edits.push((name, left));
         }
     }
     Some(own.turns)

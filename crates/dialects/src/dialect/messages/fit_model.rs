@@ -9,6 +9,9 @@ use crate::{
     stream::{Member, Splice, TopLevel, json::ArrayWriter},
 };
 
+/// The field with what the vendor may leave out of a long conversation.
+const CONTEXT: &str = "context_management";
+
 /// Changes what the model refuses. `written` is the request as it is written for it.
 pub(super) fn fit(body: &TopLevel<'_>, written: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut Adapted) {
     // A model that always thinks does so without the field.
@@ -16,9 +19,9 @@ pub(super) fn fit(body: &TopLevel<'_>, written: &TopLevel<'_>, to: &Destination<
         Some(kind) => kind != "disabled",
         None => to.facts.thinking == Thinking::Adaptive { off: false },
     };
-    if !thinks && let Some(left) = without_clearing(body) {
-        adapted.dropped.add("context_management");
-        adapted.set("context_management", left);
+    if !thinks && let Some((name, left)) = without_clearing(body) {
+        adapted.dropped.add(name);
+        adapted.set(name, left);
     }
     let is_fast = |speed: &Member<'_>| speed.as_str().as_deref() == Some("fast");
     if !to.facts.fast_mode && body.get("speed").is_some_and(is_fast) {
@@ -33,9 +36,9 @@ pub(super) fn fit(body: &TopLevel<'_>, written: &TopLevel<'_>, to: &Destination<
 }
 
 /// `context_management` without the edits that clear thinking, which are an error for a model that does not think:
-/// `None` if it has none of them, `Some(None)` if it has nothing else.
-pub(super) fn without_clearing(body: &TopLevel<'_>) -> Option<Option<Vec<u8>>> {
-    let top = TopLevel::scan(body.get("context_management")?.value).ok()?;
+/// the field's edit, which removes it if it has nothing else; `None` if it has none of them.
+pub(super) fn without_clearing(body: &TopLevel<'_>) -> Option<(&'static str, Option<Vec<u8>>)> {
+    let top = TopLevel::scan(body.get(CONTEXT)?.value).ok()?;
     let edits: Vec<&RawValue> = serde_json::from_slice(top.get("edits")?.value).ok()?;
     let clears = |edit: &&&RawValue| kind(edit.get().as_bytes()).is_some_and(|kind| kind.starts_with("clear_thinking"));
     let left: Vec<_> = edits.iter().filter(|edit| !clears(edit)).collect();
@@ -43,15 +46,17 @@ pub(super) fn without_clearing(body: &TopLevel<'_>) -> Option<Option<Vec<u8>>> {
         return None;
     }
     if left.is_empty() && top.members().len() == 1 {
-        return Some(None);
+        return Some((CONTEXT, None));
     }
     let mut list = Vec::new();
     let mut array = ArrayWriter::begin(&mut list);
-    left.iter().for_each(|edit| array.element().extend_from_slice(edit.get().as_bytes()));
+    for edit in left {
+        array.element().extend_from_slice(edit.get().as_bytes());
+    }
     array.end();
     let mut splice = Splice::new(&top);
     splice.set("edits", list);
-    Some(Some(splice.apply(&Bytes::new()).to_vec()))
+    Some((CONTEXT, Some(splice.apply(&Bytes::new()).to_vec())))
 }
 
 /// The `type` of an object.

@@ -61,7 +61,7 @@ pub(super) fn fit_model(body: &TopLevel<'_>, to: &Destination<'_>, adapted: &mut
     if never_reasons(to)
         && let Some(left) = body.get("include").and_then(|include| without_encrypted(include.value))
     {
-        adapted.set("include", left);
+        adapted.set("include", (left != b"[]").then_some(left));
     }
     let text = body.get("text").and_then(|text| TopLevel::scan(text.value).ok());
     if let Some(text) = text.filter(|text| !to.facts.verbosity && text.get("verbosity").is_some_and(is_unusual)) {
@@ -78,8 +78,8 @@ pub(in crate::dialect) fn is_unusual(verbosity: &Member<'_>) -> bool {
     verbosity.as_str().is_some_and(|word| word != "medium")
 }
 
-/// `include` without encrypted reasoning: `None` if it has none, `Some(None)` if it has nothing else.
-fn without_encrypted(include: &[u8]) -> Option<Option<Vec<u8>>> {
+/// `include` without encrypted reasoning; `None` if it has none.
+fn without_encrypted(include: &[u8]) -> Option<Vec<u8>> {
     let parts: Vec<&RawValue> = serde_json::from_slice(include).ok()?;
     let is_encrypted = |part: &&&RawValue| serde_json::from_str::<&str>(part.get()).is_ok_and(|part| part == ENCRYPTED);
     let left: Vec<_> = parts.iter().filter(|part| !is_encrypted(part)).collect();
@@ -88,7 +88,9 @@ fn without_encrypted(include: &[u8]) -> Option<Option<Vec<u8>>> {
     }
     let mut out = Vec::new();
     let mut list = ArrayWriter::begin(&mut out);
-    left.iter().for_each(|part| list.element().extend_from_slice(part.get().as_bytes()));
+    for part in left {
+        list.element().extend_from_slice(part.get().as_bytes());
+    }
     list.end();
-    Some((!left.is_empty()).then_some(out))
+    Some(out)
 }

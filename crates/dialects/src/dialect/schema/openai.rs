@@ -150,7 +150,9 @@ fn single<'t, 'a>(walk: &mut Walk<'t, 'a, ()>, keyword: &Keyword<'t, 'a>, node: 
         [only] => {
             if let Tree::Object(fields) = walk.schema(only, keyword.depth + 1) {
                 walk.lost |= fields.iter().any(|(key, _)| node.has(key));
-                fields.into_iter().for_each(|(key, value)| node.set(key, value));
+                for (key, value) in fields {
+                    node.set(key, value);
+                }
             }
         }
         _ => walk.lost = true,

@@ -227,9 +227,9 @@ fn own_fields_of<'a>(variant: &Tree<'a>, root: &Tree<'a>) -> Fields<'a> {
 }
 
 /// Adds a property. One that variants describe in several ways has all of them as alternatives.
-fn add<'a>(properties: &mut Fields<'a>, name: &Cow<'a, str>, schema: &Tree<'a>, all: bool) {
+fn add<'a>(properties: &mut Fields<'a>, name: &str, schema: &Tree<'a>, all: bool) {
     match properties.iter_mut().find(|(known, _)| known == name) {
-        None => properties.push((name.clone(), schema.clone())),
+        None => properties.push((name.to_owned().into(), schema.clone())),
         Some((_, known)) if all || known == schema => {}
         Some((_, Tree::Object(known))) if is_choice(known) => {
             if let Some((_, Tree::Array(schemas))) = known.first_mut()
