@@ -537,9 +537,10 @@ fn tool(tool: &Tool<'_>) -> String {
     // For a function without arguments some write an empty schema, others none.
     let schema = tool.schema.as_ref().map_or("none".to_owned(), |schema| canon(schema.get()));
     let schema = schema.replace(r#"{"properties":{},"type":"object"}"#, "none");
-    // That of a strict one is closed.
-    let schema =
-        schema.replace(r#"{"additionalProperties":false,"properties":{},"required":[],"type":"object"}"#, "none");
+    // An empty list requires nothing. The schema of a strict function without arguments is closed.
+    let schema = schema.replace(r#""required":[],"#, "");
+    let closed = r#"{"additionalProperties":false,"properties":{},"type":"object"}"#;
+    let schema = if schema == closed { "none".to_owned() } else { schema };
     format!("{} ({}) {schema}", flat(&tool.name), tool.description.as_ref().map(flat).unwrap_or_default())
 }
 

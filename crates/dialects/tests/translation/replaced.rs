@@ -311,7 +311,7 @@ fn calls_of_a_model_that_does_not_sign_are_signed() {
     );
 }
 
-/// Nova answers fields of Claude with a ValidationException, and can't read Claude's reasoning.
+/// Nova answers fields of Claude with a `ValidationException`, and can't read Claude's reasoning.
 #[test]
 fn what_is_claudes_does_not_reach_nova() {
     let reasoning = json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "c2ln"}}});

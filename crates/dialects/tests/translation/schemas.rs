@@ -145,7 +145,7 @@ fn the_root_has_the_keywords_that_the_target_takes() {
 /// <https://docs.aws.amazon.com/nova/latest/userguide/prompting-tool-troubleshooting.html>
 #[test]
 fn nova_gets_three_fields_at_the_root() {
-    let list = json!({"type": "object", "properties": {"next": {"$ref": "#/$defs/list"}}});
+    let node = json!({"type": "object", "properties": {"next": {"$ref": "#/$defs/list"}}});
     let schema = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "title": "F",
         "description": "d", "properties": {"a": {"$ref": "#/$defs/x", "description": "e"}},
         "required": ["a"], "additionalProperties": false, "$defs": {"x": {"type": "string"}}});
@@ -154,7 +154,7 @@ fn nova_gets_three_fields_at_the_root() {
         "required": ["a"]});
     assert_eq!((tool_in(&body).0, lost.as_str()), (expected, "schema keywords;hint"));
     // One that contains itself is written out as far as that makes sense.
-    let recursive = json!({"type": "object", "properties": {"l": {"$ref": "#/$defs/list"}}, "$defs": {"list": list}});
+    let recursive = json!({"type": "object", "properties": {"l": {"$ref": "#/$defs/list"}}, "$defs": {"list": node}});
     let (body, lost) = send(DialectId::Messages, &with_tool(&recursive, false), NOVA);
     let (found, _) = tool_in(&body);
     assert!(!found.to_string().contains('$') && found["properties"]["l"]["properties"]["next"].is_object(), "{found}");
@@ -164,9 +164,9 @@ fn nova_gets_three_fields_at_the_root() {
 /// "In context=('properties', 'tags'), array schema missing items"
 #[test]
 fn lists_have_items_at_openai() {
-    let list = json!({"type": "array"});
-    let schema = json!({"type": "object", "properties": {"tags": list, "deep": {"type": ["array", "null"],
-        "items": {"anyOf": [list, {"type": "string"}]}}, "array": {"enum": ["array"]}}});
+    let bare = json!({"type": "array"});
+    let schema = json!({"type": "object", "properties": {"tags": bare, "deep": {"type": ["array", "null"],
+        "items": {"anyOf": [bare, {"type": "string"}]}}, "array": {"enum": ["array"]}}});
     let whole = json!({"type": "array", "items": {}});
     let expected = json!({"type": "object", "properties": {"tags": whole, "deep": {"type": ["array", "null"],
         "items": {"anyOf": [whole, {"type": "string"}]}}, "array": {"enum": ["array"]}}});
