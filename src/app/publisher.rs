@@ -42,16 +42,18 @@ impl Publisher {
         let mut models = self.env.models.clone();
         let mut health = self.env.health.clone();
         loop {
+            // Nothing is published before the source's first objects: the gateway would be ready without routes.
+            let has_begun = self.latest.load().is_some();
             let (anew, only_health) = tokio::select! {
                 changed = updates.changed() => match changed {
                     Ok(()) => (false, false),
                     Err(_) => return Ended::InputClosed,
                 },
                 // Reports about Backends are out of date; objects have not changed. The sender lives as long as `env`.
-                Ok(()) = credentials.changed() => (true, false),
-                Ok(()) = health.changed() => (true, true),
+                Ok(()) = credentials.changed(), if has_begun => (true, false),
+                Ok(()) = health.changed(), if has_begun => (true, true),
                 // Without a file of model facts there is no sender.
-                Ok(()) = models.changed() => (true, false),
+                Ok(()) = models.changed(), if has_begun => (true, false),
             };
             let received = Instant::now();
             let objects = Arc::clone(&updates.borrow_and_update());
