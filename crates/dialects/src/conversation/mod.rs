@@ -27,6 +27,7 @@ mod hosted_call;
 mod json;
 mod media;
 mod names;
+mod pairing;
 mod replay;
 mod reply;
 mod request;
@@ -47,6 +48,7 @@ pub use hosted_call::{HostedAction, HostedCall, Page};
 pub use json::{Json, call_arguments, earlier_arguments, object_text};
 pub use media::{Media, MediaKind, Source};
 pub use names::{Names, safe_id};
+pub use pairing::paired;
 pub use reply::{Choice, Finish, Reply, TokenLogprob};
 pub use request::{
     Cache, Call, Citation, Content, Effort, Format, Message, Part, Reasoning, Request, Role, Sampling, Signature,

@@ -234,3 +234,69 @@ fn a_prefill_is_words_of_the_assistant_at_the_end() {
         assert_eq!(ends_in_prefill(&messages), expected, "{messages:?}");
     }
 }
+
+/// The messages in short, each with its role.
+fn in_pairs(messages: &[Message<'_>]) -> Vec<String> {
+    let part = |part: &Part<'_>| match &part.content {
+        Content::Text { text, .. } => text.decode().into_owned(),
+        Content::Call(call) => format!("call {}", call.id.decode()),
+        Content::Result(r) => match r.parts.first().map(|part| &part.content) {
+            Some(Content::Text { text, .. }) => format!("result {}: {}", r.id.decode(), text.decode()),
+            other => format!("{other:?}"),
+        },
+        other => format!("{other:?}"),
+    };
+    let short = |message: &Message<'_>| {
+        format!("{:?}: {}", message.role, message.parts.iter().map(part).collect::<Vec<_>>().join(", "))
+    };
+    paired(messages).iter().map(short).collect()
+}
+
+#[test]
+fn every_call_has_one_result_and_every_result_its_call() {
+    let text = |text| Content::text(text);
+    let whole = [
+        user(vec![text("go")]),
+        assistant(vec![call("a"), call("b")]),
+        user(vec![result("b")]),
+        user(vec![text("and"), result("a")]),
+        assistant(vec![text("done")]),
+    ];
+    assert!(matches!(paired(&whole), std::borrow::Cow::Borrowed(_)), "nothing is copied where all are in pairs");
+
+    let one_missing = [assistant(vec![call("a"), call("b")]), user(vec![result("b"), result("z"), text("next")])];
+    assert_eq!(
+        in_pairs(&one_missing),
+        [
+            "Assistant: call a, call b",
+            "User: result a: (no result)",
+            "User: result b: r, Result of the tool call z:, r, next"
+        ]
+    );
+    let before_its_call = [user(vec![result("a")]), assistant(vec![call("a")])];
+    assert_eq!(
+        in_pairs(&before_its_call),
+        ["User: Result of the tool call a:, r", "Assistant: call a", "User: result a: (no result)"]
+    );
+    let twice = [assistant(vec![call("a")]), user(vec![result("a"), result("a")])];
+    assert_eq!(in_pairs(&twice), ["Assistant: call a", "User: result a: r, Result of the tool call a:, r"]);
+    let an_answer_between =
+        [assistant(vec![call("a")]), assistant(vec![text("wait")]), user(vec![result("a")]), user(vec![text("so")])];
+    assert_eq!(in_pairs(&an_answer_between), ["Assistant: call a, wait", "User: result a: r", "User: so"]);
+    let too_late = [
+        assistant(vec![call("a")]),
+        user(vec![text("never mind")]),
+        assistant(vec![text("ok")]),
+        user(vec![result("a")]),
+    ];
+    assert_eq!(
+        in_pairs(&too_late),
+        [
+            "Assistant: call a",
+            "User: result a: (no result)",
+            "User: never mind",
+            "Assistant: ok",
+            "User: Result of the tool call a:, r"
+        ]
+    );
+}

@@ -5,12 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use super::{Call, Content, Invalid, Message, Part, Role, SignatureOrigin, Text, ToolResult};
+use super::{
+    Call, Content, Invalid, Message, Part, Role, SignatureOrigin,
+    pairing::{as_text, no_result},
+};
 
 /// The text of a user's turn that a target requires and the client has not sent.
 pub const PLACEHOLDER: &str = "(continue)";
-/// The text of the result of a call that was never answered.
-const NO_RESULT: &str = "(no result)";
 
 /// What a target requires of the order of turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ fn placeholder<'r, 'a>() -> Turn<'r, 'a> {
     Turn { role: Role::User, parts: vec![Cow::Owned(Content::text(PLACEHOLDER).into())] }
 }
 
-fn is_blank(part: &Part<'_>) -> bool {
+pub(super) fn is_blank(part: &Part<'_>) -> bool {
     matches!(&part.content, Content::Text { text, signature: None, .. } if text.is_blank())
 }
 
@@ -202,21 +203,9 @@ fn order<'a>(parts: &mut Vec<Cow<'_, Part<'a>>>, calls: &[(String, Cow<'_, str>)
         }
     }
     let missing = |(id, name): &(String, Cow<'_, str>)| -> Part<'a> {
-        Content::Result(ToolResult {
-            id: Text::from(id.clone()),
-            name: Some(name.clone().into_owned().into()),
-            parts: vec![Content::text(NO_RESULT).into()],
-            failed: true,
-        })
-        .into()
+        no_result(id, name.clone().into_owned().into(), true).into()
     };
     let results =
         results.into_iter().zip(calls).map(|(found, call)| found.unwrap_or_else(|| Cow::Owned(missing(call))));
     *parts = results.chain(rest).collect();
-}
-
-/// A result without its call, as text of the user.
-fn as_text<'a>(result: &ToolResult<'a>) -> Vec<Part<'a>> {
-    let head = format!("Result of the tool call {}:", result.id.decode());
-    std::iter::once(Content::text(head).into()).chain(result.parts.iter().filter(|p| !is_blank(p)).cloned()).collect()
 }

@@ -631,3 +631,34 @@ fn images_are_behind_all_results() {
     assert_eq!(order, ["user", "assistant", "tool", "tool", "user", "user"]);
     assert_eq!(body["messages"][4]["content"][1]["type"], "image_url");
 }
+
+#[test]
+fn calls_and_results_reach_servers_of_openai_s_apis_in_pairs() {
+    let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": "r"});
+    let request = json!({"model": "m", "max_tokens": 99, "messages": [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [tool_use("t1"), tool_use("t2")]},
+        {"role": "user", "content": [result("t2"), result("zz"), text("next")]}]});
+    let ids = |list: &Value, member: &str| -> Vec<String> {
+        let ids = list.as_array().unwrap().iter().filter_map(|entry| entry[member].as_str());
+        let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+        ids.sort();
+        ids
+    };
+    for to in [(DialectId::Chat, OPENAI, "gpt-4.1"), (DialectId::Chat, MISTRAL, "mistral-large-latest"), VLLM] {
+        let (body, _) = send(DialectId::Messages, &request, to);
+        let messages = body["messages"].as_array().unwrap();
+        let calls = messages.iter().position(|message| message["tool_calls"].is_array()).unwrap();
+        let called = ids(&messages[calls]["tool_calls"], "id");
+        assert_eq!(called.len(), 2, "{to:?}");
+        assert_eq!(ids(&json!(&messages[calls + 1..calls + 3]), "tool_call_id"), called, "{to:?}: {body}");
+        assert!(messages[calls + 3..].iter().all(|message| message["role"] != "tool"), "{to:?}: {body}");
+        assert!(body.to_string().contains("Result of the tool call zz:"), "{to:?}: {body}");
+    }
+    let (body, _) = send(DialectId::Messages, &request, GPT);
+    let of_type = |kind: &str| -> Value {
+        body["input"].as_array().unwrap().iter().filter(|item| item["type"] == kind).cloned().collect()
+    };
+    let called = ids(&of_type("function_call"), "call_id");
+    assert_eq!((called.len(), &ids(&of_type("function_call_output"), "call_id")), (2, &called), "{body}");
+}

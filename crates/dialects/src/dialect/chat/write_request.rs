@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Chat, params::PARAMS, write_content::Messages};
 use crate::{
-    conversation::{Effort, Format, ImageForm, Invalid, Request, Text, Tool, ToolChoice, Unsupported, safe_id},
+    conversation::{Effort, Format, ImageForm, Invalid, Request, Text, Tool, ToolChoice, Unsupported, paired, safe_id},
     dialect::{
         Destination, Dialect, Thinking,
         instructed::{ASK_FOR_JSON, ASK_FOR_SCHEMA},
@@ -29,7 +29,7 @@ pub(super) fn write(
     let mut top = ObjectWriter::begin(out).with("model", to.model);
     let instruction = format_instruction(request, to.quirks.chat.json_schema);
     let messages = Messages::begin(top.array("messages"), to, writer.dropped);
-    messages.write(&request.messages, instruction.as_deref())?;
+    messages.write(&paired(&request.messages), instruction.as_deref())?;
     writer.tools(request, &mut top);
     let quirks = to.quirks.chat.params;
     let params = ParamWriter { table: PARAMS, quirks, request, sampling: to.facts.sampling };

@@ -201,20 +201,26 @@ fn media_and_results_that_do_not_fit_are_named() {
         parts: vec![Content::text("no").into(), media(MediaKind::Audio, data("audio/wav")).into()],
         failed: true,
     };
-    let messages = vec![user(vec![
-        Content::Result(result),
-        media(MediaKind::Video, data("video/mp4")),
-        media(MediaKind::Image, url("gs://b/o")),
-        media(MediaKind::Document, Source::Text("plain".into())),
-        media(MediaKind::Document, data("application/pdf")),
-    ])];
+    let call =
+        Content::Call(Call { id: "call.with.dots".into(), name: "f".into(), arguments: "{}".into(), signature: None });
+    let called = Message { role: Role::Assistant, parts: vec![call.into()] };
+    let messages = vec![
+        called,
+        user(vec![
+            Content::Result(result),
+            media(MediaKind::Video, data("video/mp4")),
+            media(MediaKind::Image, url("gs://b/o")),
+            media(MediaKind::Document, Source::Text("plain".into())),
+            media(MediaKind::Document, data("application/pdf")),
+        ]),
+    ];
     let (body, dropped) = written(&Request { messages, ..Request::default() }, &to("gpt-4o"));
     assert_eq!(dropped, "audio, video, image, is_error;hint");
-    assert_eq!(body["input"][0]["output"], json!("no"));
-    let id = body["input"][0]["call_id"].as_str().unwrap();
+    assert_eq!(body["input"][1]["output"], json!("no"));
+    let id = body["input"][1]["call_id"].as_str().unwrap();
     assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{id}");
     assert_eq!(
-        body["input"][1]["content"],
+        body["input"][2]["content"],
         json!([
             {"type": "input_text", "text": "plain"},
             {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,aGk="},

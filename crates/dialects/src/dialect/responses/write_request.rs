@@ -4,7 +4,7 @@ use super::{HOME, Responses, hosted, images, params::PARAMS, write_content};
 use crate::{
     conversation::{
         Content, Effort, Format, HostedKind, HostedTool, Invalid, Message, Reasoning, Request, Role, Text, Tool,
-        ToolChoice, Unsupported, ends_in_prefill, safe_id,
+        ToolChoice, Unsupported, ends_in_prefill, paired, safe_id,
     },
     dialect::{Destination, Dialect, SamplingFacts, Thinking, params::Writer as ParamWriter, schema::openai},
     stream::json::ObjectWriter,
@@ -21,7 +21,8 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
     let mut top = ObjectWriter::begin(out).with("model", to.model);
-    let mut input_messages = request.messages.as_slice();
+    let messages = paired(&request.messages);
+    let mut input_messages = &*messages;
     let of_client = |message: &Message<'_>| message.role != Role::System;
     let joined = !to.quirks.later_instructions && input_messages.iter().any(of_client);
     if joined {
