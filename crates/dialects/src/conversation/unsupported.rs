@@ -15,6 +15,7 @@ const HINTS: &[&str] = &[
     // Whom and what a request belongs to, and whether the vendor keeps it.
     "metadata",
     "requestMetadata",
+    "client_metadata",
     "labels",
     "user",
     "safety_identifier",

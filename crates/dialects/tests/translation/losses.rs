@@ -55,7 +55,9 @@ fn requests_with_hints_alone_lose_nothing() {
         "prediction": {"type": "content", "content": "x"}, "verbosity": "low", "service_tier": "flex",
         "messages": [{"role": "user", "content": "hi"}]});
     let responses = json!({"model": "m", "input": "hi", "metadata": {"a": "b"}, "text": {"verbosity": "high"},
-        "prompt_cache_key": "k", "truncation": "auto", "safety_identifier": "u"});
+        "prompt_cache_key": "k", "truncation": "auto", "safety_identifier": "u",
+        // As Codex 0.171 sends it.
+        "client_metadata": {"x-codex-installation-id": "i", "session_id": "s"}});
     for (from, request) in [(DialectId::Messages, messages), (DialectId::Chat, chat), (DialectId::Responses, responses)]
     {
         for to in DESTINATIONS.into_iter().filter(|to| to.0 != from) {
