@@ -211,3 +211,49 @@ fn a_page_without_an_address_is_no_search() {
     assert_eq!(written["usage"]["server_tool_use"]["web_search_requests"], 0);
     assert_eq!(reply.lost.to_string(), "code_interpreter_call.outputs", "the image");
 }
+
+#[test]
+fn tools_of_the_vendor_that_are_not_allowed_are_not_offered() {
+    let tools = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}},
+        {"type": "function", "name": "g", "parameters": {"type": "object"}},
+        {"type": "web_search_preview"}, {"type": "code_interpreter", "container": {"type": "auto"}},
+        {"type": "mcp", "server_label": "deepwiki", "server_url": "https://e.com"}]);
+    let sent = |mode: &str, allowed: Value, to: To| {
+        let choice = json!({"type": "allowed_tools", "mode": mode, "tools": allowed});
+        send(DialectId::Responses, &json!({"model": "m", "input": "q", "tools": tools, "tool_choice": choice}), to)
+    };
+    let f = json!([{"type": "function", "name": "f"}]);
+    let search = json!([{"type": "web_search"}]);
+    let mcp = json!([{"type": "mcp", "server_label": "deepwiki"}]);
+    let names = |body: &Value| -> Vec<String> {
+        let tools = body["tools"].as_array().into_iter().flatten();
+        tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let (body, dropped) = sent("required", f.clone(), TO_CLAUDE).unwrap();
+    assert_eq!((names(&body), dropped.as_str()), (vec!["f".to_owned()], ""));
+    assert_eq!(body["tool_choice"], json!({"type": "any"}));
+    let (body, dropped) = sent("auto", search.clone(), TO_CLAUDE).unwrap();
+    assert_eq!((names(&body), dropped.as_str()), (vec!["web_search".to_owned()], ""));
+    let (body, dropped) = sent("auto", mcp.clone(), TO_CLAUDE).unwrap();
+    assert_eq!((names(&body), dropped.as_str()), (vec![], "deepwiki"));
+
+    let (body, dropped) = sent("auto", f.clone(), TO_GEMINI).unwrap();
+    let calling = json!({"mode": "VALIDATED", "allowedFunctionNames": ["f"]});
+    assert_eq!((&body["toolConfig"]["functionCallingConfig"], dropped.as_str()), (&calling, ""));
+    let (body, dropped) = sent("auto", search, TO_GEMINI).unwrap();
+    assert_eq!((&body["tools"], dropped.as_str()), (&json!([{"googleSearch": {}}]), ""));
+    let (body, dropped) = sent("auto", mcp.clone(), TO_GEMINI).unwrap();
+    assert_eq!((body.get("tools"), dropped.as_str()), (None, "deepwiki"));
+    for to in [TO_CLAUDE, TO_GEMINI].into_iter().chain(NONE) {
+        let refused = sent("required", mcp.clone(), to).unwrap_err();
+        assert!(refused.starts_with("tool_choice"), "{to:?}: {refused}");
+    }
+
+    // A list without functions, from a client that has no tools of a vendor.
+    let none = json!({"model": "m", "messages": [{"role": "user", "content": "q"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}});
+    let (body, _) = send(DialectId::Chat, &none, TO_GEMINI).unwrap();
+    assert_eq!(body["toolConfig"]["functionCallingConfig"], json!({"mode": "NONE"}));
+}

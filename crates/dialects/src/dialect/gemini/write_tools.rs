@@ -105,6 +105,8 @@ fn write_choice(choice: &ToolChoice<'_>, top: &mut ObjectWriter<'_>) {
     let (mode, names): (_, &[ToolName<'_>]) = match choice {
         ToolChoice::Auto | ToolChoice::Hosted(_) => ("AUTO", &[]),
         ToolChoice::None => ("NONE", &[]),
+        // Without names all would be allowed.
+        ToolChoice::Allowed { names, .. } if names.is_empty() => ("NONE", &[]),
         ToolChoice::Required => ("ANY", &[]),
         ToolChoice::Named(name) => ("ANY", std::slice::from_ref(name)),
         ToolChoice::Allowed { names, required: true } => ("ANY", names),

@@ -32,7 +32,7 @@ pub(super) fn read<'a>(body: &'a TopLevel<'_>) -> Result<Request<'a>, Invalid> {
     let (history, more) = content::read(input.as_json(), input.kind, found)?;
     tools::merge(&mut request.tools, more);
     if let Some(choice) = choice {
-        request.tool_choice = Some(tools::read_choice(choice, &request.tools, &mut request.dropped)?);
+        request.tool_choice = Some(tools::read_choice(choice, &mut request)?);
     }
     request.messages.reserve(history.len() + 1);
     if let Some(text) = instructions {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        HostedKind, HostedLimits, HostedTool, ImageForm, Invalid, Json, Text, Tool, ToolChoice, ToolForm, ToolName,
-        Unsupported,
+        HostedKind, HostedLimits, HostedTool, ImageForm, Invalid, Json, Request, Text, Tool, ToolChoice, ToolForm,
+        ToolName, Unsupported,
         free_text::{self, TextFormat},
         limit,
     },
@@ -230,12 +230,9 @@ struct WireChoice<'a> {
     tools: Vec<WireChoice<'a>>,
 }
 
-/// Reads `tool_choice`. `tools` are all that are declared.
-pub(super) fn read_choice<'a>(
-    member: &'a Member<'a>,
-    tools: &[Tool<'a>],
-    dropped: &mut Unsupported,
-) -> Result<ToolChoice<'a>, Invalid> {
+/// Reads `tool_choice` when all tools are declared. Those that it forbids, and that targets can't be forbidden to use,
+/// are taken out of the request.
+pub(super) fn read_choice<'a>(member: &'a Member<'a>, request: &mut Request<'a>) -> Result<ToolChoice<'a>, Invalid> {
     if let Some(word) = member.as_str() {
         return Ok(match &*word {
             "auto" => ToolChoice::Auto,
@@ -244,19 +241,27 @@ pub(super) fn read_choice<'a>(
             _ => return Err(Invalid::new("tool_choice", "must be none, auto, required or an object")),
         });
     }
-    let choice: WireChoice<'a> = parse_all(member.as_json(), || "tool_choice".to_owned(), PASSED, dropped)?;
+    let choice: WireChoice<'a> =
+        parse_all(member.as_json(), || "tool_choice".to_owned(), PASSED, &mut request.dropped)?;
     if choice.kind.as_ref().is_some_and(|kind| kind.is("allowed_tools")) {
         let required = choice.mode.is_some_and(|mode| mode.is("required"));
         let mut names = Vec::with_capacity(choice.tools.len());
+        let mut hosted = Vec::new();
         for tool in choice.tools {
-            // Others are reported as tools, or were never declared.
-            if let Ok(found) = tool.resolve(tools)? {
-                names.extend(found);
+            match tool.resolve(&request.tools)? {
+                Ok(found) => names.extend(found),
+                Err(name) => hosted.push(name),
             }
         }
-        return Ok(ToolChoice::Allowed { names, required });
+        request.hosted.retain(|tool| hosted.iter().any(|name| is_named(tool, name)));
+        if !names.is_empty() {
+            return Ok(ToolChoice::Allowed { names, required });
+        }
+        // Not every target can forbid all of the functions that it is offered.
+        request.tools.clear();
+        return Ok(if required { ToolChoice::Required } else { ToolChoice::Auto });
     }
-    Ok(match choice.resolve(tools)? {
+    Ok(match choice.resolve(&request.tools)? {
         Ok(mut names) => match (names.pop(), names.is_empty()) {
             (Some(only), true) => ToolChoice::Named(only),
             (last, _) => {
@@ -266,6 +271,11 @@ pub(super) fn read_choice<'a>(
         },
         Err(name) => ToolChoice::Hosted(name.into()),
     })
+}
+
+/// Whether a choice of `name` means this tool. OpenAI has dated types of one kind, such as `web_search_preview`.
+fn is_named(tool: &HostedTool<'_>, name: &str) -> bool {
+    tool.name.is(name) || (tool.kind != HostedKind::Other && tool.kind == hosted_kind(name))
 }
 
 impl<'a> WireChoice<'a> {
