@@ -257,3 +257,25 @@ fn tools_of_the_vendor_that_are_not_allowed_are_not_offered() {
     let (body, _) = send(DialectId::Chat, &none, TO_GEMINI).unwrap();
     assert_eq!(body["toolConfig"]["functionCallingConfig"], json!({"mode": "NONE"}));
 }
+
+#[test]
+fn a_container_of_the_vendor_is_refused_with_its_files() {
+    let request = |container: Value| json!({"model": "m", "input": "q", "tools": [{"type": "code_interpreter", "container": container}]});
+    for to in [TO_CLAUDE, TO_GEMINI].into_iter().chain(NONE) {
+        for (container, field) in [
+            (json!("cntr_1"), "tools[0].container"),
+            (json!({"type": "auto", "file_ids": ["file-1"]}), "tools[0].container.file_ids"),
+        ] {
+            let refused = send(DialectId::Responses, &request(container), to).unwrap_err();
+            assert!(refused.starts_with(&format!("{field}: ")), "{to:?}: {refused}");
+        }
+    }
+    for (container, lost) in [
+        (json!({"type": "auto"}), ""),
+        (json!({"type": "auto", "file_ids": []}), ""),
+        (json!({"type": "auto", "memory_limit": "4g"}), "memory_limit"),
+    ] {
+        let (body, dropped) = send(DialectId::Responses, &request(container), TO_CLAUDE).unwrap();
+        assert_eq!((&body["tools"][0]["name"], dropped.as_str()), (&json!("code_execution"), lost));
+    }
+}

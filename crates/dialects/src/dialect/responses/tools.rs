@@ -21,6 +21,9 @@ use crate::{
     stream::Member,
 };
 
+/// The reason why a container or a file is refused.
+const OPENAI_STORE: &str = "is stored at OpenAI, and this route's provider can't use it: leave it out";
+
 /// A tool. Those of OpenAI have fields of the same names and other types.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
@@ -42,6 +45,8 @@ struct WireTool<'a> {
     filters: Option<&'a RawValue>,
     user_location: Option<&'a RawValue>,
     search_context_size: Option<&'a RawValue>,
+    /// Where code runs.
+    container: Option<&'a RawValue>,
     /// Of images.
     size: Option<&'a RawValue>,
     /// All tools are offered at once.
@@ -105,6 +110,7 @@ fn list<'a>(
             }
             tools.push(read);
         } else {
+            tool.refuse_stored(&here, found.dropped)?;
             let name = tool.label().unwrap_or_else(|| kind.clone());
             let limits = HostedLimits {
                 allowed_domains: limit::<Filters<'a>>(tool.filters)
@@ -140,6 +146,28 @@ impl<'a> WireTool<'a> {
             }),
             _ => true,
         }
+    }
+
+    /// Refuses a container of OpenAI, and files in one: the model would compute without the data.
+    fn refuse_stored(&self, here: &dyn Fn() -> String, dropped: &mut Unsupported) -> Result<(), Invalid> {
+        #[derive(Deserialize)]
+        #[serde(bound(deserialize = "'de: 'a"))]
+        struct Container<'a> {
+            #[expect(dead_code, reason = "one that has no id is made anew")]
+            #[serde(rename = "type")]
+            kind: Option<&'a RawValue>,
+            file_ids: Option<Vec<Text<'a>>>,
+        }
+        let Some(container) = self.container else { return Ok(()) };
+        let field = || format!("{}.container", here());
+        if container.get().starts_with('"') {
+            return Err(Invalid::new(field(), OPENAI_STORE));
+        }
+        let container: Container<'_> = parse_all(container.get(), field, PASSED, dropped)?;
+        if container.file_ids.is_some_and(|files| !files.is_empty()) {
+            return Err(Invalid::new(format!("{}.file_ids", field()), OPENAI_STORE));
+        }
+        Ok(())
     }
 
     /// The name of a tool that OpenAI runs, if its kind is not name enough.
