@@ -279,3 +279,15 @@ fn a_container_of_the_vendor_is_refused_with_its_files() {
         assert_eq!((&body["tools"][0]["name"], dropped.as_str()), (&json!("code_execution"), lost));
     }
 }
+
+#[test]
+fn parts_of_items_that_are_always_there_may_be_requested() {
+    let include = ["web_search_call.action.sources", "code_interpreter_call.outputs", "file_search_call.results"];
+    let request = json!({"model": "m", "input": "q", "include": include, "tools": [{"type": "web_search"}]});
+    for to in SEARCH {
+        let (_, dropped) = send(DialectId::Responses, &request, to).unwrap();
+        assert_eq!(dropped, "file_search_call.results", "{to:?}");
+    }
+    let (_, dropped) = send(DialectId::Responses, &request, NONE[1]).unwrap();
+    assert_eq!(dropped, "file_search_call.results, web_search", "the tool");
+}

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    content,
+    content, hosted,
     params::PARAMS,
     tools::{self, Found},
     wire::{PASSED, STORED},
@@ -134,6 +134,8 @@ impl<'a> Reader<'a> {
                 // Signatures are always carried.
                 "reasoning.encrypted_content" => {}
                 "message.output_text.logprobs" => self.request.sampling.logprobs = Some(true),
+                // Items have them wherever the tool is run, and where it is not, the tool itself is reported.
+                hosted::INCLUDE_SOURCES | hosted::INCLUDE_OUTPUTS => {}
                 other => self.request.dropped.add(other.to_owned()),
             }
         }
