@@ -662,3 +662,28 @@ fn calls_and_results_reach_servers_of_openai_s_apis_in_pairs() {
     let called = ids(&of_type("function_call"), "call_id");
     assert_eq!((called.len(), &ids(&of_type("function_call_output"), "call_id")), (2, &called), "{body}");
 }
+
+#[test]
+fn deepseek_does_not_think_where_a_call_is_forced() {
+    let off = json!({"type": "disabled"});
+    let tools = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    for model in ["deepseek-chat", "deepseek-reasoner", "deepseek-v4-flash"] {
+        for (choice, thinking, expected, lost) in [
+            (json!({"type": "any"}), Value::Null, &off, ""),
+            (json!({"type": "tool", "name": "f"}), json!({"type": "disabled"}), &off, ""),
+            (json!({"type": "any"}), json!({"type": "enabled", "budget_tokens": 2048}), &off, "reasoning"),
+            (json!({"type": "auto"}), Value::Null, &Value::Null, ""),
+        ] {
+            let request = json!({"model": "m", "max_tokens": 4096, "messages": [{"role": "user", "content": "go"}],
+                "tools": tools, "tool_choice": choice, "thinking": thinking});
+            let (body, dropped) = send(DialectId::Messages, &request, (DialectId::Chat, DEEPSEEK, model));
+            assert_eq!((&body["thinking"], dropped.as_str()), (expected, lost), "{model}: {request}");
+            assert!(body["reasoning_effort"].is_null(), "{model}: {request}");
+        }
+    }
+    // Another server.
+    let request = json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "go"}],
+        "tools": tools, "tool_choice": {"type": "any"}});
+    let (body, _) = send(DialectId::Messages, &request, (DialectId::Chat, MISTRAL, "mistral-large-latest"));
+    assert!(body["thinking"].is_null() && body["tool_choice"] != Value::Null, "{body}");
+}

@@ -161,6 +161,13 @@ impl Writer<'_> {
     }
 
     fn reasoning(&mut self, request: &Request<'_>, top: &mut ObjectWriter<'_>) {
+        // It thinks by default, and can't be forced to call a tool while it does.
+        if self.to.quirks.chat.reasoning == ReasoningParam::EffortOrDisabled && is_forced(request) {
+            let wanted = request.reasoning.as_ref().is_some_and(|reasoning| !reasoning.is_off());
+            self.dropped.add_if(wanted, "reasoning");
+            top.object("thinking").with("type", "disabled");
+            return;
+        }
         let Some(reasoning) = &request.reasoning else { return };
         if self.to.facts.thinking == Thinking::Never {
             self.dropped.add_if(!reasoning.is_off(), "reasoning");
@@ -180,6 +187,14 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+/// Whether the model must call one of the client's tools.
+fn is_forced(request: &Request<'_>) -> bool {
+    let forces = |choice: &ToolChoice<'_>| {
+        matches!(choice, ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
+    };
+    !request.tools.is_empty() && request.tool_choice.as_ref().is_some_and(forces)
 }
 
 /// Writes the choice. A choice among several tools is written as a list if the server accepts `lists`.
