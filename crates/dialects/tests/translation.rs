@@ -26,6 +26,9 @@ mod echoes;
 mod exercise;
 #[path = "../fuzz/filters.rs"]
 mod filters;
+/// Files, by their types and names.
+#[path = "translation/files.rs"]
+mod files;
 /// One request per feature and client dialect.
 #[path = "translation/fixtures.rs"]
 mod fixtures;

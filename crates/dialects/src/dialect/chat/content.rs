@@ -306,7 +306,7 @@ fn audio(wire: WireAudio<'_>) -> Media<'_> {
 
 fn file(wire: WireFile<'_>) -> Option<Media<'_>> {
     let source = match (wire.file_data, wire.file_id) {
-        (Some(data), _) if is_data(&data) => Source::of_data_url(data).ok()?,
+        (Some(data), _) if is_data(&data) => Source::of_data_url(data).ok()?.typed_by(wire.filename.as_ref()),
         // Some clients leave the head out.
         (Some(data), _) => Source::Data { mime: Cow::Borrowed("application/pdf"), data },
         (None, Some(id)) => Source::File(id),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     conversation::{
         Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, SignatureOrigin, Source, Text,
-        ToolResult, Unsupported, safe_id,
+        ToolResult, Unsupported, is_text, safe_id,
     },
     dialect::{
         Destination,
@@ -403,7 +403,7 @@ fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
 fn text_of<'p>(media: &'p Media<'_>) -> Option<Text<'p>> {
     let body = match &media.source {
         Source::Text(text) => text.reborrow(),
-        Source::Data { mime, data } if media.kind == MediaKind::Document && mime.starts_with("text/") => {
+        Source::Data { mime, data } if media.kind == MediaKind::Document && is_text(mime) => {
             Text::from(String::from_utf8(STANDARD.decode(&*data.decode()).ok()?).ok()?)
         }
         _ => return None,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::conversation::{Finish, MediaKind};
+use crate::conversation::{Finish, MediaKind, is_text};
 
 /// Formats with their media types; the first of several is the one that is written.
 const IMAGES: &[(&str, &str)] = &[
@@ -22,7 +22,6 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("html", "text/html"),
     ("txt", "text/plain"),
     ("md", "text/markdown"),
-    ("txt", "application/json"),
 ];
 const AUDIO: &[(&str, &str)] = &[
     ("mp3", "audio/mpeg"),
@@ -78,8 +77,7 @@ pub(super) fn mime(kind: MediaKind, format: &str) -> Cow<'static, str> {
 pub(super) fn format(kind: MediaKind, mime: &str) -> Option<&'static str> {
     let mime = mime.split(';').next().unwrap_or_default().trim();
     let known = table(kind).iter().find(|(_, known)| known.eq_ignore_ascii_case(mime)).map(|(format, _)| *format);
-    let is_text = kind == MediaKind::Document && mime.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("text/"));
-    known.or(is_text.then_some("txt"))
+    known.or((kind == MediaKind::Document && is_text(mime)).then_some("txt"))
 }
 
 /// The format, from the end of a URL's path.

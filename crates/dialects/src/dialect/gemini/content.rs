@@ -260,8 +260,9 @@ fn inline<'a>(blob: wire::Blob<'a>, at: &dyn Fn() -> String) -> Result<Media<'a>
     let missing = |field: &str| Invalid::new(format!("{}.inlineData.{field}", at()), "is required");
     let mime = blob.mime_type.ok_or_else(|| missing("mimeType"))?.into_decoded();
     let data = blob.data.ok_or_else(|| missing("data"))?;
-    let source = Source::Data { data: signature::standard_base64(data), mime: mime.clone() };
-    Ok(Media { kind: kind(&mime), source, name: blob.display_name, detail: None, signature: None })
+    let source = Source::Data { data: signature::standard_base64(data), mime };
+    let source = source.typed_by(blob.display_name.as_ref());
+    Ok(Media { kind: source.kind(), source, name: blob.display_name, detail: None, signature: None })
 }
 
 /// Media in a reply; `None` if they are empty.

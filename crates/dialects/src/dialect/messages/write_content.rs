@@ -8,7 +8,7 @@ use super::{HOME, wire::arguments};
 use crate::{
     conversation::{
         Cache, Call, Content, Invalid, Media, MediaKind, Part, Role, Source, Text, ToolResult, Turn, Unsupported,
-        safe_id,
+        is_text, safe_id,
     },
     dialect::Quirks,
     stream::json::{ArrayWriter, ObjectWriter},
@@ -271,7 +271,7 @@ fn inline<'m>(mime: &'m str, data: &'m Text<'m>) -> Option<Place<'m>> {
     if kind == "application/pdf" {
         return Some(Place::Pdf(data));
     }
-    if kind.starts_with("text/") || matches!(kind, "application/json" | "application/xml") {
+    if is_text(kind) {
         let text = String::from_utf8(BASE64_STANDARD.decode(data.decode().as_bytes()).ok()?).ok()?;
         return (!text.trim().is_empty()).then(|| Place::PlainText(text.into()));
     }

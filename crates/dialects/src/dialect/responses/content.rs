@@ -14,7 +14,7 @@ use super::{
 use crate::{
     conversation::{
         Cache, Call, Content, Invalid, Media, MediaKind, Message, Part, Role, Signature, Source, Text, Tool, ToolForm,
-        ToolResult,
+        ToolResult, type_of_name,
     },
     dialect::{
         fields::{parse, parse_noting},
@@ -408,16 +408,8 @@ fn located(url: Text<'_>, field: impl FnOnce() -> String) -> Result<Source<'_>, 
 fn file<'a>(data: Text<'a>, name: Option<&Text<'a>>, field: impl FnOnce() -> String) -> Result<Source<'a>, Invalid> {
     let data = data.into_decoded();
     if data.starts_with("data:") {
-        return located(data.into(), field);
+        return located(data.into(), field).map(|source| source.typed_by(name));
     }
-    let name = name.map(|name| name.decode().to_ascii_lowercase()).unwrap_or_default();
-    let mime = match name.rsplit_once('.').map_or("", |(_, end)| end) {
-        "txt" => "text/plain",
-        "md" => "text/markdown",
-        "csv" => "text/csv",
-        "html" => "text/html",
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        _ => "application/pdf",
-    };
+    let mime = name.and_then(|name| type_of_name(&name.decode())).unwrap_or("application/pdf");
     Ok(Source::Data { mime: mime.into(), data: data.into() })
 }
