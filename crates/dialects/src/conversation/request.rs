@@ -301,8 +301,8 @@ pub struct Reasoning {
     pub budget: Option<u64>,
     /// Whether the client requests to see the reasoning or a summary.
     pub visible: Option<bool>,
-    /// Whether only the effort is set, where thinking is another setting (Claude): a model that does not think by itself
-    /// does not think then, and the effort is that of its answer.
+    /// Whether only the effort is set, where thinking is another setting (Claude): a model that does not think by
+    /// itself does not think then, and the effort is that of its answer.
     pub effort_only: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The changes to a body of Messages whose model the Backend has replaced: what the new model refuses of the fields that
-//! a conversation does not have.
+//! The changes to a body of Messages whose model the Backend has replaced: what the new model refuses of the fields
+//! that a conversation does not have.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
