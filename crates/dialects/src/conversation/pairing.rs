@@ -50,7 +50,7 @@ fn pair<'a>(messages: &[Message<'a>]) -> Vec<Message<'a>> {
         }
         match out.last_mut() {
             Some(last) if last.role == Role::Assistant && !open.is_empty() => {
-                last.parts.extend_from_slice(&message.parts)
+                last.parts.extend_from_slice(&message.parts);
             }
             _ => {
                 add_missing(&mut open, place, &mut out);

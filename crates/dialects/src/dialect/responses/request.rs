@@ -131,11 +131,10 @@ impl<'a> Reader<'a> {
         let names: Vec<Text<'a>> = parse_member(member)?;
         for name in names {
             match &*name.decode() {
-                // Signatures are always carried.
-                "reasoning.encrypted_content" => {}
                 "message.output_text.logprobs" => self.request.sampling.logprobs = Some(true),
-                // Items have them wherever the tool is run, and where it is not, the tool itself is reported.
-                hosted::INCLUDE_SOURCES | hosted::INCLUDE_OUTPUTS => {}
+                // Signatures are always carried. Items have the others wherever the tool is run, and where it is not,
+                // the tool itself is reported.
+                "reasoning.encrypted_content" | hosted::INCLUDE_SOURCES | hosted::INCLUDE_OUTPUTS => {}
                 other => self.request.dropped.add(other.to_owned()),
             }
         }
