@@ -16,8 +16,36 @@ pub struct ProviderDef {
     pub cloud: Option<Cloud>,
     /// The required fields, as a JSON object, without the credential.
     pub example: &'static str,
+    /// The variables of the environment that enable it where there are no manifests: of itself first, then of servers
+    /// with its API.
+    pub usual: &'static [Usual],
     /// Its row in the table of `docs/providers.md`.
     pub docs: Docs,
+}
+
+/// The variables that a vendor's own SDKs read, and the entry of a Backend that they enable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Usual {
+    /// The entry's name, which is also that of its Secret, and stands before a model's name: `NAME/MODEL`.
+    pub name: &'static str,
+    /// Variables with its key, of which the first one that is set counts.
+    pub keys: &'static [&'static str],
+    /// Variables that its credential consists of instead, all of which have to be set.
+    pub credential: &'static [&'static str],
+    /// Variables with its region, of which the first one that is set counts.
+    pub region: &'static [&'static str],
+    /// The provider's fields in the Backend, beside key and region, as YAML's flow style has them.
+    pub fields: &'static str,
+    /// The models that are known to be its own.
+    pub models: &'static [&'static str],
+}
+
+impl Usual {
+    /// One that has a key, and nothing else.
+    #[must_use]
+    pub const fn with_key(name: &'static str, keys: &'static [&'static str], models: &'static [&'static str]) -> Self {
+        Self { name, keys, credential: &[], region: &[], fields: "", models }
+    }
 }
 
 /// The properties that all entries of a provider share.

@@ -41,7 +41,7 @@ mod query;
 mod server;
 pub mod vertex_ai;
 
-pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings};
+pub use definition::{Auth, Checked, Cloud, Docs, Info, KeySource, ProviderConfig, ProviderDef, Settings, Usual};
 pub use forward::{Forwarded, is_framing, is_hop_by_hop, may_be_listed, may_be_listed_in_query};
 pub use model_names::{Fit, ModelNames};
 pub use query::credential_in_query;

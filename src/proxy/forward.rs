@@ -178,7 +178,7 @@ fn copy(request: &Request<UpstreamBody>) -> Option<Request<UpstreamBody>> {
 }
 
 /// An endpoint that is tried next.
-struct Chosen<'b> {
+struct Picked<'b> {
     endpoint: &'b Endpoint,
     /// Its recovery is found out by this attempt.
     probe: Option<Probe>,
@@ -192,11 +192,11 @@ async fn with_room<'b>(
     entry: &mut Entry,
     queue: &mut Queue<'_>,
     record: &mut RequestRecord,
-) -> Result<Chosen<'b>, ProxyError> {
+) -> Result<Picked<'b>, ProxyError> {
     let mut full = SmallVec::<[&Endpoint; MAX_ENDPOINTS]>::new();
     for (endpoint, probe) in order {
         match entry.try_target(&endpoint.state) {
-            Ok(permit) => return Ok(Chosen { endpoint, probe, permit }),
+            Ok(permit) => return Ok(Picked { endpoint, probe, permit }),
             Err(Full) => full.push(endpoint),
         }
     }
@@ -205,17 +205,17 @@ async fn with_room<'b>(
         && let Some((index, permit)) = queue.wait_for(entry, states, record).await
         && let Some(endpoint) = full.get(index)
     {
-        return Ok(Chosen { endpoint, probe: None, permit });
+        return Ok(Picked { endpoint, probe: None, permit });
     }
     let none = || ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
     Err(queue.refused().unwrap_or_else(none))
 }
 
-/// Sends to `first`, and to the next one of `order` that has room as long as no connection can be made. A request without
-/// a body, or with one that is here whole, is sent once more on a fresh connection when the server can't have processed it. A body
-/// that passes through can't be sent twice: over HTTP/1 it gets a fresh connection from the start.
+/// Sends to `first`, and to the next one of `order` that has room as long as no connection can be made. A request
+/// without a body, or with one that is here whole, is sent once more on a fresh connection when the server can't have
+/// processed it. A body that passes through can't be sent twice: over HTTP/1 it gets a fresh connection from the start.
 async fn send<'b>(
-    first: Chosen<'b>,
+    first: Picked<'b>,
     mut order: impl Iterator<Item = (&'b Endpoint, Option<Probe>)>,
     entry: &mut Entry,
     request: Request<UpstreamBody>,
@@ -226,7 +226,7 @@ async fn send<'b>(
     let mut failure = ProxyError::new(ErrorKind::NoEndpoints, "the backend has no endpoint");
     let mut next = Some(first);
     for tried in 1.. {
-        let Some(Chosen { endpoint, probe, permit }) = next.take() else { break };
+        let Some(Picked { endpoint, probe, permit }) = next.take() else { break };
         record.attempt_plain();
         let mut attempt = Attempt::begin(&endpoint.state, probe).holding(permit);
         let pool = &endpoint.pool;
@@ -238,7 +238,7 @@ async fn send<'b>(
                 if tried < MAX_ENDPOINTS {
                     next = order.by_ref().find_map(|(endpoint, probe)| {
                         let permit = entry.try_target(&endpoint.state).ok()?;
-                        Some(Chosen { endpoint, probe, permit })
+                        Some(Picked { endpoint, probe, permit })
                     });
                 }
                 continue;

@@ -66,8 +66,8 @@ pub struct Listed<'a> {
 }
 
 impl AiBackend {
-    /// The order in which targets are tried: group by group, and inside a group as the Backend chooses. With a `model`, a
-    /// group's targets are those that it fits best.
+    /// The order in which targets are tried: group by group, and inside a group as the Backend chooses. With a `model`,
+    /// a group's targets are those that it fits best.
     pub fn order<'a>(&'a self, model: Option<&'a str>, request: &impl KeySource) -> Order<'a, Listed<'a>> {
         let count = |group: &Vec<Target>| model.map_or(group.len(), |model| fitting(group, model).count());
         let (single, used) = self

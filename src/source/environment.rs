@@ -5,81 +5,10 @@
 
 use std::fmt::Write as _;
 
+use crate::provider::{PROVIDERS, ProviderDef, Usual};
+
 /// The name of everything in the text, in the namespace `default`.
 const NAME: &str = "tollgate";
-
-/// A provider that variables of the environment enable.
-struct Usual {
-    /// Its name in `provider/MODEL`, and that of its Secret.
-    name: &'static str,
-    /// Variables with its key, the first that is set counts.
-    keys: &'static [&'static str],
-    /// Its field in a Backend, and what is in that beside the key.
-    provider: (&'static str, &'static str),
-    /// The models that are known to be its own.
-    models: &'static [&'static str],
-}
-
-/// A server with OpenAI's API. Its models have names that others have, too, so clients write `NAME/MODEL`.
-const fn compatible(name: &'static str, keys: &'static [&'static str], preset: &'static str) -> Usual {
-    Usual { name, keys, provider: ("openai", preset), models: &[] }
-}
-
-const OPENAI_MODELS: &[&str] = &[
-    "gpt-*",
-    "chatgpt-*",
-    "o1*",
-    "o3*",
-    "o4*",
-    "codex-*",
-    "computer-use-*",
-    "text-embedding-3-*",
-    "text-embedding-ada-*",
-    "omni-moderation-*",
-    "ft:*",
-];
-const GEMINI_MODELS: &[&str] = &["gemini-*", "gemma-*", "learnlm-*"];
-const BEDROCK_MODELS: &[&str] = &[
-    "amazon.*",
-    "anthropic.*",
-    "cohere.*",
-    "deepseek.*",
-    "meta.*",
-    "mistral.*",
-    "openai.*",
-    "qwen.*",
-    "us.*",
-    "eu.*",
-    "apac.*",
-    "global.*",
-    "arn:aws:bedrock:*",
-];
-
-/// The providers, in the order of the documentation. The variables are those that their own SDKs read.
-const USUAL: &[Usual] = &[
-    Usual { name: "openai", keys: &["OPENAI_API_KEY"], provider: ("openai", ""), models: OPENAI_MODELS },
-    Usual { name: "anthropic", keys: &["ANTHROPIC_API_KEY"], provider: ("anthropic", ""), models: &["claude-*"] },
-    Usual {
-        name: "gemini",
-        keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-        provider: ("gemini", "model: \"\", apiVersion: v1beta, "),
-        models: GEMINI_MODELS,
-    },
-    compatible("cerebras", &["CEREBRAS_API_KEY"], "preset: cerebras, "),
-    compatible("cohere", &["CO_API_KEY", "COHERE_API_KEY"], "preset: cohere, "),
-    compatible("deepseek", &["DEEPSEEK_API_KEY"], "preset: deepseek, "),
-    compatible("fireworks", &["FIREWORKS_API_KEY"], "preset: fireworks, "),
-    compatible("groq", &["GROQ_API_KEY"], "preset: groq, "),
-    compatible("huggingface", &["HF_TOKEN"], "preset: huggingface, "),
-    compatible("mistral", &["MISTRAL_API_KEY"], "preset: mistral, "),
-    compatible("openrouter", &["OPENROUTER_API_KEY"], "preset: openrouter, "),
-    compatible("together", &["TOGETHER_API_KEY"], "preset: together, "),
-    compatible("xai", &["XAI_API_KEY"], "preset: xai, "),
-];
-
-/// The variables that AWS's SDKs read, all of which Bedrock needs.
-const AWS_KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-const AWS_REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 /// The providers that are simulated, or printed as an example, where no variable is set.
 const EXAMPLES: usize = 3;
@@ -102,25 +31,26 @@ pub struct Environment {
 impl Environment {
     /// The providers whose variables `get` finds, at `port`; `None` when there are none.
     pub fn read(get: &dyn Fn(&str) -> Option<String>, port: u16) -> Option<Self> {
-        let is_set = |name: &&str| get(name).is_some_and(|value| !value.trim().is_empty());
-        let usual = |usual: &'static Usual| {
-            let variable = usual.keys.iter().copied().find(|name| is_set(name))?;
-            Some(entry(usual, variable))
+        let set = |names: &[&'static str]| {
+            names.iter().copied().find(|name| get(name).is_some_and(|value| !value.trim().is_empty()))
         };
-        let mut entries: Vec<Entry> = USUAL.iter().filter_map(usual).collect();
-        let region = AWS_REGIONS.iter().filter(|name| is_set(name)).find_map(|name| get(name));
-        if let Some(region) = region.filter(|region| is_region(region) && AWS_KEYS.iter().all(is_set)) {
-            let provider = format!("bedrock: {{region: {region}}}");
-            entries.push(Entry { name: "bedrock", variable: None, provider, models: BEDROCK_MODELS });
-        }
+        let entry = |(def, usual): (&ProviderDef, &'static Usual)| {
+            let variable = set(usual.keys);
+            let has_credential =
+                !usual.credential.is_empty() && usual.credential.iter().all(|name| set(&[name]).is_some());
+            let region = set(usual.region).and_then(get).filter(|region| is_region(region));
+            let is_enabled = (variable.is_some() || has_credential) && (usual.region.is_empty() || region.is_some());
+            is_enabled.then(|| entry(def, usual, variable, region))
+        };
+        let entries: Vec<Entry> = usual().filter_map(entry).collect();
         (!entries.is_empty()).then_some(Self { entries, port })
     }
 
     /// The largest vendors, whether their variables are set or not.
     pub fn example(port: u16) -> Self {
-        let entries = USUAL.iter().take(EXAMPLES);
-        let first = |usual: &'static Usual| Some(entry(usual, usual.keys.first()?));
-        Self { entries: entries.filter_map(first).collect(), port }
+        let with_key = usual().filter(|(_, usual)| !usual.keys.is_empty()).take(EXAMPLES);
+        let entries = with_key.map(|(def, usual)| entry(def, usual, usual.keys.first().copied(), None)).collect();
+        Self { entries, port }
     }
 
     /// The names of the providers, joined with commas.
@@ -175,11 +105,22 @@ impl Environment {
     }
 }
 
-fn entry(usual: &'static Usual, variable: &'static str) -> Entry {
-    let (field, fields) = usual.provider;
-    let token = format!("authToken: {{kind: SecretRef, secretRef: {{name: {}}}}}", usual.name);
-    let provider = format!("{field}: {{{fields}{token}}}");
-    Entry { name: usual.name, variable: Some(variable), provider, models: usual.models }
+/// The variables of all providers: first those of each itself, then those of servers with its API.
+fn usual() -> impl Iterator<Item = (&'static ProviderDef, &'static Usual)> {
+    let of = |from: usize, to: usize| {
+        let some = move |def: &'static ProviderDef| def.usual.iter().take(to).skip(from).map(move |usual| (def, usual));
+        PROVIDERS.iter().copied().flat_map(some)
+    };
+    of(0, 1).chain(of(1, usize::MAX))
+}
+
+fn entry(def: &ProviderDef, usual: &'static Usual, variable: Option<&'static str>, region: Option<String>) -> Entry {
+    let token = variable.map(|_| format!("authToken: {{kind: SecretRef, secretRef: {{name: {}}}}}", usual.name));
+    let fields = Some(usual.fields.to_owned()).filter(|fields| !fields.is_empty());
+    let fields = [fields, region.map(|region| format!("region: {region}")), token];
+    let fields: Vec<String> = fields.into_iter().flatten().collect();
+    let provider = format!("{}: {{{}}}", def.info.name, fields.join(", "));
+    Entry { name: usual.name, variable, provider, models: usual.models }
 }
 
 /// Whether this is the name of a region, which becomes part of the text.
@@ -194,7 +135,6 @@ mod tests {
     use super::*;
     use crate::{
         compile::Objects,
-        provider::openai::presets,
         source::file::{self, LoadOptions},
     };
 
@@ -230,22 +170,15 @@ mod tests {
     #[test]
     fn the_text_is_manifests_that_hold_no_value() {
         let all: Vec<(&str, &str)> =
-            USUAL.iter().flat_map(|usual| usual.keys).map(|name| (*name, "sk-secret")).collect();
+            usual().flat_map(|(_, usual)| usual.keys).map(|name| (*name, "sk-secret")).collect();
         let aws = [("AWS_ACCESS_KEY_ID", "sk-secret"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_REGION", "us-east-1")];
         let text = read(&[all, aws.to_vec()].concat()).unwrap().manifests();
         assert!(!text.contains("sk-secret"), "{text}");
         let objects = objects(&text);
         assert_eq!(objects.rejected, []);
         assert_eq!((objects.gateways.len(), objects.http_routes.len(), objects.backends.len()), (1, 1, 1));
-        assert_eq!(objects.secrets.len(), USUAL.len());
+        assert_eq!(objects.secrets.len(), usual().filter(|(_, usual)| !usual.keys.is_empty()).count());
         let shape = crate::compile::shape::shape(&objects.backends.values().next().unwrap().spec).unwrap();
         assert!(shape.providers().starts_with("openai,anthropic,gemini"), "{}", shape.providers());
-    }
-
-    #[test]
-    fn every_server_with_an_address_of_its_own_has_a_variable() {
-        for preset in presets::PRESETS.iter().filter(|preset| preset.host.is_some()) {
-            assert!(USUAL.iter().any(|usual| usual.name == preset.name), "{}", preset.name);
-        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::CHAT;
 use crate::common::{
     CLIENT_KEY, Client, KEY, PATIENCE, Start, Upstream, backend, llm, request, route, rule, s1, secret, wait_until,
+    yaml,
 };
 
 #[test]
@@ -98,8 +99,15 @@ fn documented() -> BTreeSet<String> {
 
 #[test]
 fn after_traffic_metrics_are_those_of_the_document() {
-    let provider = Upstream::new(|exchange| {
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let released = std::sync::Mutex::new(released);
+    let provider = Upstream::new(move |exchange| {
         let path = exchange.request().path().to_owned();
+        if exchange.request().text().contains("hold this") {
+            held.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
         if path.ends_with("/rerank") {
             let reply = br#"{"results":[],"meta":{"billed_units":{"search_units":2}}}"#;
             exchange.reply(200, &[("content-type", "application/json")], reply);
@@ -132,22 +140,61 @@ fn after_traffic_metrics_are_those_of_the_document() {
     let groups = json!({"priorityGroups": [
         {"providers": [entry("first", Upstream::refusing())]}, {"providers": [entry("second", provider.port)]}]});
     let two = backend("two", &groups) + &route("two", &json!([rule("/two", "two")]));
+    let both = json!({"hedge": {"delay": "0s"}, "priorityGroups": [
+        {"providers": [entry("one", provider.port), entry("other", provider.port)]}]});
+    let hedged = backend("hedged", &both) + &route("hedged", &json!([rule("/hedged", "hedged")]));
+    let limited = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "limited", "namespace": "default"},
+        "spec": {
+            "type": "AI", "ai": {"llm": llm("openai", "openai", provider.port, &json!({}))},
+            "circuitBreakers": {"maxRequests": 1, "maxPendingRequests": 1},
+        },
+    })) + &route("limited", &json!([rule("/limited", "limited")]));
+    let guard = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "TrafficPolicy",
+        "metadata": {"name": "guard", "namespace": "default"},
+        "spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "two"}],
+            "ai": {"promptGuard": {"request": {"regex": {"builtins": ["EMAIL"]}}}},
+        },
+    }));
     let gateway = Start::new()
         .manifest("a.yaml", &s1("openai", "/openai", provider.port))
-        .manifest("b.yaml", &two)
+        .manifest("b.yaml", &[two, hedged, limited, guard].concat())
         .manifest("wrong.yaml", "kind: Nonsense\n")
-        .flag("--max-connections", "2")
+        .flag("--max-connections", "3")
         .run();
     assert_eq!(gateway.post("/openai", CHAT).status, 200);
     assert_eq!(gateway.post("/openai", r#"{"model":"m","messages":[],"stream":true}"#).status, 200);
     assert_eq!(gateway.post("/nowhere", CHAT).status, 404);
     assert_eq!(gateway.post("/two", r#"{"model":"n","messages":[]}"#).status, 200);
+    let masked = r#"{"model":"n","messages":[{"role":"user","content":"to jane@example.com"}]}"#;
+    assert_eq!(gateway.post("/two", masked).status, 200);
+    assert_eq!(gateway.post("/hedged", r#"{"model":"h","messages":[]}"#).status, 200);
+    // One request has the place, one waits for it, and one is too many.
+    let hold = request("POST", "/limited", &[], br#"{"model":"l","messages":[{"role":"user","content":"hold this"}]}"#);
+    let mut first = gateway.connect();
+    first.send(&hold);
+    is_held.recv().unwrap();
+    let mut second = gateway.connect();
+    second.send(&hold);
+    wait_until("a request in the queue", PATIENCE, || {
+        (gateway.metrics().sum("tollgate_backend_queue_length", &[]) > 0.5).then_some(())
+    });
+    assert_eq!(gateway.post("/limited", r#"{"model":"l","messages":[]}"#).status, 503);
+    release.send(()).unwrap();
+    assert_eq!(first.reply().status, 200);
+    is_held.recv().unwrap();
+    release.send(()).unwrap();
+    assert_eq!(second.reply().status, 200);
+    drop((first, second));
     let ranked = r#"{"model":"r","query":"q","documents":["d"]}"#;
     assert_eq!(gateway.post("/openai/v1/rerank", ranked).status, 200);
     // One connection too many.
     wait_until("a refused connection", PATIENCE, || {
         // Those of before may not be gone yet, so that these may be refused themselves.
-        let _held = [gateway.connect(), gateway.connect()];
+        let _held = [gateway.connect(), gateway.connect(), gateway.connect()];
         let mut client = Client::try_connect(gateway.port)?;
         // If it is served after all, it is none of the requests that are counted below.
         client.send(&request("GET", "/openai", &[], b"")).try_reply().is_none().then_some(())

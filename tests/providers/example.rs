@@ -57,6 +57,7 @@ const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: None,
     example: r#"{"tenant": "ours"}"#,
+    usual: &[],
     docs: Docs {
         section: "Example Models",
         host: "`TENANT.example.com`",

@@ -391,7 +391,8 @@ fn an_endpoint_that_refuses_connections_is_left_alone_until_it_is_back() {
         let attempts = || lines.iter().map(|line| line["upstream_attempts"].as_u64().unwrap()).sum::<u64>();
         (lines.len() == COUNT).then(attempts)
     });
-    // Each second request would try it first; after a failure it is tried once when a second is over, then two, then four.
+    // Each second request would try it first; after a failure it is tried once when a second is over, then two, then
+    // four.
     let extra = usize::try_from(attempts).unwrap() - COUNT;
     assert!((1..COUNT / 4).contains(&extra), "{extra} attempts at the endpoint that is gone");
     // It comes back.

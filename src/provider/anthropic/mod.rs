@@ -8,8 +8,8 @@ pub use config::{AnthropicSettings, Config};
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{
-    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, below_base, path_and_query, query,
-    tail,
+    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, Usual, below_base, path_and_query,
+    query, tail,
 };
 use crate::dialect::{ApiRequest, DialectId, Endpoint, Quirks, messages};
 
@@ -20,6 +20,7 @@ pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: None,
     example: "{}",
+    usual: &[Usual::with_key("anthropic", &["ANTHROPIC_API_KEY"], &["claude-*"])],
     docs: Docs {
         section: "Anthropic",
         host: "`api.anthropic.com`",

@@ -20,6 +20,7 @@ pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: Some(Cloud::Azure),
     example: r#"{"endpoint": "ours.openai.azure.com", "deploymentName": "our-gpt", "apiVersion": "2024-10-21"}"#,
+    usual: &[],
     docs: Docs {
         section: "Azure OpenAI",
         host: "`endpoint` of the Backend",
@@ -82,7 +83,7 @@ impl Provider for AzureOpenAi {
         Some(&self.deployment)
     }
 
-    /// In Responses the body names the deployment. Elsewhere the path does, and the body is left as the client wrote it.
+    /// In Responses the body names the deployment. Elsewhere the path does, and the body stays as the client wrote it.
     fn model_in_body(&self, request: &ApiRequest) -> bool {
         matches!(request.endpoint, Endpoint::Responses | Endpoint::CountResponseTokens | Endpoint::CompactResponse)
     }

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::{
-    BodyEdit, CredentialSlot, Docs, Framing, Info, Provider, ProviderDef, Refusal, TranslationNeeds, claude,
+    BodyEdit, CredentialSlot, Docs, Framing, Info, Provider, ProviderDef, Refusal, TranslationNeeds, Usual, claude,
     model_segment, path_and_query,
 };
 use crate::{
@@ -22,11 +22,33 @@ use crate::{
 
 const INFO: Info = Info { name: "bedrock", llm: "bedrock", system: "aws.bedrock", dialect: DialectId::Converse };
 
+/// The beginnings of its models' names.
+const MODELS: &[&str] = &[
+    "amazon.*",
+    "anthropic.*",
+    "cohere.*",
+    "deepseek.*",
+    "meta.*",
+    "mistral.*",
+    "openai.*",
+    "qwen.*",
+    "us.*",
+    "eu.*",
+    "apac.*",
+    "global.*",
+    "arn:aws:bedrock:*",
+];
+
 /// `bedrock` in Backends, metrics and documentation.
 pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: None,
     example: "{}",
+    usual: &[Usual {
+        credential: &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+        region: &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        ..Usual::with_key("bedrock", &[], MODELS)
+    }],
     docs: Docs {
         section: "Bedrock",
         host: "`bedrock-runtime.REGION.amazonaws.com`",

@@ -8,8 +8,8 @@ pub use config::{Config, GeminiSettings};
 use http::{HeaderName, uri::PathAndQuery};
 
 use super::{
-    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, model_segment, path_and_query, query,
-    tail,
+    CredentialSlot, Docs, Info, Provider, ProviderDef, Refusal, TranslationNeeds, Usual, model_segment, path_and_query,
+    query, tail,
 };
 use crate::dialect::{ApiRequest, DialectId, Endpoint, GeminiVerb, Quirks, StreamMode};
 
@@ -20,6 +20,10 @@ pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: None,
     example: r#"{"model": "gemini-1.5-flash-latest", "apiVersion": "v1beta"}"#,
+    usual: &[Usual {
+        fields: "model: \"\", apiVersion: v1beta",
+        ..Usual::with_key("gemini", &["GEMINI_API_KEY", "GOOGLE_API_KEY"], &["gemini-*", "gemma-*", "learnlm-*"])
+    }],
     docs: Docs {
         section: "Gemini",
         host: "`generativelanguage.googleapis.com`",

@@ -3,6 +3,7 @@
 mod compatible;
 mod config;
 pub mod presets;
+mod usual;
 pub(super) mod quirks;
 
 pub use config::{Config, OpenAiSettings};
@@ -27,6 +28,7 @@ pub const DEF: ProviderDef = ProviderDef {
     info: &INFO,
     cloud: None,
     example: "{}",
+    usual: usual::USUAL,
     docs: Docs {
         section: "OpenAI",
         host: "`api.openai.com`",

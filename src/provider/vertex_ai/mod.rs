@@ -29,6 +29,7 @@ pub const DEF: ProviderDef = ProviderDef {
     example: r#"{
         "model": "gemini-2.5-pro", "apiVersion": "v1", "projectId": "our-project", "location": "us-central1"
     }"#,
+    usual: &[],
     docs: Docs {
         section: "Vertex AI",
         host: "`LOCATION-aiplatform.googleapis.com`",

@@ -46,7 +46,7 @@ fn with(body: &Value, changes: &Value) -> Value {
     body
 }
 
-/// Each case: the model that was asked for, the one that the request gets, the client's fields beside `body`, the fields
+/// Each case: the model that the client names, the one that the request gets, the client's fields beside `body`, the fields
 /// that change, and what is reported.
 fn check(dialect: DialectId, body: &Value, cases: &[(&str, &str, Value, Value, &str)]) {
     for (asked, model, fields, changes, lost) in cases {

@@ -14,7 +14,7 @@ use crate::{
 
 /// The field for what only one vendor's models have.
 const MODEL_FIELDS: &str = "additionalModelRequestFields";
-/// Those of its fields that only Claude has, and that no setting of a conversation stands for.
+/// Those of its fields that only Claude has, and that are no setting of a conversation.
 const CLAUDE_FIELDS: &[&str] = &["anthropic_beta", "tool_choice"];
 /// The turn behind the beginning of an answer, for models that do not continue one.
 const CONTINUE: &str = r#"{"role":"user","content":[{"text":"(continue)"}]}"#;
