@@ -30,6 +30,8 @@ fn what_cant_start_ends_the_program_with_its_reason() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let refused = format!("tollgate: listen on {taken}: Address already in use");
+    let no_source = "tollgate: no --manifests DIR, no provider's variable such as OPENAI_API_KEY, and no cluster: \
+                     find the cluster: ";
     let cases: [(&[&str], &str, &str); 5] = [
         (&["run", "--manifests", manifests, "--admin-listen", &taken], "/nonexistent", &refused),
         (&["run", "--admin-listen", &taken], config, &refused),

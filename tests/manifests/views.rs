@@ -171,14 +171,24 @@ fn after_traffic_metrics_are_those_of_the_document() {
     assert_eq!(gateway.post("/two", r#"{"model":"n","messages":[]}"#).status, 200);
     let masked = r#"{"model":"n","messages":[{"role":"user","content":"to jane@example.com"}]}"#;
     assert_eq!(gateway.post("/two", masked).status, 200);
-    assert_eq!(gateway.post("/hedged", r#"{"model":"h","messages":[]}"#).status, 200);
+    let hold =
+        |path: &str| request("POST", path, &[], br#"{"model":"l","messages":[{"role":"user","content":"hold this"}]}"#);
+    let mut hedged = gateway.connect();
+    hedged.send(&hold("/hedged"));
+    for _ in 0..2 {
+        is_held.recv().unwrap();
+    }
+    for _ in 0..2 {
+        release.send(()).unwrap();
+    }
+    assert_eq!(hedged.reply().status, 200);
+    drop(hedged);
     // One request has the place, one waits for it, and one is too many.
-    let hold = request("POST", "/limited", &[], br#"{"model":"l","messages":[{"role":"user","content":"hold this"}]}"#);
     let mut first = gateway.connect();
-    first.send(&hold);
+    first.send(&hold("/limited"));
     is_held.recv().unwrap();
     let mut second = gateway.connect();
-    second.send(&hold);
+    second.send(&hold("/limited"));
     wait_until("a request in the queue", PATIENCE, || {
         (gateway.metrics().sum("tollgate_backend_queue_length", &[]) > 0.5).then_some(())
     });
