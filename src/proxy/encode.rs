@@ -11,7 +11,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 use secrecy::ExposeSecret;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -103,6 +103,13 @@ pub struct ClientRequest<'a, 'b> {
 pub struct Caller<'a> {
     pub headers: ClientHeaders<'a>,
     pub query: Option<&'a str>,
+}
+
+impl<'a> Caller<'a> {
+    /// The caller whose request has these parts, to which policies have `added` headers.
+    pub fn new(parts: &'a Parts, added: &'a HeaderMap) -> Self {
+        Self { headers: ClientHeaders { all: &parts.headers, added }, query: parts.uri.query() }
+    }
 }
 
 impl ClientRequest<'_, '_> {

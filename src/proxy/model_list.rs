@@ -14,7 +14,6 @@ use super::{
     ErrorKind, ProxyError, RequestRecord, RouteContext,
     classify::ClassifiedRequest,
     encode::{Caller, ClientRequest},
-    headers::ClientHeaders,
     media::Files,
     operation,
     select::{self, Answer, Prepared},
@@ -133,8 +132,7 @@ async fn ask(
     let source = Source::Provider(info.dialect, info.name);
     let plan = models::plan(None, DialectId::Chat, "/v1/models", Vec::new(), source).map_err(|_| unlisted())?;
     let plan = operation::encode(plan, &client, target, ai.backend.strict)?;
-    let headers = ClientHeaders { all: &parts.headers, added: &request.added };
-    let caller = Caller { headers, query: parts.uri.query() };
+    let caller = Caller::new(parts, &request.added);
     let sender = Sender::new(caller, target, context.attempt_timeout, context.deadline);
     let guard = Attempt::watched(&target.state, "", target.credential.is_own(), None);
     let mut files = Files::default();

@@ -27,7 +27,6 @@ use super::{
     encode::{Caller, ClientRequest, Encoded, refused},
     failures::{Failures, Next, Outcome},
     first::{Gate, Measure},
-    headers::ClientHeaders,
     heavy,
     hedge::Race,
     media::Files,
@@ -45,7 +44,7 @@ use crate::{
     provider::Refusal,
     snapshot::{AiBackend, AiUse, Listed, Order, Pick, Target},
     stream::TopLevel,
-    upstream::balance::{self, AttemptOutcome, HasApi, HedgeCount},
+    upstream::balance::{self, AttemptOutcome, HasApi, HedgeCount, Probe, load::TargetPermit},
 };
 
 /// The result of the attempts.
@@ -130,8 +129,7 @@ impl WithoutEndpoint<'_> {
             request.release();
         }
         record.resent(1);
-        let own_key = target.credential.is_own();
-        let guard = balance::Attempt::watched(&target.state, record.model(), own_key, None).holding(permit);
+        let guard = guard(target, record.model(), None, permit);
         let outcome = attempt(context, parts, prepared, files, guard, sender, record).await;
         if let Ok(Answer::Upstream(second)) = &outcome
             && is_conversation
@@ -162,15 +160,10 @@ pub async fn select(
 ) -> Result<Answer, ProxyError> {
     // Taken, so that the body can be given up while they are borrowed.
     let added = std::mem::take(&mut request.added);
-    let headers = ClientHeaders { all: &parts.headers, added: &added };
-    let caller = Caller { headers, query: parts.uri.query() };
-    let mut failures = Failures::default();
-    let mut files = Files::default();
-    let (mut tried, mut hedged) = (0, false);
+    let caller = Caller::new(parts, &added);
+    let (mut failures, mut files, mut tried, mut hedged) = (Failures::default(), Files::default(), 0, false);
     let mut retries = Retries::new(context, may_repeat(request, &parts.method));
-    // A copy, so that the body can be given up.
-    let selecting = ai.backend.selecting_model(&request.api).map(str::to_owned);
-    refuse_unknown(&ai.backend, request, selecting.as_deref())?;
+    let selecting = selecting_model(&ai.backend, request)?;
     let mut order = ai.backend.order(selecting.as_deref(), &Affinity { request, parts, record });
     let mut queue = Queue::new(context, &parts.headers);
     let mut current = queue.next(&mut order, record, |target| target.model_for(&request.api)).await;
@@ -188,11 +181,8 @@ pub async fn select(
             }
         };
         tried += 1;
-        let model = target.model_for(&request.api);
-        record.attempt(group, index, model);
-        let own_key = target.credential.is_own();
-        let guard = balance::Attempt::watched(&target.state, model.unwrap_or_default(), own_key, probe);
-        let guard = guard.holding(permit);
+        record.attempt(group, index, target.model_for(&request.api));
+        let guard = guard(target, target.model_for(&request.api).unwrap_or_default(), probe, permit);
         let is_over = tried == MAX_ATTEMPTS;
         let next_target = !order.is_last() && !is_over;
         let last = !next_target && (is_over || !retries.may_follow());
@@ -207,7 +197,7 @@ pub async fn select(
         // Once for a request, at another target, and not where the same one may have to get it translated.
         let may_hedge = next_target && !hedged && named.is_none();
         let hedge_at = hedge_at(context, ai, request, target, &prepared).filter(|_| may_hedge);
-        let outcome = match (hedge_at, gate) {
+        let (outcome, is_final) = match (hedge_at, gate) {
             (Some(at), Some(gate)) => {
                 hedged = true;
                 let race = Race::default();
@@ -217,28 +207,23 @@ pub async fn select(
                     let outcome = Outcome::of(sending.await, measure);
                     Raced { group, index, target, outcome: outcome.pass(Some(&gate), target, record.model()).await }
                 };
-                let second = Second { context, ai, request, parts, caller, race: &race, record };
-                let second = second.attempt(&mut order, tried + 1 == MAX_ATTEMPTS);
+                let second = Second { context, ai, request, parts, caller, race: &race, record }
+                    .attempt(&mut order, tried + 1 == MAX_ATTEMPTS);
                 // Boxed: it is rare, and holds two attempts.
                 let (first, second) = Box::pin(race.run(first, at, second, |raced| raced.outcome.wins())).await;
                 tried += u32::from(race.second_began());
-                if let Some(second) = second {
-                    if second.outcome.wins() {
-                        if let Some(first) = first {
-                            failures.add(first.outcome, target, Some(Next::Other), record);
-                        }
-                        let model = second.target.model_for(&request.api);
-                        record.attempt(second.group, second.index, model);
-                        record.holds(order.into_permit());
-                        return second.outcome.result;
-                    }
-                    failures.add(second.outcome, second.target, None, record);
+                let has_won = second.as_ref().is_some_and(|second| second.outcome.wins());
+                let (other, raced) = if has_won { (first, second) } else { (second, first) };
+                if let Some(other) = other {
+                    failures.add(other.outcome, other.target, has_won.then_some(Next::Other), record);
                 }
-                if race.second_began() {
+                let Some(raced) = raced else { break };
+                if has_won {
+                    record.attempt(raced.group, raced.index, raced.target.model_for(&request.api));
+                } else if race.second_began() {
                     record.hedged();
                 }
-                let Some(first) = first else { break };
-                first.outcome
+                (raced.outcome, has_won)
             }
             (_, gate) => {
                 let mut result = attempt(context, parts, prepared, &mut files, guard, &sender, record).await;
@@ -247,45 +232,49 @@ pub async fn select(
                     // Boxed: it is rare.
                     result = Box::pin(step.after(result, &named, request, &mut files, record)).await;
                 }
-                Outcome::of(result, measure).pass(gate.as_ref(), target, record.model()).await
+                (Outcome::of(result, measure).pass(gate.as_ref(), target, record.model()).await, false)
             }
         };
         record.resent(sender.resent());
         let next_target = !order.is_last() && tried < MAX_ATTEMPTS;
-        let again = if last { None } else { retries.after(&outcome.result, &ai.backend) };
+        let again = if last || is_final { None } else { retries.after(&outcome.result, &ai.backend) };
         if again.is_none() && outcome.wins() {
             record.holds(order.into_permit());
             return outcome.result;
         }
         let after = if again.is_some() { Some(Next::Same) } else { next_target.then_some(Next::Other) };
         failures.add(outcome, target, after, record);
-        if let Some(at) = again {
-            tokio::time::sleep_until(at).await;
-            let permit = queue.again(&mut order, target, record).await;
-            current = permit.map(|permit| Pick { group, index, target, probe: None, permit });
-            continue;
-        }
-        if !next_target {
-            break;
-        }
-        retries.at_next_target();
-        current = queue.next(&mut order, record, |target| target.model_for(&request.api)).await;
+        current = match again {
+            Some(at) => {
+                tokio::time::sleep_until(at).await;
+                let permit = queue.again(&mut order, target, record).await;
+                permit.map(|permit| Pick { group, index, target, probe: None, permit })
+            }
+            None if !next_target => break,
+            None => {
+                retries.at_next_target();
+                queue.next(&mut order, record, |target| target.model_for(&request.api)).await
+            }
+        };
     }
     let cooling = order.refused();
     record.holds(order.into_permit());
     failures.into_result(queue.refused(), cooling)
 }
 
-/// Refuses a request by whose model no target of `backend` can be selected.
-fn refuse_unknown(backend: &AiBackend, request: &ClassifiedRequest, model: Option<&str>) -> Result<(), ProxyError> {
-    match model {
-        Some(model) if backend.serves(model) => Ok(()),
+/// The model by which `request` selects among the targets, if it does: a copy, so that the body can be given up.
+///
+/// # Errors
+/// When no target of `backend` can be selected by it.
+fn selecting_model(backend: &AiBackend, request: &ClassifiedRequest) -> Result<Option<String>, ProxyError> {
+    match backend.selecting_model(&request.api) {
+        Some(model) if backend.serves(model) => Ok(Some(model.to_owned())),
         Some(model) => Err(ProxyError::unknown_model(model)),
         None if backend.by_model && request.api.endpoint.generates() => Err(ProxyError::new(
             ErrorKind::NoModel,
             "name a model: the models of this route are those of several providers",
         )),
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 
@@ -351,9 +340,7 @@ impl Second<'_> {
         let gate = Gate::new(context, ai, request)?.until_content();
         let gate = if is_over || order.is_last() { gate.unbounded() } else { gate };
         let model = target.model_for(&request.api).unwrap_or_default();
-        let own_key = target.credential.is_own();
-        let guard = balance::Attempt::watched(&target.state, model, own_key, probe).racing(&race.second);
-        let guard = guard.holding(permit);
+        let guard = guard(target, model, probe, permit).racing(&race.second);
         let sender =
             Sender::new(caller, target, context.attempt_timeout, context.deadline).with_first_token(gate.first_token());
         race.second_begins();
@@ -365,6 +352,11 @@ impl Second<'_> {
         count.ended(outcome.wins());
         Some(Raced { group, index, target, outcome })
     }
+}
+
+/// Begins an attempt at `target` for `model`, perhaps as a probe, with its place there.
+fn guard(target: &Target, model: &str, probe: Option<Probe>, permit: Option<TargetPermit>) -> balance::Attempt {
+    balance::Attempt::watched(&target.state, model, target.credential.is_own(), probe).holding(permit)
 }
 
 /// One attempt: sends to the sender's target, under `attempt`, which reports how it ended.

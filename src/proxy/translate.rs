@@ -342,17 +342,14 @@ impl Translation {
             Err(failure) => {
                 // A reply with new kinds of fields is read without these fields.
                 repaired = self.source().repair_reply(bytes);
-                match repaired.as_ref().map(|(text, names)| (self.source().read_reply(text.as_bytes()), names)) {
-                    Some((Ok(mut answer), names)) => {
-                        answer.lost.extend(names);
-                        answer
-                    }
-                    _ => {
-                        let class = failure.class;
-                        let error = self.failed(parts, &failure, &reading.request_id, mask);
-                        return Ok(Translated::Failed(error, class));
-                    }
-                }
+                let read = repaired.as_ref().map(|(text, names)| (self.source().read_reply(text.as_bytes()), names));
+                let Some((Ok(mut answer), names)) = read else {
+                    let class = failure.class;
+                    let error = self.failed(parts, &failure, &reading.request_id, mask);
+                    return Ok(Translated::Failed(error, class));
+                };
+                answer.lost.extend(names);
+                answer
             }
         };
         if !wants_stream && let Some(failure) = self.to.dialect().failure_of(&answer) {

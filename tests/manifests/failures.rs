@@ -37,11 +37,7 @@ fn what_cant_start_ends_the_program_with_its_reason() {
         (&["run", "--admin-listen", &taken], config, &refused),
         (&["run", "--admin-listen", &taken, "--pod-name", "pod"], config, &refused),
         (&["simulate", "--listen", &taken], "/nonexistent", &refused),
-        (
-            &["run"],
-            "/nonexistent",
-            "tollgate: no --manifests DIR, no provider's variable such as OPENAI_API_KEY, and no cluster: find the cluster: ",
-        ),
+        (&["run"], "/nonexistent", no_source),
     ];
     for (args, kubeconfig, reason) in cases {
         let (status, stderr) = run(args, kubeconfig);

@@ -97,15 +97,47 @@ fn documented() -> BTreeSet<String> {
     of_files.map(|(name, _)| name.to_owned()).collect()
 }
 
+/// Backends that fail over, hedge and have limits, and a guard: what gives values to the metrics of each.
+fn for_metrics(port: u16) -> String {
+    let entry = |name: &str, port: u16| {
+        let mut entry = llm("openai", "openai", port, &json!({}));
+        entry["name"] = name.into();
+        entry
+    };
+    let groups = json!({"priorityGroups": [
+        {"providers": [entry("first", Upstream::refusing())]}, {"providers": [entry("second", port)]}]});
+    let two = backend("two", &groups) + &route("two", &json!([rule("/two", "two")]));
+    let both = json!({"hedge": {"delay": "0s"}, "priorityGroups": [
+        {"providers": [entry("one", port), entry("other", port)]}]});
+    let hedged = backend("hedged", &both) + &route("hedged", &json!([rule("/hedged", "hedged")]));
+    let limited = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "limited", "namespace": "default"},
+        "spec": {
+            "type": "AI", "ai": {"llm": llm("openai", "openai", port, &json!({}))},
+            "circuitBreakers": {"maxRequests": 1, "maxPendingRequests": 1},
+        },
+    })) + &route("limited", &json!([rule("/limited", "limited")]));
+    let guard = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "TrafficPolicy",
+        "metadata": {"name": "guard", "namespace": "default"},
+        "spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "two"}],
+            "ai": {"promptGuard": {"request": {"regex": {"builtins": ["EMAIL"]}}}},
+        },
+    }));
+    [two, hedged, limited, guard].concat()
+}
+
 #[test]
 fn after_traffic_metrics_are_those_of_the_document() {
-    let (held, is_held) = std::sync::mpsc::channel();
+    let (arrived, asked) = std::sync::mpsc::channel();
     let (release, released) = std::sync::mpsc::channel();
     let released = std::sync::Mutex::new(released);
     let provider = Upstream::new(move |exchange| {
         let path = exchange.request().path().to_owned();
         if exchange.request().text().contains("hold this") {
-            held.send(()).unwrap();
+            arrived.send(()).unwrap();
             released.lock().unwrap().recv().unwrap();
         }
         if path.ends_with("/rerank") {
@@ -132,36 +164,9 @@ fn after_traffic_metrics_are_those_of_the_document() {
         );
         exchange.chunk("data: [DONE]\n\n").end();
     });
-    let entry = |name: &str, port: u16| {
-        let mut entry = llm("openai", "openai", port, &json!({}));
-        entry["name"] = name.into();
-        entry
-    };
-    let groups = json!({"priorityGroups": [
-        {"providers": [entry("first", Upstream::refusing())]}, {"providers": [entry("second", provider.port)]}]});
-    let two = backend("two", &groups) + &route("two", &json!([rule("/two", "two")]));
-    let both = json!({"hedge": {"delay": "0s"}, "priorityGroups": [
-        {"providers": [entry("one", provider.port), entry("other", provider.port)]}]});
-    let hedged = backend("hedged", &both) + &route("hedged", &json!([rule("/hedged", "hedged")]));
-    let limited = yaml(&json!({
-        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
-        "metadata": {"name": "limited", "namespace": "default"},
-        "spec": {
-            "type": "AI", "ai": {"llm": llm("openai", "openai", provider.port, &json!({}))},
-            "circuitBreakers": {"maxRequests": 1, "maxPendingRequests": 1},
-        },
-    })) + &route("limited", &json!([rule("/limited", "limited")]));
-    let guard = yaml(&json!({
-        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": "guard", "namespace": "default"},
-        "spec": {
-            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "two"}],
-            "ai": {"promptGuard": {"request": {"regex": {"builtins": ["EMAIL"]}}}},
-        },
-    }));
     let gateway = Start::new()
         .manifest("a.yaml", &s1("openai", "/openai", provider.port))
-        .manifest("b.yaml", &[two, hedged, limited, guard].concat())
+        .manifest("b.yaml", &for_metrics(provider.port))
         .manifest("wrong.yaml", "kind: Nonsense\n")
         .flag("--max-connections", "3")
         .run();
@@ -176,7 +181,7 @@ fn after_traffic_metrics_are_those_of_the_document() {
     let mut hedged = gateway.connect();
     hedged.send(&hold("/hedged"));
     for _ in 0..2 {
-        is_held.recv().unwrap();
+        asked.recv().unwrap();
     }
     for _ in 0..2 {
         release.send(()).unwrap();
@@ -186,7 +191,7 @@ fn after_traffic_metrics_are_those_of_the_document() {
     // One request has the place, one waits for it, and one is too many.
     let mut first = gateway.connect();
     first.send(&hold("/limited"));
-    is_held.recv().unwrap();
+    asked.recv().unwrap();
     let mut second = gateway.connect();
     second.send(&hold("/limited"));
     wait_until("a request in the queue", PATIENCE, || {
@@ -195,7 +200,7 @@ fn after_traffic_metrics_are_those_of_the_document() {
     assert_eq!(gateway.post("/limited", r#"{"model":"l","messages":[]}"#).status, 503);
     release.send(()).unwrap();
     assert_eq!(first.reply().status, 200);
-    is_held.recv().unwrap();
+    asked.recv().unwrap();
     release.send(()).unwrap();
     assert_eq!(second.reply().status, 200);
     drop((first, second));
