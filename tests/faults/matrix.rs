@@ -6,7 +6,7 @@ use crate::{
     cell::{Api, Cell, Kind, Seen, Size, gateway},
     page,
     provider::Mode,
-    rows::{Expected, Row, rows},
+    rows::{Expected, ROWS, Row},
 };
 
 /// Faults that are tried at a time: most of them wait, and the others are short of processors.
@@ -40,15 +40,20 @@ fn run(row: &Row) -> Vec<(Kind, Seen)> {
     let (large, small): (Vec<&Cell>, Vec<&Cell>) = cells.iter().partition(|cell| cell.kind.size == Size::MiB20);
     let mut seen: Vec<(Kind, Seen)> = thread::scope(|scope| {
         let started: Vec<_> = small.iter().map(|cell| (cell.kind, scope.spawn(|| cell.run(&gateway)))).collect();
-        started.into_iter().map(|(kind, running)| (kind, running.join().unwrap_or_else(failed))).collect()
+        started
+            .into_iter()
+            .map(|(kind, running)| (kind, running.join().unwrap_or_else(|panic| failed(&*panic))))
+            .collect()
     });
-    let run = |cell: &Cell| std::panic::catch_unwind(AssertUnwindSafe(|| cell.run(&gateway))).unwrap_or_else(failed);
+    let run = |cell: &Cell| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| cell.run(&gateway))).unwrap_or_else(|panic| failed(&*panic))
+    };
     seen.extend(large.into_iter().map(|cell| (cell.kind, run(cell))));
     seen
 }
 
 /// A panic is a complaint like any other.
-fn failed(panic: Box<dyn Any + Send>) -> Seen {
+fn failed(panic: &(dyn Any + Send)) -> Seen {
     let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
     Seen { reply: message, requests: 0, counted: String::new(), cools: String::new() }
 }
@@ -69,7 +74,7 @@ fn expected(expected: &Expected, kind: Kind) -> Seen {
 
 #[test]
 fn every_fault_has_the_effect_that_the_manual_promises() {
-    let all = rows();
+    let all = ROWS;
     let (next, results) = (Mutex::new(all.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..ROWS_AT_A_TIME {
@@ -84,7 +89,7 @@ fn every_fault_has_the_effect_that_the_manual_promises() {
     });
     let results = results.into_inner().unwrap();
     let mut complaints = Vec::new();
-    for row in &all {
+    for row in all {
         let (_, seen) = results.iter().find(|(fault, _)| *fault == row.fault).unwrap();
         for (kind, seen) in seen {
             let of_mode = if kind.mode == Mode::Buffered { &row.buffered } else { &row.streaming };

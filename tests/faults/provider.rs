@@ -343,13 +343,13 @@ pub fn resetting_stream(mode: Mode) -> Provider {
 }
 
 fn http2(mode: Mode, what: Stream) -> Provider {
-    let made = rcgen::generate_simple_self_signed(["provider.test".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certified = rcgen::generate_simple_self_signed(["provider.test".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certified.cert.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (config, count) = (Arc::new(config), Arc::new(AtomicUsize::new(0)));

@@ -150,7 +150,9 @@ fn a_header_is_no_priority_unless_a_policy_names_it() {
         clients.push(send(&gateway, "second", &[("x-priority", "interactive")]));
         wait_for(&gateway, 1, 2);
         gate.open();
-        clients.iter_mut().for_each(|client| assert_eq!(client.reply().status, 200));
+        for client in &mut clients {
+            assert_eq!(client.reply().status, 200);
+        }
         assert_eq!(texts(&upstream), expected, "{priority:?}");
         assert!(upstream.received().iter().all(|sent| sent.header("x-priority").is_none()), "it stays in the gateway");
     }
@@ -172,7 +174,9 @@ fn a_full_target_is_passed_over_before_any_request_waits() {
     let health = gateway.debug("/debug/health");
     assert!(health["targets"].as_array().unwrap().iter().all(|target| target["limit"] == 1), "{health}");
     (0..3).for_each(|_| gate.open());
-    clients.iter_mut().for_each(|client| assert_eq!(client.reply().status, 200));
+    for client in &mut clients {
+        assert_eq!(client.reply().status, 200);
+    }
     assert_eq!(first.received().len() + second.received().len(), 3);
     let lines = || gateway.log().into_iter().filter(|line| line["target"] == "tollgate::access");
     wait_until("the access log", PATIENCE, || (lines().count() == 3).then_some(()));
@@ -462,7 +466,9 @@ fn plain_servers_have_the_same_limits() {
     let reply = gateway.post(PATH, chat("x"));
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("30")));
     (0..2).for_each(|_| gate.open());
-    clients.iter_mut().for_each(|client| assert_eq!(client.reply().status, 200));
+    for client in &mut clients {
+        assert_eq!(client.reply().status, 200);
+    }
     wait_for(&gateway, 0, 0);
     // A host that can't be reached is passed over as before, and one with room gets the request.
     let hosts = json!([{"host": "127.0.0.1", "port": Upstream::refusing(), "maxRequests": 1}, hosts[0]]);

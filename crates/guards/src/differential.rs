@@ -17,6 +17,9 @@ static SETS: LazyLock<[Arc<GuardSet>; 3]> = LazyLock::new(|| {
 
 /// Checks that `text` is masked alike as a whole and in pieces whose lengths are chosen by the bits of `cuts`, and that
 /// the text that is held is bounded.
+///
+/// # Panics
+/// When the two differ.
 pub fn check(text: &str, cuts: u64) {
     for set in &*SETS {
         let whole = mask(set, &[text]);
