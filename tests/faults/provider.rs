@@ -243,11 +243,12 @@ pub fn early(_: Mode) -> Provider {
             got.fetch_add(1, Ordering::SeqCst);
             let body = r#"{"error":{"message":"from the first","type":"server_error","param":null,"code":null}}"#;
             let length = body.len();
-            let _ = write!(
-                stream,
+            let reply = format!(
                 "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\
                 \r\n\r\n{body}"
             );
+            // In one piece: what waits for an acknowledgement of another piece is lost when the socket is closed.
+            let _ = stream.write_all(reply.as_bytes());
         }
     });
     Provider::new(port, Got::Count(count))
