@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{Call, Content, Message, Part, Role, Text, ToolName, ToolResult, turns::is_blank};
+use super::{Call, Content, Message, Part, Role, Text, ToolName, ToolResult};
 
 /// The text of the result of a call that was never answered.
 const NO_RESULT: &str = "(no result)";
@@ -115,4 +115,9 @@ pub(super) fn no_result<'a>(id: &str, name: ToolName<'a>, failed: bool) -> Conte
 pub(super) fn as_text<'a>(result: &ToolResult<'a>) -> Vec<Part<'a>> {
     let head = format!("Result of the tool call {}:", result.id.decode());
     std::iter::once(Content::text(head).into()).chain(result.parts.iter().filter(|p| !is_blank(p)).cloned()).collect()
+}
+
+/// Whether it is a text of nothing but white space.
+pub(super) fn is_blank(part: &Part<'_>) -> bool {
+    matches!(&part.content, Content::Text { text, signature: None, .. } if text.is_blank())
 }

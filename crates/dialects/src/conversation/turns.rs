@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Call, Content, Invalid, Message, Part, Role, SignatureOrigin,
-    pairing::{as_text, no_result},
+    pairing::{as_text, is_blank, no_result},
 };
 
 /// The text of a user's turn that a target requires and the client has not sent.
@@ -131,10 +131,6 @@ pub fn called_tools<'r, 'a: 'r>(parts: impl Iterator<Item = &'r Part<'a>>) -> Ve
 
 fn placeholder<'r, 'a>() -> Turn<'r, 'a> {
     Turn { role: Role::User, parts: vec![Cow::Owned(Content::text(PLACEHOLDER).into())] }
-}
-
-pub(super) fn is_blank(part: &Part<'_>) -> bool {
-    matches!(&part.content, Content::Text { text, signature: None, .. } if text.is_blank())
 }
 
 /// Joins neighbours of one role: leaving out empty turns can create them.
