@@ -258,9 +258,13 @@ impl<'a> Walker<'a> {
             block: number_of(row.block),
             part: number_of(row.part),
         };
+        // A signature counts for what models write beside their answers, in the part or item that has it: elsewhere it
+        // would be a word with which clients take their text from filters.
+        let may_be_signed = matches!(block.kind, TextKind::Reasoning | TextKind::Summary | TextKind::Arguments);
         let signed = row
             .signed_by
-            .and_then(|field| self.up(hit.frame).find_map(|frame| self.fact(frame, field)))
+            .filter(|_| may_be_signed)
+            .and_then(|field| self.up(hit.frame).filter(|frame| *frame > 0).find_map(|frame| self.fact(frame, field)))
             .is_some_and(|value| !value.is_empty() && value != "null");
         Some(Place { row: number, range: hit.range.clone(), block, signed })
     }

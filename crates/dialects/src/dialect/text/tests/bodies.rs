@@ -124,6 +124,28 @@ fn signed_text_of_requests_is_looked_at_only() {
 }
 
 #[test]
+fn a_signature_takes_no_text_of_a_client_from_filters() {
+    for (dialect, body) in [
+        (DialectId::Gemini, r#"{"contents":[{"role":"user","parts":[{"text":"secret","thoughtSignature":"x"}]}]}"#),
+        (DialectId::Gemini, r#"{"thoughtSignature":"x","contents":[{"role":"user","parts":[{"text":"secret"}]}]}"#),
+        (DialectId::Gemini, r#"{"contents":[{"role":"model","parts":[{"text":"secret","thoughtSignature":"x"}]}]}"#),
+        (
+            DialectId::Messages,
+            r#"{"signature":"x","messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"secret"}]}]}"#,
+        ),
+        (
+            DialectId::Responses,
+            r#"{"encrypted_content":"x","input":[{"type":"reasoning","summary":[{"type":"summary_text","text":"secret"}]}]}"#,
+        ),
+    ] {
+        let body = Bytes::from_static(body.as_bytes());
+        let out = filter_body(dialect, BodyKind::Request, &body, &word("secret", "**")).unwrap();
+        let out = String::from_utf8(out.to_vec()).unwrap();
+        assert!(out.contains("**") && !out.contains("secret"), "{out}");
+    }
+}
+
+#[test]
 fn arguments_stay_json() {
     let filter = |arguments: &str| {
         let body =
