@@ -3,7 +3,7 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use http::HeaderName;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{
     grants::{self, GroupKind},
@@ -29,10 +29,16 @@ const MAX_MODELS: usize = 256;
 struct Written {
     key: Option<String>,
     key_hash: Option<String>,
+    #[serde(default, deserialize_with = "written")]
     models: Option<Vec<String>>,
     /// Free text of the operator's.
     #[serde(default, rename = "metadata")]
     _metadata: serde::de::IgnoredAny,
+}
+
+/// A list that is there: `null` is no list, and would be taken for all models.
+fn written<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(value).map(Some)
 }
 
 /// One entry of the Secret.

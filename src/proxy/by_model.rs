@@ -33,6 +33,8 @@ pub struct Early {
     pub body: Option<RequestBody>,
     /// The memory that it takes.
     pub memory: Option<Share>,
+    /// The model that it names.
+    pub model: Option<String>,
     /// The models that the rules name, when the request is for their list.
     pub models: Option<Vec<Model>>,
 }
@@ -68,7 +70,7 @@ pub async fn route(
     let model = model.filter(|model| model.len() <= MAX_MODEL);
     name(parts, model.as_deref());
     match route::route(shared, peer, parts, RequestModel::Read(model.as_deref()), record) {
-        Ok(Route::Rule(matched)) => Ok((matched, early)),
+        Ok(Route::Rule(matched)) => Ok((matched, Early { model, ..early })),
         Ok(Route::ByModel) => Err(ProxyError::new(ErrorKind::NoRoute, "no route matches this request")),
         Err(error) if error.kind == ErrorKind::NoRoute => Err(match model {
             Some(model) => ProxyError { cause: error.cause, ..ProxyError::unknown_model(&model) },
@@ -86,7 +88,7 @@ async fn read(shared: &Shared, parts: &Parts, body: &mut Option<Body>) -> Result
     let unread = RequestBody::unread(bytes.clone());
     // A body of another kind, such as a form, is the business of the rule that it gets to.
     let body = unread.scan(&parts.headers).await.unwrap_or_else(|_| RequestBody::unread(bytes));
-    Ok(Early { body: Some(body), memory: Some(memory), models: None })
+    Ok(Early { body: Some(body), memory: Some(memory), ..Early::default() })
 }
 
 /// Puts the model in place of headers that claim to name it.

@@ -58,7 +58,23 @@ pub fn check(client: Option<&Arc<Identity>>, request: &ApiRequest) -> Result<(),
     client.map_or(Ok(()), |client| client.check(request)).map_err(|why| match why {
         // As for models that do not exist: the list does not have it.
         Forbidden::Model(model) if !request.endpoint.has_body() => ProxyError::unknown_model(model),
-        Forbidden::Model(_) => ProxyError::new(ErrorKind::ModelNotAllowed, "this key is not for this model"),
-        Forbidden::Unnamed => ProxyError::new(ErrorKind::ModelNotAllowed, "name a model: this key is for some models"),
+        why => forbidden(why),
     })
+}
+
+/// Refuses a request to a plain server for a model that is not one of the client's. The model is known only where it
+/// has chosen the rule; a client with a list gets no further without it.
+///
+/// # Errors
+/// When it is none.
+pub fn check_plain(client: Option<&Arc<Identity>>, model: Option<&str>) -> Result<(), ProxyError> {
+    client.map_or(Ok(()), |client| client.check_model(model)).map_err(forbidden)
+}
+
+fn forbidden(why: Forbidden<'_>) -> ProxyError {
+    let message = match why {
+        Forbidden::Model(_) => "this key is not for this model",
+        Forbidden::Unnamed => "name a model: this key is for some models",
+    };
+    ProxyError::new(ErrorKind::ModelNotAllowed, message)
 }

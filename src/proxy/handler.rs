@@ -110,6 +110,8 @@ async fn serve(
     match &weighted.backend {
         Backend::Ai(ai) => serve_ai(&mut context, ai, early, parts, body, record).await,
         Backend::Http(http) => {
+            let model = early.model.as_deref();
+            client::check_plain(context.client.as_ref(), model).map_err(|error| error.to(dialect_of(parts)))?;
             if let Some(read) = early.body {
                 *body = Some(Body::from(read.bytes().clone()));
             }

@@ -40,7 +40,11 @@ fn required() -> String {
 }
 
 fn start(upstream: &Upstream, clients: &Value) -> Gateway {
-    let start = Start::new().manifest("a.yaml", &s1("openai", "/x", upstream.port));
+    start_with(&s1("openai", "/x", upstream.port), clients)
+}
+
+fn start_with(manifest: &str, clients: &Value) -> Gateway {
+    let start = Start::new().manifest("a.yaml", manifest);
     start.manifest("policy.yaml", &required()).manifest("keys.yaml", &keys(clients)).run()
 }
 
@@ -284,4 +288,30 @@ fn passthrough_takes_what_is_not_the_gateways() {
     let bearer = format!("Bearer {CLIENT_KEY}");
     assert_eq!(chat(&gateway, &[("authorization", &bearer)]).status, 401);
     assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn a_key_for_some_models_reaches_plain_servers_for_those_only() {
+    let upstream = Upstream::json("{}");
+    let by_model = |model: &str| {
+        json!({
+            "matches": [{"headers": [{"name": "X-Gateway-Model-Name", "value": model}]}],
+            "backendRefs": [{"name": "plain", "group": "gateway.kgateway.dev", "kind": "Backend"}],
+        })
+    };
+    let plain = yaml(&json!({
+        "apiVersion": "gateway.kgateway.dev/v1alpha1", "kind": "Backend",
+        "metadata": {"name": "plain", "namespace": "default"},
+        "spec": {"type": "Static", "static": {"hosts": [{"host": "127.0.0.1", "port": upstream.port}]}},
+    })) + &route("plain", &json!([by_model("gpt-5.4"), by_model("o3"), rule("/any", "plain")]));
+    let limited = json!({"key": CLIENT_KEY, "models": ["gpt-*"]}).to_string();
+    let gateway = start_with(&plain, &json!({"alice": limited, "bob": OTHER_KEY}));
+    let send = |key: &str, path: &str, model: &str| {
+        let body = json!({"model": model, "messages": []}).to_string();
+        gateway.post_with(path, &[("x-api-key", key)], body).status
+    };
+    assert_eq!(send(CLIENT_KEY, "/v1/chat/completions", "gpt-5.4"), 200);
+    assert_eq!(send(CLIENT_KEY, "/v1/chat/completions", "o3"), 403);
+    assert_eq!(send(OTHER_KEY, "/v1/chat/completions", "o3"), 200);
+    assert_eq!((send(CLIENT_KEY, "/any", "gpt-6"), send(OTHER_KEY, "/any", "gpt-6")), (403, 200));
 }

@@ -2,7 +2,11 @@
 //!
 //! It is checked as soon as the rule is known, before the body is read: see `proxy::client`.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
@@ -11,6 +15,9 @@ use smallvec::SmallVec;
 
 use super::{PolicyField, RulePolicies, identity::Identity};
 use crate::api::traffic_policy::{KeySource, TrafficPolicySpec};
+
+/// The places in which SDKs of LLM providers put their keys.
+static SDKS: LazyLock<Vec<Place>> = LazyLock::new(Place::of_sdks);
 
 /// The longest key that is looked up: what is longer is no key, and costs no time.
 const MAX_KEY: usize = 4096;
@@ -178,6 +185,12 @@ pub enum Unauthenticated {
 }
 
 impl ClientKeys {
+    /// Where keys may be, and then the places of SDKs: a key of the gateway's there does not count, and is removed all
+    /// the same, as it would reach a provider in place of the client's own.
+    fn all_places(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().chain(SDKS.iter().filter(|place| !self.places.contains(place)))
+    }
+
     /// The client whose key is in the request.
     ///
     /// # Errors
@@ -185,15 +198,18 @@ impl ClientKeys {
     pub fn authenticate(&self, parts: &Parts) -> Result<Authenticated, Unauthenticated> {
         let (mut found, mut places, mut is_there) = (None::<Arc<Identity>>, SmallVec::new(), false);
         let mut is_ambiguous = false;
-        for (number, place) in self.places.iter().enumerate() {
+        for (number, place) in self.all_places().enumerate() {
+            let counts = number < self.places.len();
             place.keys(parts, |key| {
-                is_there |= !key.is_empty();
+                is_there |= counts && !key.is_empty();
                 if key.is_empty() || key.len() > MAX_KEY {
                     return;
                 }
                 let Some(Some(identity)) = self.clients.get(&KeyHash::of(key)) else { return };
                 is_ambiguous |= found.as_ref().is_some_and(|other| !Arc::ptr_eq(other, identity));
-                found = Some(Arc::clone(identity));
+                if counts {
+                    found = Some(Arc::clone(identity));
+                }
                 places.push(number);
             });
         }
@@ -209,7 +225,11 @@ impl ClientKeys {
     /// the request.
     pub fn hide(&self, client: &Authenticated, is_plain: bool, parts: &mut Parts) {
         if !(is_plain && self.forwards) {
-            client.places.iter().filter_map(|number| self.places.get(*number)).for_each(|place| place.clear(parts));
+            client
+                .places
+                .iter()
+                .filter_map(|number| self.all_places().nth(*number))
+                .for_each(|place| place.clear(parts));
         }
         if let Some(name) = &self.id_header {
             parts.headers.remove(name);
@@ -288,6 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_a_place_that_does_not_count_is_no_key_and_is_removed() {
+        let keys = ClientKeys { places: vec![Place::Header(HeaderName::from_static("x-my-key"))], ..keys() };
+        let mut both =
+            parts("/p?key=key-of-one", &[("x-my-key", "key-of-one"), ("authorization", "Bearer key-of-one")]);
+        let client = keys.authenticate(&both).unwrap_or_else(|why| panic!("{why:?}"));
+        keys.hide(&client, false, &mut both);
+        assert_eq!((both.headers.len(), both.uri.to_string()), (0, "/p".to_owned()));
+        let refused = |headers: &[(&str, &str)]| keys.authenticate(&parts("/p", headers)).err();
+        assert_eq!(refused(&[("x-api-key", "key-of-one")]), Some(Unauthenticated::Missing));
+        let of_others = [("x-my-key", "key-of-one"), ("x-api-key", "key-of-two")];
+        assert_eq!(refused(&of_others), Some(Unauthenticated::Ambiguous));
+    }
+
+    #[test]
     fn what_is_no_key_of_one_client_is_refused() {
         let keys = keys();
         let long = "k".repeat(MAX_KEY + 1);
@@ -308,7 +342,7 @@ mod tests {
     fn sources_narrow_the_places() {
         let source = |cookie: &str| KeySource { cookie: Some(cookie.to_owned()), ..KeySource::default() };
         let keys = ClientKeys { places: vec![Place::read(&source("k")).unwrap()], ..keys() };
-        let mut parts = parts("/p", &[("cookie", "a=1; k=key-of-two; b=2"), ("x-api-key", "key-of-one")]);
+        let mut parts = parts("/p", &[("cookie", "a=1; k=key-of-two; b=2"), ("x-api-key", "of-the-server")]);
         let client = keys.authenticate(&parts).unwrap_or_else(|why| panic!("{why:?}"));
         assert_eq!(&*client.identity.id, "two");
         keys.hide(&client, false, &mut parts);

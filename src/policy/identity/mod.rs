@@ -38,16 +38,22 @@ impl Identity {
     /// # Errors
     /// When the model of the request is not one of its own.
     pub fn check<'a>(&self, request: &'a ApiRequest) -> Result<(), Forbidden<'a>> {
-        if self.models.is_none() {
-            return Ok(());
+        match &request.endpoint {
+            // The list is filtered.
+            Endpoint::Models(None) => Ok(()),
+            Endpoint::Models(Some(id)) => self.check_model(Some(id)),
+            // Of a stored response neither the model is known, nor the client that has it.
+            _ => self.check_model(request.model.as_deref()),
         }
-        let model = match &request.endpoint {
-            // The list is filtered, and stored responses are those of earlier requests.
-            Endpoint::Models(None) | Endpoint::ResponseResource(_) => return Ok(()),
-            Endpoint::Models(Some(id)) => Some(id),
-            _ => request.model.as_ref(),
-        };
+    }
+
+    /// Whether it may send a request for `model`, which is `None` where none is known.
+    ///
+    /// # Errors
+    /// When it is not one of its own.
+    pub fn check_model<'a>(&self, model: Option<&'a str>) -> Result<(), Forbidden<'a>> {
         match model {
+            _ if self.models.is_none() => Ok(()),
             Some(model) if self.may_request(model) => Ok(()),
             Some(model) => Err(Forbidden::Model(model)),
             None => Err(Forbidden::Unnamed),
